@@ -1,0 +1,52 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Each module knows only those listed above it; Documentation/Architecture.md says what each is for.
+let package = Package(
+  name: "swiftlet",
+  products: [
+    .executable(name: "swiftlet", targets: ["swiftlet"]),
+    .library(
+      name: "Swiftlet",
+      targets: ["FineTuning", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Checkpoints", "Tensors"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // The inner loops, in C: Swift bounds checks cost too much there, and one source compiles for several instruction sets.
+    .target(name: "CKernels"),
+    // System libraries, found by pkg-config.
+    .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"]), .brew(["pcre2"])]),
+    .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
+
+    .target(name: "OrderedJSON"),
+    .target(name: "Tensors", dependencies: ["CKernels"]),
+    .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON"]),
+    .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "CPCRE2"]),
+    .target(name: "ChatTemplates", dependencies: ["OrderedJSON"]),
+    .target(name: "Datasets", dependencies: ["ChatTemplates", "Tokenizers", "OrderedJSON"]),
+    .target(name: "Models", dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON"]),
+    .target(
+      name: "FineTuning",
+      dependencies: ["Models", "Datasets", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
+    .executableTarget(
+      name: "swiftlet",
+      dependencies: [
+        "FineTuning", "Models", "Datasets", "OrderedJSON",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+
+    .testTarget(name: "OrderedJSONTests", dependencies: ["OrderedJSON"]),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers"]),
+    .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Models"]),
+    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning"]),
+    .testTarget(name: "CommandTests", dependencies: ["swiftlet", "OrderedJSON"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,276 @@
+/// Why a text is not JSON, and where.
+public struct JSONError: Error, Sendable, Hashable, CustomStringConvertible {
+  /// The offset in bytes from the start of the text.
+  public let offset: Int
+  /// The line, counted from 1.
+  public let line: Int
+  /// What was found or expected there.
+  public let reason: String
+
+  /// "line 3: expected a comma or a closing brace".
+  public var description: String { "line \(line): \(reason)" }
+}
+
+extension JSONValue {
+  /// Reads one JSON text (RFC 8259), which must fill `bytes` but for white space around it.
+  ///
+  /// Accepts what Python's `json.loads` does beyond the standard: `NaN`, `Infinity` and `-Infinity`. A lone surrogate
+  /// escape becomes U+FFFD, since no `String` can hold it.
+  /// - Throws: `JSONError` with line and cause; also past 512 levels of nesting, or on bytes that are not UTF-8.
+  public init(parsing bytes: some Sequence<UInt8>) throws(JSONError) {
+    var bytes = ContiguousArray(bytes)
+    bytes.append(0)  // A sentinel spares every look-ahead a bounds test.
+    var parser = JSONParser(bytes: bytes)
+    self = try parser.document()
+  }
+
+  /// Reads one JSON text; see `init(parsing:)` for bytes.
+  public init(parsing text: String) throws(JSONError) { try self.init(parsing: text.utf8) }
+}
+
+struct JSONParser {
+  let bytes: ContiguousArray<UInt8>  // ends in a 0 that is not part of the text
+  var position = 0
+  static let deepest = 512
+
+  init(bytes: ContiguousArray<UInt8>) { self.bytes = bytes }
+
+  mutating func document() throws(JSONError) -> JSONValue {
+    if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
+    let value = try value(depth: 0)
+    skipSpace()
+    if position < bytes.count - 1 { throw error("there is more after the end of the value") }
+    return value
+  }
+
+  func error(_ reason: String, at offset: Int? = nil) -> JSONError {
+    let offset = offset ?? position
+    let line = 1 + bytes[..<min(offset, bytes.count)].reduce(0) { $1 == 10 ? $0 + 1 : $0 }
+    return JSONError(offset: offset, line: line, reason: reason)
+  }
+
+  mutating func skipSpace() {
+    while true {
+      switch bytes[position] {
+      case 0x20, 0x0A, 0x0D, 0x09: position += 1
+      default: return
+      }
+    }
+  }
+
+  mutating func value(depth: Int) throws(JSONError) -> JSONValue {
+    if depth > Self.deepest { throw error("nested deeper than \(Self.deepest) levels") }
+    skipSpace()
+    switch bytes[position] {
+    case UInt8(ascii: "{"): return .object(try object(depth: depth))
+    case UInt8(ascii: "["): return .array(try array(depth: depth))
+    case UInt8(ascii: "\""): return .string(try string())
+    case UInt8(ascii: "t"): return try literal("true", .bool(true))
+    case UInt8(ascii: "f"): return try literal("false", .bool(false))
+    case UInt8(ascii: "n"): return try literal("null", .null)
+    case UInt8(ascii: "N"): return try literal("NaN", .number(.nan))
+    case UInt8(ascii: "I"): return try literal("Infinity", .number(.infinity))
+    case UInt8(ascii: "-") where bytes[position + 1] == UInt8(ascii: "I"):
+      return try literal("-Infinity", .number(-.infinity))
+    case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number()
+    case 0 where position == bytes.count - 1: throw error("the text ends where a value should stand")
+    default: throw error("expected a value")
+    }
+  }
+
+  mutating func literal(_ word: StaticString, _ value: JSONValue) throws(JSONError) -> JSONValue {
+    let word = word.description.utf8
+    guard bytes[position...].starts(with: word) else { throw error("expected a value") }
+    position += word.count
+    return value
+  }
+
+  mutating func number() throws(JSONError) -> JSONValue {
+    let start = position
+    if bytes[position] == UInt8(ascii: "-") { position += 1 }
+    func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
+    let firstDigit = position
+    while isDigit(bytes[position]) { position += 1 }
+    let digits = position - firstDigit
+    if digits == 0 { throw error("expected a digit") }
+    if digits > 1, bytes[firstDigit] == UInt8(ascii: "0") { throw error("a number starts with a zero", at: start) }
+    var isInteger = true
+    if bytes[position] == UInt8(ascii: ".") {
+      isInteger = false
+      position += 1
+      if !isDigit(bytes[position]) { throw error("expected a digit after the decimal point") }
+      while isDigit(bytes[position]) { position += 1 }
+    }
+    if bytes[position] == UInt8(ascii: "e") || bytes[position] == UInt8(ascii: "E") {
+      isInteger = false
+      position += 1
+      if bytes[position] == UInt8(ascii: "+") || bytes[position] == UInt8(ascii: "-") { position += 1 }
+      if !isDigit(bytes[position]) { throw error("expected a digit in the exponent") }
+      while isDigit(bytes[position]) { position += 1 }
+    }
+    let text = String(decoding: bytes[start..<position], as: UTF8.self)
+    if isInteger, let value = Int(text) { return .integer(value) }
+    guard let value = Double(text) else { throw error("not a number", at: start) }
+    return .number(value)
+  }
+
+  mutating func array(depth: Int) throws(JSONError) -> [JSONValue] {
+    position += 1
+    var elements: [JSONValue] = []
+    skipSpace()
+    if bytes[position] == UInt8(ascii: "]") {
+      position += 1
+      return elements
+    }
+    while true {
+      elements.append(try value(depth: depth + 1))
+      skipSpace()
+      switch bytes[position] {
+      case UInt8(ascii: ","): position += 1
+      case UInt8(ascii: "]"):
+        position += 1
+        return elements
+      default: throw error(ended ? "the text ends inside an array" : "expected a comma or a closing bracket")
+      }
+    }
+  }
+
+  mutating func object(depth: Int) throws(JSONError) -> JSONObject {
+    position += 1
+    var members: [(key: String, value: JSONValue)] = []
+    skipSpace()
+    if bytes[position] == UInt8(ascii: "}") {
+      position += 1
+      return JSONObject()
+    }
+    while true {
+      skipSpace()
+      guard bytes[position] == UInt8(ascii: "\"") else {
+        throw error(ended ? "the text ends inside an object" : "expected a key in quotation marks")
+      }
+      let key = try string()
+      skipSpace()
+      guard bytes[position] == UInt8(ascii: ":") else { throw error("expected a colon after a key") }
+      position += 1
+      members.append((key, try value(depth: depth + 1)))
+      skipSpace()
+      switch bytes[position] {
+      case UInt8(ascii: ","): position += 1
+      case UInt8(ascii: "}"):
+        position += 1
+        return Self.distinct(members)
+      default: throw error(ended ? "the text ends inside an object" : "expected a comma or a closing brace")
+      }
+    }
+  }
+
+  private var ended: Bool { position >= bytes.count - 1 }
+
+  /// Duplicate keys are rare, so they are looked for by bytes first and merged only if there are any.
+  private static func distinct(_ members: [(key: String, value: JSONValue)]) -> JSONObject {
+    if members.count <= 8 {
+      var repeated = false
+      for i in members.indices.dropFirst() {
+        for j in 0..<i where JSONObject.sameBytes(members[i].key, members[j].key) { repeated = true }
+      }
+      return repeated ? JSONObject(members.map { ($0.key, $0.value) }) : JSONObject(distinct: members)
+    }
+    var places: [ContiguousArray<UInt8>: Int] = Dictionary(minimumCapacity: members.count)
+    var kept: [(key: String, value: JSONValue)] = []
+    kept.reserveCapacity(members.count)
+    for member in members {
+      if let place = places.updateValue(kept.count, forKey: ContiguousArray(member.key.utf8)) {
+        kept[place].value = member.value
+        places[ContiguousArray(member.key.utf8)] = place
+      } else {
+        kept.append(member)
+      }
+    }
+    return JSONObject(distinct: kept)
+  }
+
+  mutating func string() throws(JSONError) -> String {
+    position += 1
+    let start = position
+    while true {
+      switch bytes[position] {
+      case UInt8(ascii: "\""):
+        let text = try validated(bytes[start..<position], at: start)
+        position += 1
+        return text
+      case UInt8(ascii: "\\"): return try escapedString(from: start)
+      case 0..<0x20: throw error(ended ? "the text ends inside a string" : "a control character in a string")
+      default: position += 1
+      }
+    }
+  }
+
+  private func validated(_ utf8: some Collection<UInt8>, at start: Int) throws(JSONError) -> String {
+    guard let text = String(validating: utf8, as: UTF8.self) else { throw error("not valid UTF-8", at: start) }
+    return text
+  }
+
+  /// The slow path, from the first backslash on.
+  private mutating func escapedString(from start: Int) throws(JSONError) -> String {
+    var content = Array(bytes[start..<position])
+    while true {
+      let byte = bytes[position]
+      switch byte {
+      case UInt8(ascii: "\""):
+        let text = try validated(content, at: start)
+        position += 1
+        return text
+      case UInt8(ascii: "\\"):
+        position += 1
+        let escape = bytes[position]
+        position += 1
+        switch escape {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): content.append(escape)
+        case UInt8(ascii: "b"): content.append(0x08)
+        case UInt8(ascii: "f"): content.append(0x0C)
+        case UInt8(ascii: "n"): content.append(0x0A)
+        case UInt8(ascii: "r"): content.append(0x0D)
+        case UInt8(ascii: "t"): content.append(0x09)
+        case UInt8(ascii: "u"): content.append(contentsOf: String(try unicodeEscape()).utf8)
+        default: throw error("an unknown escape", at: position - 2)
+        }
+      case 0..<0x20: throw error(ended ? "the text ends inside a string" : "a control character in a string")
+      default:
+        content.append(byte)
+        position += 1
+      }
+    }
+  }
+
+  /// Four hexadecimal digits, and the second half of a surrogate pair where one follows.
+  private mutating func unicodeEscape() throws(JSONError) -> Unicode.Scalar {
+    let first = try fourDigits()
+    if let scalar = Unicode.Scalar(first) { return scalar }
+    if first < 0xDC00, bytes[position] == UInt8(ascii: "\\"), bytes[position + 1] == UInt8(ascii: "u") {
+      let back = position
+      position += 2
+      let second = try fourDigits()
+      if (0xDC00..<0xE000).contains(second),
+        let scalar = Unicode.Scalar(0x10000 + (first - 0xD800) << 10 + (second - 0xDC00))
+      {
+        return scalar
+      }
+      position = back
+    }
+    return "\u{FFFD}"
+  }
+
+  private mutating func fourDigits() throws(JSONError) -> UInt32 {
+    var value: UInt32 = 0
+    for _ in 0..<4 {
+      switch bytes[position] {
+      case let byte where byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9"): value = value << 4 | UInt32(byte - 48)
+      case let byte where byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "f"): value = value << 4 | UInt32(byte - 87)
+      case let byte where byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "F"): value = value << 4 | UInt32(byte - 55)
+      default: throw error("expected four hexadecimal digits")
+      }
+      position += 1
+    }
+    return value
+  }
+}

@@ -1,0 +1,36 @@
+/// An array of elements of one type in row-major order, somewhere in a storage. A value: copying shares the bytes.
+public struct Tensor: Sendable {
+  /// How the elements are stored.
+  public let type: ElementType
+  /// Extents, outermost first; a matrix is `[rows, columns]`. Empty for a scalar.
+  public let shape: [Int]
+  /// Where the bytes are.
+  public let storage: Storage
+  /// Where in the storage the first element stands, in bytes.
+  public let byteOffset: Int
+
+  /// A view of `storage` from `byteOffset` on. The bytes that `shape` needs must lie inside the storage.
+  public init(type: ElementType, shape: [Int], storage: Storage, byteOffset: Int = 0) {
+    self.type = type
+    self.shape = shape
+    self.storage = storage
+    self.byteOffset = byteOffset
+    precondition(byteOffset >= 0 && byteOffset + byteCount <= storage.byteCount, "a tensor must lie in its storage")
+  }
+
+  /// The number of elements.
+  public var count: Int { shape.reduce(1, *) }
+  /// The number of bytes.
+  public var byteCount: Int { count / type.blockLength * type.blockByteCount }
+  /// Rows of a matrix: all extents but the last, multiplied.
+  public var rows: Int { shape.dropLast().reduce(1, *) }
+  /// Columns: the last extent, 1 for a scalar.
+  public var columns: Int { shape.last ?? 1 }
+
+  /// The bytes, to read; only within the closure.
+  public func withBytes<Result, Failure: Error>(
+    _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try body(UnsafeRawBufferPointer(start: storage.base + byteOffset, count: byteCount))
+  }
+}
