@@ -62,7 +62,7 @@ struct JSONWriter {
         : object.members
       list(members, "{", "}", level: level) { writer, member in
         writer.write(member.key)
-        writer.output += style.colon
+        writer.output += writer.style.colon
         writer.write(member.value, level: level + 1)
       }
     }
