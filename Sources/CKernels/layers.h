@@ -13,16 +13,16 @@ INLINE void store_part(float *p, v8 x, long count) {
 }
 
 void CK(ck_rms_norm)(
-  float *x, const float *residual, const float *weight, float offset, float epsilon, float *out, float *inverse_rms,
-  long columns, long begin, long end) {
+  const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
+  float *inverse_rms, long columns, long begin, long end) {
   for (long row = begin; row < end; row++) {
-    float *in = x + row * columns;
+    const float *in = (residual ? sum : x) + row * columns;
     v8 squares = splat8(0);
     for (long j = 0; j < columns; j += 8) {
-      v8 value = load_part(in + j, columns - j);
+      v8 value = load_part(x + row * columns + j, columns - j);
       if (residual) {
         value += load_part(residual + row * columns + j, columns - j);
-        store_part(in + j, value, columns - j);
+        store_part(sum + row * columns + j, value, columns - j);
       }
       squares += value * value;
     }
@@ -70,6 +70,37 @@ void CK(ck_rms_norm_weight_gradient)(
   }
 }
 
+void CK(ck_head_norm)(
+  float *x, long ldx, long heads, long head_size, const float *weight, float offset, float epsilon, float *inverse_rms,
+  long begin, long end) {
+  for (long row = begin; row < end; row++)
+    for (long h = 0; h < heads; h++) {
+      float *head = x + row * ldx + h * head_size;
+      CK(ck_rms_norm)(head, NULL, NULL, weight, offset, epsilon, head, inverse_rms ? inverse_rms + row * heads + h : NULL,
+        head_size, 0, 1);
+    }
+}
+
+void CK(ck_head_norm_backward)(
+  const float *x, long ldx, long heads, long head_size, const float *weight, float offset, const float *inverse_rms,
+  float *dx, long lddx, long begin, long end) {
+  for (long row = begin; row < end; row++)
+    for (long h = 0; h < heads; h++) {
+      float *head = dx + row * lddx + h * head_size;
+      CK(ck_rms_norm_backward)(x + row * ldx + h * head_size, weight, offset, inverse_rms + row * heads + h, head, head,
+        false, head_size, 0, 1);
+    }
+}
+
+void CK(ck_head_norm_weight_gradient)(
+  const float *x, long ldx, long rows, long heads, long head_size, const float *inverse_rms, const float *dx, long lddx,
+  float *d_weight) {
+  for (long row = 0; row < rows; row++)
+    for (long h = 0; h < heads; h++)
+      CK(ck_rms_norm_weight_gradient)(x + row * ldx + h * head_size, inverse_rms + row * heads + h,
+        dx + row * lddx + h * head_size, d_weight, 1, head_size, 0, head_size);
+}
+
 void CK(ck_rotary)(
   float *x, long ldx, long heads, long head_size, long rotated, const float *cosines, const float *sines, bool inverse,
   long begin, long end) {
@@ -103,18 +134,28 @@ INLINE v8 activation_slope8(v8 x, int activation) {
   return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * (0.7978845608f * (1.0f + 3 * 0.044715f * x * x));
 }
 
-void CK(ck_gated)(const float *gate, const float *up, float *out, int activation, long begin, long end) {
-  for (long i = begin; i < end; i += 8)
-    store_part(out + i, activation8(load_part(gate + i, end - i), activation) * load_part(up + i, end - i), end - i);
+void CK(ck_gated)(const float *gate_up, float *out, long columns, int activation, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    const float *gate = gate_up + row * 2 * columns, *up = gate + columns;
+    float *y = out + row * columns;
+    for (long j = 0; j < columns; j += 8) {
+      long left = columns - j;
+      store_part(y + j, activation8(load_part(gate + j, left), activation) * load_part(up + j, left), left);
+    }
+  }
 }
 
 void CK(ck_gated_backward)(
-  const float *gate, const float *up, const float *d_out, float *d_gate, float *d_up, int activation, long begin,
-  long end) {
-  for (long i = begin; i < end; i += 8) {
-    v8 g = load_part(gate + i, end - i), dy = load_part(d_out + i, end - i);
-    store_part(d_gate + i, dy * load_part(up + i, end - i) * activation_slope8(g, activation), end - i);
-    store_part(d_up + i, dy * activation8(g, activation), end - i);
+  const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    const float *gate = gate_up + row * 2 * columns, *up = gate + columns, *dy = d_out + row * columns;
+    float *d_gate = d_gate_up + row * 2 * columns, *d_up = d_gate + columns;
+    for (long j = 0; j < columns; j += 8) {
+      long left = columns - j;
+      v8 g = load_part(gate + j, left), d = load_part(dy + j, left);
+      store_part(d_gate + j, d * load_part(up + j, left) * activation_slope8(g, activation), left);
+      store_part(d_up + j, d * activation8(g, activation), left);
+    }
   }
 }
 
@@ -127,14 +168,14 @@ void CK(ck_scale)(float *y, const float *x, float scale, long begin, long end) {
   for (long i = begin; i < end; i += 8) store_part(y + i, load_part(x + i, end - i) * scale, end - i);
 }
 
-void CK(ck_add_bias)(float *y, const float *bias, long columns, long begin, long end) {
-  for (long row = begin; row < end; row++) CK(ck_add)(y + row * columns, bias, 1, 0, columns);
+void CK(ck_add_bias)(float *y, long ldy, const float *bias, long columns, long begin, long end) {
+  for (long row = begin; row < end; row++) CK(ck_add)(y + row * ldy, bias, 1, 0, columns);
 }
 
-void CK(ck_column_sums)(const float *dy, long rows, long columns, float *d_bias, long begin, long end) {
+void CK(ck_column_sums)(const float *dy, long lddy, long rows, float *d_bias, long begin, long end) {
   for (long j = begin; j < end; j += 8) {
     v8 sum = splat8(0);
-    for (long row = 0; row < rows; row++) sum += load_part(dy + row * columns + j, end - j);
+    for (long row = 0; row < rows; row++) sum += load_part(dy + row * lddy + j, end - j);
     store_part(d_bias + j, load_part(d_bias + j, end - j) + sum, end - j);
   }
 }

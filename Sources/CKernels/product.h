@@ -2,7 +2,7 @@
 // panel by panel (16 columns of the result, a stretch of k) into a buffer that stays in the first-level cache while all
 // tiles pass over it. The tile kernel holds 6 x 16 sums in registers: 12 multiply-adds for 8 loads.
 
-enum { tile_rows = ck_tile_rows, panel_columns = 16, longest_k = 256 };
+enum { tile_rows = ck_tile_rows, panel_columns = 16, longest_k = 192 };
 
 long CK(ck_packed_count)(long m, long k) { return (m + tile_rows - 1) / tile_rows * tile_rows * k; }
 

@@ -2,12 +2,6 @@
 #ifndef VECTOR_H
 #define VECTOR_H
 
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "CKernels.h"
-
 typedef float v8 __attribute__((vector_size(32)));
 typedef int32_t i8x __attribute__((vector_size(32)));
 typedef float v8u __attribute__((vector_size(32), aligned(4)));

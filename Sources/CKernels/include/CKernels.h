@@ -103,11 +103,11 @@ void ck_attention_backward_kv(
 
 // ---- layers.h -------------------------------------------------------------------------------------------------------
 
-// Rows [begin, end) of  out = x / rms(x) * (weight + offset), rms = sqrt(mean(x^2) + epsilon); inverse_rms [rows].
-// With `residual` not NULL: x += residual first, in place. weight may be NULL (ones).
+// Rows [begin, end) of  out = x / rms(x) * (weight + offset), rms = sqrt(mean(x^2) + epsilon); inverse_rms [rows] may
+// be NULL. With `residual` not NULL, x + residual is normed instead, and written to `sum`. weight may be NULL (ones).
 void ck_rms_norm(
-  float *x, const float *residual, const float *weight, float offset, float epsilon, float *out, float *inverse_rms,
-  long columns, long begin, long end);
+  const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
+  float *inverse_rms, long columns, long begin, long end);
 
 // dx (+)= gradient through the norm for rows [begin, end).
 void ck_rms_norm_backward(
@@ -119,25 +119,39 @@ void ck_rms_norm_weight_gradient(
   const float *x, const float *inverse_rms, const float *d_out, float *d_weight, long rows, long columns, long begin,
   long end);
 
+// The same norm over each of `heads` stretches of head_size side by side in a row of x, in place; inverse_rms
+// [rows, heads]. And its backward pass, in place in dx, x being what was normed.
+void ck_head_norm(
+  float *x, long ldx, long heads, long head_size, const float *weight, float offset, float epsilon, float *inverse_rms,
+  long begin, long end);
+void ck_head_norm_backward(
+  const float *x, long ldx, long heads, long head_size, const float *weight, float offset, const float *inverse_rms,
+  float *dx, long lddx, long begin, long end);
+
+// d_weight[head_size] += sum over rows and heads.
+void ck_head_norm_weight_gradient(
+  const float *x, long ldx, long rows, long heads, long head_size, const float *inverse_rms, const float *dx, long lddx,
+  float *d_weight);
+
 // Rotates pairs (i, i + rotated/2) of each head of rows [begin, end), in place, by the angles whose cosines and sines
 // are given, [rows, rotated/2]; backwards if `inverse`. Dimensions from `rotated` on stay as they are.
 void ck_rotary(
   float *x, long ldx, long heads, long head_size, long rotated, const float *cosines, const float *sines, bool inverse,
   long begin, long end);
 
-// out = activation(gate) * up for elements [begin, end); activation: 0 SiLU, 1 GELU (tanh form).
-void ck_gated(const float *gate, const float *up, float *out, int activation, long begin, long end);
+// Rows [begin, end) of out [rows, columns] = activation(gate) * up, where gate_up [rows, 2 * columns] holds gate and up
+// side by side; activation: 0 SiLU, 1 GELU (tanh form). And d_gate_up from d_out.
+void ck_gated(const float *gate_up, float *out, long columns, int activation, long begin, long end);
 void ck_gated_backward(
-  const float *gate, const float *up, const float *d_out, float *d_gate, float *d_up, int activation, long begin,
-  long end);
+  const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end);
 
 // y += x * scale, y = x * scale, for elements [begin, end).
 void ck_add(float *y, const float *x, float scale, long begin, long end);
 void ck_scale(float *y, const float *x, float scale, long begin, long end);
 
 // y[row] += bias, for rows [begin, end); and bias' gradient: d_bias[columns begin..end) += sum over rows of dy.
-void ck_add_bias(float *y, const float *bias, long columns, long begin, long end);
-void ck_column_sums(const float *dy, long rows, long columns, float *d_bias, long begin, long end);
+void ck_add_bias(float *y, long ldy, const float *bias, long columns, long begin, long end);
+void ck_column_sums(const float *dy, long lddy, long rows, float *d_bias, long begin, long end);
 
 // Sum of squares of x in double precision.
 double ck_sum_of_squares(const float *x, long count);
