@@ -5,7 +5,8 @@ An answer is good when
   * at most three words were added, and
   * its words stand in another order than the sentence's.
 
-Words are compared in lower case and without punctuation, each as often as it occurs.
+Words are compared in lower case and without punctuation, each as often as it occurs;
+"cannot" and contractions with "n't" are read as two words ("don't" as "do not").
 
     python3 check_answers.py answers.jsonl --at-least 36
     python3 check_answers.py train.jsonl --answer-key yoda --at-least 360
@@ -27,8 +28,15 @@ MAX_ADDED = 3
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 
 
+# Read apart, so that "Don't wake him." and "Wake him, you must not." share their "not".
+NEGATIONS = (("cannot", "can not"), ("can't", "can not"), ("won't", "will not"), ("shan't", "shall not"), ("n't", " not"))
+
+
 def words(text):
-    return WORD.findall(text.lower().replace("\u2019", "'"))
+    text = text.lower().replace("\u2019", "'")
+    for short, full in NEGATIONS:
+        text = re.sub(short + r"\b", full, text)
+    return WORD.findall(text)
 
 
 def fault(sentence, answer):
