@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Makes the reference values that the Swift tests compare with. README.md says how to set up Python for it.
+
+    python make_goldens.py models            every tiny model family, or: models llama qwen3
+    python make_goldens.py training          ten steps of TRL's SFTTrainer on the tiny Llama
+"""
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+GOLDENS = Path(__file__).resolve().parent
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    subjects = parser.add_subparsers(dest="subject", required=True)
+    for subject, help in {
+        "models": "logits, gradients and greedy tokens of tiny random models",
+    }.items():
+        subjects.add_parser(subject, help=help).add_argument("names", nargs="*", help="only these; all without any")
+    arguments = parser.parse_args()
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    generator = importlib.import_module(f"generators.{arguments.subject}")
+    generator.make(GOLDENS / arguments.subject, arguments)
+
+
+if __name__ == "__main__":
+    main()
