@@ -24,11 +24,14 @@ def main():
     subjects = parser.add_subparsers(dest="subject", required=True)
     for subject, help in {
         "models": "logits, gradients and greedy tokens of tiny random models",
+        "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
     }.items():
         subjects.add_parser(subject, help=help).add_argument("names", nargs="*", help="only these; all without any")
     arguments = parser.parse_args()
+    import datasets
     import transformers
 
+    datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     generator = importlib.import_module(f"generators.{arguments.subject}")
     generator.make(GOLDENS / arguments.subject, arguments)

@@ -38,9 +38,10 @@ def summary(tensor, first=16):
 
 
 def text(value, indent=""):
-    """JSON with one member a line and every list of plain values on one line."""
+    """JSON with one member a line, and every list of plain values and every small object of them on one line."""
     deeper = indent + " "
-    if isinstance(value, dict) and value:
+    plain = isinstance(value, dict) and not any(isinstance(element, (dict, list, tuple)) for element in value.values())
+    if isinstance(value, dict) and value and not (plain and len(value) <= 8):
         members = [f"{deeper}{json.dumps(key)}: {text(element, deeper)}" for key, element in value.items()]
         return "{\n" + ",\n".join(members) + f"\n{indent}}}"
     if isinstance(value, (list, tuple)) and any(isinstance(element, (dict, list, tuple)) for element in value):
