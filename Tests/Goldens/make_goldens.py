@@ -3,6 +3,7 @@
 
     python make_goldens.py models            every tiny model family, or: models llama qwen3
     python make_goldens.py training          ten steps of TRL's SFTTrainer on the tiny Llama
+    python make_goldens.py smollm2 --gguf FILE --tokenizer FOLDER --checkpoint FOLDER     a real model; minutes
 """
 
 import argparse
@@ -22,11 +23,18 @@ GOLDENS = Path(__file__).resolve().parent
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     subjects = parser.add_subparsers(dest="subject", required=True)
+    parsers = {}
     for subject, help in {
         "models": "logits, gradients and greedy tokens of tiny random models",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
+        "smollm2": "SmolLM2-135M-Instruct, from its Q4_1 GGUF: logits, greedy tokens, ten steps of training",
     }.items():
-        subjects.add_parser(subject, help=help).add_argument("names", nargs="*", help="only these; all without any")
+        parsers[subject] = subjects.add_parser(subject, help=help)
+        parsers[subject].add_argument("names", nargs="*", help="only these; all without any")
+    real = parsers["smollm2"]
+    real.add_argument("--gguf", type=Path, required=True, help="SmolLM2-135M-Instruct.Q4_1.gguf")
+    real.add_argument("--tokenizer", type=Path, required=True, help="folder with SmolLM2's tokenizer.json")
+    real.add_argument("--checkpoint", type=Path, required=True, help="where the float32 checkpoint is, or will be")
     arguments = parser.parse_args()
     import datasets
     import transformers

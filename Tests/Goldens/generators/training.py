@@ -119,6 +119,22 @@ def trained_tensors(model):
     return tensors
 
 
+def train(model, rows, tokenizer, changes):
+    """Trains `model` in place. Returns the log of every step and the rows as the trainer tokenized them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = SFTTrainer(
+            model=model,
+            args=settings(scratch, **changes),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    tokenized = [{key: row[key] for key in ("input_ids", "labels")} for row in trainer.train_dataset]
+    return [{key: rounded(entry[key], 9) for key in LOGGED if key in entry} for entry in steps], tokenized
+
+
 def run(goldens, name, rows):
     """One run; the log has the loss, the gradient norm before clipping and the learning rate of every step."""
     lora, changes = RUNS[name]
@@ -132,17 +148,7 @@ def run(goldens, name, rows):
             save_initial_adapter(model, name, lora, goldens / adapter)
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         model = PeftModel.from_pretrained(model, goldens / adapter, is_trainable=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = SFTTrainer(
-            model=model,
-            args=settings(scratch, **changes),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=placeholder_tokenizer(model.config.vocab_size),
-        )
-        before = {parameter: tensor.detach().clone() for parameter, tensor in model.named_parameters()}
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), changes)
     write(folder / "golden.json", {
         "base": "models/llama",
         "adapter": adapter,
@@ -152,11 +158,10 @@ def run(goldens, name, rows):
             "gradient_accumulation_steps": ACCUMULATION,
             "learning_rate": 1e-3,
         } | changes,
-        "steps": [{key: rounded(entry[key], 9) for key in LOGGED if key in entry} for entry in log],
+        "steps": steps,
         "trained": trained_tensors(model),
     })
-    moved = sum(not torch.equal(before[parameter], tensor) for parameter, tensor in model.named_parameters())
-    print(f"{name}: loss {log[0]['loss']:.6f} to {log[-1]['loss']:.6f}, {moved} tensors moved")
+    print(f"{name}: loss {steps[0]['loss']} to {steps[-1]['loss']}")
 
 
 def make(folder, arguments):
