@@ -1,6 +1,7 @@
 """Tiny random models of each family: weights as transformers saves them, and what the model computes with them.
 
-Every folder `models/<name>/` holds `config.json`, `model.safetensors` and `golden.json`.
+Every folder `models/<name>/` holds `config.json`, `model.safetensors` and `golden.json`; `config_before_5.json` says
+the same as `config.json` in the words of transformers 4.
 """
 
 import json
@@ -30,30 +31,103 @@ SMALL = {
 }
 MEDIUM = SMALL | {"hidden_size": 64, "intermediate_size": 96}
 
+ROPE_BASE = {"rope_theta": 10000.0}
 # name -> (model_type, configuration, lengths of the two sequences)
 FAMILIES = {
     "llama": ("llama", MEDIUM | {"tie_word_embeddings": False}, (9, 14)),
     "llama_tied": ("llama", SMALL | {"tie_word_embeddings": True, "num_key_value_heads": 1}, (9, 14)),
+    "llama_linear": ("llama", SMALL | {"rope_parameters": ROPE_BASE | {"rope_type": "linear", "factor": 4.0}}, (9, 20)),
+    # Beyond `max_position_embeddings` the base grows with the length.
+    "llama_dynamic": (
+        "llama",
+        SMALL | {"rope_parameters": ROPE_BASE | {"rope_type": "dynamic", "factor": 2.0}, "max_position_embeddings": 16},
+        (9, 24),
+    ),
+    # With this base and head size some frequencies stay, some are divided and one lies between.
+    "llama_llama3": (
+        "llama",
+        SMALL
+        | {
+            "head_dim": 16,
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 10000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            },
+        },
+        (9, 20),
+    ),
+    "qwen2": ("qwen2", SMALL | {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}}, (9, 14)),
+    "qwen3": (
+        "qwen3",
+        MEDIUM | {"head_dim": 32, "tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}},
+        (9, 14),
+    ),
+    "mistral": ("mistral", SMALL | {"sliding_window": 8}, (9, 24)),
+    "phi3": ("phi3", SMALL | {"sliding_window": 8, "num_key_value_heads": 4}, (9, 24)),
+    # A sequence longer than the original 32 positions takes the long factors, at all of its positions.
+    "phi3_longrope": (
+        "phi3",
+        SMALL
+        | {
+            "original_max_position_embeddings": 32,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0, 1.1, 1.3, 1.6],
+                "long_factor": [1.5, 2.5, 4.0, 6.0],
+                "original_max_position_embeddings": 32,
+            },
+        },
+        (12, 40),
+    ),
+    "gemma3_text": (
+        "gemma3_text",
+        SMALL
+        | {
+            "num_hidden_layers": 3,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 24,
+            "sliding_window": 8,
+            "sliding_window_pattern": 3,
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                "full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+            },
+        },
+        (9, 20),
+    ),
+    # The last layer has no rotary embedding.
+    "smollm3": ("smollm3", SMALL | {"num_hidden_layers": 3, "no_rope_layers": [1, 1, 0]}, (9, 14)),
 }
+# The same weights stored in 16 bits; everything computed in float32 from what was stored.
+NARROW = {"llama_bf16": ("llama_tied", torch.bfloat16), "llama_f16": ("llama_tied", torch.float16)}
 
-SPELLED_AS_BEFORE = {"llama_tied"}
 
-
-def family(folder, name, model_type, configuration, lengths):
+def family(folder, name):
     """Makes one folder: the weights, then everything that the reference computes from them."""
-    seed(name)
-    model = random_model(AutoConfig.for_model(model_type, **configuration))
-    save(model, folder / name)
-    if name in SPELLED_AS_BEFORE:
-        write_as_before_version_5(folder / name / "config.json")
+    if name in NARROW:
+        source, dtype = NARROW[name]
+        lengths = FAMILIES[source][2]
+        save(AutoModelForCausalLM.from_pretrained(folder / source, dtype=dtype), folder / name)
+    else:
+        model_type, configuration, lengths = FAMILIES[name]
+        seed(name)
+        save(random_model(AutoConfig.for_model(model_type, **configuration)), folder / name)
     # What counts is what a reader of the saved files gets.
     model = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation="eager")
     seed(name + " ids")
     sequences = [torch.randint(3, model.config.vocab_size, (length,)).tolist() for length in lengths]
     golden = {"sequences": [forward(model, ids) for ids in sequences]}
+    check_older_spelling(folder / name, model, sequences[-1])
     golden |= gradients(model, sequences)
     golden |= {"greedy": greedy(model, sequences[0][:8])}
     write(folder / name / "golden.json", golden)
+    return golden
 
 
 def random_model(config):
@@ -77,15 +151,37 @@ def save(model, folder):
             shutil.copyfile(Path(scratch) / file, folder / file)
 
 
-def write_as_before_version_5(path):
-    """Spells a configuration as transformers 4 did: most published models still do."""
-    configuration = json.loads(path.read_text())
-    configuration["torch_dtype"] = configuration.pop("dtype")
-    rope = configuration.pop("rope_parameters")
-    configuration["rope_theta"] = rope.pop("rope_theta")
-    configuration["rope_scaling"] = None if rope["rope_type"] == "default" else rope
-    configuration["transformers_version"] = "4.56.1"
+def older_spelling(configuration):
+    """A configuration as transformers 4 spelled it: most published models still do."""
+    older = dict(configuration, transformers_version="4.56.1")
+    older["torch_dtype"] = older.pop("dtype")
+    rope = older.pop("rope_parameters")
+    older["rope_scaling"] = None
+    if "full_attention" in rope:
+        older["rope_theta"] = rope["full_attention"]["rope_theta"]
+        older["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        older["sliding_window_pattern"] = older.pop("layer_types").index("full_attention") + 1
+    else:
+        older["rope_theta"] = rope["rope_theta"]
+        if rope["rope_type"] != "default":
+            older["rope_scaling"] = {key: rope[key] for key in rope if key not in ("rope_theta", "partial_rotary_factor")}
+    if older["rope_scaling"] and rope["rope_type"] == "longrope":
+        older["rope_scaling"]["type"] = older["rope_scaling"].pop("rope_type")
+        older["original_max_position_embeddings"] = older["rope_scaling"].pop("original_max_position_embeddings")
+    return older
+
+
+def check_older_spelling(folder, model, ids):
+    """Writes `config_before_5.json` and makes sure that it means the same model."""
+    path = folder / "config_before_5.json"
+    configuration = older_spelling(json.loads((folder / "config.json").read_text()))
     path.write_text(json.dumps(configuration, indent=2, sort_keys=True) + "\n")
+    older = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path), attn_implementation="eager").eval()
+    older.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        batch = torch.tensor([ids])
+        if not torch.equal(older.float()(input_ids=batch).logits, model(input_ids=batch).logits):
+            raise AssertionError(f"{path} means another model")
 
 
 def forward(model, ids):
@@ -113,8 +209,8 @@ def gradients(model, sequences):
 def greedy(model, prompt):
     """Greedy tokens with the key/value cache, and again computing the whole sequence for each token.
 
-    The two agree unless the family's rotary embedding depends on the length reached; `margin` is the smallest
-    distance between the best and the second-best logit on the way without the cache.
+    The two agree unless the rotary embedding depends on the length reached. `margin` is the smallest distance between
+    the best and the second-best logit on either way.
     """
     with torch.no_grad():
         cached = model.generate(
@@ -124,23 +220,24 @@ def greedy(model, prompt):
             max_new_tokens=GREEDY_TOKENS,
             eos_token_id=-1,
             pad_token_id=0,
-        )[0, len(prompt) :].tolist()
-        ids, margin = list(prompt), float("inf")
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        best = list(torch.cat(cached.logits))
+        ids = list(prompt)
         for _ in range(GREEDY_TOKENS):
-            best = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].topk(2)
-            margin = min(margin, (best.values[0] - best.values[1]).item())
-            ids.append(best.indices[0].item())
-    recomputed = ids[len(prompt) :]
-    result = {"prompt": prompt, "ids": cached, "margin": rounded(margin)}
-    if recomputed != cached:
-        result["ids_without_cache"] = recomputed
+            best.append(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1])
+            ids.append(best[-1].argmax().item())
+    first, second = torch.stack(best).topk(2).values.unbind(1)
+    result = {"prompt": prompt, "ids": cached.sequences[0, len(prompt) :].tolist()}
+    result["margin"] = rounded((first - second).min().item())
+    if ids[len(prompt) :] != result["ids"]:
+        result["ids_without_cache"] = ids[len(prompt) :]
     return result
 
 
 def make(folder, arguments):
-    for name in arguments.names or FAMILIES:
-        family(folder, name, *FAMILIES[name])
-        golden = json.loads((folder / name / "golden.json").read_text())
-        greedy_result = golden["greedy"]
-        print(f"{name}: loss {golden['loss']}, smallest greedy margin {greedy_result['margin']}"
-              + (", cache changes the tokens" if "ids_without_cache" in greedy_result else ""))
+    for name in arguments.names or [*FAMILIES, *NARROW]:
+        golden = family(folder, name)
+        note = ", the cache changes the tokens" if "ids_without_cache" in golden["greedy"] else ""
+        print(f"{name}: loss {golden['loss']}, smallest greedy margin {golden['greedy']['margin']}{note}")
