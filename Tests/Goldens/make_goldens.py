@@ -2,6 +2,7 @@
 """Makes the reference values that the Swift tests compare with. README.md says how to set up Python for it.
 
     python make_goldens.py models            every tiny model family, or: models llama qwen3
+    python make_goldens.py gguf_files --llama-cpp FOLDER
     python make_goldens.py training          ten steps of TRL's SFTTrainer on the tiny Llama
     python make_goldens.py smollm2 --gguf FILE --tokenizer FOLDER --checkpoint FOLDER     a real model; minutes
 """
@@ -26,6 +27,7 @@ def main():
     parsers = {}
     for subject, help in {
         "models": "logits, gradients and greedy tokens of tiny random models",
+        "gguf_files": "GGUF files of the tiny models, by llama.cpp's converter",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
         "smollm2": "SmolLM2-135M-Instruct, from its Q4_1 GGUF: logits, greedy tokens, ten steps of training",
     }.items():
@@ -35,6 +37,7 @@ def main():
     real.add_argument("--gguf", type=Path, required=True, help="SmolLM2-135M-Instruct.Q4_1.gguf")
     real.add_argument("--tokenizer", type=Path, required=True, help="folder with SmolLM2's tokenizer.json")
     real.add_argument("--checkpoint", type=Path, required=True, help="where the float32 checkpoint is, or will be")
+    parsers["gguf_files"].add_argument("--llama-cpp", type=Path, required=True, help="llama.cpp's source folder")
     arguments = parser.parse_args()
     import datasets
     import transformers

@@ -101,6 +101,24 @@ FAMILIES = {
         },
         (9, 20),
     ),
+    # What a GGUF can say of Gemma 3: every sixth layer attends to all, and scores are divided by the root of head_dim.
+    "gemma3_six_layers": (
+        "gemma3_text",
+        SMALL
+        | {
+            "intermediate_size": 32,
+            "num_hidden_layers": 6,
+            "num_key_value_heads": 1,
+            "head_dim": 8,
+            "query_pre_attn_scalar": 8,
+            "sliding_window": 8,
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                "full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+            },
+        },
+        (9, 20),
+    ),
     # The last layer has no rotary embedding.
     "smollm3": ("smollm3", SMALL | {"num_hidden_layers": 3, "no_rope_layers": [1, 1, 0]}, (9, 14)),
 }
@@ -160,6 +178,7 @@ def older_spelling(configuration):
     if "full_attention" in rope:
         older["rope_theta"] = rope["full_attention"]["rope_theta"]
         older["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        older.pop("_sliding_window_pattern", None)
         older["sliding_window_pattern"] = older.pop("layer_types").index("full_attention") + 1
     else:
         older["rope_theta"] = rope["rope_theta"]
