@@ -90,20 +90,21 @@ def placeholder_tokenizer(vocabulary):
     )
 
 
-def save_initial_adapter(base, name, configuration, folder):
+def save_initial_adapter(base, base_name, name, configuration, folder):
     """An adapter with B random: with B zero the gradient of A would be zero and the first step would tell little."""
     seed(name + " adapter")
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **configuration))
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            if "lora_A" in parameter_name or "lora_B" in parameter_name:
+            if any(kind in parameter_name for kind in ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")):
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     configuration_file = folder / "adapter_config.json"
     saved = json.loads(configuration_file.read_text())
-    saved["base_model_name_or_path"] = "models/llama"
-    saved["target_modules"] = sorted(saved["target_modules"])  # PEFT keeps a set: its order changes between runs
+    saved["base_model_name_or_path"] = base_name
+    if isinstance(saved["target_modules"], list):
+        saved["target_modules"].sort()  # PEFT keeps a set: its order changes between runs
     configuration_file.write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
 
 
@@ -145,7 +146,7 @@ def run(goldens, name, rows):
     if lora is not None:
         adapter = f"training/{lora if isinstance(lora, str) else name}/adapter"
         if not isinstance(lora, str):
-            save_initial_adapter(model, name, lora, goldens / adapter)
+            save_initial_adapter(model, "models/llama", name, lora, goldens / adapter)
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         model = PeftModel.from_pretrained(model, goldens / adapter, is_trainable=True)
     steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), changes)
