@@ -29,6 +29,8 @@ RUNS = {
     "full_warmup": (None, {"warmup_steps": 3}),
     "full_weight_decay": (None, {"weight_decay": 0.01}),
     "full_no_clip": (None, {"max_grad_norm": 0.0, "lr_scheduler_type": "cosine"}),
+    # States of tensors under 4,096 elements and of the embedding stay in float32.
+    "full_adamw_8bit": (None, {"optim": "adamw_8bit"}),
     "lora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS}, {}),
     "lora_weight_decay": ("lora", {"weight_decay": 0.01}),
     "lora_patterns": (
@@ -120,8 +122,11 @@ def trained_tensors(model):
     return tensors
 
 
-def train(model, rows, tokenizer, changes):
-    """Trains `model` in place. Returns the log of every step and the rows as the trainer tokenized them."""
+def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
+    """Trains `model` in place. Returns the log of every step and the rows as the trainer tokenized them.
+
+    `prepare` is called with the trainer before the first step, to undo what the trainer does to a model on its own.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
             model=model,
@@ -130,6 +135,7 @@ def train(model, rows, tokenizer, changes):
             processing_class=tokenizer,
         )
         trainer.remove_callback(PrinterCallback)
+        prepare(trainer)
         trainer.train()
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokenized = [{key: row[key] for key in ("input_ids", "labels")} for row in trainer.train_dataset]
