@@ -29,6 +29,8 @@ def main():
         "models": "logits, gradients and greedy tokens of tiny random models",
         "gguf_files": "GGUF files of the tiny models, by llama.cpp's converter",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
+        "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
+        "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",
         "smollm2": "SmolLM2-135M-Instruct, from its Q4_1 GGUF: logits, greedy tokens, ten steps of training",
     }.items():
         parsers[subject] = subjects.add_parser(subject, help=help)

@@ -61,9 +61,10 @@ FAMILIES = {
         (9, 20),
     ),
     "qwen2": ("qwen2", SMALL | {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}}, (9, 14)),
+    # The heads together are twice as wide as the hidden state.
     "qwen3": (
         "qwen3",
-        MEDIUM | {"head_dim": 32, "tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}},
+        SMALL | {"head_dim": 16, "tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}},
         (9, 14),
     ),
     "mistral": ("mistral", SMALL | {"sliding_window": 8}, (9, 24)),
