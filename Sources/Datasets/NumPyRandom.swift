@@ -53,17 +53,13 @@ public struct NumPyRandom: Sendable {
   /// A number in [0, 1), as `Generator.random()` draws it.
   public mutating func nextDouble() -> Double { Double(next64() >> 11) * 0x1p-53 }
 
-  /// A whole number from 0 through `last`, by Lemire's method.
-  mutating func next(through last: UInt32) -> UInt32 {
-    if last == 0 { return 0 }
-    if last == .max { return next32() }
-    let bound = last + 1
-    var product = UInt64(next32()) * UInt64(bound)
-    if UInt32(truncatingIfNeeded: product) < bound {
-      let threshold = (UInt32.max - last) % bound
-      while UInt32(truncatingIfNeeded: product) < threshold { product = UInt64(next32()) * UInt64(bound) }
+  /// A whole number from 0 through `last`: draws of as many bits as it has, until one is not above it.
+  private mutating func next(through last: UInt32) -> UInt32 {
+    let mask = last == 0 ? 0 : UInt32.max >> last.leadingZeroBitCount
+    while true {
+      let draw = next32() & mask
+      if draw <= last { return draw }
     }
-    return UInt32(truncatingIfNeeded: product >> 32)
   }
 
   /// The numbers 0..<count in the order of `Generator.permutation(count)`, for counts below 2^32.

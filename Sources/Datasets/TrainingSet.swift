@@ -31,7 +31,7 @@ public struct TrainingSet: Sendable {
   }
 
   /// Adds a document, and an item that holds it alone.
-  mutating func append(_ example: Example) {
+  package mutating func append(_ example: Example) {
     items.append([ids.count..<ids.count + example.ids.count])
     ids += example.ids
     labels += example.labels
