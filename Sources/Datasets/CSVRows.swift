@@ -194,7 +194,9 @@ private enum CSVType: Sendable {
     field.count <= 8 && gaps.contains(String(decoding: field, as: UTF8.self))
   }
 
-  static func integer(_ field: [UInt8]) -> Int? { field.count <= 20 ? Int(String(decoding: field, as: UTF8.self)) : nil }
+  static func integer(_ field: [UInt8]) -> Int? {
+    field.count <= 20 ? Int(String(decoding: field, as: UTF8.self)) : nil
+  }
 
   static func number(_ field: [UInt8]) -> Double? {
     guard field.count <= 400 else { return nil }

@@ -41,7 +41,8 @@ final class FileBytes: @unchecked Sendable {
     defer { lock.unlock() }
     if range.count > Self.windowSize { return try readFromFile(range) }
     if range.lowerBound < windowStart || range.upperBound > windowStart + window.count {
-      window = try readFromFile(range.lowerBound..<max(range.upperBound, min(count, range.lowerBound + Self.windowSize)))
+      let end = max(range.upperBound, min(count, range.lowerBound + Self.windowSize))
+      window = try readFromFile(range.lowerBound..<end)
       windowStart = range.lowerBound
     }
     return Array(window[range.lowerBound - windowStart..<range.upperBound - windowStart])

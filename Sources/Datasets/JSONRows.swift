@@ -60,7 +60,8 @@ enum JSONRows {
       return true
     }
     guard elements.isClosed else {
-      throw DataError("the file ends inside its array; it was cut short, fetch it again", at: RowPlace(file: bytes.path))
+      throw DataError(
+        "the file ends inside its array; it was cut short, fetch it again", at: RowPlace(file: bytes.path))
     }
     return IndexedRows(bytes: bytes, records: elements.found, parse: element)
   }
@@ -129,7 +130,11 @@ private struct ArrayElements {
     if isJSONSpace(byte), !inString { return }
     if isClosed { throw DataError("there is more after the end of the array") }
     if inString {
-      if escaped { escaped = false } else if byte == UInt8(ascii: "\\") { escaped = true } else {
+      if escaped {
+        escaped = false
+      } else if byte == UInt8(ascii: "\\") {
+        escaped = true
+      } else {
         inString = byte != UInt8(ascii: "\"")
       }
     } else {

@@ -60,6 +60,9 @@ public struct Mixing: Sendable, Hashable {
     var exhausted = 0
     var draws: [Int] = []
     while exhausted < (stop == .firstExhausted ? 1 : counts.count) {
+      guard draws.count < 1_000_000 + 1_000 * counts.reduce(0, +) else {
+        throw DataError("the share of a source is so small that the mixture would not end; raise it")
+      }
       let draw = random.nextDouble()
       let source = cumulative.firstIndex { draw < $0 / whole } ?? counts.count - 1
       draws.append(source)
@@ -67,5 +70,24 @@ public struct Mixing: Sendable, Hashable {
       if taken[source] == counts[source] { exhausted += 1 }
     }
     return draws
+  }
+}
+
+extension JoinedRows {
+  /// Sources end to end, each cut to its first rows so that they stand in the proportion of `fractions`, and none is
+  /// repeated: TRL's mixture of `datasets` with `fraction`.
+  /// - Throws: `DataError` unless there is a fraction for each source, not negative and not all 0.
+  public init(_ sources: [any RowSource], fractions: [Double]) throws(DataError) {
+    let sum = fractions.reduce(0, +)
+    guard fractions.count == sources.count, fractions.allSatisfy({ $0 >= 0 }), sum > 0, sum.isFinite else {
+      throw DataError("the fractions \(fractions) do not fit \(sources.count) sources; give each source one, or none")
+    }
+    let weights = fractions.map { $0 / sum }
+    let total = zip(sources, weights).filter { $1 > 0 }.map { Double($0.count) / $1 }.min() ?? 0
+    self.init(
+      zip(sources, weights).map { source, weight in
+        let count = Int((weight * total).rounded(.toNearestOrEven))
+        return SelectedRows(source, Array(0..<max(0, min(count, source.count))))
+      })
   }
 }

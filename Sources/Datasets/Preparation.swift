@@ -63,8 +63,8 @@ public struct Preparation: Sendable {
       }
     }
     if report.trainedTokens == 0 {
-      throw DataError(
-        "none of the \(report.rows) rows has a token to train on; \(report.warnings.first ?? "check the masks and max_length")")
+      let cause = report.warnings.first ?? "check the masks and max_length"
+      throw DataError("none of the \(report.rows) rows has a token to train on; \(cause)")
     }
   }
 }

@@ -41,6 +41,7 @@ public struct PreparationReport: Sendable, Hashable {
   /// Equal when they say the same.
   public static func == (a: PreparationReport, b: PreparationReport) -> Bool { a.json == b.json }
 
+  /// Hashes what `==` compares.
   public func hash(into hasher: inout Hasher) { hasher.combine(json) }
 
   /// The report as an object, its keys named as the properties are.
@@ -67,19 +68,23 @@ public struct PreparationReport: Sendable, Hashable {
         "no row trains its stop token, so the model will not learn to end its answers; "
           + "check that rows end with the tokenizer's EOS token or the template's end of turn")
     }
-    if maskedRows > 0 { sentences.append("\(maskedRows) rows were dropped: cut to max_length, nothing in them is trained on") }
+    if maskedRows > 0 {
+      sentences.append("\(maskedRows) rows were dropped: cut to max_length, nothing in them is trained on")
+    }
     if emptyRows > 0 { sentences.append("\(emptyRows) rows were dropped: they have no tokens") }
     if truncatedRows > 0 {
       sentences.append("\(truncatedRows) rows were cut to max_length, which lost \(lostTokens) tokens in all")
     }
     if doubledBeginnings > 0 {
       sentences.append(
-        "\(doubledBeginnings) rows begin with the BOS token twice, since their text already has it; remove it from the text")
+        "\(doubledBeginnings) rows begin with the BOS token twice, since their text has it already; "
+          + "remove it from the text")
     }
     if let divergingPrompts {
       sentences.append(
-        "in \(divergingPrompts.rows) rows the prompt alone is tokenized otherwise than in the whole row, so the completion "
-          + "starts where they diverge; the first such prompt loses \(JSONValue.string(divergingPrompts.example).text())")
+        "in \(divergingPrompts.rows) rows the prompt alone is tokenized otherwise than in the whole row, so the "
+          + "completion starts where they diverge; the first such prompt loses "
+          + JSONValue.string(divergingPrompts.example).text())
     }
     return sentences + notes
   }

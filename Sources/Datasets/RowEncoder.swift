@@ -29,7 +29,9 @@ struct RowEncoder: Sendable {
     case .completion(let prompt, let completion):
       try refuseAssistantMask()
       // TRL's precedence: where a row has a text column besides, that one is closed and not the completion.
-      let completion = row[options.textField]?.string.map { $0 == closed($0) ? closed(completion) : completion } ?? closed(completion)
+      let otherText = row[options.textField]?.string
+      let isOtherClosed = otherText.map { $0.utf8.count != closed($0).utf8.count } ?? false
+      let completion = isOtherClosed ? completion : closed(completion)
       encoded = masked(
         tokenizer.encode(prompt + completion, true).ids, prompt: tokenizer.encode(prompt, true).ids, assistant: nil)
     case .conversation(let messages):
@@ -83,6 +85,22 @@ extension RowEncoder {
   private func conversation(
     _ messages: [JSONValue], _ row: Row, addsGenerationPrompt: Bool = false, marksAssistant: Bool = false
   ) throws(DataError) -> (ids: [Int32], mask: [Bool]?) {
+    let rendering = try rendered(
+      messages, row, addsGenerationPrompt: addsGenerationPrompt, marksAssistant: marksAssistant)
+    let encoding = tokenizer.encode(rendering.text, false)
+    guard marksAssistant else { return (encoding.ids, nil) }
+    let mask = assistantMask(rendering.assistantSpans, encoding.offsets, in: rendering.text)
+    if !mask.contains(true) {
+      throw DataError(
+        "assistant_only_loss is set, but no token of this row is the assistant's; "
+          + "the chat template must mark its words with {% generation %}, and the row must have an assistant's turn")
+    }
+    return (encoding.ids, mask)
+  }
+
+  private func rendered(
+    _ messages: [JSONValue], _ row: Row, addsGenerationPrompt: Bool = false, marksAssistant: Bool = false
+  ) throws(DataError) -> RowTokenizer.Rendering {
     guard let render = tokenizer.render else {
       throw DataError("the row is a conversation, but the model has no chat template; name one with chat_template_path")
     }
@@ -95,16 +113,15 @@ extension RowEncoder {
       }
       conversation.variables = variables
     }
-    let rendering = try render(conversation)
-    let encoding = tokenizer.encode(rendering.text, false)
-    guard marksAssistant else { return (encoding.ids, nil) }
-    let mask = assistantMask(rendering.assistantSpans, encoding.offsets, in: rendering.text)
-    if !mask.contains(true) {
-      throw DataError(
-        "assistant_only_loss is set, but no token of this row is the assistant's; "
-          + "the chat template must mark its words with {% generation %}, and the row must have an assistant's turn")
+    return try render(conversation)
+  }
+
+  /// The row's messages as the chat template renders them.
+  func renderedMessages(_ row: Row) throws(DataError) -> String {
+    guard let messages = row.present("messages") ?? row.present("conversations") else {
+      throw DataError("the chat template needs this column; make it with the step messages", column: "messages")
     }
-    return (encoding.ids, mask)
+    return try rendered(try RowForm.messages(messages, column: "messages"), row).text
   }
 
   private func tools(_ row: Row) throws(DataError) -> JSONValue? {

@@ -36,7 +36,8 @@ enum RowForm {
     } else if let prompt = row.present("prompt") {
       self = try Self.promptCompletion(prompt, row)
     } else if let messages = row.present("messages") ?? row.present("conversations") {
-      self = .conversation(try Self.messages(messages, column: row.present("messages") == nil ? "conversations" : "messages"))
+      let column = row.present("messages") == nil ? "conversations" : "messages"
+      self = .conversation(try Self.messages(messages, column: column))
     } else if let value = row[textField] {
       guard case .string(let text) = value else { throw Self.wrongKind(value, "a string", textField) }
       self = .text(text)
@@ -52,7 +53,8 @@ enum RowForm {
 
   private static func promptCompletion(_ prompt: JSONValue, _ row: Row) throws(DataError) -> RowForm {
     guard let completion = row.present("completion") else {
-      throw DataError("the row has a prompt but no completion; add one, or rename the prompt to text", column: "completion")
+      throw DataError(
+        "the row has a prompt but no completion; add one, or rename the prompt to text", column: "completion")
     }
     switch (prompt, completion) {
     case (.string(let prompt), .string(let completion)):
@@ -66,12 +68,14 @@ enum RowForm {
   }
 
   /// The messages of a column, in the `role` and `content` spelling.
-  private static func messages(_ value: JSONValue, column: String) throws(DataError) -> [JSONValue] {
+  static func messages(_ value: JSONValue, column: String) throws(DataError) -> [JSONValue] {
     guard case .array(let elements) = value else { throw wrongKind(value, "a list of messages", column) }
     if elements.isEmpty { throw DataError("the list of messages is empty; filter such rows out", column: column) }
     var messages: [JSONValue] = []
     for element in elements {
-      guard case .object(let message) = element else { throw wrongKind(element, "a message with role and content", column) }
+      guard case .object(let message) = element else {
+        throw wrongKind(element, "a message with role and content", column)
+      }
       let normalized = Self.normalized(message)
       guard normalized["role"]?.string != nil else {
         throw DataError("a message has no \"role\"; give each a role and a content", column: column)

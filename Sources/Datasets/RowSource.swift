@@ -60,13 +60,16 @@ public struct MemoryRows: RowSource {
     self.file = file
   }
 
+  /// The number of rows.
   public var count: Int { stored.count }
 
+  /// The row of number `index`; see `RowSource`.
   public func row(at index: Int) throws(DataError) -> Row {
     guard stored.indices.contains(index) else { throw outOfRange(index) }
     return stored[index]
   }
 
+  /// Where the row of number `index` came from.
   public func place(of index: Int) -> RowPlace { RowPlace(file: file, row: index + 1) }
 }
 
@@ -81,13 +84,16 @@ public struct SelectedRows: RowSource {
     self.indices = indices
   }
 
+  /// The number of rows.
   public var count: Int { indices.count }
 
+  /// The row of number `index`; see `RowSource`.
   public func row(at index: Int) throws(DataError) -> Row {
     guard indices.indices.contains(index) else { throw outOfRange(index) }
     return try base.row(at: indices[index])
   }
 
+  /// Where the row of number `index` came from.
   public func place(of index: Int) -> RowPlace {
     indices.indices.contains(index) ? base.place(of: indices[index]) : RowPlace()
   }
@@ -104,8 +110,10 @@ public struct MappedRows: RowSource {
     self.change = change
   }
 
+  /// The number of rows.
   public var count: Int { base.count }
 
+  /// The row of number `index`; see `RowSource`.
   public func row(at index: Int) throws(DataError) -> Row {
     let row = try base.row(at: index)
     do {
@@ -115,6 +123,7 @@ public struct MappedRows: RowSource {
     }
   }
 
+  /// Where the row of number `index` came from.
   public func place(of index: Int) -> RowPlace { base.place(of: index) }
 }
 
@@ -133,6 +142,7 @@ public struct JoinedRows: RowSource {
     }
   }
 
+  /// The number of rows.
   public var count: Int { ends.last ?? 0 }
 
   /// The part that holds row `index` and the row's number there.
@@ -141,11 +151,13 @@ public struct JoinedRows: RowSource {
     return (parts[part], part == 0 ? index : index - ends[part - 1])
   }
 
+  /// The row of number `index`; see `RowSource`.
   public func row(at index: Int) throws(DataError) -> Row {
     guard let place = locate(index) else { throw outOfRange(index) }
     return try place.part.row(at: place.index)
   }
 
+  /// Where the row of number `index` came from.
   public func place(of index: Int) -> RowPlace {
     guard let place = locate(index) else { return RowPlace() }
     return place.part.place(of: place.index)

@@ -1,7 +1,7 @@
 import OrderedJSON
 
 /// One step that turns rows into other rows before they are tokenized.
-public enum RowStep: Sendable, Hashable {
+public enum RowStep: Sendable {
   /// Only the rows of a range of numbers, cut to those there are.
   case select(Range<Int>)
   /// Only rows whose column, nested ones with dots, is there and not null, and equals `equals` if that is given.
@@ -16,6 +16,8 @@ public enum RowStep: Sendable, Hashable {
   case template(column: String, TextPattern)
   /// A new column of messages made from others.
   case messages(column: String, [Message])
+  /// A new column of text: the `messages` column as the chat template renders it.
+  case applyChatTemplate(column: String, RowTokenizer)
   /// NumPy's permutation under a seed, as `Dataset.shuffle(seed=...)` of `datasets`.
   case shuffle(seed: UInt64)
   /// One part of `Dataset.train_test_split`.
@@ -96,6 +98,14 @@ extension RowSource {
         result[column] = .array(list)
         return result
       }
+    case .applyChatTemplate(let column, let tokenizer):
+      let encoder = RowEncoder(tokenizer: tokenizer, options: PreparationOptions())
+      return MappedRows(self) { row throws(DataError) in
+        var result = row
+        result[column] = .string(try encoder.renderedMessages(row))
+        for used in ["messages", "conversations"] where used != column { result[used] = nil }
+        return result
+      }
     }
   }
 
@@ -108,7 +118,7 @@ extension RowSource {
   }
 
   private func filtered(_ column: String, _ wanted: JSONValue?) throws(DataError) -> SelectedRows {
-    let path = column.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    let path = columnPath(column)
     var kept: [Int] = []
     for index in 0..<count {
       guard let value = try row(at: index).value(at: path) else { continue }
@@ -131,7 +141,7 @@ extension JSONObject {
     for renaming in renamings { _ = try existing(renaming.old) }
     var taken = JSONObject()
     for member in members {
-      // `removing` and adding with bytes compared, since canonically equal names may both be there.
+      // By bytes: two names that Swift holds equal, as composed and decomposed accents, are two columns.
       let new = renamings.first { Array($0.old.utf8) == Array(member.key.utf8) }?.new ?? member.key
       if taken[new] != nil {
         throw DataError("renaming gives two columns this name; remove one with remove_columns first", column: new)

@@ -25,7 +25,7 @@ public struct TextPattern: Sendable, Hashable {
         }
         parts.append(.text(text))
         text = ""
-        parts.append(.column(String(rest[..<end]).split(separator: ".", omittingEmptySubsequences: false).map(String.init)))
+        parts.append(.column(columnPath(String(rest[..<end]))))
         rest = rest[rest.index(after: end)...]
       case "}": throw DataError("the template closes a brace that it did not open; write }} for a brace in the text")
       default: text.unicodeScalars.append(scalar)
@@ -61,6 +61,11 @@ public struct TextPattern: Sendable, Hashable {
     default: value.text()
     }
   }
+}
+
+/// The keys of a column's name, which dots separate.
+func columnPath(_ name: String) -> [String] {
+  name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
 }
 
 extension JSONObject {
