@@ -117,14 +117,21 @@ extension RecipeKey {
     RecipeKey(
       name: name, section: section, expectation: "null", defaultValue: .null, meaning: meaning, status: .refused,
       apply: { (value, _) throws(RecipeValueError) in
-        switch value {
-        case _ where value.isNull: return
-        case .scalar(let text, _) where harmless.contains(text.lowercased()): return
-        case .list(let elements) where elements.isEmpty: return
-        case .mapping(let members) where members.isEmpty: return
-        default: throw RecipeValueError(reason: "is not supported: \(meaning)")
+        guard value.asksForNothing(harmless) else {
+          throw RecipeValueError(reason: "is not supported: \(meaning)")
         }
       },
       value: nil)
+  }
+}
+
+extension RecipeValue {
+  /// Whether this is null, empty, or made of `harmless` words only.
+  fileprivate func asksForNothing(_ harmless: [String]) -> Bool {
+    switch self {
+    case .scalar(let text, _): isNull || harmless.contains(text.lowercased())
+    case .list(let elements): elements.allSatisfy { $0.asksForNothing(harmless) }
+    case .mapping(let members): members.isEmpty
+    }
   }
 }

@@ -3,16 +3,21 @@ extension RecipeKey {
   static let idleKeys: [RecipeKey] = [
     idle(
       "activations and weights are float32 or as stored, and every product adds up in float32",
-      "bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32", "bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"),
+      "bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "fp16_opt_level", "fp16_backend", "half_precision_backend",
+      "tf32", "bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"),
     idle(
       "there is one attention, which never mixes the rows of a pack", "attn_implementation", "padding_free",
       "use_cache"),
     idle("batches hold no padding", "pad_to_multiple_of"),
     idle("losses are always computed in fused chunks", "use_liger_kernel", "liger_kernel_config"),
-    idle("a recomputed layer is always exact", "gradient_checkpointing_kwargs"),
+    idle("a recomputed layer is always exact", "gradient_checkpointing_kwargs", "gradient_checkpointing_use_reentrant"),
     idle("runs always repeat bit by bit", "full_determinism"),
-    idle("the processor is what runs are made on", "use_cpu", "torch_empty_cache_steps"),
-    idle("rows are streamed from the file as they are needed", "dataset_streaming", "streaming", "dataset_num_proc"),
+    idle(
+      "the processor is what runs are made on", "use_cpu", "use_mps_device", "use_ipex", "tpu_num_cores",
+      "tpu_metrics_debug", "torch_empty_cache_steps"),
+    idle(
+      "rows are streamed from the file as they are needed", "dataset_streaming", "streaming", "dataset_num_proc",
+      "dataset_batch_size"),
     idle("columns that training does not use are left alone", "remove_unused_columns", "length_column_name"),
     idle(
       "batches are prepared beside the computation", "dataloader_num_workers", "dataloader_pin_memory",
@@ -22,10 +27,11 @@ extension RecipeKey {
     idle(
       "logs and trainer_state.json always hold loss, gradient norm, rate, tokens and time",
       "include_num_input_tokens_seen", "include_tokens_per_second", "log_level", "log_level_replica",
-      "log_on_each_node", "skip_memory_metrics", "project"),
+      "log_on_each_node", "logging_dir", "skip_memory_metrics", "project"),
     idle(
       "evaluation is a sum over tokens, whatever the batches", "prediction_loss_only", "eval_do_concat_batches",
-      "eval_use_gather_object", "eval_accumulation_steps", "batch_eval_metrics"),
+      "eval_use_gather_object", "eval_accumulation_steps", "batch_eval_metrics", "use_legacy_prediction_loop",
+      "include_inputs_for_metrics", "jit_mode_eval"),
     idle("training always trains; `eval_strategy` says when to evaluate", "do_train", "do_eval"),
     idle(
       "one process runs", "local_rank", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
@@ -33,8 +39,9 @@ extension RecipeKey {
     idle("no code that comes with a model is ever run", "trust_remote_code"),
     idle(
       "nothing is uploaded", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push",
-      "hub_revision", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+      "hub_revision", "push_to_hub_organization", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
     idle("an output folder that holds checkpoints is never emptied", "overwrite_output_dir"),
+    idle("it belongs to Ray's search for settings, or to SageMaker", "ray_scope", "mp_parameters"),
     idle("set environment variables in the shell", "env"),
   ].flatMap(\.self)
 
@@ -64,7 +71,7 @@ extension RecipeKey {
     refused(
       .lora, "only plain LoRA, rsLoRA and DoRA exist", "megatron_config", "loftq_config", "eva_config", "corda_config",
       "lora_ga_config", "velora_config", "alora_invocation_tokens", "use_qalora", "monteclora_config", "use_bdlora",
-      "arrow_config", "kasa_config", "auto_mapping", "runtime_config"),
+      "arrow_config", "kasa_config", "auto_mapping", "runtime_config", "peft_version"),
     [
       .refused("megatron_core", .lora, harmless: ["megatron.core"], "only plain LoRA, rsLoRA and DoRA exist"),
       .refused("qalora_group_size", .lora, harmless: ["16"], "only plain LoRA, rsLoRA and DoRA exist"),
@@ -79,7 +86,7 @@ extension RecipeKey {
       .refused(
         "average_tokens_across_devices", .optimization, harmless: ["true"], "the loss is always a mean over all tokens"),
       .refused(
-        "report_to", .reports, harmless: ["none", "no", "false", "", "[]"],
+        "report_to", .reports, harmless: ["none", "no", "false", ""],
         "only none; figures are in trainer_state.json and loss_curve.png"),
       .refused("eval_delay", .reports, harmless: ["0", "0.0"], "evaluation begins with the run"),
       .refused("include_for_metrics", .reports, "evaluation measures loss and perplexity"),
@@ -92,12 +99,18 @@ extension RecipeKey {
       .refused("restore_callback_states_from_checkpoint", .reports, "callbacks keep no state"),
       .refused("save_safetensors", .reports, harmless: ["true"], "files are always safetensors"),
       .refused("push_to_hub", .reports, "nothing is uploaded; upload output_dir yourself"),
+      .refused("adafactor", .optimization, "use optim"),
+      .refused("group_by_length", .optimization, "batches hold no padding, so grouping rows by length gains nothing"),
+      .refused("past_index", .other, harmless: ["-1"], "no such models are supported"),
+      .refused("fsdp_min_num_params", .other, harmless: ["0"], "one process runs; leave it out"),
+      .refused("fsdp_transformer_layer_cls_to_wrap", .other, "one process runs; leave it out"),
       .refused("do_predict", .other, "use swiftlet eval or generate"),
       .refused("debug", .other, "there is no such debugger"),
       .refused("accelerator_config", .other, "use the keys of this page"),
     ],
     refused(
-      .other, "there is no PyTorch here to compile for", "torch_compile", "torch_compile_backend", "torch_compile_mode"),
+      .other, "there is no PyTorch here to compile for", "torch_compile", "torch_compile_backend", "torch_compile_mode",
+      "torchdynamo"),
     refused(
       .other, "one process runs; leave it out", "fsdp", "fsdp_config", "deepspeed", "parallelism_config"),
   ].flatMap(\.self)

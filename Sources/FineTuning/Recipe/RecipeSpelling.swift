@@ -37,20 +37,17 @@ public struct RecipeSpelling: Sendable, Hashable {
 
   private static let former: KeyValuePairs = [
     "max_seq_length": "max_length", "torch_dtype": "dtype", "evaluation_strategy": "eval_strategy",
-    "no_cuda": "use_cpu", "use_mps_device": "use_cpu", "per_gpu_train_batch_size": "per_device_train_batch_size",
+    "no_cuda": "use_cpu", "per_gpu_train_batch_size": "per_device_train_batch_size",
     "per_gpu_eval_batch_size": "per_device_eval_batch_size", "use_liger": "use_liger_kernel",
     "eval_dataset_packing": "eval_packing", "push_to_hub_model_id": "hub_model_id", "push_to_hub_token": "hub_token",
-    "gradient_checkpointing_use_reentrant": "gradient_checkpointing_kwargs", "fp16_opt_level": "fp16",
-    "half_precision_backend": "fp16", "fp16_backend": "fp16", "fsdp_transformer_layer_cls_to_wrap": "fsdp_config",
-    "dataset_batch_size": "dataset_num_proc", "logging_dir": "run_name",
   ]
 
   private static let foreign: KeyValuePairs = [
     // Python's arguments of the trainer and of Unsloth
     "model": "model_name_or_path", "model_name": "model_name_or_path", "train_dataset": "dataset_name",
     "tokenizer": "chat_template_path", "processing_class": "chat_template_path", "random_state": "seed",
-    "use_gradient_checkpointing": "gradient_checkpointing", "group_by_length": "train_sampling_strategy",
-    "num_of_sequences": "packing", "chars_per_token": "packing", "train_on_responses_only": "assistant_only_loss",
+    "use_gradient_checkpointing": "gradient_checkpointing", "num_of_sequences": "packing", "chars_per_token": "packing",
+    "train_on_responses_only": "assistant_only_loss",
     // axolotl
     "base_model": "model_name_or_path", "sequence_len": "max_length", "sample_packing": "packing",
     "eval_sample_packing": "eval_packing", "micro_batch_size": "per_device_train_batch_size",
