@@ -15,7 +15,7 @@ import Testing
           - {path: org/b, name: sub, split: "train[:10]", columns: [x, y], fraction: 0.75, data_files: b.json}
         steps:
           - filter: {column: lang, equals: yue}
-          - filter: [{column: a.b, not_empty: true}, {column: n, at_least: 3}]
+          - filter: {column: a.b}
           - select: 1500
           - select: {start: 10, count: 5}
           - rename_columns: {sentence: prompt, translation: completion}
@@ -42,8 +42,7 @@ import Testing
           path: "org/b", name: "sub", dataFiles: ["b.json"], split: "train[:10]", columns: ["x", "y"], fraction: 0.75))
     #expect(
       data.steps == [
-        .filter([.init(column: "lang", test: .equals("yue"))]),
-        .filter([.init(column: "a.b", test: .notEmpty), .init(column: "n", test: .atLeast(3))]),
+        .filter(.init(column: "lang", equals: "yue")), .filter(.init(column: "a.b")),
         .select(start: 0, count: 1500), .select(start: 10, count: 5),
         .renameColumns([.init(from: "sentence", to: "prompt"), .init(from: "translation", to: "completion")]),
         .removeColumns(["translation_extra"]), .selectColumns(["prompt", "completion"]),
@@ -59,7 +58,7 @@ import Testing
     ("steps: [shuffle]", "steps[0] is \"shuffle\", but should be a step, one of select,"),
     ("steps: [{select: 0}]", "steps[0].select has to keep at least one row"),
     ("steps: [{select: {begin: 1, count: 2}}]", "steps[0].select has no member begin; it may hold start, count"),
-    ("steps: [{filter: {column: a}}]", "steps[0].filter needs exactly one of not_empty,"),
+    ("steps: [{filter: {colum: a}}]", "steps[0].filter has no member colum; did you mean column?"),
     ("steps: [{messages: [{role: user}]}]", "steps[0].messages[0] lacks the member content"),
     ("steps: [{split: 0}]", "steps[0].split should be a share between 0 and 1"),
     ("steps: [{split: {test_size: 1.5}}]", "steps[0].split should be a share between 0 and 1"),

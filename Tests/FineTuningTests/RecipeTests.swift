@@ -145,6 +145,14 @@ import Testing
     #expect(throws: RecipeError.self) { try Recipe(yaml: "model_name_or_path: m").checkComplete() }
   }
 
+  @Test func recipesOfTheExamplesAreValid() throws {
+    let folder = repository.appendingPathComponent("Examples")
+    let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)?.compactMap { $0 as? URL }
+    let recipes = (files ?? []).filter { $0.pathExtension == "yaml" }
+    #expect(!recipes.isEmpty)
+    for recipe in recipes { try Recipe(commandLine: ["--config", recipe.path]).checkComplete() }
+  }
+
   @Test func warmupCountsAsTheirs() {
     var training = TrainingArguments()
     training.warmupSteps = 0.1

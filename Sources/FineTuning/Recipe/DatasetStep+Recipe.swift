@@ -26,7 +26,7 @@ extension DatasetStep: RecipeConvertible {
   private static func step(_ name: String, _ value: RecipeValue) throws(RecipeValueError) -> DatasetStep {
     switch name {
     case "select": return try selection(value)
-    case "filter": return .filter(try [RowCondition](value))
+    case "filter": return .filter(try RowCondition(value))
     case "rename_columns": return .renameColumns(try renames(value))
     case "remove_columns": return .removeColumns(try [String](value))
     case "select_columns": return .selectColumns(try [String](value))
@@ -90,7 +90,7 @@ extension DatasetStep: RecipeConvertible {
   var json: JSONValue {
     switch self {
     case .select(let start, let count): ["select": ["start": .integer(start), "count": .integer(count)]]
-    case .filter(let conditions): ["filter": conditions.json]
+    case .filter(let condition): ["filter": condition.json]
     case .renameColumns(let renames):
       ["rename_columns": .object(JSONObject(renames.map { ($0.from, .string($0.to)) }))]
     case .removeColumns(let columns): ["remove_columns": columns.json]
@@ -116,35 +116,40 @@ extension DatasetStep.MessagePattern: RecipeConvertible {
 }
 
 extension DatasetStep.RowCondition: RecipeConvertible {
-  static var expectation: String { "a condition, as {column: text, not_empty: true}" }
-  private static let tests = ["not_empty", "equals", "not_equals", "contains", "at_least", "at_most"]
+  static var expectation: String { "a condition, as {column: lang, equals: yue}" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
-    let members = try RecipeMembers(value, allowed: ["column"] + Self.tests, expected: Self.expectation)
-    column = try members.required("column")
-    var found: [Test] = []
-    if try members.optional("not_empty", as: Bool.self) == true { found.append(.notEmpty) }
-    if let text: String = try members.optional("equals") { found.append(.equals(text)) }
-    if let text: String = try members.optional("not_equals") { found.append(.notEquals(text)) }
-    if let text: String = try members.optional("contains") { found.append(.contains(text)) }
-    if let bound: Double = try members.optional("at_least") { found.append(.atLeast(bound)) }
-    if let bound: Double = try members.optional("at_most") { found.append(.atMost(bound)) }
-    guard found.count == 1, let only = found.first else {
-      throw RecipeValueError(reason: "needs exactly one of \(Self.tests.joined(separator: ", "))")
-    }
-    test = only
+    let members = try RecipeMembers(value, allowed: ["column", "equals"], expected: Self.expectation)
+    self.init(column: try members.required("column"), equals: try members.optional("equals"))
   }
 
   var json: JSONValue {
-    let member: (String, JSONValue) =
-      switch test {
-      case .notEmpty: ("not_empty", true)
-      case .equals(let text): ("equals", .string(text))
-      case .notEquals(let text): ("not_equals", .string(text))
-      case .contains(let text): ("contains", .string(text))
-      case .atLeast(let bound): ("at_least", .number(bound))
-      case .atMost(let bound): ("at_most", .number(bound))
-      }
-    return .object(JSONObject([("column", .string(column)), member]))
+    var object = JSONObject([("column", .string(column))])
+    object["equals"] = equals
+    return .object(object)
   }
+}
+
+/// A scalar of unknown type is what YAML takes it for.
+extension JSONValue: RecipeConvertible {
+  static var expectation: String { "text, a number, true or false" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .scalar(let text, let isQuoted) = value else { throw .mismatch(value, expected: Self.expectation) }
+    if isQuoted {
+      self = .string(text)
+    } else if value.isNull {
+      self = .null
+    } else if ["true", "false"].contains(text.lowercased()) {
+      self = .bool(text.lowercased() == "true")
+    } else if let number = Int(text) {
+      self = .integer(number)
+    } else if text.contains(where: \.isNumber), let number = Double(text), number.isFinite {
+      self = .number(number)
+    } else {
+      self = .string(text)
+    }
+  }
+
+  var json: JSONValue { self }
 }

@@ -1,11 +1,13 @@
+import OrderedJSON
+
 /// One thing done to rows, in the order of the recipe.
 ///
 /// Wherever text is made of columns, `{name}` stands for a column, `{a.b}` for a member of one, `{{` and `}}` for braces.
 public enum DatasetStep: Sendable, Hashable {
   /// Keep `count` rows from `start` on (`select: 1500`, or `select: {start: 100, count: 50}`).
   case select(start: Int, count: Int)
-  /// Keep the rows that meet every condition (`filter: {column: lang, equals: yue}`).
-  case filter([RowCondition])
+  /// Keep the rows that meet the condition (`filter: {column: lang, equals: yue}`).
+  case filter(RowCondition)
   /// Rename columns (`rename_columns: {sentence: prompt, translation: completion}`).
   case renameColumns([ColumnRename])
   /// Drop columns (`remove_columns: [translation_extra]`).
@@ -55,29 +57,13 @@ public enum DatasetStep: Sendable, Hashable {
   public struct RowCondition: Sendable, Hashable {
     /// The column; `a.b` for a member of one.
     public var column: String
-    /// What it has to be.
-    public var test: Test
+    /// What it has to equal; `nil` for anything but null.
+    public var equals: JSONValue?
 
     /// A condition.
-    public init(column: String, test: Test) {
+    public init(column: String, equals: JSONValue? = nil) {
       self.column = column
-      self.test = test
-    }
-
-    /// What a column has to be.
-    public enum Test: Sendable, Hashable {
-      /// Present, and not null, empty or blank.
-      case notEmpty
-      /// This text, number or boolean, compared as text.
-      case equals(String)
-      /// Anything else.
-      case notEquals(String)
-      /// Text that holds this text.
-      case contains(String)
-      /// A number, or a length in characters, of at least this.
-      case atLeast(Double)
-      /// A number, or a length in characters, of at most this.
-      case atMost(Double)
+      self.equals = equals
     }
   }
 }

@@ -66,7 +66,7 @@ extension RecipeKey {
 
     ```yaml
     steps:
-      - filter: {column: lang, equals: yue}      # or not_empty, not_equals, contains, at_least, at_most
+      - filter: {column: lang, equals: yue}      # or {column: lang} for any that is not null
       - select: 1500                             # or {start: 100, count: 1500}
       - rename_columns: {sentence: prompt, translation: completion}
       - remove_columns: [translation_extra]      # or select_columns: [prompt, completion]
@@ -79,8 +79,7 @@ extension RecipeKey {
       - split: {test_size: 0.1, seed: 42}        # holds rows out for evaluation
     ```
 
-    `{name}` stands for a column, `{a.b}` for a member of one, `{{` and `}}` for braces. `at_least` and `at_most` compare
-    numbers, and the length of text in characters.
+    `{name}` stands for a column, `{a.b}` for a member of one, `{{` and `}}` for braces.
 
 
     """

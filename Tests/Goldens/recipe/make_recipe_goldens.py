@@ -73,6 +73,17 @@ def schedules():
     return {"peak": 2e-4, "cases": out}
 
 
+def trainer_state():
+    from transformers import TrainerState
+
+    state = TrainerState(epoch=1.0, global_step=4, max_steps=4, logging_steps=2, num_train_epochs=1, train_batch_size=2)
+    for step, loss in ((2, 2.5), (4, 2.25)):
+        state.log_history.append(
+            {"epoch": step / 4, "grad_norm": 1.5, "learning_rate": 2e-5, "loss": loss, "step": step}
+        )
+    return dataclasses.asdict(state)
+
+
 def write(name, value):
     (HERE / name).write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
@@ -82,3 +93,4 @@ if "old" in sys.argv[1:]:
 else:
     write("keys.json", keys())
     write("schedules.json", schedules())
+    write("trainer_state.json", trainer_state())
