@@ -90,7 +90,7 @@ private struct LossCurveLayout {
   static let height = 560.0
   private let left = 78.0
   private let right = 34.0
-  private let top = 86.0
+  private let top = 98.0
   private let bottom = 62.0
 
   private let ink = Canvas.Color(0x1F2933)
@@ -112,11 +112,11 @@ private struct LossCurveLayout {
     self.curve = curve
     self.lettered = lettered
     training = curve.training.filter(\.loss.isFinite)
-    smoothed = training.count >= 8 ? curve.smoothed : []
+    smoothed = training.count >= 30 ? curve.smoothed : []
     evaluation = curve.evaluation.filter(\.loss.isFinite)
     let points = training + evaluation
-    let first = points.map { Double($0.step) }.min() ?? 0
     let last = points.map { Double($0.step) }.max() ?? 1
+    let first = points.map { Double($0.step) }.min().map { $0 < last / 3 ? min(0, $0) : $0 } ?? 0
     steps = last > first ? first...last : (first - 1)...(first + 1)
     let low = points.map(\.loss).min() ?? 0
     let high = points.map(\.loss).max() ?? 1
@@ -165,7 +165,7 @@ private struct LossCurveLayout {
   }
 
   private func drawLetters(on canvas: Canvas) {
-    canvas.text(clipped(curve.title, 17, on: canvas, bold: true), x: left, y: 36, size: 19, ink, bold: true)
+    canvas.text(clipped(curve.title, 19, on: canvas, bold: true), x: left, y: 36, size: 19, ink, bold: true)
     canvas.text(clipped(curve.subtitle, 13, on: canvas), x: left, y: 58, size: 13, faint)
     canvas.text(
       "optimizer step", x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, faint, anchor: .middle)
@@ -185,9 +185,9 @@ private struct LossCurveLayout {
     var edge = Self.width - right
     for entry in entries.reversed() {
       let start = edge - canvas.width(of: entry.text, size: 13)
-      canvas.text(entry.text, x: start, y: top - 10, size: 13, ink)
-      canvas.stroke([(start - 30, top - 14.5), (start - 8, top - 14.5)], entry.color, width: 2.6)
-      if entry.isDot { canvas.dot(x: start - 19, y: top - 14.5, radius: 4.5, entry.color) }
+      canvas.text(entry.text, x: start, y: top - 14, size: 13, ink)
+      canvas.stroke([(start - 30, top - 18.5), (start - 8, top - 18.5)], entry.color, width: 2.6)
+      if entry.isDot { canvas.dot(x: start - 19, y: top - 18.5, radius: 4.5, entry.color) }
       edge = start - 52
     }
   }
