@@ -41,7 +41,7 @@ public final class Variable {
   public let value: Tensor
   /// Whether anything trained is upstream.
   public let requiresGradient: Bool
-  var gradient: Tensor?
+  package var gradient: Tensor?
 
   /// A variable; one without history, unless an operation makes it.
   public init(_ value: Tensor, requiresGradient: Bool = false) {
