@@ -174,6 +174,8 @@ public protocol Backend: Sendable {
   func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor
   /// y += x · scale
   func add(_ x: Tensor, scale: Float, into y: Tensor)
+  /// y *= factor
+  func scale(_ y: Tensor, by factor: Float)
   /// x · scale, in a new tensor.
   func scaled(_ x: Tensor, _ scale: Float) -> Tensor
   /// Adds `bias` to every row, and adds the column sums of `dy` to `into`.
