@@ -30,7 +30,7 @@ let package = Package(
     .target(name: "Models", dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON"]),
     .target(
       name: "FineTuning",
-      dependencies: ["Models", "Datasets", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
+      dependencies: ["Models", "Datasets", "Checkpoints", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
       name: "swiftlet",
       dependencies: [

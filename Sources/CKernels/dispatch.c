@@ -1,5 +1,20 @@
 // Sends each call to the code for the best instruction set that the processor has.
+#ifdef __linux__
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
+#include <unistd.h>
+
 #include "CKernels.h"
+
+long ck_processors(void) {
+#ifdef __linux__
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 0) return CPU_COUNT(&allowed);
+#endif
+  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? online : 1;
+}
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -28,8 +43,8 @@ DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long c
 DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
-DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, bool transposed, long m, long k, long
-  tile_begin, long tile_end), (packed, a, lda, transposed, m, k, tile_begin, tile_end))
+DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
+  tile_end), (packed, a, lda, m, k, tile_begin, tile_end))
 DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
   accumulate, long unit_begin, long unit_end), (terms, term_count, m, n, c, ldc, accumulate, unit_begin, unit_end))
 DISPATCH(void, ck_few_rows, (const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool
@@ -84,3 +99,4 @@ DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float 
   float beta2, float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long
   begin, long end), (weight, gradient, m, v, learning_rate, beta1, beta2, epsilon, weight_decay, correction1,
   correction2, gradient_scale, begin, end))
+DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))
