@@ -72,8 +72,7 @@ import Testing
     ])
     let set = try prepare([row]).set
     let text = "system:S</s>\nuser:q</s>\nassistant:a</s>\nuser:Add.\n1 2</s>\nassistant:3</s>\n"
-    let encoded = RowTokenizer.bytes().encode(text, false)
-    #expect(set.ids == encoded.ids)
+    #expect(set.ids == RowTokenizer.bytes().encode(text, false))
     #expect(set.labels.filter { $0 != -100 } == [51, 257, 10])
   }
 
