@@ -1,7 +1,7 @@
 // Attention in tiles (Dao et al. 2022, 2023): scores exist only for 32 queries of a group of heads times 64 keys. The
 // heads that share a key/value head are further rows of the same tile, so each packed key serves them all.
 
-// c [m, n] (+)= a . b on this thread, k at most longest_k where a is transposed; a [m, k] or [k, m], b [k, n] or [n, k] ("transposed"). n is a multiple of 16.
+// c [m, n] (+)= a . b on this thread, k at most longest_k where a is transposed; a [m, k] or [k, m], b [k, n] or [n, k] ("transposed"). n is a multiple of 8.
 static void small_product(
   const float *a, long lda, bool a_transposed, const float *b, long ldb, bool b_transposed, float *c, long ldc, long m,
   long n, long k, bool accumulate) {
@@ -15,8 +15,10 @@ static void small_product(
   long left_tile = a_transposed ? tile_rows : tile_rows * k, step = a_transposed ? lda : tile_rows;
   float *panel = scratch(2, k * panel_columns);
   for (long n0 = 0; n0 < n; n0 += panel_columns) {
+    long columns = n - n0 < panel_columns ? n - n0 : panel_columns;
+    if (columns < panel_columns) memset(panel, 0, k * panel_columns * sizeof(float));
     if (b_transposed) {
-      for (long c8 = 0; c8 < panel_columns; c8 += 8) {
+      for (long c8 = 0; c8 < columns; c8 += 8) {
         long p = 0;
         for (; p + 8 <= k; p += 8) {
           v8 square[8];
@@ -28,12 +30,10 @@ static void small_product(
           for (int r = 0; r < 8; r++) panel[p * panel_columns + c8 + r] = b[(n0 + c8 + r) * ldb + p];
       }
     } else {
-      for (long p = 0; p < k; p++) {
-        store8(panel + p * panel_columns, load8(b + p * ldb + n0));
-        store8(panel + p * panel_columns + 8, load8(b + p * ldb + n0 + 8));
-      }
+      for (long p = 0; p < k; p++)
+        for (long c8 = 0; c8 < columns; c8 += 8) store8(panel + p * panel_columns + c8, load8(b + p * ldb + n0 + c8));
     }
-    panel_times_tiles(left, left_tile, step, k, panel, m, panel_columns, c + n0, ldc, accumulate);
+    panel_times_tiles(left, left_tile, step, k, panel, m, columns, c + n0, ldc, accumulate);
   }
 }
 
