@@ -31,10 +31,11 @@ let package = Package(
     .target(
       name: "FineTuning",
       dependencies: ["Models", "Datasets", "Checkpoints", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
+    .target(name: "Terminal"),
     .executableTarget(
       name: "swiftlet",
       dependencies: [
-        "FineTuning", "Models", "Datasets", "OrderedJSON",
+        "FineTuning", "Models", "Datasets", "OrderedJSON", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -46,6 +47,7 @@ let package = Package(
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
     .testTarget(name: "FineTuningTests", dependencies: ["FineTuning"]),
+    .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
     .testTarget(name: "CommandTests", dependencies: ["swiftlet", "OrderedJSON"]),
   ],
   swiftLanguageModes: [.v6]
