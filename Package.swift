@@ -44,7 +44,7 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "OrderedJSON"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
     .testTarget(name: "FineTuningTests", dependencies: ["FineTuning"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),

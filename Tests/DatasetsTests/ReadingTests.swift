@@ -136,8 +136,8 @@ final class Scratch {
         == "g.txt, line 2: the line is not valid UTF-8; save the file as UTF-8")
     #expect(try failure("h.jsonl", [0xFF, 0xFE, 0x7B, 0]) == "h.jsonl: the text is UTF-16; save it as UTF-8")
     #expect(
-      try failure("i.doc", [])
-        == "i.doc: a data file must end in .json, .jsonl, .ndjson, .csv, .tsv, .txt; rename it if it is one of these")
+      try failure("i.doc", []) == "i.doc: a data file must end in .json, .jsonl, .ndjson, .csv, .tsv, .txt, .parquet; "
+        + "rename it if it is one of these")
     #expect(throws: DataError.self) { try DataFile.open(scratch.folder.appendingPathComponent("gone.csv").path) }
   }
 

@@ -1,6 +1,6 @@
-"""Writes files.json: what datasets.load_dataset reads from small files.
+"""Writes files.json and rows.parquet: what datasets.load_dataset reads from small files.
 
-Run in the reference environment:
+Run with the Python packages that Tests/Goldens/README.md pins:
     python make_files.py
 """
 
@@ -11,6 +11,8 @@ import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import pyarrow
+import pyarrow.parquet
 from datasets import disable_progress_bars, load_dataset
 
 disable_progress_bars()
@@ -49,3 +51,9 @@ for name, text in FILES.items():
 path = pathlib.Path(__file__).with_name("files.json")
 path.write_text(json.dumps(cases, ensure_ascii=False, separators=(",", ":")) + "\n")
 print(path, path.stat().st_size)
+
+table = pyarrow.Table.from_pylist([
+    {"n": 1, "messages": [{"role": "user", "content": "佢🙂"}, {"role": "assistant", "content": "it's"}], "x": None},
+    {"n": 2, "messages": [{"role": "user", "content": "two\nlines"}], "x": 0.5},
+])
+pyarrow.parquet.write_table(table, pathlib.Path(__file__).with_name("rows.parquet"), compression="zstd")
