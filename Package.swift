@@ -30,7 +30,7 @@ let package = Package(
     .target(name: "Models", dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON"]),
     .target(
       name: "FineTuning",
-      dependencies: ["Models", "Datasets", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
+      dependencies: ["Models", "Datasets", "Checkpoints", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
       name: "swiftlet",
       dependencies: [
@@ -43,7 +43,7 @@ let package = Package(
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
     .testTarget(name: "FineTuningTests", dependencies: ["FineTuning"]),
     .testTarget(name: "CommandTests", dependencies: ["swiftlet", "OrderedJSON"]),

@@ -110,3 +110,4 @@ DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float 
   float beta2, float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long
   begin, long end), (weight, gradient, m, v, learning_rate, beta1, beta2, epsilon, weight_decay, correction1,
   correction2, gradient_scale, begin, end))
+DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))

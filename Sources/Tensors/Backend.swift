@@ -72,7 +72,7 @@ public struct AttentionShape: Sendable {
   public var heads: Int
   /// Key/value heads; a divisor of `heads`.
   public var keyValueHeads: Int
-  /// Elements of a head; a multiple of 16, at most 256.
+  /// Elements of a head; a multiple of 8.
   public var headSize: Int
   /// How many keys a query sees, itself included; 0 for all before it.
   public var window: Int
@@ -202,6 +202,8 @@ public protocol Backend: Sendable {
 
   /// Cross-entropy of each row of logits; with a gradient scale, the logits become their gradient times it.
   func crossEntropy(_ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float) -> CrossEntropyRows
+  /// logits = cap · tanh(logits / cap), in place.
+  func softcap(_ logits: Tensor, _ cap: Float)
   /// Sum of squares, in double precision.
   func sumOfSquares(_ x: Tensor) -> Double
   /// One AdamW step.

@@ -81,7 +81,7 @@ void ck_few_rows(
 
 // One sequence and one key/value head with its `group` query heads. Query i of query_count stands at position
 // key_count - query_count + i and sees keys up to its own position, at most `window` of them if window > 0.
-// Heads of a group lie side by side in a row of q and out. Sizes: head_size is a multiple of 16, at most 256.
+// Heads of a group lie side by side in a row of q and out. Sizes: head_size is a multiple of 8.
 typedef struct {
   const float *q, *k, *v;
   long ldq, ldk, ldv;
@@ -168,6 +168,9 @@ double ck_sum_of_squares(const float *x, long count);
 void ck_dropout(const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long end);
 
 // ---- loss.h ---------------------------------------------------------------------------------------------------------
+
+// x = cap * tanh(x / cap) for elements [begin, end).
+void ck_softcap(float *x, float cap, long begin, long end);
 
 // For rows [begin, end) of logits [rows, columns]: losses[row] = log sum exp(logits) - logits[target], and, if
 // `gradient`, the logits are overwritten by (softmax - one_hot(target)) * scale. correct[row] tells whether the target

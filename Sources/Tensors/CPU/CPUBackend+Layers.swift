@@ -130,6 +130,12 @@ extension CPUBackend {
     }
   }
 
+  public func softcap(_ logits: Tensor, _ cap: Float) {
+    pool.runRanges(logits.rows, grain: rowGrain(logits.columns)) { range in
+      ck_softcap(logits.pointer(), cap, range.lowerBound * logits.columns, range.upperBound * logits.columns)
+    }
+  }
+
   public func sumOfSquares(_ x: Tensor) -> Double {
     // Fixed stretches, added in order: the same sum for any number of threads.
     let stretch = 1 << 16

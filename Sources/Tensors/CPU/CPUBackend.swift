@@ -152,3 +152,8 @@ extension Columns {
   /// From one row to the next.
   var stride: Int { tensor.columns }
 }
+
+extension CPUBackend {
+  /// The backend that a process uses unless it makes its own: every processor that it may use.
+  public static let shared = CPUBackend()
+}
