@@ -1,15 +1,18 @@
 // Attention in tiles (Dao et al. 2022, 2023): scores exist only for 32 queries of a group of heads times 64 keys. The
 // heads that share a key/value head are further rows of the same tile, so each packed key serves them all.
 
-// A panel, [k][16], of `columns` (8 or 16) columns of b from n0 on and from k0 on; b is [k, n], or [n, k] if transposed.
+// A panel, [k][16], of `columns` columns of b from n0 on and from k0 on, the rest zero; b is [k, n], or [n, k] if
+// transposed.
 static void gather_panel(
   const float *b, long ldb, bool b_transposed, long n0, long columns, long k0, long k, float *panel) {
   if (columns < panel_columns) memset(panel, 0, k * panel_columns * sizeof(float));
+  if (!b_transposed) {
+    for (long p = 0; p < k; p++)
+      for (long c8 = 0; c8 < columns; c8 += 8)
+        store8(panel + p * panel_columns + c8, load8(b + (k0 + p) * ldb + n0 + c8));
+    return;
+  }
   for (long c8 = 0; c8 < columns; c8 += 8) {
-    if (!b_transposed) {
-      for (long p = 0; p < k; p++) store8(panel + p * panel_columns + c8, load8(b + (k0 + p) * ldb + n0 + c8));
-      continue;
-    }
     const float *rows = b + (n0 + c8) * ldb + k0;
     long p = 0;
     for (; p + 8 <= k; p += 8) {
@@ -41,7 +44,8 @@ static void small_product(
     for (long k0 = 0; k0 < k; k0 += longest_k) {
       long stretch = k - k0 < longest_k ? k - k0 : longest_k;
       gather_panel(b, ldb, b_transposed, n0, columns, k0, stretch, panel);
-      panel_times_tiles(left + k0 * step, left_tile, step, stretch, panel, m, columns, c + n0, ldc, accumulate || k0 > 0);
+      panel_times_tiles(
+        left + k0 * step, left_tile, step, stretch, panel, m, columns, c + n0, ldc, accumulate || k0 > 0);
     }
   }
 }

@@ -112,7 +112,7 @@ extension ModelFiles {
   /// The tokenizer of the folder, or of the GGUF header.
   /// - Throws: `TokenizerError` if there is none or it cannot be read.
   public func tokenizer() throws -> Tokenizer {
-    //GG if let gguf { return try Tokenizer(gguf: GGUFVocabulary(gguf)) }
+    if let gguf { return try Tokenizer(gguf: GGUFVocabulary(gguf)) }
     return try Tokenizer(directory: url)
   }
 }

@@ -131,7 +131,7 @@ public protocol Backend: Sendable {
   func clear(_ tensor: Tensor)
   /// A float32 copy of a tensor of any float or block type.
   func widened(_ tensor: Tensor) -> Tensor
-  /// A copy in `type`, one of the float types, rounding to nearest even.
+  /// A copy in `type`, float32, float16 or bfloat16, rounding to nearest even.
   func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor
   /// A copy of rows in another order, in the same type.
   func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor

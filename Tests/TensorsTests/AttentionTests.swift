@@ -23,6 +23,8 @@ struct AttentionTests {
     Case(lengths: [12, 40], window: 1), Case(lengths: [80], window: 5), Case(lengths: [131], window: 33),
     Case(lengths: [131], heads: 4, keyValueHeads: 2, window: 64), Case(lengths: [30, 150], window: 65),
     Case(lengths: [20, 31], window: 31), Case(lengths: [50], heads: 8, window: 40),
+    Case(lengths: [3, 70], heads: 4, keyValueHeads: 2, size: 8), Case(lengths: [40], heads: 7, size: 24),
+    Case(lengths: [35], size: 264),
   ])
   func selfAttention(_ test: Case) {
     let starts = test.lengths.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
