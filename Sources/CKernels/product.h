@@ -146,7 +146,7 @@ INLINE void tile(long k, const float *restrict a, long step, const float *restri
   }
 }
 
-// All tiles of one panel; a tile that reaches past the result goes through a full-size square first.
+// All tiles of one panel, k at most longest_k; a tile that reaches past the result goes through a full-size square first.
 static void panel_times_tiles(
   const float *left, long left_tile, long step, long k, const float *panel, long m, long columns, float *c, long ldc,
   bool accumulate) {
