@@ -49,7 +49,7 @@ let package = Package(
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
-    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning", "OrderedJSON"]),
+    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning", "Datasets", "OrderedJSON"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
     .testTarget(name: "CommandTests", dependencies: ["swiftlet", "OrderedJSON"]),
   ],
