@@ -22,6 +22,7 @@ let package = Package(
     .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
 
     .target(name: "OrderedJSON"),
+    .target(name: "Terminal"),
     .target(name: "Tensors", dependencies: ["CKernels"]),
     .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "CPCRE2"]),
@@ -30,8 +31,10 @@ let package = Package(
     .target(name: "Models", dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON"]),
     .target(
       name: "FineTuning",
-      dependencies: ["Models", "Datasets", "Checkpoints", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
-    .target(name: "Terminal"),
+      dependencies: [
+        "Models", "Datasets", "Checkpoints", "OrderedJSON", "Terminal", "CCairo",
+        .product(name: "Yams", package: "Yams"),
+      ]),
     .executableTarget(
       name: "swiftlet",
       dependencies: [
@@ -46,7 +49,7 @@ let package = Package(
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
-    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning"]),
+    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning", "Datasets", "OrderedJSON"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
     .testTarget(name: "CommandTests", dependencies: ["swiftlet", "OrderedJSON"]),
   ],
