@@ -21,8 +21,10 @@ struct BlobDownload: Sendable {
     // Another program, or another file of the same content, may have brought it while this one waited.
     if FileManager.default.fileExists(atPath: blob.path) { return }
     var mismatches = 0
+    // Only bytes never seen before count as progress, lest a server that lies about the size be asked for ever.
+    var furthest = 0
     try await connection.retrying { () async throws(AttemptFailure) in
-      try await fetch()
+      try await fetch(&furthest)
       if try !isIntact() {
         try? FileManager.default.removeItem(at: incomplete)
         mismatches += 1
@@ -37,7 +39,7 @@ struct BlobDownload: Sendable {
   }
 
   /// Appends what is missing.
-  private func fetch() async throws(AttemptFailure) {
+  private func fetch(_ furthest: inout Int) async throws(AttemptFailure) {
     let handle = try openIncomplete()
     defer { try? handle.close() }
     var received = try storing { Int(try handle.seekToEnd()) }
@@ -50,20 +52,22 @@ struct BlobDownload: Sendable {
     let offset = Self.offset(response)
     guard response.status != 416, offset == 0 || offset == received else {
       try storing { try handle.truncate(atOffset: 0) }
-      throw .passing("it could not go on at byte \(received)")
+      let promised = file.size.map { " of \($0)" } ?? ""
+      throw .passing("\(excerpt(file.path)) could not be continued at byte \(received)\(promised)")
     }
     if offset != received {
       received = 0
       try storing { try handle.truncate(atOffset: 0) }
     }
-    try await append(response, to: handle, received: received)
+    try await append(response, to: handle, received: received, &furthest)
     try storing { try handle.synchronize() }
   }
 
   private func append(
-    _ response: HubResponse, to handle: FileHandle, received start: Int
+    _ response: HubResponse, to handle: FileHandle, received start: Int, _ furthest: inout Int
   ) async throws(AttemptFailure) {
     var received = start
+    let known = max(furthest, start)
     await progress(received)
     var body = response.body.makeAsyncIterator()
     while true {
@@ -71,7 +75,7 @@ struct BlobDownload: Sendable {
       do {
         part = try await body.next()
       } catch {
-        throw .passing("the connection broke (\(excerpt("\(error)")))", hasProgressed: received > start)
+        throw .passing("the connection broke (\(excerpt("\(error)")))", hasProgressed: received > known)
       }
       guard let part else {
         // A cancelled body looks like one that ended.
@@ -84,11 +88,12 @@ struct BlobDownload: Sendable {
         throw .passing("\(excerpt(file.path)) has more than the \(size) bytes promised")
       }
       try storing { try handle.write(contentsOf: Data(part.readableBytesView)) }
+      furthest = max(furthest, received)
       await progress(received)
     }
     if let size = file.size, received < size {
       throw .passing(
-        "\(excerpt(file.path)) ended after \(received) of \(size) bytes", hasProgressed: received > start)
+        "\(excerpt(file.path)) ended after \(received) of \(size) bytes", hasProgressed: received > known)
     }
   }
 

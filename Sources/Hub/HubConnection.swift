@@ -45,6 +45,8 @@ struct HubConnection: Sendable {
       redirectConfiguration: .disallow,
       timeout: .init(connect: .seconds(10), read: .nanoseconds(Int64(policy.silence / .nanoseconds(1)))))
     configuration.httpVersion = .http1Only
+    // Attempts are counted here; the pool would go on trying to connect without end.
+    configuration.connectionPool.retryConnectionEstablishment = false
     client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 

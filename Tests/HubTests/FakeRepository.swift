@@ -17,10 +17,11 @@ final class FakeRepository: Sendable {
     self.prefix = prefix
   }
 
+  private static let weights = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
+
   /// The files of a small model, with copies of the weights that are not wanted. The weights take 300,000 bytes.
   static func model() -> FakeRepository {
-    let weights = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
-    return FakeRepository([
+    FakeRepository([
       "config.json": Array(#"{"model_type":"llama"}"#.utf8), "tokenizer.json": Array("{}".utf8),
       "tokenizer_config.json": Array(#"{"说明":"中文"}"#.utf8), "chat_template.jinja": Array("{{ messages }}".utf8),
       "model.safetensors": weights, "pytorch_model.bin": [1, 2, 3], "onnx/model.onnx": [4], "README.md": [5],

@@ -99,9 +99,9 @@ final class LoopbackServer: Sendable {
         context.flush()
       } else if answer.cut != nil {
         let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-        context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer())))).whenComplete { _ in
-          bound.value.close(promise: nil)
-        }
+        context.flush()
+        // Late enough for the client to have read what was sent before it notices the cut.
+        context.eventLoop.scheduleTask(in: .milliseconds(100)) { bound.value.close(promise: nil) }
       } else {
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
       }
