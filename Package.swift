@@ -13,6 +13,9 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
   ],
   targets: [
     // The inner loops, in C: Swift bounds checks cost too much there, and one source compiles for several instruction sets.
@@ -25,6 +28,15 @@ let package = Package(
     .target(name: "Terminal"),
     .target(name: "Tensors", dependencies: ["CKernels"]),
     .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON"]),
+    .target(
+      name: "Hub",
+      dependencies: [
+        "Checkpoints", "OrderedJSON",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "CPCRE2"]),
     .target(name: "ChatTemplates", dependencies: ["OrderedJSON"]),
     .target(name: "Datasets", dependencies: ["ChatTemplates", "Tokenizers", "OrderedJSON"]),
@@ -45,6 +57,16 @@ let package = Package(
     .testTarget(name: "OrderedJSONTests", dependencies: ["OrderedJSON"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON"]),
+    .testTarget(
+      name: "HubTests",
+      dependencies: [
+        "Hub", "OrderedJSON",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ]),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "OrderedJSON"]),
