@@ -25,6 +25,7 @@ let package = Package(
     .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
 
     .target(name: "OrderedJSON"),
+    .target(name: "Terminal"),
     .target(name: "Tensors", dependencies: ["CKernels"]),
     .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON"]),
     .target(
@@ -42,11 +43,14 @@ let package = Package(
     .target(name: "Models", dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON"]),
     .target(
       name: "FineTuning",
-      dependencies: ["Models", "Datasets", "OrderedJSON", "CCairo", .product(name: "Yams", package: "Yams")]),
+      dependencies: [
+        "Models", "Datasets", "Checkpoints", "OrderedJSON", "Terminal", "CCairo",
+        .product(name: "Yams", package: "Yams"),
+      ]),
     .executableTarget(
       name: "swiftlet",
       dependencies: [
-        "FineTuning", "Models", "Datasets", "OrderedJSON",
+        "FineTuning", "Models", "Datasets", "OrderedJSON", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -65,9 +69,10 @@ let package = Package(
       ]),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
-    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning"]),
+    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning", "Datasets", "OrderedJSON"]),
+    .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
     .testTarget(name: "CommandTests", dependencies: ["swiftlet", "OrderedJSON"]),
   ],
   swiftLanguageModes: [.v6]

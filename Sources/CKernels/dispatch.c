@@ -1,25 +1,51 @@
 // Sends each call to the code for the best instruction set that the processor has.
+#ifdef __linux__
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
+#include <string.h>
+#include <unistd.h>
+
 #include "CKernels.h"
+
+long ck_processors(void) {
+#ifdef __linux__
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 0) return CPU_COUNT(&allowed);
+#endif
+  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? online : 1;
+}
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 static bool has_avx2(void) {
-  static int known = -1;
-  if (known < 0)
-    known = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  return known;
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+// What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
+static _Thread_local enum { unknown, portable, avx2 } chosen;
+static bool uses_avx2(void) {
+  if (chosen == unknown) chosen = has_avx2() ? avx2 : portable;
+  return chosen == avx2;
+}
+bool ck_select_target(const char *name) {
+  bool wants_avx2 = strcmp(name, "avx2") == 0;
+  if (wants_avx2 ? !has_avx2() : strcmp(name, "portable") != 0) return false;
+  chosen = wants_avx2 ? avx2 : portable;
+  return true;
 }
 #define DISPATCH(type, name, parameters, arguments) \
   type name##_avx2 parameters;                      \
   type name##_portable parameters;                  \
-  type name parameters { return has_avx2() ? name##_avx2 arguments : name##_portable arguments; }
-const char *ck_target(void) { return has_avx2() ? "avx2" : "portable"; }
+  type name parameters { return uses_avx2() ? name##_avx2 arguments : name##_portable arguments; }
+const char *ck_target(void) { return uses_avx2() ? "avx2" : "portable"; }
 void ck_pause(void) { _mm_pause(); }
 #else
 #define DISPATCH(type, name, parameters, arguments) \
   type name##_portable parameters;                  \
   type name parameters { return name##_portable arguments; }
 const char *ck_target(void) { return "portable"; }
+bool ck_select_target(const char *name) { return strcmp(name, "portable") == 0; }
 void ck_pause(void) {}
 #endif
 
@@ -28,8 +54,8 @@ DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long c
 DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
-DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, bool transposed, long m, long k, long
-  tile_begin, long tile_end), (packed, a, lda, transposed, m, k, tile_begin, tile_end))
+DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
+  tile_end), (packed, a, lda, m, k, tile_begin, tile_end))
 DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
   accumulate, long unit_begin, long unit_end), (terms, term_count, m, n, c, ldc, accumulate, unit_begin, unit_end))
 DISPATCH(void, ck_few_rows, (const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool
@@ -84,3 +110,4 @@ DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float 
   float beta2, float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long
   begin, long end), (weight, gradient, m, v, learning_rate, beta1, beta2, epsilon, weight_decay, correction1,
   correction2, gradient_scale, begin, end))
+DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))

@@ -1,14 +1,16 @@
 // Cross-entropy of rows of logits, and its gradient in their place.
 
+void CK(ck_softcap)(float *x, float cap, long begin, long end) {
+  for (long i = begin; i < end; i += 8) store_part(x + i, cap * tanh8(load_part(x + i, end - i) / cap), end - i);
+}
+
 void CK(ck_cross_entropy)(
   float *logits, const int32_t *targets, long columns, float scale, float cap, bool gradient, float *losses,
   uint8_t *correct, float *entropy, long begin, long end) {
   for (long row = begin; row < end; row++) {
     float *x = logits + row * columns;
     long target = targets[row];
-    if (cap > 0)
-      for (long j = 0; j < columns; j += 8)
-        store_part(x + j, cap * tanh8(load_part(x + j, columns - j) / cap), columns - j);
+    if (cap > 0) CK(ck_softcap)(x, cap, 0, columns);
     float largest = x[0];
     v8 m = splat8(x[0]);
     long j = 0;

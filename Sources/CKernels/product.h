@@ -7,14 +7,11 @@ enum { tile_rows = ck_tile_rows, panel_columns = 16, longest_k = 192 };
 long CK(ck_packed_count)(long m, long k) { return (m + tile_rows - 1) / tile_rows * tile_rows * k; }
 
 void CK(ck_pack_left)(
-  float *packed, const float *a, long lda, bool transposed, long m, long k, long tile_begin, long tile_end) {
+  float *packed, const float *a, long lda, long m, long k, long tile_begin, long tile_end) {
   for (long t = tile_begin; t < tile_end; t++) {
     float *out = packed + t * tile_rows * k;
     long first = t * tile_rows, rows = m - first < tile_rows ? m - first : tile_rows;
-    if (transposed) {
-      for (long p = 0; p < k; p++)
-        for (long i = 0; i < tile_rows; i++) out[p * tile_rows + i] = i < rows ? a[p * lda + first + i] : 0;
-    } else if (rows == tile_rows) {
+    if (rows == tile_rows) {
       const float *r0 = a + first * lda, *r1 = r0 + lda, *r2 = r1 + lda, *r3 = r2 + lda, *r4 = r3 + lda, *r5 = r4 + lda;
       for (long p = 0; p < k; p++, out += tile_rows) {
         out[0] = r0[p]; out[1] = r1[p]; out[2] = r2[p]; out[3] = r3[p]; out[4] = r4[p]; out[5] = r5[p];
@@ -100,6 +97,17 @@ static void pack_straight(const ck_matrix *right, long n0, long k0, long k, floa
   }
     FOR_FORMAT(right->format, X)
 #undef X
+  } else if (right->format == ck_float32) {
+    long present = right->columns - n0;
+    for (long p = 0; p < k; p++) {
+      const float *row = (const float *)(data + p * stride) + n0;
+      for (long c = 0; c < 4; c++) {
+        v8 x = splat8(0);
+        if (present >= 8 * c + 8) x = load8(row + 8 * c);
+        else if (present > 8 * c) memcpy(&x, row + 8 * c, (present - 8 * c) * sizeof(float));
+        store8((c < 2 ? panels : second) + p * panel_columns + c % 2 * 8, x);
+      }
+    }
   } else {
     long present = right->columns - n0;
     for (long p = 0; p < k; p++)
@@ -109,8 +117,8 @@ static void pack_straight(const ck_matrix *right, long n0, long k0, long k, floa
   }
 }
 
-// c [6, 16] (+)= a [k][6] . b [k][16].
-INLINE void tile(long k, const float *restrict a, const float *restrict b, float *restrict c, long ldc, bool accumulate) {
+// c [6, 16] (+)= a [k][6], `step` floats from one k to the next, . b [k][16].
+INLINE void tile(long k, const float *restrict a, long step, const float *restrict b, float *restrict c, long ldc, bool accumulate) {
   v8 sum[tile_rows][2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < tile_rows; i++) sum[i][0] = sum[i][1] = splat8(0);
@@ -122,7 +130,7 @@ INLINE void tile(long k, const float *restrict a, const float *restrict b, float
       sum[i][0] += x * b0;
       sum[i][1] += x * b1;
     }
-    a += tile_rows;
+    a += step;
     b += panel_columns;
   }
 #pragma clang loop unroll(full)
@@ -138,17 +146,25 @@ INLINE void tile(long k, const float *restrict a, const float *restrict b, float
   }
 }
 
-// All tiles of one panel; a tile that reaches past the result goes through a full-size square first.
+// All tiles of one panel, k at most longest_k; a tile that reaches past the result goes through a full-size square first.
 static void panel_times_tiles(
-  const float *left, long left_k, long k, const float *panel, long m, long columns, float *c, long ldc, bool accumulate) {
+  const float *left, long left_tile, long step, long k, const float *panel, long m, long columns, float *c, long ldc,
+  bool accumulate) {
   long t = 0;
   if (columns == panel_columns)
     for (; (t + 1) * tile_rows <= m; t++)
-      tile(k, left + t * tile_rows * left_k, panel, c + t * tile_rows * ldc, ldc, accumulate);
+      tile(k, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
   for (; t * tile_rows < m; t++) {
-    float square[tile_rows * panel_columns];
-    tile(k, left + t * tile_rows * left_k, panel, square, panel_columns, false);
-    long rows = m - t * tile_rows < tile_rows ? m - t * tile_rows : tile_rows;
+    float square[tile_rows * panel_columns], rest[longest_k * tile_rows];
+    const float *a = left + t * left_tile;
+    long rows = m - t * tile_rows < tile_rows ? m - t * tile_rows : tile_rows, a_step = step;
+    if (step != tile_rows && rows < tile_rows) {  // a matrix in memory ends here: nothing may be read past it
+      for (long p = 0; p < k; p++)
+        for (long i = 0; i < tile_rows; i++) rest[p * tile_rows + i] = i < rows ? a[p * step + i] : 0;
+      a = rest;
+      a_step = tile_rows;
+    }
+    tile(k, a, a_step, panel, square, panel_columns, false);
     for (long i = 0; i < rows; i++)
       for (long j = 0; j < columns; j++) {
         float *out = c + (t * tile_rows + i) * ldc + j;
@@ -159,7 +175,7 @@ static void panel_times_tiles(
 
 // The stretches that k is cut into: as even as blocks of 32 allow.
 INLINE long stretch_of(long k) {
-  long count = (k + longest_k - 1) / longest_k;
+  long count = k > longest_k ? (k + longest_k - 1) / longest_k : 1;
   long even = (k + count - 1) / count;
   return (even + 31) / 32 * 32;
 }
@@ -173,7 +189,8 @@ void CK(ck_sum_of_products)(
     for (long i = 0; i < term_count; i++) {
       const ck_term *term = terms + i;
       long stretch = stretch_of(term->k);
-      for (long k0 = 0; k0 < term->k; k0 += stretch, add = true) {
+      long k0 = 0;
+      do {  // once at least: a sum of nothing is zero
         long k = term->k - k0 < stretch ? term->k - k0 : stretch;
         if (term->transposed) pack_transposed(&term->right, n0, k0, k, panels);
         else pack_straight(&term->right, n0, k0, k, panels);
@@ -182,9 +199,12 @@ void CK(ck_sum_of_products)(
           long columns = n - first < panel_columns ? n - first : panel_columns;
           if (columns <= 0) break;
           panel_times_tiles(
-            term->left + k0 * tile_rows, term->k, k, panels + half_unit * k * panel_columns, m, columns, c + first, ldc, add);
+            term->left + k0 * term->left_step, term->left_tile, term->left_step, k, panels + half_unit * k * panel_columns, m,
+            columns, c + first, ldc, add);
         }
-      }
+        k0 += stretch;
+        add = true;
+      } while (k0 < term->k);
     }
   }
 }

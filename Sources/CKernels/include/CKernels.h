@@ -24,8 +24,14 @@ typedef struct {
   long rows, columns;
 } ck_matrix;
 
-// "avx2" or "portable": what this processor runs.
+// "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
 const char *ck_target(void);
+
+// Makes this thread run the code for `name` from now on; false if the processor has no such code.
+bool ck_select_target(const char *name);
+
+// Processors that this process may use.
+long ck_processors(void);
 
 // Spins for a moment; for waiting loops.
 void ck_pause(void);
@@ -44,10 +50,12 @@ void ck_narrow_bfloat16(const float *x, uint16_t *out, long count);
 // Rows of the left operand that a tile holds, and columns of the result that a unit of work holds.
 enum { ck_tile_rows = 6, ck_unit_columns = 32 };
 
-// One term of a sum of products: left [m, k], packed, times right, which is [n, k] if `transposed`, else [k, n].
+// One term of a sum of products: left [m, k] times right, which is [n, k] if `transposed`, else [k, n]. Element (i, p)
+// of the left operand is left[i / 6 * left_tile + i % 6 + p * left_step]: packed (steps of 6), or as the transpose of a
+// matrix in memory (tiles 6 apart, steps of its row length), which needs no packing.
 typedef struct {
   const float *left;
-  long k;
+  long left_tile, left_step, k;
   ck_matrix right;
   bool transposed;
 } ck_term;
@@ -55,9 +63,9 @@ typedef struct {
 // Floats that a packed left operand takes.
 long ck_packed_count(long m, long k);
 
-// Packs tiles [tile_begin, tile_end) of a left operand: tile t holds rows 6t to 6t+5 as [k][6], rows past m as zero.
-// `a` is [m, k], or [k, m] if `transposed`.
-void ck_pack_left(float *packed, const float *a, long lda, bool transposed, long m, long k, long tile_begin, long tile_end);
+// Packs tiles [tile_begin, tile_end) of a left operand [m, k]: tile t holds rows 6t to 6t+5 as [k][6], rows past m as
+// zero.
+void ck_pack_left(float *packed, const float *a, long lda, long m, long k, long tile_begin, long tile_end);
 
 // Units [unit_begin, unit_end) of 32 columns each of  c [m, n] (+)= sum of terms. n is a multiple of 32 where a right
 // operand is [k, n] in blocks. The order of additions depends on the shapes alone.
@@ -73,7 +81,7 @@ void ck_few_rows(
 
 // One sequence and one key/value head with its `group` query heads. Query i of query_count stands at position
 // key_count - query_count + i and sees keys up to its own position, at most `window` of them if window > 0.
-// Heads of a group lie side by side in a row of q and out. Sizes: head_size is a multiple of 16, at most 256.
+// Heads of a group lie side by side in a row of q and out. Sizes: head_size is a multiple of 8.
 typedef struct {
   const float *q, *k, *v;
   long ldq, ldk, ldv;
@@ -160,6 +168,9 @@ double ck_sum_of_squares(const float *x, long count);
 void ck_dropout(const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long end);
 
 // ---- loss.h ---------------------------------------------------------------------------------------------------------
+
+// x = cap * tanh(x / cap) for elements [begin, end).
+void ck_softcap(float *x, float cap, long begin, long end);
 
 // For rows [begin, end) of logits [rows, columns]: losses[row] = log sum exp(logits) - logits[target], and, if
 // `gradient`, the logits are overwritten by (softmax - one_hot(target)) * scale. correct[row] tells whether the target

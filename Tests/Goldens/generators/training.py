@@ -29,6 +29,8 @@ RUNS = {
     "full_warmup": (None, {"warmup_steps": 3}),
     "full_weight_decay": (None, {"weight_decay": 0.01}),
     "full_no_clip": (None, {"max_grad_norm": 0.0, "lr_scheduler_type": "cosine"}),
+    # States of tensors under 4,096 elements and of the embedding stay in float32.
+    "full_adamw_8bit": (None, {"optim": "adamw_8bit"}),
     "lora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS}, {}),
     "lora_weight_decay": ("lora", {"weight_decay": 0.01}),
     "lora_patterns": (
@@ -90,20 +92,21 @@ def placeholder_tokenizer(vocabulary):
     )
 
 
-def save_initial_adapter(base, name, configuration, folder):
+def save_initial_adapter(base, base_name, name, configuration, folder):
     """An adapter with B random: with B zero the gradient of A would be zero and the first step would tell little."""
     seed(name + " adapter")
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **configuration))
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            if "lora_A" in parameter_name or "lora_B" in parameter_name:
+            if any(kind in parameter_name for kind in ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")):
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     configuration_file = folder / "adapter_config.json"
     saved = json.loads(configuration_file.read_text())
-    saved["base_model_name_or_path"] = "models/llama"
-    saved["target_modules"] = sorted(saved["target_modules"])  # PEFT keeps a set: its order changes between runs
+    saved["base_model_name_or_path"] = base_name
+    if isinstance(saved["target_modules"], list):
+        saved["target_modules"].sort()  # PEFT keeps a set: its order changes between runs
     configuration_file.write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
 
 
@@ -119,8 +122,11 @@ def trained_tensors(model):
     return tensors
 
 
-def train(model, rows, tokenizer, changes):
-    """Trains `model` in place. Returns the log of every step and the rows as the trainer tokenized them."""
+def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
+    """Trains `model` in place. Returns the log of every step and the rows as the trainer tokenized them.
+
+    `prepare` is called with the trainer before the first step, to undo what the trainer does to a model on its own.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         trainer = SFTTrainer(
             model=model,
@@ -129,6 +135,7 @@ def train(model, rows, tokenizer, changes):
             processing_class=tokenizer,
         )
         trainer.remove_callback(PrinterCallback)
+        prepare(trainer)
         trainer.train()
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokenized = [{key: row[key] for key in ("input_ids", "labels")} for row in trainer.train_dataset]
@@ -145,7 +152,7 @@ def run(goldens, name, rows):
     if lora is not None:
         adapter = f"training/{lora if isinstance(lora, str) else name}/adapter"
         if not isinstance(lora, str):
-            save_initial_adapter(model, name, lora, goldens / adapter)
+            save_initial_adapter(model, "models/llama", name, lora, goldens / adapter)
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         model = PeftModel.from_pretrained(model, goldens / adapter, is_trainable=True)
     steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), changes)

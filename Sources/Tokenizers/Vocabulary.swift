@@ -1,0 +1,53 @@
+/// The tokens of a model by id, in the vocabulary's own spelling.
+struct Vocabulary: Sendable {
+  /// The spelling of each id from 0 on; empty for an id that no token has.
+  let spellings: ByteStrings
+  private let isPresent: [Bool]
+  private let index: ByteStringIndex
+
+  /// Ids from here on are taken for a damaged file rather than a vocabulary.
+  static let idLimit = 1 << 24
+
+  /// - Parameter entries: tokens with their ids, each below `idLimit`; of two with one id the later counts.
+  init(_ entries: [(token: String, id: Int)]) {
+    let count = (entries.lazy.map(\.id).max() ?? -1) + 1
+    var order = [Int32](repeating: -1, count: count)
+    var size = 0
+    for (position, entry) in entries.enumerated() {
+      order[entry.id] = Int32(truncatingIfNeeded: position)
+      size += entry.token.utf8.count
+    }
+    var spellings = ByteStrings()
+    spellings.reserve(count: count, bytes: size)
+    for position in order { spellings.append(position < 0 ? "".utf8 : entries[Int(position)].token.utf8) }
+    let isPresent = order.map { $0 >= 0 }
+    self.spellings = spellings
+    self.isPresent = isPresent
+    index = ByteStringIndex(spellings) { isPresent[$0] }
+  }
+
+  /// The tokens of the ids from 0 on.
+  init(_ tokens: [String]) {
+    var spellings = ByteStrings()
+    spellings.reserve(count: tokens.count, bytes: tokens.count * 8)
+    for token in tokens { spellings.append(token.utf8) }
+    self.spellings = spellings
+    isPresent = [Bool](repeating: true, count: tokens.count)
+    index = ByteStringIndex(spellings)
+  }
+
+  /// The highest id plus one.
+  var count: Int { isPresent.count }
+
+  func contains(_ id: Int) -> Bool { isPresent.indices.contains(id) && isPresent[id] }
+
+  func id(of spelling: some Sequence<UInt8>) -> Int32? {
+    index.number(of: Array(spelling), in: spellings).map { Int32(truncatingIfNeeded: $0) }
+  }
+
+  func id(of spelling: String) -> Int32? { id(of: spelling.utf8) }
+
+  func id(of bytes: [UInt8], _ range: Range<Int>) -> Int32? {
+    index.number(of: bytes, range, in: spellings).map { Int32(truncatingIfNeeded: $0) }
+  }
+}
