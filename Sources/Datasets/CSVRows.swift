@@ -25,7 +25,7 @@ enum CSVRows {
             throw DataError(
               "\(fields.count) fields, but the header names \(columns.count); quote fields that contain the separator")
           }
-          for (index, field) in fields.enumerated() { columns[index].see(field) }
+          for index in columns.indices { columns[index].see(index < fields.count ? fields[index] : []) }
           records.append(recordStart..<end)
         }
       } catch {
@@ -194,14 +194,23 @@ private enum CSVType: Sendable {
     field.count <= 8 && gaps.contains(String(decoding: field, as: UTF8.self))
   }
 
+  /// Without the blanks around it, which numbers may have.
+  private static func trimmed(_ field: [UInt8]) -> ArraySlice<UInt8> {
+    let start = field.prefix { $0 == 0x20 || $0 == 0x09 }.count
+    let end = field.reversed().prefix { $0 == 0x20 || $0 == 0x09 }.count
+    return field[start..<max(start, field.count - end)]
+  }
+
   static func integer(_ field: [UInt8]) -> Int? {
-    field.count <= 20 ? Int(String(decoding: field, as: UTF8.self)) : nil
+    let digits = trimmed(field)
+    return digits.count <= 20 ? Int(String(decoding: digits, as: UTF8.self)) : nil
   }
 
   static func number(_ field: [UInt8]) -> Double? {
-    guard field.count <= 400 else { return nil }
-    let text = String(decoding: field, as: UTF8.self)
-    let isPlain = field.allSatisfy { "0123456789+-.eE".utf8.contains($0) }
+    let digits = trimmed(field)
+    guard digits.count <= 400 else { return nil }
+    let text = String(decoding: digits, as: UTF8.self)
+    let isPlain = digits.allSatisfy { "0123456789+-.eE".utf8.contains($0) }
     let infinities: Set<String> = ["inf", "-inf", "+inf", "infinity", "-infinity", "+infinity"]
     return isPlain || infinities.contains(text.lowercased()) ? Double(text) : nil
   }

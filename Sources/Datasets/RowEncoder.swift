@@ -24,7 +24,7 @@ struct RowEncoder: Sendable {
     case .tokens(let row): encoded = try tokens(row)
     case .text(let text):
       try refuseAssistantMask()
-      let ids = tokenizer.encode(closed(text), true).ids
+      let ids = tokenizer.encode(closed(text), true)
       encoded = Encoded(ids: ids, labels: ids, form: form.name)
     case .completion(let prompt, let completion):
       try refuseAssistantMask()
@@ -33,7 +33,7 @@ struct RowEncoder: Sendable {
       let isOtherClosed = otherText.map { $0.utf8.count != closed($0).utf8.count } ?? false
       let completion = isOtherClosed ? completion : closed(completion)
       encoded = masked(
-        tokenizer.encode(prompt + completion, true).ids, prompt: tokenizer.encode(prompt, true).ids, assistant: nil)
+        tokenizer.encode(prompt + completion, true), prompt: tokenizer.encode(prompt, true), assistant: nil)
     case .conversation(let messages):
       let whole = try conversation(messages, row, marksAssistant: options.assistantOnlyLoss)
       encoded = Encoded(ids: whole.ids, labels: whole.ids, form: form.name)
@@ -87,8 +87,8 @@ extension RowEncoder {
   ) throws(DataError) -> (ids: [Int32], mask: [Bool]?) {
     let rendering = try rendered(
       messages, row, addsGenerationPrompt: addsGenerationPrompt, marksAssistant: marksAssistant)
-    let encoding = tokenizer.encode(rendering.text, false)
-    guard marksAssistant else { return (encoding.ids, nil) }
+    guard marksAssistant else { return (tokenizer.encode(rendering.text, false), nil) }
+    let encoding = tokenizer.encodeWithOffsets(rendering.text)
     let mask = assistantMask(rendering.assistantSpans, encoding.offsets, in: rendering.text)
     if !mask.contains(true) {
       throw DataError(

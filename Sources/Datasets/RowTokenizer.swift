@@ -36,8 +36,10 @@ public struct RowTokenizer: Sendable {
     }
   }
 
-  /// The ids of a text, and of each id the bytes of the text's UTF-8 it stands for.
-  public var encode: @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> (ids: [Int32], offsets: [Range<Int>])
+  /// The ids of a text, between those that stand around every text where the flag says so.
+  public var encode: @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> [Int32]
+  /// The ids of a rendered conversation, and of each the bytes of the text's UTF-8 that it stands for.
+  public var encodeWithOffsets: @Sendable (_ text: String) -> (ids: [Int32], offsets: [Range<Int>])
   /// The text of one id, special tokens included.
   public var decode: @Sendable (Int32) -> String
   /// Whether an id stands for a token that was added to the vocabulary, as the ends of turns and texts are.
@@ -51,12 +53,14 @@ public struct RowTokenizer: Sendable {
 
   /// A tokenizer of these parts.
   public init(
-    encode: @escaping @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> (ids: [Int32], offsets: [Range<Int>]),
+    encode: @escaping @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> [Int32],
+    encodeWithOffsets: @escaping @Sendable (_ text: String) -> (ids: [Int32], offsets: [Range<Int>]),
     decode: @escaping @Sendable (Int32) -> String, isAdded: @escaping @Sendable (Int32) -> Bool,
     endOfText: String?, beginningOfText: Int32? = nil,
     render: (@Sendable (Conversation) throws(DataError) -> Rendering)? = nil
   ) {
     self.encode = encode
+    self.encodeWithOffsets = encodeWithOffsets
     self.decode = decode
     self.isAdded = isAdded
     self.endOfText = endOfText

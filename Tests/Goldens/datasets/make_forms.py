@@ -1,6 +1,6 @@
 """Writes forms.json and tokenizer/: what TRL's SFTTrainer makes of rows of every form.
 
-Run in the reference environment:
+Run with the Python packages that Tests/Goldens/README.md pins:
     python make_forms.py
 """
 

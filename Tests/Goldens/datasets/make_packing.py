@@ -1,6 +1,6 @@
 """Writes packing.json: what trl.pack_dataset makes of documents of given lengths.
 
-Run in the reference environment:
+Run with the Python packages that Tests/Goldens/README.md pins:
     python make_packing.py
 """
 
