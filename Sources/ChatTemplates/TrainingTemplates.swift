@@ -53,7 +53,8 @@ private enum TrainingTemplates {
         ["role": "user", "content": "v"], ["role": "assistant", "content": "y", "reasoning_content": "r\n"],
       ], mustRender: true),
     Probe(messages: [["role": "system", "content": ""], ["role": "user", "content": "u"]]),
-    Probe(messages: [["role": "user", "content": "u"], ["role": "system", "content": "s"]], addGenerationPrompt: true),
+    Probe(
+      messages: [["role": "user", "content": "u"], ["role": "system", "content": "s"]], addGenerationPrompt: true),
     Probe(
       messages: [
         ["role": "system", "content": "s"], ["role": "user", "content": "u"],
