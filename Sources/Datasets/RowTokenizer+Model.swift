@@ -25,7 +25,15 @@ extension RowTokenizer {
       decode: { tokenizer.decode([$0]) },
       isAdded: { special.ids.contains($0) },
       endOfText: endOfText ?? special.eos?.text, beginningOfText: special.bos?.id)
-    guard let source = template ?? tokenizer.chatTemplateSource else { return }
+    let source = template ?? tokenizer.chatTemplateSource
+    identity = {
+      var hash = ContentHash()
+      hash.update(tokenizer.fileBytes)
+      hash.update(source ?? "")
+      hash.update(endOfText ?? "")
+      return hash.hexadecimal
+    }
+    guard let source else { return }
     var variables = JSONObject()
     variables["bos_token"] = special.bos.map { .string($0.text) }
     variables["eos_token"] = (endOfText ?? special.eos?.text).map { .string($0) }
