@@ -4,7 +4,7 @@ extension Interpreter {
   /// `value.name`
   func attribute(_ name: String, of value: Value) throws(TemplateError) -> Value {
     if case .undefined(let undefined) = value {
-      if name.hasPrefix("__") { return .undefined(.unsafeAttribute(typeName: value.typeName, name)) }
+      if Self.ofEveryObject.contains(name) { return unsafe(name, value) }
       throw error(undefined.message)
     }
     if let found = property(name, of: value) { return found }
@@ -53,6 +53,13 @@ extension Interpreter {
     return index == .min ? nil : scalars.suffix(-index).count == -index ? scalars.suffix(-index).first : nil
   }
 
+  /// What Python's objects all have, and the sandbox keeps to itself.
+  private static let ofEveryObject: Set<String> = [
+    "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__getattribute__", "__hash__",
+    "__init__", "__init_subclass__", "__new__", "__reduce__", "__reduce_ex__", "__repr__", "__setattr__", "__str__",
+    "__subclasshook__",
+  ]
+
   /// An attribute that Python's object has: a method, or a field of one of Jinja2's own objects.
   private func property(_ name: String, of value: Value) -> Value? {
     switch value {
@@ -76,10 +83,7 @@ extension Interpreter {
     }
     if Methods.changing(value).contains(name) { return unsafe(name, value) }
     if Methods.names(value).contains(name) { return .method(Method(receiver: value, name: name)) }
-    if name == "__class__" || name == "__init__" || name == "__doc__" || name == "__dict__" {
-      return unsafe(name, value)
-    }
-    return nil
+    return Self.ofEveryObject.contains(name) ? unsafe(name, value) : nil
   }
 
   private func unsafe(_ name: String, _ value: Value) -> Value {

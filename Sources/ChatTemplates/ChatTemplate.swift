@@ -68,7 +68,7 @@ public struct ChatTemplate: Sendable {
       }
     }
     let text = try interpreter.run()
-    return Rendering(text: text, generationSpans: interpreter.generationSpans)
+    return Rendering(text: text, generationSpans: interpreter.generationSpans())
   }
 
   /// The messages as the template sees them, with reasoning under every name that templates read.

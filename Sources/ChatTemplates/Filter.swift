@@ -7,8 +7,14 @@ enum Filter: String, Sendable {
 }
 
 extension Interpreter {
+  private static let withoutArguments: Set<Filter> = [
+    .abs, .capitalize, .count, .e, .escape, .first, .forceescape, .items, .last, .length, .list, .lower, .reverse,
+    .safe, .string, .striptags, .title, .upper, .urlencode, .wordcount,
+  ]
+
   /// `value | filter(arguments)`
   func apply(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    if Self.withoutArguments.contains(filter) { _ = try arguments.bound(to: [], of: filter.rawValue, self) }
     switch filter {
     case .default, .d:
       let given = try arguments.bound(to: ["default_value", "boolean"], of: "default", self)

@@ -295,7 +295,7 @@ extension Interpreter {
   private func braceFormat(
     _ format: String, _ arguments: CallArguments, isMarkup: Bool, _ automatic: inout Int, depth: Int
   ) throws(TemplateError) -> String {
-    if depth > 1 { throw error("Max string recursion exceeded") }
+    if depth > 2 { throw error("Max string recursion exceeded") }
     var output = ""
     var rest = format.unicodeScalars[...]
     while let scalar = rest.popFirst() {

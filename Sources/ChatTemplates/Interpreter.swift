@@ -15,7 +15,15 @@ final class Interpreter {
   private var captures = 0
   /// How much the template itself had written when the outermost capture began.
   private var writtenBeforeCapture = 0
-  private(set) var generationSpans: [Range<Int>] = []
+  private var generated: [Generated] = []
+
+  /// What one `{% generation %}` block made: where it starts in the output, and how long it is.
+  private struct Generated {
+    let start: Int
+    let bytes: Int
+    /// The length in code points, where the output may not hold the text as it was made.
+    let scalars: Int?
+  }
 
   /// The values that names have outside of every scope, by name number.
   private var globals: [Value?]
@@ -207,9 +215,22 @@ final class Interpreter {
   /// Records that a `{% generation %}` block makes `text`, which is about to be written.
   ///
   /// Where the block stands inside a macro or another captured text, its place is what the template itself had written
-  /// before, as transformers counts.
+  /// before and its length counts code points, as in transformers.
   func recordGeneration(_ text: String) {
-    let start = captures == 0 ? output.utf8.count : writtenBeforeCapture
-    generationSpans.append(start..<start + text.utf8.count)
+    let isDirect = captures == 0
+    generated.append(
+      Generated(
+        start: isDirect ? output.utf8.count : writtenBeforeCapture, bytes: text.utf8.count,
+        scalars: isDirect ? nil : PythonText.length(text)))
+  }
+
+  /// Where in the finished text `{% generation %}` blocks stand, in bytes.
+  func generationSpans() -> [Range<Int>] {
+    generated.map { part in
+      guard let scalars = part.scalars else { return part.start..<part.start + part.bytes }
+      let rest = output.utf8.suffix(output.utf8.count - part.start)
+      let bytes = String(Substring(rest).unicodeScalars.prefix(scalars)).utf8.count
+      return part.start..<part.start + bytes
+    }
   }
 }

@@ -11,7 +11,6 @@ extension Interpreter {
       return double(from: value).map { .number($0) } ?? given[0] ?? .number(0)
     case .round: return try round(value, arguments)
     case .abs:
-      _ = try arguments.bound(to: [], of: "abs", self)
       if case .number(let number) = value { return .number(number.magnitude) }
       guard let number = value.index else { throw error("bad operand type for abs(): '\(value.typeName)'") }
       return number < 0 ? try negate(.integer(number)) : .integer(number)
@@ -29,8 +28,7 @@ extension Interpreter {
   }
 
   private static func double(parsing text: String) -> Double? {
-    let trimmed = PythonText.strip(text)
-    let lowered = trimmed.lowercased()
+    let lowered = plainDigits(text)
     let unsigned = lowered.hasPrefix("-") || lowered.hasPrefix("+") ? String(lowered.dropFirst()) : lowered
     if ["inf", "infinity"].contains(unsigned) { return lowered.hasPrefix("-") ? -.infinity : .infinity }
     if unsigned == "nan" { return .nan }
@@ -67,8 +65,19 @@ extension Interpreter {
     throw error("an integer grew beyond 64 bits")
   }
 
+  /// `text` stripped, in small letters, with the digits of every script as ASCII ones.
+  private static func plainDigits(_ text: String) -> String {
+    let scalars = PythonText.strip(text).unicodeScalars.map { scalar in
+      guard scalar.value > 0x7F, scalar.properties.numericType == .decimal,
+        let value = scalar.properties.numericValue, let digit = Unicode.Scalar(UInt32(value) + 48)
+      else { return scalar }
+      return digit
+    }
+    return String(String.UnicodeScalarView(scalars)).lowercased()
+  }
+
   private static func integer(parsing text: String, base: Int) -> Int? {
-    let trimmed = PythonText.strip(text).lowercased()
+    let trimmed = plainDigits(text)
     let isNegative = trimmed.hasPrefix("-")
     let unsigned = isNegative || trimmed.hasPrefix("+") ? String(trimmed.dropFirst()) : trimmed
     guard var digits = withoutUnderscores(unsigned), digits.first?.isLetter == true || digits.first?.isNumber == true

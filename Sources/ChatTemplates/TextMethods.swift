@@ -165,7 +165,6 @@ extension Interpreter {
     var rest = scalars.drop(while: PythonText.isSpace)
     while !rest.isEmpty {
       if most >= 0, parts.count == most {
-        while let last = rest.last, PythonText.isSpace(last) { rest.removeLast() }
         parts.append(Array(rest))
         break
       }

@@ -22,6 +22,8 @@ public final class WorkerPool: @unchecked Sendable {
 
   private var job: ((Int) -> Void)?
   private var taskCount = 0
+  /// The kernels' instruction set on the caller's thread, which the workers follow.
+  private var target = ck_target()
   private let nextTask = Atomic<Int>(0)
   private let round = Atomic<Int>(0)
   private let workersBusy = Atomic<Int>(0)
@@ -82,6 +84,7 @@ public final class WorkerPool: @unchecked Sendable {
         }
       }
       seen = round.load(ordering: .acquiring)
+      ck_select_target(target)
       takeTasks()
       workersBusy.subtract(1, ordering: .acquiringAndReleasing)
     }
@@ -106,6 +109,7 @@ public final class WorkerPool: @unchecked Sendable {
       withoutActuallyEscaping(body) { escapable in
         job = escapable
         taskCount = count
+        target = ck_target()
         nextTask.store(0, ordering: .relaxed)
         workersBusy.store(threadCount - 1, ordering: .relaxed)
         round.add(1, ordering: .sequentiallyConsistent)

@@ -11,7 +11,13 @@ public final class Tokenizer: Sendable {
   private let addedByID: [Int32: AddedToken]
   private let addedByContent: [[UInt8]: Int32]
   private let workspaces = WorkspacePool()
-  let files: TokenizerFiles
+  let source: Source
+
+  /// What the tokenizer was made of, which is what `writeFiles` writes.
+  enum Source: Sendable {
+    case files(TokenizerFiles)
+    case gguf(GGUFDescription)
+  }
 
   /// The tokens with a role.
   public let specialTokens: SpecialTokens
@@ -20,7 +26,7 @@ public final class Tokenizer: Sendable {
   /// All chat templates by name; the one above is "default".
   public let chatTemplateSources: [String: String]
 
-  init(_ pipeline: Pipeline, specialTokens: SpecialTokens, chatTemplates: [String: String], files: TokenizerFiles) {
+  init(_ pipeline: Pipeline, specialTokens: SpecialTokens, chatTemplates: [String: String], source: Source) {
     self.pipeline = pipeline
     encoder = Encoder(pipeline)
     detokenizer = Detokenizer(steps: pipeline.decoder)
@@ -29,7 +35,7 @@ public final class Tokenizer: Sendable {
     self.specialTokens = specialTokens
     chatTemplateSources = chatTemplates
     chatTemplateSource = chatTemplates["default"]
-    self.files = files
+    self.source = source
   }
 
   /// The ids of the tokens that `text` is made of, between those the model wants around every text where

@@ -110,7 +110,8 @@ extension Tokenizer {
       try pipeline.addTokensAround(configuration, special)
     }
     self.init(
-      pipeline, specialTokens: special, chatTemplates: try Self.chatTemplates(configuration, files), files: files)
+      pipeline, specialTokens: special, chatTemplates: try Self.chatTemplates(configuration, files),
+      source: .files(files))
   }
 
   private static func chatTemplates(
@@ -135,17 +136,31 @@ extension Tokenizer {
   /// Writes the files the tokenizer was read from, unchanged; for one from a GGUF file, files that say the same.
   ///
   /// - Throws: `TokenizerError` naming the file that could not be written.
-  public func writeFiles(to directory: URL) throws(TokenizerError) { try files.write(to: directory) }
+  public func writeFiles(to directory: URL) throws(TokenizerError) {
+    switch source {
+    case .files(let files): try files.write(to: directory)
+    case .gguf(let description): try description.files().write(to: directory)
+    }
+  }
 }
 
 extension Pipeline {
   /// What a `tokenizer.json` describes.
   init(_ main: ConfigurationValue) throws(TokenizerError) {
+    try self.init(main) { endsInBytes throws(TokenizerError) in
+      try Model(try main.required("model"), endsInBytes: endsInBytes)
+    }
+  }
+
+  /// What a `tokenizer.json` describes, with a model made apart.
+  ///
+  /// - Parameter model: makes the model; told whether pre-tokenization ends by writing bytes in GPT-2's alphabet.
+  init(_ main: ConfigurationValue, model: (Bool) throws(TokenizerError) -> Model) throws(TokenizerError) {
     normalizers = try main.member("normalizer").map { c throws(TokenizerError) in try Normalizer.steps(c) } ?? []
     preTokenizers = try main.member("pre_tokenizer").map { c throws(TokenizerError) in try PreTokenizer.steps(c) } ?? []
     var endsInBytes = false
     if case .byteAlphabet? = preTokenizers.last { endsInBytes = true }
-    model = try Model(try main.required("model"), endsInBytes: endsInBytes)
+    self.model = try model(endsInBytes)
     postProcessor =
       try main.member("post_processor").map { c throws(TokenizerError) in try PostProcessor(c) } ?? PostProcessor()
     decoder = try main.member("decoder").map { c throws(TokenizerError) in try DecoderStep.steps(c) }

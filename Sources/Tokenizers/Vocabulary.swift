@@ -26,6 +26,16 @@ struct Vocabulary: Sendable {
     index = ByteStringIndex(spellings) { isPresent[$0] }
   }
 
+  /// The tokens of the ids from 0 on.
+  init(_ tokens: [String]) {
+    var spellings = ByteStrings()
+    spellings.reserve(count: tokens.count, bytes: tokens.count * 8)
+    for token in tokens { spellings.append(token.utf8) }
+    self.spellings = spellings
+    isPresent = [Bool](repeating: true, count: tokens.count)
+    index = ByteStringIndex(spellings)
+  }
+
   /// The highest id plus one.
   var count: Int { isPresent.count }
 

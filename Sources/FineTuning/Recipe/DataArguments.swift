@@ -16,7 +16,7 @@ public struct DataArguments: Sendable, Hashable {
   public var steps: [DatasetStep] = []
   /// The share of rows (below 1) or their number that is held out for evaluation.
   public var testSplitSize: Double?
-  /// Rows to evaluate on, where they have a source of their own; `steps` apply to them as well.
+  /// Rows to evaluate on, where they have a source of their own; steps that change or filter rows apply to them as well.
   public var evalDataset: DatasetSource?
   /// Only the first rows are trained on.
   public var maxTrainSamples: Int?

@@ -1,3 +1,5 @@
+import Datasets
+
 /// How training runs. Names and defaults are those of TRL's `SFTConfig`; a key's meaning stands in
 /// `Documentation/RecipeKeys.md`.
 public struct TrainingArguments: Sendable, Hashable {
@@ -64,11 +66,11 @@ public struct TrainingArguments: Sendable, Hashable {
   /// Tokens a row or pack holds at most; `nil` for no limit.
   public var maxLength: Int? = 1024
   /// Which end of a too long row stays.
-  public var truncationMode = TruncationMode.keepStart
+  public var truncationMode = PreparationOptions.Truncation.keepStart
   /// Whether rows share sequences of `maxLength` tokens.
   public var packing = false
   /// How rows are laid into packs.
-  public var packingStrategy = PackingStrategy.bestFitDecreasing
+  public var packingStrategy = PackingStrategy.bfd
   /// Whether evaluation packs too; `nil` for as in training.
   public var evalPacking: Bool?
   /// The end-of-sequence token, where it is not the tokenizer's.
@@ -138,22 +140,6 @@ extension TrainingArguments {
     case dft
   }
 
-  /// Which end of a too long row stays.
-  public enum TruncationMode: String, Sendable, CaseIterable, RecipeWord {
-    case keepStart = "keep_start"
-    case keepEnd = "keep_end"
-  }
-
-  /// How rows are laid into packs.
-  public enum PackingStrategy: String, Sendable, CaseIterable, RecipeWord {
-    /// Whole rows, best fit first; what exceeds a pack is cut off.
-    case bestFitDecreasing = "bfd"
-    /// The same, but the excess goes into further packs.
-    case bestFitDecreasingSplit = "bfd_split"
-    /// Everything joined and cut at `max_length`.
-    case wrapped
-  }
-
   /// When something recurs.
   public enum IntervalStrategy: String, Sendable, CaseIterable, RecipeWord {
     case no, steps, epoch
@@ -199,3 +185,6 @@ extension Int {
     self = value.isNaN ? 0 : value >= 0x1p62 ? 1 << 62 : value <= -0x1p62 ? -(1 << 62) : Int(value)
   }
 }
+
+extension PackingStrategy: RecipeWord {}
+extension PreparationOptions.Truncation: RecipeWord {}

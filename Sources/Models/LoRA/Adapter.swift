@@ -107,6 +107,11 @@ public final class Adapter {
 
   private static func savedName(_ parameter: Parameter) -> String { "base_model.model.\(parameter.name)" }
 
+  /// The name that `adapter_model.safetensors` has for one of `parameters`.
+  public static func fileName(of parameter: Parameter) -> String {
+    parameter.name.hasPrefix("base_model.") ? parameter.name : savedName(parameter)
+  }
+
   /// What is trained, in the order of the layers.
   public var parameters: [Parameter] {
     layers.flatMap { layer in layer.lowRank.map { [$0.a, $0.b] } ?? [] } + saved
@@ -130,6 +135,7 @@ public final class Adapter {
   /// Writes `adapter_config.json` and `adapter_model.safetensors` as PEFT does.
   /// - Throws: `CheckpointError` if the folder cannot be written.
   public func write(to folder: URL, base: String) throws {
+    try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let names = Set(layers.map { $0.path.split(separator: ".").last.map(String.init) ?? $0.path }).sorted()
     let tensors = layers.flatMap { layer in
       layer.lowRank.map {

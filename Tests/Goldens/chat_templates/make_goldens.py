@@ -10,6 +10,9 @@ jinja2 3.1.6; the date that strftime_now gives is pinned.
 The goldens of the tests:
 
     python make_goldens.py templates conversations.json goldens.json
+    python make_goldens.py snippets.json snippet_goldens.json
+
+The second form renders single expressions and tags, all with the same variables.
 """
 
 import datetime
@@ -61,7 +64,16 @@ def rendered(template, conversation):
         return {"error": f"{type(error).__name__}: {error}", "line": template_line(error)}
 
 
+def render_snippets(source, output):
+    snippets = json.loads(source.read_text())
+    goldens = [rendered(snippet, snippets) for snippet in snippets["snippets"]]
+    output.write_text(json.dumps(goldens, ensure_ascii=False, indent=0) + "\n")
+    print(f"{len(goldens)} snippets, {sum('error' in golden for golden in goldens)} of them errors")
+
+
 def main():
+    if len(sys.argv) == 3:
+        return render_snippets(*map(pathlib.Path, sys.argv[1:]))
     folder, conversations, output = map(pathlib.Path, sys.argv[1:4])
     conversations = json.loads(conversations.read_text())
     files = sorted(folder.glob("*.jinja")) if folder.is_dir() else [folder]
