@@ -49,7 +49,7 @@ public struct RowTokenizer: Sendable {
   /// The id that begins a text, if the tokenizer names one.
   public var beginningOfText: Int32?
   /// What tells this tokenizer and template from any other, asked for when a cache is used; `nil` keeps it out of caches.
-  public var identity: (@Sendable () -> String)?
+  public var identity: (@Sendable () -> String?)?
   /// Applies the chat template; `nil` where there is none.
   public var render: (@Sendable (Conversation) throws(DataError) -> Rendering)?
 
