@@ -3,15 +3,19 @@ import Foundation
 /// Makes a training set of rows: encodes, masks, cuts and packs them.
 public struct Preparation: Sendable {
   private let encoder: RowEncoder
+  private let cache: PreparationCache?
   private var options: PreparationOptions { encoder.options }
   private var tokenizer: RowTokenizer { encoder.tokenizer }
 
   /// Rows encoded together before they are added up in order; bounds what is in flight.
   private static let waveRows = 4096
 
-  /// A preparation with this tokenizer.
-  public init(_ tokenizer: RowTokenizer, options: PreparationOptions = PreparationOptions()) {
+  /// A preparation with this tokenizer, which looks sets up in `cache` first where there is one.
+  public init(
+    _ tokenizer: RowTokenizer, options: PreparationOptions = PreparationOptions(), cache: PreparationCache? = nil
+  ) {
     encoder = RowEncoder(tokenizer: tokenizer, options: options)
+    self.cache = cache
   }
 
   /// The training set of `rows` and what was done to make it.
@@ -24,6 +28,14 @@ public struct Preparation: Sendable {
     if rows.count == 0 {
       throw DataError("there are no rows; check the file and the steps that filter it", at: rows.place(of: 0))
     }
+    guard let cache, let key = try PreparationCache.key(rows, options, tokenizer) else { return try make(rows) }
+    if let stored = cache.load(key) { return stored }
+    let made = try make(rows)
+    cache.store(made.set, made.report, under: key)
+    return made
+  }
+
+  private func make(_ rows: any RowSource) throws(DataError) -> (set: TrainingSet, report: PreparationReport) {
     var set = TrainingSet()
     var report = PreparationReport()
     report.rows = rows.count

@@ -56,8 +56,37 @@ public struct PreparationReport: Sendable, Hashable {
       ("stop_trained_rows", .integer(stopTrainedRows)), ("longest_row", .integer(longestRow)),
       ("lengths", .object(JSONObject(lengths.map { (String($0.limit), .integer($0.rows)) }))),
     ])
+    object["doubled_beginnings"] = .integer(doubledBeginnings)
+    object["diverging_prompts"] = divergingPrompts.map { ["rows": .integer($0.rows), "example": .string($0.example)] }
+    object["notes"] = .array(notes.map { .string($0) })
     object["warnings"] = .array(warnings.map { .string($0) })
     return .object(object)
+  }
+
+  /// A report without rows.
+  public init() {}
+
+  /// The report that `json` wrote; `nil` if a key is missing.
+  init?(_ json: JSONValue) {
+    let numbers: [(WritableKeyPath<PreparationReport, Int>, String)] = [
+      (\.rows, "rows"), (\.keptRows, "kept_rows"), (\.truncatedRows, "truncated_rows"),
+      (\.maskedRows, "masked_rows"), (\.emptyRows, "empty_rows"), (\.items, "items"), (\.tokens, "tokens"),
+      (\.lostTokens, "lost_tokens"), (\.trainedTokens, "trained_tokens"),
+      (\.stopTrainedRows, "stop_trained_rows"), (\.longestRow, "longest_row"),
+      (\.doubledBeginnings, "doubled_beginnings"),
+    ]
+    for (property, key) in numbers {
+      guard let value = json[key]?.integer else { return nil }
+      self[keyPath: property] = value
+    }
+    for member in json["forms"]?.object?.members ?? [] { forms.append((member.key, member.value.integer ?? 0)) }
+    for member in json["lengths"]?.object?.members ?? [] {
+      lengths.append((Int(member.key) ?? 0, member.value.integer ?? 0))
+    }
+    if let diverging = json["diverging_prompts"], let rows = diverging["rows"]?.integer {
+      divergingPrompts = (rows, diverging["example"]?.string ?? "")
+    }
+    notes = (json["notes"]?.array ?? []).compactMap(\.string)
   }
 
   /// What deserves attention, a sentence each.

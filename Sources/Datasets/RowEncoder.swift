@@ -44,14 +44,25 @@ struct RowEncoder: Sendable {
       encoded = masked(whole.ids, prompt: opening.ids, assistant: whole.mask)
     }
     encoded.form = form.name
-    if options.completionOnlyLoss == true {
-      switch form {
-      case .text, .conversation:
-        encoded.note = "completion_only_loss masks nothing in rows without prompt and completion columns"
-      default: break
-      }
-    }
+    encoded.note = encoded.note ?? note(on: form)
     return encoded
+  }
+
+  /// What TRL passes over in silence and a user would want to know.
+  private func note(on form: RowForm) -> String? {
+    switch form {
+    case .text, .conversation:
+      if options.completionOnlyLoss == true {
+        return "completion_only_loss masks nothing in rows without prompt and completion columns"
+      }
+    default: break
+    }
+    let known: Set<String> = ["system", "developer", "user", "assistant", "tool"]
+    guard let role = form.messages.lazy.compactMap({ $0["role"]?.string }).first(where: { !known.contains($0) }) else {
+      return nil
+    }
+    return "messages have the role \"\(role)\", which most chat templates do not know; name them system, user, "
+      + "assistant and tool"
   }
 
   private func refuseAssistantMask() throws(DataError) {

@@ -24,6 +24,15 @@ enum RowForm {
     }
   }
 
+  /// The messages of a conversation; none in other forms.
+  var messages: [JSONValue] {
+    switch self {
+    case .conversation(let messages): messages
+    case .conversationCompletion(let prompt, let completion): prompt + completion
+    case .text, .completion, .tokens: []
+    }
+  }
+
   /// Recognizes a row by its columns, in TRL's order of precedence.
   ///
   /// - Parameters:

@@ -1,4 +1,5 @@
 import ChatTemplates
+import Foundation
 import OrderedJSON
 import Tokenizers
 
@@ -25,13 +26,33 @@ extension RowTokenizer {
       decode: { tokenizer.decode([$0]) },
       isAdded: { special.ids.contains($0) },
       endOfText: endOfText ?? special.eos?.text, beginningOfText: special.bos?.id)
-    guard let source = template ?? tokenizer.chatTemplateSource else { return }
+    let source = template ?? tokenizer.chatTemplateSource
+    identity = { Self.identity(tokenizer, [source ?? "", endOfText ?? ""]) }
+    guard let source else { return }
     var variables = JSONObject()
     variables["bos_token"] = special.bos.map { .string($0.text) }
     variables["eos_token"] = (endOfText ?? special.eos?.text).map { .string($0) }
     variables["pad_token"] = special.pad.map { .string($0.text) }
     variables["unk_token"] = special.unk.map { .string($0.text) }
     render = try Self.renderer(source, variables, marksAssistant: marksAssistant)
+  }
+
+  /// A fingerprint of the files that a tokenizer says everything in, and of what is used with it.
+  private static func identity(_ tokenizer: Tokenizer, _ companions: [String]) -> String? {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var hash = ContentHash()
+    do {
+      try tokenizer.writeFiles(to: folder)
+      for name in try FileManager.default.subpathsOfDirectory(atPath: folder.path).sorted() {
+        hash.update(name)
+        if let bytes = try? Data(contentsOf: folder.appendingPathComponent(name)) { hash.update(bytes) }
+      }
+    } catch {
+      return nil
+    }
+    for companion in companions { hash.update(companion) }
+    return hash.hexadecimal
   }
 
   private static func renderer(

@@ -48,6 +48,8 @@ public struct RowTokenizer: Sendable {
   public var endOfText: String?
   /// The id that begins a text, if the tokenizer names one.
   public var beginningOfText: Int32?
+  /// What tells this tokenizer and template from any other, asked for when a cache is used; `nil` keeps it out of caches.
+  public var identity: (@Sendable () -> String?)?
   /// Applies the chat template; `nil` where there is none.
   public var render: (@Sendable (Conversation) throws(DataError) -> Rendering)?
 

@@ -66,6 +66,16 @@ import Testing
     #expect(try prepare(masks).report.notes == ["completion_mask is not applied unless completion_only_loss is true"])
   }
 
+  @Test func shareGPTRows() throws {
+    let turns: JSONValue = [
+      ["from": "human", "value": "a"], ["from": "gpt", "value": "b"], ["from": "x", "value": nil],
+    ]
+    let (set, report) = try prepare([Row([("conversations", turns)])])
+    #expect(set.ids == RowTokenizer.bytes().encode("human:a</s>\ngpt:b</s>\nx:</s>\n", false))
+    #expect(report.notes.count == 1)
+    #expect(report.notes.first?.contains("\"human\"") == true)
+  }
+
   @Test func alpacaRows() throws {
     let row = Row([
       ("instruction", "Add."), ("input", "1 2"), ("output", "3"), ("system", "S"), ("history", [["q", "a"]]),
