@@ -26,8 +26,8 @@ public struct JSONObject: Sendable {
     for (key, value) in members { self[key] = value }
   }
 
-  /// Members known to have distinct keys, as the parser makes them.
-  init(distinct members: [(key: String, value: JSONValue)]) { self.members = members }
+  /// Members known to have distinct keys, as a parser or a writer that checked them makes them.
+  package init(distinct members: [(key: String, value: JSONValue)]) { self.members = members }
 
   /// The number of members.
   public var count: Int { members.count }

@@ -5,7 +5,7 @@ public struct Tensor: Sendable {
   /// Extents, outermost first; a matrix is `[rows, columns]`. Empty for a scalar.
   public let shape: [Int]
   /// Where the bytes are.
-  public let storage: Storage
+  public private(set) var storage: Storage
   /// Where in the storage the first element stands, in bytes.
   public let byteOffset: Int
 
@@ -33,4 +33,7 @@ public struct Tensor: Sendable {
   ) throws(Failure) -> Result {
     try body(UnsafeRawBufferPointer(start: storage.base + byteOffset, count: byteCount))
   }
+
+  /// Whether nobody else holds these bytes, so that they may be changed in place.
+  mutating func isUniquelyOwned() -> Bool { isKnownUniquelyReferenced(&storage) }
 }

@@ -1,0 +1,190 @@
+// The inner loops. Every function works on one thread, on the range it is given; the caller (Tensors) spreads ranges
+// over its worker pool. All arithmetic is float32. Each function exists once in source and is compiled for several
+// instruction sets (targets/); the call goes to the best one that the processor has.
+//
+// Matrices are row-major; "ld" is the distance between rows in elements.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// How a matrix is stored. The blocks are GGML's (ggml-common.h): 32 or 256 elements of a row with their scales.
+typedef enum {
+  ck_float32, ck_float16, ck_bfloat16,
+  ck_q4_0, ck_q4_1, ck_q5_0, ck_q5_1, ck_q8_0,
+  ck_q2_K, ck_q3_K, ck_q4_K, ck_q5_K, ck_q6_K,
+} ck_format;
+
+// A matrix in memory: `rows` rows of `columns` elements, rows one after the other without gaps.
+typedef struct {
+  const void *data;
+  ck_format format;
+  long rows, columns;
+} ck_matrix;
+
+// "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
+const char *ck_target(void);
+
+// Makes this thread run the code for `name` from now on; false if the processor has no such code.
+bool ck_select_target(const char *name);
+
+// Processors that this process may use.
+long ck_processors(void);
+
+// Spins for a moment; for waiting loops.
+void ck_pause(void);
+
+// ---- formats.h ------------------------------------------------------------------------------------------------------
+
+// Writes `count` elements of row `row`, from `column` on, to `out`. `column` is a multiple of 32.
+void ck_widen(const ck_matrix *matrix, long row, long column, long count, float *out);
+
+// float32 to float16 and bfloat16, to nearest even.
+void ck_narrow_float16(const float *x, uint16_t *out, long count);
+void ck_narrow_bfloat16(const float *x, uint16_t *out, long count);
+
+// ---- product.h ------------------------------------------------------------------------------------------------------
+
+// Rows of the left operand that a tile holds, and columns of the result that a unit of work holds.
+enum { ck_tile_rows = 6, ck_unit_columns = 32 };
+
+// One term of a sum of products: left [m, k] times right, which is [n, k] if `transposed`, else [k, n]. Element (i, p)
+// of the left operand is left[i / 6 * left_tile + i % 6 + p * left_step]: packed (steps of 6), or as the transpose of a
+// matrix in memory (tiles 6 apart, steps of its row length), which needs no packing.
+typedef struct {
+  const float *left;
+  long left_tile, left_step, k;
+  ck_matrix right;
+  bool transposed;
+} ck_term;
+
+// Floats that a packed left operand takes.
+long ck_packed_count(long m, long k);
+
+// Packs tiles [tile_begin, tile_end) of a left operand [m, k]: tile t holds rows 6t to 6t+5 as [k][6], rows past m as
+// zero.
+void ck_pack_left(float *packed, const float *a, long lda, long m, long k, long tile_begin, long tile_end);
+
+// Units [unit_begin, unit_end) of 32 columns each of  c [m, n] (+)= sum of terms. n is a multiple of 32 where a right
+// operand is [k, n] in blocks. The order of additions depends on the shapes alone.
+void ck_sum_of_products(
+  const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, long unit_begin, long unit_end);
+
+// Rows [row_begin, row_end) of the right operand [n, k] against few rows of x [m, k], m <= 8:
+// y[i][row] (+)= x[i] . right[row]. Reads the right operand once, in its own format.
+void ck_few_rows(
+  const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool accumulate, long row_begin, long row_end);
+
+// ---- attention.h ----------------------------------------------------------------------------------------------------
+
+// One sequence and one key/value head with its `group` query heads. Query i of query_count stands at position
+// key_count - query_count + i and sees keys up to its own position, at most `window` of them if window > 0.
+// Heads of a group lie side by side in a row of q and out. Sizes: head_size is a multiple of 8.
+typedef struct {
+  const float *q, *k, *v;
+  long ldq, ldk, ldv;
+  long query_count, key_count, group, head_size, window;
+  float scale;
+} ck_attention;
+
+enum { ck_query_block = 32, ck_key_block = 64 };
+
+// Query block `block`: out and, where not NULL, log-sum-exp of each row's scores, lse [query_count, ld_lse], one column
+// a query head.
+void ck_attention_forward(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block);
+
+// delta[i][g] = out . d_out for query rows [begin, end): what the softmax's gradient subtracts.
+void ck_attention_delta(
+  const float *out, const float *d_out, long ldo, long head_size, long heads, float *delta, long begin, long end);
+
+// dq of one query block.
+void ck_attention_backward_q(
+  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
+  long lddq, long block);
+
+// dk and dv of one key block.
+void ck_attention_backward_kv(
+  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
+  long lddk, float *dv, long lddv, long block);
+
+// ---- layers.h -------------------------------------------------------------------------------------------------------
+
+// Rows [begin, end) of  out = x / rms(x) * (weight + offset), rms = sqrt(mean(x^2) + epsilon); inverse_rms [rows] may
+// be NULL. With `residual` not NULL, x + residual is normed instead, and written to `sum`. weight may be NULL (ones).
+void ck_rms_norm(
+  const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
+  float *inverse_rms, long columns, long begin, long end);
+
+// dx (+)= gradient through the norm for rows [begin, end).
+void ck_rms_norm_backward(
+  const float *x, const float *weight, float offset, const float *inverse_rms, const float *d_out, float *dx,
+  bool accumulate, long columns, long begin, long end);
+
+// d_weight[columns begin..end) += sum over rows of d_out * x * inverse_rms.
+void ck_rms_norm_weight_gradient(
+  const float *x, const float *inverse_rms, const float *d_out, float *d_weight, long rows, long columns, long begin,
+  long end);
+
+// The same norm over each of `heads` stretches of head_size side by side in a row of x, in place; inverse_rms
+// [rows, heads]. And its backward pass, in place in dx, x being what was normed.
+void ck_head_norm(
+  float *x, long ldx, long heads, long head_size, const float *weight, float offset, float epsilon, float *inverse_rms,
+  long begin, long end);
+void ck_head_norm_backward(
+  const float *x, long ldx, long heads, long head_size, const float *weight, float offset, const float *inverse_rms,
+  float *dx, long lddx, long begin, long end);
+
+// d_weight[head_size] += sum over rows and heads.
+void ck_head_norm_weight_gradient(
+  const float *x, long ldx, long rows, long heads, long head_size, const float *inverse_rms, const float *dx, long lddx,
+  float *d_weight);
+
+// Rotates pairs (i, i + rotated/2) of each head of rows [begin, end), in place, by the angles whose cosines and sines
+// are given, [rows, rotated/2]; backwards if `inverse`. Dimensions from `rotated` on stay as they are.
+void ck_rotary(
+  float *x, long ldx, long heads, long head_size, long rotated, const float *cosines, const float *sines, bool inverse,
+  long begin, long end);
+
+// Rows [begin, end) of out [rows, columns] = activation(gate) * up, where gate_up [rows, 2 * columns] holds gate and up
+// side by side; activation: 0 SiLU, 1 GELU (tanh form). And d_gate_up from d_out.
+void ck_gated(const float *gate_up, float *out, long columns, int activation, long begin, long end);
+void ck_gated_backward(
+  const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end);
+
+// y += x * scale, y = x * scale, for elements [begin, end).
+void ck_add(float *y, const float *x, float scale, long begin, long end);
+void ck_scale(float *y, const float *x, float scale, long begin, long end);
+
+// y[row] += bias, for rows [begin, end); and bias' gradient: d_bias[columns begin..end) += sum over rows of dy.
+void ck_add_bias(float *y, long ldy, const float *bias, long columns, long begin, long end);
+void ck_column_sums(const float *dy, long lddy, long rows, float *d_bias, long begin, long end);
+
+// Sum of squares of x in double precision.
+double ck_sum_of_squares(const float *x, long count);
+
+// Elements [begin, end) of out = x * mask / (1 - rate), mask drawn from a counter-based generator keyed by `key`.
+void ck_dropout(const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long end);
+
+// ---- loss.h ---------------------------------------------------------------------------------------------------------
+
+// x = cap * tanh(x / cap) for elements [begin, end).
+void ck_softcap(float *x, float cap, long begin, long end);
+
+// For rows [begin, end) of logits [rows, columns]: losses[row] = log sum exp(logits) - logits[target], and, if
+// `gradient`, the logits are overwritten by (softmax - one_hot(target)) * scale. correct[row] tells whether the target
+// has the largest logit; entropy[row] is that of the softmax, in nats. cap > 0: logits are cap * tanh(logit / cap).
+void ck_cross_entropy(
+  float *logits, const int32_t *targets, long columns, float scale, float cap, bool gradient, float *losses,
+  uint8_t *correct, float *entropy, long begin, long end);
+
+// ---- optimizer.h ----------------------------------------------------------------------------------------------------
+
+// One AdamW step (Loshchilov and Hutter 2019) on elements [begin, end); correction1 = 1 - beta1^t, correction2 likewise.
+// The gradient is multiplied by `gradient_scale` first.
+void ck_adamw(
+  float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1, float beta2,
+  float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long begin, long end);
+
+#endif

@@ -1,0 +1,229 @@
+// Attention in tiles (Dao et al. 2022, 2023): scores exist only for 32 queries of a group of heads times 64 keys. The
+// heads that share a key/value head are further rows of the same tile, so each packed key serves them all.
+
+// A panel, [k][16], of `columns` columns of b from n0 on and from k0 on, the rest zero; b is [k, n], or [n, k] if
+// transposed.
+static void gather_panel(
+  const float *b, long ldb, bool b_transposed, long n0, long columns, long k0, long k, float *panel) {
+  if (columns < panel_columns) memset(panel, 0, k * panel_columns * sizeof(float));
+  if (!b_transposed) {
+    for (long p = 0; p < k; p++)
+      for (long c8 = 0; c8 < columns; c8 += 8)
+        store8(panel + p * panel_columns + c8, load8(b + (k0 + p) * ldb + n0 + c8));
+    return;
+  }
+  for (long c8 = 0; c8 < columns; c8 += 8) {
+    const float *rows = b + (n0 + c8) * ldb + k0;
+    long p = 0;
+    for (; p + 8 <= k; p += 8) {
+      v8 square[8];
+      for (int r = 0; r < 8; r++) square[r] = load8(rows + r * ldb + p);
+      transpose8(square);
+      for (int q = 0; q < 8; q++) store8(panel + (p + q) * panel_columns + c8, square[q]);
+    }
+    for (; p < k; p++)
+      for (int r = 0; r < 8; r++) panel[p * panel_columns + c8 + r] = rows[r * ldb + p];
+  }
+}
+
+// c [m, n] (+)= a . b on this thread; a [m, k] or [k, m], b [k, n] or [n, k] ("transposed"). n is a multiple of 8.
+static void small_product(
+  const float *a, long lda, bool a_transposed, const float *b, long ldb, bool b_transposed, float *c, long ldc, long m,
+  long n, long k, bool accumulate) {
+  const float *left = a;
+  if (!a_transposed) {
+    long tiles = (m + tile_rows - 1) / tile_rows;
+    float *packed = scratch(1, tiles * tile_rows * k);
+    CK(ck_pack_left)(packed, a, lda, m, k, 0, tiles);
+    left = packed;
+  }
+  long left_tile = a_transposed ? tile_rows : tile_rows * k, step = a_transposed ? lda : tile_rows;
+  float *panel = scratch(2, longest_k * panel_columns);
+  for (long n0 = 0; n0 < n; n0 += panel_columns) {
+    long columns = n - n0 < panel_columns ? n - n0 : panel_columns;
+    for (long k0 = 0; k0 < k; k0 += longest_k) {
+      long stretch = k - k0 < longest_k ? k - k0 : longest_k;
+      gather_panel(b, ldb, b_transposed, n0, columns, k0, stretch, panel);
+      panel_times_tiles(
+        left + k0 * step, left_tile, step, stretch, panel, m, columns, c + n0, ldc, accumulate || k0 > 0);
+    }
+  }
+}
+
+typedef struct { long first_query, queries, first_key, last_key; } block_range;
+
+// Which keys the queries of a block can see.
+INLINE block_range range_of_queries(const ck_attention *a, long block) {
+  block_range r;
+  r.first_query = block * ck_query_block;
+  r.queries = a->query_count - r.first_query < ck_query_block ? a->query_count - r.first_query : ck_query_block;
+  long past = a->key_count - a->query_count;
+  r.last_key = past + r.first_query + r.queries;
+  r.first_key = a->window > 0 && past + r.first_query + 1 > a->window ? past + r.first_query + 1 - a->window : 0;
+  return r;
+}
+
+// Copies rows of `heads` heads, [rows][heads * d] into [heads * rows][d], times scale.
+static void gather_heads(const float *x, long ldx, long rows, long heads, long d, float scale, float *out) {
+  for (long g = 0; g < heads; g++)
+    for (long i = 0; i < rows; i++)
+      for (long j = 0; j < d; j += 8) store8(out + (g * rows + i) * d + j, load8(x + i * ldx + g * d + j) * scale);
+}
+
+// Copies `present` rows of k or v into a block of ck_key_block rows, the rest zero.
+static void gather_keys(const float *x, long ldx, long present, long d, float *out) {
+  for (long i = 0; i < present; i++) memcpy(out + i * d, x + i * ldx, d * sizeof(float));
+  memset(out + present * d, 0, (ck_key_block - present) * d * sizeof(float));
+}
+
+// Marks the scores that a query may not see: those of keys after it, before its window, or past the block's end.
+static void mask_scores(const ck_attention *a, block_range r, long key, long keys, float *scores, float hidden) {
+  long past = a->key_count - a->query_count;
+  for (long g = 0; g < a->group; g++)
+    for (long i = 0; i < r.queries; i++) {
+      long position = past + r.first_query + i;
+      float *row = scores + (g * r.queries + i) * ck_key_block;
+      long end = position + 1 - key < keys ? position + 1 - key : keys;
+      for (long j = end > 0 ? end : 0; j < ck_key_block; j++) row[j] = hidden;
+      long begin = a->window > 0 ? position + 1 - a->window - key : 0;
+      for (long j = 0; j < begin && j < ck_key_block; j++) row[j] = hidden;
+    }
+}
+
+void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block) {
+  block_range r = range_of_queries(a, block);
+  long d = a->head_size, rows = r.queries * a->group;
+  float *q = scratch(3, rows * d), *sum = scratch(4, rows * d), *scores = scratch(5, rows * ck_key_block);
+  float *keys_block = scratch(6, ck_key_block * d), *statistics = scratch(7, 2 * rows);
+  float *largest = statistics, *total = statistics + rows;
+  gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, a->scale, q);
+  memset(sum, 0, rows * d * sizeof(float));
+  for (long i = 0; i < rows; i++) largest[i] = -INFINITY, total[i] = 0;
+
+  for (long key = r.first_key; key < r.last_key; key += ck_key_block) {
+    long keys = r.last_key - key < ck_key_block ? r.last_key - key : ck_key_block;
+    gather_keys(a->k + key * a->ldk, a->ldk, keys, d, keys_block);
+    small_product(q, d, false, keys_block, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
+    mask_scores(a, r, key, keys, scores, -INFINITY);
+    for (long i = 0; i < rows; i++) {
+      float *row = scores + i * ck_key_block;
+      v8 m = load8(row);
+      for (long j = 8; j < ck_key_block; j += 8) m = max8(m, load8(row + j));
+      float highest = largest8(m);
+      if (highest < largest[i]) highest = largest[i];
+      if (highest == -INFINITY) {  // nothing seen so far: the whole row is hidden
+        memset(row, 0, ck_key_block * sizeof(float));
+        continue;
+      }
+      v8 shares = splat8(0);
+      for (long j = 0; j < ck_key_block; j += 8) {
+        v8 e = exp8(load8(row + j) - highest);
+        store8(row + j, e);
+        shares += e;
+      }
+      float shrink = expf(largest[i] - highest);
+      total[i] = total[i] * shrink + sum8(shares);
+      if (shrink != 1)
+        for (long j = 0; j < d; j += 8) store8(sum + i * d + j, load8(sum + i * d + j) * shrink);
+      largest[i] = highest;
+    }
+    gather_keys(a->v + key * a->ldv, a->ldv, keys, d, keys_block);
+    small_product(scores, ck_key_block, false, keys_block, d, false, sum, d, rows, d, ck_key_block, true);
+  }
+
+  for (long g = 0; g < a->group; g++)
+    for (long i = 0; i < r.queries; i++) {
+      long row = g * r.queries + i;
+      float inverse = 1 / total[row];
+      float *target = out + (r.first_query + i) * ldo + g * d;
+      for (long j = 0; j < d; j += 8) store8(target + j, load8(sum + row * d + j) * inverse);
+      if (lse) lse[(r.first_query + i) * ld_lse + g] = largest[row] + logf(total[row]);
+    }
+}
+
+void CK(ck_attention_delta)(
+  const float *out, const float *d_out, long ldo, long head_size, long heads, float *delta, long begin, long end) {
+  for (long i = begin; i < end; i++)
+    for (long h = 0; h < heads; h++) {
+      v8 sum = splat8(0);
+      for (long j = 0; j < head_size; j += 8)
+        sum += load8(out + i * ldo + h * head_size + j) * load8(d_out + i * ldo + h * head_size + j);
+      delta[i * heads + h] = sum8(sum);
+    }
+}
+
+// Probabilities and the gradient of the scores for one tile: scores -> p, d_p -> p * (d_p - delta) * scale.
+static void tile_gradients(
+  const ck_attention *a, block_range r, const float *lse, const float *delta, long ld_lse, float *scores, float *d_p) {
+  for (long g = 0; g < a->group; g++)
+    for (long i = 0; i < r.queries; i++) {
+      float *p = scores + (g * r.queries + i) * ck_key_block, *dp = d_p + (g * r.queries + i) * ck_key_block;
+      float shift = lse[(r.first_query + i) * ld_lse + g], less = delta[(r.first_query + i) * ld_lse + g];
+      for (long j = 0; j < ck_key_block; j += 8) {
+        v8 e = exp8(load8(p + j) - shift);
+        store8(p + j, e);
+        store8(dp + j, e * (load8(dp + j) - less) * a->scale);
+      }
+    }
+}
+
+void CK(ck_attention_backward_q)(
+  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
+  long lddq, long block) {
+  block_range r = range_of_queries(a, block);
+  long d = a->head_size, rows = r.queries * a->group;
+  float *operands = scratch(3, 3 * rows * d), *q = operands, *d_sum = operands + rows * d, *result = operands + 2 * rows * d;
+  float *squares = scratch(5, 2 * rows * ck_key_block), *scores = squares, *d_p = squares + rows * ck_key_block;
+  float *keys_block = scratch(6, ck_key_block * d);
+  gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, a->scale, q);
+  gather_heads(d_out + r.first_query * ldo, ldo, r.queries, a->group, d, 1, d_sum);
+  memset(result, 0, rows * d * sizeof(float));
+  for (long key = r.first_key; key < r.last_key; key += ck_key_block) {
+    long keys = r.last_key - key < ck_key_block ? r.last_key - key : ck_key_block;
+    gather_keys(a->v + key * a->ldv, a->ldv, keys, d, keys_block);
+    small_product(d_sum, d, false, keys_block, d, true, d_p, ck_key_block, rows, ck_key_block, d, false);
+    gather_keys(a->k + key * a->ldk, a->ldk, keys, d, keys_block);
+    small_product(q, d, false, keys_block, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
+    mask_scores(a, r, key, keys, scores, -INFINITY);
+    tile_gradients(a, r, lse, delta, ld_lse, scores, d_p);
+    small_product(d_p, ck_key_block, false, keys_block, d, false, result, d, rows, d, ck_key_block, true);
+  }
+  for (long g = 0; g < a->group; g++)
+    for (long i = 0; i < r.queries; i++)
+      memcpy(dq + (r.first_query + i) * lddq + g * d, result + (g * r.queries + i) * d, d * sizeof(float));
+}
+
+void CK(ck_attention_backward_kv)(
+  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
+  long lddk, float *dv, long lddv, long block) {
+  long d = a->head_size, key = block * ck_key_block, past = a->key_count - a->query_count;
+  long keys = a->key_count - key < ck_key_block ? a->key_count - key : ck_key_block;
+  long longest = ck_query_block * a->group;
+  float *operands = scratch(3, 2 * longest * d), *sums = scratch(4, 2 * ck_key_block * d);
+  float *squares = scratch(5, 2 * longest * ck_key_block), *both = scratch(6, 2 * ck_key_block * d);
+  float *k = both, *v = both + ck_key_block * d, *sum_k = sums, *sum_v = sums + ck_key_block * d;
+  gather_keys(a->k + key * a->ldk, a->ldk, keys, d, k);
+  gather_keys(a->v + key * a->ldv, a->ldv, keys, d, v);
+  memset(sums, 0, 2 * ck_key_block * d * sizeof(float));
+  long blocks = (a->query_count + ck_query_block - 1) / ck_query_block;
+  long first_seen = key - past > 0 ? (key - past) / ck_query_block : 0;
+  for (long q_block = first_seen; q_block < blocks; q_block++) {
+    block_range r = range_of_queries(a, q_block);
+    if (r.first_key >= key + keys) break;
+    long rows = r.queries * a->group;
+    float *q = operands, *d_sum = operands + rows * d, *scores = squares, *d_p = squares + rows * ck_key_block;
+    gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, 1, q);
+    gather_heads(d_out + r.first_query * ldo, ldo, r.queries, a->group, d, 1, d_sum);
+    small_product(q, d, false, k, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
+    for (long i = 0; i < rows * ck_key_block; i += 8) store8(scores + i, load8(scores + i) * a->scale);
+    small_product(d_sum, d, false, v, d, true, d_p, ck_key_block, rows, ck_key_block, d, false);
+    mask_scores(a, r, key, keys, scores, -INFINITY);
+    tile_gradients(a, r, lse, delta, ld_lse, scores, d_p);
+    small_product(scores, ck_key_block, true, d_sum, d, false, sum_v, d, ck_key_block, d, rows, true);
+    small_product(d_p, ck_key_block, true, q, d, false, sum_k, d, ck_key_block, d, rows, true);
+  }
+  for (long i = 0; i < keys; i++) {
+    memcpy(dk + (key + i) * lddk, sum_k + i * d, d * sizeof(float));
+    memcpy(dv + (key + i) * lddv, sum_v + i * d, d * sizeof(float));
+  }
+}

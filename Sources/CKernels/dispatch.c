@@ -1,0 +1,113 @@
+// Sends each call to the code for the best instruction set that the processor has.
+#ifdef __linux__
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
+#include <string.h>
+#include <unistd.h>
+
+#include "CKernels.h"
+
+long ck_processors(void) {
+#ifdef __linux__
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 0) return CPU_COUNT(&allowed);
+#endif
+  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? online : 1;
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+static bool has_avx2(void) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+// What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
+static _Thread_local enum { unknown, portable, avx2 } chosen;
+static bool uses_avx2(void) {
+  if (chosen == unknown) chosen = has_avx2() ? avx2 : portable;
+  return chosen == avx2;
+}
+bool ck_select_target(const char *name) {
+  bool wants_avx2 = strcmp(name, "avx2") == 0;
+  if (wants_avx2 ? !has_avx2() : strcmp(name, "portable") != 0) return false;
+  chosen = wants_avx2 ? avx2 : portable;
+  return true;
+}
+#define DISPATCH(type, name, parameters, arguments) \
+  type name##_avx2 parameters;                      \
+  type name##_portable parameters;                  \
+  type name parameters { return uses_avx2() ? name##_avx2 arguments : name##_portable arguments; }
+const char *ck_target(void) { return uses_avx2() ? "avx2" : "portable"; }
+void ck_pause(void) { _mm_pause(); }
+#else
+#define DISPATCH(type, name, parameters, arguments) \
+  type name##_portable parameters;                  \
+  type name parameters { return name##_portable arguments; }
+const char *ck_target(void) { return "portable"; }
+bool ck_select_target(const char *name) { return strcmp(name, "portable") == 0; }
+void ck_pause(void) {}
+#endif
+
+DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long count, float *out), (matrix, row,
+  column, count, out))
+DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
+DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
+  tile_end), (packed, a, lda, m, k, tile_begin, tile_end))
+DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
+  accumulate, long unit_begin, long unit_end), (terms, term_count, m, n, c, ldc, accumulate, unit_begin, unit_end))
+DISPATCH(void, ck_few_rows, (const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool
+  accumulate, long row_begin, long row_end), (x, ldx, m, right, y, ldy, accumulate, row_begin, row_end))
+DISPATCH(void, ck_attention_forward, (const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long
+  block), (a, out, ldo, lse, ld_lse, block))
+DISPATCH(void, ck_attention_delta, (const float *out, const float *d_out, long ldo, long head_size, long heads, float
+  *delta, long begin, long end), (out, d_out, ldo, head_size, heads, delta, begin, end))
+DISPATCH(void, ck_attention_backward_q, (const ck_attention *a, const float *d_out, long ldo, const float *lse, const
+  float *delta, long ld_lse, float *dq, long lddq, long block), (a, d_out, ldo, lse, delta, ld_lse, dq, lddq, block))
+DISPATCH(void, ck_attention_backward_kv, (const ck_attention *a, const float *d_out, long ldo, const float *lse, const
+  float *delta, long ld_lse, float *dk, long lddk, float *dv, long lddv, long block), (a, d_out, ldo, lse, delta,
+  ld_lse, dk, lddk, dv, lddv, block))
+DISPATCH(void, ck_rms_norm, (const float *x, const float *residual, float *sum, const float *weight, float offset,
+  float epsilon, float *out, float *inverse_rms, long columns, long begin, long end), (x, residual, sum, weight,
+  offset, epsilon, out, inverse_rms, columns, begin, end))
+DISPATCH(void, ck_rms_norm_backward, (const float *x, const float *weight, float offset, const float *inverse_rms,
+  const float *d_out, float *dx, bool accumulate, long columns, long begin, long end), (x, weight, offset,
+  inverse_rms, d_out, dx, accumulate, columns, begin, end))
+DISPATCH(void, ck_rms_norm_weight_gradient, (const float *x, const float *inverse_rms, const float *d_out, float
+  *d_weight, long rows, long columns, long begin, long end), (x, inverse_rms, d_out, d_weight, rows, columns, begin,
+  end))
+DISPATCH(void, ck_head_norm, (float *x, long ldx, long heads, long head_size, const float *weight, float offset, float
+  epsilon, float *inverse_rms, long begin, long end), (x, ldx, heads, head_size, weight, offset, epsilon, inverse_rms,
+  begin, end))
+DISPATCH(void, ck_head_norm_backward, (const float *x, long ldx, long heads, long head_size, const float *weight,
+  float offset, const float *inverse_rms, float *dx, long lddx, long begin, long end), (x, ldx, heads, head_size,
+  weight, offset, inverse_rms, dx, lddx, begin, end))
+DISPATCH(void, ck_head_norm_weight_gradient, (const float *x, long ldx, long rows, long heads, long head_size, const
+  float *inverse_rms, const float *dx, long lddx, float *d_weight), (x, ldx, rows, heads, head_size, inverse_rms, dx,
+  lddx, d_weight))
+DISPATCH(void, ck_rotary, (float *x, long ldx, long heads, long head_size, long rotated, const float *cosines, const
+  float *sines, bool inverse, long begin, long end), (x, ldx, heads, head_size, rotated, cosines, sines, inverse,
+  begin, end))
+DISPATCH(void, ck_gated, (const float *gate_up, float *out, long columns, int activation, long begin, long end),
+  (gate_up, out, columns, activation, begin, end))
+DISPATCH(void, ck_gated_backward, (const float *gate_up, const float *d_out, float *d_gate_up, long columns, int
+  activation, long begin, long end), (gate_up, d_out, d_gate_up, columns, activation, begin, end))
+DISPATCH(void, ck_add, (float *y, const float *x, float scale, long begin, long end), (y, x, scale, begin, end))
+DISPATCH(void, ck_scale, (float *y, const float *x, float scale, long begin, long end), (y, x, scale, begin, end))
+DISPATCH(void, ck_add_bias, (float *y, long ldy, const float *bias, long columns, long begin, long end), (y, ldy,
+  bias, columns, begin, end))
+DISPATCH(void, ck_column_sums, (const float *dy, long lddy, long rows, float *d_bias, long begin, long end), (dy,
+  lddy, rows, d_bias, begin, end))
+DISPATCH(double, ck_sum_of_squares, (const float *x, long count), (x, count))
+DISPATCH(void, ck_dropout, (const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long
+  end), (x, out, rate, key, accumulate, begin, end))
+DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, bool
+  gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets, columns, scale,
+  cap, gradient, losses, correct, entropy, begin, end))
+DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1,
+  float beta2, float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long
+  begin, long end), (weight, gradient, m, v, learning_rate, beta1, beta2, epsilon, weight_decay, correction1,
+  correction2, gradient_scale, begin, end))
+DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))

@@ -1,0 +1,207 @@
+// Norms, rotary positions, gated units, sums: memory-bound loops over rows or elements.
+
+// Reads up to eight floats, the missing ones as zero; the counterpart writes only those.
+INLINE v8 load_part(const float *p, long count) {
+  if (count >= 8) return load8(p);
+  v8 x = splat8(0);
+  memcpy(&x, p, count * sizeof(float));
+  return x;
+}
+INLINE void store_part(float *p, v8 x, long count) {
+  if (count >= 8) store8(p, x);
+  else memcpy(p, &x, count * sizeof(float));
+}
+
+void CK(ck_rms_norm)(
+  const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
+  float *inverse_rms, long columns, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    const float *in = (residual ? sum : x) + row * columns;
+    v8 squares = splat8(0);
+    for (long j = 0; j < columns; j += 8) {
+      v8 value = load_part(x + row * columns + j, columns - j);
+      if (residual) {
+        value += load_part(residual + row * columns + j, columns - j);
+        store_part(sum + row * columns + j, value, columns - j);
+      }
+      squares += value * value;
+    }
+    float inverse = 1 / sqrtf(sum8(squares) / columns + epsilon);
+    if (inverse_rms) inverse_rms[row] = inverse;
+    for (long j = 0; j < columns; j += 8) {
+      v8 value = load_part(in + j, columns - j) * inverse;
+      if (weight) value *= load_part(weight + j, columns - j) + offset;
+      store_part(out + row * columns + j, value, columns - j);
+    }
+  }
+}
+
+void CK(ck_rms_norm_backward)(
+  const float *x, const float *weight, float offset, const float *inverse_rms, const float *d_out, float *dx,
+  bool accumulate, long columns, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    const float *in = x + row * columns, *dy = d_out + row * columns;
+    float *out = dx + row * columns, inverse = inverse_rms[row];
+    v8 dots = splat8(0);
+    for (long j = 0; j < columns; j += 8) {
+      v8 g = load_part(dy + j, columns - j);
+      if (weight) g *= load_part(weight + j, columns - j) + offset;
+      dots += g * load_part(in + j, columns - j);
+    }
+    float factor = sum8(dots) * inverse * inverse / columns;
+    for (long j = 0; j < columns; j += 8) {
+      v8 g = load_part(dy + j, columns - j);
+      if (weight) g *= load_part(weight + j, columns - j) + offset;
+      v8 value = (g - load_part(in + j, columns - j) * factor) * inverse;
+      if (accumulate) value += load_part(out + j, columns - j);
+      store_part(out + j, value, columns - j);
+    }
+  }
+}
+
+void CK(ck_rms_norm_weight_gradient)(
+  const float *x, const float *inverse_rms, const float *d_out, float *d_weight, long rows, long columns, long begin,
+  long end) {
+  for (long j = begin; j < end; j += 8) {
+    v8 sum = splat8(0);
+    for (long row = 0; row < rows; row++)
+      sum += load_part(d_out + row * columns + j, end - j) * load_part(x + row * columns + j, end - j) * inverse_rms[row];
+    store_part(d_weight + j, load_part(d_weight + j, end - j) + sum, end - j);
+  }
+}
+
+void CK(ck_head_norm)(
+  float *x, long ldx, long heads, long head_size, const float *weight, float offset, float epsilon, float *inverse_rms,
+  long begin, long end) {
+  for (long row = begin; row < end; row++)
+    for (long h = 0; h < heads; h++) {
+      float *head = x + row * ldx + h * head_size;
+      CK(ck_rms_norm)(head, NULL, NULL, weight, offset, epsilon, head, inverse_rms ? inverse_rms + row * heads + h : NULL,
+        head_size, 0, 1);
+    }
+}
+
+void CK(ck_head_norm_backward)(
+  const float *x, long ldx, long heads, long head_size, const float *weight, float offset, const float *inverse_rms,
+  float *dx, long lddx, long begin, long end) {
+  for (long row = begin; row < end; row++)
+    for (long h = 0; h < heads; h++) {
+      float *head = dx + row * lddx + h * head_size;
+      CK(ck_rms_norm_backward)(x + row * ldx + h * head_size, weight, offset, inverse_rms + row * heads + h, head, head,
+        false, head_size, 0, 1);
+    }
+}
+
+void CK(ck_head_norm_weight_gradient)(
+  const float *x, long ldx, long rows, long heads, long head_size, const float *inverse_rms, const float *dx, long lddx,
+  float *d_weight) {
+  for (long row = 0; row < rows; row++)
+    for (long h = 0; h < heads; h++)
+      CK(ck_rms_norm_weight_gradient)(x + row * ldx + h * head_size, inverse_rms + row * heads + h,
+        dx + row * lddx + h * head_size, d_weight, 1, head_size, 0, head_size);
+}
+
+void CK(ck_rotary)(
+  float *x, long ldx, long heads, long head_size, long rotated, const float *cosines, const float *sines, bool inverse,
+  long begin, long end) {
+  long half_size = rotated / 2;
+  for (long row = begin; row < end; row++)
+    for (long h = 0; h < heads; h++) {
+      float *first = x + row * ldx + h * head_size, *second = first + half_size;
+      for (long j = 0; j < half_size; j += 8) {
+        long left = half_size - j;
+        v8 c = load_part(cosines + row * half_size + j, left), s = load_part(sines + row * half_size + j, left);
+        if (inverse) s = -s;
+        v8 a = load_part(first + j, left), b = load_part(second + j, left);
+        store_part(first + j, a * c - b * s, left);
+        store_part(second + j, b * c + a * s, left);
+      }
+    }
+}
+
+// GELU by the tanh form (Hendrycks and Gimpel 2016), and its derivative.
+INLINE v8 gelu_inner(v8 x) { return 0.7978845608f * (x + 0.044715f * x * x * x); }
+INLINE v8 activation8(v8 x, int activation) {
+  if (activation == 0) return x * sigmoid8(x);
+  return 0.5f * x * (1.0f + tanh8(gelu_inner(x)));
+}
+INLINE v8 activation_slope8(v8 x, int activation) {
+  if (activation == 0) {
+    v8 s = sigmoid8(x);
+    return s * (1.0f + x * (1.0f - s));
+  }
+  v8 t = tanh8(gelu_inner(x));
+  return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * (0.7978845608f * (1.0f + 3 * 0.044715f * x * x));
+}
+
+void CK(ck_gated)(const float *gate_up, float *out, long columns, int activation, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    const float *gate = gate_up + row * 2 * columns, *up = gate + columns;
+    float *y = out + row * columns;
+    for (long j = 0; j < columns; j += 8) {
+      long left = columns - j;
+      store_part(y + j, activation8(load_part(gate + j, left), activation) * load_part(up + j, left), left);
+    }
+  }
+}
+
+void CK(ck_gated_backward)(
+  const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    const float *gate = gate_up + row * 2 * columns, *up = gate + columns, *dy = d_out + row * columns;
+    float *d_gate = d_gate_up + row * 2 * columns, *d_up = d_gate + columns;
+    for (long j = 0; j < columns; j += 8) {
+      long left = columns - j;
+      v8 g = load_part(gate + j, left), d = load_part(dy + j, left);
+      store_part(d_gate + j, d * load_part(up + j, left) * activation_slope8(g, activation), left);
+      store_part(d_up + j, d * activation8(g, activation), left);
+    }
+  }
+}
+
+void CK(ck_add)(float *y, const float *x, float scale, long begin, long end) {
+  for (long i = begin; i < end; i += 8)
+    store_part(y + i, load_part(y + i, end - i) + load_part(x + i, end - i) * scale, end - i);
+}
+
+void CK(ck_scale)(float *y, const float *x, float scale, long begin, long end) {
+  for (long i = begin; i < end; i += 8) store_part(y + i, load_part(x + i, end - i) * scale, end - i);
+}
+
+void CK(ck_add_bias)(float *y, long ldy, const float *bias, long columns, long begin, long end) {
+  for (long row = begin; row < end; row++) CK(ck_add)(y + row * ldy, bias, 1, 0, columns);
+}
+
+void CK(ck_column_sums)(const float *dy, long lddy, long rows, float *d_bias, long begin, long end) {
+  for (long j = begin; j < end; j += 8) {
+    v8 sum = splat8(0);
+    for (long row = 0; row < rows; row++) sum += load_part(dy + row * lddy + j, end - j);
+    store_part(d_bias + j, load_part(d_bias + j, end - j) + sum, end - j);
+  }
+}
+
+double CK(ck_sum_of_squares)(const float *x, long count) {
+  double sums[8] = {0};
+  long i = 0;
+  for (; i + 8 <= count; i += 8)
+    for (int j = 0; j < 8; j++) sums[j] += (double)x[i + j] * x[i + j];
+  for (; i < count; i++) sums[0] += (double)x[i] * x[i];
+  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
+// SplitMix64 (Steele, Lea and Flood 2014) of key + index: any element's draw without those before it.
+INLINE uint32_t draw(uint64_t key, uint64_t index) {
+  uint64_t z = key + (index + 1) * 0x9E3779B97F4A7C15ull;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBull;
+  return (uint32_t)((z ^ z >> 31) >> 40);
+}
+
+void CK(ck_dropout)(const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long end) {
+  uint32_t threshold = (uint32_t)(rate * 16777216.0f);
+  float scale = 1 / (1 - rate);
+  for (long i = begin; i < end; i++) {
+    float value = draw(key, (uint64_t)i) >= threshold ? x[i] * scale : 0;
+    out[i] = accumulate ? out[i] + value : value;
+  }
+}

@@ -1,0 +1,54 @@
+// Cross-entropy of rows of logits, and its gradient in their place.
+
+void CK(ck_softcap)(float *x, float cap, long begin, long end) {
+  for (long i = begin; i < end; i += 8) store_part(x + i, cap * tanh8(load_part(x + i, end - i) / cap), end - i);
+}
+
+void CK(ck_cross_entropy)(
+  float *logits, const int32_t *targets, long columns, float scale, float cap, bool gradient, float *losses,
+  uint8_t *correct, float *entropy, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    float *x = logits + row * columns;
+    long target = targets[row];
+    if (cap > 0) CK(ck_softcap)(x, cap, 0, columns);
+    float largest = x[0];
+    v8 m = splat8(x[0]);
+    long j = 0;
+    for (; j + 8 <= columns; j += 8) m = max8(m, load8(x + j));
+    largest = largest8(m);
+    for (; j < columns; j++) largest = x[j] > largest ? x[j] : largest;
+
+    // The exponentials are summed in eight lanes of a chunk, the chunks in double precision.
+    double total = 0, weighted = 0;
+    for (long chunk = 0; chunk < columns; chunk += 1024) {
+      long last = chunk + 1024 < columns ? chunk + 1024 : columns;
+      v8 sum = splat8(0), products = splat8(0);
+      for (j = chunk; j + 8 <= last; j += 8) {
+        v8 difference = load8(x + j) - largest, e = exp8(difference);
+        sum += e;
+        products += e * max8(difference, splat8(-100));  // e is 0 there; infinity times 0 would be no number
+      }
+      total += sum8(sum);
+      weighted += sum8(products);
+      for (; j < last; j++) {
+        float e = expf(x[j] - largest);
+        total += e;
+        if (e != 0) weighted += e * (x[j] - largest);
+      }
+    }
+    float at_target = x[target], log_total = (float)log(total);
+    losses[row] = log_total - (at_target - largest);
+    if (correct) correct[row] = at_target == largest;
+    if (entropy) entropy[row] = (float)(log(total) - weighted / total);
+    if (!gradient) continue;
+
+    float shift = largest + log_total;
+    v8 shares = splat8(shift);
+    for (j = 0; j < columns; j += 8) {
+      v8 value = load_part(x + j, columns - j), p = exp8(value - shares) * scale;
+      if (cap > 0) p *= 1.0f - (value / cap) * (value / cap);
+      store_part(x + j, p, columns - j);
+    }
+    x[target] -= cap > 0 ? scale * (1.0f - (at_target / cap) * (at_target / cap)) : scale;
+  }
+}

@@ -1,0 +1,8 @@
+// For x86-64 processors with AVX2, FMA and F16C (Haswell and Zen, or later).
+#include "headers.h"
+#if defined(__x86_64__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#define CK(name) name##_avx2
+#include "all.h"
+#pragma clang attribute pop
+#endif

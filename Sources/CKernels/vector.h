@@ -1,0 +1,72 @@
+// Eight float32 lanes, by the compiler's vector extension: one source for every instruction set.
+#ifndef VECTOR_H
+#define VECTOR_H
+
+typedef float v8 __attribute__((vector_size(32)));
+typedef int32_t i8x __attribute__((vector_size(32)));
+typedef float v8u __attribute__((vector_size(32), aligned(4)));
+typedef uint8_t bytes8 __attribute__((vector_size(8), aligned(1)));
+typedef int8_t sbytes8 __attribute__((vector_size(8), aligned(1)));
+typedef uint16_t halfs8 __attribute__((vector_size(16), aligned(2)));
+typedef _Float16 fp16x8 __attribute__((vector_size(16), aligned(2)));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE v8 load8(const float *p) { return *(const v8u *)p; }
+INLINE void store8(float *p, v8 x) { *(v8u *)p = x; }
+INLINE v8 splat8(float x) { return (v8){x, x, x, x, x, x, x, x}; }
+INLINE v8 select8(i8x mask, v8 yes, v8 no) { return (v8)((mask & (i8x)yes) | (~mask & (i8x)no)); }
+INLINE v8 max8(v8 a, v8 b) { return select8(a > b, a, b); }
+INLINE v8 min8(v8 a, v8 b) { return select8(a < b, a, b); }
+
+INLINE float sum8(v8 x) {
+  return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+
+INLINE float largest8(v8 x) {
+  float m = x[0];
+  for (int i = 1; i < 8; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+// e^x to about 2 units in the last place: x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial in r, scaled by 2^n.
+// Below -87.3 the result is 0 (no subnormals); above 88 it is infinite, as e^x nearly is.
+INLINE v8 exp8(v8 x) {
+  v8 clamped = max8(min8(x, splat8(88.72283f)), splat8(-87.33654f));
+  v8 shifted = clamped * 1.44269504f + 12582912.0f;  // rounds to an integer in the low mantissa bits
+  i8x n = (i8x)shifted - 0x4B400000;
+  v8 whole = shifted - 12582912.0f;
+  v8 r = clamped - whole * 0.693359375f;
+  r = r - whole * -2.12194440e-4f;
+  v8 p = splat8(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  v8 y = p * (r * r) + r + 1.0f;
+  // 2^n in two halves, since n = 128 alone does not fit an exponent.
+  i8x half = n >> 1;
+  y = y * (v8)((half + 127) << 23) * (v8)((n - half + 127) << 23);
+  y = select8(x < splat8(-87.33654f), splat8(0), y);
+  return select8(x != x, x, y);
+}
+
+INLINE v8 sigmoid8(v8 x) { return 1.0f / (1.0f + exp8(-x)); }
+INLINE v8 tanh8(v8 x) { return 1.0f - 2.0f / (1.0f + exp8(2.0f * x)); }
+
+// Scratch memory of this thread, kept and grown: pool threads live as long as the process.
+enum { scratch_slots = 8 };
+static _Thread_local struct { float *memory; size_t count; } scratch_memory[scratch_slots];
+
+static inline float *scratch(int slot, size_t count) {
+  if (scratch_memory[slot].count < count) {
+    free(scratch_memory[slot].memory);
+    scratch_memory[slot].memory = aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
+    if (!scratch_memory[slot].memory) abort();  // a few hundred kilobytes: nothing sensible is left to do
+    scratch_memory[slot].count = count;
+  }
+  return scratch_memory[slot].memory;
+}
+
+#endif

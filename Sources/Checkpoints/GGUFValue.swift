@@ -1,0 +1,129 @@
+/// A value in the metadata of a GGUF file, with its exact width, so that a file can be written back as it was.
+public enum GGUFValue: Sendable, Hashable {
+  case uint8(UInt8), int8(Int8), uint16(UInt16), int16(Int16), uint32(UInt32), int32(Int32)
+  case uint64(UInt64), int64(Int64), float32(Float), float64(Double)
+  case bool(Bool), string(String)
+  case array(GGUFArray)
+}
+
+/// An array in the metadata of a GGUF file; all elements have one type.
+public enum GGUFArray: Sendable, Hashable {
+  case uint8([UInt8]), int8([Int8]), uint16([UInt16]), int16([Int16]), uint32([UInt32]), int32([Int32])
+  case uint64([UInt64]), int64([Int64]), float32([Float]), float64([Double])
+  case bool([Bool]), string([String])
+  case array([GGUFArray])
+
+  /// The number of elements.
+  public var count: Int {
+    switch self {
+    case .uint8(let values): values.count
+    case .int8(let values): values.count
+    case .uint16(let values): values.count
+    case .int16(let values): values.count
+    case .uint32(let values): values.count
+    case .int32(let values): values.count
+    case .uint64(let values): values.count
+    case .int64(let values): values.count
+    case .float32(let values): values.count
+    case .float64(let values): values.count
+    case .bool(let values): values.count
+    case .string(let values): values.count
+    case .array(let values): values.count
+    }
+  }
+}
+
+extension GGUFValue {
+  /// The value of any integer type, where it fits an `Int`.
+  public var integer: Int? {
+    switch self {
+    case .uint8(let value): Int(value)
+    case .int8(let value): Int(value)
+    case .uint16(let value): Int(value)
+    case .int16(let value): Int(value)
+    case .uint32(let value): Int(value)
+    case .int32(let value): Int(value)
+    case .uint64(let value): Int(exactly: value)
+    case .int64(let value): Int(value)
+    default: nil
+    }
+  }
+
+  /// The value of any number type.
+  public var float: Double? {
+    switch self {
+    case .float32(let value): Double(value)
+    case .float64(let value): value
+    case .uint64(let value): Double(value)
+    default: integer.map(Double.init)
+    }
+  }
+
+  /// The truth of a boolean value.
+  public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  /// The text of a string value.
+  public var string: String? { if case .string(let value) = self { value } else { nil } }
+  /// The elements of an array of strings.
+  public var strings: [String]? { if case .array(.string(let values)) = self { values } else { nil } }
+  /// The elements of an array of booleans.
+  public var bools: [Bool]? { if case .array(.bool(let values)) = self { values } else { nil } }
+
+  /// The elements of an array of any integer type, where all fit an `Int`.
+  public var integers: [Int]? {
+    guard case .array(let array) = self else { return nil }
+    switch array {
+    case .uint8(let values): return values.map(Int.init)
+    case .int8(let values): return values.map(Int.init)
+    case .uint16(let values): return values.map(Int.init)
+    case .int16(let values): return values.map(Int.init)
+    case .uint32(let values): return values.map(Int.init)
+    case .int32(let values): return values.map(Int.init)
+    case .int64(let values): return values.map(Int.init)
+    case .uint64(let values):
+      let integers = values.compactMap { Int(exactly: $0) }
+      return integers.count == values.count ? integers : nil
+    default: return nil
+    }
+  }
+
+  /// The elements of an array of either float type, as `Float`.
+  public var floats: [Float]? {
+    guard case .array(let array) = self else { return nil }
+    switch array {
+    case .float32(let values): return values
+    case .float64(let values): return values.map(Float.init)
+    default: return nil
+    }
+  }
+}
+
+/// The metadata of a GGUF file: keys and values in file order, keys unique by their bytes.
+public struct GGUFMetadata: Sendable {
+  /// Keys and values in order.
+  public private(set) var entries: [(key: String, value: GGUFValue)] = []
+  private var places: [ExactName: Int] = [:]
+
+  /// Metadata without entries.
+  public init() {}
+
+  /// The keys in order.
+  public var keys: [String] { entries.map(\.key) }
+
+  /// The value of `key`. Setting replaces it in place or appends it; setting `nil` removes the entry.
+  public subscript(key: String) -> GGUFValue? {
+    get { places[ExactName(key)].map { entries[$0].value } }
+    set {
+      let name = ExactName(key)
+      switch (places[name], newValue) {
+      case (let place?, let value?): entries[place].value = value
+      case (nil, let value?):
+        places[name] = entries.count
+        entries.append((key, value))
+      case (let place?, nil):
+        entries.remove(at: place)
+        places = Dictionary(uniqueKeysWithValues: entries.enumerated().map { (ExactName($1.key), $0) })
+      case (nil, nil): break
+      }
+    }
+  }
+}

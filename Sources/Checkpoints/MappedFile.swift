@@ -1,0 +1,43 @@
+import Foundation
+import Tensors
+
+/// A regular file whose bytes are mapped into memory to be read; pages come from the disk when first touched.
+///
+/// A file that another process cuts short while it is mapped cannot be guarded against: touching a page that is gone
+/// ends the process (`SIGBUS`). Programs that replace files by renaming, as `AtomicFile` does, never cause this.
+public final class MappedFile: Sendable {
+  /// The path the file was opened by.
+  public let path: String
+  /// The whole file. Tensors that lie in it keep it mapped.
+  public let storage: Storage
+
+  /// The length of the file in bytes.
+  public var byteCount: Int { storage.byteCount }
+
+  /// Maps the file at `url`.
+  /// - Throws: `CheckpointError` where it is missing, unreadable, empty, or no regular file.
+  public init(_ url: URL) throws(CheckpointError) {
+    path = url.path
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    if descriptor < 0 { throw .system(path, "could not be opened") }
+    defer { close(descriptor) }
+    var status = stat()
+    if fstat(descriptor, &status) != 0 { throw .system(path, "could not be examined") }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw CheckpointError(path: path, reason: "is not a regular file; give the path of a file")
+    }
+    let length = Int(status.st_size)
+    guard length > 0 else { throw CheckpointError(path: path, reason: "is empty; download or write it again") }
+    guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
+      throw .system(path, "could not be mapped into memory")
+    }
+    storage = Storage(base: base, byteCount: length) { munmap($0, $1) }
+  }
+
+  /// The bytes of the file; only within the closure.
+  public func withBytes<Result, Failure: Error>(
+    _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try body(UnsafeRawBufferPointer(start: storage.base, count: byteCount))
+  }
+}

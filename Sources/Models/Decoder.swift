@@ -1,0 +1,145 @@
+import Tensors
+
+/// The decoder-only transformer that every family is: embedding, layers of attention and gated feed-forward with RMS
+/// norms before them, a last norm and a head.
+public final class Decoder {
+  /// Its shape.
+  public let configuration: DecoderConfiguration
+  /// Where it computes.
+  public let backend: any Backend
+  /// `[vocabulary, width]`
+  public let embedding: Parameter
+  /// `[vocabulary, width]`; the embedding itself where the head is tied.
+  public let head: Parameter
+  let layers: [DecoderLayer]
+  let lastNorm: Parameter
+
+  /// Reads the weights of `files`.
+  /// - Parameter widened: whether all weights become float32, for training every weight; otherwise they stay as
+  ///   stored.
+  /// - Throws: `ModelError` for a tensor that is missing or has another shape than the configuration says.
+  public init(_ files: ModelFiles, on backend: any Backend = CPUBackend.shared, widened: Bool = false) throws(ModelError)
+  {
+    let configuration = files.configuration
+    let reader = WeightReader(files: files, backend: backend, widened: widened)
+    self.configuration = configuration
+    self.backend = backend
+    let table = [configuration.vocabularySize, configuration.width]
+    embedding = try reader.matrix("model.embed_tokens.weight", table)
+    head = configuration.tiesHead ? embedding : try reader.matrix("lm_head.weight", table)
+    lastNorm = try reader.vector("model.norm.weight", configuration.width)
+    var layers: [DecoderLayer] = []
+    for index in configuration.layers.indices {
+      layers.append(try DecoderLayer(index, configuration, reader))
+    }
+    self.layers = layers
+  }
+
+  /// The linear layers inside the decoder's layers, in order: what adapters can sit on.
+  public var linears: [Linear] { layers.flatMap(\.linears) }
+
+  /// Every weight, in the order of the modules; the head only where it is not the embedding.
+  public var parameters: [Parameter] {
+    [embedding] + layers.flatMap(\.parameters) + [lastNorm] + (head === embedding ? [] : [head])
+  }
+
+  /// The last hidden states, normed: `[tokens, width]`.
+  ///
+  /// - Parameters:
+  ///   - checkpointed: layers whose insides are computed again on the way back instead of kept.
+  public func hiddenStates(_ tokens: RaggedTokens, on tape: Tape, checkpointed: Set<Int> = []) -> Variable {
+    let angles = angles(tokens.positions, sequences: tokens.sequences)
+    var x = tape.embedding(tokens.ids, embedding, scale: configuration.embeddingScale)
+    var pending: Variable?
+    for (index, layer) in layers.enumerated() {
+      let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
+        let (x, pending) = layer.forward(
+          inputs[0], residual: inputs.count > 1 ? inputs[1] : nil, angles: angles[index], on: tape
+        ) { qkv, shape in tape.attention(qkv, starts: tokens.starts, shape: shape) }
+        return [x, pending]
+      }
+      let inputs = [x] + (pending.map { [$0] } ?? [])
+      let outputs = checkpointed.contains(index) ? tape.checkpoint(inputs, body) : body(tape, inputs)
+      x = outputs[0]
+      pending = outputs[1]
+    }
+    return tape.norm(
+      x, residual: pending, weight: lastNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
+    ).out
+  }
+
+  /// The last hidden states of new tokens of one sequence, whose earlier ones are in `cache`; they are added to it.
+  func hiddenStates(_ ids: [Int32], cache: KeyValueCache) -> Tensor {
+    let tape = Tape(on: backend, isRecording: false)
+    let positions = (cache.count..<cache.count + ids.count).map(Int32.init)
+    let angles = angles(positions, sequences: [(0..<ids.count, cache.count + ids.count)])
+    cache.grow(by: ids.count)
+    var x = tape.embedding(ids, embedding, scale: configuration.embeddingScale)
+    var pending: Variable?
+    for (index, layer) in layers.enumerated() {
+      let (sum, output) = layer.forward(x, residual: pending, angles: angles[index], on: tape) { qkv, shape in
+        Variable(cache.attend(qkv.value, layer: index, shape: shape))
+      }
+      x = sum
+      pending = output
+    }
+    cache.count += ids.count
+    return tape.norm(
+      x, residual: pending, weight: lastNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
+    ).out.value
+  }
+
+  /// Logits of hidden states: `[rows, vocabulary]`.
+  public func logits(_ hidden: Tensor) -> Tensor {
+    let logits = backend.empty([hidden.rows, head.value.rows], .float32)
+    let left = backend.leftOperand(Columns(hidden), transposed: false)
+    backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
+    if configuration.logitSoftcap > 0 { backend.softcap(logits, configuration.logitSoftcap) }
+    return logits
+  }
+
+  /// Angles for each layer; layers with the same positions share them.
+  private func angles(
+    _ positions: [Int32], sequences: [(rows: Range<Int>, length: Int)]
+  ) -> [RotaryAngles?] {
+    var known: [RotaryConfiguration: RotaryAngles] = [:]
+    return configuration.layers.map { layer in
+      guard let rotary = layer.rotary else { return nil }
+      if let angles = known[rotary] { return angles }
+      let angles = rotary.angles(positions: positions, sequences: sequences, on: backend)
+      known[rotary] = angles
+      return angles
+    }
+  }
+}
+
+/// Sequences joined end to end, without padding.
+public struct RaggedTokens: Sendable {
+  /// Token ids.
+  public var ids: [Int32]
+  /// The position of each in its document.
+  public var positions: [Int32]
+  /// Where sequences start, and the end: `[0, ..., ids.count]`. Tokens attend within their sequence only.
+  public var starts: [Int]
+
+  /// Sequences in this layout.
+  public init(ids: [Int32], positions: [Int32], starts: [Int]) {
+    self.ids = ids
+    self.positions = positions
+    self.starts = starts
+  }
+
+  /// Whole sequences, each from position 0.
+  public init(_ sequences: [[Int32]]) {
+    ids = sequences.flatMap { $0 }
+    positions = sequences.flatMap { $0.indices.map(Int32.init) }
+    starts = sequences.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.count) }
+  }
+
+  /// The rows of each sequence, and how long it is by its last position.
+  var sequences: [(rows: Range<Int>, length: Int)] {
+    zip(starts, starts.dropFirst()).map { start, end in
+      (start..<end, 1 + Int(positions[start..<end].max() ?? 0))
+    }
+  }
+}

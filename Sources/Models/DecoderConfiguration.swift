@@ -1,0 +1,152 @@
+import OrderedJSON
+import Tensors
+
+/// The shape of a decoder-only transformer: what the families differ in, and nothing else.
+///
+/// A family fills this from its `config.json` (see `Families/`); names in comments are that file's keys.
+public struct DecoderConfiguration: Sendable {
+  /// `model_type`
+  public var modelType: String
+  /// `vocab_size`
+  public var vocabularySize: Int
+  /// `hidden_size`
+  public var width: Int
+  /// `intermediate_size`
+  public var feedForwardWidth: Int
+  /// `num_attention_heads`
+  public var heads: Int
+  /// `num_key_value_heads`
+  public var keyValueHeads: Int
+  /// `head_dim`, else `hidden_size / num_attention_heads`
+  public var headSize: Int
+  /// One for each layer.
+  public var layers: [LayerConfiguration]
+  /// `max_position_embeddings`
+  public var longestContext: Int
+  /// `rms_norm_eps`
+  public var normEpsilon: Float
+  /// What is added to norm weights: 1 for Gemma.
+  public var normOffset: Float = 0
+  /// `tie_word_embeddings`: the head is the embedding.
+  public var tiesHead: Bool
+  /// What embeddings are multiplied by: √width for Gemma.
+  public var embeddingScale: Float = 1
+  /// What attention scores are multiplied by.
+  public var attentionScale: Float
+  /// Inside the gated unit.
+  public var activation: Activation = .silu
+  /// The projections of queries, keys and values, in this order: three, or one that makes all.
+  public var attentionInputs = ["q_proj", "k_proj", "v_proj"]
+  /// The projections of gate and up: two, or one that makes both.
+  public var feedForwardInputs = ["gate_proj", "up_proj"]
+  /// Whether query, key and value projections have a bias.
+  public var hasAttentionInputBias = false
+  /// Whether the attention's output projection has a bias.
+  public var hasAttentionOutputBias = false
+  /// Whether the feed-forward projections have a bias.
+  public var hasFeedForwardBias = false
+  /// Whether each query and key head is normed.
+  public var hasHeadNorms = false
+  /// Whether the outputs of attention and feed-forward are normed before they are added (Gemma).
+  public var hasOutputNorms = false
+  /// `final_logit_softcapping`, 0 for none.
+  public var logitSoftcap: Float = 0
+
+  /// How one layer's attention looks.
+  public struct LayerConfiguration: Sendable {
+    /// Keys that a query sees, itself included; 0 for all.
+    public var window = 0
+    /// Its positions; `nil` for none.
+    public var rotary: RotaryConfiguration?
+  }
+
+  /// How the attention of layer `index` looks.
+  public func attentionShape(layer index: Int) -> AttentionShape {
+    AttentionShape(
+      heads: heads, keyValueHeads: keyValueHeads, headSize: headSize, window: layers[index].window,
+      scale: attentionScale)
+  }
+}
+
+extension DecoderConfiguration {
+  /// What all families read the same way: sizes, norm, head, positions. Every layer attends to everything.
+  init(common config: ConfigurationReader) throws(ModelError) {
+    modelType = try config.string("model_type")
+    vocabularySize = try config.size("vocab_size")
+    width = try config.size("hidden_size")
+    feedForwardWidth = try config.size("intermediate_size")
+    heads = try config.size("num_attention_heads")
+    keyValueHeads = try config.optionalSize("num_key_value_heads") ?? heads
+    headSize = try config.optionalSize("head_dim") ?? width / heads
+    longestContext = try config.optionalSize("max_position_embeddings") ?? 2048
+    normEpsilon = Float(try config.optionalNumber("rms_norm_eps") ?? 1e-6)
+    tiesHead = try config.optionalBool("tie_word_embeddings") ?? false
+    attentionScale = Float(1 / Double(headSize).squareRoot())
+    let layerCount = try config.size("num_hidden_layers")
+    guard heads % keyValueHeads == 0 else {
+      throw config.error("num_key_value_heads (\(keyValueHeads)) must divide num_attention_heads (\(heads))")
+    }
+    guard headSize % 8 == 0 else { throw config.error("heads of \(headSize) elements are not a multiple of 8") }
+    let rotary = try RotaryConfiguration(config, headSize: headSize, longestContext: longestContext)
+    layers = Array(repeating: LayerConfiguration(window: 0, rotary: rotary), count: layerCount)
+  }
+}
+
+/// Reads `config.json` with one clear sentence for whatever is missing or mistyped.
+struct ConfigurationReader {
+  let json: JSONValue
+  /// The file, for messages.
+  let path: String
+
+  func error(_ reason: String) -> ModelError { ModelError("\(path): \(reason)") }
+
+  func string(_ key: String) throws(ModelError) -> String {
+    guard let value = json[key] else { throw error("\"\(key)\" is missing; is this a model's configuration?") }
+    guard let text = value.string else { throw error("\"\(key)\" should be a string, not \(value.kind)") }
+    return text
+  }
+
+  /// A positive integer of at most 2^31.
+  func size(_ key: String) throws(ModelError) -> Int {
+    guard let value = try optionalSize(key) else {
+      throw error("\"\(key)\" is missing; is this a model's configuration?")
+    }
+    return value
+  }
+
+  func optionalSize(_ key: String) throws(ModelError) -> Int? {
+    guard let value = json[key], !value.isNull else { return nil }
+    guard let number = value.integer, number > 0, number <= 1 << 31 else {
+      throw error("\"\(key)\" should be a positive integer")
+    }
+    return number
+  }
+
+  func optionalNumber(_ key: String) throws(ModelError) -> Double? {
+    guard let value = json[key], !value.isNull else { return nil }
+    guard let number = value.double else { throw error("\"\(key)\" should be a number, not \(value.kind)") }
+    return number
+  }
+
+  func optionalBool(_ key: String) throws(ModelError) -> Bool? {
+    guard let value = json[key], !value.isNull else { return nil }
+    guard let truth = value.bool else { throw error("\"\(key)\" should be true or false, not \(value.kind)") }
+    return truth
+  }
+
+  func numbers(_ key: String) throws(ModelError) -> [Double] {
+    guard let elements = json[key]?.array else { throw error("\"\(key)\" should be a list of numbers") }
+    var numbers: [Double] = []
+    for element in elements {
+      guard let number = element.double else { throw error("\"\(key)\" should be a list of numbers") }
+      numbers.append(number)
+    }
+    return numbers
+  }
+
+  /// The object under `key`, to be read the same way.
+  func section(_ key: String) -> ConfigurationReader? {
+    guard let value = json[key], case .object = value else { return nil }
+    return ConfigurationReader(json: value, path: "\(path), \"\(key)\"")
+  }
+}

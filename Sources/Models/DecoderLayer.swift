@@ -1,0 +1,134 @@
+import Tensors
+
+/// One layer: attention, then a gated feed-forward network, each behind a norm and added to the stream.
+struct DecoderLayer {
+  private let configuration: DecoderConfiguration
+  private let shape: AttentionShape
+  private let inputNorm: Parameter
+  private let attentionInputs: [Linear]
+  private let headNorms: HeadNorms?
+  private let attentionOutput: Linear
+  /// Gemma's norm of what attention gives.
+  private let attentionOutputNorm: Parameter?
+  private let feedForwardNorm: Parameter
+  private let feedForwardInputs: [Linear]
+  private let feedForwardOutput: Linear
+  /// Gemma's norm of what the feed-forward network gives.
+  private let feedForwardOutputNorm: Parameter?
+
+  init(_ index: Int, _ configuration: DecoderConfiguration, _ reader: WeightReader) throws(ModelError) {
+    self.configuration = configuration
+    shape = configuration.attentionShape(layer: index)
+    let path = "model.layers.\(index)"
+    let width = configuration.width
+    func norm(_ name: String, _ count: Int) throws(ModelError) -> Parameter {
+      try reader.vector("\(path).\(name).weight", count)
+    }
+    func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(ModelError) -> Linear {
+      try reader.linear("\(path).\(name)", outputs, inputs, bias: bias)
+    }
+
+    inputNorm = try norm("input_layernorm", width)
+    let parts = [shape.queryColumns, shape.keyColumns, shape.keyColumns]
+    let isFused = configuration.attentionInputs.count == 1
+    var inputs: [Linear] = []
+    for (name, outputs) in zip(configuration.attentionInputs, isFused ? [parts.reduce(0, +)] : parts) {
+      inputs.append(try linear("self_attn.\(name)", outputs, width, bias: configuration.hasAttentionInputBias))
+    }
+    attentionInputs = inputs
+    headNorms =
+      configuration.hasHeadNorms
+      ? HeadNorms(
+        query: try norm("self_attn.q_norm", shape.headSize), key: try norm("self_attn.k_norm", shape.headSize),
+        offset: configuration.normOffset, epsilon: configuration.normEpsilon)
+      : nil
+    attentionOutput = try linear(
+      "self_attn.o_proj", width, shape.queryColumns, bias: configuration.hasAttentionOutputBias)
+
+    let hasOutputNorms = configuration.hasOutputNorms
+    attentionOutputNorm = hasOutputNorms ? try norm("post_attention_layernorm", width) : nil
+    feedForwardNorm = try norm(hasOutputNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm", width)
+    inputs = []
+    let isJoined = configuration.feedForwardInputs.count == 1
+    for name in configuration.feedForwardInputs {
+      let outputs = configuration.feedForwardWidth * (isJoined ? 2 : 1)
+      inputs.append(try linear("mlp.\(name)", outputs, width, bias: configuration.hasFeedForwardBias))
+    }
+    feedForwardInputs = inputs
+    feedForwardOutput = try linear(
+      "mlp.down_proj", width, configuration.feedForwardWidth, bias: configuration.hasFeedForwardBias)
+    feedForwardOutputNorm = hasOutputNorms ? try norm("post_feedforward_layernorm", width) : nil
+  }
+
+  var linears: [Linear] { attentionInputs + [attentionOutput] + feedForwardInputs + [feedForwardOutput] }
+
+  var parameters: [Parameter] {
+    func weights(_ linear: Linear) -> [Parameter] { [linear.weight] + (linear.bias.map { [$0] } ?? []) }
+    let norms = [headNorms?.query, headNorms?.key, attentionOutputNorm, feedForwardNorm, feedForwardOutputNorm]
+    return [inputNorm] + linears.flatMap(weights) + norms.compactMap { $0 }
+  }
+
+  /// The stream after this layer, except for the last addition, which the next norm makes: (x, what to add to it).
+  ///
+  /// - Parameter attend: attention over queries, keys and values that know their positions, in training within the
+  ///   batch, in generation over the cache.
+  func forward(
+    _ x: Variable, residual: Variable?, angles: RotaryAngles?, on tape: Tape,
+    attend: (Variable, AttentionShape) -> Variable
+  ) -> (x: Variable, residual: Variable) {
+    let (entry, normed) = norm(x, residual, inputNorm, tape)
+    let qkv = tape.linear(normed, attentionInputs.map(\.projection))
+    let positioned = tape.positioned(qkv, shape: shape, angles: angles, norms: headNorms)
+    var attended = tape.linear(attend(positioned, shape), [attentionOutput.projection])
+    if let attentionOutputNorm { attended = norm(attended, nil, attentionOutputNorm, tape).out }
+
+    let (middle, middleNormed) = norm(entry, attended, feedForwardNorm, tape)
+    let gateUp = tape.linear(middleNormed, feedForwardInputs.map(\.projection))
+    let gated = tape.gatedUnit(gateUp, configuration.activation)
+    var output = tape.linear(gated, [feedForwardOutput.projection])
+    if let feedForwardOutputNorm { output = norm(output, nil, feedForwardOutputNorm, tape).out }
+    return (middle, output)
+  }
+
+  private func norm(
+    _ x: Variable, _ residual: Variable?, _ weight: Parameter, _ tape: Tape
+  ) -> (sum: Variable, out: Variable) {
+    tape.norm(
+      x, residual: residual, weight: weight, offset: configuration.normOffset, epsilon: configuration.normEpsilon)
+  }
+}
+
+/// Takes weights from a model's files and checks their shapes.
+struct WeightReader {
+  let files: ModelFiles
+  let backend: any Backend
+  let widened: Bool
+
+  /// A matrix, as stored unless all is to be widened.
+  func matrix(_ name: String, _ shape: [Int]) throws(ModelError) -> Parameter {
+    let tensor = try tensor(name, shape)
+    let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
+    return Parameter(name: name, value: widened || !isReadable ? backend.widened(tensor) : tensor)
+  }
+
+  /// A norm's weight or a bias: small, and always float32.
+  func vector(_ name: String, _ count: Int) throws(ModelError) -> Parameter {
+    Parameter(name: name, value: backend.widened(try tensor(name, [count])))
+  }
+
+  func linear(_ path: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(ModelError) -> Linear {
+    Linear(
+      path: path, weight: try matrix("\(path).weight", [outputs, inputs]),
+      bias: bias ? try vector("\(path).bias", outputs) : nil)
+  }
+
+  private func tensor(_ name: String, _ shape: [Int]) throws(ModelError) -> Tensor {
+    guard let tensor = files.tensor(named: name) else {
+      throw ModelError("\(files.url.path): the tensor \(name) is missing; is the download complete?")
+    }
+    guard tensor.shape == shape else {
+      throw ModelError("\(files.url.path): \(name) has shape \(tensor.shape), the configuration says \(shape)")
+    }
+    return tensor
+  }
+}

@@ -1,0 +1,32 @@
+import OrderedJSON
+
+/// A family of models on the one decoder: how its `config.json` is read.
+///
+/// To add one, write a short file beside this one and list it in `Family.all`; CONTRIBUTING.md walks through it.
+public struct Family: Sendable {
+  /// The `model_type`s that it covers.
+  let modelTypes: [String]
+  /// Fills a configuration, starting from what all families share.
+  let configure: @Sendable (inout DecoderConfiguration, ConfigurationReader) throws(ModelError) -> Void
+
+  /// Every family that there is.
+  static let all: [Family] = [llama, qwen2, qwen3, mistral, phi3, gemma3, smolLM3]
+
+  /// The `model_type`s that can be opened.
+  public static var supportedModelTypes: [String] { all.flatMap(\.modelTypes) }
+}
+
+extension DecoderConfiguration {
+  /// Reads a `config.json`; `path` is named in messages.
+  /// - Throws: `ModelError` for a missing, mistyped or unsupported key.
+  public init(json: JSONValue, path: String) throws(ModelError) {
+    let config = ConfigurationReader(json: json, path: path)
+    let type = try config.string("model_type")
+    guard let family = Family.all.first(where: { $0.modelTypes.contains(type) }) else {
+      let known = Family.supportedModelTypes.joined(separator: ", ")
+      throw config.error("model_type \"\(type)\" is not supported; supported are \(known)")
+    }
+    self = try DecoderConfiguration(common: config)
+    try family.configure(&self, config)
+  }
+}

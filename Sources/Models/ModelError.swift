@@ -1,0 +1,10 @@
+/// Why a model can't be opened or used: one sentence that names the file or key and what to do.
+public struct ModelError: Error, Sendable, Hashable, CustomStringConvertible {
+  /// The sentence.
+  public let message: String
+
+  /// An error with this sentence.
+  public init(_ message: String) { self.message = message }
+
+  public var description: String { message }
+}

@@ -1,0 +1,83 @@
+import Checkpoints
+import Foundation
+import OrderedJSON
+import Tensors
+
+/// A model as its makers publish it: a Hugging Face folder or a GGUF file, opened but not yet read.
+public struct ModelFiles: Sendable {
+  /// The folder or file.
+  public let url: URL
+  /// The shape of the model.
+  public let configuration: DecoderConfiguration
+  /// `config.json`, or the GGUF header in its words.
+  public let configurationJSON: JSONValue
+  private let source: Source
+
+  private enum Source: Sendable {
+    case folder(SafetensorsCheckpoint?)
+    case gguf(GGUFModel)
+  }
+
+  /// Opens a folder with `config.json` and safetensors, or a `.gguf` file. A folder without weights opens too, for
+  /// looking at its shape; `tensor(named:)` then finds nothing.
+  /// - Throws: `ModelError` or `CheckpointError`, one sentence each.
+  public init(opening url: URL) throws {
+    self.url = url
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
+      throw ModelError("\(url.path): there is no such file or folder; name a model folder, a .gguf file or org/name")
+    }
+    if isFolder.boolValue {
+      let configURL = url.appendingPathComponent("config.json")
+      configurationJSON = try Self.json(at: configURL)
+      configuration = try DecoderConfiguration(json: configurationJSON, path: configURL.path)
+      source = .folder(try Self.checkpoint(in: url))
+    } else if url.lastPathComponent == "config.json" {
+      configurationJSON = try Self.json(at: url)
+      configuration = try DecoderConfiguration(json: configurationJSON, path: url.path)
+      source = .folder(nil)
+    } else {
+      let model = try GGUFModel(GGUFFile(path: url), path: url.path)
+      configurationJSON = model.configuration
+      var configuration = try DecoderConfiguration(json: model.configuration, path: url.path)
+      configuration.normOffset = 0  // llama.cpp's converter has already added Gemma's 1 to the weights.
+      self.configuration = configuration
+      source = .gguf(model)
+    }
+  }
+
+  private static func checkpoint(in folder: URL) throws -> SafetensorsCheckpoint? {
+    let names = ["model.safetensors", "model.safetensors.index.json"]
+    let hasWeights = names.contains {
+      FileManager.default.fileExists(atPath: folder.appendingPathComponent($0).path)
+    }
+    return hasWeights ? try SafetensorsCheckpoint(path: folder) : nil
+  }
+
+  /// The JSON file at `url`.
+  /// - Throws: `ModelError` if it cannot be read or is not JSON.
+  static func json(at url: URL) throws(ModelError) -> JSONValue {
+    guard let data = try? Data(contentsOf: url) else {
+      throw ModelError("\(url.path): the file is missing or cannot be read; a model folder needs it")
+    }
+    do {
+      return try JSONValue(parsing: data)
+    } catch {
+      throw ModelError("\(url.path), \(error)")
+    }
+  }
+
+  /// The GGUF file, where this is one.
+  public var gguf: GGUFFile? { if case .gguf(let model) = source { model.file } else { nil } }
+
+  /// Whether there are weights to load.
+  public var hasWeights: Bool { if case .folder(nil) = source { false } else { true } }
+
+  /// The tensor that transformers calls `name`, or `nil`.
+  public func tensor(named name: String) -> Tensor? {
+    switch source {
+    case .folder(let checkpoint): checkpoint?.tensor(named: name)
+    case .gguf(let model): model.tensor(named: name, configuration: configuration)
+    }
+  }
+}

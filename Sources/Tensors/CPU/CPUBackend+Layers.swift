@@ -1,0 +1,181 @@
+import CKernels
+
+extension CPUBackend {
+  /// Rows that make a task worth handing over, for loops that touch `columns` elements a row a few times.
+  private func rowGrain(_ columns: Int) -> Int { max(1, 16384 / max(1, columns)) }
+
+  public func rmsNorm(
+    _ x: Tensor, residual: Tensor?, weight: Tensor, offset: Float, epsilon: Float
+  ) -> (sum: Tensor, out: Tensor, inverseRMS: Tensor) {
+    let sum = residual == nil ? x : empty(x.shape)
+    let out = empty(x.shape)
+    let inverse = empty([x.rows])
+    pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
+      ck_rms_norm(
+        x.pointer(), residual?.pointer(), sum.pointer(), weight.pointer(), offset, epsilon, out.pointer(),
+        inverse.pointer(), x.columns, range.lowerBound, range.upperBound)
+    }
+    return (sum, out, inverse)
+  }
+
+  public func rmsNormBackward(
+    _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool
+  ) {
+    pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
+      ck_rms_norm_backward(
+        x.pointer(), weight.pointer(), offset, inverseRMS.pointer(), dOut.pointer(), into.pointer(), accumulate,
+        x.columns, range.lowerBound, range.upperBound)
+    }
+  }
+
+  public func rmsNormWeightGradient(_ x: Tensor, inverseRMS: Tensor, dOut: Tensor, into: Tensor) {
+    pool.runRanges(x.columns, grain: 64) { range in
+      ck_rms_norm_weight_gradient(
+        x.pointer(), inverseRMS.pointer(), dOut.pointer(), into.pointer(), x.rows, x.columns, range.lowerBound,
+        range.upperBound)
+    }
+  }
+
+  public func headNorm(_ x: Columns, heads: Int, weight: Tensor, offset: Float, epsilon: Float) -> Tensor {
+    let inverse = empty([x.rows, heads])
+    pool.runRanges(x.rows, grain: rowGrain(x.count)) { range in
+      ck_head_norm(
+        x.pointer, x.stride, heads, x.count / heads, weight.pointer(), offset, epsilon, inverse.pointer(),
+        range.lowerBound, range.upperBound)
+    }
+    return inverse
+  }
+
+  public func headNormBackward(
+    _ x: Columns, heads: Int, weight: Tensor, offset: Float, inverseRMS: Tensor, dx: Columns, weightGradient: Tensor?
+  ) {
+    if let weightGradient {
+      ck_head_norm_weight_gradient(
+        x.pointer, x.stride, x.rows, heads, x.count / heads, inverseRMS.pointer(), dx.pointer, dx.stride,
+        weightGradient.pointer())
+    }
+    pool.runRanges(x.rows, grain: rowGrain(x.count)) { range in
+      ck_head_norm_backward(
+        x.pointer, x.stride, heads, x.count / heads, weight.pointer(), offset, inverseRMS.pointer(), dx.pointer,
+        dx.stride, range.lowerBound, range.upperBound)
+    }
+  }
+
+  public func rotary(_ x: Columns, heads: Int, cosines: Tensor, sines: Tensor, inverse: Bool) {
+    let rotated = cosines.columns * 2
+    pool.runRanges(x.rows, grain: rowGrain(x.count)) { range in
+      ck_rotary(
+        x.pointer, x.stride, heads, x.count / heads, rotated, cosines.pointer(), sines.pointer(), inverse,
+        range.lowerBound, range.upperBound)
+    }
+  }
+
+  public func gated(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
+    let columns = gateUp.columns / 2
+    let out = empty([gateUp.rows, columns])
+    pool.runRanges(gateUp.rows, grain: rowGrain(4 * columns)) { range in
+      ck_gated(
+        gateUp.pointer(), out.pointer(), columns, Int32(activation.rawValue), range.lowerBound, range.upperBound)
+    }
+    return out
+  }
+
+  public func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
+    let columns = gateUp.columns / 2
+    let dGateUp = empty(gateUp.shape)
+    pool.runRanges(gateUp.rows, grain: rowGrain(4 * columns)) { range in
+      ck_gated_backward(
+        gateUp.pointer(), dOut.pointer(), dGateUp.pointer(), columns, Int32(activation.rawValue), range.lowerBound,
+        range.upperBound)
+    }
+    return dGateUp
+  }
+
+  public func add(_ x: Tensor, scale: Float, into y: Tensor) {
+    precondition(x.count == y.count, "tensors that are added have the same number of elements")
+    pool.runRanges((x.count + 7) / 8, grain: 2048) { range in
+      ck_add(y.pointer(), x.pointer(), scale, range.lowerBound * 8, min(x.count, range.upperBound * 8))
+    }
+  }
+
+  public func scaled(_ x: Tensor, _ scale: Float) -> Tensor {
+    let y = empty(x.shape)
+    self.scale(x, by: scale, into: y)
+    return y
+  }
+
+  public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
+
+  private func scale(_ x: Tensor, by factor: Float, into y: Tensor) {
+    pool.runRanges((x.count + 7) / 8, grain: 2048) { range in
+      ck_scale(y.pointer(), x.pointer(), factor, range.lowerBound * 8, min(x.count, range.upperBound * 8))
+    }
+  }
+
+  public func addBias(_ bias: Tensor, to y: Columns) {
+    pool.runRanges(y.rows, grain: rowGrain(y.count)) { range in
+      ck_add_bias(y.pointer, y.stride, bias.pointer(), y.count, range.lowerBound, range.upperBound)
+    }
+  }
+
+  public func addColumnSums(_ dy: Columns, into: Tensor) {
+    pool.runRanges(dy.count, grain: 64) { range in
+      ck_column_sums(dy.pointer, dy.stride, dy.rows, into.pointer(), range.lowerBound, range.upperBound)
+    }
+  }
+
+  public func dropout(_ x: Tensor, rate: Float, key: UInt64, into: Tensor, accumulate: Bool) {
+    pool.runRanges(x.count, grain: 16384) { range in
+      ck_dropout(x.pointer(), into.pointer(), rate, key, accumulate, range.lowerBound, range.upperBound)
+    }
+  }
+
+  public func softcap(_ logits: Tensor, _ cap: Float) {
+    pool.runRanges(logits.rows, grain: rowGrain(logits.columns)) { range in
+      ck_softcap(logits.pointer(), cap, range.lowerBound * logits.columns, range.upperBound * logits.columns)
+    }
+  }
+
+  public func sumOfSquares(_ x: Tensor) -> Double {
+    // Fixed stretches, added in order: the same sum for any number of threads.
+    let stretch = 1 << 16
+    let count = (x.count + stretch - 1) / stretch
+    var sums = [Double](repeating: 0, count: count)
+    sums.withUnsafeMutableBufferPointer { sums in
+      guard let target = sums.baseAddress else { return }
+      let source: UnsafeMutablePointer<Float> = x.pointer()
+      pool.run(count) { i in
+        target[i] = ck_sum_of_squares(source + i * stretch, min(stretch, x.count - i * stretch))
+      }
+    }
+    return sums.reduce(0, +)
+  }
+
+  public func adamW(_ weight: Tensor, gradient: Tensor, m: Tensor, v: Tensor, _ step: AdamWStep) {
+    pool.runRanges(weight.count, grain: 16384) { range in
+      ck_adamw(
+        weight.pointer(), gradient.pointer(), m.pointer(), v.pointer(), step.learningRate, step.beta1, step.beta2,
+        step.epsilon, step.weightDecay, step.correction1, step.correction2, step.gradientScale, range.lowerBound,
+        range.upperBound)
+    }
+  }
+
+  public func crossEntropy(
+    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float
+  ) -> CrossEntropyRows {
+    precondition(targets.count == logits.rows, "a target for each row of logits")
+    precondition(targets.allSatisfy { $0 >= 0 && Int($0) < logits.columns }, "targets must be in the vocabulary")
+    let losses = empty([targets.count])
+    let correct = empty([targets.count], .uint8)
+    let entropies = empty([targets.count])
+    pool.runRanges(targets.count, grain: max(1, 8192 / max(1, logits.columns))) { range in
+      ck_cross_entropy(
+        logits.pointer(), targets, logits.columns, gradientScale ?? 0, softcap, gradientScale != nil, losses.pointer(),
+        correct.pointer(), entropies.pointer(), range.lowerBound, range.upperBound)
+    }
+    let correctBytes = UnsafeBufferPointer(start: correct.pointer(UInt8.self), count: targets.count)
+    return CrossEntropyRows(
+      losses: floats(losses), correct: correctBytes.reduce(0) { $0 + Int($1) },
+      entropy: floats(entropies).reduce(0) { $0 + Double($1) })
+  }
+}

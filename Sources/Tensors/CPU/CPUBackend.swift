@@ -1,0 +1,160 @@
+import CKernels
+
+/// The processor: kernels in C, spread over a worker pool.
+public final class CPUBackend: Backend {
+  let pool: WorkerPool
+  let buffers = BufferPool()
+
+  /// A backend with `threads` threads; as many as the process may use processors by default.
+  public init(threads: Int? = nil) { pool = WorkerPool(threadCount: threads) }
+
+  /// Threads that share the work.
+  public var threadCount: Int { pool.threadCount }
+
+  public func empty(_ shape: [Int], _ type: ElementType) -> Tensor {
+    let count = shape.reduce(1, *)
+    let byteCount = count / type.blockLength * type.blockByteCount
+    return Tensor(type: type, shape: shape, storage: buffers.storage(byteCount: byteCount))
+  }
+
+  /// A float32 tensor whose elements are undefined.
+  func empty(_ shape: [Int]) -> Tensor { empty(shape, .float32) }
+
+  public func tensor(_ values: [Float], _ shape: [Int]) -> Tensor {
+    let result = empty(shape)
+    precondition(result.count == values.count, "as many values as the shape has elements")
+    result.pointer(Float.self).update(from: values, count: values.count)
+    return result
+  }
+
+  public func tensor(_ values: [Int32]) -> Tensor {
+    let result = empty([values.count], .int32)
+    result.pointer(Int32.self).update(from: values, count: values.count)
+    return result
+  }
+
+  public func floats(_ tensor: Tensor) -> [Float] {
+    let wide = tensor.type == .float32 ? tensor : widened(tensor)
+    return Array(UnsafeBufferPointer(start: wide.pointer(), count: wide.count))
+  }
+
+  public func clear(_ tensor: Tensor) {
+    let bytes = tensor.storage.base + tensor.byteOffset
+    pool.runRanges(tensor.byteCount, grain: 1 << 20) { range in
+      (bytes + range.lowerBound).initializeMemory(as: UInt8.self, repeating: 0, count: range.count)
+    }
+  }
+
+  public func widened(_ tensor: Tensor) -> Tensor {
+    let result = empty(tensor.shape)
+    let out: UnsafeMutablePointer<Float> = result.pointer()
+    guard let matrix = tensor.matrix else {
+      widenNumbers(tensor, out)
+      return result
+    }
+    pool.runRanges(matrix.rows, grain: max(1, 4096 / max(1, matrix.columns))) { range in
+      withUnsafePointer(to: matrix) { matrix in
+        for row in range {
+          ck_widen(matrix, row, 0, matrix.pointee.columns, out + row * matrix.pointee.columns)
+        }
+      }
+    }
+    return result
+  }
+
+  /// The types that no kernel reads: they occur in files, not in models.
+  private func widenNumbers(_ tensor: Tensor, _ out: UnsafeMutablePointer<Float>) {
+    func convert<Element>(_: Element.Type, _ value: (Element) -> Float) {
+      let source = tensor.pointer(Element.self)
+      for i in 0..<tensor.count { out[i] = value(source[i]) }
+    }
+    switch tensor.type {
+    case .float64: convert(Double.self) { Float($0) }
+    case .int64: convert(Int64.self) { Float($0) }
+    case .int32: convert(Int32.self) { Float($0) }
+    case .int16: convert(Int16.self) { Float($0) }
+    case .int8: convert(Int8.self) { Float($0) }
+    default: convert(UInt8.self) { Float($0) }
+    }
+  }
+
+  public func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor {
+    if type == .float32 { return widened(tensor) }
+    precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
+    let wide = tensor.type == .float32 ? tensor : widened(tensor)
+    let result = empty(tensor.shape, type)
+    let source: UnsafeMutablePointer<Float> = wide.pointer()
+    let target = result.pointer(UInt16.self)
+    pool.runRanges(wide.count, grain: 1 << 16) { range in
+      let count = range.count
+      if type == .float16 {
+        ck_narrow_float16(source + range.lowerBound, target + range.lowerBound, count)
+      } else {
+        ck_narrow_bfloat16(source + range.lowerBound, target + range.lowerBound, count)
+      }
+    }
+    return result
+  }
+
+  public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
+    let rowBytes = tensor.byteCount / max(1, tensor.rows)
+    let result = empty([order.count] + tensor.shape.dropFirst(), tensor.type)
+    let from = tensor.storage.base + tensor.byteOffset
+    let to = result.storage.base + result.byteOffset
+    for (index, row) in order.enumerated() {
+      precondition((0..<tensor.rows).contains(row), "a row to copy must exist")
+      (to + index * rowBytes).copyMemory(from: from + row * rowBytes, byteCount: rowBytes)
+    }
+    return result
+  }
+
+  public func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int) {
+    precondition(from.count == to.count && fromRow + count <= from.rows && toRow + count <= to.rows)
+    for row in 0..<count {
+      let source = from.pointer + (fromRow + row) * from.stride
+      (to.pointer + (toRow + row) * to.stride).update(from: source, count: from.count)
+    }
+  }
+
+  public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
+    let columns = tensor.columns
+    let result = empty([rows.count, columns])
+    let out: UnsafeMutablePointer<Float> = result.pointer()
+    guard let matrix = tensor.matrix else { preconditionFailure("rows are gathered from float and block types only") }
+    pool.runRanges(rows.count, grain: max(1, 8192 / max(1, columns))) { range in
+      withUnsafePointer(to: matrix) { matrix in
+        for i in range {
+          precondition(rows[i] >= 0 && Int(rows[i]) < matrix.pointee.rows, "a row to gather must exist")
+          ck_widen(matrix, Int(rows[i]), 0, columns, out + i * columns)
+        }
+      }
+    }
+    return result
+  }
+
+  public func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor) {
+    let columns = from.columns
+    let source: UnsafeMutablePointer<Float> = from.pointer()
+    let target: UnsafeMutablePointer<Float> = into.pointer()
+    // Over columns, not rows: the same row may occur twice, and its additions keep their order.
+    pool.runRanges(columns, grain: 64) { range in
+      for (i, row) in rows.enumerated() {
+        ck_add(target + Int(row) * columns, source + i * columns, 1, range.lowerBound, range.upperBound)
+      }
+    }
+  }
+
+  public var memoryStatistics: (inUse: Int, peak: Int) { buffers.statistics }
+}
+
+extension Columns {
+  /// The first element of the columns.
+  var pointer: UnsafeMutablePointer<Float> { tensor.pointer(Float.self) + offset }
+  /// From one row to the next.
+  var stride: Int { tensor.columns }
+}
+
+extension CPUBackend {
+  /// The backend that a process uses unless it makes its own: every processor that it may use.
+  public static let shared = CPUBackend()
+}

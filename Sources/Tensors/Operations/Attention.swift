@@ -1,0 +1,17 @@
+extension Tape {
+  /// Causal attention of every sequence of a ragged batch on itself: q, k, v side by side in `qkv`
+  /// `[rows, q + k + v columns]`, to `[rows, q columns]`. `starts` are the sequences' first rows and the end.
+  public func attention(_ qkv: Variable, starts: [Int], shape: AttentionShape) -> Variable {
+    let (out, lse) = backend.attention(qkv.value, starts: starts, shape: shape, keepsStatistics: qkv.requiresGradient)
+    let output = Variable(out, requiresGradient: qkv.requiresGradient)
+    if let lse {
+      record { [unowned self] in
+        guard let upstream = output.takeGradient() else { return }
+        let gradient = backend.attentionBackward(
+          qkv.value, out: out, dOut: upstream, lse: lse, starts: starts, shape: shape)
+        accumulate(gradient, into: qkv)
+      }
+    }
+    return output
+  }
+}

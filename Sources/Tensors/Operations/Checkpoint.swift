@@ -1,0 +1,26 @@
+extension Tape {
+  /// Runs `body` on `inputs` without keeping what its gradient needs; on the way back it is run again, with a tape
+  /// (Chen et al. 2016). `body` must compute the same both times.
+  public func checkpoint(_ inputs: [Variable], _ body: @escaping (Tape, [Variable]) -> [Variable]) -> [Variable] {
+    guard isRecording else { return body(self, inputs) }
+    let dropoutBefore = dropoutState
+    let silent = Tape(on: backend, isRecording: false)
+    silent.dropoutState = dropoutBefore
+    silent.drawsDropout = true
+    let values = body(silent, inputs.map { Variable($0.value) })
+    dropoutState = silent.dropoutState
+    let outputs = values.map { Variable($0.value, requiresGradient: true) }
+    record { [unowned self] in
+      let again = Tape(on: backend, isRecording: true)
+      again.dropoutState = dropoutBefore
+      let freshInputs = inputs.map { Variable($0.value, requiresGradient: $0.requiresGradient) }
+      let freshOutputs = body(again, freshInputs)
+      for (fresh, output) in zip(freshOutputs, outputs) { fresh.gradient = output.takeGradient() }
+      again.backward()
+      for (fresh, input) in zip(freshInputs, inputs) {
+        if let gradient = fresh.takeGradient() { accumulate(gradient, into: input) }
+      }
+    }
+    return outputs
+  }
+}

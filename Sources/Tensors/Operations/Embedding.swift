@@ -1,0 +1,16 @@
+extension Tape {
+  /// Rows `ids` of `table` `[vocabulary, width]`, times `scale`: `[ids.count, width]`. Ids must be rows of the table.
+  public func embedding(_ ids: [Int32], _ table: Parameter, scale: Float = 1) -> Variable {
+    var value = backend.gatherRows(table.value, ids)
+    if scale != 1 { value = backend.scaled(value, scale) }
+    let output = Variable(value, requiresGradient: isRecording && table.isTrainable)
+    if output.requiresGradient {
+      record { [backend] in
+        guard let upstream = output.takeGradient() else { return }
+        let gradient = scale == 1 ? upstream : backend.scaled(upstream, scale)
+        backend.scatterAddRows(gradient, ids, into: table.gradient(on: backend))
+      }
+    }
+    return output
+  }
+}

@@ -1,0 +1,13 @@
+extension Tape {
+  /// activation(gate) · up (Shazeer 2020): `[rows, 2 n]`, gate and up side by side, to `[rows, n]`.
+  public func gatedUnit(_ gateUp: Variable, _ activation: Activation) -> Variable {
+    let output = Variable(backend.gated(gateUp.value, activation), requiresGradient: gateUp.requiresGradient)
+    if output.requiresGradient {
+      record { [unowned self] in
+        guard let upstream = output.takeGradient() else { return }
+        accumulate(backend.gatedBackward(gateUp.value, dOut: upstream, activation), into: gateUp)
+      }
+    }
+    return output
+  }
+}

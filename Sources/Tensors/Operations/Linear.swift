@@ -1,0 +1,209 @@
+/// A low-rank update beside a frozen weight: y += scale · dropout(x) Aᵀ Bᵀ (Hu et al. 2021).
+public struct LowRank {
+  /// `[r, in]`
+  public let a: Parameter
+  /// `[out, r]`
+  public let b: Parameter
+  /// alpha / r, or alpha / √r.
+  public let scale: Float
+  /// The share of x that is dropped in training.
+  public let dropout: Float
+
+  /// An update by these factors.
+  public init(a: Parameter, b: Parameter, scale: Float, dropout: Float = 0) {
+    self.a = a
+    self.b = b
+    self.scale = scale
+    self.dropout = dropout
+  }
+}
+
+/// A linear layer: y = x Wᵀ + bias, and a low-rank update if there is one.
+public struct Projection {
+  /// `[out, in]`, in any storage format.
+  public let weight: Parameter
+  /// `[out]`
+  public let bias: Parameter?
+  /// The adapter.
+  public let lowRank: LowRank?
+
+  /// A layer of these parts.
+  public init(weight: Parameter, bias: Parameter? = nil, lowRank: LowRank? = nil) {
+    self.weight = weight
+    self.bias = bias
+    self.lowRank = lowRank
+  }
+
+  var isTrainable: Bool {
+    weight.isTrainable || bias?.isTrainable == true || lowRank?.a.isTrainable == true || lowRank?.b.isTrainable == true
+  }
+}
+
+extension Tape {
+  /// Applies layers that share their input; the outputs lie side by side: x `[rows, in]` to `[rows, sum of out]`.
+  ///
+  /// The input is prepared once for all of them, each low-rank update is a further term of its layer's product, and the
+  /// input's gradient is a single sum of products over all layers.
+  public func linear(_ x: Variable, _ layers: [Projection]) -> Variable {
+    let ranges = columnRanges(layers)
+    let output = backend.empty([x.value.rows, ranges.last?.upperBound ?? 0], .float32)
+    let left = backend.leftOperand(Columns(x.value), transposed: false)
+    let branches = layers.map { layer in layer.lowRank.map { branch($0, x: x.value, left: left) } }
+    backend.compute(
+      branches.compactMap { $0 }.map { branch in
+        Product([ProductTerm(branch.left, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
+      })
+    for branch in branches.compactMap({ $0 }) { scaleInPlace(branch.down, branch.lowRank.scale) }
+    backend.compute(
+      zip(layers.indices, layers).map { index, layer in
+        var terms = [ProductTerm(left, layer.weight.value, transposed: true)]
+        if let branch = branches[index] {
+          let down = backend.leftOperand(Columns(branch.down), transposed: false)
+          terms.append(ProductTerm(down, branch.lowRank.b.value, transposed: true))
+        }
+        return Product(terms, into: Columns(output, ranges[index]))
+      })
+    for (layer, range) in zip(layers, ranges) {
+      if let bias = layer.bias { backend.addBias(bias.value, to: Columns(output, range)) }
+    }
+
+    let needsGradient = isRecording && (x.requiresGradient || layers.contains(where: \.isTrainable))
+    let result = Variable(output, requiresGradient: needsGradient)
+    if needsGradient {
+      record { [unowned self] in
+        guard let upstream = result.takeGradient() else { return }
+        linearBackward(x, layers, branches, ranges, upstream)
+      }
+    }
+    return result
+  }
+
+  /// What the forward pass of a low-rank update leaves for the backward pass.
+  private struct Branch {
+    let lowRank: LowRank
+    /// The input, after dropout.
+    let input: Tensor
+    let left: LeftOperand
+    /// scale · input Aᵀ, `[rows, r]`
+    let down: Tensor
+    let dropoutKey: UInt64?
+  }
+
+  private func branch(_ lowRank: LowRank, x: Tensor, left: LeftOperand) -> Branch {
+    let down = backend.empty([x.rows, lowRank.a.value.rows], .float32)
+    guard drawsDropout, lowRank.dropout > 0 else {
+      return Branch(lowRank: lowRank, input: x, left: left, down: down, dropoutKey: nil)
+    }
+    let key = nextDropoutKey()
+    let input = backend.empty(x.shape, .float32)
+    backend.dropout(x, rate: lowRank.dropout, key: key, into: input, accumulate: false)
+    return Branch(
+      lowRank: lowRank, input: input, left: backend.leftOperand(Columns(input), transposed: false), down: down,
+      dropoutKey: key)
+  }
+
+  private func columnRanges(_ layers: [Projection]) -> [Range<Int>] {
+    var end = 0
+    return layers.map { layer in
+      let start = end
+      end += layer.weight.value.rows
+      return start..<end
+    }
+  }
+
+  private func scaleInPlace(_ tensor: Tensor, _ scale: Float) {
+    if scale != 1 { backend.scale(tensor, by: scale) }
+  }
+
+  private func linearBackward(
+    _ x: Variable, _ layers: [Projection], _ branches: [Branch?], _ ranges: [Range<Int>], _ upstream: Tensor
+  ) {
+    let needsLeft = x.requiresGradient || branches.contains { $0 != nil }
+    let lefts = ranges.map { range in
+      needsLeft ? backend.leftOperand(Columns(upstream, range), transposed: false) : nil
+    }
+    // d(down) = scale · dy B
+    let dDowns = branches.map { branch in
+      branch.map { backend.empty([upstream.rows, $0.lowRank.a.value.rows], .float32) }
+    }
+    var products: [Product] = []
+    for (index, branch) in branches.enumerated() {
+      if let branch, let dDown = dDowns[index], let left = lefts[index] {
+        products.append(
+          Product([ProductTerm(left, branch.lowRank.b.value, transposed: false)], into: Columns(dDown)))
+      }
+    }
+    backend.compute(products)
+    for (branch, dDown) in zip(branches, dDowns) {
+      if let branch, let dDown { scaleInPlace(dDown, branch.lowRank.scale) }
+    }
+
+    products = []
+    for (index, layer) in layers.enumerated() {
+      let range = Columns(upstream, ranges[index])
+      if layer.weight.isTrainable {
+        let left = backend.leftOperand(range, transposed: true)
+        products.append(
+          layer.weight.gradientProduct([ProductTerm(left, x.value, transposed: false)], on: backend))
+      }
+      if let bias = layer.bias, bias.isTrainable {
+        backend.addColumnSums(range, into: bias.gradient(on: backend))
+      }
+      if let branch = branches[index], let dDown = dDowns[index] {
+        products.append(contentsOf: lowRankGradients(branch, dy: range, dDown: dDown))
+      }
+    }
+    if x.requiresGradient {
+      let dx = backend.empty(x.value.shape, .float32)
+      products.append(inputGradient(layers, branches, lefts, dDowns, into: dx))
+      backend.compute(products)
+      for (branch, dDown) in zip(branches, dDowns) {
+        if let branch, let dDown, let key = branch.dropoutKey { addDroppedGradient(branch, dDown, key, into: dx) }
+      }
+      accumulate(dx, into: x)
+    } else {
+      backend.compute(products)
+    }
+  }
+
+  /// dB = dyᵀ down, dA = d(down)ᵀ x.
+  private func lowRankGradients(_ branch: Branch, dy: Columns, dDown: Tensor) -> [Product] {
+    var products: [Product] = []
+    if branch.lowRank.b.isTrainable {
+      let left = backend.leftOperand(dy, transposed: true)
+      products.append(
+        branch.lowRank.b.gradientProduct([ProductTerm(left, branch.down, transposed: false)], on: backend))
+    }
+    if branch.lowRank.a.isTrainable {
+      let left = backend.leftOperand(Columns(dDown), transposed: true)
+      products.append(
+        branch.lowRank.a.gradientProduct([ProductTerm(left, branch.input, transposed: false)], on: backend))
+    }
+    return products
+  }
+
+  /// dx = sum over layers of dy W + d(down) A, where the update saw x itself.
+  private func inputGradient(
+    _ layers: [Projection], _ branches: [Branch?], _ lefts: [LeftOperand?], _ dDowns: [Tensor?], into dx: Tensor
+  ) -> Product {
+    var terms: [ProductTerm] = []
+    for (index, layer) in layers.enumerated() {
+      if let left = lefts[index] { terms.append(ProductTerm(left, layer.weight.value, transposed: false)) }
+      if let branch = branches[index], let dDown = dDowns[index], branch.dropoutKey == nil {
+        let left = backend.leftOperand(Columns(dDown), transposed: false)
+        terms.append(ProductTerm(left, branch.lowRank.a.value, transposed: false))
+      }
+    }
+    return Product(terms, into: Columns(dx))
+  }
+
+  /// The gradient that reached the dropped input passes the same mask.
+  private func addDroppedGradient(_ branch: Branch, _ dDown: Tensor, _ key: UInt64, into dx: Tensor) {
+    let gradient = backend.empty(dx.shape, .float32)
+    let left = backend.leftOperand(Columns(dDown), transposed: false)
+    backend.compute([
+      Product([ProductTerm(left, branch.lowRank.a.value, transposed: false)], into: Columns(gradient))
+    ])
+    backend.dropout(gradient, rate: branch.lowRank.dropout, key: key, into: dx, accumulate: true)
+  }
+}

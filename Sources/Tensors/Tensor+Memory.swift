@@ -1,0 +1,43 @@
+import CKernels
+
+extension Tensor {
+  /// The first element, for kernels.
+  func pointer<Element>(_: Element.Type = Float.self) -> UnsafeMutablePointer<Element> {
+    (storage.base + byteOffset).assumingMemoryBound(to: Element.self)
+  }
+
+  /// The matrix as the kernels take it, or `nil` for types that no product reads.
+  var matrix: ck_matrix? {
+    let format: ck_format
+    switch type {
+    case .float32: format = ck_float32
+    case .float16: format = ck_float16
+    case .bfloat16: format = ck_bfloat16
+    case .q4_0: format = ck_q4_0
+    case .q4_1: format = ck_q4_1
+    case .q5_0: format = ck_q5_0
+    case .q5_1: format = ck_q5_1
+    case .q8_0: format = ck_q8_0
+    case .q2_K: format = ck_q2_K
+    case .q3_K: format = ck_q3_K
+    case .q4_K: format = ck_q4_K
+    case .q5_K: format = ck_q5_K
+    case .q6_K: format = ck_q6_K
+    default: return nil
+    }
+    return ck_matrix(data: storage.base + byteOffset, format: format, rows: rows, columns: columns)
+  }
+
+  /// The same elements under another shape with as many of them.
+  public func reshaped(_ shape: [Int]) -> Tensor {
+    precondition(shape.reduce(1, *) == count, "a reshaped tensor keeps its number of elements")
+    return Tensor(type: type, shape: shape, storage: storage, byteOffset: byteOffset)
+  }
+
+  /// Rows of a matrix, sharing its bytes.
+  public func rows(_ range: Range<Int>) -> Tensor {
+    let rowBytes = byteCount / max(rows, 1)
+    return Tensor(
+      type: type, shape: [range.count, columns], storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes)
+  }
+}

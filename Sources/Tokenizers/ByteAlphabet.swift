@@ -1,0 +1,56 @@
+/// GPT-2's alphabet: a printable character for each of the 256 bytes, in which byte-level vocabularies are written.
+enum ByteAlphabet {
+  /// The scalar that stands for each byte.
+  static let scalars: [UInt32] = {
+    var scalars = [UInt32](repeating: 0, count: 256)
+    var next: UInt32 = 256
+    for byte in 0..<256 {
+      switch byte {
+      case 0x21...0x7E, 0xA1...0xAC, 0xAE...0xFF: scalars[byte] = UInt32(byte)
+      default:
+        scalars[byte] = next
+        next += 1
+      }
+    }
+    return scalars
+  }()
+
+  /// The byte each scalar below 324 stands for; -1 for none.
+  private static let bytes: [Int16] = {
+    var bytes = [Int16](repeating: -1, count: 324)
+    for (byte, scalar) in scalars.enumerated() { bytes[Int(scalar)] = Int16(byte) }
+    return bytes
+  }()
+
+  /// The UTF-8 of the character that stands for each byte; all are of one or two bytes.
+  static let utf8: [[UInt8]] = scalars.map {
+    $0 < 0x80 ? [UInt8($0)] : [0xC0 | UInt8($0 >> 6), 0x80 | UInt8($0 & 0x3F)]
+  }
+
+  /// Appends the bytes that `text` spells; `false`, and nothing appended, where a character is not of the alphabet.
+  static func appendDecoded(_ text: some Sequence<UInt8>, to output: inout [UInt8]) -> Bool {
+    let start = output.count
+    var lead: UInt8 = 0
+    for byte in text {
+      let scalar: Int
+      if byte < 0x80, lead == 0 {
+        scalar = Int(byte)
+      } else if byte >= 0xC2, byte <= 0xC5, lead == 0 {
+        lead = byte
+        continue
+      } else if byte >= 0x80, byte < 0xC0, lead != 0 {
+        scalar = Int(lead & 0x1F) << 6 | Int(byte & 0x3F)
+        lead = 0
+      } else {
+        output.removeSubrange(start...)
+        return false
+      }
+      guard scalar < bytes.count, bytes[scalar] >= 0 else {
+        output.removeSubrange(start...)
+        return false
+      }
+      output.append(UInt8(truncatingIfNeeded: bytes[scalar]))
+    }
+    return true
+  }
+}

@@ -1,0 +1,135 @@
+/// Byte-pair encoding: the neighbours whose merge has the lowest rank are merged, leftmost first, until none is left.
+///
+/// (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016.)
+struct BytePairEncoding: Sendable {
+  /// The options `tokenizer.json` gives a BPE model.
+  struct Options: Sendable {
+    var unknownToken: String?
+    /// Whether neighbouring unknown characters become one unknown token.
+    var fusesUnknown = false
+    /// Whether an unknown character is spelled by the tokens `<0x00>`...`<0xFF>`.
+    var fallsBackToBytes = false
+    /// Whether a word that is a token is never taken apart.
+    var ignoresMerges = false
+    var continuingSubwordPrefix = ""
+    var endOfWordSuffix = ""
+  }
+
+  let vocabulary: Vocabulary
+  let options: Options
+  let merges: PairTable
+  let unknownID: Int32?
+  /// The tokens `<0x00>`...`<0xFF>`; empty unless all are in the vocabulary and asked for.
+  private let fallbackIDs: [Int32]
+  /// Set where words come as bytes rather than in the characters of GPT-2's alphabet: the token of each byte, or -1.
+  private let byteIDs: [Int32]
+  /// For words as bytes: what each token spells, for `ignoresMerges`.
+  private let contents: (strings: ByteStrings, index: ByteStringIndex)?
+  /// The byte the scalar that starts a token may only follow at the start of a word; see `splitsBeforeMetaspace`.
+  let splitsBeforeMetaspace: Bool
+
+  /// Whether words come as raw bytes.
+  var takesBytes: Bool { !byteIDs.isEmpty }
+
+  init(
+    vocabulary: Vocabulary, merges: PairTable, options: Options, takesBytes: Bool, splitsBeforeMetaspace: Bool = false
+  ) {
+    self.vocabulary = vocabulary
+    self.merges = merges
+    self.options = options
+    self.splitsBeforeMetaspace = splitsBeforeMetaspace
+    unknownID = options.unknownToken.flatMap { vocabulary.id(of: $0) }
+    fallbackIDs = options.fallsBackToBytes ? Self.fallbackIDs(vocabulary) : []
+    byteIDs = takesBytes ? ByteAlphabet.utf8.map { vocabulary.id(of: $0) ?? -1 } : []
+    contents = takesBytes && options.ignoresMerges ? Self.contents(vocabulary) : nil
+  }
+
+  /// The ids of `<0x00>`...`<0xFF>`, or none where one is missing.
+  static func fallbackIDs(_ vocabulary: Vocabulary) -> [Int32] {
+    let ids = (0..<256).compactMap { vocabulary.id(of: byteTokenSpelling(UInt8($0))) }
+    return ids.count == 256 ? ids : []
+  }
+
+  /// `<0x0A>` for 10.
+  static func byteTokenSpelling(_ byte: UInt8) -> String {
+    let digits = String(byte, radix: 16, uppercase: true)
+    return digits.utf8.count == 1 ? "<0x0\(digits)>" : "<0x\(digits)>"
+  }
+
+  private static func contents(_ vocabulary: Vocabulary) -> (ByteStrings, ByteStringIndex) {
+    var strings = ByteStrings()
+    var isSpelled: [Bool] = []
+    var content: [UInt8] = []
+    for id in 0..<vocabulary.count {
+      content.removeAll(keepingCapacity: true)
+      isSpelled.append(
+        vocabulary.contains(id) && ByteAlphabet.appendDecoded(vocabulary.spellings[id], to: &content))
+      strings.append(content)
+    }
+    return (strings, ByteStringIndex(strings) { isSpelled[$0] })
+  }
+
+  /// Fills `symbols` with the tokens of the word `bytes[range]` and how many of its bytes each takes.
+  func encode(_ bytes: [UInt8], _ range: Range<Int>, into symbols: inout Symbols) {
+    symbols.removeAll()
+    if range.isEmpty { return }
+    if options.ignoresMerges, let id = wholeWord(bytes, range) {
+      symbols.append(id, length: range.count)
+      return
+    }
+    if takesBytes {
+      appendBytes(bytes, range, to: &symbols)
+    } else {
+      appendCharacters(bytes, range, to: &symbols)
+    }
+    symbols.merge(by: merges)
+  }
+
+  private func wholeWord(_ bytes: [UInt8], _ range: Range<Int>) -> Int32? {
+    guard let contents else { return vocabulary.id(of: bytes, range) }
+    return contents.index.number(of: bytes, range, in: contents.strings).map { Int32(truncatingIfNeeded: $0) }
+  }
+
+  private func appendBytes(_ bytes: [UInt8], _ range: Range<Int>, to symbols: inout Symbols) {
+    for index in range {
+      let id = byteIDs[Int(bytes[index])]
+      if id >= 0 { symbols.append(id, length: 1) } else { appendUnknown(1, to: &symbols) }
+    }
+  }
+
+  private func appendCharacters(_ bytes: [UInt8], _ range: Range<Int>, to symbols: inout Symbols) {
+    let isPlain = options.continuingSubwordPrefix.isEmpty && options.endOfWordSuffix.isEmpty
+    var index = range.lowerBound
+    while index < range.upperBound {
+      let (_, length) = decodeScalar(bytes, index, range.upperBound)
+      let character = index..<index + length
+      let id = isPlain ? vocabulary.id(of: bytes, character) : decorated(bytes, character, in: range)
+      if let id {
+        symbols.append(id, length: length)
+      } else if !fallbackIDs.isEmpty {
+        for byte in bytes[character] { symbols.append(fallbackIDs[Int(byte)], length: 1) }
+      } else {
+        appendUnknown(length, to: &symbols)
+      }
+      index += length
+    }
+  }
+
+  /// The token of a character with the prefix of continued words and the suffix of ended ones.
+  private func decorated(_ bytes: [UInt8], _ character: Range<Int>, in word: Range<Int>) -> Int32? {
+    var spelling = character.lowerBound > word.lowerBound ? Array(options.continuingSubwordPrefix.utf8) : []
+    spelling += bytes[character]
+    if character.upperBound == word.upperBound { spelling += options.endOfWordSuffix.utf8 }
+    return vocabulary.id(of: spelling)
+  }
+
+  private func appendUnknown(_ length: Int, to symbols: inout Symbols) {
+    // Without an unknown token the reference drops the character.
+    guard let unknownID else { return symbols.skip(length) }
+    if options.fusesUnknown, symbols.lastID == unknownID {
+      symbols.lengthenLast(by: length)
+    } else {
+      symbols.append(unknownID, length: length)
+    }
+  }
+}

@@ -1,0 +1,49 @@
+/// What two neighbouring tokens merge into: an open-addressing table from pairs of ids to rank and new id.
+struct PairTable: Sendable {
+  private struct Slot {
+    var pair: UInt64
+    var rank: UInt32
+    var id: Int32
+  }
+
+  /// The rank of a pair that does not merge.
+  static let never = UInt32.max
+  private static let free = UInt64.max
+
+  private var slots: [Slot]
+  private var mask: Int
+
+  /// An empty table with room for `capacity` pairs.
+  init(capacity: Int) {
+    var size = 16
+    while size < capacity * 2 { size *= 2 }
+    slots = Array(repeating: Slot(pair: Self.free, rank: Self.never, id: -1), count: size)
+    mask = size - 1
+  }
+
+  @inline(__always)
+  private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
+    UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
+  }
+
+  /// The first slot that holds `key` or is free.
+  @inline(__always)
+  private func slot(of key: UInt64) -> Int {
+    var slot = Int(truncatingIfNeeded: mixed(key)) & mask
+    while slots[slot].pair != key, slots[slot].pair != Self.free { slot = (slot &+ 1) & mask }
+    return slot
+  }
+
+  /// Sets what a pair merges into, in place of what it did before. At most `capacity` pairs may be set.
+  mutating func set(_ left: Int32, _ right: Int32, rank: UInt32, id: Int32) {
+    let key = Self.key(left, right)
+    slots[slot(of: key)] = Slot(pair: key, rank: rank, id: id)
+  }
+
+  /// The rank of a pair, the lowest merged first, and the token it becomes; rank `never` for none.
+  @inline(__always)
+  func merge(_ left: Int32, _ right: Int32) -> (rank: UInt32, id: Int32) {
+    let found = slots[slot(of: Self.key(left, right))]
+    return (found.rank, found.id)
+  }
+}

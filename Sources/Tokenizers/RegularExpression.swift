@@ -1,0 +1,168 @@
+import CPCRE2
+
+/// A regular expression in the syntax of Oniguruma, which `tokenizer.json` uses, run by PCRE2.
+///
+/// The one place that holds C pointers. A compiled expression is immutable, and PCRE2 allows its use from several
+/// threads at once; what a match writes to is made for each call.
+package final class RegularExpression: @unchecked Sendable {
+  package let pattern: String
+  private let code: OpaquePointer
+  /// The same expression for matches that must start where the search does.
+  private let anchored: OpaquePointer
+  /// Whether both are machine code.
+  private let isCompiled: Bool
+
+  /// How far one attempt to match may go, in steps of PCRE2.
+  private static let stepLimit: UInt32 = 200_000
+  /// The size in bytes of the window a match is first looked for in.
+  private static let window = 1024
+
+  /// - Throws: `TokenizerError` naming `place` where the pattern is not understood.
+  package init(_ pattern: String, place: String) throws(TokenizerError) {
+    self.pattern = pattern
+    let translated = Array(Self.translated(pattern).utf8)
+    code = try Self.compile(translated, options: 0, pattern: pattern, place: place)
+    do {
+      anchored = try Self.compile(translated, options: UInt32(PCRE2_ANCHORED), pattern: pattern, place: place)
+    } catch {
+      pcre2_code_free_8(code)
+      throw error
+    }
+    let options = UInt32(PCRE2_JIT_COMPLETE) | UInt32(PCRE2_JIT_PARTIAL_HARD)
+    isCompiled = pcre2_jit_compile_8(code, options) == 0 && pcre2_jit_compile_8(anchored, options) == 0
+  }
+
+  deinit {
+    pcre2_code_free_8(code)
+    pcre2_code_free_8(anchored)
+  }
+
+  private static func compile(
+    _ translated: [UInt8], options: UInt32, pattern: String, place: String
+  ) throws(TokenizerError) -> OpaquePointer {
+    var number: Int32 = 0
+    var offset = 0
+    let options =
+      options | UInt32(PCRE2_UTF) | UInt32(PCRE2_UCP) | UInt32(PCRE2_NO_UTF_CHECK) | UInt32(PCRE2_MULTILINE)
+    let compiled = translated.withUnsafeBufferPointer {
+      pcre2_compile_8($0.baseAddress, $0.count, options, &number, &offset, nil)
+    }
+    if let compiled { return compiled }
+    var text = [UInt8](repeating: 0, count: 256)
+    let length = pcre2_get_error_message_8(number, &text, text.count)
+    let reason = String(decoding: text.prefix(max(0, Int(length))), as: UTF8.self)
+    throw TokenizerError(
+      "\(place): the regular expression \(pattern) is not one Swiftlet can run (\(reason)); change it in the file.")
+  }
+
+  /// Oniguruma's `\s` is the Unicode property White_Space; PCRE2's also takes U+180E.
+  private static func translated(_ pattern: String) -> String {
+    let spaces = #"\t-\r\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"#
+    var output = ""
+    var isEscaped = false
+    var depth = 0
+    for scalar in pattern.unicodeScalars {
+      if isEscaped {
+        isEscaped = false
+        switch scalar {
+        case "s": output += depth > 0 ? spaces : "[\(spaces)]"
+        case "S" where depth == 0: output += "[^\(spaces)]"
+        default:
+          output += "\\"
+          output.unicodeScalars.append(scalar)
+        }
+        continue
+      }
+      switch scalar {
+      case "\\":
+        isEscaped = true
+        continue
+      case "[": depth += depth == 0 ? 1 : 0
+      case "]": depth = 0
+      default: break
+      }
+      output.unicodeScalars.append(scalar)
+    }
+    return isEscaped ? output + "\\" : output
+  }
+
+  /// Calls `body` with each match in `range`, which the expression sees as the whole text, in order.
+  ///
+  /// Matches are looked for in small windows. A match that would go on past the end of its window is tried again in a
+  /// larger one, from its first character only. Time lost on tries that come to nothing is counted, and once it is out
+  /// of proportion to the text windows stay small: so no text costs more than a fixed number of steps a byte.
+  package func forEachMatch(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
+    guard !range.isEmpty, let data = pcre2_match_data_create_8(1, nil) else { return }
+    defer { pcre2_match_data_free_8(data) }
+    guard let context = pcre2_match_context_create_8(nil) else { return }
+    defer { pcre2_match_context_free_8(context) }
+    pcre2_set_match_limit_8(context, Self.stepLimit)
+    bytes.withUnsafeBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return }
+      let search = Search(
+        subject: base + range.lowerBound, count: range.count, data: data, context: context, expression: self)
+      search.run { body(range.lowerBound + $0.lowerBound..<range.lowerBound + $0.upperBound) }
+    }
+  }
+
+  /// One search through one text.
+  private struct Search {
+    let subject: UnsafePointer<UInt8>
+    let count: Int
+    let data: OpaquePointer
+    let context: OpaquePointer
+    let expression: RegularExpression
+
+    func run(_ body: (Range<Int>) -> Void) {
+      var position = 0
+      var window = RegularExpression.window
+      var isAnchored = false
+      var lost = 0
+      while position < count {
+        let end = windowEnd(from: position, size: window)
+        let mayGrow = end < count && lost <= 16 * count
+        let result = match(from: position, to: end, isAnchored: isAnchored, isPartial: mayGrow)
+        let found = pcre2_get_ovector_pointer_8(data)
+        if result == PCRE2_ERROR_PARTIAL, let found {
+          position = max(position, found[0])
+          window *= 4
+          isAnchored = true
+          continue
+        }
+        if result >= 0, let found, found[0] >= position, found[1] > found[0] {
+          body(found[0]..<found[1])
+          position = found[1]
+        } else if isAnchored || result >= 0 {
+          // Empty matches split nothing; they are passed over, as is a start that came to nothing.
+          if isAnchored { lost += window }
+          position = max(position, result >= 0 ? found?[0] ?? 0 : 0)
+          position += position < count ? length(subject[position]) : 1
+        } else {
+          position = end
+        }
+        window = RegularExpression.window
+        isAnchored = false
+      }
+    }
+
+    private func match(from position: Int, to end: Int, isAnchored: Bool, isPartial: Bool) -> Int32 {
+      let code = isAnchored ? expression.anchored : expression.code
+      let partial = isPartial ? UInt32(PCRE2_PARTIAL_HARD) : 0
+      if expression.isCompiled {
+        let result = pcre2_jit_match_8(code, subject, end, position, partial, data, context)
+        if result != PCRE2_ERROR_JIT_STACKLIMIT { return result }
+      }
+      let options = partial | UInt32(PCRE2_NO_UTF_CHECK) | UInt32(PCRE2_NO_JIT)
+      return pcre2_match_8(code, subject, end, position, options, data, context)
+    }
+
+    /// The end of a window that does not cut a character.
+    private func windowEnd(from start: Int, size: Int) -> Int {
+      var end = min(count, start + size)
+      while end < count, subject[end] & 0xC0 == 0x80 { end += 1 }
+      return end
+    }
+
+    private func length(_ lead: UInt8) -> Int { lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4 }
+  }
+}

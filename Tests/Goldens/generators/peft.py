@@ -1,0 +1,71 @@
+"""What PEFT computes with an adapter over a tiny model: logits, and the weights after merging.
+
+`peft/<name>.json` names the adapter: one of `training/<run>/adapter` or `peft/<name>/`.
+"""
+
+import json
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from .training import save_initial_adapter
+from .values import rounded, seed, summary, write
+
+# Adapters that the training runs begin with: over models/llama.
+FROM_TRAINING = ["lora", "dora", "lora_patterns"]
+# name -> (base, LoRA configuration)
+ADAPTERS = {
+    "fused": ("phi3", {"r": 4, "lora_alpha": 8, "target_modules": ["qkv_proj", "gate_up_proj", "down_proj", "o_proj"]}),
+    "all_linear": ("qwen2", {"r": 2, "lora_alpha": 2, "target_modules": "all-linear", "use_rslora": True}),
+    "pattern": (
+        "qwen3",
+        {"r": 4, "lora_alpha": 4, "target_modules": r".*layers\.1\.(self_attn\.[qk]|mlp\.up)_proj", "use_dora": True},
+    ),
+    "embedding": ("llama_linear", {"r": 4, "lora_alpha": 8, "target_modules": ["embed_tokens", "v_proj"]}),
+}
+
+
+def load(path):
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def adapted(goldens, name, base, adapter):
+    """Logits of one sequence with the adapter beside the weights, and every weight that merging changes."""
+    model = PeftModel.from_pretrained(load(goldens / base), goldens / adapter).eval()
+    seed(f"peft {name} ids")
+    ids = torch.randint(3, model.config.vocab_size, (12,)).tolist()
+    batch = torch.tensor([ids])
+    with torch.no_grad():
+        output = model(input_ids=batch, labels=batch)
+        parameters = model.get_nb_trainable_parameters()[1]
+        added = sum(parameter.numel() for key, parameter in model.named_parameters() if "lora_" in key)
+        before = load(goldens / base).state_dict()
+        merged = model.merge_and_unload()
+        difference = (merged(input_ids=batch).logits - output.logits).abs().max().item()
+    after = merged.state_dict()
+    changed = {key: summary(after[key]) for key in before if key in after and not torch.equal(before[key], after[key])}
+    write(goldens / "peft" / f"{name}.json", {
+        "base": base,
+        "adapter": adapter,
+        "parameters": parameters,
+        "adapter_parameters": added,
+        "ids": ids,
+        "loss": rounded(output.loss.item(), 9),
+        "logits": rounded(output.logits[0]),
+        "merged": changed,
+    })
+    print(f"{name}: loss {output.loss.item():.6f}; merging changes {len(changed)} tensors, logits by {difference:.2g}")
+
+
+def make(folder, arguments):
+    goldens = folder.parent
+    for name in arguments.names or [*FROM_TRAINING, *ADAPTERS]:
+        if name in ADAPTERS:
+            base, configuration = ADAPTERS[name]
+            base = f"models/{base}"
+            save_initial_adapter(load(goldens / base), base, f"peft {name}", configuration, folder / name)
+            adapted(goldens, name, base, f"peft/{name}")
+        else:
+            base = json.loads((goldens / "training" / name / "golden.json").read_text())["base"]
+            adapted(goldens, name, base, f"training/{name}/adapter")

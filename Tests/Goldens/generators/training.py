@@ -1,0 +1,178 @@
+"""Ten steps of TRL's SFTTrainer on the tiny Llama (`models/llama`), with the rows in the order given.
+
+`training/rows.json` holds the rows (ids and labels, -100 where a token is not trained on). Every folder
+`training/<name>/` holds `golden.json`, and `adapter/` where training begins with a LoRA adapter.
+"""
+
+import json
+import tempfile
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.trainer_callback import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from .values import rounded, seed, summary, write
+
+STEPS, BATCH, ACCUMULATION = 10, 2, 2
+LOGGED = ("loss", "grad_norm", "learning_rate", "num_tokens", "entropy", "mean_token_accuracy", "epoch")
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+# name -> (LoRA configuration, or the run whose adapter this one begins with too, or none;
+#          what differs from the trainer's settings below)
+RUNS = {
+    "full": (None, {}),
+    "full_warmup": (None, {"warmup_steps": 3}),
+    "full_weight_decay": (None, {"weight_decay": 0.01}),
+    "full_no_clip": (None, {"max_grad_norm": 0.0, "lr_scheduler_type": "cosine"}),
+    # States of tensors under 4,096 elements and of the embedding stay in float32.
+    "full_adamw_8bit": (None, {"optim": "adamw_8bit"}),
+    "lora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS}, {}),
+    "lora_weight_decay": ("lora", {"weight_decay": 0.01}),
+    "lora_patterns": (
+        {
+            "r": 4,
+            "lora_alpha": 8,
+            "target_modules": LINEARS,
+            "use_rslora": True,
+            "rank_pattern": {"q_proj": 2, "layers.1.mlp.down_proj": 8},
+            "alpha_pattern": {"v_proj": 16, "layers.0.self_attn.o_proj": 3},
+            "modules_to_save": ["lm_head"],
+        },
+        {},
+    ),
+    "dora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "use_dora": True}, {}),
+}
+
+
+def settings(scratch, **changes):
+    """What every run shares. Anything not named here is the trainer's default."""
+    return SFTConfig(**{
+        "output_dir": str(scratch),
+        "max_steps": STEPS,
+        "per_device_train_batch_size": BATCH,
+        "gradient_accumulation_steps": ACCUMULATION,
+        "learning_rate": 1e-3,
+        "train_sampling_strategy": "sequential",
+        "logging_steps": 1,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        **changes,
+    })
+
+
+def make_rows(vocabulary):
+    """40 rows of 5 to 16 tokens; a third has a masked prompt, and one has a single predicted token."""
+    seed("training rows")
+    rows = []
+    for index in range(STEPS * BATCH * ACCUMULATION):
+        length = int(torch.randint(5, 17, ()))
+        ids = torch.randint(3, vocabulary, (length,)).tolist()
+        masked = length - 1 if index == 7 else (length // 2 if index % 3 == 0 else 0)
+        rows.append({"input_ids": ids, "labels": [-100] * masked + ids[masked:]})
+    return rows
+
+
+def placeholder_tokenizer(vocabulary):
+    """The trainer wants a tokenizer even for rows that are tokens already; only its pad id is used."""
+    words = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"t{index}": index for index in range(3, vocabulary)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words, unk_token="<pad>")),
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+    )
+
+
+def save_initial_adapter(base, base_name, name, configuration, folder):
+    """An adapter with B random: with B zero the gradient of A would be zero and the first step would tell little."""
+    seed(name + " adapter")
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **configuration))
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if any(kind in parameter_name for kind in ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")):
+                parameter.copy_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    configuration_file = folder / "adapter_config.json"
+    saved = json.loads(configuration_file.read_text())
+    saved["base_model_name_or_path"] = base_name
+    if isinstance(saved["target_modules"], list):
+        saved["target_modules"].sort()  # PEFT keeps a set: its order changes between runs
+    configuration_file.write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
+
+
+def trained_tensors(model):
+    """The trained tensors under the names that they have in a saved file."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            name = name.replace(".default", "").replace("modules_to_save.weight", "weight")
+            if name.endswith("lora_magnitude_vector.weight"):
+                name = name.removesuffix(".weight")
+            tensors[name] = summary(parameter)
+    return tensors
+
+
+def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
+    """Trains `model` in place. Returns the log of every step and the rows as the trainer tokenized them.
+
+    `prepare` is called with the trainer before the first step, to undo what the trainer does to a model on its own.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = SFTTrainer(
+            model=model,
+            args=settings(scratch, **changes),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        prepare(trainer)
+        trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    tokenized = [{key: row[key] for key in ("input_ids", "labels")} for row in trainer.train_dataset]
+    return [{key: rounded(entry[key], 9) for key in LOGGED if key in entry} for entry in steps], tokenized
+
+
+def run(goldens, name, rows):
+    """One run; the log has the loss, the gradient norm before clipping and the learning rate of every step."""
+    lora, changes = RUNS[name]
+    base = goldens / "models" / "llama"
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    folder = goldens / "training" / name
+    adapter = None
+    if lora is not None:
+        adapter = f"training/{lora if isinstance(lora, str) else name}/adapter"
+        if not isinstance(lora, str):
+            save_initial_adapter(model, "models/llama", name, lora, goldens / adapter)
+            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        model = PeftModel.from_pretrained(model, goldens / adapter, is_trainable=True)
+    steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), changes)
+    write(folder / "golden.json", {
+        "base": "models/llama",
+        "adapter": adapter,
+        "settings": {
+            "max_steps": STEPS,
+            "per_device_train_batch_size": BATCH,
+            "gradient_accumulation_steps": ACCUMULATION,
+            "learning_rate": 1e-3,
+        } | changes,
+        "steps": steps,
+        "trained": trained_tensors(model),
+    })
+    print(f"{name}: loss {steps[0]['loss']} to {steps[-1]['loss']}")
+
+
+def make(folder, arguments):
+    rows = make_rows(vocabulary=256)
+    write(folder / "rows.json", rows)
+    for name in arguments.names or RUNS:
+        run(folder.parent, name, rows)
