@@ -1,7 +1,32 @@
 // Attention in tiles (Dao et al. 2022, 2023): scores exist only for 32 queries of a group of heads times 64 keys. The
 // heads that share a key/value head are further rows of the same tile, so each packed key serves them all.
 
-// c [m, n] (+)= a . b on this thread, k at most longest_k where a is transposed; a [m, k] or [k, m], b [k, n] or [n, k] ("transposed"). n is a multiple of 8.
+// A panel, [k][16], of `columns` columns of b from n0 on and from k0 on, the rest zero; b is [k, n], or [n, k] if
+// transposed.
+static void gather_panel(
+  const float *b, long ldb, bool b_transposed, long n0, long columns, long k0, long k, float *panel) {
+  if (columns < panel_columns) memset(panel, 0, k * panel_columns * sizeof(float));
+  if (!b_transposed) {
+    for (long p = 0; p < k; p++)
+      for (long c8 = 0; c8 < columns; c8 += 8)
+        store8(panel + p * panel_columns + c8, load8(b + (k0 + p) * ldb + n0 + c8));
+    return;
+  }
+  for (long c8 = 0; c8 < columns; c8 += 8) {
+    const float *rows = b + (n0 + c8) * ldb + k0;
+    long p = 0;
+    for (; p + 8 <= k; p += 8) {
+      v8 square[8];
+      for (int r = 0; r < 8; r++) square[r] = load8(rows + r * ldb + p);
+      transpose8(square);
+      for (int q = 0; q < 8; q++) store8(panel + (p + q) * panel_columns + c8, square[q]);
+    }
+    for (; p < k; p++)
+      for (int r = 0; r < 8; r++) panel[p * panel_columns + c8 + r] = rows[r * ldb + p];
+  }
+}
+
+// c [m, n] (+)= a . b on this thread; a [m, k] or [k, m], b [k, n] or [n, k] ("transposed"). n is a multiple of 8.
 static void small_product(
   const float *a, long lda, bool a_transposed, const float *b, long ldb, bool b_transposed, float *c, long ldc, long m,
   long n, long k, bool accumulate) {
@@ -13,27 +38,15 @@ static void small_product(
     left = packed;
   }
   long left_tile = a_transposed ? tile_rows : tile_rows * k, step = a_transposed ? lda : tile_rows;
-  float *panel = scratch(2, k * panel_columns);
+  float *panel = scratch(2, longest_k * panel_columns);
   for (long n0 = 0; n0 < n; n0 += panel_columns) {
     long columns = n - n0 < panel_columns ? n - n0 : panel_columns;
-    if (columns < panel_columns) memset(panel, 0, k * panel_columns * sizeof(float));
-    if (b_transposed) {
-      for (long c8 = 0; c8 < columns; c8 += 8) {
-        long p = 0;
-        for (; p + 8 <= k; p += 8) {
-          v8 square[8];
-          for (int r = 0; r < 8; r++) square[r] = load8(b + (n0 + c8 + r) * ldb + p);
-          transpose8(square);
-          for (int q = 0; q < 8; q++) store8(panel + (p + q) * panel_columns + c8, square[q]);
-        }
-        for (; p < k; p++)
-          for (int r = 0; r < 8; r++) panel[p * panel_columns + c8 + r] = b[(n0 + c8 + r) * ldb + p];
-      }
-    } else {
-      for (long p = 0; p < k; p++)
-        for (long c8 = 0; c8 < columns; c8 += 8) store8(panel + p * panel_columns + c8, load8(b + p * ldb + n0 + c8));
+    for (long k0 = 0; k0 < k; k0 += longest_k) {
+      long stretch = k - k0 < longest_k ? k - k0 : longest_k;
+      gather_panel(b, ldb, b_transposed, n0, columns, k0, stretch, panel);
+      panel_times_tiles(
+        left + k0 * step, left_tile, step, stretch, panel, m, columns, c + n0, ldc, accumulate || k0 > 0);
     }
-    panel_times_tiles(left, left_tile, step, k, panel, m, columns, c + n0, ldc, accumulate);
   }
 }
 

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <sched.h>
 #endif
+#include <string.h>
 #include <unistd.h>
 
 #include "CKernels.h"
@@ -19,22 +20,32 @@ long ck_processors(void) {
 #if defined(__x86_64__)
 #include <immintrin.h>
 static bool has_avx2(void) {
-  static int known = -1;
-  if (known < 0)
-    known = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  return known;
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+// What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
+static _Thread_local enum { unknown, portable, avx2 } chosen;
+static bool uses_avx2(void) {
+  if (chosen == unknown) chosen = has_avx2() ? avx2 : portable;
+  return chosen == avx2;
+}
+bool ck_select_target(const char *name) {
+  bool wants_avx2 = strcmp(name, "avx2") == 0;
+  if (wants_avx2 ? !has_avx2() : strcmp(name, "portable") != 0) return false;
+  chosen = wants_avx2 ? avx2 : portable;
+  return true;
 }
 #define DISPATCH(type, name, parameters, arguments) \
   type name##_avx2 parameters;                      \
   type name##_portable parameters;                  \
-  type name parameters { return has_avx2() ? name##_avx2 arguments : name##_portable arguments; }
-const char *ck_target(void) { return has_avx2() ? "avx2" : "portable"; }
+  type name parameters { return uses_avx2() ? name##_avx2 arguments : name##_portable arguments; }
+const char *ck_target(void) { return uses_avx2() ? "avx2" : "portable"; }
 void ck_pause(void) { _mm_pause(); }
 #else
 #define DISPATCH(type, name, parameters, arguments) \
   type name##_portable parameters;                  \
   type name parameters { return name##_portable arguments; }
 const char *ck_target(void) { return "portable"; }
+bool ck_select_target(const char *name) { return strcmp(name, "portable") == 0; }
 void ck_pause(void) {}
 #endif
 

@@ -146,7 +146,7 @@ INLINE void tile(long k, const float *restrict a, long step, const float *restri
   }
 }
 
-// All tiles of one panel; a tile that reaches past the result goes through a full-size square first.
+// All tiles of one panel, k at most longest_k; a tile that reaches past the result goes through a full-size square first.
 static void panel_times_tiles(
   const float *left, long left_tile, long step, long k, const float *panel, long m, long columns, float *c, long ldc,
   bool accumulate) {
@@ -175,7 +175,7 @@ static void panel_times_tiles(
 
 // The stretches that k is cut into: as even as blocks of 32 allow.
 INLINE long stretch_of(long k) {
-  long count = (k + longest_k - 1) / longest_k;
+  long count = k > longest_k ? (k + longest_k - 1) / longest_k : 1;
   long even = (k + count - 1) / count;
   return (even + 31) / 32 * 32;
 }
@@ -189,7 +189,8 @@ void CK(ck_sum_of_products)(
     for (long i = 0; i < term_count; i++) {
       const ck_term *term = terms + i;
       long stretch = stretch_of(term->k);
-      for (long k0 = 0; k0 < term->k; k0 += stretch, add = true) {
+      long k0 = 0;
+      do {  // once at least: a sum of nothing is zero
         long k = term->k - k0 < stretch ? term->k - k0 : stretch;
         if (term->transposed) pack_transposed(&term->right, n0, k0, k, panels);
         else pack_straight(&term->right, n0, k0, k, panels);
@@ -201,7 +202,9 @@ void CK(ck_sum_of_products)(
             term->left + k0 * term->left_step, term->left_tile, term->left_step, k, panels + half_unit * k * panel_columns, m,
             columns, c + first, ldc, add);
         }
-      }
+        k0 += stretch;
+        add = true;
+      } while (k0 < term->k);
     }
   }
 }

@@ -38,7 +38,7 @@ struct GGUFModel: Sendable {
     }
     var config = JSONObject([("model_type", .string(modelType))])
     func integer(_ key: String, _ ggufKey: String) {
-      if let value = file.metadata["\(architecture).\(ggufKey)"]?.integer { config[key] = .integer(value) }
+      if let value = file.metadata["\(architecture).\(ggufKey)"]?.integer, value > 0 { config[key] = .integer(value) }
     }
     func number(_ key: String, _ ggufKey: String) {
       if let value = file.metadata["\(architecture).\(ggufKey)"]?.float { config[key] = .number(value) }

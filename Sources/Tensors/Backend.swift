@@ -131,7 +131,7 @@ public protocol Backend: Sendable {
   func clear(_ tensor: Tensor)
   /// A float32 copy of a tensor of any float or block type.
   func widened(_ tensor: Tensor) -> Tensor
-  /// A copy in `type`, one of the float types, rounding to nearest even.
+  /// A copy in `type`, float32, float16 or bfloat16, rounding to nearest even.
   func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor
   /// A copy of rows in another order, in the same type.
   func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor
@@ -174,6 +174,8 @@ public protocol Backend: Sendable {
   func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor
   /// y += x · scale
   func add(_ x: Tensor, scale: Float, into y: Tensor)
+  /// y *= factor
+  func scale(_ y: Tensor, by factor: Float)
   /// x · scale, in a new tensor.
   func scaled(_ x: Tensor, _ scale: Float) -> Tensor
   /// Adds `bias` to every row, and adds the column sums of `dy` to `into`.
@@ -186,10 +188,13 @@ public protocol Backend: Sendable {
 
   /// Causal attention of each sequence on itself. q, k, v lie side by side in `qkv`; `starts` are the sequences'
   /// first rows and the end. Returns the heads' outputs and, if asked, the log-sum-exp of each row and head.
-  func attention(_ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool) -> (out: Tensor, lse: Tensor?)
+  func attention(_ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool) -> (
+    out: Tensor, lse: Tensor?
+  )
   /// The gradient of `attention` for q, k and v, side by side.
   func attentionBackward(
-    _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape) -> Tensor
+    _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
+  ) -> Tensor
   /// Attention of new rows of one sequence on `keyCount` cached keys and values, their own included at the end.
   func cachedAttention(_ q: Columns, keys: Tensor, values: Tensor, keyCount: Int, shape: AttentionShape) -> Tensor
 

@@ -41,7 +41,7 @@ public final class Variable {
   public let value: Tensor
   /// Whether anything trained is upstream.
   public let requiresGradient: Bool
-  var gradient: Tensor?
+  package var gradient: Tensor?
 
   /// A variable; one without history, unless an operation makes it.
   public init(_ value: Tensor, requiresGradient: Bool = false) {
@@ -86,7 +86,10 @@ public final class Tape {
   /// A key for a dropout mask that no other operation on this tape has.
   func nextDropoutKey() -> UInt64 {
     dropoutKey &+= 0x9E37_79B9_7F4A_7C15
-    return dropoutKey
+    // Masks count on from their key by the same constant: unmixed, each would be its predecessor, shifted by one.
+    var mixed = (dropoutKey ^ (dropoutKey >> 33)) &* 0xFF51_AFD7_ED55_8CCD
+    mixed = (mixed ^ (mixed >> 33)) &* 0xC4CE_B9FE_1A85_EC53
+    return mixed ^ (mixed >> 33)
   }
 
   /// The key that the next operation would get, so that a repeated stretch draws the same masks.

@@ -37,6 +37,25 @@ struct WritingTests {
     #expect(try folder.contents == ["copy.gguf"])
   }
 
+  /// `compare_written.py` beside the goldens reads these with the reference packages.
+  @Test func filesForTheReferenceReaders() throws {
+    let output = ProcessInfo.processInfo.environment["CHECKPOINTS_OUTPUT"].map { URL(filePath: $0) } ?? folder.url
+    let checkpoint = try SafetensorsCheckpoint(path: Golden.url("types.safetensors"))
+    let tensors = try sources(checkpoint.tensorNames) { checkpoint.tensor(named: $0) }
+    try SafetensorsWriter.write(tensors, metadata: [:], toFolder: output.appending(path: "sharded"), shardSize: 170)
+    try SafetensorsWriter.write(
+      tensors, metadata: checkpoint.metadata, to: output.appending(path: "types.safetensors"))
+    let file = try GGUFFile(path: Golden.url("types.gguf"))
+    try GGUFWriter.write(
+      metadata: file.metadata, tensors: try sources(file.tensorNames) { file.tensor(named: $0) },
+      to: output.appending(path: "types.gguf"))
+    let shards = try SafetensorsCheckpoint(path: output.appending(path: "sharded"))
+    #expect(shards.tensorNames.count == checkpoint.tensorNames.count)
+    for name in shards.tensorNames {
+      #expect(shards.tensor(named: name)?.bytes == checkpoint.tensor(named: name)?.bytes)
+    }
+  }
+
   @Test func wideTypesComeFirstSoThatAllAreAligned() throws {
     let url = folder.url.appending(path: "a.safetensors")
     try SafetensorsWriter.write(

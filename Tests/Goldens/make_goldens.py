@@ -12,7 +12,8 @@ import importlib
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"  # sums in one order
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -31,10 +32,11 @@ def main():
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",
+        "optimizers": "learning-rate schedules; AdamW on fixed gradients",
         "smollm2": "SmolLM2-135M-Instruct, from its Q4_1 GGUF: logits, greedy tokens, ten steps of training",
     }.items():
         parsers[subject] = subjects.add_parser(subject, help=help)
-        parsers[subject].add_argument("names", nargs="*", help="only these; all without any")
+        parsers[subject].add_argument("names", nargs="*", help="only these; all if none is named")
     real = parsers["smollm2"]
     real.add_argument("--gguf", type=Path, required=True, help="SmolLM2-135M-Instruct.Q4_1.gguf")
     real.add_argument("--tokenizer", type=Path, required=True, help="folder with SmolLM2's tokenizer.json")

@@ -24,8 +24,11 @@ typedef struct {
   long rows, columns;
 } ck_matrix;
 
-// "avx2" or "portable": what this processor runs.
+// "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
 const char *ck_target(void);
+
+// Makes this thread run the code for `name` from now on; false if the processor has no such code.
+bool ck_select_target(const char *name);
 
 // Processors that this process may use.
 long ck_processors(void);

@@ -100,10 +100,16 @@ extension CPUBackend {
 
   public func scaled(_ x: Tensor, _ scale: Float) -> Tensor {
     let y = empty(x.shape)
-    pool.runRanges((x.count + 7) / 8, grain: 2048) { range in
-      ck_scale(y.pointer(), x.pointer(), scale, range.lowerBound * 8, min(x.count, range.upperBound * 8))
-    }
+    self.scale(x, by: scale, into: y)
     return y
+  }
+
+  public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
+
+  private func scale(_ x: Tensor, by factor: Float, into y: Tensor) {
+    pool.runRanges((x.count + 7) / 8, grain: 2048) { range in
+      ck_scale(y.pointer(), x.pointer(), factor, range.lowerBound * 8, min(x.count, range.upperBound * 8))
+    }
   }
 
   public func addBias(_ bias: Tensor, to y: Columns) {

@@ -79,8 +79,9 @@ public final class CPUBackend: Backend {
   }
 
   public func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor {
+    if type == .float32 { return widened(tensor) }
+    precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
     let wide = tensor.type == .float32 ? tensor : widened(tensor)
-    if type == .float32 { return wide }
     let result = empty(tensor.shape, type)
     let source: UnsafeMutablePointer<Float> = wide.pointer()
     let target = result.pointer(UInt16.self)
@@ -119,7 +120,7 @@ public final class CPUBackend: Backend {
     let columns = tensor.columns
     let result = empty([rows.count, columns])
     let out: UnsafeMutablePointer<Float> = result.pointer()
-    guard let matrix = tensor.matrix else { return result }
+    guard let matrix = tensor.matrix else { preconditionFailure("rows are gathered from float and block types only") }
     pool.runRanges(rows.count, grain: max(1, 8192 / max(1, columns))) { range in
       withUnsafePointer(to: matrix) { matrix in
         for i in range {

@@ -112,7 +112,7 @@ extension Tape {
   }
 
   private func scaleInPlace(_ tensor: Tensor, _ scale: Float) {
-    if scale != 1 { backend.add(tensor, scale: scale - 1, into: tensor) }
+    if scale != 1 { backend.scale(tensor, by: scale) }
   }
 
   private func linearBackward(

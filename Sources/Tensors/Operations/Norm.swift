@@ -12,9 +12,8 @@ extension Tape {
     let output = Variable(out, requiresGradient: flowsOn || (isRecording && weight.isTrainable))
     if output.requiresGradient {
       record { [unowned self] in
-        let direct = sumVariable.takeGradient()
         guard let upstream = output.takeGradient() else {
-          if let direct { pass(direct, to: x, residual) }
+          if let direct = sumVariable.takeGradient() { pass(direct, to: x, residual) }
           return
         }
         if weight.isTrainable {
@@ -22,11 +21,13 @@ extension Tape {
             sum, inverseRMS: inverse, dOut: upstream, into: weight.gradient(on: backend))
         }
         guard flowsOn else { return }
-        var gradient = direct ?? backend.empty(sum.shape, .float32)
-        if direct != nil, !gradient.isUniquelyOwned() { gradient = backend.scaled(gradient, 1) }
+        let accumulates = sumVariable.gradient != nil
+        // Held once only, or it would be copied each time.
+        var gradient = sumVariable.takeGradient() ?? backend.empty(sum.shape, .float32)
+        if accumulates, !gradient.isUniquelyOwned() { gradient = backend.scaled(gradient, 1) }
         backend.rmsNormBackward(
           sum, weight: weight.value, offset: offset, inverseRMS: inverse, dOut: upstream, into: gradient,
-          accumulate: direct != nil)
+          accumulate: accumulates)
         pass(gradient, to: x, residual)
       }
     }

@@ -41,8 +41,10 @@ extension Tape {
   ) -> Variable {
     let queries = 0..<shape.queryColumns
     let keys = shape.queryColumns..<shape.queryColumns + shape.keyColumns
+    let trainsNorms = norms?.query.isTrainable == true || norms?.key.isTrainable == true
+    let needsGradient = isRecording && (qkv.requiresGradient || trainsNorms)
     // The gradient through a norm needs what was normed.
-    let before = norms != nil && isRecording && qkv.requiresGradient ? backend.scaled(qkv.value, 1) : nil
+    let before = norms != nil && needsGradient ? backend.scaled(qkv.value, 1) : nil
     let parts = [(queries, shape.heads, norms?.query), (keys, shape.keyValueHeads, norms?.key)]
     let inverses = parts.map { range, heads, weight -> Tensor? in
       let part = Columns(qkv.value, range)
@@ -55,8 +57,8 @@ extension Tape {
       }
       return inverse
     }
-    let output = Variable(qkv.value, requiresGradient: qkv.requiresGradient)
-    if output.requiresGradient {
+    let output = Variable(qkv.value, requiresGradient: needsGradient)
+    if needsGradient {
       record { [unowned self] in
         guard var gradient = output.takeGradient() else { return }
         if !gradient.isUniquelyOwned() { gradient = backend.scaled(gradient, 1) }

@@ -40,7 +40,8 @@ def make_tokenizer(folder):
     pieces = [character for byte, character in sorted(byte_characters().items()) if byte not in NEVER_IN_UTF8]
     pieces = SPECIAL + pieces + [merge.replace(" ", "") for merge in MERGES]
     assert len(pieces) == len(set(pieces)) == 256
-    tokenizer = Tokenizer(models.BPE({piece: id for id, piece in enumerate(pieces)}, [tuple(m.split()) for m in MERGES]))
+    vocabulary = {piece: id for id, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [tuple(merge.split()) for merge in MERGES]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
@@ -85,7 +86,7 @@ def convert(folder, tokenizer, output, llama_cpp):
 
 
 def check(folder):
-    """transformers must read the same weights from the GGUF. (It overlooks head sizes there, hence the configuration.)"""
+    """transformers must read the same weights from the GGUF. It overlooks head sizes there: hence the configuration."""
     kept = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     read = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", config=kept.config)
     ids = torch.tensor([json.loads((folder / "golden.json").read_text())["sequences"][0]["ids"]])

@@ -36,12 +36,12 @@ ROPE_BASE = {"rope_theta": 10000.0}
 FAMILIES = {
     "llama": ("llama", MEDIUM | {"tie_word_embeddings": False}, (9, 14)),
     "llama_tied": ("llama", SMALL | {"tie_word_embeddings": True, "num_key_value_heads": 1}, (9, 14)),
-    "llama_linear": ("llama", SMALL | {"rope_parameters": ROPE_BASE | {"rope_type": "linear", "factor": 4.0}}, (9, 20)),
+    "llama_linear": ("llama", SMALL | {"rope_parameters": ROPE_BASE | {"rope_type": "linear", "factor": 4.0}}, (9, 14)),
     # Beyond `max_position_embeddings` the base grows with the length.
     "llama_dynamic": (
         "llama",
         SMALL | {"rope_parameters": ROPE_BASE | {"rope_type": "dynamic", "factor": 2.0}, "max_position_embeddings": 16},
-        (9, 24),
+        (9, 20),
     ),
     # With this base and head size some frequencies stay, some are divided and one lies between.
     "llama_llama3": (
@@ -58,7 +58,7 @@ FAMILIES = {
                 "original_max_position_embeddings": 64,
             },
         },
-        (9, 20),
+        (9, 14),
     ),
     "qwen2": ("qwen2", SMALL | {"tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}}, (9, 14)),
     # The heads together are twice as wide as the hidden state.
@@ -67,8 +67,8 @@ FAMILIES = {
         SMALL | {"head_dim": 16, "tie_word_embeddings": True, "rope_parameters": {"rope_theta": 1000000.0}},
         (9, 14),
     ),
-    "mistral": ("mistral", SMALL | {"sliding_window": 8}, (9, 24)),
-    "phi3": ("phi3", SMALL | {"sliding_window": 8, "num_key_value_heads": 4}, (9, 24)),
+    "mistral": ("mistral", SMALL | {"sliding_window": 8}, (9, 18)),
+    "phi3": ("phi3", SMALL | {"sliding_window": 8, "num_key_value_heads": 4}, (9, 18)),
     # A sequence longer than the original 32 positions takes the long factors, at all of its positions.
     "phi3_longrope": (
         "phi3",
@@ -83,7 +83,7 @@ FAMILIES = {
                 "original_max_position_embeddings": 32,
             },
         },
-        (12, 40),
+        (9, 34),
     ),
     "gemma3_text": (
         "gemma3_text",
@@ -100,7 +100,7 @@ FAMILIES = {
                 "full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
             },
         },
-        (9, 20),
+        (9, 18),
     ),
     # What a GGUF can say of Gemma 3: every sixth layer attends to all, and scores are divided by the root of head_dim.
     "gemma3_six_layers": (
@@ -118,7 +118,7 @@ FAMILIES = {
                 "full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
             },
         },
-        (9, 20),
+        (9, 14),
     ),
     # The last layer has no rotary embedding.
     "smollm3": ("smollm3", SMALL | {"num_hidden_layers": 3, "no_rope_layers": [1, 1, 0]}, (9, 14)),
@@ -184,7 +184,8 @@ def older_spelling(configuration):
     else:
         older["rope_theta"] = rope["rope_theta"]
         if rope["rope_type"] != "default":
-            older["rope_scaling"] = {key: rope[key] for key in rope if key not in ("rope_theta", "partial_rotary_factor")}
+            elsewhere = ("rope_theta", "partial_rotary_factor")
+            older["rope_scaling"] = {key: rope[key] for key in rope if key not in elsewhere}
     if older["rope_scaling"] and rope["rope_type"] == "longrope":
         older["rope_scaling"]["type"] = older["rope_scaling"].pop("rope_type")
         older["original_max_position_embeddings"] = older["rope_scaling"].pop("original_max_position_embeddings")

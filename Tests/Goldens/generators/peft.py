@@ -38,7 +38,8 @@ def adapted(goldens, name, base, adapter):
     batch = torch.tensor([ids])
     with torch.no_grad():
         output = model(input_ids=batch, labels=batch)
-        counts = model.get_nb_trainable_parameters()[1], sum(p.numel() for n, p in model.named_parameters() if "lora_" in n)
+        parameters = model.get_nb_trainable_parameters()[1]
+        added = sum(parameter.numel() for key, parameter in model.named_parameters() if "lora_" in key)
         before = load(goldens / base).state_dict()
         merged = model.merge_and_unload()
         difference = (merged(input_ids=batch).logits - output.logits).abs().max().item()
@@ -47,14 +48,14 @@ def adapted(goldens, name, base, adapter):
     write(goldens / "peft" / f"{name}.json", {
         "base": base,
         "adapter": adapter,
-        "parameters": counts[0],
-        "adapter_parameters": counts[1],
+        "parameters": parameters,
+        "adapter_parameters": added,
         "ids": ids,
         "loss": rounded(output.loss.item(), 9),
         "logits": rounded(output.logits[0]),
         "merged": changed,
     })
-    print(f"{name}: loss {output.loss.item():.6f}, {len(changed)} tensors merged, merging moves logits by {difference:.2g}")
+    print(f"{name}: loss {output.loss.item():.6f}; merging changes {len(changed)} tensors, logits by {difference:.2g}")
 
 
 def make(folder, arguments):

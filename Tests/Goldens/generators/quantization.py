@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from .models import forward
 from .smollm2 import value_by_formula
 from .training import BATCH, ACCUMULATION, STEPS, make_rows, placeholder_tokenizer, train, trained_tensors
-from .values import rounded, seed, summary, write
+from .values import seed, summary, write
 
 # Every input is quantized with each of these: type, block size, absmax quantized too.
 SETTINGS = [(kind, block, nested) for kind in ("nf4", "fp4") for block in (64, 128) for nested in (False, True)]
@@ -67,7 +67,9 @@ def quantized_tensors():
         for kind, block, nested in SETTINGS:
             if name == "large" and block == 128:
                 continue
-            packed, state = functional.quantize_4bit(tensor, blocksize=block, quant_type=kind, compress_statistics=nested)
+            packed, state = functional.quantize_4bit(
+                tensor, blocksize=block, quant_type=kind, compress_statistics=nested
+            )
             prefix = f"{name}.{kind}.{block}{'.nested' if nested else ''}"
             result[f"{prefix}.weight"] = packed
             result |= {f"{prefix}.weight.{key}": value for key, value in state.as_dict(packed=True).items()}
@@ -110,7 +112,8 @@ def qlora(goldens, name, dtype):
     settings = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
     model = quantize_on_loading(goldens / "models" / "llama", torch.float32, settings)
     model = PeftModel.from_pretrained(model, goldens / "training/lora/adapter", is_trainable=True)
-    initial = {key: parameter.detach().clone() for key, parameter in model.named_parameters() if parameter.requires_grad}
+    trainable = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
+    initial = {key: parameter.detach().clone() for key, parameter in trainable.items()}
 
     def choose_type(trainer):
         for key, parameter in trainer.model.named_parameters():

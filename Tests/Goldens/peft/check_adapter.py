@@ -47,7 +47,7 @@ def main():
             plain = base_logits(model, sequence["ids"])
         difference = (torch.tensor(sequence["logits"]) - theirs).abs().max().item() / theirs.abs().max().item()
         effect = (plain - theirs).abs().max().item()
-        print(f"{len(sequence['ids'])} tokens: relative difference {difference:.3g}; the adapter moves logits by {effect:.3g}")
+        print(f"{len(theirs)} tokens: relative difference {difference:.3g}; the adapter moves logits by {effect:.3g}")
         worst = max(worst, difference)
     if unused:
         sys.exit(f"PEFT has no place for {len(unused)} tensors of the adapter, such as {unused[0]}")

@@ -1,0 +1,37 @@
+# Every target first installs what is missing (Scripts/prepare).
+
+.PHONY: help demo test build lint format bench clean prepare
+
+help:
+	@echo "make demo     fine-tune a small model on a small data set, and compare it before and after"
+	@echo "make test     check the format, build, and run every test"
+	@echo "make build    build the command: .build/release/swiftlet"
+	@echo "make bench    measure this machine, and what we get out of it"
+	@echo "make format   format the sources"
+	@echo "make lint     check their format"
+	@echo "make clean    remove what was built"
+
+prepare:
+	@Scripts/prepare
+
+build: prepare
+	Scripts/build --product swiftlet
+
+demo: build
+	@model=$$(Scripts/obtain-base-model) && .build/release/swiftlet demo --model "$$model"
+
+test: lint
+	Scripts/build --build-tests
+	swift test -c release --skip-build
+
+bench: build
+	.build/release/swiftlet bench
+
+lint: prepare
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+format: prepare
+	swift format --in-place --recursive --parallel Package.swift Sources Tests
+
+clean:
+	swift package clean

@@ -1,0 +1,238 @@
+import OrderedJSON
+
+/// Runs one rendering of a template: walks its syntax, keeps its variables and writes its output.
+final class Interpreter {
+  let program: Program
+  let limits: Limits
+  let now: CivilTime
+  /// The line of the statement that is running, for messages.
+  var line = 1
+
+  private var workLeft: Int
+  private var openLevels = 0
+  /// The text made so far, of the template itself or, inside a capture, of what is captured.
+  private var output = ""
+  private var captures = 0
+  /// How much the template itself had written when the outermost capture began.
+  private var writtenBeforeCapture = 0
+  private var generated: [Generated] = []
+
+  /// What one `{% generation %}` block made: where it starts in the output, and how long it is.
+  private struct Generated {
+    let start: Int
+    let bytes: Int
+    /// The length in code points, where the output may not hold the text as it was made.
+    let scalars: Int?
+  }
+
+  /// The values that names have outside of every scope, by name number.
+  private var globals: [Value?]
+  /// What the template's outermost scope has set, which blocks can see.
+  private var exported: [Int: Value] = [:]
+  var activation: Activation
+  var scope: Int
+  /// Objects that may refer to each other in circles; emptied at the end so that they go away.
+  private var activationsWithClosures: [Activation] = []
+  private var namespaces: [Namespace] = []
+
+  init(program: Program, limits: Limits, now: CivilTime, variables: (String) -> Value?) {
+    self.program = program
+    self.limits = limits
+    self.now = now
+    workLeft = limits.work
+    globals = program.syntax.names.map { name in
+      variables(name) ?? Builtin(rawValue: name).map { .function($0) }
+    }
+    activation = Activation(count: program.functions[0].variableCount, outer: nil)
+    scope = program.syntax.body.scope
+  }
+
+  /// The whole text.
+  func run() throws(TemplateError) -> String {
+    defer {
+      for activation in activationsWithClosures { activation.variables = [] }
+      for namespace in namespaces { namespace.members = [] }
+    }
+    activationsWithClosures.append(activation)
+    enterScope(program.syntax.body.scope)
+    _ = try execute(program.syntax.body.statements)
+    return output
+  }
+
+  // MARK: Limits
+
+  func error(_ reason: String) -> TemplateError { TemplateError(line: line, reason: reason) }
+
+  /// Counts work done.
+  func spend(_ amount: Int) throws(TemplateError) {
+    workLeft -= amount
+    if workLeft < 0 { throw error("the template takes too long: it was stopped after \(limits.work) steps") }
+  }
+
+  /// Counts text made.
+  func spendText(_ bytes: Int) throws(TemplateError) {
+    if bytes > limits.textBytes { throw error("a text grew beyond \(limits.textBytes) bytes") }
+    try spend(bytes / 16)
+  }
+
+  /// Goes one level down; `leave` comes back up.
+  func enter() throws(TemplateError) {
+    openLevels += 1
+    if openLevels > limits.levels {
+      openLevels -= 1
+      throw error("recursion deeper than \(limits.levels) levels")
+    }
+  }
+
+  func leave() { openLevels -= 1 }
+
+  /// A list of `items`, unless it is nested too deep.
+  func list(_ items: [Value]) throws(TemplateError) -> Value {
+    try spend(items.count)
+    let elements = Elements(items)
+    try checkDepth(elements.depth)
+    return .list(elements)
+  }
+
+  func tuple(_ items: [Value]) throws(TemplateError) -> Value {
+    try spend(items.count)
+    let elements = Elements(items)
+    try checkDepth(elements.depth)
+    return .tuple(elements)
+  }
+
+  func checkDepth(_ depth: Int) throws(TemplateError) {
+    if depth > Limits.dataDepth { throw error("data nested deeper than \(Limits.dataDepth) levels") }
+  }
+
+  /// A dictionary of `members`, where the later of two equal keys wins.
+  func dictionary(_ members: [Mapping.Member]) throws(TemplateError) -> Value {
+    var distinct: [Mapping.Member] = []
+    var places: [[UInt8]: Int] = [:]
+    for member in members {
+      try checkHashable(member.key)
+      try spend(1)
+      if let text = member.key.text {
+        if let place = places[Array(text.utf8)] {
+          distinct[place].value = member.value
+        } else {
+          places[Array(text.utf8)] = distinct.count
+          distinct.append(member)
+        }
+        continue
+      }
+      var place: Int?
+      for (index, known) in distinct.enumerated() where known.key.text == nil {
+        if try isEqual(known.key, member.key) { place = index }
+      }
+      if let place { distinct[place].value = member.value } else { distinct.append(member) }
+    }
+    let mapping = Mapping(distinct: distinct)
+    try checkDepth(mapping.depth)
+    return .dictionary(mapping)
+  }
+
+  func namespace(_ members: [(name: String, value: Value)]) throws(TemplateError) -> Value {
+    let namespace = Namespace([])
+    for member in members {
+      try checkNamespaceName(member.name)
+      namespace[member.name] = member.value
+    }
+    namespaces.append(namespace)
+    return .namespace(namespace)
+  }
+
+  func checkNamespaceName(_ name: String) throws(TemplateError) {
+    if name.hasPrefix("_") {
+      throw error(
+        "Chat templates cannot store underscore-prefixed attributes on a namespace, but got "
+          + "\(PythonText.quoted(name)). Please rename the attribute.")
+    }
+  }
+
+  // MARK: Variables
+
+  private func target(of place: Place) -> Activation {
+    var target = activation
+    for _ in 0..<place.hops { target = target.outer ?? target }
+    return target
+  }
+
+  func read(_ name: Int) -> Value {
+    guard let place = program.scopes[scope].places[name] else {
+      return .undefined(.variable(program.syntax.names[name]))
+    }
+    if place.hops == 0, let value = activation.variables[place.index] { return value }
+    return target(of: place).variables[place.index] ?? .undefined(.variable(program.syntax.names[name]))
+  }
+
+  func write(_ value: Value, to name: Int) {
+    guard let place = program.scopes[scope].places[name] else { return }
+    target(of: place).variables[place.index] = value
+    if program.syntax.hasBlocks, scope == program.syntax.body.scope { exported[name] = value }
+  }
+
+  /// Makes `scope` current and gives its variables their first values.
+  func enterScope(_ scope: Int) {
+    self.scope = scope
+    for (index, entry) in program.scopes[scope].entries {
+      switch entry {
+      case .resolve(let name): activation.variables[index] = exported[name] ?? globals[name]
+      case .copy(let place): activation.variables[index] = target(of: place).variables[place.index]
+      case .undefined: activation.variables[index] = nil
+      }
+    }
+  }
+
+  /// Remembers that something keeps hold of the current variables.
+  func noteClosure() {
+    if activationsWithClosures.last !== activation { activationsWithClosures.append(activation) }
+  }
+
+  // MARK: Output
+
+  /// Writes `text` where output goes now.
+  func emit(_ text: String) throws(TemplateError) {
+    output += text
+    if output.utf8.count > limits.textBytes { throw error("the text grew beyond \(limits.textBytes) bytes") }
+    try spend(1 + text.utf8.count / 16)
+  }
+
+  /// What `body` writes, kept out of the output.
+  func capture<Result>(
+    _ body: () throws(TemplateError) -> Result
+  ) throws(TemplateError) -> (text: String, result: Result) {
+    if captures == 0 { writtenBeforeCapture = output.utf8.count }
+    let outside = output
+    output = ""
+    captures += 1
+    defer {
+      captures -= 1
+      output = outside
+    }
+    let result = try body()
+    return (output, result)
+  }
+
+  /// Records that a `{% generation %}` block makes `text`, which is about to be written.
+  ///
+  /// Where the block stands inside a macro or another captured text, its place is what the template itself had written
+  /// before and its length counts code points, as in transformers.
+  func recordGeneration(_ text: String) {
+    let isDirect = captures == 0
+    generated.append(
+      Generated(
+        start: isDirect ? output.utf8.count : writtenBeforeCapture, bytes: text.utf8.count,
+        scalars: isDirect ? nil : PythonText.length(text)))
+  }
+
+  /// Where in the finished text `{% generation %}` blocks stand, in bytes.
+  func generationSpans() -> [Range<Int>] {
+    generated.map { part in
+      guard let scalars = part.scalars else { return part.start..<part.start + part.bytes }
+      let rest = output.utf8.suffix(output.utf8.count - part.start)
+      let bytes = String(Substring(rest).unicodeScalars.prefix(scalars)).utf8.count
+      return part.start..<part.start + bytes
+    }
+  }
+}

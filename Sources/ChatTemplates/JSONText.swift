@@ -1,0 +1,113 @@
+import OrderedJSON
+
+/// How `tojson` writes: Python's `json.dumps`.
+struct JSONText {
+  /// What a level is indented by, or `nil` for one line.
+  var indent: String?
+  var comma = ", "
+  var colon = ": "
+  var escapesNonASCII = false
+  var sortsKeys = false
+
+  /// The text of `value`.
+  /// - Throws: for what JSON has no form for, such as undefined values.
+  func text(_ value: Value, _ interpreter: Interpreter) throws(TemplateError) -> String {
+    var output = ""
+    try write(value, level: 0, into: &output, interpreter)
+    return output
+  }
+
+  private func write(
+    _ value: Value, level: Int, into output: inout String, _ interpreter: Interpreter
+  ) throws(TemplateError) {
+    try interpreter.enter()
+    defer { interpreter.leave() }
+    let before = output.utf8.count
+    switch value {
+    case .none: output += "null"
+    case .bool(let truth): output += truth ? "true" : "false"
+    case .integer(let number): output += String(number)
+    case .number(let number): output += number.pythonText
+    case .string(let text), .markup(let text): write(text, into: &output)
+    case .list(let elements), .tuple(let elements), .group(let elements):
+      try writeParts(elements.items, "[", "]", level, into: &output) {
+        (item, output) throws(TemplateError) in
+        try write(item, level: level + 1, into: &output, interpreter)
+      }
+    case .dictionary(let dictionary):
+      var members = dictionary.members
+      if sortsKeys { members = try interpreter.sorted(members, by: { $0.key }) }
+      try writeParts(members, "{", "}", level, into: &output) { (member, output) throws(TemplateError) in
+        write(try key(member.key, interpreter), into: &output)
+        output += colon
+        try write(member.value, level: level + 1, into: &output, interpreter)
+      }
+    default: throw interpreter.error("Object of type \(value.typeName) is not JSON serializable")
+    }
+    try interpreter.spendText(output.utf8.count - before)
+  }
+
+  private func writeParts<Part>(
+    _ parts: [Part], _ open: String, _ close: String, _ level: Int, into output: inout String,
+    _ each: (Part, inout String) throws(TemplateError) -> Void
+  ) throws(TemplateError) {
+    output += open
+    for (index, part) in parts.enumerated() {
+      if index > 0 { output += comma }
+      if let indent { output += "\n" + String(repeating: indent, count: level + 1) }
+      try each(part, &output)
+    }
+    if let indent, !parts.isEmpty { output += "\n" + String(repeating: indent, count: level) }
+    output += close
+  }
+
+  private func key(_ value: Value, _ interpreter: Interpreter) throws(TemplateError) -> String {
+    switch value {
+    case .string(let text), .markup(let text): return text
+    case .integer(let number): return String(number)
+    case .number(let number): return number.pythonText
+    case .bool(let truth): return truth ? "true" : "false"
+    case .none: return "null"
+    default:
+      throw interpreter.error("keys must be str, int, float, bool or None, not \(value.typeName)")
+    }
+  }
+
+  private func write(_ text: String, into output: inout String) {
+    output += "\""
+    let isPlain = text.utf8.allSatisfy { byte in
+      byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") && (!escapesNonASCII || byte < 0x7F)
+    }
+    if isPlain { output += text } else { writeEscaped(text, into: &output) }
+    output += "\""
+  }
+
+  private func writeEscaped(_ text: String, into output: inout String) {
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": output += "\\\""
+      case "\\": output += "\\\\"
+      case "\n": output += "\\n"
+      case "\r": output += "\\r"
+      case "\t": output += "\\t"
+      case "\u{08}": output += "\\b"
+      case "\u{0C}": output += "\\f"
+      case _ where scalar.value < 0x20 || (escapesNonASCII && scalar.value > 0x7E):
+        for unit in String(scalar).utf16 {
+          let digits = String(unit, radix: 16)
+          output += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }
+      default: output.unicodeScalars.append(scalar)
+      }
+    }
+  }
+}
+
+extension Double {
+  /// Python's `repr`, which unlike JSON writes `nan` and `inf`.
+  var pythonRepresentation: String {
+    if isNaN { return "nan" }
+    if isInfinite { return self < 0 ? "-inf" : "inf" }
+    return pythonText
+  }
+}

@@ -1,0 +1,312 @@
+/// Filters on lists and what else can be gone through.
+extension Interpreter {
+  func applySequence(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    switch filter {
+    case .join: return .string(try joined(value, arguments))
+    case .list: return try list(try elements(of: value))
+    case .first: return try first(of: value)
+    case .last: return try last(of: value)
+    case .items: return try items(of: value)
+    case .dictsort: return try dictionarySort(value, arguments)
+    case .sort:
+      let given = try arguments.bound(to: ["reverse", "case_sensitive", "attribute"], of: "sort", self)
+      let getters = try paths(given[2])
+      let isSensitive = given[1].map(isTrue) ?? false
+      let items = try sorted(try elements(of: value), reverse: given[0].map(isTrue) ?? false) {
+        (item) throws(TemplateError) in
+        var keys: [Value] = []
+        for getter in getters { keys.append(key(try follow(getter, from: item), isSensitive)) }
+        return keys.count == 1 ? keys[0] : try tuple(keys)
+      }
+      return try list(items)
+    case .reverse: return try reversed(value)
+    case .unique: return try unique(value, arguments)
+    case .min, .max: return try extreme(value, arguments, isMaximum: filter == .max)
+    case .sum:
+      let given = try arguments.bound(to: ["attribute", "start"], of: "sum", self)
+      var total = given[1] ?? .integer(0)
+      let path = try path(given[0])
+      for item in try elements(of: value) { total = try calculate(.add, total, try follow(path, from: item)) }
+      return total
+    case .map: return try mapped(value, arguments)
+    case .select: return try selected(value, arguments, byAttribute: false, keeps: true)
+    case .reject: return try selected(value, arguments, byAttribute: false, keeps: false)
+    case .selectattr: return try selected(value, arguments, byAttribute: true, keeps: true)
+    case .rejectattr: return try selected(value, arguments, byAttribute: true, keeps: false)
+    case .batch: return try batches(value, arguments)
+    case .slice: return try slices(value, arguments)
+    default: return try grouped(value, arguments)
+    }
+  }
+
+  // MARK: Paths such as "function.name" or "0"
+
+  private func path(_ attribute: Value?) throws(TemplateError) -> [Value] {
+    guard let attribute, !attribute.isNone else { return [] }
+    guard let text = attribute.text else { return [attribute] }
+    return text.split(separator: ".", omittingEmptySubsequences: false).map { part in
+      let isNumber = !part.isEmpty && part.utf8.allSatisfy { $0 >= 48 && $0 <= 57 }
+      return isNumber ? Int(part).map { .integer($0) } ?? .string(String(part)) : .string(String(part))
+    }
+  }
+
+  private func paths(_ attribute: Value?) throws(TemplateError) -> [[Value]] {
+    guard let text = attribute?.text else { return [try path(attribute)] }
+    var result: [[Value]] = []
+    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+      result.append(try path(.string(String(part))))
+    }
+    return result
+  }
+
+  private func follow(_ path: [Value], from item: Value, default missing: Value? = nil) throws(TemplateError) -> Value {
+    var value = item
+    for part in path {
+      value = try self.item(value, at: part)
+      if let missing, value.isUndefined { value = missing }
+    }
+    return value
+  }
+
+  /// What items are compared by: texts without case unless asked.
+  private func key(_ value: Value, _ isCaseSensitive: Bool) -> Value {
+    guard !isCaseSensitive, let text = value.text else { return value }
+    return .string(PythonText.lowercase(text))
+  }
+
+  // MARK: Elements
+
+  private func joined(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> String {
+    let given = try arguments.bound(to: ["d", "attribute"], of: "join", self)
+    let separator = try string(given[0] ?? .string(""))
+    let path = try path(given[1])
+    var text = ""
+    for (index, item) in try elements(of: value).enumerated() {
+      if index > 0 { text += separator }
+      text += try string(try follow(path, from: item))
+      if text.utf8.count > limits.textBytes { break }
+    }
+    try spendText(text.utf8.count)
+    return text
+  }
+
+  private func first(of value: Value) throws(TemplateError) -> Value {
+    let none = Value.undefined(.because("No first item, sequence was empty."))
+    if case .generator(let generator) = value { return try generator.next() ?? none }
+    if let text = value.text {
+      guard let scalar = text.unicodeScalars.first else { return none }
+      return isMarkup(value) ? .markup(String(scalar)) : .string(String(scalar))
+    }
+    return try elements(of: value).first ?? none
+  }
+
+  private func last(of value: Value) throws(TemplateError) -> Value {
+    if case .generator = value { throw error("'\(value.typeName)' object is not reversible") }
+    if let scalar = value.text?.unicodeScalars.last {
+      return isMarkup(value) ? .markup(String(scalar)) : .string(String(scalar))
+    }
+    return try elements(of: value).last ?? .undefined(.because("No last item, sequence was empty."))
+  }
+
+  private func items(of value: Value) throws(TemplateError) -> Value {
+    try generator(over: value) { () throws(TemplateError) in
+      switch value {
+      case .undefined: return []
+      case .dictionary(let mapping): return mapping.members.map { .tuple(Elements([$0.key, $0.value])) }
+      default: throw self.error("Can only get item pairs from a mapping.")
+      }
+    }
+  }
+
+  /// A lazy sequence over `source`.
+  private func generator(
+    over source: Value, typeName: String = "generator", _ produce: @escaping () throws(TemplateError) -> [Value]
+  ) throws(TemplateError) -> Value {
+    let generator = Generator(typeName: typeName, depth: source.depth, produce: produce)
+    try checkDepth(generator.depth)
+    return .generator(generator)
+  }
+
+  private func reversed(_ value: Value) throws(TemplateError) -> Value {
+    if let text = value.text {
+      let result = String(String.UnicodeScalarView(text.unicodeScalars.reversed()))
+      return isMarkup(value) ? .markup(result) : .string(result)
+    }
+    switch value {
+    case .generator: return try list(try elements(of: value).reversed())
+    case .none, .bool, .integer, .number: throw error("argument must be iterable")
+    default:
+      let items = try elements(of: value)
+      try spend(items.count)
+      return try generator(over: value, typeName: "\(value.typeName)_reverseiterator") { items.reversed() }
+    }
+  }
+
+  private func dictionarySort(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    let given = try arguments.bound(to: ["case_sensitive", "by", "reverse"], of: "dictsort", self)
+    let by = try given[1].map { (value) throws(TemplateError) in try text(value, of: "dictsort") } ?? "key"
+    guard by == "key" || by == "value" else { throw error("You can only sort by either \"key\" or \"value\"") }
+    if case .undefined(let undefined) = value { throw error(undefined.message) }
+    guard case .dictionary(let mapping) = value else {
+      throw error("'\(value.typeName)' object has no attribute 'items'")
+    }
+    let isSensitive = given[0].map(isTrue) ?? false
+    let members = try sorted(mapping.members, reverse: given[2].map(isTrue) ?? false) {
+      key(by == "key" ? $0.key : $0.value, isSensitive)
+    }
+    return try list(members.map { .tuple(Elements([$0.key, $0.value])) })
+  }
+
+  private func unique(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    let given = try arguments.bound(to: ["case_sensitive", "attribute"], of: "unique", self)
+    let path = try path(given[1])
+    let isSensitive = given[0].map(isTrue) ?? false
+    return try generator(over: value) { [unowned self] () throws(TemplateError) in
+      var seenTexts: Set<[UInt8]> = []
+      var seen: [Value] = []
+      var result: [Value] = []
+      for item in try elements(of: value) {
+        let key = key(try follow(path, from: item), isSensitive)
+        try checkHashable(key)
+        if let text = key.text {
+          if seenTexts.insert(Array(text.utf8)).inserted { result.append(item) }
+        } else if !(try contains(seen, key)) {
+          seen.append(key)
+          result.append(item)
+        }
+      }
+      return result
+    }
+  }
+
+  private func extreme(_ value: Value, _ arguments: CallArguments, isMaximum: Bool) throws(TemplateError) -> Value {
+    let given = try arguments.bound(to: ["case_sensitive", "attribute"], of: isMaximum ? "max" : "min", self)
+    let path = try path(given[1])
+    let isSensitive = given[0].map(isTrue) ?? false
+    var best: (key: Value, item: Value)?
+    for item in try elements(of: value) {
+      let key = key(try follow(path, from: item), isSensitive)
+      guard let known = best else {
+        best = (key, item)
+        continue
+      }
+      if isMaximum ? try isLess(known.key, key, symbol: ">") : try isLess(key, known.key) { best = (key, item) }
+    }
+    return best?.item ?? .undefined(.because("No aggregated item, sequence was empty."))
+  }
+
+  // MARK: Mapping and choosing
+
+  private func mapped(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    try generator(over: value) { [unowned self] () throws(TemplateError) in
+      guard isTrue(value) else { return [] }
+      var result: [Value] = []
+      if arguments.positional.isEmpty, let attribute = arguments.named.first(where: { $0.name == "attribute" }) {
+        if let extra = arguments.named.first(where: { $0.name != "attribute" && $0.name != "default" }) {
+          throw error("Unexpected keyword argument '\(extra.name)'")
+        }
+        var missing = arguments.named.first { $0.name == "default" }?.value
+        if missing?.isNone == true { missing = nil }
+        let path = try path(attribute.value)
+        for item in try elements(of: value) { result.append(try follow(path, from: item, default: missing)) }
+        return result
+      }
+      guard let name = arguments.positional.first?.text else { throw error("map requires a filter argument") }
+      guard let filter = Filter(rawValue: name) else { throw error("No filter named '\(name)'.") }
+      let rest = CallArguments(positional: Array(arguments.positional.dropFirst()), named: arguments.named)
+      for item in try elements(of: value) { result.append(try apply(filter, to: item, rest)) }
+      return result
+    }
+  }
+
+  private func selected(
+    _ value: Value, _ arguments: CallArguments, byAttribute: Bool, keeps: Bool
+  ) throws(TemplateError) -> Value {
+    try generator(over: value) { [unowned self] () throws(TemplateError) in
+      guard isTrue(value) else { return [] }
+      var positional = arguments.positional[...]
+      var path: [Value] = []
+      if byAttribute {
+        guard let attribute = positional.popFirst() else { throw error("Missing parameter for attribute name") }
+        path = try self.path(attribute)
+      }
+      var test: Test?
+      if let name = positional.popFirst() {
+        guard let found = name.text.flatMap(Test.init(rawValue:)) else {
+          throw error("No test named \(try representation(name)).")
+        }
+        test = found
+      }
+      let rest = CallArguments(positional: Array(positional), named: arguments.named)
+      var result: [Value] = []
+      for item in try elements(of: value) {
+        let subject = try follow(path, from: item)
+        let holds = try test.map { (test) throws(TemplateError) in try check(test, subject, rest) } ?? isTrue(subject)
+        if holds == keeps { result.append(item) }
+      }
+      return result
+    }
+  }
+
+  // MARK: Grouping
+
+  private func batches(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    let given = try arguments.bound(to: ["linecount", "fill_with"], required: 1, of: "batch", self)
+    let size = try integer(given[0], default: 1, of: "batch")
+    let items = try elements(of: value)
+    if size < 1 || size > Limits.rangeCount { throw error("batch() of \(size)") }
+    var result: [Value] = []
+    var start = 0
+    while start < items.count {
+      var batch = Array(items[start..<min(start + size, items.count)])
+      if let fill = given[1], !fill.isNone, batch.count < size {
+        batch += Array(repeating: fill, count: size - batch.count)
+      }
+      result.append(try list(batch))
+      start += size
+    }
+    return try generator(over: value) { result }
+  }
+
+  private func slices(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    let given = try arguments.bound(to: ["slices", "fill_with"], required: 1, of: "slice", self)
+    let count = try integer(given[0], default: 1, of: "slice")
+    let items = try elements(of: value)
+    if count < 1 || count > Limits.rangeCount { throw error("slice() into \(count)") }
+    let (size, longer) = items.count.quotientAndRemainder(dividingBy: count)
+    var result: [Value] = []
+    var start = 0
+    for index in 0..<count {
+      let end = start + size + (index < longer ? 1 : 0)
+      var part = Array(items[start..<end])
+      if let fill = given[1], !fill.isNone, index >= longer { part.append(fill) }
+      result.append(try list(part))
+      start = end
+    }
+    return try generator(over: value) { result }
+  }
+
+  private func grouped(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+    let given = try arguments.bound(
+      to: ["attribute", "default", "case_sensitive"], required: 1, of: "groupby", self)
+    let path = try path(given[0])
+    let missing = given[1].flatMap { $0.isNone ? nil : $0 }
+    let isSensitive = given[2].map(isTrue) ?? false
+    let items = try sorted(try elements(of: value)) { (item) throws(TemplateError) in
+      key(try follow(path, from: item, default: missing), isSensitive)
+    }
+    var groups: [(key: Value, name: Value, items: [Value])] = []
+    for item in items {
+      let name = try follow(path, from: item, default: missing)
+      let key = key(name, isSensitive)
+      if let last = groups.last, try isEqual(last.key, key) {
+        groups[groups.count - 1].items.append(item)
+      } else {
+        groups.append((key, name, [item]))
+      }
+    }
+    var result: [Value] = []
+    for group in groups { result.append(.group(Elements([group.name, try list(group.items)]))) }
+    return try list(result)
+  }
+}

@@ -1,0 +1,156 @@
+/// An expression with the depth of its tree, which the parser bounds: whoever walks it may recurse.
+struct Expression: Sendable {
+  let node: Node
+  let depth: Int
+
+  indirect enum Node: Sendable {
+    case constant(Constant)
+    /// A variable, by its number in `Syntax.names`.
+    case name(Int)
+    case tuple([Expression])
+    case list([Expression])
+    case dictionary([Pair])
+    case negative(Expression)
+    case positive(Expression)
+    case not(Expression)
+    case and(Expression, Expression)
+    case or(Expression, Expression)
+    case arithmetic(Arithmetic, Expression, Expression)
+    case concatenation([Expression])
+    case comparison(Expression, [Comparison])
+    case conditional(test: Expression, then: Expression, else: Expression?, line: Int)
+    case attribute(Expression, String)
+    case item(Expression, Expression)
+    case slice(Expression, start: Expression?, stop: Expression?, step: Expression?)
+    case call(Expression, Arguments)
+    /// Without operand inside `{% filter %}` and `{% set x | ... %}`, where it is the text of the block.
+    case filter(Expression?, String, Arguments)
+    case test(Expression, String, Arguments)
+  }
+
+  enum Constant: Sendable {
+    case none
+    case bool(Bool)
+    case integer(Int)
+    case number(Double)
+    case string(String)
+  }
+
+  enum Arithmetic: String, Sendable {
+    case add = "+"
+    case subtract = "-"
+    case multiply = "*"
+    case divide = "/"
+    case floorDivide = "//"
+    case modulo = "%"
+    case power = "**"
+  }
+
+  enum Relation: String, Sendable {
+    case equal = "=="
+    case unequal = "!="
+    case less = "<"
+    case lessOrEqual = "<="
+    case greater = ">"
+    case greaterOrEqual = ">="
+    case contained = "in"
+    case notContained = "not in"
+  }
+
+  struct Comparison: Sendable {
+    let relation: Relation
+    let operand: Expression
+  }
+
+  struct Pair: Sendable {
+    let key: Expression
+    let value: Expression
+  }
+
+  struct Arguments: Sendable {
+    var positional: [Expression] = []
+    var named: [(name: String, value: Expression)] = []
+    /// `*list`
+    var spread: Expression?
+    /// `**dictionary`
+    var spreadNamed: Expression?
+
+    var all: [Expression] { positional + named.map(\.value) + [spread, spreadNamed].compactMap { $0 } }
+  }
+}
+
+/// One tag or stretch of text, with the line it starts on.
+struct Statement: Sendable {
+  let line: Int
+  let node: Node
+
+  indirect enum Node: Sendable {
+    case text(String)
+    case output(Expression)
+    case assign(Target, Expression)
+    case assignBlock(Target, filter: Expression?, body: Body)
+    case branch([Branch], otherwise: [Statement])
+    case loop(Loop)
+    case macro(Int, Macro)
+    case callBlock(Expression, Macro)
+    case filterBlock(Expression, body: Body)
+    case with([(target: Target, value: Expression)], body: Body)
+    case block(String, function: Int, body: Body)
+    case generation(Macro)
+    case breakLoop
+    case continueLoop
+    /// `include`, `import` and `extends` parse, but there is nothing they could load.
+    case load
+  }
+
+  /// Statements with a scope of their own.
+  struct Body: Sendable {
+    let scope: Int
+    let statements: [Statement]
+  }
+
+  struct Branch: Sendable {
+    let line: Int
+    let test: Expression
+    let body: [Statement]
+  }
+
+  /// What an assignment binds.
+  indirect enum Target: Sendable {
+    case name(Int)
+    case attribute(of: Int, String)
+    case tuple([Target])
+  }
+
+  struct Loop: Sendable {
+    let target: Target
+    let iterable: Expression
+    let test: Expression?
+    let testScope: Int
+    let body: Body
+    let otherwise: Body?
+    /// The function that `loop(...)` calls, where the loop is recursive.
+    let recursiveFunction: Int?
+  }
+
+  /// A macro, or the body of a call block as the macro `caller`.
+  struct Macro: Sendable {
+    let name: String?
+    let parameters: [Int]
+    /// Of the last parameters.
+    let defaults: [Expression]
+    let function: Int
+    let body: Body
+  }
+}
+
+/// A parsed template.
+struct Syntax: Sendable {
+  let body: Statement.Body
+  /// Every variable's name; expressions and targets refer to it by place.
+  let names: [String]
+  let scopeCount: Int
+  let functionCount: Int
+  let marksGeneration: Bool
+  let hasBlocks: Bool
+}

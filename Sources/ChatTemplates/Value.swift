@@ -1,0 +1,312 @@
+/// A value while a template runs: what Python objects it can meet.
+enum Value {
+  case undefined(Undefined)
+  case none
+  case bool(Bool)
+  case integer(Int)
+  case number(Double)
+  case string(String)
+  /// Text marked `safe`. It escapes what is added to it for HTML, as `markupsafe.Markup` does.
+  case markup(String)
+  case list(Elements)
+  case tuple(Elements)
+  /// A pair that `groupby` makes: a tuple with the names `grouper` and `list`.
+  case group(Elements)
+  case dictionary(Mapping)
+  case view(View)
+  case range(NumberRange)
+  case generator(Generator)
+  case namespace(Namespace)
+  case loop(LoopState)
+  case macro(Macro)
+  case function(Builtin)
+  case method(Method)
+  case cycler(Cycler)
+  case joiner(Joiner)
+
+  /// The text of either kind of string.
+  var text: String? {
+    switch self {
+    case .string(let text), .markup(let text): text
+    default: nil
+    }
+  }
+
+  var isUndefined: Bool { if case .undefined = self { true } else { false } }
+  var isNone: Bool { if case .none = self { true } else { false } }
+
+  /// Levels of lists and dictionaries in this value.
+  var depth: Int {
+    switch self {
+    case .list(let elements), .tuple(let elements), .group(let elements): elements.depth
+    case .dictionary(let dictionary): dictionary.depth
+    case .view(let view): view.elements.depth
+    case .generator(let generator): generator.depth
+    case .method(let method): method.receiver.depth + 1
+    case .loop(let loop): loop.depth
+    default: 0
+    }
+  }
+
+  /// An integer, or a boolean taken for one.
+  var index: Int? {
+    switch self {
+    case .integer(let value): value
+    case .bool(let truth): truth ? 1 : 0
+    default: nil
+    }
+  }
+
+  /// Python's name of the type.
+  var typeName: String {
+    switch self {
+    case .undefined: "Undefined"
+    case .none: "NoneType"
+    case .bool: "bool"
+    case .integer: "int"
+    case .number: "float"
+    case .string: "str"
+    case .markup: "Markup"
+    case .list: "list"
+    case .tuple: "tuple"
+    case .group: "_GroupTuple"
+    case .dictionary: "dict"
+    case .view(let view): view.kind.rawValue
+    case .range: "range"
+    case .generator(let generator): generator.typeName
+    case .namespace: "TemplateNamespace"
+    case .loop: "LoopContext"
+    case .macro: "Macro"
+    case .function: "function"
+    case .method: "builtin_function_or_method"
+    case .cycler: "Cycler"
+    case .joiner: "Joiner"
+    }
+  }
+
+  /// What Jinja2 calls the value where something is missing from it.
+  var objectName: String {
+    switch self {
+    case .none: "None"
+    case .namespace: "transformers.utils.chat_template_utils.TemplateNamespace object"
+    case .undefined, .loop, .macro: "jinja2.runtime.\(typeName) object"
+    case .markup: "markupsafe.Markup object"
+    case .group: "jinja2.filters._GroupTuple object"
+    case .cycler, .joiner: "jinja2.utils.\(typeName) object"
+    default: "\(typeName) object"
+    }
+  }
+}
+
+/// Why a value is undefined: the message if anything but printing and testing is done to it.
+enum Undefined {
+  case variable(String)
+  case attribute(objectName: String, String)
+  case element(objectName: String, String)
+  case unsafeAttribute(typeName: String, String)
+  case because(String)
+
+  var message: String {
+    switch self {
+    case .variable(let name): "'\(name)' is undefined"
+    case .attribute(let object, let name): "'\(object)' has no attribute \(PythonText.quoted(name))"
+    case .element(let object, let element): "\(object) has no element \(element)"
+    case .unsafeAttribute(let type, let name):
+      "access to attribute \(PythonText.quoted(name)) of \(PythonText.quoted(type)) object is unsafe."
+    case .because(let reason): reason
+    }
+  }
+}
+
+/// The elements of a list or tuple, with the levels that their nesting has.
+struct Elements {
+  let items: [Value]
+  let depth: Int
+
+  init(_ items: [Value]) {
+    self.items = items
+    depth = 1 + items.reduce(0) { max($0, $1.depth) }
+  }
+}
+
+/// A dictionary in order of insertion. The few keys that chat data has make a search along them the fastest way.
+struct Mapping {
+  let members: [Member]
+  let depth: Int
+
+  /// Members whose keys are known to differ.
+  init(distinct members: [Member]) {
+    self.members = members
+    depth = 1 + members.reduce(0) { max($0, $1.value.depth, $1.key.depth) }
+  }
+
+  subscript(key: String) -> Value? {
+    for member in members {
+      if let text = member.key.text, PythonText.same(text, key) { return member.value }
+    }
+    return nil
+  }
+}
+
+extension Mapping {
+  /// A key with its value.
+  struct Member {
+    let key: Value
+    var value: Value
+
+    init(_ key: Value, _ value: Value) {
+      self.key = key
+      self.value = value
+    }
+  }
+}
+
+/// `dict.items()`, `keys()` or `values()`.
+struct View {
+  enum Kind: String {
+    case items = "dict_items"
+    case keys = "dict_keys"
+    case values = "dict_values"
+  }
+
+  let kind: Kind
+  let elements: Elements
+}
+
+/// Python's `range`.
+struct NumberRange {
+  let start: Int
+  let stop: Int
+  let step: Int
+  let count: Int
+
+  /// `nil` where the numbers do not fit or there are more than a template may ask for.
+  init?(start: Int, stop: Int, step: Int) {
+    let (distance, overflow) = stop.subtractingReportingOverflow(start)
+    guard !overflow, step != 0, step != .min, distance != .min else { return nil }
+    (self.start, self.stop, self.step) = (start, stop, step)
+    let isEmpty = step > 0 ? distance <= 0 : distance >= 0
+    count = isEmpty ? 0 : (abs(distance) - 1) / abs(step) + 1
+    if count > Limits.rangeCount { return nil }
+  }
+
+  func value(at index: Int) -> Value { .integer(start + index * step) }
+  var values: [Value] { (0..<count).map(value) }
+}
+
+/// What lazy filters give: computed when first asked for, and gone once it has been gone through.
+final class Generator {
+  let typeName: String
+  let depth: Int
+  private var produce: (() throws(TemplateError) -> [Value])?
+  private var rest: ArraySlice<Value> = []
+
+  init(typeName: String = "generator", depth: Int, produce: @escaping () throws(TemplateError) -> [Value]) {
+    self.typeName = typeName
+    self.depth = depth + 1
+    self.produce = produce
+  }
+
+  private func start() throws(TemplateError) {
+    guard let produce else { return }
+    self.produce = nil
+    rest = try produce()[...]
+  }
+
+  /// The next element, or `nil` at the end.
+  func next() throws(TemplateError) -> Value? {
+    try start()
+    return rest.popFirst()
+  }
+
+  /// All that are left.
+  func drain() throws(TemplateError) -> [Value] {
+    try start()
+    defer { rest = [] }
+    return Array(rest)
+  }
+}
+
+/// A template's only mutable object.
+final class Namespace {
+  var members: [(name: String, value: Value)]
+
+  init(_ members: [(name: String, value: Value)]) { self.members = members }
+
+  subscript(name: String) -> Value? {
+    get { members.first { PythonText.same($0.name, name) }?.value }
+    set {
+      guard let newValue else { return }
+      if let place = members.firstIndex(where: { PythonText.same($0.name, name) }) {
+        members[place].value = newValue
+      } else {
+        members.append((name, newValue))
+      }
+    }
+  }
+}
+
+/// The variable `loop`.
+final class LoopState {
+  let items: [Value]
+  var index0 = 0
+  let depth0: Int
+  /// The loop to run again for `loop(...)`, where it is recursive.
+  let recursion: (loop: Statement.Loop, activation: Activation, scope: Int)?
+  var lastChanged: [Value]?
+  let depth: Int
+
+  init(items: [Value], depth0: Int, recursion: (loop: Statement.Loop, activation: Activation, scope: Int)?) {
+    self.items = items
+    self.depth0 = depth0
+    self.recursion = recursion
+    depth = 1 + items.reduce(0) { max($0, $1.depth) }
+  }
+}
+
+/// A macro with the variables around its definition.
+final class Macro {
+  let definition: Statement.Macro
+  let activation: Activation
+
+  init(definition: Statement.Macro, activation: Activation) {
+    self.definition = definition
+    self.activation = activation
+  }
+}
+
+/// A method with the object it was read from.
+final class Method {
+  let receiver: Value
+  let name: String
+
+  init(receiver: Value, name: String) {
+    self.receiver = receiver
+    self.name = name
+  }
+}
+
+/// `cycler(...)`.
+final class Cycler {
+  let items: [Value]
+  var position = 0
+  init(_ items: [Value]) { self.items = items }
+}
+
+/// `joiner(...)`.
+final class Joiner {
+  let separator: Value
+  var isUsed = false
+  init(_ separator: Value) { self.separator = separator }
+}
+
+/// The variables of one call of a function.
+final class Activation {
+  var variables: [Value?]
+  let outer: Activation?
+
+  init(count: Int, outer: Activation?) {
+    variables = Array(repeating: nil, count: count)
+    self.outer = outer
+  }
+}

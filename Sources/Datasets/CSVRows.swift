@@ -1,0 +1,225 @@
+import OrderedJSON
+
+/// Comma- or tab-separated values with a header (RFC 4180), typed as `datasets` types them: a column of whole numbers
+/// becomes integers, of numbers floating point, of True/False booleans, and an empty field null.
+///
+/// Words such as `NA` and `None` are null in columns of numbers only; as text they are somebody's answer.
+enum CSVRows {
+  static func open(_ bytes: FileBytes, separator: UInt8) throws(DataError) -> any RowSource {
+    let start = try bytes.textStart()
+    var scanner = CSVScanner(separator: separator)
+    var header: [String]?
+    var columns: [CSVColumn] = []
+    var records: [Range<Int>] = []
+    var recordStart = start
+
+    func close(at end: Int) throws(DataError) {
+      let fields = scanner.takeFields()
+      if fields.isEmpty { return }
+      do throws(DataError) {
+        if header == nil {
+          header = uniqueNames(try fields.map { field throws(DataError) in try text(field) })
+          columns = Array(repeating: CSVColumn(), count: fields.count)
+        } else {
+          guard fields.count <= columns.count else {
+            throw DataError(
+              "\(fields.count) fields, but the header names \(columns.count); quote fields that contain the separator")
+          }
+          for index in columns.indices { columns[index].see(index < fields.count ? fields[index] : []) }
+          records.append(recordStart..<end)
+        }
+      } catch {
+        throw error.located(at: RowPlace(file: bytes.path, line: bytes.line(at: recordStart)))
+      }
+    }
+
+    var afterReturn = false
+    try bytes.scan { chunk, offset throws(DataError) in
+      for (index, byte) in chunk.enumerated() where offset + index >= start {
+        let here = offset + index
+        if afterReturn, byte == 10 {
+          recordStart = here + 1
+          afterReturn = false
+        } else {
+          afterReturn = false
+          if scanner.feed(byte) {
+            try close(at: here)
+            recordStart = here + 1
+            afterReturn = byte == 13
+          }
+        }
+      }
+      return true
+    }
+    if scanner.isInsideQuotes {
+      throw DataError(
+        "a quoted field that opens in this record never ends; double the quotation marks inside it",
+        at: RowPlace(file: bytes.path, line: bytes.line(at: recordStart)))
+    }
+    try close(at: bytes.count)
+    guard let header else { return MemoryRows([], file: bytes.path) }
+    let types = columns.map(\.type)
+    return IndexedRows(bytes: bytes, records: records) { record throws(DataError) in
+      var scanner = CSVScanner(separator: separator)
+      for byte in record { _ = scanner.feed(byte) }
+      let fields = scanner.takeFields()
+      var members: [(String, JSONValue)] = []
+      members.reserveCapacity(header.count)
+      for (index, name) in header.enumerated() {
+        members.append((name, index < fields.count ? try types[index].value(of: fields[index]) : .null))
+      }
+      return Row(members)
+    }
+  }
+
+  /// Names made distinct as pandas does it: `a`, `a.1`, and `Unnamed: 2` for an empty one.
+  private static func uniqueNames(_ names: [String]) -> [String] {
+    var taken: Set<String> = []
+    return names.enumerated().map { index, name in
+      let name = name.isEmpty ? "Unnamed: \(index)" : name
+      var candidate = name
+      var repetition = 0
+      while !taken.insert(candidate).inserted {
+        repetition += 1
+        candidate = "\(name).\(repetition)"
+      }
+      return candidate
+    }
+  }
+
+  fileprivate static func text(_ bytes: [UInt8]) throws(DataError) -> String {
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw DataError("a field is not valid UTF-8; save the file as UTF-8")
+    }
+    return text
+  }
+}
+
+/// Takes CSV apart byte by byte, with the leniency of pandas: a quotation mark counts only at the start of a field.
+private struct CSVScanner {
+  private enum State { case fieldStart, plain, quoted, quoteInQuoted }
+  private let separator: UInt8
+  private var state = State.fieldStart
+  private var field: [UInt8] = []
+  private var fields: [[UInt8]] = []
+  private var sawQuote = false
+
+  init(separator: UInt8) { self.separator = separator }
+
+  var isInsideQuotes: Bool { state == .quoted }
+
+  /// Takes one byte in; whether it ended the record.
+  mutating func feed(_ byte: UInt8) -> Bool {
+    switch (state, byte) {
+    case (.quoted, UInt8(ascii: "\"")): state = .quoteInQuoted
+    case (.quoted, _): field.append(byte)
+    case (.fieldStart, UInt8(ascii: "\"")):
+      state = .quoted
+      sawQuote = true
+    case (.quoteInQuoted, UInt8(ascii: "\"")):
+      field.append(byte)
+      state = .quoted
+    case (_, 10), (_, 13): return true
+    case (_, separator):
+      fields.append(field)
+      field = []
+      state = .fieldStart
+    default:
+      field.append(byte)
+      state = .plain
+    }
+    return false
+  }
+
+  /// The fields of the record that has ended; none if its line was blank.
+  mutating func takeFields() -> [[UInt8]] {
+    let isBlank = fields.isEmpty && !sawQuote && field.allSatisfy { $0 == 0x20 || $0 == 0x09 }
+    let record = isBlank ? [] : fields + [field]
+    fields = []
+    field = []
+    state = .fieldStart
+    sawQuote = false
+    return record
+  }
+}
+
+/// What the fields of a column have in common.
+private struct CSVColumn {
+  private var isInteger = true
+  private var isNumber = true
+  private var isBoolean = true
+  private var hasValue = false
+  private var hasGap = false
+
+  mutating func see(_ field: [UInt8]) {
+    if CSVType.isGap(field) {
+      hasGap = true
+      return
+    }
+    hasValue = true
+    if isInteger, CSVType.integer(field) == nil { isInteger = false }
+    if isNumber, CSVType.number(field) == nil { isNumber = false }
+    if isBoolean, CSVType.boolean(field) == nil { isBoolean = false }
+  }
+
+  var type: CSVType {
+    if !hasValue { return .text }
+    if isBoolean { return .boolean }
+    if isInteger { return hasGap ? .number : .integer }  // pandas has no missing integers
+    return isNumber ? .number : .text
+  }
+}
+
+private enum CSVType: Sendable {
+  case text, integer, number, boolean
+
+  func value(of field: [UInt8]) throws(DataError) -> JSONValue {
+    if field.isEmpty { return .null }
+    if self != .text, Self.isGap(field) { return .null }
+    switch self {
+    case .integer: if let value = Self.integer(field) { return .integer(value) }
+    case .number: if let value = Self.number(field) { return .number(value) }
+    case .boolean: if let value = Self.boolean(field) { return .bool(value) }
+    case .text: break
+    }
+    return .string(try CSVRows.text(field))
+  }
+
+  private static let gaps: Set<String> = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+  ]
+
+  static func isGap(_ field: [UInt8]) -> Bool {
+    field.count <= 8 && gaps.contains(String(decoding: field, as: UTF8.self))
+  }
+
+  /// Without the blanks around it, which numbers may have.
+  private static func trimmed(_ field: [UInt8]) -> ArraySlice<UInt8> {
+    let start = field.prefix { $0 == 0x20 || $0 == 0x09 }.count
+    let end = field.reversed().prefix { $0 == 0x20 || $0 == 0x09 }.count
+    return field[start..<max(start, field.count - end)]
+  }
+
+  static func integer(_ field: [UInt8]) -> Int? {
+    let digits = trimmed(field)
+    return digits.count <= 20 ? Int(String(decoding: digits, as: UTF8.self)) : nil
+  }
+
+  static func number(_ field: [UInt8]) -> Double? {
+    let digits = trimmed(field)
+    guard digits.count <= 400 else { return nil }
+    let text = String(decoding: digits, as: UTF8.self)
+    let isPlain = digits.allSatisfy { "0123456789+-.eE".utf8.contains($0) }
+    let infinities: Set<String> = ["inf", "-inf", "+inf", "infinity", "-infinity", "+infinity"]
+    return isPlain || infinities.contains(text.lowercased()) ? Double(text) : nil
+  }
+
+  static func boolean(_ field: [UInt8]) -> Bool? {
+    switch String(decoding: field, as: UTF8.self) {
+    case "True", "TRUE", "true": true
+    case "False", "FALSE", "false": false
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,166 @@
+import OrderedJSON
+
+/// Rows of JSON: one object a line, an array of objects, an object of columns, or an array under `data`.
+enum JSONRows {
+  /// Opens a JSON or JSON Lines file; what it is is read from its first bytes, since both endings are used for both.
+  /// - Throws: `DataError` when it is neither. Faults inside a row are thrown when the row is read.
+  static func open(_ bytes: FileBytes, isLines: Bool) throws(DataError) -> any RowSource {
+    let start = try bytes.textStart()
+    guard let first = try bytes.firstByte(from: start) else { return MemoryRows([], file: bytes.path) }
+    if first.byte == UInt8(ascii: "[") { return try array(bytes, from: first.offset) }
+    let lines = try bytes.lines(from: start, returnEnds: false, skipsBlank: true)
+    var isLines = isLines
+    if !isLines, lines.count > 1 { isLines = holdsObject(try bytes.read(lines[0])) }
+    if isLines { return IndexedRows(bytes: bytes, records: lines, parse: line) }
+    return try document(bytes, from: start)
+  }
+
+  private static func holdsObject(_ bytes: [UInt8]) -> Bool {
+    if case .object? = try? JSONValue(parsing: bytes) { true } else { false }
+  }
+
+  private static func line(_ bytes: [UInt8]) throws(DataError) -> Row {
+    let value: JSONValue
+    do {
+      value = try JSONValue(parsing: bytes)
+    } catch {
+      throw DataError("\(error.reason); a line of JSON Lines must hold one whole object")
+    }
+    guard case .object(let row) = value else {
+      throw DataError("\(value.kind) stands where an object with the columns of a row should")
+    }
+    return row
+  }
+
+  private static func element(_ bytes: [UInt8]) throws(DataError) -> Row {
+    let value: JSONValue
+    do {
+      value = try JSONValue(parsing: bytes)
+    } catch {
+      throw DataError("\(error.reason) in this element of the array", at: RowPlace(line: error.line))
+    }
+    switch value {
+    case .object(let row): return row
+    case .string: return Row([("text", value)])
+    default: throw DataError("\(value.kind) stands where an object with the columns of a row should")
+    }
+  }
+
+  /// The elements of the array that opens at `start`, found by counting brackets outside strings.
+  private static func array(_ bytes: FileBytes, from start: Int) throws(DataError) -> IndexedRows {
+    var elements = ArrayElements()
+    try bytes.scan { chunk, offset throws(DataError) in
+      for (index, byte) in chunk.enumerated() where offset + index >= start {
+        do throws(DataError) {
+          try elements.feed(byte, at: offset + index)
+        } catch {
+          throw error.located(at: RowPlace(file: bytes.path, line: bytes.line(at: offset + index)))
+        }
+      }
+      return true
+    }
+    guard elements.isClosed else {
+      throw DataError(
+        "the file ends inside its array; it was cut short, fetch it again", at: RowPlace(file: bytes.path))
+    }
+    return IndexedRows(bytes: bytes, records: elements.found, parse: element)
+  }
+
+  /// A whole document in memory: an object that holds rows in one of three ways.
+  private static func document(_ bytes: FileBytes, from start: Int) throws(DataError) -> MemoryRows {
+    let text = try bytes.read(start..<bytes.count)
+    let value: JSONValue
+    do {
+      value = try JSONValue(parsing: text)
+    } catch {
+      throw DataError(
+        "\(error.reason); the file is neither JSON nor JSON Lines",
+        at: RowPlace(file: bytes.path, line: error.line))
+    }
+    guard case .object(let object) = value else {
+      throw DataError("\(value.kind) stands where rows should", at: RowPlace(file: bytes.path))
+    }
+    for key in ["data", "rows", "train"] {
+      guard case .array(let elements)? = object[key], case .object? = elements.first else { continue }
+      return MemoryRows(try rows(elements, file: bytes.path), file: bytes.path)
+    }
+    return MemoryRows(columns(object) ?? [object], file: bytes.path)
+  }
+
+  private static func rows(_ elements: [JSONValue], file: String) throws(DataError) -> [Row] {
+    var rows: [Row] = []
+    for (index, element) in elements.enumerated() {
+      guard case .object(let row) = element else {
+        throw DataError(
+          "\(element.kind) stands where an object with the columns of a row should",
+          at: RowPlace(file: file, row: index + 1))
+      }
+      rows.append(row)
+    }
+    return rows
+  }
+
+  /// The rows of an object of equally long columns; `nil` if it is one row by itself, as a lone conversation is.
+  private static func columns(_ object: Row) -> [Row]? {
+    var height: Int?
+    for member in object.members {
+      guard case .array(let cells) = member.value, height == nil || height == cells.count else { return nil }
+      if case .object(let message)? = cells.first, message["role"] != nil || message["from"] != nil { return nil }
+      if ["input_ids", "labels"].contains(member.key), cells.first?.double != nil { return nil }
+      height = cells.count
+    }
+    guard let height else { return nil }
+    return (0..<height).map { index in
+      Row(object.members.map { ($0.key, $0.value[index] ?? .null) })
+    }
+  }
+}
+
+/// Finds where the elements of a JSON array stand, without parsing them.
+private struct ArrayElements {
+  private(set) var found: [Range<Int>] = []
+  private(set) var isClosed = false
+  private var depth = 0
+  private var inString = false
+  private var escaped = false
+  private var start: Int?
+  private var end = 0  // one past the element's last byte that is not a space
+
+  mutating func feed(_ byte: UInt8, at offset: Int) throws(DataError) {
+    if isJSONSpace(byte), !inString { return }
+    if isClosed { throw DataError("there is more after the end of the array") }
+    if inString {
+      if escaped {
+        escaped = false
+      } else if byte == UInt8(ascii: "\\") {
+        escaped = true
+      } else {
+        inString = byte != UInt8(ascii: "\"")
+      }
+    } else {
+      switch byte {
+      case UInt8(ascii: "\""): inString = true
+      case UInt8(ascii: "{"), UInt8(ascii: "["):
+        depth += 1
+        if depth == 1 { return }
+      case UInt8(ascii: "}"), UInt8(ascii: "]"):
+        depth -= 1
+        if depth == 0 {
+          if start != nil || !found.isEmpty { try close() }
+          isClosed = true
+          return
+        }
+      case UInt8(ascii: ",") where depth == 1: return try close()
+      default: break
+      }
+    }
+    if start == nil { start = offset }
+    end = offset + 1
+  }
+
+  private mutating func close() throws(DataError) {
+    guard let start else { throw DataError("a comma stands where an element of the array should") }
+    found.append(start..<end)
+    self.start = nil
+  }
+}

@@ -1,0 +1,165 @@
+import OrderedJSON
+
+/// One row: column names and values in the order of the file.
+public typealias Row = JSONObject
+
+/// Rows that can be asked for by number, as often as needed, from any thread.
+///
+/// A source holds an index rather than its rows: a file of any size costs 16 bytes a row, and selecting, shuffling,
+/// splitting and joining only move numbers. What a step changes in a row it changes when the row is asked for.
+public protocol RowSource: Sendable {
+  /// The number of rows.
+  var count: Int { get }
+
+  /// The row of number `index`, counted from 0.
+  /// - Throws: `DataError` naming the place if the file does not hold a row there or a step cannot be applied.
+  func row(at index: Int) throws(DataError) -> Row
+
+  /// Where the row of number `index` came from, for messages. May reread the file to count its lines.
+  func place(of index: Int) -> RowPlace
+}
+
+extension RowSource {
+  /// All rows, in memory: for small sets and previews.
+  /// - Throws: the first row's error.
+  public func allRows() throws(DataError) -> [Row] { try rows(0..<count) }
+
+  /// The rows of a range of numbers, cut to those there are.
+  /// - Throws: the first row's error.
+  public func rows(_ range: Range<Int>) throws(DataError) -> [Row] {
+    let range = range.clamped(to: 0..<count)
+    var rows: [Row] = []
+    rows.reserveCapacity(range.count)
+    for index in range { rows.append(try row(at: index)) }
+    return rows
+  }
+
+  /// The column names of the first `sample` rows, in order of appearance.
+  /// - Throws: the first row's error.
+  public func columnNames(sample: Int = 100) throws(DataError) -> [String] {
+    var seen = Row()
+    for row in try rows(0..<sample) {
+      for member in row.members { seen[member.key] = .null }
+    }
+    return seen.keys
+  }
+
+  func outOfRange(_ index: Int) -> DataError {
+    DataError("row number \(index) is asked for, but there are \(count) rows")
+  }
+}
+
+/// Rows held in memory.
+public struct MemoryRows: RowSource {
+  private let stored: [Row]
+  private let file: String?
+
+  /// These rows; `file` names their origin in messages.
+  public init(_ rows: [Row], file: String? = nil) {
+    stored = rows
+    self.file = file
+  }
+
+  /// The number of rows.
+  public var count: Int { stored.count }
+
+  /// The row of number `index`; see `RowSource`.
+  public func row(at index: Int) throws(DataError) -> Row {
+    guard stored.indices.contains(index) else { throw outOfRange(index) }
+    return stored[index]
+  }
+
+  /// Where the row of number `index` came from.
+  public func place(of index: Int) -> RowPlace { RowPlace(file: file, row: index + 1) }
+}
+
+/// Some rows of another source, in an order of their own.
+public struct SelectedRows: RowSource {
+  private let base: any RowSource
+  private let indices: [Int]
+
+  /// The rows of `base` with these numbers; numbers may repeat.
+  public init(_ base: any RowSource, _ indices: [Int]) {
+    self.base = base
+    self.indices = indices
+  }
+
+  /// The number of rows.
+  public var count: Int { indices.count }
+
+  /// The row of number `index`; see `RowSource`.
+  public func row(at index: Int) throws(DataError) -> Row {
+    guard indices.indices.contains(index) else { throw outOfRange(index) }
+    return try base.row(at: indices[index])
+  }
+
+  /// Where the row of number `index` came from.
+  public func place(of index: Int) -> RowPlace {
+    indices.indices.contains(index) ? base.place(of: indices[index]) : RowPlace()
+  }
+}
+
+/// The rows of another source, each changed when it is asked for.
+public struct MappedRows: RowSource {
+  private let base: any RowSource
+  private let change: @Sendable (Row) throws(DataError) -> Row
+
+  /// The rows of `base` as `change` makes them; its errors are given the row's place.
+  public init(_ base: any RowSource, _ change: @escaping @Sendable (Row) throws(DataError) -> Row) {
+    self.base = base
+    self.change = change
+  }
+
+  /// The number of rows.
+  public var count: Int { base.count }
+
+  /// The row of number `index`; see `RowSource`.
+  public func row(at index: Int) throws(DataError) -> Row {
+    let row = try base.row(at: index)
+    do {
+      return try change(row)
+    } catch {
+      throw error.located(at: base.place(of: index))
+    }
+  }
+
+  /// Where the row of number `index` came from.
+  public func place(of index: Int) -> RowPlace { base.place(of: index) }
+}
+
+/// Several sources end to end.
+public struct JoinedRows: RowSource {
+  private let parts: [any RowSource]
+  private let ends: [Int]
+
+  /// All rows of the first part, then all of the second, and so on.
+  public init(_ parts: [any RowSource]) {
+    self.parts = parts
+    var total = 0
+    ends = parts.map { part in
+      total += part.count
+      return total
+    }
+  }
+
+  /// The number of rows.
+  public var count: Int { ends.last ?? 0 }
+
+  /// The part that holds row `index` and the row's number there.
+  private func locate(_ index: Int) -> (part: any RowSource, index: Int)? {
+    guard index >= 0, let part = ends.firstIndex(where: { index < $0 }) else { return nil }
+    return (parts[part], part == 0 ? index : index - ends[part - 1])
+  }
+
+  /// The row of number `index`; see `RowSource`.
+  public func row(at index: Int) throws(DataError) -> Row {
+    guard let place = locate(index) else { throw outOfRange(index) }
+    return try place.part.row(at: place.index)
+  }
+
+  /// Where the row of number `index` came from.
+  public func place(of index: Int) -> RowPlace {
+    guard let place = locate(index) else { return RowPlace() }
+    return place.part.place(of: place.index)
+  }
+}

@@ -1,0 +1,154 @@
+import OrderedJSON
+
+/// One step that turns rows into other rows before they are tokenized.
+public enum RowStep: Sendable {
+  /// Only the rows of a range of numbers, cut to those there are.
+  case select(Range<Int>)
+  /// Only rows whose column, nested ones with dots, is there and not null, and equals `equals` if that is given.
+  case filter(column: String, equals: JSONValue?)
+  /// Only these columns.
+  case selectColumns([String])
+  /// Other names for columns, all at once.
+  case renameColumns([Renaming])
+  /// Without these columns.
+  case removeColumns([String])
+  /// A new column of text made from others.
+  case template(column: String, TextPattern)
+  /// A new column of messages made from others.
+  case messages(column: String, [Message])
+  /// A new column of text: the `messages` column as the chat template renders it.
+  case applyChatTemplate(column: String, RowTokenizer)
+  /// NumPy's permutation under a seed, as `Dataset.shuffle(seed=...)` of `datasets`.
+  case shuffle(seed: UInt64)
+  /// One part of `Dataset.train_test_split`.
+  case split(Split)
+
+  /// A column's new name.
+  public struct Renaming: Sendable, Hashable {
+    /// The name it has.
+    public var old: String
+    /// The name it gets.
+    public var new: String
+
+    /// From `old` to `new`.
+    public init(_ old: String, _ new: String) {
+      self.old = old
+      self.new = new
+    }
+  }
+
+  /// A message whose content is made from columns.
+  public struct Message: Sendable, Hashable {
+    /// Who speaks.
+    public var role: String
+    /// What is said.
+    public var content: TextPattern
+
+    /// A message of these parts.
+    public init(role: String, content: TextPattern) {
+      self.role = role
+      self.content = content
+    }
+  }
+}
+
+extension RowSource {
+  /// These rows after a step.
+  /// - Throws: `DataError` when the step does not fit the rows; what goes wrong in one row is thrown when it is read,
+  ///   except by `filter`, which reads them all.
+  public func applying(_ step: RowStep) throws(DataError) -> any RowSource {
+    switch step {
+    case .select(let range): return SelectedRows(self, Array(range.clamped(to: 0..<count)))
+    case .shuffle(let seed):
+      var random = NumPyRandom(seed: seed)
+      return SelectedRows(self, random.permutation(count))
+    case .split(let split): return try split.part(of: self)
+    case .filter(let column, let wanted): return try filtered(column, wanted)
+    case .selectColumns(let columns):
+      return MappedRows(self) { row throws(DataError) in
+        var result = Row()
+        for column in columns { result[column] = try row.existing(column) }
+        return result
+      }
+    case .removeColumns(let columns):
+      return MappedRows(self) { row throws(DataError) in
+        var result = row
+        for column in columns {
+          _ = try row.existing(column)
+          result[column] = nil
+        }
+        return result
+      }
+    case .renameColumns(let renamings):
+      return MappedRows(self) { row throws(DataError) in try row.renamed(renamings) }
+    case .template(let column, let pattern):
+      return MappedRows(self) { row throws(DataError) in
+        var result = row
+        result[column] = .string(try pattern.text(row))
+        return result
+      }
+    case .messages(let column, let messages):
+      return MappedRows(self) { row throws(DataError) in
+        var list: [JSONValue] = []
+        for message in messages {
+          let content = try message.content.text(row)
+          list.append(.object(JSONObject([("role", .string(message.role)), ("content", .string(content))])))
+        }
+        var result = row
+        result[column] = .array(list)
+        return result
+      }
+    case .applyChatTemplate(let column, let tokenizer):
+      let encoder = RowEncoder(tokenizer: tokenizer, options: PreparationOptions())
+      return MappedRows(self) { row throws(DataError) in
+        var result = row
+        result[column] = .string(try encoder.renderedMessages(row))
+        for used in ["messages", "conversations"] where used != column { result[used] = nil }
+        return result
+      }
+    }
+  }
+
+  /// These rows after several steps, one after the other.
+  /// - Throws: the first step's error.
+  public func applying(_ steps: [RowStep]) throws(DataError) -> any RowSource {
+    var rows: any RowSource = self
+    for step in steps { rows = try rows.applying(step) }
+    return rows
+  }
+
+  private func filtered(_ column: String, _ wanted: JSONValue?) throws(DataError) -> SelectedRows {
+    let path = columnPath(column)
+    var kept: [Int] = []
+    for index in 0..<count {
+      guard let value = try row(at: index).value(at: path) else { continue }
+      if let wanted { if value == wanted { kept.append(index) } } else if !value.isNull { kept.append(index) }
+    }
+    return SelectedRows(self, kept)
+  }
+}
+
+extension JSONObject {
+  fileprivate func existing(_ column: String) throws(DataError) -> JSONValue {
+    guard let value = self[column] else {
+      throw DataError("the row has no such column; it has \(keys.joined(separator: ", "))", column: column)
+    }
+    return value
+  }
+
+  fileprivate func renamed(_ renamings: [RowStep.Renaming]) throws(DataError) -> JSONObject {
+    var names: [(String, JSONValue)] = []
+    for renaming in renamings { _ = try existing(renaming.old) }
+    var taken = JSONObject()
+    for member in members {
+      // By bytes: two names that Swift holds equal, as composed and decomposed accents, are two columns.
+      let new = renamings.first { Array($0.old.utf8) == Array(member.key.utf8) }?.new ?? member.key
+      if taken[new] != nil {
+        throw DataError("renaming gives two columns this name; remove one with remove_columns first", column: new)
+      }
+      taken[new] = .null
+      names.append((new, member.value))
+    }
+    return JSONObject(names)
+  }
+}

@@ -1,0 +1,85 @@
+import ChatTemplates
+import Foundation
+import OrderedJSON
+import Tokenizers
+
+extension RowTokenizer {
+  /// A model's tokenizer with its chat template.
+  ///
+  /// - Parameters:
+  ///   - tokenizer: the tokenizer.
+  ///   - template: the source of the chat template; `nil` for the tokenizer's own, if it has one.
+  ///   - endOfText: `eos_token`, where it is to be another than the tokenizer's.
+  ///   - marksAssistant: whether the assistant's words have to be marked.
+  /// - Throws: `DataError` if the template is broken or cannot mark the assistant's words, or the tokenizer has no such
+  ///   token.
+  public init(
+    _ tokenizer: Tokenizer, template: String? = nil, endOfText: String? = nil, marksAssistant: Bool = false
+  ) throws(DataError) {
+    if let endOfText, tokenizer.id(of: endOfText) == nil {
+      throw DataError("eos_token \"\(endOfText)\" is not in the tokenizer's vocabulary; name a token that is")
+    }
+    let special = tokenizer.specialTokens
+    self.init(
+      encode: { tokenizer.encode($0, addSpecialTokens: $1) },
+      encodeWithOffsets: { tokenizer.encodeWithOffsets($0, addSpecialTokens: false) },
+      decode: { tokenizer.decode([$0]) },
+      isAdded: { special.ids.contains($0) },
+      endOfText: endOfText ?? special.eos?.text, beginningOfText: special.bos?.id)
+    let source = template ?? tokenizer.chatTemplateSource
+    identity = { Self.identity(tokenizer, [source ?? "", endOfText ?? ""]) }
+    guard let source else { return }
+    var variables = JSONObject()
+    variables["bos_token"] = special.bos.map { .string($0.text) }
+    variables["eos_token"] = (endOfText ?? special.eos?.text).map { .string($0) }
+    variables["pad_token"] = special.pad.map { .string($0.text) }
+    variables["unk_token"] = special.unk.map { .string($0.text) }
+    render = try Self.renderer(source, variables, marksAssistant: marksAssistant)
+  }
+
+  /// A fingerprint of the files that a tokenizer says everything in, and of what is used with it.
+  private static func identity(_ tokenizer: Tokenizer, _ companions: [String]) -> String? {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var hash = ContentHash()
+    do {
+      try tokenizer.writeFiles(to: folder)
+      for name in try FileManager.default.subpathsOfDirectory(atPath: folder.path).sorted() {
+        hash.update(name)
+        if let bytes = try? Data(contentsOf: folder.appendingPathComponent(name)) { hash.update(bytes) }
+      }
+    } catch {
+      return nil
+    }
+    for companion in companions { hash.update(companion) }
+    return hash.hexadecimal
+  }
+
+  private static func renderer(
+    _ source: String, _ tokens: JSONObject, marksAssistant: Bool
+  ) throws(DataError) -> @Sendable (Conversation) throws(DataError) -> Rendering {
+    let template: ChatTemplate
+    do {
+      template = try ChatTemplate(source)
+    } catch {
+      throw DataError("the chat template is broken: \(error)")
+    }
+    if marksAssistant, !template.marksGeneration {
+      throw DataError(
+        "assistant_only_loss needs a chat template with {% generation %} around the assistant's words, and this "
+          + "model's has none; name one with chat_template_path")
+    }
+    return { conversation throws(DataError) in
+      var variables = tokens
+      for member in conversation.variables.members { variables[member.key] = member.value }
+      do {
+        let rendering = try template.render(
+          messages: .array(conversation.messages), tools: conversation.tools,
+          addGenerationPrompt: conversation.addsGenerationPrompt, variables: variables)
+        return Rendering(text: rendering.text, assistantSpans: rendering.generationSpans)
+      } catch {
+        throw DataError("the chat template refuses the conversation: \(error)")
+      }
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import OrderedJSON
+
+/// A text with columns of a row in braces: `{zh}`, nested ones with dots as in `{translation.zh}`, and `{{` or `}}` for
+/// a brace itself, as in Python's `format`.
+public struct TextPattern: Sendable, Hashable {
+  private enum Part: Sendable, Hashable {
+    case text(String)
+    case column([String])
+  }
+  private var parts: [Part] = []
+
+  /// Reads a pattern.
+  /// - Throws: `DataError` on a brace without its partner.
+  public init(_ pattern: String) throws(DataError) {
+    var text = ""
+    var rest = pattern.unicodeScalars[...]
+    while let scalar = rest.popFirst() {
+      switch scalar {
+      case "{" where rest.first == "{", "}" where rest.first == "}":
+        rest.removeFirst()
+        text.unicodeScalars.append(scalar)
+      case "{":
+        guard let end = rest.firstIndex(of: "}") else {
+          throw DataError("the template opens a brace that it does not close; write {{ for a brace in the text")
+        }
+        parts.append(.text(text))
+        text = ""
+        parts.append(.column(columnPath(String(rest[..<end]))))
+        rest = rest[rest.index(after: end)...]
+      case "}": throw DataError("the template closes a brace that it did not open; write }} for a brace in the text")
+      default: text.unicodeScalars.append(scalar)
+      }
+    }
+    if !text.isEmpty { parts.append(.text(text)) }
+  }
+
+  /// The text for a row. A null column is empty; numbers and lists stand as in Python or JSON.
+  /// - Throws: `DataError` naming a column that the row does not have.
+  public func text(_ row: Row) throws(DataError) -> String {
+    var result = ""
+    for part in parts {
+      switch part {
+      case .text(let text): result += text
+      case .column(let path):
+        guard let value = row.value(at: path) else {
+          throw DataError(
+            "the template asks for this column, but the row has \(row.keys.joined(separator: ", "))",
+            column: path.joined(separator: "."))
+        }
+        result += Self.text(value)
+      }
+    }
+    return result
+  }
+
+  private static func text(_ value: JSONValue) -> String {
+    switch value {
+    case .null: ""
+    case .string(let text): text
+    case .bool(let truth): truth ? "True" : "False"
+    default: value.text()
+    }
+  }
+}
+
+/// The keys of a column's name, which dots separate.
+func columnPath(_ name: String) -> [String] {
+  name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+}
+
+extension JSONObject {
+  /// The value under a path of keys; a key that contains the dots itself goes first.
+  func value(at path: [String]) -> JSONValue? {
+    if let value = self[path.joined(separator: ".")] { return value }
+    var value: JSONValue? = .object(self)
+    for key in path { value = value?[key] }
+    return value
+  }
+}

@@ -1,0 +1,14 @@
+import OrderedJSON
+
+/// Plain text: each line is the `text` of a row, empty lines included.
+enum TextRows {
+  static func open(_ bytes: FileBytes) throws(DataError) -> any RowSource {
+    let lines = try bytes.lines(from: try bytes.textStart(), returnEnds: true, skipsBlank: false)
+    return IndexedRows(bytes: bytes, records: lines) { line throws(DataError) in
+      guard let text = String(validating: line, as: UTF8.self) else {
+        throw DataError("the line is not valid UTF-8; save the file as UTF-8")
+      }
+      return Row([("text", .string(text))])
+    }
+  }
+}

@@ -1,0 +1,77 @@
+/// Tokenized documents and how they are cut into training items, all in flat arrays.
+///
+/// A document is one row's tokens. An item is what counts as one example of a batch: one document, or several pieces of
+/// documents when packed. Items only point into the documents, so packing copies nothing.
+public struct TrainingSet: Sendable {
+  /// The token ids of all documents, joined.
+  public internal(set) var ids: [Int32] = []
+  /// As long as `ids`: the id itself where the token is trained on, -100 where it is masked. Not shifted.
+  public internal(set) var labels: [Int32] = []
+  /// The offset of each document's first token; one more entry than documents, the last is `ids.count`.
+  public internal(set) var documentStarts: [Int] = [0]
+  /// The source row of each document.
+  public internal(set) var rows: [Int] = []
+  /// The pieces of each item, as ranges of `ids`. Each piece is a sequence of its own: attention stays inside it.
+  public internal(set) var items: [[Range<Int>]] = []
+
+  /// An empty set.
+  public init() {}
+
+  /// The number of documents.
+  public var documentCount: Int { rows.count }
+
+  /// The tokens of all items, padding never among them.
+  public var tokenCount: Int { items.reduce(0) { $0 + $1.reduce(0) { $0 + $1.count } } }
+
+  /// The document of number `index`.
+  public func example(_ index: Int) -> Example? {
+    guard rows.indices.contains(index) else { return nil }
+    let range = documentStarts[index]..<documentStarts[index + 1]
+    return Example(ids: Array(ids[range]), labels: Array(labels[range]), row: rows[index])
+  }
+
+  /// Adds a document, and an item that holds it alone.
+  package mutating func append(_ example: Example) {
+    items.append([ids.count..<ids.count + example.ids.count])
+    ids += example.ids
+    labels += example.labels
+    documentStarts.append(ids.count)
+    rows.append(example.row)
+  }
+
+  /// The source rows of the documents that `range` of `ids` touches.
+  func rows(touching range: Range<Int>) -> ArraySlice<Int> {
+    // The last document that starts at or before an offset, among those that are not empty.
+    func document(at offset: Int) -> Int {
+      var low = 0
+      var high = rows.count
+      while high - low > 1 {
+        let middle = (low + high) / 2
+        if documentStarts[middle] <= offset { low = middle } else { high = middle }
+      }
+      return low
+    }
+    guard !rows.isEmpty, !range.isEmpty else { return [] }
+    return rows[document(at: range.lowerBound)...document(at: range.upperBound - 1)]
+  }
+}
+
+/// One row as the model is trained on it.
+public struct Example: Sendable, Hashable {
+  /// Token ids.
+  public var ids: [Int32]
+  /// As long as `ids`: the id itself, or -100 where the token is masked. Not shifted.
+  public var labels: [Int32]
+  /// The number of the row in its source, counted from 0.
+  public var row: Int
+
+  /// The label of a token that is not trained on.
+  public static let masked: Int32 = -100
+
+  /// An example of these parts.
+  public init(ids: [Int32], labels: [Int32], row: Int) {
+    self.ids = ids
+    self.labels = labels
+    self.row = row
+  }
+}

@@ -1,0 +1,145 @@
+import Foundation
+import OrderedJSON
+
+/// A type that a recipe's value can be read as.
+protocol RecipeConvertible: Sendable {
+  /// What a value should be, as in "should be an integer".
+  static var expectation: String { get }
+  /// Reads a value as the recipe spells it.
+  init(_ value: RecipeValue) throws(RecipeValueError)
+  /// The value as `training_args.json` and the page of keys show it.
+  var json: JSONValue { get }
+}
+
+extension Bool: RecipeConvertible {
+  static var expectation: String { "true or false" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .scalar(let text, _) = value else { throw .mismatch(value, expected: Self.expectation) }
+    switch text.lowercased() {
+    case "true", "yes", "on", "y", "t", "1": self = true
+    case "false", "no", "off", "n", "f", "0": self = false
+    default: throw .mismatch(value, expected: Self.expectation)
+    }
+  }
+
+  var json: JSONValue { .bool(self) }
+}
+
+extension Int: RecipeConvertible {
+  static var expectation: String { "an integer" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .scalar(let text, _) = value, let number = Int(text.filter { $0 != "_" }) else {
+      throw .mismatch(value, expected: Self.expectation)
+    }
+    self = number
+  }
+
+  var json: JSONValue { .integer(self) }
+}
+
+extension Double: RecipeConvertible {
+  static var expectation: String { "a number" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .scalar(let text, _) = value, let number = Double(text.filter { $0 != "_" }), number.isFinite else {
+      throw .mismatch(value, expected: Self.expectation)
+    }
+    self = number
+  }
+
+  var json: JSONValue { .number(self) }
+}
+
+extension String: RecipeConvertible {
+  static var expectation: String { "text" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .scalar(let text, _) = value, !value.isNull else { throw .mismatch(value, expected: Self.expectation) }
+    self = text
+  }
+
+  var json: JSONValue { .string(self) }
+}
+
+extension Optional: RecipeConvertible where Wrapped: RecipeConvertible {
+  static var expectation: String { Wrapped.expectation + " or null" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    self = value.isNull ? nil : try Wrapped(value)
+  }
+
+  var json: JSONValue { self?.json ?? .null }
+}
+
+extension Array: RecipeConvertible where Element: RecipeConvertible {
+  static var expectation: String { "a list (each \(Element.expectation))" }
+
+  /// A single element stands for a list of one, as on the command line.
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    switch value {
+    case _ where value.isNull: self = []
+    case .list(let elements):
+      self = []
+      for (index, element) in elements.enumerated() {
+        do { append(try Element(element)) } catch { throw error.inside("[\(index)]") }
+      }
+    default: self = [try Element(value)]
+    }
+  }
+
+  var json: JSONValue { .array(map(\.json)) }
+}
+
+/// An enumeration whose raw values are the words of a recipe.
+protocol RecipeWord: RecipeConvertible, RawRepresentable, CaseIterable where RawValue == String {}
+
+extension RecipeWord {
+  static var expectation: String {
+    let words = allCases.map(\.rawValue)
+    return words.count < 2
+      ? words.joined() : "\(words.dropLast().joined(separator: ", ")) or \(words[words.count - 1])"
+  }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .scalar(let text, _) = value, let word = Self(rawValue: text.lowercased()) else {
+      throw .mismatch(value, expected: Self.expectation)
+    }
+    self = word
+  }
+
+  var json: JSONValue { .string(rawValue) }
+}
+
+/// The members of a mapping, taken out one by one so that what is left over can be named.
+struct RecipeMembers {
+  private var members: [(key: String, value: RecipeValue)]
+  private let allowed: [String]
+
+  /// - Throws: where `value` is no mapping, or has a key outside `allowed`.
+  init(_ value: RecipeValue, allowed: [String], expected: String) throws(RecipeValueError) {
+    guard case .mapping(let members) = value.unwrapped else { throw .mismatch(value, expected: expected) }
+    for member in members where !allowed.contains(member.key) {
+      let nearest = EditDistance.nearest(to: member.key, among: allowed)
+      let hint = nearest.map { "did you mean \($0)?" } ?? "it may hold \(allowed.joined(separator: ", "))"
+      throw RecipeValueError(reason: "has no member \(member.key); \(hint)")
+    }
+    self.members = members
+    self.allowed = allowed
+  }
+
+  /// The member `key` as a `Value`, or `nil` where it is absent or null.
+  func optional<Value: RecipeConvertible>(_ key: String, as: Value.Type = Value.self) throws(RecipeValueError) -> Value?
+  {
+    guard let value = members.first(where: { $0.key == key })?.value, !value.isNull else { return nil }
+    do { return try Value(value) } catch { throw error.inside(".\(key)") }
+  }
+
+  /// The member `key`, which has to be there.
+  func required<Value: RecipeConvertible>(_ key: String, as: Value.Type = Value.self) throws(RecipeValueError) -> Value
+  {
+    guard let value: Value = try optional(key) else { throw RecipeValueError(reason: "lacks the member \(key)") }
+    return value
+  }
+}

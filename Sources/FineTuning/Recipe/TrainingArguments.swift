@@ -1,0 +1,190 @@
+import Datasets
+
+/// How training runs. Names and defaults are those of TRL's `SFTConfig`; a key's meaning stands in
+/// `Documentation/RecipeKeys.md`.
+public struct TrainingArguments: Sendable, Hashable {
+  /// The folder for checkpoints and the result.
+  public var outputDir = "trainer_output"
+  /// A name for the run, shown in its reports.
+  public var runName: String?
+  /// Where to go on from.
+  public var resume = Resume.fromStart
+
+  /// Rows a step and process, before accumulation.
+  public var trainBatchSize = 8
+  /// Batches that add up to one optimizer step.
+  public var gradientAccumulationSteps = 1
+  /// Passes over the training rows.
+  public var epochs = 3.0
+  /// Optimizer steps; `nil` for as many as `epochs` gives.
+  public var maxSteps: Int?
+  /// Whether the batch is halved, and the accumulation doubled, until a step fits into memory.
+  public var findsBatchSize = false
+  /// Whether an incomplete last batch is left out.
+  public var dropsLastBatch = false
+  /// The order of rows.
+  public var samplingStrategy = SamplingStrategy.random
+  /// Seeds the adapter's start, dropout and noise; and the order of rows unless `dataSeed` does.
+  public var seed = 42
+  /// Seeds the order of rows.
+  public var dataSeed: Int?
+
+  /// The peak learning rate.
+  public var learningRate = 2e-5
+  /// The curve of the learning rate.
+  public var scheduler = LearningRateSchedule.Kind.linear
+  /// What the curve takes beyond warm-up and length.
+  public var schedulerOptions = LearningRateSchedule.Options()
+  /// Optimizer steps of warm-up; below 1, a share of all steps.
+  public var warmupSteps = 0.0
+  /// The share of all steps spent warming up, where `warmupSteps` is 0.
+  public var warmupRatio = 0.0
+  /// The update rule.
+  public var optimizer = OptimizerName.adamWTorchFused
+  /// Decoupled weight decay.
+  public var weightDecay = 0.0
+  /// AdamW's decay of the first moment.
+  public var adamBeta1 = 0.9
+  /// AdamW's decay of the second moment.
+  public var adamBeta2 = 0.999
+  /// AdamW's epsilon.
+  public var adamEpsilon = 1e-8
+  /// The global gradient norm above which gradients are scaled down; 0 for never.
+  public var maxGradNorm = 1.0
+  /// The strength of noise added to embeddings (NEFTune, arXiv:2310.05914).
+  public var neftuneNoiseAlpha: Double?
+  /// Whether activations are computed again in the backward pass instead of kept.
+  public var gradientCheckpointing = true
+
+  /// What is minimized.
+  public var lossType = LossType.nll
+  /// Whether the loss counts completions only; `nil` for rows that have a `prompt`.
+  public var completionOnlyLoss: Bool?
+  /// Whether the loss counts the assistant's turns only.
+  public var assistantOnlyLoss = false
+
+  /// Tokens a row or pack holds at most; `nil` for no limit.
+  public var maxLength: Int? = 1024
+  /// Which end of a too long row stays.
+  public var truncationMode = PreparationOptions.Truncation.keepStart
+  /// Whether rows share sequences of `maxLength` tokens.
+  public var packing = false
+  /// How rows are laid into packs.
+  public var packingStrategy = PackingStrategy.bfd
+  /// Whether evaluation packs too; `nil` for as in training.
+  public var evalPacking: Bool?
+  /// The end-of-sequence token, where it is not the tokenizer's.
+  public var eosToken: String?
+  /// The padding token, where it is not the tokenizer's.
+  public var padToken: String?
+  /// A Jinja file, or a model whose chat template is taken.
+  public var chatTemplatePath: String?
+
+  /// When figures are logged.
+  public var loggingStrategy = IntervalStrategy.steps
+  /// Optimizer steps between logs; below 1, a share of all steps.
+  public var loggingSteps = 10.0
+  /// Whether the first step is logged too.
+  public var logsFirstStep = false
+  /// Whether no progress bar is shown.
+  public var hidesProgress = false
+  /// When the loss on held-out rows is measured.
+  public var evalStrategy = IntervalStrategy.no
+  /// Optimizer steps between measurements; below 1, a share of all steps; `nil` for as `loggingSteps`.
+  public var evalSteps: Double?
+  /// Whether it is measured before the first step too.
+  public var evalOnStart = false
+  /// Rows a batch in evaluation.
+  public var evalBatchSize = 8
+  /// When checkpoints are written.
+  public var saveStrategy = SaveStrategy.steps
+  /// Optimizer steps between checkpoints; below 1, a share of all steps.
+  public var saveSteps = 500.0
+  /// How many checkpoints stay; `nil` for all.
+  public var saveTotalLimit: Int?
+  /// Whether checkpoints lack the optimizer's state, so that none can be resumed.
+  public var saveOnlyModel = false
+  /// Whether the checkpoint of the lowest evaluation loss becomes the result.
+  public var loadBestModelAtEnd = false
+
+  /// TRL's defaults.
+  public init() {}
+}
+
+extension TrainingArguments {
+  /// Where a run goes on from.
+  public enum Resume: Sendable, Hashable {
+    /// From the beginning.
+    case fromStart
+    /// From the newest `checkpoint-N` of the output folder.
+    case latest
+    /// From this checkpoint.
+    case checkpoint(String)
+  }
+
+  /// The order of training rows.
+  public enum SamplingStrategy: String, Sendable, CaseIterable, RecipeWord {
+    /// A new permutation each epoch, `torch.randperm`'s for the seed.
+    case random
+    /// As in the data.
+    case sequential
+  }
+
+  /// What is minimized.
+  public enum LossType: String, Sendable, CaseIterable, RecipeWord {
+    /// The mean negative log-likelihood of the predicted tokens.
+    case nll
+    /// TRL's name for the same loss computed in chunks, as it always is here.
+    case chunkedNLL = "chunked_nll"
+    /// Dynamic fine-tuning, each token's loss weighted by its probability (arXiv:2508.05629).
+    case dft
+  }
+
+  /// When something recurs.
+  public enum IntervalStrategy: String, Sendable, CaseIterable, RecipeWord {
+    case no, steps, epoch
+  }
+
+  /// When checkpoints are written.
+  public enum SaveStrategy: String, Sendable, CaseIterable, RecipeWord {
+    case no, steps, epoch
+    /// Whenever the evaluation loss is the lowest so far.
+    case best
+  }
+
+  /// transformers' names of the optimizers that exist here.
+  public enum OptimizerName: String, Sendable, CaseIterable, RecipeWord {
+    case adamWTorchFused = "adamw_torch_fused"
+    case adamWTorch = "adamw_torch"
+    case adamWHF = "adamw_hf"
+    case pagedAdamW = "paged_adamw"
+    case pagedAdamW32Bit = "paged_adamw_32bit"
+    case adamW8Bit = "adamw_8bit"
+    case adamWBnb8Bit = "adamw_bnb_8bit"
+    case pagedAdamW8Bit = "paged_adamw_8bit"
+
+    /// Whether the moments are held in 8 bits.
+    public var isEightBit: Bool { rawValue.hasSuffix("8bit") }
+  }
+
+  /// How many of `total` optimizer steps warm up: `warmupSteps` if set, else the ratio, rounded up.
+  public func warmupStepCount(ofTotal total: Int) -> Int {
+    let wanted = warmupSteps > 0 ? warmupSteps : warmupRatio
+    return Int(clamping: wanted >= 1 && warmupSteps > 0 ? wanted.rounded(.down) : (wanted * Double(total)).rounded(.up))
+  }
+
+  /// An interval such as `loggingSteps` in optimizer steps: below 1, the share of `total` rounded up; at least 1.
+  public static func interval(_ steps: Double, ofTotal total: Int) -> Int {
+    max(1, Int(clamping: steps < 1 ? (steps * Double(total)).rounded(.up) : steps.rounded(.down)))
+  }
+}
+
+extension Int {
+  /// The integer part, or the nearest integer there is; 0 for not-a-number.
+  init(clamping value: Double) {
+    self = value.isNaN ? 0 : value >= 0x1p62 ? 1 << 62 : value <= -0x1p62 ? -(1 << 62) : Int(value)
+  }
+}
+
+extension PackingStrategy: RecipeWord {}
+extension PreparationOptions.Truncation: RecipeWord {}

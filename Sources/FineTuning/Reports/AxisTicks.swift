@@ -1,0 +1,41 @@
+import Foundation
+
+/// Round numbers along an axis.
+struct AxisTicks {
+  /// The numbers, rising.
+  let values: [Double]
+  /// What stands beside each.
+  let labels: [String]
+
+  /// About `wanted` multiples of 1, 2 or 5 times a power of ten that lie in `range`.
+  init(_ range: ClosedRange<Double>, wanted: Int, wholeNumbers: Bool = false) {
+    let span = range.upperBound - range.lowerBound
+    guard span > 0, span.isFinite, wanted > 0 else {
+      values = [range.lowerBound]
+      labels = [Self.label(range.lowerBound, decimals: wholeNumbers ? 0 : 2)]
+      return
+    }
+    let rough = span / Double(wanted)
+    let power = pow(10, floor(log10(rough)))
+    let multiple = [1, 2, 5, 10].first { $0 * power >= rough * 0.999 } ?? 10
+    let step = wholeNumbers ? max(1, (multiple * power).rounded()) : multiple * power
+    let first = (range.lowerBound / step - 1e-9).rounded(.up)
+    let last = (range.upperBound / step + 1e-9).rounded(.down)
+    values = first <= last ? stride(from: first, through: last, by: 1).prefix(100).map { $0 * step } : []
+    let decimals = max(0, Int(clamping: -floor(log10(step) + 1e-9)))
+    labels = values.map { Self.label($0, decimals: wholeNumbers ? 0 : decimals) }
+  }
+
+  /// A number with so many decimals, thousands set apart by a thin space.
+  static func label(_ value: Double, decimals: Int) -> String {
+    if value.magnitude >= 1e9 || decimals > 6 { return String(format: "%.2g", value) }
+    let text = String(format: "%.\(decimals)f", value == 0 ? 0 : value)
+    guard decimals == 0, value.magnitude >= 10_000 else { return text }
+    var grouped = ""
+    for (index, digit) in text.reversed().enumerated() {
+      if index > 0, index % 3 == 0, digit != "-" { grouped.append("\u{2009}") }
+      grouped.append(digit)
+    }
+    return String(grouped.reversed())
+  }
+}

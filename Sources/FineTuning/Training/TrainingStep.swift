@@ -1,0 +1,70 @@
+import Datasets
+import Models
+import Tensors
+
+/// The computation of one optimizer step, and of an evaluation: forward, loss, backward, clipping.
+struct TrainingStep {
+  let decoder: Decoder
+  let parameters: [Parameter]
+  let arguments: TrainingArguments
+  let checkpoints: CheckpointingPlan
+
+  /// Accumulates the gradients of `batches`; the loss is the mean over all tokens that they predict together.
+  /// - Throws: `TrainingError` if the loss or the gradient is not a finite number.
+  func gradients(_ batches: [Batch], step: Int) throws(TrainingError) -> (sums: LossSums, norm: Double) {
+    var sums = LossSums()
+    let targets = batches.reduce(0) { $0 + $1.targetCount }
+    for (index, batch) in batches.enumerated() {
+      let seed = UInt64(truncatingIfNeeded: arguments.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
+      let tape = Tape(on: decoder.backend, isRecording: true, dropoutSeed: seed)
+      let hidden = decoder.hiddenStates(
+        batch.tokens, on: tape, checkpointed: checkpoints.layers(tokens: batch.ids.count))
+      let found = tape.headLoss(
+        hidden, head: decoder.head, targets: batch.targets, gradientScale: 1 / Float(max(1, targets)),
+        softcap: decoder.configuration.logitSoftcap)
+      guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
+      tape.backward()
+      sums += found
+    }
+    let norm = gradientNorm()
+    guard norm.isFinite else { throw notFinite("gradient", step, batches.last) }
+    return (sums, norm)
+  }
+
+  /// The root of the sum of squares over all parameters.
+  private func gradientNorm() -> Double {
+    parameters.reduce(0.0) { sum, parameter in
+      sum + (parameter.gradient.map { decoder.backend.sumOfSquares($0) } ?? 0)
+    }.squareRoot()
+  }
+
+  private func notFinite(_ what: String, _ step: Int, _ batch: Batch?) -> TrainingError {
+    for parameter in parameters { parameter.gradient = nil }
+    let rows = (batch?.rows.prefix(8).map { String($0 + 1) } ?? []).joined(separator: ", ")
+    return TrainingError(
+      "the \(what) is not a finite number at step \(step + 1), rows \(rows)\(layerWithBadValues()); nothing was saved "
+        + "over the last good state; try a lower learning_rate")
+  }
+
+  /// Names the first layer whose weights are no longer numbers, if that is the cause.
+  private func layerWithBadValues() -> String {
+    let bad = parameters.first { !decoder.backend.sumOfSquares($0.value).isFinite }
+    return bad.map { ", weights of \($0.name)" } ?? ""
+  }
+
+  /// The loss of a batch without gradients; `collect` gets the rows and losses of predicted tokens.
+  static func loss(
+    _ batch: Batch, _ decoder: Decoder, collect: (([Int32], [Float]) -> Void)? = nil
+  ) -> LossSums {
+    let tape = Tape(on: decoder.backend, isRecording: false)
+    let hidden = decoder.hiddenStates(batch.tokens, on: tape)
+    return tape.headLoss(
+      hidden, head: decoder.head, targets: batch.targets, gradientScale: 1, softcap: decoder.configuration.logitSoftcap,
+      collect: collect)
+  }
+}
+
+extension Batch {
+  /// The batch as the decoder takes it.
+  var tokens: RaggedTokens { RaggedTokens(ids: ids, positions: positions, starts: sequenceStarts) }
+}

@@ -1,0 +1,72 @@
+import Checkpoints
+import Foundation
+import OrderedJSON
+import Tensors
+
+extension CausalLM {
+  /// Writes the model as a Hugging Face folder: `config.json`, safetensors in shards of at most 5 GB, generation
+  /// configuration. Adapters on its layers are merged into what is written; the model itself stays as it is.
+  ///
+  /// - Parameters:
+  ///   - type: what weights are stored as; one of the float types.
+  /// - Throws: `CheckpointError` if the folder cannot be written.
+  public func write(to folder: URL, type: ElementType) throws {
+    let linears = Dictionary(uniqueKeysWithValues: decoder.linears.map { ($0.weight.name, $0) })
+    let backend = decoder.backend
+    let sources = decoder.parameters.map { parameter in
+      TensorSource(name: parameter.name, type: type, shape: parameter.value.shape) {
+        let merged = linears[parameter.name].flatMap { $0.mergedWeight(on: backend) }
+        return backend.narrowed(merged ?? parameter.value, to: type)
+      }
+    }
+    try SafetensorsWriter.write(sources, metadata: ["format": "pt"], toFolder: folder)
+    try AtomicFile.write(configuration(type).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
+    try AtomicFile.write(
+      generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
+  }
+
+  /// The base's `config.json`; of a GGUF header, what transformers needs.
+  private func configuration(_ type: ElementType) -> JSONValue {
+    var config = files.configurationJSON.object ?? JSONObject()
+    config["quantization_config"] = nil
+    config["torch_dtype"] = nil
+    config["dtype"] = .string(type.rawValue)
+    if config["architectures"] == nil { config["architectures"] = .array([.string(Self.architecture(of: decoder))]) }
+    if let eos = tokenizer.specialTokens.eos { config["eos_token_id"] = .integer(Int(eos.id)) }
+    if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
+    return .object(config)
+  }
+
+  private static func architecture(of decoder: Decoder) -> String {
+    switch decoder.configuration.modelType {
+    case "qwen2": "Qwen2ForCausalLM"
+    case "qwen3": "Qwen3ForCausalLM"
+    case "mistral": "MistralForCausalLM"
+    case "phi3": "Phi3ForCausalLM"
+    case "gemma3_text": "Gemma3ForCausalLM"
+    case "smollm3": "SmolLM3ForCausalLM"
+    default: "LlamaForCausalLM"
+    }
+  }
+
+  private func generationConfiguration() -> JSONValue {
+    var config = JSONObject()
+    if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
+    config["eos_token_id"] = .array(stopTokens.sorted().map { .integer(Int($0)) })
+    if let pad = tokenizer.specialTokens.pad { config["pad_token_id"] = .integer(Int(pad.id)) }
+    return .object(config)
+  }
+}
+
+extension Linear {
+  /// W + scale · B A in float32, or `nil` without an adapter.
+  func mergedWeight(on backend: any Backend) -> Tensor? {
+    guard let lowRank else { return nil }
+    let merged = backend.widened(weight.value)
+    let scaledB = backend.leftOperand(Columns(backend.scaled(lowRank.b.value, lowRank.scale)), transposed: false)
+    backend.compute([
+      Product([ProductTerm(scaledB, lowRank.a.value, transposed: false)], into: Columns(merged), accumulate: true)
+    ])
+    return merged
+  }
+}

@@ -1,0 +1,118 @@
+import ChatTemplates
+import Foundation
+import OrderedJSON
+import Tensors
+import Tokenizers
+
+/// A language model ready to use: decoder, tokenizer, chat template and stop tokens.
+public final class CausalLM {
+  /// Where it came from.
+  public let files: ModelFiles
+  /// The transformer.
+  public let decoder: Decoder
+  /// Text to ids and back.
+  public let tokenizer: Tokenizer
+  /// What turns messages into text; `nil` for a base model that has none.
+  public let chatTemplate: ChatTemplate?
+  /// Ids that end an answer: the tokenizer's end, those of `generation_config.json`, and ends of turns.
+  public let stopTokens: Set<Int32>
+
+  /// Opens a Hugging Face folder or a GGUF file.
+  /// - Parameters:
+  ///   - widened: whether all weights become float32, for training every one of them.
+  /// - Throws: `ModelError`, `CheckpointError`, `TokenizerError` or `TemplateError`, one sentence each.
+  public convenience init(opening url: URL, on backend: any Backend = CPUBackend.shared, widened: Bool = false) throws {
+    let files = try ModelFiles(opening: url)
+    try self.init(files, tokenizer: files.tokenizer(), on: backend, widened: widened)
+  }
+
+  /// A model of these files with this tokenizer; `chatTemplate` overrides the tokenizer's own.
+  public init(
+    _ files: ModelFiles, tokenizer: Tokenizer, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared,
+    widened: Bool = false
+  ) throws {
+    self.files = files
+    self.tokenizer = tokenizer
+    self.chatTemplate = try (chatTemplate ?? tokenizer.chatTemplateSource).map { source throws(TemplateError) in
+      try ChatTemplate(source)
+    }
+    stopTokens = Self.stopTokens(files, tokenizer)
+    decoder = try Decoder(files, on: backend, widened: widened)
+    guard tokenizer.vocabularySize <= decoder.configuration.vocabularySize else {
+      throw ModelError(
+        "\(files.url.path): the tokenizer has ids up to \(tokenizer.vocabularySize - 1), the model only "
+          + "\(decoder.configuration.vocabularySize); they do not belong together")
+    }
+  }
+
+  /// Tokens that end a turn in the templates of the families that we open.
+  private static let endsOfTurns = ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>"]
+
+  private static func stopTokens(_ files: ModelFiles, _ tokenizer: Tokenizer) -> Set<Int32> {
+    var stops: Set<Int32> = []
+    if let eos = tokenizer.specialTokens.eos { stops.insert(eos.id) }
+    for text in endsOfTurns {
+      if let id = tokenizer.id(of: text), tokenizer.specialTokens.ids.contains(id) { stops.insert(id) }
+    }
+    let url = files.url.appendingPathComponent("generation_config.json")
+    if let json = try? ModelFiles.json(at: url) {
+      let ids = json["eos_token_id"]?.array ?? json["eos_token_id"].map { [$0] } ?? []
+      stops.formUnion(ids.compactMap { $0.integer.flatMap { Int32(exactly: $0) } })
+    }
+    return stops
+  }
+
+  /// Variables that every template may use.
+  public func templateVariables(thinking: Bool? = nil) -> JSONObject {
+    var variables = JSONObject()
+    if let bos = tokenizer.specialTokens.bos { variables["bos_token"] = .string(bos.text) }
+    if let eos = tokenizer.specialTokens.eos { variables["eos_token"] = .string(eos.text) }
+    if let pad = tokenizer.specialTokens.pad { variables["pad_token"] = .string(pad.text) }
+    if let thinking { variables["enable_thinking"] = .bool(thinking) }
+    return variables
+  }
+
+  /// The ids that ask the model for its next turn.
+  /// - Throws: `ModelError` if there is no chat template, `TemplateError` if it cannot render these messages.
+  public func prompt(_ messages: JSONValue, thinking: Bool? = nil) throws -> [Int32] {
+    guard let chatTemplate else {
+      throw ModelError(
+        "\(files.url.path): the model has no chat template; give plain text, or a template by chat_template_path")
+    }
+    let rendering = try chatTemplate.render(
+      messages: messages, addGenerationPrompt: true, variables: templateVariables(thinking: thinking))
+    // The template writes the special tokens itself.
+    return tokenizer.encode(rendering.text, addSpecialTokens: false)
+  }
+
+  /// Continues ids and decodes as it goes.
+  ///
+  /// - Parameter stream: called with each piece of text that is certain not to change; `false` ends the generation.
+  /// - Returns: the text without special tokens, and the generation.
+  public func generate(
+    _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingOptions = SamplingOptions(),
+    maxNewTokens: Int = 512, stream: (String) -> Bool = { _ in true }
+  ) -> (text: String, generation: Generation) {
+    var text = ""
+    var streamDecoder = tokenizer.streamDecoder(skipSpecialTokens: true)
+    let generation = decoder.generate(
+      prompt, cache: cache, sampling: sampling, maxNewTokens: maxNewTokens, stopTokens: stopTokens
+    ) { id in
+      let piece = streamDecoder.append(id)
+      text += piece
+      return piece.isEmpty || stream(piece)
+    }
+    let rest = streamDecoder.finish()
+    if !rest.isEmpty { _ = stream(rest) }
+    return (text + rest, generation)
+  }
+}
+
+extension ModelFiles {
+  /// The tokenizer of the folder, or of the GGUF header.
+  /// - Throws: `TokenizerError` if there is none or it cannot be read.
+  public func tokenizer() throws -> Tokenizer {
+    if let gguf { return try Tokenizer(gguf: GGUFVocabulary(gguf)) }
+    return try Tokenizer(directory: url)
+  }
+}

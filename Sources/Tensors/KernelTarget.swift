@@ -1,0 +1,21 @@
+import CKernels
+
+/// The instruction set that the kernels are run for.
+package enum KernelTarget: String, CaseIterable, Sendable {
+  /// x86-64 with AVX2, FMA and F16C.
+  case avx2
+  /// What every processor of the architecture has.
+  case portable
+
+  /// What the calling thread uses: the best of the processor, unless inside `run`.
+  package static var current: KernelTarget { KernelTarget(rawValue: String(cString: ck_target())) ?? .portable }
+
+  /// Runs `body` with the kernels for this target, on all threads that it hands work to; `nil` if the processor
+  /// cannot run them. Other threads' calls go on as they were.
+  package func run<Result>(_ body: () throws -> Result) rethrows -> Result? {
+    let before = KernelTarget.current
+    guard ck_select_target(rawValue) else { return nil }
+    defer { ck_select_target(before.rawValue) }
+    return try body()
+  }
+}

@@ -1,0 +1,62 @@
+import Foundation
+
+/// Numbers as people read them.
+public enum Figures {
+  /// A count with three digits that matter: "950", "12.6K", "135M", "3.83B".
+  public static func count(_ count: Int) -> String {
+    let magnitude = Double(count.magnitude)
+    let sign = count < 0 ? "-" : ""
+    for (unit, suffix) in [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")] where magnitude >= unit * 0.9995 {
+      return sign + threeDigits(magnitude / unit) + suffix
+    }
+    return String(count)
+  }
+
+  /// A size in decimal units: "512 B", "98.0 MB", "1.81 GB".
+  public static func bytes(_ bytes: Int) -> String {
+    let magnitude = Double(bytes.magnitude)
+    let sign = bytes < 0 ? "-" : ""
+    for (unit, suffix) in [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")] where magnitude >= unit * 0.9995 {
+      return sign + threeDigits(magnitude / unit) + " " + suffix
+    }
+    return "\(bytes) B"
+  }
+
+  /// A time: "0.4s", "12s", "3m12s", "2h05m", "3d04h".
+  public static func duration(_ seconds: Double) -> String {
+    guard seconds.isFinite, seconds < 1e12 else { return "?" }
+    let seconds = max(0, seconds)
+    if seconds < 9.95 { return String(format: "%.1fs", seconds) }
+    let whole = Int(seconds.rounded())
+    if whole < 60 { return "\(whole)s" }
+    if whole < 3600 { return "\(whole / 60)m\(twoDigits(whole % 60))s" }
+    if whole < 86_400 { return "\(whole / 3600)h\(twoDigits(whole % 3600 / 60))m" }
+    return "\(whole / 86_400)d\(twoDigits(whole % 86_400 / 3600))h"
+  }
+
+  /// A share: "0.33%", "12.5%", "100%".
+  public static func percent(_ share: Double) -> String {
+    guard share.isFinite else { return "?" }
+    let percent = share * 100
+    return String(
+      format: percent.magnitude >= 99.95 ? "%.0f%%" : percent.magnitude >= 9.995 ? "%.1f%%" : "%.2f%%", percent)
+  }
+
+  /// A loss or another figure around one, with four digits that matter: "2.417", "0.08312", "13.21".
+  public static func loss(_ value: Double) -> String {
+    guard value.isFinite else { return value.isNaN ? "nan" : value > 0 ? "inf" : "-inf" }
+    switch value.magnitude {
+    case 0: return "0"
+    case ..<1e-4: return String(format: "%.2e", value)
+    case ..<0.1: return String(format: "%.5f", value)
+    case ..<10: return String(format: "%.3f", value)
+    default: return value.magnitude < 1e4 ? String(format: "%.2f", value) : String(format: "%.3g", value)
+    }
+  }
+
+  private static func threeDigits(_ value: Double) -> String {
+    String(format: value >= 99.95 ? "%.0f" : value >= 9.995 ? "%.1f" : "%.2f", value)
+  }
+
+  private static func twoDigits(_ value: Int) -> String { value < 10 ? "0\(value)" : String(value) }
+}

@@ -1,0 +1,64 @@
+import ChatTemplates
+import Foundation
+import OrderedJSON
+import Testing
+
+@Suite("Expressions and tags as Jinja2 runs them")
+struct SnippetTests {
+  /// Errors whose words are Jinja2's or the template's own, so that ours are the same.
+  private static let wordedByJinja = ["TemplateError", "UndefinedError", "SecurityError", "TemplateRuntimeError"]
+
+  /// What differs, or `nil`.
+  private func difference(_ snippet: String, _ context: JSONValue, _ expected: JSONValue) -> String? {
+    let rendering = Result { () throws(TemplateError) in
+      try ChatTemplate(snippet).render(
+        messages: context["messages"] ?? [], variables: context["variables"]?.object ?? JSONObject(),
+        now: Goldens.now)
+    }
+    if let difference = Goldens.difference(rendering, expected) { return difference }
+    guard case .failure(let error) = rendering, let message = expected["error"]?.string else { return nil }
+    let kind = message.prefix { $0 != ":" }
+    if Self.wordedByJinja.contains(String(kind)), !message.hasSuffix(": " + error.reason) {
+      return "\(error.reason.debugDescription), expected \(message.debugDescription)"
+    }
+    if kind != "SyntaxError", let line = expected["line"]?.integer, error.line != line {
+      return "line \(error.line ?? 0), expected \(line): \(message)"
+    }
+    return nil
+  }
+
+  @Test("Snippets") func snippets() throws {
+    let context = try Goldens.json(Goldens.folder.appending(path: "snippets.json"))
+    let snippets = try #require(context["snippets"]?.array)
+    let goldens = try #require(try Goldens.json(Goldens.folder.appending(path: "snippet_goldens.json")).array)
+    #expect(snippets.count == goldens.count && snippets.count > 300)
+    for (snippet, golden) in zip(snippets, goldens) {
+      let source = try #require(snippet.string)
+      let difference = difference(source, context, golden)
+      #expect(difference == nil, "\(source.debugDescription): \(difference ?? "")")
+    }
+  }
+
+  @Test("Nothing that is left of a snippet brings the parser or the interpreter down") func cuts() throws {
+    let context = try Goldens.json(Goldens.folder.appending(path: "snippets.json"))
+    var rendered = 0
+    for snippet in try #require(context["snippets"]?.array) {
+      let scalars = Array(try #require(snippet.string).unicodeScalars)
+      for cut in stride(from: 1, to: scalars.count, by: max(scalars.count / 12, 1)) {
+        // A stretch taken out, the rest taken away, and two halves swapped.
+        let texts = [
+          scalars[..<cut] + scalars[min(cut + 3, scalars.count)...], scalars[..<cut], scalars[cut...] + scalars[..<cut],
+        ]
+        for text in texts {
+          var limits = Limits()
+          limits.work = 200_000
+          let template = try? ChatTemplate(String(String.UnicodeScalarView(text)), limits: limits)
+          let rendering = try? template?.render(
+            messages: context["messages"] ?? [], variables: context["variables"]?.object ?? JSONObject())
+          if rendering != nil { rendered += 1 }
+        }
+      }
+    }
+    #expect(rendered > 100)
+  }
+}

@@ -1,0 +1,48 @@
+import Datasets
+import OrderedJSON
+
+extension RowTokenizer {
+  /// A token a byte of UTF-8; 256 begins a text where `addsBeginning` says so, 257 is `</s>` and ends it. The template
+  /// writes `role:content</s>`, a line each.
+  static func bytes(addsBeginning: Bool = false) -> RowTokenizer {
+    RowTokenizer(
+      encode: { text, addsSpecialTokens in
+        (addsSpecialTokens && addsBeginning ? [256] : []) + encoded(text).ids
+      },
+      encodeWithOffsets: { encoded($0) },
+      decode: { id in id == 257 ? "</s>" : String(decoding: [UInt8(clamping: id)], as: UTF8.self) },
+      isAdded: { $0 >= 256 }, endOfText: "</s>", beginningOfText: addsBeginning ? 256 : nil,
+      render: { rendered($0) })
+  }
+
+  private static func encoded(_ text: String) -> (ids: [Int32], offsets: [Range<Int>]) {
+    var ids: [Int32] = []
+    var offsets: [Range<Int>] = []
+    let bytes = Array(text.utf8)
+    let end = Array("</s>".utf8)
+    var index = 0
+    while index < bytes.count {
+      let isEnd = bytes[index...].starts(with: end)
+      let next = index + (isEnd ? end.count : 1)
+      ids.append(isEnd ? 257 : Int32(bytes[index]))
+      offsets.append(index..<next)
+      index = next
+    }
+    return (ids, offsets)
+  }
+
+  private static func rendered(_ conversation: Conversation) -> Rendering {
+    var rendering = Rendering(text: "")
+    for message in conversation.messages {
+      rendering.text += (message["role"]?.string ?? "") + ":"
+      let start = rendering.text.utf8.count
+      rendering.text += (message["content"]?.string ?? "") + "</s>"
+      if message["role"]?.string == "assistant" {
+        rendering.assistantSpans.append(start..<rendering.text.utf8.count)
+      }
+      rendering.text += "\n"
+    }
+    if conversation.addsGenerationPrompt { rendering.text += "assistant:" }
+    return rendering
+  }
+}

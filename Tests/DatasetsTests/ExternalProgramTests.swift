@@ -1,0 +1,73 @@
+import Datasets
+import Foundation
+import OrderedJSON
+import Testing
+
+/// Files that a program of the system has to unpack. Where the program is missing, the message is what is tested.
+@Suite struct ExternalProgramTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private static func path(of program: String) -> String? {
+    (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(program)" }
+      .first { FileManager.default.isExecutableFile(atPath: $0) }
+  }
+
+  private func compress(_ path: String, with program: String) throws {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: try #require(Self.path(of: program)))
+    process.arguments = ["-q", path]
+    try process.run()
+    process.waitUntilExit()
+  }
+
+  @Test(arguments: [("gzip", "gz"), ("zstd", "zst")])
+  func compressed(_ program: String, _ ending: String) throws {
+    let name = "it's 行.jsonl"
+    let path = try scratch.write(name, "{\"a\": 1}\n\n{\"a\": \"佢\"}\n{\n")
+    guard Self.path(of: program) != nil else {
+      let bytes = try scratch.write("a.jsonl.\(ending)", "")
+      #expect(throws: DataError.self) { try DataFile.open(bytes) }
+      return
+    }
+    try compress(path, with: program)
+    let rows = try DataFile.open("\(path).\(ending)")
+    #expect(try rows.rows(0..<2).map { JSONValue.object($0).text() } == [#"{"a": 1}"#, #"{"a": "佢"}"#])
+    #expect(rows.place(of: 2).description == "\(path).\(ending), line 4")
+    #expect(throws: DataError.self) { try rows.row(at: 2) }
+
+    let broken = try scratch.write("broken.csv.\(ending)", "no such thing")
+    do throws(DataError) {
+      _ = try DataFile.open(broken)
+      Issue.record("the file is not compressed")
+    } catch {
+      #expect(error.description.hasPrefix("\(broken): \(program) could not read it: "))
+    }
+  }
+
+  @Test func parquet() throws {
+    let path = Goldens.folder.appendingPathComponent("rows.parquet").path
+    let expected = [
+      #"{"n": 1, "messages": [{"role": "user", "content": "佢🙂"}, {"role": "assistant", "content": "it's"}], "x": null}"#,
+      #"{"n": 2, "messages": [{"role": "user", "content": "two\nlines"}], "x": 0.5}"#,
+    ]
+    do throws(DataError) {
+      let rows = try DataFile.open(path)
+      #expect(try rows.allRows().map { JSONValue.object($0).text() } == expected)
+      #expect(rows.place(of: 1).description == "\(path), row 2")
+      let query = try DataFile.query("SELECT n, len(messages) AS turns FROM '\(path)' ORDER BY n DESC -- all;\n;")
+      #expect(
+        try query.allRows().map { JSONValue.object($0).text() } == [
+          #"{"n": 2, "turns": 1}"#, #"{"n": 1, "turns": 2}"#,
+        ])
+    } catch {
+      #expect(Self.path(of: "duckdb") == nil, "\(error)")
+      #expect(
+        error.description
+          == "\(path): reading this needs the program duckdb, which is not found; install it with pip install duckdb-cli"
+      )
+    }
+    #expect(throws: DataError.self) { try DataFile.query("SELECT nothing FROM nowhere") }
+  }
+}

@@ -1,0 +1,50 @@
+import Datasets
+import Foundation
+import OrderedJSON
+import Testing
+import Tokenizers
+
+/// Rows of every form against what TRL's `SFTTrainer` makes of them: every id and label, compared exactly.
+@Suite struct FormTests {
+  private func preparation(_ options: JSONValue) throws -> Preparation {
+    var preparation = PreparationOptions()
+    if let limit = options["max_length"] { preparation.maxLength = limit.integer }
+    if let mode = options["truncation_mode"]?.string { preparation.truncation = try #require(.init(rawValue: mode)) }
+    preparation.completionOnlyLoss = options["completion_only_loss"]?.bool
+    preparation.assistantOnlyLoss = options["assistant_only_loss"]?.bool ?? false
+    preparation.textField = options["dataset_text_field"]?.string ?? "text"
+    if options["packing"]?.bool == true {
+      preparation.packing = try #require(PackingStrategy(rawValue: options["packing_strategy"]?.string ?? "bfd"))
+    }
+    if options["shuffle_dataset"]?.bool == true { preparation.shuffleSeed = UInt64(options["seed"]?.integer ?? 42) }
+    let folder = Goldens.folder.appendingPathComponent(options["tokenizer"]?.string ?? "tokenizer")
+    let tokenizer = try RowTokenizer(
+      try Tokenizer(directory: folder), endOfText: options["eos_token"]?.string,
+      marksAssistant: preparation.assistantOnlyLoss)
+    return Preparation(tokenizer, options: preparation)
+  }
+
+  @Test func asTRLPrepares() throws {
+    for example in try #require(try Goldens.load("forms.json").array) {
+      let name = try #require(example["name"]?.string)
+      let rows = MemoryRows(try #require(example["rows"]?.array).compactMap(\.object))
+      let targets = try #require(example["num_items"]?.integer)
+      let preparation = try preparation(try #require(example["options"]))
+      if targets == 0 {
+        // TRL goes on to divide by nothing; here a set that trains on nothing is refused.
+        #expect(throws: DataError.self, "\(name)") { try preparation.prepare(rows) }
+        continue
+      }
+      let (set, report) = try preparation.prepare(rows)
+      let ids = set.items.map { $0.flatMap { set.ids[$0].map { Int($0) } } }
+      let labels = set.items.map { $0.flatMap { set.labels[$0].map { Int($0) } } }
+      #expect(ids == example["input_ids"]?.array?.map { $0.integers ?? [] }, "\(name)")
+      #expect(labels == example["labels"]?.array?.map { $0.integers ?? [] }, "\(name)")
+      if let lengths = example["seq_lengths"]?.array {
+        #expect(set.items.map { $0.map(\.count) } == lengths.map { $0.integers ?? [] }, "\(name)")
+      }
+      #expect(set.batch(set.items.indices).targetCount == targets, "\(name)")
+      #expect(report.trainedTokens == targets, "\(name)")
+    }
+  }
+}

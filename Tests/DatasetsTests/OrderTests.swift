@@ -1,0 +1,111 @@
+import Datasets
+import OrderedJSON
+import Testing
+
+/// Orders are whole numbers, so they are compared exactly.
+@Suite struct OrderTests {
+  let golden: JSONValue
+
+  init() throws { golden = try Goldens.load("orders.json") }
+
+  private func cases(_ key: String) throws -> [JSONValue] { try #require(golden[key]?.array) }
+
+  @Test func numpyWords() throws {
+    for example in try cases("words") {
+      let seed = try #require(example["seed"]?.string.flatMap { UInt64($0) })
+      var random = NumPyRandom(seed: seed)
+      let words = try #require(example["next64"]?.array)
+      #expect(words.count == 5)
+      for word in words { #expect(word.string == String(random.next64()), "seed \(seed)") }
+    }
+  }
+
+  @Test func numpyDoubles() throws {
+    var random = NumPyRandom(seed: 7)
+    for value in try cases("doubles") { #expect(random.nextDouble() == value.double) }
+  }
+
+  @Test func shuffles() throws {
+    for example in try cases("shuffles") {
+      let count = try #require(example["n"]?.integer)
+      let seed = try #require(example["seed"]?.integer)
+      var random = NumPyRandom(seed: UInt64(seed))
+      let isSame = random.permutation(count) == example["order"]?.integers
+      #expect(isSame, "n \(count), seed \(seed)")
+    }
+  }
+
+  @Test func splits() throws {
+    for example in try cases("splits") {
+      let count = try #require(example["n"]?.integer)
+      let size = try #require(example["size"])
+      let test = if case .integer(let rows) = size { Split.Size.rows(rows) } else { Split.Size.share(size.double ?? 0) }
+      let seed = example["shuffle"]?.bool == true ? example["seed"]?.integer.map { UInt64($0) } : nil
+      let parts = try Split(testSize: test, seed: seed, part: .train).indices(count: count)
+      #expect(parts.train == example["train"]?.integers)
+      #expect(parts.test == example["test"]?.integers)
+    }
+  }
+
+  @Test func torchPermutations() throws {
+    for example in try cases("randperm") {
+      let count = try #require(example["n"]?.integer)
+      let seed = try #require(example["seed"]?.integer)
+      var random = TorchRandom(seed: UInt64(seed))
+      let isSame = random.permutation(count) == example["order"]?.integers
+      #expect(isSame, "n \(count), seed \(seed)")
+    }
+  }
+
+  @Test func mixtures() throws {
+    for example in try cases("mixes") {
+      let sources = try #require(example["lengths"]?.integers).enumerated().map { source, count in
+        MemoryRows((0..<count).map { Row([("i", .integer(1000 * source + $0))]) }) as any RowSource
+      }
+      let mixing = Mixing(
+        shares: example["shares"]?.array?.compactMap(\.double), seed: UInt64(example["seed"]?.integer ?? 0),
+        stop: try #require(Mixing.Stop(rawValue: example["stop"]?.string ?? "")))
+      let rows = try mixing.mix(sources).allRows()
+      #expect(rows.compactMap { $0["i"]?.integer } == example["order"]?.integers)
+    }
+  }
+
+  @Test func epochsOfTheTrainer() throws {
+    for example in try cases("epochs") {
+      let order = BatchOrder(
+        itemCount: try #require(example["n"]?.integer), batchSize: try #require(example["batch"]?.integer),
+        seed: UInt64(try #require(example["data_seed"]?.integer ?? example["seed"]?.integer)),
+        dropsLast: example["drop"]?.bool == true)
+      for (epoch, batches) in try #require(example["epochs"]?.array).enumerated() {
+        let expected = try #require(batches.array).map { $0.integers ?? [] }
+        #expect(order.steps(epoch: epoch).flatMap { $0 } == expected)
+        #expect(order.batchesPerEpoch == expected.count)
+      }
+    }
+  }
+
+  @Test func accumulatedSteps() throws {
+    for example in try cases("steps") {
+      let order = BatchOrder(
+        itemCount: try #require(example["n"]?.integer), batchSize: try #require(example["batch"]?.integer),
+        accumulationSteps: try #require(example["accumulation"]?.integer),
+        seed: UInt64(try #require(example["seed"]?.integer)))
+      let epochs = try #require(example["epochs"]?.integer)
+      let expected = try #require(example["steps"]?.array).map { ($0.array ?? []).map { $0.integers ?? [] } }
+      #expect((0..<epochs).flatMap { order.steps(epoch: $0) } == expected)
+      #expect(order.stepsPerEpoch * epochs == expected.count)
+      // Taken up after any number of steps, the rest is the same.
+      for done in expected.indices {
+        let start = order.position(after: done)
+        #expect(order.steps(epoch: start.epoch, from: start.step).first == expected[done])
+      }
+    }
+  }
+
+  @Test func nothingToOrder() {
+    let order = BatchOrder(itemCount: 0, batchSize: 0, accumulationSteps: -3)
+    #expect(order.steps(epoch: 0).isEmpty)
+    #expect(order.position(after: 5) == (0, 0))
+    #expect(BatchOrder(itemCount: 3, batchSize: .max, accumulationSteps: .max).steps(epoch: 1).count == 1)
+  }
+}

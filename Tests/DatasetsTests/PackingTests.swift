@@ -1,0 +1,59 @@
+import Datasets
+import OrderedJSON
+import Testing
+
+@Suite struct PackingTests {
+  /// Documents whose ids count on from 0 over the whole set, as in the golden script.
+  private func set(lengths: [Int]) -> TrainingSet {
+    var set = TrainingSet()
+    var total: Int32 = 0
+    for (row, length) in lengths.enumerated() {
+      let ids = Array(total..<total + Int32(length))
+      set.append(Example(ids: ids, labels: ids.map { ($0 + Int32(row)) % 3 == 0 ? -100 : $0 }, row: row))
+      total += Int32(length)
+    }
+    return set
+  }
+
+  @Test func asTRLPacks() throws {
+    for example in try #require(try Goldens.load("packing.json").array) {
+      let strategy = try #require(PackingStrategy(rawValue: example["strategy"]?.string ?? ""))
+      let length = try #require(example["length"]?.integer)
+      let packed = set(lengths: try #require(example["lengths"]?.integers)).packed(strategy, length: length)
+      let expected = try #require(example["items"]?.array).map { item in
+        (item.array ?? []).map { $0.integers ?? [] }
+      }
+      #expect(packed.items.map { $0.map { [$0.lowerBound, $0.upperBound] } } == expected, "\(strategy), \(length)")
+    }
+  }
+
+  @Test func batchesOfPackedItems() {
+    let packed = set(lengths: [5, 2, 3, 1]).packed(.bfd, length: 4)
+    let batch = packed.batch(0..<packed.items.count)
+    #expect(batch.ids == [0, 1, 2, 3, 7, 8, 9, 10, 5, 6])
+    #expect(batch.positions == [0, 1, 2, 3, 0, 1, 2, 0, 0, 1])
+    #expect(batch.sequenceStarts == [0, 4, 7, 8, 10])
+    // The labels of row r mask ids where (id + r) divides by 3; targets are labels one place on, within a sequence.
+    #expect(batch.targets == [1, 2, -100, -100, 8, 9, -100, -100, 6, -100])
+    #expect(batch.rows == [0, 2, 3, 1])
+    #expect(batch.targetCount == 5)
+    #expect(batch.longestSequence == 4)
+  }
+
+  @Test func wrappedItemsRunOnAcrossDocuments() {
+    let packed = set(lengths: [5, 2, 3, 1]).packed(.wrapped, length: 4)
+    let batch = packed.batch([1])
+    #expect(batch.ids == [4, 5, 6, 7])
+    #expect(batch.positions == [0, 1, 2, 3])
+    #expect(batch.sequenceStarts == [0, 4])
+    #expect(batch.rows == [0, 1, 2])
+  }
+
+  @Test func lengthsBeyondReason() {
+    #expect(set(lengths: [3, 4]).packed(.bfd, length: .max).items.count == 1)
+    #expect(set(lengths: [3, 4]).packed(.wrapped, length: .max).items == [[0..<7]])
+    #expect(set(lengths: []).packed(.bfdSplit, length: 8).items.isEmpty)
+    #expect(set(lengths: [3]).packed(.bfd, length: 0).items == [[0..<3]])
+    #expect(TrainingSet().batch([0, -1, 7]) == Batch())
+  }
+}

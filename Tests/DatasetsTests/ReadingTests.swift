@@ -1,0 +1,173 @@
+import Datasets
+import Foundation
+import OrderedJSON
+import Testing
+
+/// Files written for one test, in a folder of their own that goes with it.
+final class Scratch {
+  let folder: URL
+
+  init() throws {
+    folder = FileManager.default.temporaryDirectory.appendingPathComponent("datasets-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(at: folder) }
+
+  /// Writes a file and gives its path.
+  func write(_ name: String, _ bytes: some Sequence<UInt8>) throws -> String {
+    let file = folder.appendingPathComponent(name)
+    try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+    try Data(bytes).write(to: file)
+    return file.path
+  }
+
+  func write(_ name: String, _ text: String) throws -> String { try write(name, text.utf8) }
+}
+
+@Suite struct ReadingTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private func rows(_ name: String, _ text: String) throws -> [String] {
+    try DataFile.open(try scratch.write(name, text)).allRows().map { JSONValue.object($0).text() }
+  }
+
+  private func failure(_ name: String, _ bytes: some Sequence<UInt8>) throws -> String {
+    let path = try scratch.write(name, bytes)
+    do throws(DataError) {
+      _ = try DataFile.open(path).allRows()
+      return "no error"
+    } catch {
+      return error.description.replacingOccurrences(of: scratch.folder.path + "/", with: "")
+    }
+  }
+
+  @Test func asDatasetsReads() throws {
+    for example in try #require(try Goldens.load("files.json").array) {
+      let name = try #require(example["name"]?.string)
+      let expected = try #require(example["rows"]?.array).map { $0.text() }
+      #expect(try rows(name, try #require(example["text"]?.string)) == expected, "\(name)")
+    }
+  }
+
+  @Test func jsonLines() throws {
+    let expected = [#"{"b": 1, "a": "佢🙂"}"#, #"{"b": 2.5, "a": null}"#]
+    let lines = "{\"b\": 1, \"a\": \"佢🙂\"}\r\n\n  {\"b\": 2.5, \"a\": null}"
+    #expect(try rows("a.jsonl", lines) == expected)
+    #expect(try rows("a.json", lines + "\n") == expected)
+    #expect(try rows("bom.jsonl", "\u{FEFF}" + lines) == expected)
+    #expect(try rows("empty.jsonl", " \n\n") == [])
+  }
+
+  @Test func jsonDocuments() throws {
+    let expected = [#"{"a": 1, "b": [{"x": "]"}]}"#, #"{"a": 2, "b": []}"#]
+    let array = "[\n {\"a\":1,\"b\":[{\"x\":\"]\"}]} ,\n {\"a\":2,\"b\":[]}\n]\n"
+    #expect(try rows("array.json", array) == expected)
+    #expect(try rows("array.jsonl", array) == expected)
+    #expect(try rows("data.json", #"{"version": 1, "data": \#(array)}"#) == expected)
+    #expect(try rows("columns.json", #"{"a": [1, 2], "b": [[{"x": "]"}], []]}"#) == expected)
+    #expect(try rows("none.json", "[ ]") == [])
+    #expect(try rows("texts.json", #"["one", "tw\"o"]"#) == [#"{"text": "one"}"#, #"{"text": "tw\"o"}"#])
+    let conversation = #"{"messages": [{"role": "user", "content": "Hi"}]}"#
+    #expect(try rows("one.json", conversation) == [conversation])
+  }
+
+  @Test func commaSeparated() throws {
+    let text =
+      "name,n,x,flag,words\r\n\"Ann, \"\"A\"\"\",1,0.5,True,\"two\nlines\"\r\n\r\nBob,2,NA,False,NA\r\nCy,3\r\n"
+    #expect(
+      try rows("a.csv", text) == [
+        #"{"name": "Ann, \"A\"", "n": 1, "x": 0.5, "flag": true, "words": "two\nlines"}"#,
+        #"{"name": "Bob", "n": 2, "x": null, "flag": false, "words": "NA"}"#,
+        #"{"name": "Cy", "n": 3, "x": null, "flag": null, "words": null}"#,
+      ])
+    #expect(
+      try rows("gap.csv", "a,a,\n1,2,3\n,5,6") == [
+        #"{"a": 1.0, "a.1": 2, "Unnamed: 2": 3}"#, #"{"a": null, "a.1": 5, "Unnamed: 2": 6}"#,
+      ])
+    #expect(try rows("t.tsv", "\u{FEFF}x\ty\nsay \"hi\"\t1e3\n") == [#"{"x": "say \"hi\"", "y": 1000.0}"#])
+    #expect(try rows("head.csv", "a,b\n") == [])
+    #expect(try rows("none.csv", "") == [])
+  }
+
+  @Test func plainText() throws {
+    #expect(
+      try rows("a.txt", "one\n\n 三 \r\nfour\rfive") == [
+        #"{"text": "one"}"#, #"{"text": ""}"#, #"{"text": " 三 "}"#, #"{"text": "four"}"#, #"{"text": "five"}"#,
+      ])
+    #expect(try rows("b.txt", "one\r\n") == [#"{"text": "one"}"#])
+  }
+
+  @Test func rowsBeyondTheReadingWindow() throws {
+    let long = String(repeating: "字", count: 50_000)
+    let lines = (0..<40).map { #"{"i": \#($0), "text": "\#($0 % 7 == 3 ? long : "short")"}"# }
+    let source = try DataFile.open(try scratch.write("long.jsonl", lines.joined(separator: "\n")))
+    #expect(source.count == 40)
+    for index in [39, 3, 0, 10, 11, 38] {
+      let row = try source.row(at: index)
+      #expect(row["i"]?.integer == index)
+      #expect(row["text"]?.string?.unicodeScalars.count == (index % 7 == 3 ? 50_000 : 5))
+    }
+  }
+
+  @Test func faultsNameTheirPlace() throws {
+    #expect(
+      try failure("a.jsonl", "{\"a\": 1}\n\n{\"a\": \n{\"a\": 3}".utf8)
+        == "a.jsonl, line 3: the text ends where a value should stand; a line of JSON Lines must hold one whole object")
+    #expect(
+      try failure("b.jsonl", "{\"a\": 1}\n[1]".utf8)
+        == "b.jsonl, line 2: an array stands where an object with the columns of a row should")
+    #expect(
+      try failure("c.json", "[{\"a\": 1},\n {\"a\":\n tru}]".utf8)
+        == "c.json, line 3: expected a value in this element of the array")
+    #expect(
+      try failure("d.json", "[{\"a\": 1}, {\"a\"".utf8)
+        == "d.json: the file ends inside its array; it was cut short, fetch it again")
+    #expect(
+      try failure("e.csv", "a,b\n1,2\n1,2,3\n".utf8)
+        == "e.csv, line 3: 3 fields, but the header names 2; quote fields that contain the separator")
+    #expect(
+      try failure("f.csv", "a,b\n1,2\n\"1,2\n3,4\n".utf8)
+        == "f.csv, line 3: a quoted field that opens in this record never ends; double the quotation marks inside it")
+    #expect(
+      try failure("g.txt", [0x61, 0x0A, 0xFF, 0x0A])
+        == "g.txt, line 2: the line is not valid UTF-8; save the file as UTF-8")
+    #expect(try failure("h.jsonl", [0xFF, 0xFE, 0x7B, 0]) == "h.jsonl: the text is UTF-16; save it as UTF-8")
+    #expect(
+      try failure("i.doc", []) == "i.doc: a data file must end in .json, .jsonl, .ndjson, .csv, .tsv, .txt, .parquet; "
+        + "rename it if it is one of these")
+    #expect(throws: DataError.self) { try DataFile.open(scratch.folder.appendingPathComponent("gone.csv").path) }
+  }
+
+  @Test func foldersAndSplits() throws {
+    for name in ["train.jsonl", "test.jsonl", "notes.md", "config.json", ".hidden.jsonl"] {
+      _ = try scratch.write(
+        "set/\(name)", (0..<10).map { "{\"file\": \"\(name)\", \"i\": \($0)}" }.joined(separator: "\n"))
+    }
+    let folder = scratch.folder.appendingPathComponent("set").path
+    func read(_ split: String, _ files: [String] = []) throws -> [String] {
+      try DataFile.open(folder, split: split, files: files).allRows().map {
+        "\($0["file"]?.string?.first.map(String.init) ?? "")\($0["i"]?.integer ?? -1)"
+      }
+    }
+    #expect(try read("train").count == 10)
+    #expect(try read("train[:2]") == ["t0", "t1"])
+    #expect(try read("train[25%:50%]") == ["t2", "t3", "t4"])
+    #expect(try read("test[-1:]") == ["t9"])
+    #expect(try read("train", ["test.jsonl", "config.json"]).count == 20)
+    do {
+      _ = try read("validation")
+      Issue.record("there is no such split")
+    } catch let error as DataError {
+      #expect(error.reason == "there is no split \"validation\"; there is train, test")
+    }
+    for name in ["data/train-00000-of-00002.csv", "data/train-00001-of-00002.csv", "data/test_gen-00000-of-00001.csv"] {
+      _ = try scratch.write("shards/\(name)", "a\n1\n2\n")
+    }
+    let shards = scratch.folder.appendingPathComponent("shards").path
+    #expect(try DataFile.open(shards).count == 4)
+    #expect(try DataFile.open(shards, split: "test_gen").count == 2)
+  }
+}

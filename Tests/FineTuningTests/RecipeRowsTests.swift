@@ -1,0 +1,115 @@
+import Datasets
+import FineTuning
+import Foundation
+import OrderedJSON
+import Testing
+
+@Suite struct RecipeRowsTests {
+  /// A folder with ten rows of numbers in `a.jsonl`, five in `b.jsonl`, and two in `held.jsonl`.
+  private func withRows<Result>(_ body: (String) throws -> Result) throws -> Result {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("rows-\(UUID())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    for (name, numbers) in [("a", 0..<10), ("b", 100..<105), ("held", 200..<202)] {
+      let lines = numbers.map { "{\"n\": \($0), \"lang\": \"\($0 % 2 == 0 ? "yue" : "zh")\"}\n" }.joined()
+      try lines.write(to: folder.appendingPathComponent("\(name).jsonl"), atomically: true, encoding: .utf8)
+    }
+    return try body(folder.path)
+  }
+
+  private func numbers(_ rows: (any RowSource)?) throws -> [Int] {
+    try #require(rows).allRows().compactMap { $0["n"]?.integer }
+  }
+
+  @Test func stepsAreTakenInOrder() throws {
+    try withRows { folder in
+      let recipe = try Recipe(
+        yaml: """
+          dataset_name: \(folder)/a.jsonl
+          eval_dataset: \(folder)/held.jsonl
+          steps:
+            - filter: {column: lang, equals: yue}
+            - select: {start: 1, count: 3}
+            - rename_columns: {lang: tongue}
+            - template: "{n} in {tongue}"
+            - messages: [{role: user, content: "{n}"}]
+            - remove_columns: [tongue]
+          """)
+      let rows = try RecipeRows(recipe)
+      #expect(try numbers(rows.train) == [2, 4, 6])
+      #expect(try rows.train.row(at: 0).keys == ["n", "text", "messages"])
+      #expect(try rows.train.row(at: 0)["text"] == "2 in yue")
+      #expect(try rows.train.row(at: 0)["messages"] == [["role": "user", "content": "2"]])
+      #expect(try numbers(rows.evaluation) == [200])
+    }
+  }
+
+  @Test func sourcesAreJoinedOrMixedByShare() throws {
+    try withRows { folder in
+      let joined = try Recipe(yaml: "datasets: [{path: \(folder)/a.jsonl, steps: [{select: 2}]}, \(folder)/b.jsonl]")
+      #expect(try numbers(RecipeRows(joined).train) == [0, 1, 100, 101, 102, 103, 104])
+      let mixed = try Recipe(
+        yaml: "datasets: [{path: \(folder)/a.jsonl, fraction: 0.2}, {path: \(folder)/b.jsonl, fraction: 0.8}]")
+      #expect(try numbers(RecipeRows(mixed).train) == [0, 100, 101, 102, 103, 104])
+    }
+  }
+
+  @Test func rowsAreHeldOutOnce() throws {
+    try withRows { folder in
+      for yaml in ["test_split_size: 0.2", "test_split_size: 2", "steps: [{split: {test_size: 0.2, seed: 42}}]"] {
+        let rows = try RecipeRows(Recipe(yaml: "dataset_name: \(folder)/a.jsonl\n\(yaml)\nmax_train_samples: 5"))
+        #expect(try numbers(rows.train).count == 5)
+        #expect(try numbers(rows.evaluation).count == 2)
+        #expect(Set(try numbers(rows.train)).isDisjoint(with: try numbers(rows.evaluation)))
+      }
+      #expect(try RecipeRows(Recipe(yaml: "dataset_name: \(folder)/a.jsonl")).evaluation == nil)
+    }
+  }
+
+  @Test func chatTemplateRendersMessages() throws {
+    try withRows { folder in
+      let recipe = try Recipe(
+        yaml: """
+          dataset_name: \(folder)/a.jsonl
+          steps: [{messages: [{role: user, content: "{n}"}]}, {apply_chat_template: text}]
+          """)
+      #expect(throws: DataError.self) { try RecipeRows(recipe) }
+      var tokenizer = RowTokenizer(
+        encode: { _, _ in [] }, encodeWithOffsets: { _ in ([], []) }, decode: { _ in "" }, isAdded: { _ in false },
+        endOfText: nil)
+      tokenizer.render = { conversation in
+        .init(text: conversation.messages.map { "<\($0["content"]?.string ?? "")>" }.joined())
+      }
+      let row = try RecipeRows(recipe, tokenizer: tokenizer).train.row(at: 3)
+      #expect(row["text"] == "<3>")
+      #expect(row["messages"] == nil)
+    }
+  }
+
+  @Test func mistakesAreOneSentence() throws {
+    try withRows { folder in
+      for yaml in [
+        "dataset_name: \(folder)/none.jsonl", "dataset_name: \(folder)/a.jsonl\nsteps: [{template: '{'}]", "seed: 1",
+        "datasets: [{path: \(folder)/a.jsonl, steps: [{split: 0.5}]}]",
+      ] {
+        #expect(throws: DataError.self, "\(yaml)") { try RecipeRows(Recipe(yaml: yaml)) }
+      }
+      let huge = try Recipe(
+        yaml: "dataset_name: \(folder)/a.jsonl\nsteps: [{select: {start: 9, count: 9223372036854775807}}]")
+      #expect(try numbers(RecipeRows(huge).train) == [9])
+    }
+  }
+
+  /// The recipes of the examples name rows that are there and have the columns that training looks for.
+  @Test func examplesHaveTheirRows() throws {
+    let recipe = try Recipe(commandLine: [
+      "--config", repository.appendingPathComponent("Examples/yoda/recipe.yaml").path,
+    ])
+    var data = recipe
+    data.data.datasetName = repository.appendingPathComponent(recipe.data.datasetName ?? "").path
+    data.data.evalDataset = recipe.data.evalDataset.map { .init(path: repository.appendingPathComponent($0.path).path) }
+    let rows = try RecipeRows(data)
+    #expect(rows.train.count == 360 && rows.evaluation?.count == 40)
+    #expect(try rows.train.row(at: 0).keys == ["prompt", "completion"])
+  }
+}

@@ -1,0 +1,81 @@
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+
+/// Every family against transformers: tiny random weights, see Tests/Goldens/generators/models.py.
+@Suite struct FamilyTests {
+  static let names = [
+    "llama", "llama_tied", "llama_bf16", "llama_f16", "llama_linear", "llama_dynamic", "llama_llama3", "mistral",
+    "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_text", "gemma3_six_layers", "smollm3",
+  ]
+  static let ggufNames = names.filter {
+    FileManager.default.fileExists(atPath: Goldens.folder.appendingPathComponent("models/\($0)/model.gguf").path)
+  }
+
+  static func decoder(_ name: String, gguf: Bool = false, widened: Bool = false) throws -> Decoder {
+    let folder = Goldens.folder.appendingPathComponent("models/\(name)")
+    return try Decoder(ModelFiles(opening: gguf ? folder.appendingPathComponent("model.gguf") : folder), widened: widened)
+  }
+
+  static func checkLogits(_ decoder: Decoder, _ golden: JSONValue, tolerance: Double) throws {
+    let sequences = try #require(golden["sequences"]?.array)
+    let tokens = RaggedTokens(sequences.map { $0["ids"]?.ids ?? [] })
+    let tape = Tape(on: decoder.backend, isRecording: false)
+    let hidden = decoder.hiddenStates(tokens, on: tape).value
+    let logits = decoder.backend.floats(decoder.logits(hidden))
+    let expected = sequences.flatMap { $0["logits"]?.array?.flatMap(\.floats) ?? [] }
+    #expect(relativeError(logits, expected) < tolerance)
+  }
+
+  @Test(arguments: names) func logitsEqualTheReference(_ name: String) throws {
+    try Self.checkLogits(Self.decoder(name), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
+  }
+
+  @Test(arguments: ggufNames) func logitsFromGGUFEqualTheReference(_ name: String) throws {
+    try Self.checkLogits(Self.decoder(name, gguf: true), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
+  }
+
+  @Test func thereAreGGUFFilesToTest() { #expect(Self.ggufNames.count >= 4) }
+
+  @Test(arguments: names) func olderConfigurationsMeanTheSame(_ name: String) throws {
+    let folder = Goldens.folder.appendingPathComponent("models/\(name)")
+    func shape(_ file: String) throws -> String {
+      let json = try Goldens.json("models/\(name)/\(file)")
+      return String(describing: try DecoderConfiguration(json: json, path: folder.path))
+    }
+    #expect(try shape("config.json") == shape("config_before_5.json"))
+  }
+
+  @Test(arguments: names, [false, true]) func gradientsEqualTheReference(_ name: String, checkpointed: Bool) throws {
+    let golden = try Goldens.json("models/\(name)/golden.json")
+    let decoder = try Self.decoder(name, widened: true)
+    for parameter in decoder.parameters { parameter.isTrainable = true }
+    let sequences = try #require(golden["sequences"]?.array).map { $0["ids"]?.ids ?? [] }
+    let targets = sequences.flatMap { Array($0.dropFirst()) + [ignoredTarget] }
+    let count = targets.count { $0 != ignoredTarget }
+    let tape = Tape(on: decoder.backend, isRecording: true)
+    let hidden = decoder.hiddenStates(
+      RaggedTokens(sequences), on: tape,
+      checkpointed: checkpointed ? Set(decoder.configuration.layers.indices) : [])
+    let sums = tape.headLoss(
+      hidden, head: decoder.head, targets: targets, gradientScale: 1 / Float(count),
+      softcap: decoder.configuration.logitSoftcap)
+    tape.backward()
+    let loss = try #require(golden["loss"]?.double)
+    #expect(abs(sums.loss / Double(count) - loss) < 1e-5 * loss)
+    let expected = try #require(golden["gradients"]?.object)
+    #expect(expected.count == decoder.parameters.count)
+    for parameter in decoder.parameters {
+      let reference = try #require(expected[parameter.name], "\(parameter.name)")
+      let gradient = decoder.backend.floats(try #require(parameter.gradient, "\(parameter.name)"))
+      let norm = try #require((reference["norm"] ?? reference["l2"])?.double)
+      let ours = gradient.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+      #expect(abs(ours - norm) <= 1e-4 * norm, "norm of \(parameter.name)")
+      let first = try #require(reference["first"]?.floats)
+      let scale = norm / Double(gradient.count).squareRoot()
+      for (a, b) in zip(gradient, first) { #expect(abs(Double(a - b)) <= 1e-4 * max(scale, Double(abs(b))), "\(parameter.name)") }
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import Foundation
+import Tensors
+import Testing
+
+/// Attention of ragged batches and of cached keys.
+struct AttentionTests {
+  struct Case: CustomTestStringConvertible, Sendable {
+    var lengths: [Int]
+    var heads = 2
+    var keyValueHeads = 1
+    var size = 16
+    var window = 0
+    var testDescription: String { "\(lengths), \(heads)/\(keyValueHeads) heads of \(size), window \(window)" }
+  }
+
+  // Blocks are 32 queries by 64 keys; a tile is 6 rows; a stretch of a sum is 192.
+  @Test(arguments: [
+    Case(lengths: [1]), Case(lengths: [2, 1, 3]), Case(lengths: [31, 32, 33]), Case(lengths: [63]),
+    Case(lengths: [64, 65]), Case(lengths: [96, 97]), Case(lengths: [129]),
+    Case(lengths: [5, 40, 1], heads: 6, keyValueHeads: 2, size: 32),
+    Case(lengths: [7, 0, 35], heads: 4, keyValueHeads: 4, size: 48), Case(lengths: [20], heads: 3, size: 256),
+    Case(lengths: [40, 70], heads: 7), Case(lengths: [33, 70], heads: 9), Case(lengths: [45], heads: 16),
+    Case(lengths: [12, 40], window: 1), Case(lengths: [80], window: 5), Case(lengths: [131], window: 33),
+    Case(lengths: [131], heads: 4, keyValueHeads: 2, window: 64), Case(lengths: [30, 150], window: 65),
+    Case(lengths: [20, 31], window: 31), Case(lengths: [50], heads: 8, window: 40),
+    Case(lengths: [3, 70], heads: 4, keyValueHeads: 2, size: 8), Case(lengths: [40], heads: 7, size: 24),
+    Case(lengths: [35], size: 264),
+  ])
+  func selfAttention(_ test: Case) {
+    let starts = test.lengths.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
+    let shape = AttentionShape(
+      heads: test.heads, keyValueHeads: test.keyValueHeads, headSize: test.size, window: test.window,
+      scale: 1 / Float(test.size).squareRoot())
+    let columns = shape.queryColumns + 2 * shape.keyColumns
+    OperationCheck(
+      variables: [Operand([starts[starts.count - 1], columns], seed: 3, range: 2)], parameters: [],
+      run: { tape, x, _ in [tape.attention(x[0], starts: starts, shape: shape)] },
+      reference: { _, x, _ in [x[0].attention(starts: starts, shape: shape).flat] }
+    ).verify()
+  }
+
+  /// Scores in the hundreds: the softmax is almost one-hot, and nothing overflows.
+  @Test func largeScores() {
+    let shape = AttentionShape(heads: 2, keyValueHeads: 1, headSize: 16, scale: 16)
+    OperationCheck(
+      variables: [Operand([70, 64], seed: 3, range: 3)], parameters: [],
+      run: { tape, x, _ in [tape.attention(x[0], starts: [0, 70], shape: shape)] },
+      reference: { _, x, _ in [x[0].attention(starts: [0, 70], shape: shape).flat] },
+      // A rounding of a score of 700 is 3e-5 of its probability, and the gradients are differences of those.
+      tolerance: 2e-3, differenceTolerance: 0.02, step: 1.0 / 65536
+    ).verify()
+  }
+
+  /// New rows on a cache give what the whole sequence gives, for each split of it.
+  @Test(arguments: [0, 10], [1, 2, 33, 70, 100])
+  func cachedAttention(window: Int, newRows: Int) {
+    let (rows, capacity) = (100, 120)
+    let shape = AttentionShape(heads: 6, keyValueHeads: 2, headSize: 16, window: window, scale: 0.25)
+    let qkv = Operand([rows, shape.queryColumns + 2 * shape.keyColumns], seed: 4, range: 2)
+    let graph = ReferenceGraph()
+    let matrix = ReferenceMatrix(graph, qkv.values, columns: qkv.shape[1])
+    let expected = matrix.attention(starts: [0, rows], shape: shape).rows.suffix(newRows).flatMap { $0 }
+    let results = Backends.results { backend in
+      let all = backend.tensor(qkv.values, qkv.shape)
+      let caches = [0, 1].map { part in
+        // What the cache holds past the last key must not matter.
+        let cache = backend.tensor(
+          [Float](repeating: .nan, count: capacity * shape.keyColumns), [capacity, shape.keyColumns])
+        let start = shape.queryColumns + part * shape.keyColumns
+        backend.copyRows(Columns(all, start..<start + shape.keyColumns), 0, to: Columns(cache), 0, count: rows)
+        return cache
+      }
+      let queries = Columns(all.rows(rows - newRows..<rows), 0..<shape.queryColumns)
+      return [
+        backend.floats(
+          backend.cachedAttention(queries, keys: caches[0], values: caches[1], keyCount: rows, shape: shape))
+      ]
+    }
+    for (target, values) in results {
+      #expect(worstError(values[0], expected.map { graph[$0] }) < 1e-5, "\(target)")
+    }
+  }
+}

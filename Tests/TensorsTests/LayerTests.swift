@@ -1,0 +1,168 @@
+import Foundation
+import Tensors
+import Testing
+
+/// Embedding, norms, positions and gated units against the reference in double precision and central differences.
+struct LayerTests {
+  @Test(arguments: [Float(1), 3.5])
+  func embedding(scale: Float) {
+    let ids: [Int32] = [4, 0, 4, 2, 4, 1]
+    OperationCheck(
+      variables: [], parameters: [Operand([5, 19], seed: 1)],
+      run: { tape, _, p in [tape.embedding(ids, p[0], scale: scale)] },
+      reference: { graph, _, p in
+        [ReferenceMatrix(graph, ids.map { p[0].rows[Int($0)] }).scaled(Double(scale)).flat]
+      }
+    ).verify()
+  }
+
+  @Test func frozenEmbeddingHasNoGradient() {
+    let backend = Backends.single
+    let tape = Tape(on: backend, isRecording: true)
+    let table = Parameter(name: "table", value: backend.tensor([1, 2, 3, 4, 5, 6], [3, 2]))
+    let output = tape.embedding([2, 0], table)
+    #expect(backend.floats(output.value) == [5, 6, 1, 2])
+    #expect(!output.requiresGradient)
+  }
+
+  @Test(arguments: [3, 8, 37, 576], [Float(0), 1])
+  func norm(columns: Int, offset: Float) {
+    OperationCheck(
+      variables: [Operand([7, columns], seed: 1, range: 2)], parameters: [Operand([columns], seed: 2)],
+      run: { tape, x, p in [tape.norm(x[0], weight: p[0], offset: offset, epsilon: 1e-5).out] },
+      reference: { _, x, p in [x[0].normed(p[0].flat, offset: Double(offset), epsilon: Double(Float(1e-5))).flat] }
+    ).verify()
+  }
+
+  @Test(arguments: [(true, true), (true, false), (false, true)])
+  func normOfSum(usesSum: Bool, usesNorm: Bool) {
+    OperationCheck(
+      variables: [Operand([9, 45], seed: 1), Operand([9, 45], seed: 2)], parameters: [Operand([45], seed: 3)],
+      trainable: [usesNorm],
+      run: { tape, x, p in
+        let (sum, out) = tape.norm(x[0], residual: x[1], weight: p[0], epsilon: 1e-6)
+        return (usesSum ? [sum] : []) + (usesNorm ? [out] : [])
+      },
+      reference: { _, x, p in
+        let sum = x[0].plus(x[1])
+        let out = sum.normed(p[0].flat, offset: 0, epsilon: Double(Float(1e-6)))
+        return (usesSum ? [sum.flat] : []) + (usesNorm ? [out.flat] : [])
+      }
+    ).verify()
+  }
+
+  @Test func normWeightAloneIsTrained() {
+    OperationCheck(
+      variables: [Operand([5, 24], seed: 1)], parameters: [Operand([24], seed: 2)], variablesRequireGradient: false,
+      run: { tape, x, p in [tape.norm(x[0], weight: p[0], epsilon: 1e-5).out] },
+      reference: { _, x, p in [x[0].normed(p[0].flat, offset: 0, epsilon: Double(Float(1e-5))).flat] }
+    ).verify()
+  }
+
+  /// The residual stream of a decoder: one variable feeds a branch and the next sum.
+  @Test func gradientsOfSharedVariablesAdd() {
+    OperationCheck(
+      variables: [Operand([6, 16], seed: 1)], parameters: [Operand([16], seed: 2), Operand([16, 16], seed: 3)],
+      run: { tape, x, p in
+        let first = tape.norm(x[0], weight: p[0], epsilon: 1e-5).out
+        let branch = tape.linear(first, [Projection(weight: p[1])])
+        let (sum, second) = tape.norm(branch, residual: x[0], weight: p[0], epsilon: 1e-5)
+        return [tape.norm(second, residual: sum, weight: p[0], epsilon: 1e-5).out, sum]
+      },
+      reference: { _, x, p in
+        func norm(_ y: ReferenceMatrix) -> ReferenceMatrix {
+          y.normed(p[0].flat, offset: 0, epsilon: Double(Float(1e-5)))
+        }
+        let sum = norm(x[0]).timesTransposed(p[1]).plus(x[0])
+        return [norm(norm(sum).plus(sum)).flat, sum.flat]
+      }
+    ).verify()
+  }
+
+  /// Positions of `rows` rows as far as `rotated` dimensions go.
+  private func angles(rows: Int, rotated: Int) -> (cosines: [[Double]], sines: [[Double]]) {
+    let angles = (0..<rows).map { row in
+      (0..<rotated / 2).map { Double(row * 3 + 1) * pow(100, -Double(2 * $0) / Double(rotated)) }
+    }
+    return (angles.map { $0.map { Double(Float(cos($0))) } }, angles.map { $0.map { Double(Float(sin($0))) } })
+  }
+
+  @Test(arguments: [0, 6, 20, 32], [false, true])
+  func positioned(rotated: Int, hasNorms: Bool) {
+    let rows = 5
+    let shape = AttentionShape(heads: 4, keyValueHeads: 2, headSize: 32, scale: 1)
+    let (cosines, sines) = angles(rows: rows, rotated: rotated)
+    let epsilon = Float(1e-6)
+    OperationCheck(
+      variables: [Operand([rows, 8 * 32], seed: 1)], parameters: [Operand([32], seed: 2), Operand([32], seed: 3)],
+      trainable: [hasNorms, hasNorms],
+      run: { tape, x, p in
+        let backend = tape.backend
+        let angles = RotaryAngles(
+          cosines: backend.tensor(cosines.flatMap { $0.map(Float.init) }, [rows, rotated / 2]),
+          sines: backend.tensor(sines.flatMap { $0.map(Float.init) }, [rows, rotated / 2]))
+        let norms = HeadNorms(query: p[0], key: p[1], offset: 1, epsilon: epsilon)
+        return [
+          tape.positioned(
+            x[0], shape: shape, angles: rotated > 0 ? angles : nil, norms: hasNorms ? norms : nil)
+        ]
+      },
+      reference: { _, x, p in
+        func part(_ x: ReferenceMatrix, _ start: Int, _ heads: Int, _ weight: ReferenceMatrix) -> ReferenceMatrix {
+          x.positioned(
+            from: start, heads: heads, size: 32, norm: hasNorms ? (weight.flat, 1, Double(epsilon)) : nil,
+            cosines: rotated > 0 ? cosines : [], sines: rotated > 0 ? sines : [])
+        }
+        return [part(part(x[0], 0, 4, p[0]), 128, 2, p[1]).flat]
+      }
+    ).verify()
+  }
+
+  @Test func headNormsAloneAreTrained() {
+    let shape = AttentionShape(heads: 2, keyValueHeads: 1, headSize: 16, scale: 1)
+    OperationCheck(
+      variables: [Operand([3, 64], seed: 1)], parameters: [Operand([16], seed: 2), Operand([16], seed: 3)],
+      variablesRequireGradient: false,
+      run: { tape, x, p in
+        let norms = HeadNorms(query: p[0], key: p[1], offset: 0, epsilon: 1e-5)
+        return [tape.positioned(x[0], shape: shape, angles: nil, norms: norms)]
+      },
+      reference: { _, x, p in
+        let epsilon = Double(Float(1e-5))
+        let queries = x[0].positioned(
+          from: 0, heads: 2, size: 16, norm: (p[0].flat, 0, epsilon), cosines: [], sines: [])
+        return [
+          queries.positioned(from: 32, heads: 1, size: 16, norm: (p[1].flat, 0, epsilon), cosines: [], sines: []).flat
+        ]
+      }
+    ).verify()
+  }
+
+  @Test(arguments: [Activation.silu, .gelu], [1, 8, 43])
+  func gatedUnit(activation: Activation, columns: Int) {
+    OperationCheck(
+      variables: [Operand([6, 2 * columns], seed: 5, range: 4)], parameters: [],
+      run: { tape, x, _ in [tape.gatedUnit(x[0], activation)] },
+      reference: { _, x, _ in [x[0].gated(activation).flat] }
+    ).verify()
+  }
+
+  /// Far from zero the units are the gate itself or nothing.
+  @Test(arguments: [Activation.silu, .gelu])
+  func gatedUnitFarOut(activation: Activation) {
+    let gates: [Float] = [-1e30, -200, -90, -20, 20, 90, 200, 1e12]
+    for (target, values) in Backends.results({ backend in
+      let gateUp = backend.tensor(gates + [Float](repeating: 1, count: 8), [1, 16])
+      let gradient = backend.gatedBackward(
+        gateUp, dOut: backend.tensor([Float](repeating: 1, count: 8), [1, 8]), activation)
+      return [backend.floats(backend.gated(gateUp, activation)), backend.floats(gradient)]
+    }) {
+      for (gate, value) in zip(gates, values[0]) {
+        #expect(abs(value - max(gate, 0)) < 1e-7 * abs(gate), "\(target): \(activation) of \(gate)")
+      }
+      for (gate, slope) in zip(gates, values[1]) where abs(gate) < 1e10 {
+        #expect(abs(slope - (gate > 0 ? 1 : 0)) < 1e-6, "\(target): slope of \(activation) at \(gate)")
+      }
+    }
+  }
+}

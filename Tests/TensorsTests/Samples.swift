@@ -1,0 +1,65 @@
+import Foundation
+import Tensors
+import Testing
+
+/// Repeatable random numbers (SplitMix64).
+struct Samples: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ seed: Int) { state = UInt64(seed) }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  /// Uniform in ±range.
+  mutating func floats(_ count: Int, range: Float = 1) -> [Float] {
+    (0..<count).map { _ in Float.random(in: -range...range, using: &self) }
+  }
+}
+
+/// The largest |found − expected|, relative to the expected value or, if that is larger, to the root mean square of
+/// all of them; infinite if the counts differ or something is not a number.
+func worstError(_ found: [Float], _ expected: [Double]) -> Double {
+  guard found.count == expected.count else { return .infinity }
+  let mean = (expected.reduce(0) { $0 + $1 * $1 } / Double(max(1, expected.count))).squareRoot()
+  var worst = 0.0
+  for (x, y) in zip(found, expected) where Double(x) != y {
+    let error = abs(Double(x) - y) / max(abs(y), mean)
+    if !(error <= worst) { worst = error.isNaN ? .infinity : error }
+  }
+  return worst
+}
+
+/// Whether two arrays have the same bits.
+func sameBits(_ a: [Float], _ b: [Float]) -> Bool { a.map(\.bitPattern) == b.map(\.bitPattern) }
+
+/// Backends for the tests: a pool's threads live as long as the process, so there is one of each.
+enum Backends {
+  static let byThreads = [CPUBackend(threads: 1), CPUBackend(threads: 2), CPUBackend(threads: 3)]
+  static var single: CPUBackend { byThreads[0] }
+
+  /// Runs `body` for each instruction set and number of threads, expects the same bits from every number of threads,
+  /// and returns what each instruction set found.
+  static func results(
+    sourceLocation: SourceLocation = #_sourceLocation, _ body: (CPUBackend) -> [[Float]]
+  ) -> [(target: KernelTarget, values: [[Float]])] {
+    KernelTarget.allCases.compactMap { target in
+      target.run {
+        let found = byThreads.map(body)
+        for other in found.dropFirst() {
+          #expect(other.count == found[0].count, sourceLocation: sourceLocation)
+          for (index, (a, b)) in zip(found[0], other).enumerated() {
+            #expect(
+              sameBits(a, b), "\(target), array \(index): threads change the result", sourceLocation: sourceLocation)
+          }
+        }
+        return (target, found[0])
+      }
+    }
+  }
+}
