@@ -57,8 +57,13 @@ enum Normalizer: Sendable {
     case .byteLevel: text.inByteAlphabet()
     case .nmt: text.mappingScalars(Self.nmt)
     case .stripAccents:
-      text.mappingScalars { UnicodeCategorySet.mark.contains(UnicodeCategories.shared[$0.value]) ? [] : nil }
+      text.mappingScalars { Self.isStripped($0) ? [] : nil }
     }
+  }
+
+  private static func isStripped(_ scalar: Unicode.Scalar) -> Bool {
+    UnicodeCategorySet.mark.contains(UnicodeCategories.shared[scalar.value])
+      && !UnicodeCategoryTable.marksKept.contains { $0.contains(scalar.value) }
   }
 
   private static func lowered(_ scalar: Unicode.Scalar) -> [UInt8]? {
