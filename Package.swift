@@ -67,7 +67,7 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ]),
-    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
     .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),

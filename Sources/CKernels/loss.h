@@ -26,14 +26,14 @@ void CK(ck_cross_entropy)(
       for (j = chunk; j + 8 <= last; j += 8) {
         v8 difference = load8(x + j) - largest, e = exp8(difference);
         sum += e;
-        products += e * difference;
+        products += e * max8(difference, splat8(-100));  // e is 0 there; infinity times 0 would be no number
       }
       total += sum8(sum);
       weighted += sum8(products);
       for (; j < last; j++) {
         float e = expf(x[j] - largest);
         total += e;
-        weighted += e * (x[j] - largest);
+        if (e != 0) weighted += e * (x[j] - largest);
       }
     }
     float at_target = x[target], log_total = (float)log(total);

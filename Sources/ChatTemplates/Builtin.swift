@@ -83,10 +83,12 @@ extension Interpreter {
     case .some(let pairs):
       for pair in try elements(of: pairs) {
         let sides = try elements(of: pair)
-        guard sides.count == 2 else { throw error("dictionary update sequence element has length \(sides.count); 2 is required") }
-        members.append((sides[0], sides[1]))
+        guard sides.count == 2 else {
+          throw error("dictionary update sequence element has length \(sides.count); 2 is required")
+        }
+        members.append(Mapping.Member(sides[0], sides[1]))
       }
     }
-    return members + arguments.named.map { (.string($0.name), $0.value) }
+    return members + arguments.named.map { Mapping.Member(.string($0.name), $0.value) }
   }
 }

@@ -15,7 +15,8 @@ public struct ChatTemplate: Sendable {
   /// - Throws: `TemplateError` with the line where it is no template.
   public init(_ source: String) throws(TemplateError) { try self.init(source, limits: Limits()) }
 
-  init(_ source: String, limits: Limits) throws(TemplateError) {
+  /// Reads a template that may use up no more than `limits`.
+  package init(_ source: String, limits: Limits) throws(TemplateError) {
     self.source = source
     self.limits = limits
     program = try Program(source)
@@ -108,7 +109,7 @@ extension Value {
     case .string(let text): self = .string(text)
     case .array(let elements): self = .list(Elements(elements.map(Value.init)))
     case .object(let object):
-      self = .dictionary(Mapping(distinct: object.members.map { (.string($0.key), Value($0.value)) }))
+      self = .dictionary(Mapping(distinct: object.members.map { Mapping.Member(.string($0.key), Value($0.value)) }))
     }
   }
 }

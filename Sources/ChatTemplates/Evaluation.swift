@@ -58,7 +58,7 @@ extension Interpreter {
       var members: [Mapping.Member] = []
       for pair in pairs {
         let key = try evaluate(pair.key)
-        members.append((key, try evaluate(pair.value)))
+        members.append(Mapping.Member(key, try evaluate(pair.value)))
       }
       return try dictionary(members)
     case .negative(let operand): return try negate(try evaluate(operand))

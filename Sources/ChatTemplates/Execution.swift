@@ -233,7 +233,7 @@ extension Interpreter {
       inner.variables[place] = given ?? .undefined(.because("No caller defined"))
     }
     if let place = function.namedRest {
-      inner.variables[place] = try dictionary(named.map { (.string($0.name), $0.value) })
+      inner.variables[place] = try dictionary(named.map { Mapping.Member(.string($0.name), $0.value) })
     } else if let first = named.first {
       throw error("macro \(label(definition)) takes no keyword argument \(PythonText.quoted(first.name))")
     }

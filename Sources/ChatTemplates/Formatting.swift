@@ -389,9 +389,11 @@ extension Interpreter {
     let result: String?
     switch value {
     case .integer(let number): result = field.format(number)
-    case .bool(let truth): result = field.type == nil ? field.padded(truth ? "True" : "False") : field.format(truth ? 1 : 0)
+    case .bool(let truth):
+      result = field.type == nil ? field.padded(truth ? "True" : "False") : field.format(truth ? 1 : 0)
     case .number(let number): result = field.format(number)
-    case .string(let text), .markup(let text): result = field.type == nil || field.type == "s" ? field.format(text) : nil
+    case .string(let text), .markup(let text):
+      result = field.type == nil || field.type == "s" ? field.format(text) : nil
     default: throw error("unsupported format string passed to \(value.typeName).__format__")
     }
     guard let result else {

@@ -159,7 +159,9 @@ final class Interpreter {
   }
 
   func read(_ name: Int) -> Value {
-    guard let place = program.scopes[scope].places[name] else { return .undefined(.variable(program.syntax.names[name])) }
+    guard let place = program.scopes[scope].places[name] else {
+      return .undefined(.variable(program.syntax.names[name]))
+    }
     if place.hops == 0, let value = activation.variables[place.index] { return value }
     return target(of: place).variables[place.index] ?? .undefined(.variable(program.syntax.names[name]))
   }

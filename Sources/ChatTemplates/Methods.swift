@@ -129,6 +129,6 @@ extension Interpreter {
   private func fromKeys(_ arguments: CallArguments) throws(TemplateError) -> Value {
     let given = try arguments.bound(to: ["iterable", "value"], required: 1, of: "fromkeys", self)
     let keys = try elements(of: given[0] ?? .none)
-    return try dictionary(keys.map { ($0, given[1] ?? .none) })
+    return try dictionary(keys.map { Mapping.Member($0, given[1] ?? .none) })
   }
 }

@@ -26,8 +26,9 @@ extension Interpreter {
     }
     switch test {
     case .divisibleby, .sameas:
-      let other = try arguments.bound(
-        to: [test == .sameas ? "other" : "num"], required: 1, of: "test_\(test.rawValue)", self)[0] ?? .none
+      let other =
+        try arguments.bound(
+          to: [test == .sameas ? "other" : "num"], required: 1, of: "test_\(test.rawValue)", self)[0] ?? .none
       if test == .sameas { return try isSame(value, other) }
       return try isEqual(try calculate(.modulo, value, other), .integer(0))
     default: _ = try arguments.bound(to: [], of: "test_\(test.rawValue)", self)

@@ -27,7 +27,7 @@ extension Interpreter {
       let values: Value =
         arguments.named.isEmpty
         ? try tuple(arguments.positional)
-        : try dictionary(arguments.named.map { (.string($0.name), $0.value) })
+        : try dictionary(arguments.named.map { Mapping.Member(.string($0.name), $0.value) })
       return try percentFormat(text, values, isMarkup: isMarkup(value))
     case .indent: return same(try indented(value, arguments))
     case .truncate: return .string(try truncated(value, arguments))

@@ -134,7 +134,9 @@ extension Interpreter {
     _ text: String, _ separator: Value?, _ most: Int, fromEnd: Bool
   ) throws(TemplateError) -> [String] {
     guard let separator else { return splitAtSpace(text, most, fromEnd: fromEnd) }
-    if case .undefined(let undefined) = separator { throw error("must be str or None, not Undefined: \(undefined.message)") }
+    if case .undefined(let undefined) = separator {
+      throw error("must be str or None, not Undefined: \(undefined.message)")
+    }
     let wanted = Array(try self.text(separator, of: "split").utf8)
     if wanted.isEmpty { throw error("empty separator") }
     let bytes = Array(text.utf8)

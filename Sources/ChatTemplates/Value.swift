@@ -131,7 +131,6 @@ struct Elements {
 
 /// A dictionary in order of insertion. The few keys that chat data has make a search along them the fastest way.
 struct Mapping {
-  typealias Member = (key: Value, value: Value)
   let members: [Member]
   let depth: Int
 
@@ -146,6 +145,19 @@ struct Mapping {
       if let text = member.key.text, PythonText.same(text, key) { return member.value }
     }
     return nil
+  }
+}
+
+extension Mapping {
+  /// A key with its value.
+  struct Member {
+    let key: Value
+    var value: Value
+
+    init(_ key: Value, _ value: Value) {
+      self.key = key
+      self.value = value
+    }
   }
 }
 

@@ -51,7 +51,7 @@ extension Interpreter {
       output += "range(\(span.start), \(span.stop)"
       output += span.step == 1 ? ")" : ", \(span.step))"
     case .namespace(let namespace):
-      let members = namespace.members.map { (key: Value.string($0.name), value: $0.value) }
+      let members = namespace.members.map { Mapping.Member(.string($0.name), $0.value) }
       output += "<Namespace "
       try describe(.dictionary(Mapping(distinct: members)), into: &output)
       output += ">"

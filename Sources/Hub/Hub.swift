@@ -3,7 +3,8 @@ import Foundation
 /// Models and data sets of Hugging Face, its mirrors, or ModelScope, downloaded into the cache that Python shares.
 ///
 /// Environment: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` (or the token file that `hf auth login` writes),
-/// `HF_HUB_OFFLINE`; `USE_MODELSCOPE_HUB`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_CACHE`, `MODELSCOPE_API_TOKEN`.
+/// `HF_HUB_OFFLINE`; `USE_MODELSCOPE_HUB`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_CACHE`, `MODELSCOPE_API_TOKEN`;
+/// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`.
 public struct Hub: Sendable {
   private let settings: HubSettings
   var policy = RetryPolicy()

@@ -47,6 +47,7 @@ struct HubConnection: Sendable {
     configuration.httpVersion = .http1Only
     // Attempts are counted here; the pool would go on trying to connect without end.
     configuration.connectionPool.retryConnectionEstablishment = false
+    configuration.proxy = settings.proxy?.configuration
     client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 

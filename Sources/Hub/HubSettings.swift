@@ -18,6 +18,7 @@ struct HubSettings: Sendable {
   /// The folder with `models--org--name` and so on.
   let cache: URL
   let isOffline: Bool
+  let proxy: HubProxy?
 
   init(environment: [String: String], service requested: HubService?) throws(HubError) {
     let service = requested ?? Self.service(environment)
@@ -44,6 +45,7 @@ struct HubSettings: Sendable {
       endpoint = try Self.endpoint("MODELSCOPE_ENDPOINT", address.contains("://") ? address : "https://\(address)")
       token = try Self.token(value("MODELSCOPE_API_TOKEN"), "MODELSCOPE_API_TOKEN", file: nil)
     }
+    proxy = try HubProxy.of(endpoint: endpoint, environment: environment)
     isOffline = Self.isTrue(environment["HF_HUB_OFFLINE"]) || Self.isTrue(environment["TRANSFORMERS_OFFLINE"])
   }
 

@@ -18,7 +18,7 @@ import Synchronization
 /// counter is raised and read after it was seen raised.
 public final class WorkerPool: @unchecked Sendable {
   /// Threads that work, the caller's included.
-  public let threadCount: Int
+  public private(set) var threadCount = 1
 
   private var job: ((Int) -> Void)?
   private var taskCount = 0
@@ -35,20 +35,21 @@ public final class WorkerPool: @unchecked Sendable {
 
   /// A pool of `threadCount` threads, the caller's among them; the processors that this process may use by default.
   public init(threadCount: Int? = nil) {
-    self.threadCount = max(1, threadCount ?? Self.availableProcessors)
     mutex = .allocate(capacity: 1)
     wake = .allocate(capacity: 1)
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(wake, nil)
-    for _ in 1..<max(1, self.threadCount) { startWorker() }
+    // Where the system grants fewer threads than wanted, those do the work.
+    for _ in 1..<max(1, threadCount ?? Self.availableProcessors) where startWorker() { self.threadCount += 1 }
   }
 
   /// Processors that this process may use.
   public static var availableProcessors: Int { ck_processors() }
 
-  private func startWorker() {
+  private func startWorker() -> Bool {
     // The pool is never torn down before the process ends: a worker holds it.
-    let context = Unmanaged.passRetained(self).toOpaque()
+    let holder = Unmanaged.passRetained(self)
+    let context = holder.toOpaque()
     #if canImport(Darwin)
       var thread: pthread_t?
       let body: @convention(c) (UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? = { context in
@@ -64,7 +65,11 @@ public final class WorkerPool: @unchecked Sendable {
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    _ = pthread_create(&thread, &attributes, body, context)
+    guard pthread_create(&thread, &attributes, body, context) == 0 else {
+      holder.release()
+      return false
+    }
+    return true
   }
 
   private func work() -> UnsafeMutableRawPointer? {
@@ -119,7 +124,12 @@ public final class WorkerPool: @unchecked Sendable {
           pthread_mutex_unlock(mutex)
         }
         takeTasks()
-        while workersBusy.load(ordering: .acquiring) > 0 { ck_pause() }
+        var spins = 0
+        while workersBusy.load(ordering: .acquiring) > 0 {
+          spins += 1
+          // A worker may be waiting for this very processor, where others want it too.
+          if spins < Self.spins { ck_pause() } else { sched_yield() }
+        }
         job = nil
       }
     }

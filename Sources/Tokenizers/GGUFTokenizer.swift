@@ -21,7 +21,7 @@ extension Tokenizer {
 /// A GGUF vocabulary in the terms of `tokenizer.json`.
 struct GGUFDescription: Sendable {
   private let metadata: GGUFVocabulary
-  private let merges: [MergePair]
+  private let merges: MergeList
   private let options: BytePairEncoding.Options
   private let isByteLevel: Bool
   /// Everything of `tokenizer.json` but tokens and merges.
@@ -78,7 +78,7 @@ struct GGUFDescription: Sendable {
     var addsBOS: Bool
   }
 
-  private typealias Parts = (Steps, BytePairEncoding.Options, [MergePair])
+  private typealias Parts = (Steps, BytePairEncoding.Options, MergeList)
 
   private static func byteLevel(_ metadata: GGUFVocabulary) throws(TokenizerError) -> Parts {
     guard let rules = GGUFPreTokenizer(metadata.preTokenizer) else {
@@ -146,19 +146,17 @@ struct GGUFDescription: Sendable {
     return options
   }
 
-  private static func listedMerges(_ metadata: GGUFVocabulary) throws(TokenizerError) -> [MergePair] {
+  private static func listedMerges(_ metadata: GGUFVocabulary) throws(TokenizerError) -> MergeList {
     guard let merges = metadata.merges else {
       throw TokenizerError("The GGUF file has no tokenizer.ggml.merges; use one that holds its tokenizer.")
     }
-    var pairs: [MergePair] = []
-    pairs.reserveCapacity(merges.count)
+    var list = MergeList()
     for (index, merge) in merges.enumerated() {
-      guard let pair = MergePair(merge) else {
+      guard list.append(spaced: Array(merge.utf8)[...]) else {
         throw TokenizerError("tokenizer.ggml.merges[\(index)] is \"\(merge)\", but must be two tokens and one space.")
       }
-      pairs.append(pair)
     }
-    return pairs
+    return list
   }
 
   private static func addedTokens(_ metadata: GGUFVocabulary) -> [AddedToken] {
@@ -228,11 +226,10 @@ struct GGUFDescription: Sendable {
 
   func model() throws(TokenizerError) -> BytePairEncoding {
     let vocabulary = Vocabulary(metadata.tokens)
-    var builder = MergeBuilder(vocabulary: vocabulary, prefix: "", place: "tokenizer.ggml.merges")
-    for merge in merges { try builder.add(merge.left, merge.right) }
+    let (table, splits) = try merges.resolved(in: vocabulary, prefix: "", place: "tokenizer.ggml.merges")
     return BytePairEncoding(
-      vocabulary: vocabulary, merges: builder.table(), options: options, takesBytes: isByteLevel,
-      splitsBeforeMetaspace: builder.splitsBeforeMetaspace)
+      vocabulary: vocabulary, merges: table, options: options, takesBytes: isByteLevel,
+      splitsBeforeMetaspace: splits)
   }
 
   /// `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`.
@@ -241,15 +238,15 @@ struct GGUFDescription: Sendable {
     var members: [(String, JSONValue)] = []
     for (id, token) in metadata.tokens.enumerated() { members.append((token, .integer(id))) }
     vocabulary = JSONObject(members)
-    let merges = self.merges.map { pair -> JSONValue in
-      [.string(String(decoding: pair.left, as: UTF8.self)), .string(String(decoding: pair.right, as: UTF8.self))]
+    let pairs = (0..<merges.count).map { index -> JSONValue in
+      [.string(merges.strings.text(2 * index)), .string(merges.strings.text(2 * index + 1))]
     }
     var whole = skeleton.object ?? JSONObject()
     whole["model"] = [
       "type": "BPE", "dropout": nil, "unk_token": options.unknownToken.map { .string($0) } ?? nil,
       "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": .bool(options.fusesUnknown),
       "byte_fallback": .bool(options.fallsBackToBytes), "ignore_merges": .bool(options.ignoresMerges),
-      "vocab": .object(vocabulary), "merges": .array(merges),
+      "vocab": .object(vocabulary), "merges": .array(pairs),
     ]
     var map = JSONObject()
     for key in ["bos_token", "eos_token", "pad_token", "unk_token"] {

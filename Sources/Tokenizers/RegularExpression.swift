@@ -4,8 +4,8 @@ import CPCRE2
 ///
 /// The one place that holds C pointers. A compiled expression is immutable, and PCRE2 allows its use from several
 /// threads at once; what a match writes to is made for each call.
-final class RegularExpression: @unchecked Sendable {
-  let pattern: String
+package final class RegularExpression: @unchecked Sendable {
+  package let pattern: String
   private let code: OpaquePointer
   /// The same expression for matches that must start where the search does.
   private let anchored: OpaquePointer
@@ -18,7 +18,7 @@ final class RegularExpression: @unchecked Sendable {
   private static let window = 1024
 
   /// - Throws: `TokenizerError` naming `place` where the pattern is not understood.
-  init(_ pattern: String, place: String) throws(TokenizerError) {
+  package init(_ pattern: String, place: String) throws(TokenizerError) {
     self.pattern = pattern
     let translated = Array(Self.translated(pattern).utf8)
     code = try Self.compile(translated, options: 0, pattern: pattern, place: place)
@@ -91,7 +91,7 @@ final class RegularExpression: @unchecked Sendable {
   /// Matches are looked for in small windows. A match that would go on past the end of its window is tried again in a
   /// larger one, from its first character only. Time lost on tries that come to nothing is counted, and once it is out
   /// of proportion to the text windows stay small: so no text costs more than a fixed number of steps a byte.
-  func forEachMatch(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
+  package func forEachMatch(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
     guard !range.isEmpty, let data = pcre2_match_data_create_8(1, nil) else { return }
     defer { pcre2_match_data_free_8(data) }
     guard let context = pcre2_match_context_create_8(nil) else { return }

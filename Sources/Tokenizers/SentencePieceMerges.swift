@@ -2,7 +2,7 @@
 /// text together is a token merge, the pair whose token has the highest score first.
 enum SentencePieceMerges {
   /// The merges, first the ones of the highest score, and of these those with the longer left part.
-  static func make(_ tokens: [String], scores: [Float], isIncluded: (Int) -> Bool) -> [MergePair] {
+  static func make(_ tokens: [String], scores: [Float], isIncluded: (Int) -> Bool) -> MergeList {
     var strings = ByteStrings()
     for token in tokens { strings.append(token.utf8) }
     let index = ByteStringIndex(strings, where: isIncluded)
@@ -27,6 +27,8 @@ enum SentencePieceMerges {
       if lengths[a.right] != lengths[b.right] { return lengths[a.right] > lengths[b.right] }
       return $0 < $1
     }
-    return order.map { MergePair(left: Array(strings[found[$0].left]), right: Array(strings[found[$0].right])) }
+    var merges = MergeList()
+    for index in order { merges.append(strings[found[index].left], strings[found[index].right]) }
+    return merges
   }
 }

@@ -24,10 +24,6 @@ struct TokenizerFiles: Sendable {
     for name in names.sorted() where name.hasSuffix(".jinja") {
       try read("\(Self.templateFolder)/\(name)", in: directory)
     }
-    if self[Self.tokenizer] == nil {
-      throw TokenizerError(
-        "\(directory.path) holds no tokenizer.json; save it there with the tokenizer's save_pretrained.")
-    }
   }
 
   init(_ contents: [(name: String, bytes: [UInt8])]) { self.contents = contents }
@@ -45,6 +41,10 @@ struct TokenizerFiles: Sendable {
   /// The file as JSON; `nil` where there is none.
   func json(_ name: String, place: String) throws(TokenizerError) -> ConfigurationValue? {
     guard let bytes = self[name] else { return nil }
+    return try Self.json(bytes, place: place)
+  }
+
+  static func json(_ bytes: [UInt8], place: String) throws(TokenizerError) -> ConfigurationValue {
     do {
       return ConfigurationValue(value: try JSONValue(parsing: bytes), place: "\(place):")
     } catch {
@@ -96,14 +96,16 @@ extension Tokenizer {
   /// - Parameter place: where the files are, for messages.
   convenience init(_ files: TokenizerFiles, place: String) throws(TokenizerError) {
     func json(_ name: String) throws(TokenizerError) -> ConfigurationValue? {
-      try files.json(name, place: place.isEmpty ? name : "\(place)/\(name)")
+      try files.json(name, place: "\(place)/\(name)")
     }
-    guard let main = try json(TokenizerFiles.tokenizer) else {
+    guard let bytes = files[TokenizerFiles.tokenizer] else {
       throw TokenizerError("\(place) holds no tokenizer.json; save it there with the tokenizer's save_pretrained.")
     }
+    let scanned = TokenizerJSONScanner(bytes)
+    let main = try TokenizerFiles.json(scanned?.rest ?? bytes, place: "\(place)/\(TokenizerFiles.tokenizer)")
     let configuration = try json(TokenizerFiles.configuration)
     let map = try json(TokenizerFiles.specialTokensMap)
-    var pipeline = try Pipeline(main)
+    var pipeline = try Pipeline(main, scanned: scanned)
     try pipeline.add(configuration)
     let special = try SpecialTokens(pipeline, configuration, map)
     if main.member("post_processor") == nil, let configuration {
@@ -146,9 +148,9 @@ extension Tokenizer {
 
 extension Pipeline {
   /// What a `tokenizer.json` describes.
-  init(_ main: ConfigurationValue) throws(TokenizerError) {
+  init(_ main: ConfigurationValue, scanned: TokenizerJSONScanner?) throws(TokenizerError) {
     try self.init(main) { endsInBytes throws(TokenizerError) in
-      try Model(try main.required("model"), endsInBytes: endsInBytes)
+      try Model(try main.required("model"), endsInBytes: endsInBytes, scanned: scanned)
     }
   }
 

@@ -8,18 +8,21 @@ struct Vocabulary: Sendable {
   /// Ids from here on are taken for a damaged file rather than a vocabulary.
   static let idLimit = 1 << 24
 
-  /// - Parameter entries: tokens with their ids, each below `idLimit`; of two with one id the later counts.
-  init(_ entries: [(token: String, id: Int)]) {
-    let count = (entries.lazy.map(\.id).max() ?? -1) + 1
-    var order = [Int32](repeating: -1, count: count)
-    var size = 0
-    for (position, entry) in entries.enumerated() {
-      order[entry.id] = Int32(truncatingIfNeeded: position)
-      size += entry.token.utf8.count
+  /// Tokens with their ids, each below `idLimit`; of two with one id the later counts.
+  init(_ tokens: ByteStrings, ids: [Int32]) {
+    // Files mostly list tokens by id, so that nothing has to move.
+    if ids.enumerated().allSatisfy({ $0.offset == Int($0.element) }) {
+      spellings = tokens
+      isPresent = [Bool](repeating: true, count: tokens.count)
+      index = ByteStringIndex(tokens)
+      return
     }
+    let count = Int(ids.max() ?? -1) + 1
+    var order = [Int32](repeating: -1, count: count)
+    for (position, id) in ids.enumerated() { order[Int(id)] = Int32(truncatingIfNeeded: position) }
     var spellings = ByteStrings()
-    spellings.reserve(count: count, bytes: size)
-    for position in order { spellings.append(position < 0 ? "".utf8 : entries[Int(position)].token.utf8) }
+    spellings.reserve(count: count, bytes: tokens.bytes.count)
+    for position in order { spellings.append(position < 0 ? [] : tokens[Int(position)]) }
     let isPresent = order.map { $0 >= 0 }
     self.spellings = spellings
     self.isPresent = isPresent

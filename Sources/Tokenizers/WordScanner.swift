@@ -1,25 +1,25 @@
 /// Splits text as the regular expressions of GPT-2, Llama 3 and Qwen do, without a regular expression engine.
 ///
 /// Each family differs from the next in a few points only, which the properties name.
-struct WordScanner: Sendable, Hashable {
+package struct WordScanner: Sendable, Hashable {
   /// Which of the two shapes the expression has.
-  enum Shape: Sendable, Hashable {
+  package enum Shape: Sendable, Hashable {
     /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
     case gpt2
     /// `(?i:'s|...)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
     case llama3
   }
 
-  var shape: Shape
+  package var shape: Shape
   /// The longest run of numbers in one word, for `llama3`.
-  var digits = Int.max
+  package var digits = Int.max
   /// Whether marks belong to letters, for `llama3`.
-  var joinsMarks = false
+  package var joinsMarks = false
 
   private static let contractions = "'s|'t|'re|'ve|'m|'ll|'d"
 
   /// The scanner that does what `pattern` says, or `nil` where the expression must be run.
-  init?(pattern: String) {
+  package init?(pattern: String) {
     let contractions = Self.contractions
     if pattern == contractions + #"| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"# {
       self.init(shape: .gpt2)
@@ -40,7 +40,7 @@ struct WordScanner: Sendable, Hashable {
     return nil
   }
 
-  init(shape: Shape, digits: Int = .max, joinsMarks: Bool = false) {
+  package init(shape: Shape, digits: Int = .max, joinsMarks: Bool = false) {
     self.shape = shape
     self.digits = digits
     self.joinsMarks = joinsMarks
@@ -80,7 +80,7 @@ struct WordScanner: Sendable, Hashable {
 
   /// Calls `body` with each word of `range`, in order; together they are the whole of it.
   @inline(__always)
-  func forEachWord(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
+  package func forEachWord(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
     var cursor = Cursor(
       bytes: bytes, end: range.upperBound, kinds: joinsMarks ? Self.markKinds : Self.plainKinds,
       categories: UnicodeCategories.shared)

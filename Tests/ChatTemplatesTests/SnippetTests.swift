@@ -38,4 +38,27 @@ struct SnippetTests {
       #expect(difference == nil, "\(source.debugDescription): \(difference ?? "")")
     }
   }
+
+  @Test("Nothing that is left of a snippet brings the parser or the interpreter down") func cuts() throws {
+    let context = try Goldens.json(Goldens.folder.appending(path: "snippets.json"))
+    var rendered = 0
+    for snippet in try #require(context["snippets"]?.array) {
+      let scalars = Array(try #require(snippet.string).unicodeScalars)
+      for cut in stride(from: 1, to: scalars.count, by: max(scalars.count / 12, 1)) {
+        // A stretch taken out, the rest taken away, and two halves swapped.
+        let texts = [
+          scalars[..<cut] + scalars[min(cut + 3, scalars.count)...], scalars[..<cut], scalars[cut...] + scalars[..<cut],
+        ]
+        for text in texts {
+          var limits = Limits()
+          limits.work = 200_000
+          let template = try? ChatTemplate(String(String.UnicodeScalarView(text)), limits: limits)
+          let rendering = try? template?.render(
+            messages: context["messages"] ?? [], variables: context["variables"]?.object ?? JSONObject())
+          if rendering != nil { rendered += 1 }
+        }
+      }
+    }
+    #expect(rendered > 100)
+  }
 }

@@ -20,7 +20,9 @@ struct SettingsTests {
   func outcome(_ environment: [String: String]) async throws -> (folder: String, authorization: String?) {
     server.forget()
     let environment = ["HF_ENDPOINT": server.address + "/", "HOME": cache.url.path].merging(environment) { $1 }
-    let snapshot = try await Hub(environment: environment).snapshot(of: name, files: .matching(["config.json"]))
+    let hub = try Hub(environment: environment).retrying(
+      attempts: 3, firstDelay: .milliseconds(1), longestDelay: .milliseconds(10), silence: .seconds(10))
+    let snapshot = try await hub.snapshot(of: name, files: .matching(["config.json"]))
     let folder = snapshot.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     let authorization = server.requests.first?.headers.first(name: "Authorization")
     return (String(folder.path.dropFirst(cache.url.path.count)), authorization)
@@ -51,10 +53,33 @@ struct SettingsTests {
     ["HF_ENDPOINT": "mirror.example"], ["HF_ENDPOINT": "ftp://mirror.example"], ["HF_ENDPOINT": "https://"],
     ["HF_ENDPOINT": "https://user:pass@mirror.example"], ["HF_ENDPOINT": "https://mirror.example/?a=b"],
     ["HF_TOKEN": "two words"], ["HF_TOKEN": "a\r\nX-Header: b"], ["MODELSCOPE_ENDPOINT": "ftp://a.example"],
+    ["https_proxy": "ftp://a.example"], ["ALL_PROXY": "socks4://a.example"], ["HTTPS_PROXY": "http://"],
   ])
   func malformedSettings(environment: [String: String]) {
     let error = #expect(throws: HubError.self) { try Hub(environment: environment) }
     #expect(error?.description.contains(";") == true)
+  }
+
+  /// Every connection goes through a tunnel of the proxy, which here opens none.
+  @Test func aProxyStandsInBetween() async throws {
+    let proxy = try await LoopbackServer { _ in .status(.forbidden) }
+    let address = proxy.address.replacing("http://", with: "http://user:p%40ss@")
+    for (variable, exceptions) in [("HTTP_PROXY", ""), ("all_proxy", "other.test, ample.test")] {
+      proxy.forget()
+      await expectError("Proxy") {
+        _ = try await outcome(["HF_ENDPOINT": "http://hub.example.test", variable: address, "NO_PROXY": exceptions])
+      }
+      #expect(!proxy.requests.isEmpty)
+      #expect(proxy.requests.allSatisfy { $0.method == .CONNECT && $0.uri == "hub.example.test:80" })
+      let credentials = Data("user:p@ss".utf8).base64EncodedString()
+      #expect(proxy.requests.first?.headers.first(name: "Proxy-Authorization") == "Basic \(credentials)")
+    }
+    proxy.forget()
+    for exceptions in ["*", "127.0.0.1", "a.test,127.0.0.1"] {
+      _ = try await outcome(["HTTP_PROXY": address, "no_proxy": exceptions])
+      #expect(!server.requests.isEmpty)
+    }
+    #expect(proxy.requests.isEmpty)
   }
 
   /// ModelScope as it answers: one list with sizes and hashes, contents by query.

@@ -74,7 +74,7 @@ extension Optional: RecipeConvertible where Wrapped: RecipeConvertible {
 }
 
 extension Array: RecipeConvertible where Element: RecipeConvertible {
-  static var expectation: String { "a list, each \(Element.expectation)" }
+  static var expectation: String { "a list (each \(Element.expectation))" }
 
   /// A single element stands for a list of one, as on the command line.
   init(_ value: RecipeValue) throws(RecipeValueError) {
@@ -119,7 +119,7 @@ struct RecipeMembers {
 
   /// - Throws: where `value` is no mapping, or has a key outside `allowed`.
   init(_ value: RecipeValue, allowed: [String], expected: String) throws(RecipeValueError) {
-    guard case .mapping(let members) = value else { throw .mismatch(value, expected: expected) }
+    guard case .mapping(let members) = value.unwrapped else { throw .mismatch(value, expected: expected) }
     for member in members where !allowed.contains(member.key) {
       let nearest = EditDistance.nearest(to: member.key, among: allowed)
       let hint = nearest.map { "did you mean \($0)?" } ?? "it may hold \(allowed.joined(separator: ", "))"

@@ -70,6 +70,11 @@ extension RecipeValue {
     if let value = RecipeValue(node, budget: &budget) { self = value }
   }
 
+  /// The mapping that a quoted text spells, as transformers lets dictionaries be written; else the value itself.
+  var unwrapped: RecipeValue {
+    if case .scalar(let text, isQuoted: true) = self, text.hasPrefix("{") { RecipeValue(argument: text) } else { self }
+  }
+
   private init?(_ node: Node, budget: inout Int) {
     budget -= 1
     guard budget > 0 else { return nil }

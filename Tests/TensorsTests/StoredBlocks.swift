@@ -1,0 +1,33 @@
+import Foundation
+import Tensors
+import Testing
+
+/// Blocks of a GGML format and what the gguf package widens them to (Tests/Goldens/checkpoints/README.md): 4 rows.
+struct StoredBlocks: CustomTestStringConvertible, Sendable {
+  let type: ElementType
+  let bytes: [UInt8]
+  let values: [Float]
+  var columns: Int { values.count / 4 }
+  var testDescription: String { type.rawValue }
+
+  static let all = ElementType.allCases.filter(\.isQuantized).compactMap { try? StoredBlocks($0) }
+
+  init(_ type: ElementType) throws {
+    let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Goldens/checkpoints/blocks")
+    let name = type.rawValue.uppercased()
+    self.type = type
+    bytes = [UInt8](try Data(contentsOf: folder.appending(path: name + ".blocks")))
+    let wide = [UInt8](try Data(contentsOf: folder.appending(path: name + ".f32")))
+    values = stride(from: 0, to: wide.count, by: 4).map { start in
+      Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(wide[start + $1]) << UInt32(8 * $1) })
+    }
+  }
+
+  /// The blocks as a matrix of 4 rows in a buffer of their own.
+  func tensor(_ backend: CPUBackend) -> Tensor {
+    let tensor = backend.empty([4, columns], type)
+    precondition(tensor.byteCount == bytes.count, "the file must hold 4 rows")
+    tensor.storage.base.copyMemory(from: bytes, byteCount: bytes.count)
+    return tensor
+  }
+}

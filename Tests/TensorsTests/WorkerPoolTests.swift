@@ -1,0 +1,106 @@
+import Foundation
+import Synchronization
+import Tensors
+import Testing
+
+/// The threads that tasks are spread over.
+struct WorkerPoolTests {
+  private static let pools = [1, 2, 3, 5].map { WorkerPool(threadCount: $0) }
+
+  /// How often each of `count` tasks ran.
+  private func runs(_ pool: WorkerPool, _ count: Int) -> [Int] {
+    let counts = Mutex([Int](repeating: 0, count: count))
+    pool.run(count) { task in counts.withLock { $0[task] += 1 } }
+    return counts.withLock { $0 }
+  }
+
+  @Test(arguments: [0, 1, 2, 3, 7, 200])
+  func everyTaskRunsOnce(count: Int) {
+    for pool in Self.pools {
+      #expect(runs(pool, count) == [Int](repeating: 1, count: count), "\(pool.threadCount) threads")
+    }
+  }
+
+  /// Long enough for workers to fall asleep and to be woken in between.
+  @Test func manyRounds() {
+    for pool in Self.pools {
+      var total = 0
+      for round in 0..<1000 {
+        let sum = Atomic(0)
+        pool.run(round % 9) { sum.add($0 + 1, ordering: .relaxed) }
+        total += sum.load(ordering: .relaxed)
+        if round % 100 == 0 { Thread.sleep(forTimeInterval: 0.002) }
+      }
+      #expect(total == (0..<1000).reduce(0) { $0 + ($1 % 9) * ($1 % 9 + 1) / 2 })
+    }
+  }
+
+  /// What tasks wrote is seen after the round, and each round sees what was written before it.
+  @Test func roundsSeeEachOther() {
+    for pool in Self.pools {
+      let values = UnsafeMutableBufferPointer<Int>.allocate(capacity: 64)
+      defer { values.deallocate() }
+      values.initialize(repeating: 0)
+      for round in 0..<500 {
+        pool.run(64) { values[$0] += round }
+        values[round % 64] += 1
+      }
+      let sum = 499 * 500 / 2
+      #expect(values.enumerated().allSatisfy { $1 == sum + (500 - $0 + 63) / 64 })
+    }
+  }
+
+  @Test func concurrentCallersTakeTurns() async {
+    for pool in Self.pools {
+      let sums = await withTaskGroup(of: Int.self) { group in
+        for caller in 0..<4 {
+          group.addTask {
+            var total = 0
+            for _ in 0..<200 {
+              let sum = Atomic(0)
+              pool.run(10) { sum.add($0 * caller, ordering: .relaxed) }
+              total += sum.load(ordering: .relaxed)
+            }
+            return total
+          }
+        }
+        var sums: [Int] = []
+        for await sum in group { sums.append(sum) }
+        return sums.sorted()
+      }
+      #expect(sums == (0..<4).map { 200 * 45 * $0 })
+    }
+  }
+
+  @Test(arguments: [(0, 1), (1, 1), (10, 3), (100, 1), (100, 1000), (1001, 64)])
+  func rangesCoverEverything(count: Int, grain: Int) {
+    for pool in Self.pools {
+      let found = Mutex<[Range<Int>]>([])
+      pool.runRanges(count, grain: grain) { range in found.withLock { $0.append(range) } }
+      let ranges = found.withLock { $0 }.sorted { $0.lowerBound < $1.lowerBound }
+      #expect(ranges.flatMap { Array($0) } == Array(0..<count))
+      #expect(ranges.dropLast().allSatisfy { $0.count >= grain })
+    }
+  }
+
+  @Test func workersFollowTheCallersInstructionSet() {
+    let usual = KernelTarget.current
+    for target in KernelTarget.allCases {
+      target.run {
+        for pool in Self.pools {
+          let seen = Mutex<Set<KernelTarget>>([])
+          pool.run(50) { _ in _ = seen.withLock { $0.insert(KernelTarget.current) } }
+          #expect(seen.withLock { $0 } == [target])
+        }
+      }
+      #expect(KernelTarget.current == usual)
+    }
+    #expect(KernelTarget.portable.run { true } == true)
+  }
+
+  @Test func threadsAreCounted() {
+    #expect(WorkerPool(threadCount: 0).threadCount == 1)
+    #expect(CPUBackend(threads: 1).threadCount == 1)
+    #expect(WorkerPool.availableProcessors >= 1)
+  }
+}
