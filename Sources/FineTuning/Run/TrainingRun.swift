@@ -45,8 +45,9 @@ public final class TrainingRun {
       try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: true)).prepare($0)
     }
     model = try CausalLM(files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil)
+    let decoder = model.decoder
     adapter = try recipe.lora.map {
-      try Adapter(LoRAConfiguration($0), on: model.decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
+      try Adapter(LoRAConfiguration($0), on: decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
     trainer = try SFTTrainer(
       model, adapter: adapter, arguments: recipe.training, trainingSet: prepared.set,
