@@ -120,7 +120,7 @@ public final class TrainingRun {
   public func write(answers: [ModelCard.Answer] = []) throws {
     try trainer.saveModel(to: output)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
-    try recipe.writeArguments(to: output)
+    try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
     let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "every weight"
     let name = URL(fileURLWithPath: recipe.model.modelNameOrPath).lastPathComponent
     let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
