@@ -44,13 +44,14 @@ let package = Package(
     .target(
       name: "FineTuning",
       dependencies: [
-        "Models", "Datasets", "Checkpoints", "OrderedJSON", "Terminal", "CCairo",
+        "Models", "Datasets", "Hub", "Checkpoints", "OrderedJSON", "Terminal", "CCairo",
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "swiftlet",
       dependencies: [
-        "FineTuning", "Models", "Datasets", "OrderedJSON", "Terminal",
+        "FineTuning", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub",
+        "OrderedJSON", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 

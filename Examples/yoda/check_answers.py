@@ -9,9 +9,11 @@ Words are compared in lower case and without punctuation, each as often as it oc
 "cannot" and contractions with "n't" are read as two words ("don't" as "do not").
 
     python3 check_answers.py answers.jsonl --at-least 36
-    python3 check_answers.py train.jsonl --answer-key yoda --at-least 360
+    python3 check_answers.py compared.json --answer-key after --at-least 32
+    python3 check_answers.py train.jsonl --at-least 360
 
-The file holds a JSON list, or one JSON object a line, with `sentence` and `answer`.
+The file holds a JSON list, or one JSON object a line: `sentence` and `answer`; or what `swiftlet compare --json` prints;
+or rows of the data set.
 Exit status: 0 enough good answers, 1 too few, 2 the file or the call was wrong.
 """
 
@@ -80,11 +82,20 @@ def read_rows(path, answer_key):
         rows = [(n, json.loads(line)) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
     pairs = []
     for number, row in rows:
-        for key in ("sentence", answer_key):
-            if not isinstance(row, dict) or not isinstance(row.get(key), str):
-                raise ValueError(f"row {number} has no text under '{key}'; give each row 'sentence' and '{answer_key}'")
-        pairs.append((row["sentence"], row[answer_key]))
+        pair = sentence_and_answer(row, answer_key)
+        if not all(isinstance(text, str) for text in pair):
+            raise ValueError(f"row {number} needs text under 'sentence' and '{answer_key}', or a prompt and completion")
+        pairs.append(pair)
     return pairs
+
+
+def sentence_and_answer(row, answer_key):
+    """Of a row of answers, of `swiftlet compare --json`, or of the data set itself (messages)."""
+    if not isinstance(row, dict):
+        return None, None
+    if "prompt" in row and "completion" in row:
+        return row["prompt"][-1].get("content"), row["completion"][-1].get("content")
+    return row.get("sentence", row.get("question")), row.get(answer_key)
 
 
 def main():

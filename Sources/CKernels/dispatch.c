@@ -111,3 +111,5 @@ DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float 
   begin, long end), (weight, gradient, m, v, learning_rate, beta1, beta2, epsilon, weight_decay, correction1,
   correction2, gradient_scale, begin, end))
 DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))
+DISPATCH(float, ck_multiply_adds, (long rounds, float x), (rounds, x))
+DISPATCH(float, ck_read_all, (const float *x, long count), (x, count))

@@ -5,8 +5,9 @@ package struct Limits: Sendable {
   package var work = 20_000_000
   /// Bytes in any one text, the result included.
   package var textBytes = 64 << 20
-  /// Levels of evaluation open at once, through expressions, statements, macros and nested data.
-  package var levels = 800
+  /// Levels of evaluation open at once, through expressions, statements, macros and nested data: some forty macros
+  /// inside each other, in about half a megabyte of stack.
+  package var levels = 320
   /// Levels of lists and dictionaries inside each other. Above the 512 that the JSON parser lets in.
   static let dataDepth = 600
   /// Levels of syntax inside each other.

@@ -6,60 +6,16 @@ import OrderedJSON
 /// Words such as `NA` and `None` are null in columns of numbers only; as text they are somebody's answer.
 enum CSVRows {
   static func open(_ bytes: FileBytes, separator: UInt8) throws(DataError) -> any RowSource {
-    let start = try bytes.textStart()
-    var scanner = CSVScanner(separator: separator)
-    var header: [String]?
-    var columns: [CSVColumn] = []
-    var records: [Range<Int>] = []
-    var recordStart = start
-
-    func close(at end: Int) throws(DataError) {
-      let fields = scanner.takeFields()
-      if fields.isEmpty { return }
-      do throws(DataError) {
-        if header == nil {
-          header = uniqueNames(try fields.map { field throws(DataError) in try text(field) })
-          columns = Array(repeating: CSVColumn(), count: fields.count)
-        } else {
-          guard fields.count <= columns.count else {
-            throw DataError(
-              "\(fields.count) fields, but the header names \(columns.count); quote fields that contain the separator")
-          }
-          for index in columns.indices { columns[index].see(index < fields.count ? fields[index] : []) }
-          records.append(recordStart..<end)
-        }
-      } catch {
-        throw error.located(at: RowPlace(file: bytes.path, line: bytes.line(at: recordStart)))
-      }
-    }
-
-    var afterReturn = false
+    var index = CSVIndex(separator: separator, start: try bytes.textStart(), file: bytes)
     try bytes.scan { chunk, offset throws(DataError) in
-      for (index, byte) in chunk.enumerated() where offset + index >= start {
-        let here = offset + index
-        if afterReturn, byte == 10 {
-          recordStart = here + 1
-          afterReturn = false
-        } else {
-          afterReturn = false
-          if scanner.feed(byte) {
-            try close(at: here)
-            recordStart = here + 1
-            afterReturn = byte == 13
-          }
-        }
-      }
+      try index.take(chunk, at: offset)
       return true
     }
-    if scanner.isInsideQuotes {
-      throw DataError(
-        "a quoted field that opens in this record never ends; double the quotation marks inside it",
-        at: RowPlace(file: bytes.path, line: bytes.line(at: recordStart)))
-    }
-    try close(at: bytes.count)
-    guard let header else { return MemoryRows([], file: bytes.path) }
+    try index.finish()
+    guard let header = index.header else { return MemoryRows([], file: bytes.path) }
+    let columns = index.columns
     let types = columns.map(\.type)
-    return IndexedRows(bytes: bytes, records: records) { record throws(DataError) in
+    return IndexedRows(bytes: bytes, records: index.records) { record throws(DataError) in
       var scanner = CSVScanner(separator: separator)
       for byte in record { _ = scanner.feed(byte) }
       let fields = scanner.takeFields()
@@ -70,6 +26,82 @@ enum CSVRows {
       }
       return Row(members)
     }
+  }
+
+  fileprivate static func text(_ bytes: [UInt8]) throws(DataError) -> String {
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw DataError("a field is not valid UTF-8; save the file as UTF-8")
+    }
+    return text
+  }
+}
+
+/// Finds the records of a file, its column names and what its columns hold.
+private struct CSVIndex {
+  private(set) var header: [String]?
+  private(set) var columns: [CSVColumn] = []
+  private(set) var records: [Range<Int>] = []
+  private let file: FileBytes
+  private let start: Int
+  private var scanner: CSVScanner
+  private var recordStart: Int
+  private var afterReturn = false
+
+  init(separator: UInt8, start: Int, file: FileBytes) {
+    self.file = file
+    self.start = start
+    scanner = CSVScanner(separator: separator)
+    recordStart = start
+  }
+
+  mutating func take(_ chunk: [UInt8], at offset: Int) throws(DataError) {
+    for place in max(0, min(start - offset, chunk.count))..<chunk.count {
+      let byte = chunk[place]
+      if afterReturn, byte == 10 {
+        recordStart = offset + place + 1
+        afterReturn = false
+        continue
+      }
+      afterReturn = false
+      if scanner.feed(byte) {
+        try close(at: offset + place)
+        recordStart = offset + place + 1
+        afterReturn = byte == 13
+      }
+    }
+  }
+
+  mutating func finish() throws(DataError) {
+    if scanner.isInsideQuotes {
+      throw located(
+        DataError("a quoted field that opens in this record never ends; double the quotation marks inside it"))
+    }
+    try close(at: file.count)
+  }
+
+  private mutating func close(at end: Int) throws(DataError) {
+    let fields = scanner.takeFields()
+    if fields.isEmpty { return }
+    guard header != nil else {
+      do throws(DataError) {
+        header = Self.uniqueNames(try fields.map { field throws(DataError) in try CSVRows.text(field) })
+      } catch {
+        throw located(error)
+      }
+      columns = Array(repeating: CSVColumn(), count: fields.count)
+      return
+    }
+    guard fields.count <= columns.count else {
+      throw located(
+        DataError(
+          "\(fields.count) fields, but the header names \(columns.count); quote fields that contain the separator"))
+    }
+    for index in columns.indices { columns[index].see(index < fields.count ? fields[index] : []) }
+    records.append(recordStart..<end)
+  }
+
+  private func located(_ error: DataError) -> DataError {
+    error.located(at: RowPlace(file: file.path, line: file.line(at: recordStart)))
   }
 
   /// Names made distinct as pandas does it: `a`, `a.1`, and `Unnamed: 2` for an empty one.
@@ -85,13 +117,6 @@ enum CSVRows {
       }
       return candidate
     }
-  }
-
-  fileprivate static func text(_ bytes: [UInt8]) throws(DataError) -> String {
-    guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw DataError("a field is not valid UTF-8; save the file as UTF-8")
-    }
-    return text
   }
 }
 
@@ -110,9 +135,12 @@ private struct CSVScanner {
 
   /// Takes one byte in; whether it ended the record.
   mutating func feed(_ byte: UInt8) -> Bool {
+    if state == .quoted, byte != UInt8(ascii: "\"") {
+      field.append(byte)
+      return false
+    }
     switch (state, byte) {
     case (.quoted, UInt8(ascii: "\"")): state = .quoteInQuoted
-    case (.quoted, _): field.append(byte)
     case (.fieldStart, UInt8(ascii: "\"")):
       state = .quoted
       sawQuote = true
@@ -152,6 +180,7 @@ private struct CSVColumn {
   private var hasGap = false
 
   mutating func see(_ field: [UInt8]) {
+    if !isInteger, !isNumber, !isBoolean { return }  // text for good
     if CSVType.isGap(field) {
       hasGap = true
       return

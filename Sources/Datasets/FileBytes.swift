@@ -39,9 +39,11 @@ final class FileBytes: @unchecked Sendable {
   func read(_ range: Range<Int>) throws(DataError) -> [UInt8] {
     lock.lock()
     defer { lock.unlock() }
-    if range.count > Self.windowSize { return try readFromFile(range) }
-    if range.lowerBound < windowStart || range.upperBound > windowStart + window.count {
-      let end = max(range.upperBound, min(count, range.lowerBound + Self.windowSize))
+    let windowEnd = windowStart + window.count
+    if range.lowerBound < windowStart || range.upperBound > windowEnd {
+      // Ahead of the file's order only where it is being read in that order.
+      let isNext = range.lowerBound >= windowStart && range.lowerBound <= windowEnd + 16
+      let end = isNext ? max(range.upperBound, min(count, range.lowerBound + Self.windowSize)) : range.upperBound
       window = try readFromFile(range.lowerBound..<end)
       windowStart = range.lowerBound
     }

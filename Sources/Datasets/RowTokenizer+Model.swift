@@ -10,7 +10,8 @@ extension RowTokenizer {
   ///   - tokenizer: the tokenizer.
   ///   - template: the source of the chat template; `nil` for the tokenizer's own, if it has one.
   ///   - endOfText: `eos_token`, where it is to be another than the tokenizer's.
-  ///   - marksAssistant: whether the assistant's words have to be marked.
+  ///   - marksAssistant: whether the assistant's words have to be marked. A template of a known family without
+  ///     `{% generation %}` then gives way to ours with it.
   /// - Throws: `DataError` if the template is broken or cannot mark the assistant's words, or the tokenizer has no such
   ///   token.
   public init(
@@ -65,9 +66,12 @@ extension RowTokenizer {
       throw DataError("the chat template is broken: \(error)")
     }
     if marksAssistant, !template.marksGeneration {
-      throw DataError(
-        "assistant_only_loss needs a chat template with {% generation %} around the assistant's words, and this "
-          + "model's has none; name one with chat_template_path")
+      guard let marked = ChatTemplate.trainingVariant(of: source) else {
+        throw DataError(
+          "assistant_only_loss needs a chat template with {% generation %} around the assistant's words, and this "
+            + "model's has none; name one with chat_template_path")
+      }
+      return try renderer(marked, tokens, marksAssistant: false)
     }
     return { conversation throws(DataError) in
       var variables = tokens

@@ -14,7 +14,7 @@ public final class Decoder {
   let layers: [DecoderLayer]
   let lastNorm: Parameter
 
-  /// Reads the weights of `files`.
+  /// Reads the weights of `files`. Where the files hold none, the decoder has its shape only and must not compute.
   /// - Parameter widened: whether all weights become float32, for training every weight; otherwise they stay as
   ///   stored.
   /// - Throws: `ModelError` for a tensor that is missing or has another shape than the configuration says.

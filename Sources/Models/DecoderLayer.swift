@@ -104,6 +104,12 @@ struct WeightReader {
   let backend: any Backend
   let widened: Bool
 
+  /// What the weights of a model that has none yet are taken to be stored as: `dtype` of its configuration.
+  private var shapeOnlyType: ElementType {
+    let name = files.configurationJSON["dtype"]?.string ?? files.configurationJSON["torch_dtype"]?.string
+    return name.flatMap(ElementType.init(rawValue:)) ?? .bfloat16
+  }
+
   /// A matrix, as stored unless all is to be widened.
   func matrix(_ name: String, _ shape: [Int]) throws(ModelError) -> Parameter {
     let tensor = try tensor(name, shape)
@@ -113,7 +119,8 @@ struct WeightReader {
 
   /// A norm's weight or a bias: small, and always float32.
   func vector(_ name: String, _ count: Int) throws(ModelError) -> Parameter {
-    Parameter(name: name, value: backend.widened(try tensor(name, [count])))
+    let tensor = try tensor(name, [count])
+    return Parameter(name: name, value: files.hasWeights ? backend.widened(tensor) : tensor)
   }
 
   func linear(_ path: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(ModelError) -> Linear {
@@ -123,6 +130,8 @@ struct WeightReader {
   }
 
   private func tensor(_ name: String, _ shape: [Int]) throws(ModelError) -> Tensor {
+    // Nobody touches the memory of a model without weights, so it takes none.
+    if !files.hasWeights { return backend.empty(shape, shapeOnlyType) }
     guard let tensor = files.tensor(named: name) else {
       throw ModelError("\(files.url.path): the tensor \(name) is missing; is the download complete?")
     }

@@ -167,13 +167,13 @@ struct JSONParser {
   private var ended: Bool { position >= bytes.count - 1 }
 
   /// Duplicate keys are rare, so they are looked for by bytes first and merged only if there are any.
-  private static func distinct(_ members: [(key: String, value: JSONValue)]) -> JSONObject {
+  static func distinct(_ members: [(key: String, value: JSONValue)]) -> JSONObject {
     if members.count <= 8 {
       var repeated = false
       for i in members.indices.dropFirst() {
         for j in 0..<i where JSONObject.sameBytes(members[i].key, members[j].key) { repeated = true }
       }
-      return repeated ? JSONObject(members.map { ($0.key, $0.value) }) : JSONObject(distinct: members)
+      if !repeated { return JSONObject(distinct: members) }
     }
     var places: [ContiguousArray<UInt8>: Int] = Dictionary(minimumCapacity: members.count)
     var kept: [(key: String, value: JSONValue)] = []

@@ -21,10 +21,7 @@ public struct JSONObject: Sendable {
   public init() {}
 
   /// An object of these members; a later duplicate of a key replaces the value at the first one's place.
-  public init(_ members: [(String, JSONValue)]) {
-    self.members.reserveCapacity(members.count)
-    for (key, value) in members { self[key] = value }
-  }
+  public init(_ members: [(String, JSONValue)]) { self = JSONParser.distinct(members.map { (key: $0, value: $1) }) }
 
   /// Members known to have distinct keys, as a parser or a writer that checked them makes them.
   package init(distinct members: [(key: String, value: JSONValue)]) { self.members = members }

@@ -141,10 +141,3 @@ struct AddedTokenMatcher: Sendable {
     return !isWord(decodeScalar(bytes, previous, part.lowerBound).value)
   }
 }
-
-/// Whether `\w` matches a scalar.
-func isWord(_ scalar: UInt32) -> Bool {
-  let word: UnicodeCategorySet = [.letter, .mark, .init(.decimalNumber, .letterNumber, .connector)]
-  return word.contains(UnicodeCategories.shared[min(scalar, 0x10FFFF)])
-    || UnicodeCategoryTable.otherWordScalars.contains { $0.contains(scalar) }
-}

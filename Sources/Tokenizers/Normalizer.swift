@@ -11,7 +11,7 @@ enum Normalizer: Sendable {
   case byteLevel
   /// Removes control characters and makes other white space a space, as `Nmt` does.
   case nmt
-  /// Removes marks that do not take up room; text is decomposed before.
+  /// Removes marks; accents are such once text is decomposed.
   case stripAccents
 
   private static let known = [
@@ -57,8 +57,13 @@ enum Normalizer: Sendable {
     case .byteLevel: text.inByteAlphabet()
     case .nmt: text.mappingScalars(Self.nmt)
     case .stripAccents:
-      text.mappingScalars { $0.properties.generalCategory == .nonspacingMark ? [] : nil }
+      text.mappingScalars { Self.isStripped($0) ? [] : nil }
     }
+  }
+
+  private static func isStripped(_ scalar: Unicode.Scalar) -> Bool {
+    UnicodeCategorySet.mark.contains(UnicodeCategories.shared[scalar.value])
+      && !UnicodeCategoryTable.marksKept.contains { $0.contains(scalar.value) }
   }
 
   private static func lowered(_ scalar: Unicode.Scalar) -> [UInt8]? {
@@ -150,9 +155,4 @@ extension TrackedText {
     for index in range { rewriter.replace(index..<index + 1, by: ByteAlphabet.utf8[Int(bytes[index])]) }
     return rewriter.finish()
   }
-}
-
-/// Whether a scalar has the Unicode property White_Space.
-func isWhitespace(_ scalar: UInt32) -> Bool {
-  UnicodeCategorySet.whitespace.contains(UnicodeCategories.shared[min(scalar, 0x10FFFF)])
 }

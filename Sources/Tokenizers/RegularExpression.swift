@@ -55,18 +55,24 @@ package final class RegularExpression: @unchecked Sendable {
       "\(place): the regular expression \(pattern) is not one Swiftlet can run (\(reason)); change it in the file.")
   }
 
-  /// Oniguruma's `\s` is the Unicode property White_Space; PCRE2's also takes U+180E.
+  /// Makes `\s` and `\w` match what they do in Oniguruma: PCRE2's `\s` also takes U+180E, and its `\w` no marks.
   private static func translated(_ pattern: String) -> String {
     let spaces = #"\t-\r\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"#
+    var words = #"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}"#
+    for range in UnicodeCategoryTable.otherWordScalars {
+      words += "\\x{\(String(range.lowerBound, radix: 16))}-\\x{\(String(range.upperBound - 1, radix: 16))}"
+    }
     var output = ""
     var isEscaped = false
-    var depth = 0
+    var isInClass = false
     for scalar in pattern.unicodeScalars {
       if isEscaped {
         isEscaped = false
         switch scalar {
-        case "s": output += depth > 0 ? spaces : "[\(spaces)]"
-        case "S" where depth == 0: output += "[^\(spaces)]"
+        case "s": output += isInClass ? spaces : "[\(spaces)]"
+        case "w": output += isInClass ? words : "[\(words)]"
+        case "S" where !isInClass: output += "[^\(spaces)]"
+        case "W" where !isInClass: output += "[^\(words)]"
         default:
           output += "\\"
           output.unicodeScalars.append(scalar)
@@ -77,8 +83,8 @@ package final class RegularExpression: @unchecked Sendable {
       case "\\":
         isEscaped = true
         continue
-      case "[": depth += depth == 0 ? 1 : 0
-      case "]": depth = 0
+      case "[": isInClass = true
+      case "]": isInClass = false
       default: break
       }
       output.unicodeScalars.append(scalar)

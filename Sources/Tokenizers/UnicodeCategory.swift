@@ -112,3 +112,16 @@ func decodeScalar(_ bytes: [UInt8], _ index: Int, _ end: Int) -> (value: UInt32,
   let value = high | UInt32(bytes[index + 2] & 0x3F) << 6 | UInt32(bytes[index + 3] & 0x3F)
   return (min(value, 0x10FFFF), 4)
 }
+
+/// Whether a scalar has the Unicode property White_Space.
+func isWhitespace(_ scalar: UInt32) -> Bool {
+  UnicodeCategorySet.whitespace.contains(UnicodeCategories.shared[min(scalar, 0x10FFFF)])
+}
+
+/// Whether a scalar is a word character to the crate `regex`, which the pre-tokenizer `Whitespace` and the borders of
+/// added tokens go by: unlike Oniguruma it counts the two joiners.
+func isWord(_ scalar: UInt32) -> Bool {
+  let word: UnicodeCategorySet = [.letter, .mark, .init(.decimalNumber, .letterNumber, .connector)]
+  return word.contains(UnicodeCategories.shared[min(scalar, 0x10FFFF)]) || scalar == 0x200C || scalar == 0x200D
+    || UnicodeCategoryTable.otherWordScalars.contains { $0.contains(scalar) }
+}

@@ -47,4 +47,30 @@ import Tokenizers
       #expect(report.trainedTokens == targets, "\(name)")
     }
   }
+
+  /// ChatML without marks: our template of the family marks the words and the end of each turn, with its line break.
+  @Test func templatesWithoutMarks() throws {
+    let folder = Goldens.folder.deletingLastPathComponent().appendingPathComponent("models/tokenizer")
+    let model = try Tokenizer(directory: folder)
+    var options = PreparationOptions()
+    options.assistantOnlyLoss = true
+    let messages: JSONValue = [
+      ["role": "user", "content": "a?"], ["role": "assistant", "content": "b."], ["role": "user", "content": "c?"],
+      ["role": "assistant", "content": "d."],
+    ]
+    let rows = MemoryRows([Row([("messages", messages)])])
+    let marking = try RowTokenizer(model, marksAssistant: true)
+    let (set, report) = try Preparation(marking, options: options).prepare(rows)
+    #expect(model.decode(set.labels.filter { $0 != Example.masked }) == "b.<|im_end|>\nd.<|im_end|>\n")
+    #expect(report.stopTrainedRows == 1)
+    let unmarked = try Preparation(try RowTokenizer(model)).prepare(rows).set
+    #expect(set.ids == unmarked.ids)
+
+    let unknown = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
+    #expect(throws: DataError.self) { try RowTokenizer(model, template: unknown, marksAssistant: true) }
+    #expect(throws: DataError.self) { try RowTokenizer(model, template: "{% for %}") }
+    #expect(throws: DataError.self) { try RowTokenizer(model, endOfText: "<|nothing|>") }
+    let refusing = try RowTokenizer(model, template: "{{ raise_exception('No.') }}")
+    #expect(throws: DataError.self) { try Preparation(refusing).prepare(rows) }
+  }
 }

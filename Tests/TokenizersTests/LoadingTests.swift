@@ -2,8 +2,80 @@ import Foundation
 import Testing
 import Tokenizers
 
+/// What stands in the files beside `tokenizer.json`.
 @Suite struct LoadingTests {
-  @Test func aFolderWithoutTokenizerIsNamed() {
-    #expect(throws: TokenizerError.self) { try Tokenizer(directory: URL(fileURLWithPath: "/nonexistent")) }
+  static let plain = #"""
+    {"added_tokens":[{"id":3,"content":"<s>","special":true},{"id":4,"content":"<x>","special":false,"normalized":false}],
+    "model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}
+    """#
+
+  @Test func aFolderWithoutTokenizerIsNamed() throws {
+    let error = try #require(throws: TokenizerError.self) {
+      try Tokenizer(directory: URL(fileURLWithPath: "/nonexistent"))
+    }
+    #expect(error.message.contains("/nonexistent") && error.message.contains("tokenizer.json"))
+  }
+
+  @Test func rolesComeFromTheConfigurationOrTheMap() throws {
+    let folder = try TemporaryFolder()
+    try folder.write(Self.plain, to: "tokenizer.json")
+    try folder.write(
+      #"{"bos_token":{"content":"<s>","lstrip":false},"eos_token":"nowhere","added_tokens_decoder":"#
+        + #"{"7":{"content":"<new>","special":true}},"additional_special_tokens":["<x>"],"add_bos_token":true}"#,
+      to: "tokenizer_config.json")
+    try folder.write(#"{"eos_token":"<s>","pad_token":"<new>"}"#, to: "special_tokens_map.json")
+    let tokenizer = try Tokenizer(directory: folder.url)
+    #expect(tokenizer.specialTokens.bos == .init(text: "<s>", id: 3))
+    #expect(tokenizer.specialTokens.eos == nil && tokenizer.specialTokens.unk == nil)
+    #expect(tokenizer.specialTokens.pad?.id == 7 && tokenizer.specialTokens.ids == [3, 4, 7])
+    #expect(tokenizer.vocabularySize == 8)
+    #expect(tokenizer.encode("a<new>b<x>") == [3, 0, 7, 1, 4])
+    #expect(tokenizer.encode("ab", addSpecialTokens: false) == [2])
+    #expect(tokenizer.decode([3, 0, 7, 1], skipSpecialTokens: true) == "a b")
+  }
+
+  @Test func chatTemplatesComeFromAllTheirPlaces() throws {
+    let folder = try TemporaryFolder()
+    try folder.write(Self.plain, to: "tokenizer.json")
+    #expect(try Tokenizer(directory: folder.url).chatTemplateSource == nil)
+    try folder.write(#"{"chat_template":"one"}"#, to: "tokenizer_config.json")
+    #expect(try Tokenizer(directory: folder.url).chatTemplateSource == "one")
+    try folder.write(
+      #"{"chat_template":[{"name":"default","template":"two"},{"name":"tool_use","template":"三"}]}"#,
+      to: "tokenizer_config.json")
+    let named = try Tokenizer(directory: folder.url)
+    #expect(named.chatTemplateSource == "two" && named.chatTemplateSources == ["default": "two", "tool_use": "三"])
+    try folder.write("four\n", to: "chat_template.jinja")
+    let more = folder.url.appendingPathComponent("additional_chat_templates")
+    try FileManager.default.createDirectory(at: more, withIntermediateDirectories: true)
+    try Data("five".utf8).write(to: more.appendingPathComponent("rag.jinja"))
+    let all = try Tokenizer(directory: folder.url)
+    #expect(all.chatTemplateSources == ["default": "four\n", "tool_use": "三", "rag": "five"])
+    let copy = folder.url.appendingPathComponent("copy")
+    try all.writeFiles(to: copy)
+    #expect(try Tokenizer(directory: copy).chatTemplateSources == all.chatTemplateSources)
+    #expect(try Data(contentsOf: copy.appendingPathComponent("tokenizer.json")) == Data(Self.plain.utf8))
+  }
+
+  @Test func afolderThatCannotBeWrittenIsNamed() throws {
+    let folder = try TemporaryFolder()
+    try folder.write(Self.plain, to: "tokenizer.json")
+    let tokenizer = try Tokenizer(directory: folder.url)
+    let error = try #require(throws: TokenizerError.self) {
+      try tokenizer.writeFiles(to: folder.url.appendingPathComponent("tokenizer.json/below"))
+    }
+    #expect(error.message.contains("tokenizer.json"))
+  }
+
+  /// The scanner that reads vocabularies fast and the JSON parser give the same, escapes and all.
+  @Test func escapesInVocabulariesAreUnderstood() throws {
+    let folder = try TemporaryFolder()
+    try folder.write(
+      #"""
+      { "version" : "1.0", "model" : { "type":"BPE", "vocab" : { "\"":0, "\\" : 1,"\"\\":2, "\u4e2d":3, "\ud83d\ude00":4, "/":5,
+        "\n":6 } , "merges" : [ [ "\"" , "\\" ] ] }, "truncation": [1, {"x": "}"}] }
+      """#, to: "tokenizer.json")
+    let tokenizer = try Tokenizer(directory: folder.url)
+    #expect(tokenizer.encode("\"\\中😀/\n") == [2, 3, 4, 5, 6])
   }
 }

@@ -35,7 +35,7 @@ struct SmolLM2 {
     let folder = try TemporaryFolder()
     var whole = model.description
     var bpe = try #require(whole["model"]?.object)
-    bpe["vocab"] = .object(JSONObject(model.tokens.enumerated().map { ($1, .integer($0)) }, areDistinct: true))
+    bpe["vocab"] = .object(JSONObject(model.tokens.enumerated().map { ($1, .integer($0)) }))
     bpe["merges"] = .array(model.merges.map { .string("\($0.left) \($0.right)") })
     whole["model"] = .object(bpe)
     try folder.write(JSONValue.object(whole).text(), to: "tokenizer.json")
@@ -55,14 +55,6 @@ struct SmolLM2 {
   }
 
   static let fromGGUF = Result { try Tokenizer(gguf: try vocabulary()) }
-}
-
-extension JSONObject {
-  /// Members known to be distinct, as adding them one by one takes quadratic time.
-  fileprivate init(_ members: [(String, JSONValue)], areDistinct: Bool) {
-    let body = members.map { "\(JSONValue.string($0.0).text()):\($0.1.text())" }.joined(separator: ",")
-    self = (try? JSONValue(parsing: "{\(body)}"))?.object ?? JSONObject()
-  }
 }
 
 @Suite struct SmolLM2Tests {

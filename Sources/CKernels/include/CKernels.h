@@ -187,4 +187,10 @@ void ck_adamw(
   float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1, float beta2,
   float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long begin, long end);
 
+// ---- measure.h ------------------------------------------------------------------------------------------------------
+
+// `rounds` times 96 multiply-adds of eight lanes; and a sum that reads `count` floats.
+float ck_multiply_adds(long rounds, float x);
+float ck_read_all(const float *x, long count);
+
 #endif

@@ -6,3 +6,4 @@
 #include "../layers.h"
 #include "../loss.h"
 #include "../optimizer.h"
+#include "../measure.h"

@@ -48,6 +48,18 @@ def literal(text):
     return "\n".join(f"    {line}\\" for line in textwrap.wrap(text, 112, break_on_hyphens=False, drop_whitespace=False))
 
 
+def spans(name, comment, scalars):
+    found = []
+    for c in sorted(map(ord, scalars)):
+        if found and found[-1][1] == c:
+            found[-1][1] = c + 1
+        else:
+            found.append([c, c + 1])
+    line = ", ".join(f"0x{a:X}..<0x{b:X}" for a, b in found)
+    swift = f"  /// {comment}\n  static let {name}: [Range<UInt32>] = [\n"
+    return swift + "\n".join("    " + l for l in textwrap.wrap(line, 110)) + ",\n  ]\n"
+
+
 def member(name, comment, text):
     return f'  /// {comment}\n  static let {name}: StaticString = """\n{literal(text)}\n\n    """\n'
 
@@ -64,22 +76,15 @@ def categories():
     word = set(matching("\\w"))
     plain = set(matching("\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}"))
     assert plain <= word
-    extra = sorted(ord(c) for c in word - plain)
-    spans = []
-    for c in extra:
-        if spans and spans[-1][1] == c:
-            spans[-1][1] = c + 1
-        else:
-            spans.append([c, c + 1])
     assert matching("\\s") == "\t\n\v\f\r\x20\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + (
         "\u2028\u2029\u202f\u205f\u3000")
     swift = HEADER + "enum UnicodeCategoryTable {\n"
     swift += member("categories", "A letter for the category of a run of scalars (A is the first of "
                     "`UnicodeCategory`), then the run's length where it is not 1.", letters)
-    swift += "  /// What `\\w` matches beyond letters, marks, decimal and letter numbers and connectors.\n"
-    swift += "  static let otherWordScalars: [Range<UInt32>] = [\n"
-    line = ", ".join(f"0x{a:X}..<0x{b:X}" for a, b in spans)
-    swift += "\n".join("    " + l for l in textwrap.wrap(line, 110)) + ",\n  ]\n}\n"
+    swift += spans("otherWordScalars", "What `\\w` matches beyond letters, marks, decimal and letter numbers and connectors.",
+                   word - plain)
+    kept = normalizers.StripAccents().normalize_str(matching("\\p{M}"))
+    swift += spans("marksKept", "Marks that `StripAccents` leaves, as its tables are older.", kept) + "}\n"
     return swift
 
 

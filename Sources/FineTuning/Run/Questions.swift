@@ -1,0 +1,84 @@
+import Datasets
+import Foundation
+import Models
+import OrderedJSON
+
+/// Something that a model is asked: plain text to continue, or a conversation to go on with.
+public struct Question: Sendable {
+  /// What is shown of it: the text, or the last message.
+  public let text: String
+  private let messages: JSONValue?
+
+  /// Text; a model with a chat template is asked it as a user's message.
+  public init(_ text: String, system: String? = nil) {
+    self.text = text
+    var messages: [JSONValue] = []
+    if let system { messages.append(["role": "system", "content": .string(system)]) }
+    messages.append(["role": "user", "content": .string(text)])
+    self.messages = .array(messages)
+  }
+
+  /// A conversation that the model is to go on with.
+  public init(messages: [JSONValue]) {
+    text = messages.last?["content"]?.string ?? ""
+    self.messages = .array(messages)
+  }
+
+  private init(continuing text: String) {
+    self.text = text
+    messages = nil
+  }
+
+  /// A row of a data set as a question: its `prompt` (text or messages), its `messages` up to the last answer, or its
+  /// `question`.
+  /// - Returns: `nil` for a row with none of these.
+  public init?(row: JSONValue) {
+    if let text = row.string {
+      self.init(text)
+    } else if let prompt = row["prompt"]?.string {
+      self.init(continuing: prompt)
+    } else if let messages = row["prompt"]?.array {
+      self.init(messages: messages)
+    } else if var messages = row["messages"]?.array {
+      if messages.last?["role"]?.string == "assistant" { messages.removeLast() }
+      self.init(messages: messages)
+    } else if let text = row["question"]?.string {
+      self.init(text, system: row["system"]?.string)
+    } else {
+      return nil
+    }
+  }
+
+  /// Reads questions: a text file has one a line, anything else rows.
+  /// - Throws: `DataError` naming file and row.
+  public static func read(_ path: String) throws(DataError) -> [Question] {
+    let rows = try DataFile.open(path)
+    var questions: [Question] = []
+    for index in 0..<rows.count {
+      let row = try rows.row(at: index)
+      let isText = path.hasSuffix(".txt")
+      guard let question = isText ? row["text"]?.string.map({ Question($0) }) : Question(row: .object(row)) else {
+        throw DataError(
+          "the row has no prompt, messages or question; give one of these", at: rows.place(of: index))
+      }
+      questions.append(question)
+    }
+    guard !questions.isEmpty else { throw DataError("there are no questions", at: RowPlace(file: path)) }
+    return questions
+  }
+
+  /// The ids that ask `model` this.
+  public func prompt(for model: CausalLM, thinking: Bool? = nil) throws -> [Int32] {
+    guard let messages, model.chatTemplate != nil else { return model.tokenizer.encode(text) }
+    return try model.prompt(messages, thinking: thinking)
+  }
+
+  /// What `model` answers.
+  public func answer(
+    by model: CausalLM, sampling: SamplingOptions = SamplingOptions(), maxNewTokens: Int, thinking: Bool? = nil
+  ) throws -> String {
+    let (text, _) = model.generate(
+      try prompt(for: model, thinking: thinking), sampling: sampling, maxNewTokens: maxNewTokens)
+    return text.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+}

@@ -1,0 +1,55 @@
+import ArgumentParser
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Terminal
+
+/// `swiftlet bench`
+struct Bench: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "What this machine can do, and what we get out of it.")
+
+  @Option(name: [.short, .long], help: "Measure generation and training with this model too.")
+  var model: String?
+
+  @Option(help: "Tokens to generate.")
+  var decode = 64
+
+  @Option(help: "Rows of a training step.")
+  var rows = 4
+
+  @Option(help: "Tokens of a row.")
+  var rowTokens = 250
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  func run() async throws {
+    var figures = JSONObject()
+    let products = ProductBenchmark.run(on: CPUBackend.shared)
+    figures["fma_gflops"] = .number(MachineBenchmark.fmaGFLOPS(on: CPUBackend.shared))
+    figures["read_gb_s"] = .number(MachineBenchmark.readGBPerSecond(on: CPUBackend.shared))
+    figures["product_gflops"] = .object(JSONObject(products.map { ($0.name, .number($0.gflops)) }))
+    if let model {
+      let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+      let opened = try CausalLM(opening: url)
+      let speed = try ModelBenchmark.run(opened, decode: decode, rows: rows, rowTokens: rowTokens)
+      figures["prompt_tokens_per_s"] = .number(speed.prompt)
+      figures["decode_tokens_per_s"] = .number(speed.decode)
+      figures["train_tokens_per_s"] = .number(speed.training)
+      figures["peak_bytes"] = .integer(speed.peakBytes)
+    }
+    if json {
+      Printing.json(.object(figures))
+    } else {
+      for member in figures.members where member.value.object == nil { show(member.key, member.value) }
+      for product in products { show("product \(product.name)", .number(product.gflops)) }
+    }
+  }
+
+  private func show(_ name: String, _ value: JSONValue) {
+    let text = value.integer.map(String.init) ?? value.double.map { String(format: "%.1f", $0) } ?? ""
+    Printing.result(name.padding(toLength: 40, withPad: " ", startingAt: 0) + text)
+  }
+}

@@ -1,0 +1,77 @@
+import ArgumentParser
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Terminal
+
+/// `swiftlet chat --model M [--adapter A]`
+struct Chat: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Talk to a model; q quits, /new starts over.")
+
+  @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var sampling: SamplingFlags
+
+  @Option(help: "The system message.")
+  var system: String?
+
+  @Option(help: "Whether a model that can think first does so.")
+  var thinking: Thinking?
+
+  func run() async throws {
+    let (model, _) = try await modelOptions.open()
+    let output = Output.standardOutput
+    Printing.note("Type a message; q quits, /new starts over.")
+    var conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
+    while true {
+      if output.isTerminal { output.write(output.style.bold("> ")) }
+      guard let line = readLine(strippingNewline: true) else { break }
+      let text = line.trimmingCharacters(in: .whitespaces)
+      if text == "q" || text == "/q" || text == "/quit" { break }
+      if text.isEmpty { continue }
+      if text == "/new" {
+        conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
+        continue
+      }
+      try conversation.say(text, sampling: sampling) { piece in
+        output.write(output.isTerminal ? piece.printable : piece)
+      }
+      output.write("\n")
+    }
+  }
+}
+
+/// The turns of a talk, and the cache of what the model has read of it.
+private struct Conversation {
+  private let model: CausalLM
+  private let thinking: Bool?
+  private var messages: [JSONValue] = []
+  private var cache: KeyValueCache
+  private var cached: [Int32] = []
+
+  init(model: CausalLM, system: String?, thinking: Bool?) {
+    self.model = model
+    self.thinking = thinking
+    cache = KeyValueCache(for: model.decoder)
+    if let system { messages.append(["role": "system", "content": .string(system)]) }
+  }
+
+  mutating func say(_ text: String, sampling: SamplingFlags, stream: (String) -> Void) throws {
+    messages.append(["role": "user", "content": .string(text)])
+    let ids = model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(messages), thinking: thinking)
+    guard ids.count < model.decoder.configuration.longestContext else {
+      throw ModelError("the talk is longer than the model's context; type /new to start over")
+    }
+    // A template may write earlier turns anew, so only what is truly the same is kept; at least one token must be read.
+    let shared = min(zip(ids, cached).prefix { $0 == $1 }.count, ids.count - 1)
+    cache.truncate(to: shared)
+    let (answer, generation) = model.generate(
+      Array(ids[shared...]), cache: cache, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
+    ) { piece in
+      stream(piece)
+      return true
+    }
+    cached = Array((ids + generation.ids).prefix(cache.count))
+    messages.append(["role": "assistant", "content": .string(answer)])
+  }
+}

@@ -1,0 +1,56 @@
+import ArgumentParser
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Terminal
+
+/// `swiftlet generate --model M --prompt T`
+struct Generate: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Answer one prompt.")
+
+  @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var sampling: SamplingFlags
+
+  @Option(name: [.short, .long], help: "What the model is asked; standard input if it is -.")
+  var prompt: String
+
+  @Option(help: "The system message.")
+  var system: String?
+
+  @Option(help: "Whether a model that can think first does so.")
+  var thinking: Thinking?
+
+  @Flag(help: "Continue the prompt as plain text, without the chat template.")
+  var raw = false
+
+  @Flag(help: "Print {\"text\", \"ids\", \"prompt_tokens\", \"finish_reason\"}.")
+  var json = false
+
+  func run() async throws {
+    let (model, _) = try await modelOptions.open()
+    var text = prompt
+    if prompt == "-" {
+      text = String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+    }
+    let ids =
+      raw
+      ? model.tokenizer.encode(text) : try Question(text, system: system).prompt(for: model, thinking: thinking?.isOn)
+    guard !ids.isEmpty else { throw ValidationError("the prompt is empty; give --prompt some text") }
+    let output = Output.standardOutput
+    let (answer, generation) = model.generate(
+      ids, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
+    ) { piece in
+      if !json { output.write(output.isTerminal ? piece.printable : piece) }
+      return true
+    }
+    if json {
+      Printing.json([
+        "text": .string(answer), "ids": .array(generation.ids.map { .integer(Int($0)) }),
+        "prompt_tokens": .integer(ids.count), "finish_reason": .string(generation.finishReason.rawValue),
+      ])
+    } else {
+      output.write("\n")
+    }
+  }
+}

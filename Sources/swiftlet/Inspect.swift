@@ -1,0 +1,121 @@
+import ArgumentParser
+import FineTuning
+import Foundation
+import Models
+import Tensors
+import Terminal
+
+/// `swiftlet inspect M`
+struct Inspect: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "The modules of a model: shapes, types, counts, bytes, and what an adapter would train.",
+    discussion: "Needs only config.json; with the weights beside it, the types are those of the file.")
+
+  /// How linear layers would be stored.
+  enum Quantization: String, ExpressibleByArgument {
+    case nf4
+  }
+
+  @Argument(help: "A model folder, its config.json, a GGUF file, or org/name.")
+  var model: String
+
+  @Option(name: [.customLong("adapter"), .short], help: "An adapter folder to show on it.")
+  var adapterFolder: String?
+
+  @Option(help: "Count the linear layers as if quantized: nf4.")
+  var quantization: Quantization?
+
+  @Option(name: [.customLong("lora-r"), .customLong("lora_r")], help: "The rank of an adapter to plan.")
+  var loraR: Int?
+
+  @Option(
+    name: [.customLong("lora-target-modules"), .customLong("lora_target_modules")], parsing: .upToNextOption,
+    help: "The layers that it would sit on; all-linear for every one.")
+  var loraTargetModules: [String] = []
+
+  func validate() throws {
+    if let loraR, loraR < 1 { throw ValidationError("--lora-r must be positive") }
+    if !loraTargetModules.isEmpty, loraR == nil { throw ValidationError("--lora-target-modules needs --lora-r") }
+  }
+
+  func run() async throws {
+    let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+    let decoder = try Decoder(ModelFiles(opening: url))
+    if let adapterFolder {
+      _ = try Adapter(reading: URL(fileURLWithPath: adapterFolder), onto: decoder)
+    } else if let loraR {
+      var configuration = LoRAConfiguration()
+      configuration.r = loraR
+      if !loraTargetModules.isEmpty {
+        configuration.targetModules =
+          loraTargetModules == ["all-linear"]
+          ? .allLinear : .names(loraTargetModules.flatMap { $0.split(separator: ",").map(String.init) })
+      }
+      _ = try Adapter(configuration, on: decoder, seed: 0)
+    }
+    let tree = ModuleTree(decoder)
+    Printing.result(tree.name)
+    show(tree, indent: 1)
+    summarize(tree, decoder)
+  }
+
+  private func show(_ module: ModuleTree, indent: Int) {
+    let margin = String(repeating: "  ", count: indent)
+    for group in module.groups {
+      var name = group.first.name
+      if group.count > 1 { name += "-\(group.last.name)  × \(group.count)" }
+      let weights = group.first.weights.map { weight in
+        let shape = weight.shape.map(String.init).joined(separator: " × ")
+        let mark = weight.isTrainable ? " trained" : ""
+        return "\(weight.name) [\(shape)] \(weight.type.rawValue)\(mark)"
+      }
+      Printing.result("\(margin)(\(name)) \(weights.joined(separator: ", "))".trimmingTrailingSpaces)
+      show(group.first, indent: indent + 1)
+    }
+  }
+
+  private func summarize(_ tree: ModuleTree, _ decoder: Decoder) {
+    let all = tree.allWeights
+    let total = all.reduce(0) { $0 + $1.count }
+    let trained = all.reduce(0) { $0 + ($1.isTrainable ? $1.count : 0) }
+    Printing.result("")
+    Printing.result("parameters  \(Figures.count(total)) (\(total))")
+    if trained > 0 {
+      let share = String(format: "%.2f%%", Double(trained) / Double(total) * 100)
+      Printing.result("trained     \(Self.millions(trained)) of \(Self.millions(total)) (\(share))")
+    }
+    let linears = decoder.linears.reduce(0) { $0 + $1.weight.value.count }
+    let bytes = all.reduce(0) { $0 + $1.byteCount }
+    guard quantization == .nf4 else {
+      Printing.result("bytes       \(Self.grouped(bytes)) (\(Figures.bytes(bytes)))")
+      return
+    }
+    let linearBytes = decoder.linears.reduce(0) { $0 + $1.weight.value.byteCount }
+    let tables = decoder.embedding.value.count + (decoder.head === decoder.embedding ? 0 : decoder.head.value.count)
+    Printing.result("nf4         \(Self.grouped(linears / 2)) bytes of packed linears, \(Self.grouped(linearBytes)) before")
+    Printing.result("embeddings  \(Self.grouped(tables * 2)) bytes in 16 bits")
+  }
+
+  private static func millions(_ count: Int) -> String {
+    let text = String(format: "%.2f", Double(count) / 1e6)
+    let parts = text.split(separator: ".", maxSplits: 1).map(String.init)
+    return grouped(Int(parts[0]) ?? 0) + "." + (parts.count > 1 ? parts[1] : "00") + "M"
+  }
+
+  /// 1811939328 as 1,811,939,328.
+  private static func grouped(_ number: Int) -> String {
+    let digits = Array(String(number))
+    var text = ""
+    for (index, digit) in digits.enumerated() {
+      if index > 0, (digits.count - index) % 3 == 0 { text += "," }
+      text.append(digit)
+    }
+    return text
+  }
+}
+
+extension String {
+  fileprivate var trimmingTrailingSpaces: String {
+    String(reversed().drop { $0 == " " }.reversed())
+  }
+}

@@ -1,0 +1,90 @@
+import ArgumentParser
+import FineTuning
+import Foundation
+import Hub
+import Models
+import Terminal
+
+/// Which model a subcommand works on.
+struct ModelOptions: ParsableArguments {
+  @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
+  var model: String
+
+  @Option(name: [.short, .long], help: "An adapter folder, as PEFT or swiftlet wrote it.")
+  var adapter: String?
+
+  /// The model with the adapter on it.
+  func open() async throws -> (model: CausalLM, adapter: Adapter?) {
+    let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+    let opened = try CausalLM(opening: url)
+    return (opened, try adapter.map { try Adapter(reading: URL(fileURLWithPath: $0), onto: opened.decoder) })
+  }
+}
+
+/// How answers are drawn; transformers' names and, where `generate` is not told otherwise, greedy.
+struct SamplingFlags: ParsableArguments {
+  @Option(help: "The most new tokens.")
+  var maxNewTokens = 512
+
+  @Option(help: "Above 0, tokens are drawn; 0 takes the most likely one.")
+  var temperature: Float = 0
+
+  @Option(help: "Draw from the fewest tokens that together have this probability.")
+  var topP: Float = 1
+
+  @Option(help: "Draw from this many of the most likely tokens; 0 for all.")
+  var topK = 0
+
+  @Option(help: "Draw from tokens at least this likely, relative to the most likely one.")
+  var minP: Float = 0
+
+  @Option(help: "Above 1, tokens that have occurred become less likely.")
+  var repetitionPenalty: Float = 1
+
+  @Option(help: "The same seed draws the same answer.")
+  var seed: UInt64 = 0
+
+  func validate() throws {
+    guard maxNewTokens > 0 else { throw ValidationError("--max-new-tokens must be positive") }
+    guard temperature >= 0, topP > 0, topP <= 1, topK >= 0, minP >= 0, minP <= 1, repetitionPenalty > 0 else {
+      throw ValidationError(
+        "--temperature, --top-k and --min-p must not be negative, --top-p must lie in (0, 1], --repetition-penalty "
+          + "above 0")
+    }
+  }
+
+  var options: SamplingOptions {
+    var options = SamplingOptions()
+    options.temperature = temperature
+    options.topP = topP
+    options.topK = topK
+    options.minP = minP
+    options.repetitionPenalty = repetitionPenalty
+    options.seed = seed
+    return options
+  }
+}
+
+/// `--thinking on|off` for templates that know `enable_thinking`.
+enum Thinking: String, ExpressibleByArgument {
+  case on, off
+
+  var isOn: Bool { self == .on }
+}
+
+/// A bar for a download, drawn from whichever thread reports.
+final class DownloadProgress: Sendable {
+  private let bar = Guarded(ProgressBar("downloading", total: 1000))
+
+  var report: @Sendable (HubProgress) -> Void {
+    { [bar] progress in
+      guard progress.totalSize > 0 else { return }
+      let share = Double(progress.totalReceived) / Double(progress.totalSize)
+      bar.change {
+        $0.update(
+          Int(share * 1000),
+          figures: ["\(Figures.bytes(progress.totalReceived)) of \(Figures.bytes(progress.totalSize))"])
+      }
+    }
+  }
+}

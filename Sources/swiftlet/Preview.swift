@@ -1,0 +1,66 @@
+import ArgumentParser
+import Datasets
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Terminal
+
+/// `swiftlet preview --config recipe.yaml [--rows N]`
+struct Preview: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "preview",
+    abstract: "The first rows of a recipe, and their tokens by whether they are trained on.",
+    usage: "swiftlet preview --config recipe.yaml [--rows N] [--key value ...]")
+
+  @Argument(parsing: .captureForPassthrough, help: "--config recipe.yaml, --rows N, and keys that override the recipe.")
+  var words: [String] = []
+
+  func run() async throws {
+    if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(self) }
+    var words = words
+    var count = 3
+    if let index = words.firstIndex(of: "--rows") {
+      guard index + 1 < words.count, let number = Int(words[index + 1]), number > 0 else {
+        throw ValidationError("--rows takes a positive number")
+      }
+      count = number
+      words.removeSubrange(index...index + 1)
+    }
+    let recipe = try Recipe(commandLine: words)
+    try recipe.checkComplete()
+    let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.modelNameOrPath))
+    let rowTokenizer = try RowTokenizer(
+      tokenizer, endOfText: recipe.training.eosToken, marksAssistant: recipe.training.assistantOnlyLoss)
+    let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
+    try showRows(rows, count)
+    let first = SelectedRows(rows, Array(0..<min(count, rows.count)))
+    let (set, report) = try Preparation(rowTokenizer, options: PreparationOptions(recipe)).prepare(first)
+    let output = Output.standardOutput
+    for item in set.items {
+      output.write("\n")
+      for index in item.joined() {
+        let piece = tokenizer.decode([set.ids[index]]).printable
+        let isTrained = set.labels[index] != Example.masked
+        output.write(
+          output.style.isColored
+            ? (isTrained ? output.style.green(piece) : output.style.dim(piece)) : (isTrained ? "[\(piece)]" : piece))
+      }
+      output.write("\n")
+    }
+    Printing.result(
+      "\n\(Figures.percent(report.trainedShare)) of these tokens are trained on "
+        + (output.style.isColored ? "(green)." : "(in brackets)."))
+  }
+
+  private func showRows(_ rows: any RowSource, _ count: Int) throws {
+    let names = try rows.columnNames()
+    var table = Table(names.map { Table.Column($0) })
+    for index in 0..<min(count, rows.count) {
+      let row = try rows.row(at: index)
+      table.append(names.map { name in row[name].map { $0.string ?? $0.text() } ?? "" })
+    }
+    let output = Output.standardOutput
+    output.write(table.text(width: output.columns(), style: output.style))
+  }
+}

@@ -1,0 +1,26 @@
+import Foundation
+import OrderedJSON
+import Terminal
+
+/// What subcommands print: results to standard output, everything else to standard error.
+enum Printing {
+  /// A line of the result.
+  static func result(_ text: String) { Output.standardOutput.write(text + "\n") }
+
+  /// One JSON value and nothing else.
+  static func json(_ value: JSONValue) { Output.standardOutput.write(value.text() + "\n") }
+
+  /// A line for the person watching.
+  static func note(_ text: String) { Output.standardError.write(text + "\n") }
+
+  /// A heading for the person watching.
+  static func heading(_ text: String) { note("\n" + Output.standardError.style.bold(text)) }
+
+  /// "name   value" with the names in one column.
+  static func facts(_ facts: [(name: String, value: String)]) {
+    let width = facts.map(\.name.displayWidth).max() ?? 0
+    for fact in facts {
+      note("  " + fact.name + String(repeating: " ", count: width - fact.name.displayWidth + 2) + fact.value)
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import ArgumentParser
+import ChatTemplates
+import Foundation
+import Models
+import OrderedJSON
+import Terminal
+import Tokenizers
+
+/// `swiftlet render M|FILE.jinja --messages F.json`
+struct Render: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "The text that a chat template makes of messages, exactly, no newline added.")
+
+  @Argument(help: "A model folder, a GGUF file, org/name, or a .jinja file.")
+  var model: String
+
+  @Option(help: "A JSON file with a list of messages, or an object with messages and perhaps tools; - for standard input.")
+  var messages: String
+
+  @Option(help: "A JSON file with a list of tools.")
+  var tools: String?
+
+  @Flag(help: "End with what starts the model's answer.")
+  var addGenerationPrompt = false
+
+  @Option(name: .customLong("set"), help: "A variable for the template: name=JSON.")
+  var variables: [String] = []
+
+  func run() async throws {
+    let source: String
+    var values = JSONObject()
+    if model.hasSuffix(".jinja") {
+      source = String(decoding: try Self.bytes(model), as: UTF8.self)
+    } else {
+      let tokenizer = try await Tokenize.tokenizer(model)
+      guard let own = tokenizer.chatTemplateSource else {
+        throw ModelError("\(model): the model has no chat template; name a .jinja file instead")
+      }
+      source = own
+      values["bos_token"] = tokenizer.specialTokens.bos.map { .string($0.text) }
+      values["eos_token"] = tokenizer.specialTokens.eos.map { .string($0.text) }
+    }
+    for variable in variables {
+      guard let equals = variable.firstIndex(of: "="), variable.startIndex < equals else {
+        throw ValidationError("--set takes name=JSON, such as --set enable_thinking=false")
+      }
+      let text = String(variable[variable.index(after: equals)...])
+      do {
+        values[String(variable[..<equals])] = try JSONValue(parsing: text)
+      } catch {
+        throw ValidationError("--set \(variable): \(error); strings need quotation marks")
+      }
+    }
+    var conversation = try Self.json(messages)
+    var offered = try tools.map(Self.json)
+    if case .object = conversation, let inner = conversation["messages"] {
+      offered = offered ?? conversation["tools"]
+      conversation = inner
+    }
+    let template: ChatTemplate
+    let text: String
+    do {
+      template = try ChatTemplate(source)
+      text = try template.render(
+        messages: conversation, tools: offered, addGenerationPrompt: addGenerationPrompt, variables: values
+      ).text
+    } catch {
+      throw ModelError("\(model): the chat template fails: \(error)")
+    }
+    Output.standardOutput.write(text)
+  }
+
+  private static func bytes(_ path: String) throws(ModelError) -> Data {
+    if path == "-" { return FileHandle.standardInput.readDataToEndOfFile() }
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw ModelError("\(path): the file is missing or cannot be read")
+    }
+    return data
+  }
+
+  private static func json(_ path: String) throws(ModelError) -> JSONValue {
+    let data = try bytes(path)
+    do {
+      return try JSONValue(parsing: data)
+    } catch {
+      throw ModelError("\(path), \(error)")
+    }
+  }
+}

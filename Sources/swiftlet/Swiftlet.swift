@@ -1,0 +1,50 @@
+import ArgumentParser
+import FineTuning
+import Foundation
+
+/// The command. Each subcommand stands in a file of its own.
+struct Swiftlet: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "swiftlet",
+    abstract: "Fine-tunes language models: train, compare, chat, and take the files away.",
+    version: "0.1.0",
+    subcommands: [
+      SFT.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Inspect.self, Preview.self,
+      Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
+    ])
+}
+
+@main
+enum Main {
+  /// Exit status: 0 done, 1 the work failed, 2 the call was wrong.
+  static func main() async {
+    do {
+      var command = try Swiftlet.parseAsRoot()
+      if var asynchronous = command as? AsyncParsableCommand {
+        try await asynchronous.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      leave(error)
+    }
+  }
+
+  private static func leave(_ error: any Error) -> Never {
+    let status = Swiftlet.exitCode(for: error)
+    if status == .success {
+      print(Swiftlet.fullMessage(for: error))
+      exit(0)
+    }
+    let isCall = status == .validationFailure || error is RecipeError
+    let message = status == .validationFailure ? Swiftlet.fullMessage(for: error) : "Error: \(sentence(error))"
+    FileHandle.standardError.write(Data((message + "\n").utf8))
+    exit(isCall ? 2 : 1)
+  }
+
+  /// Our errors are sentences already; those of Foundation say less than their description.
+  private static func sentence(_ error: any Error) -> String {
+    let text = String(describing: error)
+    return text.hasPrefix("Error Domain") ? error.localizedDescription : text
+  }
+}
