@@ -18,7 +18,8 @@ public final class Decoder {
   /// - Parameter widened: whether all weights become float32, for training every weight; otherwise they stay as
   ///   stored.
   /// - Throws: `ModelError` for a tensor that is missing or has another shape than the configuration says.
-  public init(_ files: ModelFiles, on backend: any Backend = CPUBackend.shared, widened: Bool = false) throws(ModelError)
+  public init(_ files: ModelFiles, on backend: any Backend = CPUBackend.shared, widened: Bool = false)
+    throws(ModelError)
   {
     let configuration = files.configuration
     let reader = WeightReader(files: files, backend: backend, widened: widened)

@@ -17,7 +17,9 @@ public final class Linear {
     self.bias = bias
   }
 
-  /// Columns in, columns out.
+  /// The last part of the path: `q_proj`.
+  public var name: String { path.split(separator: ".").last.map(String.init) ?? path }
+  /// Columns in.
   public var inputs: Int { weight.value.columns }
   /// Columns out.
   public var outputs: Int { weight.value.rows }

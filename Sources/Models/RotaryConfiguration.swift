@@ -87,7 +87,8 @@ public struct RotaryConfiguration: Sendable, Hashable {
         short: short, long: long, original: Int(original),
         attentionFactor: try section.optionalNumber("attention_factor") ?? usual)
     default:
-      throw section.error("rope_type \"\(type)\" is not supported; known are default, linear, dynamic, llama3, longrope")
+      throw section.error(
+        "rope_type \"\(type)\" is not supported; known are default, linear, dynamic, llama3, longrope")
     }
   }
 

@@ -4,7 +4,7 @@ public final class Parameter {
   /// The name that the checkpoint has for it.
   public let name: String
   /// The elements, in the type that they are stored in. A trained parameter is float32 and changed in place.
-  public let value: Tensor
+  public var value: Tensor
   /// Whether it gets a gradient.
   public var isTrainable: Bool
   /// What has been accumulated; `nil` before the first contribution.

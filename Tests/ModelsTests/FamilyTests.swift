@@ -16,7 +16,8 @@ import Testing
 
   static func decoder(_ name: String, gguf: Bool = false, widened: Bool = false) throws -> Decoder {
     let folder = Goldens.folder.appendingPathComponent("models/\(name)")
-    return try Decoder(ModelFiles(opening: gguf ? folder.appendingPathComponent("model.gguf") : folder), widened: widened)
+    return try Decoder(
+      ModelFiles(opening: gguf ? folder.appendingPathComponent("model.gguf") : folder), widened: widened)
   }
 
   static func checkLogits(_ decoder: Decoder, _ golden: JSONValue, tolerance: Double) throws {
@@ -75,7 +76,9 @@ import Testing
       #expect(abs(ours - norm) <= 1e-4 * norm, "norm of \(parameter.name)")
       let first = try #require(reference["first"]?.floats)
       let scale = norm / Double(gradient.count).squareRoot()
-      for (a, b) in zip(gradient, first) { #expect(abs(Double(a - b)) <= 1e-4 * max(scale, Double(abs(b))), "\(parameter.name)") }
+      for (a, b) in zip(gradient, first) {
+        #expect(abs(Double(a - b)) <= 1e-4 * max(scale, Double(abs(b))), "\(parameter.name)")
+      }
     }
   }
 }

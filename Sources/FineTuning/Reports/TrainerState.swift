@@ -28,6 +28,8 @@ public struct TrainerState: Sendable {
   public var bestGlobalStep: Int?
   /// The checkpoint of the lowest evaluation loss.
   public var bestModelCheckpoint: String?
+  /// The steps since the last log; a run that is taken up between two logs goes on with them.
+  public var unlogged = UnloggedSteps()
   /// What was logged, in order; see `TrainingLog` and `EvaluationLog`.
   public var logHistory: [JSONObject] = []
 
@@ -65,7 +67,7 @@ public struct TrainerState: Sendable {
       "num_input_tokens_seen": .integer(numInputTokensSeen),
       "num_train_epochs": .integer(numTrainEpochs),
       "save_steps": .integer(saveSteps),
-      "stateful_callbacks": [:],
+      "stateful_callbacks": unlogged.steps == 0 ? [:] : [UnloggedSteps.key: unlogged.json],
       "total_flos": 0.0,
       "train_batch_size": .integer(trainBatchSize),
       "trial_name": nil,
@@ -104,7 +106,56 @@ public struct TrainerState: Sendable {
     bestMetric = json["best_metric"]?.double
     bestGlobalStep = json["best_global_step"]?.integer
     bestModelCheckpoint = json["best_model_checkpoint"]?.string
+    unlogged = UnloggedSteps(json["stateful_callbacks"]?[UnloggedSteps.key])
     logHistory = history.compactMap(\.object)
+  }
+}
+
+/// Sums over the optimizer steps since the last log.
+public struct UnloggedSteps: Sendable, Hashable {
+  /// Steps taken.
+  public var steps = 0
+  /// The sum of the steps' losses.
+  public var loss = 0.0
+  /// Tokens predicted.
+  public var predicted = 0
+  /// Of these, where the likeliest was the right one.
+  public var correct = 0
+
+  /// No steps.
+  public init() {}
+
+  /// The mean of the steps' losses.
+  public var meanLoss: Double { loss / Double(max(1, steps)) }
+  /// The share of predicted tokens that were the likeliest.
+  public var accuracy: Double { Double(correct) / Double(max(1, predicted)) }
+
+  mutating func add(_ report: StepReport) {
+    steps += 1
+    loss += report.loss
+    predicted += report.sums.count
+    correct += report.sums.correct
+  }
+
+  /// transformers reads `trainer_state.json` only with the members it knows; among them it leaves `stateful_callbacks`
+  /// of unknown names alone.
+  static let key = "UnloggedSteps"
+
+  var json: JSONValue {
+    [
+      "args": [:],
+      "attributes": [
+        "steps": .integer(steps), "loss": .number(loss), "predicted": .integer(predicted), "correct": .integer(correct),
+      ],
+    ]
+  }
+
+  init(_ json: JSONValue?) {
+    guard let values = json?["attributes"] else { return }
+    steps = values["steps"]?.integer ?? 0
+    loss = values["loss"]?.double ?? 0
+    predicted = values["predicted"]?.integer ?? 0
+    correct = values["correct"]?.integer ?? 0
   }
 }
 

@@ -16,17 +16,19 @@ public final class SFTTrainer {
   /// Asked along the way.
   public var callbacks: [any TrainerCallback] = []
   /// How far the run is.
-  public private(set) var state = TrainerState()
+  public internal(set) var state = TrainerState()
 
   private let trainingSet: TrainingSet
   private let evaluationSet: TrainingSet?
-  private let output: URL?
-  private let baseName: String
+  let output: URL?
+  let baseName: String
   private let order: BatchOrder
   private let schedule: LearningRateSchedule
-  private let optimizer: AdamW
+  let optimizer: AdamW
   private let step: TrainingStep
-  private var elapsedBefore = 0.0
+  private var begin = ContinuousClock.now
+  /// Seconds that the run took before it was interrupted.
+  var elapsedBefore = 0.0
 
   /// - Parameters:
   ///   - adapter: on the model already; `nil` to train every weight, which must be float32 (`widened`).
@@ -39,6 +41,16 @@ public final class SFTTrainer {
     evaluationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int = 2 << 30
   ) throws(TrainingError) {
     try Self.checkSupported(arguments)
+    try Self.check(trainingSet, model)
+    if let evaluationSet { try Self.check(evaluationSet, model) }
+    if arguments.evalStrategy != .no, evaluationSet == nil {
+      throw TrainingError(
+        "eval_strategy: \(arguments.evalStrategy.rawValue) needs rows to evaluate on; set "
+          + "test_split_size or eval_dataset")
+    }
+    if arguments.loadBestModelAtEnd, output == nil {
+      throw TrainingError("load_best_model_at_end needs an output folder to keep the best checkpoint in")
+    }
     self.model = model
     self.adapter = adapter
     self.arguments = arguments
@@ -54,7 +66,7 @@ public final class SFTTrainer {
     guard order.stepsPerEpoch > 0 else {
       throw TrainingError("there are no training rows; check the data set and the steps that filter it")
     }
-    let total = arguments.maxSteps ?? Int((arguments.epochs * Double(order.stepsPerEpoch)).rounded(.up))
+    let total = arguments.maxSteps ?? Int(clamping: (arguments.epochs * Double(order.stepsPerEpoch)).rounded(.up))
     schedule = LearningRateSchedule(arguments, totalSteps: total)
     let parameters = try Self.trainable(model, adapter)
     optimizer = AdamW(parameters, arguments, on: model.decoder.backend)
@@ -62,8 +74,9 @@ public final class SFTTrainer {
       decoder: model.decoder, parameters: parameters, arguments: arguments,
       checkpoints: CheckpointingPlan(model.decoder.configuration, budget: activationBudget))
     state.maxSteps = total
-    state.numTrainEpochs = arguments.maxSteps == nil
-      ? Int(arguments.epochs.rounded(.up)) : (total + order.stepsPerEpoch - 1) / order.stepsPerEpoch
+    state.numTrainEpochs =
+      arguments.maxSteps == nil
+      ? Int(clamping: arguments.epochs.rounded(.up)) : (total + order.stepsPerEpoch - 1) / order.stepsPerEpoch
     state.trainBatchSize = arguments.trainBatchSize
     state.loggingSteps = TrainingArguments.interval(arguments.loggingSteps, ofTotal: total)
     state.evalSteps = TrainingArguments.interval(arguments.evalSteps ?? arguments.loggingSteps, ofTotal: total)
@@ -77,6 +90,22 @@ public final class SFTTrainer {
     }
     if arguments.optimizer.isEightBit {
       throw TrainingError("optim: \(arguments.optimizer.rawValue) is not supported yet; use adamw_torch")
+    }
+  }
+
+  /// Rows that hold tokens already may hold ids that the model does not have.
+  private static func check(_ set: TrainingSet, _ model: CausalLM) throws(TrainingError) {
+    let ids = Int32(0)..<Int32(clamping: model.decoder.configuration.vocabularySize)
+    for index in 0..<set.documentCount {
+      guard let example = set.example(index) else { continue }
+      let stray =
+        example.ids.first { !ids.contains($0) }
+        ?? example.labels.first { !ids.contains($0) && $0 != Example.masked }
+      if let stray {
+        throw TrainingError(
+          "row \(example.row + 1) has the token \(stray), the model has \(ids.upperBound); tokenize it with the model's "
+            + "tokenizer")
+      }
     }
   }
 
@@ -96,43 +125,55 @@ public final class SFTTrainer {
 
   // MARK: Running
 
-  /// Trains to the end, or until a callback stops it.
+  /// Trains to the end, or until a callback stops it; then takes the best checkpoint's weights back if asked to.
   /// - Throws: `TrainingError` for a loss that is not finite, `CheckpointError` where saving fails.
   public func train() throws {
     for callback in callbacks { callback.trainingBegins(state) }
-    let clock = ContinuousClock()
-    let begin = clock.now
-    func elapsed() -> Double { elapsedBefore + (clock.now - begin) / .seconds(1) }
+    begin = ContinuousClock.now
     if arguments.evalOnStart, state.globalStep == 0 { try evaluateAndLog() }
-    var since = Window()
-    while state.globalStep < state.maxSteps {
+    var goesOn = state.globalStep < state.maxSteps
+    while goesOn {
       let (epoch, firstStep) = order.position(after: state.globalStep)
       for items in order.steps(epoch: epoch, from: firstStep) {
-        let report = try take(items.map { trainingSet.batch($0) })
-        since.add(report)
-        state.globalStep += 1
-        state.epoch = Double(state.globalStep) / Double(order.stepsPerEpoch)
-        state.numInputTokensSeen += report.tokens
-        for callback in callbacks { callback.stepEnded(report, state) }
-        let endsEpoch = state.globalStep % order.stepsPerEpoch == 0
-        if isDue(arguments.loggingStrategy, every: state.loggingSteps, endsEpoch)
-          || (arguments.logsFirstStep && state.globalStep == 1)
-        {
-          log(since, elapsed: elapsed())
-          since = Window()
-        }
-        if isDue(arguments.evalStrategy, every: state.evalSteps, endsEpoch) { try evaluateAndLog() }
-        if isSaveDue(endsEpoch) { try saveCheckpoint(elapsed: elapsed()) }
-        let isStopped = callbacks.contains { $0.shouldStop(state) }
-        if isStopped || state.globalStep == state.maxSteps {
-          if since.steps > 0, arguments.loggingStrategy != .no { log(since, elapsed: elapsed()) }
-          return
-        }
+        goesOn = try advance(items)
+        if !goesOn { break }
       }
+    }
+    if arguments.loadBestModelAtEnd, let best = state.bestModelCheckpoint, let output {
+      try readWeights(from: output.appendingPathComponent(URL(fileURLWithPath: best).lastPathComponent))
     }
   }
 
-  /// One optimizer step on these batches.
+  /// One optimizer step on these batches of items, and what is due after it; whether the run goes on.
+  private func advance(_ items: [[Int]]) throws -> Bool {
+    let report = try take(items.map { trainingSet.batch($0) })
+    let (epoch, stepsInEpoch) = order.position(after: state.globalStep)
+    let batches = min((stepsInEpoch + 1) * order.accumulationSteps, order.batchesPerEpoch)
+    state.globalStep += 1
+    state.epoch = Double(epoch) + Double(batches) / Double(order.batchesPerEpoch)
+    state.numInputTokensSeen += report.tokens
+    state.unlogged.add(report)
+    for callback in callbacks { callback.stepEnded(report, state) }
+    var isLast = state.globalStep == state.maxSteps || isStopped
+    if isDue(arguments.loggingStrategy, every: state.loggingSteps, isLast)
+      || (arguments.logsFirstStep && state.globalStep == 1)
+    {
+      log(report)
+    }
+    if isDue(arguments.evalStrategy, every: state.evalSteps, isLast) {
+      try evaluateAndLog()
+      isLast = isLast || isStopped
+    }
+    if isSaveDue(isLast) { try saveCheckpoint() }
+    return !isLast
+  }
+
+  private var isStopped: Bool { callbacks.contains { $0.shouldStop(state) } }
+
+  /// Seconds since the first step began, those before an interruption included.
+  var elapsed: Double { elapsedBefore + (ContinuousClock.now - begin) / .seconds(1) }
+
+  /// The weights' part of one optimizer step.
   private func take(_ batches: [Batch]) throws(TrainingError) -> StepReport {
     let (sums, norm) = try step.gradients(batches, step: state.globalStep)
     let rate = schedule.rate(at: state.globalStep)
@@ -145,51 +186,40 @@ public final class SFTTrainer {
       tokens: batches.reduce(0) { $0 + $1.ids.count }, sums: sums)
   }
 
-  /// Steps since the last log.
-  private struct Window {
-    var steps = 0
-    var loss = 0.0
-    var sums = LossSums()
-    var last: StepReport?
-
-    mutating func add(_ report: StepReport) {
-      steps += 1
-      loss += report.loss
-      sums += report.sums
-      last = report
-    }
-  }
-
-  private func log(_ window: Window, elapsed: Double) {
-    guard let last = window.last else { return }
+  private func log(_ last: StepReport) {
     let log = TrainingLog(
-      step: state.globalStep, epoch: state.epoch, loss: window.loss / Double(window.steps), gradNorm: last.gradientNorm,
+      step: state.globalStep, epoch: state.epoch, loss: state.unlogged.meanLoss, gradNorm: last.gradientNorm,
       learningRate: last.learningRate, numTokens: state.numInputTokensSeen,
-      meanTokenAccuracy: Double(window.sums.correct) / Double(max(1, window.sums.count)), elapsed: elapsed)
+      meanTokenAccuracy: state.unlogged.accuracy, elapsed: elapsed)
+    state.unlogged = UnloggedSteps()
     state.append(log)
     for callback in callbacks { callback.logged(log, state) }
   }
 
-  private func isDue(_ strategy: TrainingArguments.IntervalStrategy, every steps: Int, _ endsEpoch: Bool) -> Bool {
+  /// As in transformers, what recurs also happens after the last step.
+  private func isDue(_ strategy: TrainingArguments.IntervalStrategy, every steps: Int, _ isLast: Bool) -> Bool {
     switch strategy {
     case .no: false
-    case .steps: state.globalStep % max(1, steps) == 0
-    case .epoch: endsEpoch
+    case .steps: isLast || state.globalStep % max(1, steps) == 0
+    case .epoch: isLast || state.globalStep % order.stepsPerEpoch == 0
     }
   }
 
-  private func isSaveDue(_ endsEpoch: Bool) -> Bool {
+  private func isSaveDue(_ isLast: Bool) -> Bool {
+    let isBest = state.bestGlobalStep == state.globalStep
+    // What is to be taken back in the end has to be there.
+    if isBest, arguments.loadBestModelAtEnd { return true }
     switch arguments.saveStrategy {
-    case .no: false
-    case .steps: state.globalStep % max(1, state.saveSteps) == 0
-    case .epoch: endsEpoch
-    case .best: state.bestGlobalStep == state.globalStep
+    case .no: return false
+    case .steps: return isDue(.steps, every: state.saveSteps, isLast)
+    case .epoch: return isDue(.epoch, every: 1, isLast)
+    case .best: return isBest
     }
   }
 
   // MARK: Evaluating
 
-  /// The mean loss a token over `set`, whatever the batch size.
+  /// The sums of the losses over `set`; they do not depend on the batch size.
   public func evaluate(_ set: TrainingSet) -> LossSums {
     var sums = LossSums()
     let size = max(1, arguments.evalBatchSize)
@@ -201,86 +231,13 @@ public final class SFTTrainer {
 
   private func evaluateAndLog() throws {
     guard let evaluationSet else { return }
-    let begin = ContinuousClock().now
+    let begin = ContinuousClock.now
     let sums = evaluate(evaluationSet)
     let log = EvaluationLog(
       step: state.globalStep, epoch: state.epoch, loss: sums.loss / Double(max(1, sums.count)), tokens: sums.count,
-      runtime: (ContinuousClock().now - begin) / .seconds(1))
-    state.append(log, checkpoint: output?.appendingPathComponent("checkpoint-\(state.globalStep)").path)
+      runtime: (ContinuousClock.now - begin) / .seconds(1))
+    // Where it is saved, saving will tell.
+    state.append(log, checkpoint: state.bestModelCheckpoint)
     for callback in callbacks { callback.evaluated(log, state) }
-  }
-
-  // MARK: Saving
-
-  /// Writes what was trained: the adapter, or the whole model; and the tokenizer.
-  public func saveModel(to folder: URL) throws {
-    if let adapter {
-      try adapter.write(to: folder, base: baseName)
-    } else {
-      try model.write(to: folder, type: .float32)
-    }
-    try model.tokenizer.writeFiles(to: folder)
-  }
-
-  /// Writes `checkpoint-N` beside its predecessors, whole or not at all.
-  private func saveCheckpoint(elapsed: Double) throws {
-    guard let output else { return }
-    let name = "checkpoint-\(state.globalStep)"
-    let folder = output.appendingPathComponent(name)
-    try AtomicFolder.write(folder) { temporary in
-      try saveModel(to: temporary)
-      if !arguments.saveOnlyModel {
-        try optimizer.write(to: temporary.appendingPathComponent("optimizer.safetensors"))
-      }
-      try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
-    }
-    if let limit = arguments.saveTotalLimit { removeCheckpoints(beyond: limit, in: output) }
-    for callback in callbacks { callback.saved(name, state) }
-  }
-
-  private func removeCheckpoints(beyond limit: Int, in output: URL) {
-    let kept = max(1, limit)
-    let best = state.bestModelCheckpoint.map { URL(fileURLWithPath: $0).lastPathComponent }
-    let removable = Self.checkpoints(in: output).filter {
-      !(arguments.loadBestModelAtEnd && $0.lastPathComponent == best)
-    }
-    for folder in removable.dropLast(kept) { try? FileManager.default.removeItem(at: folder) }
-  }
-
-  /// The complete `checkpoint-N` folders in `output`, by rising N.
-  public static func checkpoints(in output: URL) -> [URL] {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
-    let numbered = names.compactMap { name in
-      name.hasPrefix("checkpoint-") ? Int(name.dropFirst("checkpoint-".count)).map { ($0, name) } : nil
-    }
-    return numbered.sorted { $0.0 < $1.0 }.map { output.appendingPathComponent($0.1) }
-  }
-
-  /// Takes a run up where a checkpoint left it: weights, moments, schedule, data order and log go on as if nothing had
-  /// happened.
-  /// - Throws: `TrainingError` or `CheckpointError` if the checkpoint does not belong to this run.
-  public func resume(from folder: URL) throws {
-    let saved = try TrainerState(contentsOf: folder.appendingPathComponent("trainer_state.json"))
-    guard saved.maxSteps == state.maxSteps else {
-      throw TrainingError(
-        "\(folder.path) is of a run of \(saved.maxSteps) steps, this one has \(state.maxSteps); resume with the same "
-          + "recipe and data")
-    }
-    let file = adapter == nil ? nil : folder.appendingPathComponent("adapter_model.safetensors")
-    let weights = try SafetensorsCheckpoint(path: file ?? folder)
-    for parameter in parameters {
-      let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
-      guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32
-      else { throw TrainingError("\(folder.path) has no float32 tensor \(name) that fits this run") }
-      let count = tensor.count
-      model.decoder.backend.copyRows(
-        Columns(tensor.reshaped([1, count])), 0, to: Columns(parameter.value.reshaped([1, count])), 0, count: 1)
-    }
-    try optimizer.read(from: folder.appendingPathComponent("optimizer.safetensors"))
-    guard optimizer.step == saved.globalStep else {
-      throw TrainingError("\(folder.path): the optimizer is at step \(optimizer.step), the log at \(saved.globalStep)")
-    }
-    elapsedBefore = saved.logHistory.last?["elapsed_s"]?.double ?? 0
-    state = saved
   }
 }

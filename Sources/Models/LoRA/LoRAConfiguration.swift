@@ -80,7 +80,9 @@ extension LoRAConfiguration {
     for key in ["use_dora", "fan_in_fan_out", "lora_bias"] where config.json[key]?.bool == true {
       throw config.error("\"\(key)\" is not supported")
     }
-    if let bias = config.json["bias"]?.string, bias != "none" { throw config.error("bias \"\(bias)\" is not supported") }
+    if let bias = config.json["bias"]?.string, bias != "none" {
+      throw config.error("bias \"\(bias)\" is not supported")
+    }
     self.init()
     r = try config.optionalSize("r") ?? 8
     loraAlpha = try config.optionalNumber("lora_alpha") ?? 8

@@ -1,0 +1,57 @@
+import Datasets
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Tokenizers
+
+/// The tiny random models of `Tests/Goldens/models` with the tokenizer beside them, and rows to train them on.
+enum TinyModel {
+  static let folder = repository.appendingPathComponent("Tests/Goldens")
+
+  static func model(
+    _ name: String = "llama", widened: Bool = false, on backend: any Backend = CPUBackend.shared
+  ) throws -> CausalLM {
+    let files = try ModelFiles(opening: folder.appendingPathComponent("models/\(name)"))
+    let tokenizer = try Tokenizer(directory: folder.appendingPathComponent("models/tokenizer"))
+    return try CausalLM(files, tokenizer: tokenizer, on: backend, widened: widened)
+  }
+
+  /// The rows of `training/rows.json`, or some of them.
+  static func rows(_ range: Range<Int>? = nil, packing: PackingStrategy? = nil, length: Int = 1024) throws
+    -> TrainingSet
+  {
+    let rows = try golden("training/rows.json").array?.compactMap(\.object) ?? []
+    var options = PreparationOptions()
+    options.maxLength = length
+    options.packing = packing
+    return try Preparation(.none, options: options).prepare(MemoryRows(Array(rows[range ?? 0..<rows.count]))).set
+  }
+
+  /// The adapter that the reference's run of this name begins with.
+  static func adapter(_ run: String, on model: CausalLM) throws -> Adapter {
+    try Adapter(reading: folder.appendingPathComponent("training/\(run)/adapter"), onto: model.decoder)
+  }
+}
+
+extension RowTokenizer {
+  /// For rows that are tokens already.
+  static let none = RowTokenizer(
+    encode: { _, _ in [] }, encodeWithOffsets: { _ in ([], []) }, decode: { _ in "x" }, isAdded: { _ in false },
+    endOfText: nil)
+}
+
+extension JSONValue {
+  var doubles: [Double] { array?.compactMap(\.double) ?? [] }
+}
+
+/// |a − b| / |b|
+func relativeError(_ a: Double, _ b: Double) -> Double { abs(a - b) / max(abs(b), .leastNormalMagnitude) }
+
+/// A folder for one test, gone with the process's temporary files.
+func scratchFolder(_ name: String) throws -> URL {
+  let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-\(name)-\(UUID().uuidString)")
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  return folder
+}

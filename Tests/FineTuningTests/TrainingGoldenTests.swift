@@ -1,0 +1,66 @@
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+
+/// Ten steps of TRL's SFTTrainer on the tiny Llama: see Tests/Goldens/generators/training.py.
+///
+/// The reference's own rounding moves losses and gradient norms by 1e-6 and trained tensors by 5e-7; the tolerances are
+/// ten times that.
+@Suite struct TrainingGoldenTests {
+  static let runs = [
+    "full", "full_warmup", "full_weight_decay", "full_no_clip", "lora", "lora_weight_decay", "lora_patterns",
+  ]
+
+  @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
+    let reference = try golden("training/\(name)/golden.json")
+    let adapterPath = reference["adapter"]?.string
+    let model = try TinyModel.model(widened: adapterPath == nil)
+    let adapter = try adapterPath.map {
+      try Adapter(reading: TinyModel.folder.appendingPathComponent($0), onto: model.decoder)
+    }
+    let trainer = try SFTTrainer(
+      model, adapter: adapter, arguments: Self.arguments(reference), trainingSet: TinyModel.rows())
+    try trainer.train()
+
+    let steps = try #require(reference["steps"]?.array)
+    #expect(trainer.state.logHistory.count == steps.count)
+    for (log, step) in zip(trainer.state.logHistory, steps) {
+      for (key, tolerance) in [("loss", 1e-5), ("grad_norm", 1e-5), ("learning_rate", 1e-8), ("epoch", 1e-12)] {
+        let ours = try #require(log[key]?.double)
+        let theirs = try #require(step[key]?.double)
+        #expect(relativeError(ours, theirs) < tolerance, "\(key) of step \(log["step"]?.integer ?? 0)")
+      }
+      #expect(log["num_tokens"]?.double == step["num_tokens"]?.double)
+    }
+    try Self.check(trainer, reference["trained"], tolerance: 5e-6)
+  }
+
+  static func arguments(_ reference: JSONValue) throws -> TrainingArguments {
+    let settings = try #require(reference["settings"])
+    var lines = ["train_sampling_strategy: sequential", "logging_steps: 1", "save_strategy: 'no'"]
+    for (key, value) in settings.object?.members ?? [] { lines.append("\(key): \(value.text())") }
+    return try Recipe(yaml: lines.joined(separator: "\n")).training
+  }
+
+  /// Every trained tensor at the end, on the scale of its norm.
+  static func check(_ trainer: SFTTrainer, _ trained: JSONValue?, tolerance: Double) throws {
+    let trained = try #require(trained?.object)
+    let isAdapter = trainer.adapter != nil
+    let ours = Dictionary(
+      uniqueKeysWithValues: trainer.parameters.map { (isAdapter ? Adapter.fileName(of: $0) : $0.name, $0) })
+    for (name, summary) in trained.members {
+      let parameter = try #require(ours[name], "\(name) was trained by the reference")
+      let values = trainer.model.decoder.backend.floats(parameter.value).map(Double.init)
+      let norm = try #require(summary["l2"]?.double)
+      #expect(parameter.value.shape.map(Double.init) == summary["shape"]?.doubles)
+      #expect(relativeError(values.reduce(0) { $0 + $1 * $1 }.squareRoot(), norm) < tolerance, "norm of \(name)")
+      #expect(abs(values.reduce(0, +) - (summary["sum"]?.double ?? .nan)) < tolerance * norm, "sum of \(name)")
+      let first = summary["first"]?.doubles ?? []
+      let scale = max(norm / Double(values.count).squareRoot(), first.map(abs).max() ?? 0)
+      for (a, b) in zip(values, first) { #expect(abs(a - b) < 10 * tolerance * scale, "\(name)") }
+    }
+  }
+}
