@@ -58,7 +58,9 @@ private struct Conversation {
 
   mutating func say(_ text: String, sampling: SamplingFlags, stream: (String) -> Void) throws {
     messages.append(["role": "user", "content": .string(text)])
-    let ids = model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(messages), thinking: thinking)
+    let ids =
+      model.chatTemplate == nil
+      ? model.tokenizer.encode(text) : try model.prompt(.array(messages), thinking: thinking)
     guard ids.count < model.decoder.configuration.longestContext else {
       throw ModelError("the talk is longer than the model's context; type /new to start over")
     }

@@ -59,12 +59,14 @@ public final class TrainingRun {
   /// Layers are checkpointed once their activations would take more than this.
   private static func activationBudget(_ recipe: Recipe) -> Int {
     let isAsked = recipe.origins["gradient_checkpointing"] != nil
-    if isAsked && recipe.training.gradientCheckpointing { return 0 }
+    if isAsked, recipe.training.gradientCheckpointing { return 0 }
     return isAsked ? .max : Int(ProcessInfo.processInfo.physicalMemory / 4)
   }
 
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.model.loadIn4Bit { throw TrainingError("load_in_4bit is not supported yet; a GGUF base is 4-bit already") }
+    if recipe.model.loadIn4Bit {
+      throw TrainingError("load_in_4bit is not supported yet; a GGUF base can be 4-bit already")
+    }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
 

@@ -17,11 +17,17 @@ public protocol TrainerCallback: AnyObject {
 }
 
 extension TrainerCallback {
+  /// Nothing.
   public func trainingBegins(_ state: TrainerState) {}
+  /// Nothing.
   public func stepEnded(_ step: StepReport, _ state: TrainerState) {}
+  /// Nothing.
   public func logged(_ log: TrainingLog, _ state: TrainerState) {}
+  /// Nothing.
   public func evaluated(_ log: EvaluationLog, _ state: TrainerState) {}
+  /// Nothing.
   public func saved(_ folder: String, _ state: TrainerState) {}
+  /// Nothing.
   public func shouldStop(_ state: TrainerState) -> Bool { false }
 }
 
