@@ -9,18 +9,13 @@ final class BufferPool: Sendable {
     var bytesFree = 0
     var peakBytesInUse = 0
 
-    /// A free buffer of this size or up to half larger, else a new one.
+    /// A free buffer of this size, else a new one.
     mutating func take(_ size: Int) -> Buffer {
-      var candidate = size
-      while candidate <= size + size / 2 {
-        if let pointer = free[candidate]?.popLast() {
-          bytesFree -= candidate
-          use(candidate)
-          return Buffer(pointer: pointer, size: candidate)
-        }
-        candidate = BufferPool.roundedSize(candidate + 1)
-      }
       use(size)
+      if let pointer = free[size]?.popLast() {
+        bytesFree -= size
+        return Buffer(pointer: pointer, size: size)
+      }
       makeRoom()
       return Buffer(pointer: .allocate(byteCount: size, alignment: 64), size: size)
     }
