@@ -25,6 +25,12 @@ struct Bench: AsyncParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
+  func validate() throws {
+    guard decode > 0, rows > 0, rowTokens > 1 else {
+      throw ValidationError("--decode and --rows must be positive, --row-tokens at least 2")
+    }
+  }
+
   func run() async throws {
     var figures = JSONObject()
     let products = ProductBenchmark.run(on: CPUBackend.shared)

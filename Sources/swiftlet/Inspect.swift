@@ -34,7 +34,7 @@ struct Inspect: AsyncParsableCommand {
   var loraTargetModules: [String] = []
 
   func validate() throws {
-    if let loraR, loraR < 1 { throw ValidationError("--lora-r must be positive") }
+    if let loraR, !(1...65_536).contains(loraR) { throw ValidationError("--lora-r must lie from 1 to 65536") }
     if !loraTargetModules.isEmpty, loraR == nil { throw ValidationError("--lora-target-modules needs --lora-r") }
   }
 

@@ -32,7 +32,7 @@ public final class TrainingRun {
     try Self.checkWritable(output)
     let files = try ModelFiles(opening: modelURL)
     let tokenizer = try files.tokenizer()
-    let template = try Self.template(recipe)
+    let template = try recipe.chatTemplate()
     let rowTokenizer = try RowTokenizer(
       tokenizer, template: template, endOfText: recipe.training.eosToken,
       marksAssistant: recipe.training.assistantOnlyLoss)
@@ -80,14 +80,6 @@ public final class TrainingRun {
     } catch {
       throw TrainingError("output_dir \(folder.path) cannot be written; choose another with --output_dir")
     }
-  }
-
-  private static func template(_ recipe: Recipe) throws(TrainingError) -> String? {
-    guard let path = recipe.training.chatTemplatePath.map(recipe.locate) else { return nil }
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw TrainingError("chat_template_path \(path) cannot be read; name a Jinja file")
-    }
-    return text
   }
 
   private func resume() throws {
