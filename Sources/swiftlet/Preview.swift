@@ -28,8 +28,9 @@ struct Preview: AsyncParsableCommand {
       count = number
       words.removeSubrange(index...index + 1)
     }
-    let recipe = try Recipe(commandLine: words)
+    var recipe = try Recipe(commandLine: words)
     try recipe.checkComplete()
+    recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.modelNameOrPath))
     let rowTokenizer = try RowTokenizer(
       tokenizer, template: recipe.chatTemplate(), endOfText: recipe.training.eosToken, marksAssistant: recipe.training.assistantOnlyLoss)

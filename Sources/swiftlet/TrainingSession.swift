@@ -25,7 +25,8 @@ struct TrainingSession {
     let modelURL = try await ModelLocation.find(
       recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
       progress: DownloadProgress().report)
-    let run = try TrainingRun(recipe, modelURL: modelURL)
+    let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
+    let run = try TrainingRun(recipe, modelURL: modelURL, data: data)
     describe(run)
 
     let questions = try given ?? run.questions()

@@ -23,9 +23,13 @@ public final class TrainingRun {
   private let trainRows: Int
 
   /// Opens and prepares all that the recipe names; nothing is trained yet.
-  /// - Parameter modelURL: where the base model is.
+  /// - Parameters:
+  ///   - modelURL: where the base model is.
+  ///   - data: the recipe's sources once they are on this machine, see `DatasetLocation`.
   /// - Throws: one-sentence errors of the modules involved.
-  public init(_ recipe: Recipe, modelURL: URL, on backend: any Backend = CPUBackend.shared) throws {
+  public init(
+    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, on backend: any Backend = CPUBackend.shared
+  ) throws {
     try Self.checkSupported(recipe)
     self.recipe = recipe
     output = URL(fileURLWithPath: recipe.training.outputDir)
@@ -36,7 +40,9 @@ public final class TrainingRun {
     let rowTokenizer = try RowTokenizer(
       tokenizer, template: template, endOfText: recipe.training.eosToken,
       marksAssistant: recipe.training.assistantOnlyLoss)
-    let rows = try RecipeRows(recipe, tokenizer: rowTokenizer)
+    var located = recipe
+    located.data = data ?? recipe.data
+    let rows = try RecipeRows(located, tokenizer: rowTokenizer)
     let prepared = try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: false))
       .prepare(rows.train)
     report = prepared.report
