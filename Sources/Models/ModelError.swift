@@ -6,5 +6,6 @@ public struct ModelError: Error, Sendable, Hashable, CustomStringConvertible {
   /// An error with this sentence.
   public init(_ message: String) { self.message = message }
 
+  /// The sentence.
   public var description: String { message }
 }

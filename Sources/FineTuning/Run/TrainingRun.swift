@@ -64,7 +64,9 @@ public final class TrainingRun {
   }
 
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.model.loadIn4Bit { throw TrainingError("load_in_4bit is not supported yet; a GGUF base is 4-bit already") }
+    if recipe.model.loadIn4Bit {
+      throw TrainingError("load_in_4bit is not supported yet; a GGUF base is 4-bit already")
+    }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
 

@@ -28,5 +28,7 @@ extension DecoderConfiguration {
     }
     self = try DecoderConfiguration(common: config)
     try family.configure(&self, config)
+    let names = activation == .silu ? ["silu", "swish"] : ["gelu_pytorch_tanh", "gelu_new"]
+    try config.checkActivation(activation == .silu ? "hidden_act" : "hidden_activation", isOneOf: names)
   }
 }
