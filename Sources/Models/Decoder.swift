@@ -48,9 +48,16 @@ public final class Decoder {
   ///
   /// - Parameters:
   ///   - checkpointed: layers whose insides are computed again on the way back instead of kept.
-  public func hiddenStates(_ tokens: RaggedTokens, on tape: Tape, checkpointed: Set<Int> = []) -> Variable {
+  ///   - noise: what is added to the embeddings.
+  public func hiddenStates(
+    _ tokens: RaggedTokens, on tape: Tape, checkpointed: Set<Int> = [], noise: EmbeddingNoise? = nil
+  ) -> Variable {
     let angles = angles(tokens.positions, sequences: tokens.sequences)
     var x = tape.embedding(tokens.ids, embedding, scale: configuration.embeddingScale)
+    if let noise {
+      let values = noise.values(lengths: tokens.lengths, width: configuration.width)
+      backend.add(backend.tensor(values, x.value.shape), scale: 1, into: x.value)
+    }
     var pending: Variable?
     for (index, layer) in layers.enumerated() {
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
@@ -70,10 +77,12 @@ public final class Decoder {
   }
 
   /// The last hidden states of new tokens of one sequence, whose earlier ones are in `cache`; they are added to it.
-  func hiddenStates(_ ids: [Int32], cache: KeyValueCache) -> Tensor {
+  ///
+  /// - Parameter length: how long the sequence is with the tokens that follow in the same pass.
+  func hiddenStates(_ ids: [Int32], cache: KeyValueCache, length: Int) -> Tensor {
     let tape = Tape(on: backend, isRecording: false)
     let positions = (cache.count..<cache.count + ids.count).map(Int32.init)
-    let angles = angles(positions, sequences: [(0..<ids.count, cache.count + ids.count)])
+    let angles = angles(positions, sequences: [(0..<ids.count, length)])
     cache.grow(by: ids.count)
     var x = tape.embedding(ids, embedding, scale: configuration.embeddingScale)
     var pending: Variable?
@@ -84,7 +93,8 @@ public final class Decoder {
       x = sum
       pending = output
     }
-    cache.count += ids.count
+    cache.ids += ids
+    cache.rotatedLength = length
     return tape.norm(
       x, residual: pending, weight: lastNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
     ).out.value
@@ -136,6 +146,9 @@ public struct RaggedTokens: Sendable {
     positions = sequences.flatMap { $0.indices.map(Int32.init) }
     starts = sequences.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.count) }
   }
+
+  /// The number of tokens of each sequence.
+  var lengths: [Int] { zip(starts.dropFirst(), starts).map(-) }
 
   /// The rows of each sequence, and how long it is by its last position.
   var sequences: [(rows: Range<Int>, length: Int)] {

@@ -60,6 +60,16 @@ public struct DecoderConfiguration: Sendable {
     public var rotary: RotaryConfiguration?
   }
 
+  /// Tokens that a sequence may have: `longestContext`, times what positions are stretched by.
+  public var longestSequence: Int {
+    switch layers.first?.rotary?.scaling {
+    case .linear(let factor) where factor > 1: Int(Double(longestContext) * min(factor, 0x1p20))
+    // The base grows with the length, without an end.
+    case .dynamic: .max
+    default: longestContext
+    }
+  }
+
   /// How the attention of layer `index` looks.
   public func attentionShape(layer index: Int) -> AttentionShape {
     AttentionShape(
@@ -72,17 +82,18 @@ extension DecoderConfiguration {
   /// What all families read the same way: sizes, norm, head, positions. Every layer attends to everything.
   init(common config: ConfigurationReader) throws(ModelError) {
     modelType = try config.string("model_type")
-    vocabularySize = try config.size("vocab_size")
-    width = try config.size("hidden_size")
-    feedForwardWidth = try config.size("intermediate_size")
-    heads = try config.size("num_attention_heads")
-    keyValueHeads = try config.optionalSize("num_key_value_heads") ?? heads
-    headSize = try config.optionalSize("head_dim") ?? width / heads
+    // Limits far above any model there is, so that no product of sizes can overflow.
+    vocabularySize = try config.size("vocab_size", atMost: 1 << 24)
+    width = try config.size("hidden_size", atMost: 1 << 20)
+    feedForwardWidth = try config.size("intermediate_size", atMost: 1 << 22)
+    heads = try config.size("num_attention_heads", atMost: 1 << 14)
+    keyValueHeads = try config.optionalSize("num_key_value_heads", atMost: 1 << 14) ?? heads
+    headSize = try config.optionalSize("head_dim", atMost: 1 << 14) ?? width / heads
     longestContext = try config.optionalSize("max_position_embeddings") ?? 2048
     normEpsilon = Float(try config.optionalNumber("rms_norm_eps") ?? 1e-6)
     tiesHead = try config.optionalBool("tie_word_embeddings") ?? false
     attentionScale = Float(1 / Double(headSize).squareRoot())
-    let layerCount = try config.size("num_hidden_layers")
+    let layerCount = try config.size("num_hidden_layers", atMost: 1 << 12)
     guard heads % keyValueHeads == 0 else {
       throw config.error("num_key_value_heads (\(keyValueHeads)) must divide num_attention_heads (\(heads))")
     }
@@ -95,7 +106,10 @@ extension DecoderConfiguration {
     for (key, outputs) in matrices where outputs * Double(width) > 0x1p32 {
       throw config.error("\"\(key)\" and \"hidden_size\" make a matrix of over 2^32 elements; is the file damaged?")
     }
-    guard headSize % 8 == 0 else { throw config.error("heads of \(headSize) elements are not a multiple of 8") }
+    guard headSize > 0, headSize % 8 == 0 else {
+      throw config.error("heads of \(headSize) elements are not a multiple of 8")
+    }
+    guard normEpsilon >= 0, normEpsilon.isFinite else { throw config.error("rms_norm_eps must not be negative") }
     let rotary = try RotaryConfiguration(config, headSize: headSize, longestContext: longestContext)
     layers = Array(repeating: LayerConfiguration(window: 0, rotary: rotary), count: layerCount)
   }
@@ -115,26 +129,34 @@ struct ConfigurationReader {
     return text
   }
 
-  /// A positive integer of at most 2^31.
-  func size(_ key: String) throws(ModelError) -> Int {
-    guard let value = try optionalSize(key) else {
-      throw error("\"\(key)\" is missing; is this the right file?")
+  /// A positive integer.
+  func size(_ key: String, atMost limit: Int = 1 << 31) throws(ModelError) -> Int {
+    guard let value = try optionalSize(key, atMost: limit) else {
+      throw error("\"\(key)\" is missing; is this a model's configuration?")
     }
     return value
   }
 
-  func optionalSize(_ key: String) throws(ModelError) -> Int? {
+  func optionalSize(_ key: String, atMost limit: Int = 1 << 31) throws(ModelError) -> Int? {
     guard let value = json[key], !value.isNull else { return nil }
-    guard let number = value.integer, number > 0, number <= 1 << 31 else {
-      throw error("\"\(key)\" should be a positive integer")
+    guard let number = value.integer, number > 0, number <= limit else {
+      throw error("\"\(key)\" should be a positive integer, at most \(limit)")
     }
     return number
   }
 
   func optionalNumber(_ key: String) throws(ModelError) -> Double? {
     guard let value = json[key], !value.isNull else { return nil }
-    guard let number = value.double else { throw error("\"\(key)\" should be a number, not \(value.kind)") }
+    guard let number = value.double, number.isFinite else {
+      throw error("\"\(key)\" should be a number, not \(value.kind)")
+    }
     return number
+  }
+
+  /// Refuses a model whose gated units have another function than the family's decoder computes.
+  func checkActivation(_ key: String, isOneOf known: [String]) throws(ModelError) {
+    guard let name = json[key]?.string, !known.contains(name) else { return }
+    throw error("\"\(key)\" \"\(name)\" is not supported; this model_type has \(known[0])")
   }
 
   func optionalBool(_ key: String) throws(ModelError) -> Bool? {

@@ -2,11 +2,14 @@ import Tensors
 
 /// The keys and values of a sequence's tokens so far, for every layer: `[capacity, key columns]` each.
 public final class KeyValueCache {
-  /// Tokens that are in it.
-  public internal(set) var count = 0
+  /// The tokens that are in it.
+  public internal(set) var ids: [Int32] = []
+  /// How many tokens are in it.
+  public var count: Int { ids.count }
+  /// The length of the sequence that the keys were last rotated for; some ways to stretch positions depend on it.
+  var rotatedLength = 0
   private let backend: any Backend
   private let columns: Int
-  private let longest: Int
   private var keys: [Tensor]
   private var values: [Tensor]
   private var capacity: Int
@@ -15,7 +18,6 @@ public final class KeyValueCache {
   public init(for decoder: Decoder, capacity: Int = 512) {
     backend = decoder.backend
     columns = decoder.configuration.attentionShape(layer: 0).keyColumns
-    longest = decoder.configuration.longestContext
     self.capacity = max(64, capacity)
     let shape = [self.capacity, columns]
     let layers = decoder.configuration.layers
@@ -49,5 +51,5 @@ public final class KeyValueCache {
   }
 
   /// Forgets all tokens from `count` on.
-  public func truncate(to count: Int) { self.count = min(self.count, max(0, count)) }
+  public func truncate(to count: Int) { ids.removeLast(self.count - min(self.count, max(0, count))) }
 }

@@ -53,12 +53,14 @@ public struct RotaryConfiguration: Sendable, Hashable {
       throw config.error("rope_theta and partial_rotary_factor must be positive, the latter at most 1")
     }
     rotated = Int(Double(headSize) * share) / 2 * 2
+    guard rotated > 0 else { throw config.error("partial_rotary_factor rotates no dimension of a head") }
     scaling = .none
     guard let section else { return }
     var type = section.json["rope_type"]?.string ?? section.json["type"]?.string ?? "default"
     if type == "su" { type = "longrope" }
     func required(_ key: String) throws(ModelError) -> Double {
       guard let value = try section.optionalNumber(key) else { throw section.error("\"\(key)\" is missing") }
+      guard value > 0 else { throw section.error("\"\(key)\" must be positive") }
       return value
     }
     switch type {
@@ -73,18 +75,21 @@ public struct RotaryConfiguration: Sendable, Hashable {
       scaling = .llama3(
         factor: try required("factor"), lowFrequencyFactor: try required("low_freq_factor"),
         highFrequencyFactor: try required("high_freq_factor"),
-        original: Int(try required("original_max_position_embeddings")))
+        original: try section.size("original_max_position_embeddings"))
     case "longrope":
-      let original = try number("original_max_position_embeddings") ?? Double(longestContext)
+      let key = "original_max_position_embeddings"
+      let inner = try section.optionalSize(key)
+      let outer = try config.optionalSize(key)
+      let original = inner ?? outer ?? longestContext
       let short = try section.numbers("short_factor")
       let long = try section.numbers("long_factor")
       guard short.count == rotated / 2, long.count == rotated / 2 else {
         throw section.error("short_factor and long_factor need \(rotated / 2) numbers each")
       }
-      let factor = try section.optionalNumber("factor") ?? Double(longestContext) / original
-      let usual = factor <= 1 ? 1 : (1 + log(factor) / log(original)).squareRoot()
+      let factor = try section.optionalNumber("factor") ?? Double(longestContext) / Double(original)
+      let usual = factor <= 1 || original < 2 ? 1 : (1 + log(factor) / log(Double(original))).squareRoot()
       scaling = .longrope(
-        short: short, long: long, original: Int(original),
+        short: short, long: long, original: original,
         attentionFactor: try section.optionalNumber("attention_factor") ?? usual)
     default:
       throw section.error(
@@ -92,12 +97,19 @@ public struct RotaryConfiguration: Sendable, Hashable {
     }
   }
 
+  /// Whether keys that were rotated for a sequence of `old` positions must be made again for one of `new`. Dynamic
+  /// scaling would need it too, but leaves them as they were, in transformers and here.
+  func changes(from old: Int, to new: Int) -> Bool {
+    guard case .longrope(_, _, let original, _) = scaling else { return false }
+    return (old <= original) != (new <= original)
+  }
+
   /// Frequencies for a sequence of `length` positions, in float32 as the reference has them.
   func frequencies(length: Int) -> [Float] {
     var base = base
     if case .dynamic(let factor, let limit) = scaling, length > limit {
       let growth = factor * Double(length) / Double(limit) - (factor - 1)
-      base *= pow(growth, Double(rotated) / Double(rotated - 2))
+      base *= pow(growth, Double(rotated) / Double(max(1, rotated - 2)))
     }
     return (0..<rotated / 2).map { i in
       let power = Float(pow(base, Double(Float(2 * i) / Float(rotated))))

@@ -176,6 +176,8 @@ public protocol Backend: Sendable {
   func add(_ x: Tensor, scale: Float, into y: Tensor)
   /// y *= factor
   func scale(_ y: Tensor, by factor: Float)
+  /// y[i] *= factors[i], row by row.
+  func scaleRows(_ y: Tensor, by factors: [Float])
   /// x · scale, in a new tensor.
   func scaled(_ x: Tensor, _ scale: Float) -> Tensor
   /// Adds `bias` to every row, and adds the column sums of `dy` to `into`.

@@ -11,7 +11,8 @@ import Testing
 /// ten times that.
 @Suite struct TrainingGoldenTests {
   static let runs = [
-    "full", "full_warmup", "full_weight_decay", "full_no_clip", "lora", "lora_weight_decay", "lora_patterns",
+    "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "lora", "lora_weight_decay",
+    "lora_patterns",
   ]
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {

@@ -12,6 +12,7 @@ enum Goldens {
 }
 
 extension JSONValue {
+  var float: Float? { double.map(Float.init) }
   var floats: [Float] { array?.compactMap { $0.double.map(Float.init) } ?? [] }
   var ids: [Int32] { array?.compactMap { $0.integer.map(Int32.init) } ?? [] }
 }

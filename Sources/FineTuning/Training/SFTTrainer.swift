@@ -84,10 +84,6 @@ public final class SFTTrainer {
   }
 
   private static func checkSupported(_ arguments: TrainingArguments) throws(TrainingError) {
-    if arguments.lossType == .dft { throw TrainingError("loss_type: dft is not supported yet; leave it out") }
-    if arguments.neftuneNoiseAlpha != nil {
-      throw TrainingError("neftune_noise_alpha is not supported yet; leave it out")
-    }
     if arguments.optimizer.isEightBit {
       throw TrainingError("optim: \(arguments.optimizer.rawValue) is not supported yet; use adamw_torch")
     }

@@ -17,17 +17,17 @@ public protocol TrainerCallback: AnyObject {
 }
 
 extension TrainerCallback {
-  /// Nothing.
+  /// Does nothing.
   public func trainingBegins(_ state: TrainerState) {}
-  /// Nothing.
+  /// Does nothing.
   public func stepEnded(_ step: StepReport, _ state: TrainerState) {}
-  /// Nothing.
+  /// Does nothing.
   public func logged(_ log: TrainingLog, _ state: TrainerState) {}
-  /// Nothing.
+  /// Does nothing.
   public func evaluated(_ log: EvaluationLog, _ state: TrainerState) {}
-  /// Nothing.
+  /// Does nothing.
   public func saved(_ folder: String, _ state: TrainerState) {}
-  /// Nothing.
+  /// Goes on.
   public func shouldStop(_ state: TrainerState) -> Bool { false }
 }
 

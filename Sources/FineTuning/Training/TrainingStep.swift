@@ -18,10 +18,12 @@ struct TrainingStep {
       let seed = UInt64(truncatingIfNeeded: arguments.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
       let tape = Tape(on: decoder.backend, isRecording: true, dropoutSeed: seed)
       let hidden = decoder.hiddenStates(
-        batch.tokens, on: tape, checkpointed: checkpoints.layers(tokens: batch.ids.count))
+        batch.tokens, on: tape, checkpointed: checkpoints.layers(tokens: batch.ids.count),
+        // Masks draw from the seed itself.
+        noise: arguments.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) })
       let found = tape.headLoss(
         hidden, head: decoder.head, targets: batch.targets, gradientScale: 1 / Float(max(1, targets)),
-        softcap: decoder.configuration.logitSoftcap)
+        softcap: decoder.configuration.logitSoftcap, weighsByProbability: arguments.lossType == .dft)
       guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
       tape.backward()
       sums += found

@@ -28,14 +28,7 @@ extension DecoderConfiguration {
     }
     self = try DecoderConfiguration(common: config)
     try family.configure(&self, config)
-    try checkActivation(config)
-  }
-
-  private func checkActivation(_ config: ConfigurationReader) throws(ModelError) {
-    guard let name = (config.json["hidden_activation"] ?? config.json["hidden_act"])?.string else { return }
-    let known = activation == .silu ? ["silu", "swish"] : ["gelu_pytorch_tanh", "gelu_new"]
-    guard known.contains(name) else {
-      throw config.error("hidden_act \"\(name)\" is not supported; models of this type have \(known[0])")
-    }
+    let names = activation == .silu ? ["silu", "swish"] : ["gelu_pytorch_tanh", "gelu_new"]
+    try config.checkActivation(activation == .silu ? "hidden_act" : "hidden_activation", isOneOf: names)
   }
 }

@@ -13,6 +13,7 @@ extension Family {
     decoder.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
     decoder.hasAttentionOutputBias = decoder.hasAttentionInputBias
     let scalar = try config.optionalNumber("query_pre_attn_scalar") ?? 256
+    guard scalar > 0 else { throw config.error("query_pre_attn_scalar must be positive") }
     decoder.attentionScale = Float(1 / scalar.squareRoot())
     decoder.logitSoftcap = Float(try config.optionalNumber("final_logit_softcapping") ?? 0)
 
@@ -49,6 +50,7 @@ extension Family {
       config, section: scaling, headSize: decoder.headSize, longestContext: decoder.longestContext)
     if config.json["rope_theta"] == nil { global.base = 1_000_000 }
     let base = try config.optionalNumber("rope_local_base_freq") ?? 10000
+    guard base > 0 else { throw config.error("rope_local_base_freq must be positive") }
     return (RotaryConfiguration(base: base, rotated: global.rotated), global)
   }
 }

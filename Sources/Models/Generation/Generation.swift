@@ -31,7 +31,7 @@ extension Decoder {
     guard !prompt.isEmpty, maxNewTokens > 0 else { return generation }
     let cache = cache ?? KeyValueCache(for: self, capacity: prompt.count + min(maxNewTokens, 1024))
     var sampler = Sampler(sampling, prompt: prompt)
-    var hidden = prefill(prompt, cache)
+    var hidden = extend(cache, by: prompt)
     while true {
       let logits = backend.floats(logits(hidden.rows(hidden.rows - 1..<hidden.rows)))
       let id = sampler.choose(logits)
@@ -41,19 +41,30 @@ extension Decoder {
       }
       generation.ids.append(id)
       let goesOn = each(id)
-      if !goesOn || generation.ids.count == maxNewTokens || cache.count >= configuration.longestContext {
+      if !goesOn || generation.ids.count == maxNewTokens || cache.count >= configuration.longestSequence {
         return generation
       }
-      hidden = hiddenStates([id], cache: cache)
+      hidden = extend(cache, by: [id])
     }
   }
 
-  /// The prompt goes through in stretches, so that a long one needs no more memory than a short one.
-  private func prefill(_ prompt: [Int32], _ cache: KeyValueCache) -> Tensor {
+  /// The hidden states of the last of these tokens, which are added to the cache. They go through in stretches, so that
+  /// a long prompt needs no more memory than a short one.
+  private func extend(_ cache: KeyValueCache, by new: [Int32]) -> Tensor {
+    let length = cache.count + new.count
+    var new = new
+    if cache.count > 0,
+      configuration.layers.contains(where: { layer in
+        layer.rotary?.changes(from: cache.rotatedLength, to: length) == true
+      })
+    {
+      new = cache.ids + new
+      cache.truncate(to: 0)
+    }
     let stretch = 512
-    var hidden = hiddenStates(Array(prompt.prefix(stretch)), cache: cache)
-    for start in Swift.stride(from: stretch, to: prompt.count, by: stretch) {
-      hidden = hiddenStates(Array(prompt[start..<min(prompt.count, start + stretch)]), cache: cache)
+    var hidden = hiddenStates(Array(new.prefix(stretch)), cache: cache, length: length)
+    for start in Swift.stride(from: stretch, to: new.count, by: stretch) {
+      hidden = hiddenStates(Array(new[start..<min(new.count, start + stretch)]), cache: cache, length: length)
     }
     return hidden
   }

@@ -34,17 +34,21 @@ public struct Sampler: Sendable {
 
   /// The next token.
   public mutating func choose(_ logits: [Float]) -> Int32 {
-    var logits = logits
-    let penalty = options.repetitionPenalty
-    if penalty != 1 {
-      for id in seen where logits.indices.contains(Int(id)) {
-        let value = logits[Int(id)]
-        logits[Int(id)] = value > 0 ? value / penalty : value * penalty
-      }
-    }
+    let logits = penalized(logits)
     let id = options.temperature <= 0 ? Self.largest(logits) : draw(logits)
-    if penalty != 1 { seen.insert(id) }
+    if options.repetitionPenalty != 1 { seen.insert(id) }
     return id
+  }
+
+  private func penalized(_ logits: [Float]) -> [Float] {
+    let penalty = options.repetitionPenalty
+    guard penalty != 1 else { return logits }
+    var logits = logits
+    for id in seen where logits.indices.contains(Int(id)) {
+      let value = logits[Int(id)]
+      logits[Int(id)] = value > 0 ? value / penalty : value * penalty
+    }
+    return logits
   }
 
   private static func largest(_ logits: [Float]) -> Int32 {
@@ -54,26 +58,43 @@ public struct Sampler: Sendable {
   }
 
   private mutating func draw(_ logits: [Float]) -> Int32 {
+    let candidates = candidates(logits)
+    var left = Double(random.uniform()) * candidates.reduce(0) { $0 + $1.weight }
+    for candidate in candidates {
+      left -= candidate.weight
+      if left < 0 { return candidate.id }
+    }
+    return candidates.last?.id ?? 0
+  }
+
+  /// The tokens that the filters leave, the likeliest first, each with its probability relative to the likeliest.
+  private func candidates(_ logits: [Float]) -> [(id: Int32, weight: Double)] {
     var candidates = logits.indices.map { (id: Int32($0), logit: logits[$0] / options.temperature) }
     candidates.sort { $0.logit == $1.logit ? $0.id < $1.id : $0.logit > $1.logit }
-    if options.topK > 0 { candidates = Array(candidates.prefix(options.topK)) }
+    if options.topK > 0, options.topK < candidates.count {
+      // As in transformers, tokens as likely as the last of them stay.
+      let lowest = candidates[options.topK - 1].logit
+      candidates = Array(candidates.prefix { $0.logit >= lowest })
+    }
     let highest = candidates.first?.logit ?? 0
-    var weights = candidates.map { Double(exp($0.logit - highest)) }
+    var weighted = candidates.map { (id: $0.id, weight: Double(exp($0.logit - highest))) }
     if options.topP < 1 {
-      let enough = Double(options.topP) * weights.reduce(0, +)
+      let enough = Double(options.topP) * weighted.reduce(0) { $0 + $1.weight }
       var sum = 0.0
-      let kept = weights.firstIndex { weight in
-        sum += weight
+      let last = weighted.firstIndex { candidate in
+        sum += candidate.weight
         return sum >= enough
       }
-      weights = Array(weights.prefix((kept ?? weights.count - 1) + 1))
+      weighted = Array(weighted.prefix((last ?? weighted.count) + 1))
     }
-    if options.minP > 0 { weights = Array(weights.prefix { $0 >= Double(options.minP) }) }
-    var left = Double(random.uniform()) * weights.reduce(0, +)
-    for (index, weight) in weights.enumerated() {
-      left -= weight
-      if left < 0 { return candidates[index].id }
-    }
-    return candidates[max(0, weights.count - 1)].id
+    if options.minP > 0 { weighted = Array(weighted.prefix { $0.weight >= Double(options.minP) }) }
+    return weighted
+  }
+
+  /// The probabilities that the next token would be drawn with: id and probability, the likeliest first.
+  package func distribution(_ logits: [Float]) -> [(id: Int32, probability: Double)] {
+    let candidates = candidates(penalized(logits))
+    let sum = candidates.reduce(0) { $0 + $1.weight }
+    return candidates.map { ($0.id, $0.weight / sum) }
   }
 }

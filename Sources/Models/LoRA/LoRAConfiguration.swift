@@ -99,6 +99,11 @@ extension LoRAConfiguration {
       alphaPattern[key] = alpha
     }
     modulesToSave = config.json["modules_to_save"]?.array?.compactMap(\.string) ?? []
+    var patterns = Array(rankPattern.keys) + Array(alphaPattern.keys)
+    for case .pattern(let pattern)? in [targetModules, excludeModules] { patterns.append(pattern) }
+    for pattern in patterns where (try? NSRegularExpression(pattern: pattern)) == nil {
+      throw config.error("\"\(pattern)\" is not a regular expression")
+    }
   }
 
   private static func modules(_ config: ConfigurationReader, _ key: String) throws(ModelError) -> TargetModules? {
@@ -116,19 +121,27 @@ extension LoRAConfiguration {
   ///   - base: where the base model is.
   ///   - names: the last parts of the paths that have an update; PEFT resolves "all-linear" to them.
   public func json(base: String, names: [String]) -> JSONValue {
-    var modules: JSONValue = .array(names.map { .string($0) })
-    if case .pattern(let pattern) = targetModules { modules = .string(pattern) }
+    func modules(_ chosen: TargetModules) -> JSONValue {
+      switch chosen {
+      case .names(let names): .array(names.sorted().map { .string($0) })
+      case .pattern(let pattern): .string(pattern)
+      case .allLinear: .array(names.map { .string($0) })
+      }
+    }
     func patterns<Value>(_ values: [String: Value], _ json: (Value) -> JSONValue) -> JSONValue {
       .object(JSONObject(values.sorted { $0.key < $1.key }.map { ($0.key, json($0.value)) }))
     }
-    let alpha: JSONValue = loraAlpha == loraAlpha.rounded() ? .integer(Int(loraAlpha)) : .number(loraAlpha)
+    let alpha: JSONValue = Int(exactly: loraAlpha).map { .integer($0) } ?? .number(loraAlpha)
     return [
       "alpha_pattern": patterns(alphaPattern) { .number($0) }, "base_model_name_or_path": .string(base),
-      "bias": "none", "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
+      "bias": "none", "exclude_modules": excludeModules.map(modules) ?? .null, "fan_in_fan_out": false,
+      "inference_mode": true,
+      "init_lora_weights": true,
       "lora_alpha": alpha, "lora_bias": false, "lora_dropout": .number(loraDropout),
       "modules_to_save": modulesToSave.isEmpty ? nil : .array(modulesToSave.map { .string($0) }),
       "peft_type": "LORA", "r": .integer(r), "rank_pattern": patterns(rankPattern) { .integer($0) },
-      "target_modules": modules, "task_type": "CAUSAL_LM", "use_dora": false, "use_rslora": .bool(useRSLoRA),
+      "target_modules": modules(targetModules), "task_type": "CAUSAL_LM", "use_dora": false,
+      "use_rslora": .bool(useRSLoRA),
     ]
   }
 }

@@ -117,6 +117,14 @@ extension CPUBackend {
   /// See ``Backend``.
   public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
 
+  public func scaleRows(_ y: Tensor, by factors: [Float]) {
+    precondition(factors.count == y.rows, "a factor for each row")
+    let rows: UnsafeMutablePointer<Float> = y.pointer()
+    pool.runRanges(y.rows, grain: rowGrain(y.columns)) { range in
+      for row in range { ck_scale(rows, rows, factors[row], row * y.columns, (row + 1) * y.columns) }
+    }
+  }
+
   private func scale(_ x: Tensor, by factor: Float, into y: Tensor) {
     pool.runRanges((x.count + 7) / 8, grain: 2048) { range in
       ck_scale(y.pointer(), x.pointer(), factor, range.lowerBound * 8, min(x.count, range.upperBound * 8))

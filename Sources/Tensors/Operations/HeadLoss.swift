@@ -1,3 +1,5 @@
+import Foundation
+
 /// What the head finds over a batch.
 public struct LossSums: Sendable {
   /// Sum of the token losses, in nats.
@@ -32,10 +34,12 @@ extension Tape {
   /// - Parameters:
   ///   - logitScale: what logits are multiplied by.
   ///   - softcap: if positive, logits are softcap · tanh(logit / softcap).
+  ///   - weighsByProbability: whether each token's loss, and with it its gradient, is multiplied by the probability that
+  ///     the token has (dynamic fine-tuning, arXiv:2508.05629); the probability itself counts as a constant.
   ///   - collect: called with each chunk's row numbers and losses.
   public func headLoss(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
-    softcap: Float = 0, collect: (([Int32], [Float]) -> Void)? = nil
+    softcap: Float = 0, weighsByProbability: Bool = false, collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
     var sums = LossSums()
     let counted = targets.indices.filter { targets[$0] != ignoredTarget }.map(Int32.init)
@@ -54,11 +58,13 @@ extension Tape {
       let found = backend.crossEntropy(
         logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
         softcap: softcap)
-      sums.loss += found.losses.reduce(0) { $0 + Double($1) }
+      let losses = weighsByProbability ? found.losses.map { $0 * exp(-$0) } : found.losses
+      sums.loss += losses.reduce(0) { $0 + Double($1) }
       sums.correct += found.correct
       sums.entropy += found.entropy
       collect?(rows, found.losses)
       guard needsGradient else { continue }
+      if weighsByProbability { backend.scaleRows(logits, by: found.losses.map { exp(-$0) }) }
       var products: [Product] = []
       if head.isTrainable {
         let dLogits = backend.leftOperand(Columns(logits), transposed: true)

@@ -1,0 +1,150 @@
+import Datasets
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+
+/// Runs that must compute the same: to the bit where only the order of work differs, else within rounding.
+@Suite struct EquivalenceTests {
+  /// What a run leaves behind.
+  struct Outcome {
+    var losses: [Double]
+    var norms: [Double]
+    var weights: [Float]
+
+    init(_ trainer: SFTTrainer) {
+      losses = trainer.state.logHistory.compactMap { $0["loss"]?.double }
+      norms = trainer.state.logHistory.compactMap { $0["grad_norm"]?.double }
+      weights = trainer.parameters.flatMap { trainer.model.decoder.backend.floats($0.value) }
+    }
+
+    func isSame(as other: Outcome) -> Bool {
+      losses == other.losses && norms == other.norms && weights == other.weights && !losses.isEmpty
+    }
+  }
+
+  /// Some steps on the tiny Llama: of an adapter with dropout if that is above 0, with the reference's if it is 0, of
+  /// every weight if it is `nil`.
+  static func run(
+    dropout: Double? = 0, batch: Int = 8, accumulation: Int = 1, steps: Int = 5, set: TrainingSet? = nil,
+    threads: Int? = nil, activationBudget: Int = .max, seed: Int = 42
+  ) throws -> Outcome {
+    let backend = threads.map { CPUBackend(threads: $0) } ?? CPUBackend.shared
+    let model = try TinyModel.model(widened: dropout == nil, on: backend)
+    let trainer = try SFTTrainer(
+      model, adapter: TinyModel.adapter(dropout: dropout, on: model, seed: seed),
+      arguments: arguments(batch: batch, accumulation: accumulation, steps: steps, seed: seed),
+      trainingSet: set ?? TinyModel.rows(), activationBudget: activationBudget)
+    try trainer.train()
+    let outcome = Outcome(trainer)
+    #expect(outcome.losses.count == steps)
+    return outcome
+  }
+
+  static func arguments(batch: Int, accumulation: Int = 1, steps: Int, seed: Int = 42) -> TrainingArguments {
+    var arguments = TrainingArguments()
+    arguments.trainBatchSize = batch
+    arguments.gradientAccumulationSteps = accumulation
+    arguments.maxSteps = steps
+    arguments.learningRate = 1e-3
+    arguments.loggingSteps = 1
+    arguments.saveStrategy = .no
+    arguments.seed = seed
+    return arguments
+  }
+
+  /// Losses and norms within `tolerance` relative; weights on average within it and each within a hundredth of what the
+  /// steps can move a weight, since AdamW's step from a gradient near zero is all rounding.
+  static func expectClose(_ a: Outcome, _ b: Outcome, tolerance: Double) {
+    #expect(a.losses.count == b.losses.count && a.weights.count == b.weights.count)
+    for (x, y) in zip(a.losses, b.losses) { #expect(relativeError(x, y) < tolerance) }
+    for (x, y) in zip(a.norms, b.norms) { #expect(relativeError(x, y) < tolerance) }
+    let differences = zip(a.weights, b.weights).map { abs(Double($0) - Double($1)) }
+    let moved = 1e-3 * Double(a.losses.count)
+    #expect(differences.reduce(0, +) / Double(differences.count) < tolerance * moved * 10, "mean")
+    #expect(differences.max() ?? .infinity < 1e-2 * moved, "largest")
+  }
+
+  static let methods: [Double?] = [nil, 0]
+
+  @Test(arguments: methods) func accumulationIsABatch(_ dropout: Double?) throws {
+    let whole = try Self.run(dropout: dropout, batch: 8)
+    for accumulation in [2, 8] {
+      let parts = try Self.run(dropout: dropout, batch: 8 / accumulation, accumulation: accumulation)
+      Self.expectClose(whole, parts, tolerance: 2e-6)
+    }
+  }
+
+  @Test(arguments: [nil, 0, 0.3]) func checkpointingChangesNoBit(_ dropout: Double?) throws {
+    let kept = try Self.run(dropout: dropout)
+    #expect(try kept.isSame(as: Self.run(dropout: dropout, activationBudget: 0)))
+    // Some layers, not all.
+    #expect(try kept.isSame(as: Self.run(dropout: dropout, activationBudget: 400_000)))
+  }
+
+  @Test(arguments: [nil, 0, 0.3]) func threadsChangeNoBit(_ dropout: Double?) throws {
+    let one = try Self.run(dropout: dropout, threads: 1)
+    for threads in [1, 2, 3] { #expect(try one.isSame(as: Self.run(dropout: dropout, threads: threads)), "\(threads)") }
+  }
+
+  @Test func seedsChangeRuns() throws {
+    let one = try Self.run(dropout: 0.3, seed: 1)
+    #expect(try one.isSame(as: Self.run(dropout: 0.3, seed: 1)))
+    #expect(try !one.isSame(as: Self.run(dropout: 0.3, seed: 2)))
+  }
+
+  /// Rows in one pack attend to themselves only: a step over all packs is a step over all rows.
+  @Test(arguments: methods) func packingChangesNoLoss(_ dropout: Double?) throws {
+    let rows = try TinyModel.rows()
+    let packs = try TinyModel.rows(packing: .bfd, length: 64)
+    #expect(packs.items.count < rows.items.count / 3)
+    let apart = try Self.run(dropout: dropout, batch: rows.items.count, steps: 3, set: rows)
+    let packed = try Self.run(dropout: dropout, batch: packs.items.count, steps: 3, set: packs)
+    Self.expectClose(apart, packed, tolerance: 2e-6)
+  }
+
+  /// Wrapped packs are the joined rows, cut: the same as rows of these tokens.
+  @Test func wrappedPacksAreRows() throws {
+    let rows = try TinyModel.rows()
+    let wrapped = try TinyModel.rows(packing: .wrapped, length: 32)
+    let chunks = stride(from: 0, to: rows.ids.count, by: 32).map { start -> JSONObject in
+      let range = start..<min(start + 32, rows.ids.count)
+      func list(_ values: [Int32]) -> JSONValue { .array(values[range].map { .integer(Int($0)) }) }
+      return JSONObject([("input_ids", list(rows.ids)), ("labels", list(rows.labels))])
+    }
+    let joined = try Preparation(.none).prepare(MemoryRows(chunks)).set
+    #expect(wrapped.items.count == joined.items.count)
+    let packed = try Self.run(batch: 4, steps: 4, set: wrapped)
+    #expect(try packed.isSame(as: Self.run(batch: 4, steps: 4, set: joined)))
+  }
+
+  @Test func evaluationDoesNotDependOnTheBatch() throws {
+    let set = try TinyModel.rows()
+    var found: [LossSums] = []
+    for size in [1, 3, 40] {
+      var arguments = Self.arguments(batch: 1, steps: 1)
+      arguments.evalBatchSize = size
+      let trainer = try SFTTrainer(
+        TinyModel.model(widened: true), adapter: nil, arguments: arguments, trainingSet: set)
+      found.append(trainer.evaluate(set))
+    }
+    for sums in found {
+      #expect(sums.count == found[0].count && sums.correct == found[0].correct)
+      #expect(relativeError(sums.loss, found[0].loss) < 1e-7)
+    }
+  }
+}
+
+extension TinyModel {
+  /// The reference's adapter, or for dropout a fresh one, or none.
+  static func adapter(dropout: Double?, on model: CausalLM, seed: Int = 42) throws -> Adapter? {
+    guard let dropout else { return nil }
+    guard dropout > 0 else { return try adapter("lora", on: model) }
+    var configuration = LoRAConfiguration()
+    configuration.targetModules = .allLinear
+    configuration.loraDropout = dropout
+    return try Adapter(configuration, on: model.decoder, seed: UInt64(seed))
+  }
+}

@@ -1,0 +1,98 @@
+import FineTuning
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+
+/// A run that is interrupted and taken up again leaves what an uninterrupted one leaves.
+@Suite struct ResumeTests {
+  static func trainer(_ output: URL, dropout: Double?) throws -> SFTTrainer {
+    try TrainerLoopTests.trainer(rows: 0..<34, evaluationRows: 34..<40, output: output, dropout: dropout) {
+      $0.maxSteps = 13
+      $0.loggingSteps = 3
+      $0.saveStrategy = .steps
+      $0.saveSteps = 4
+      $0.evalStrategy = .steps
+      $0.evalSteps = 5
+      $0.weightDecay = 0.01
+      $0.warmupSteps = 2
+    }
+  }
+
+  /// The log without what a clock says.
+  static func log(_ trainer: SFTTrainer) -> String {
+    trainer.state.logHistory.map { log in
+      var log = log
+      log["elapsed_s"] = nil
+      log["eval_runtime"] = nil
+      return JSONValue.object(log).text()
+    }.joined(separator: "\n")
+  }
+
+  @Test(arguments: [(0.0, 4), (0.2, 4), (0.2, 8), (nil, 4), (0.2, 12)] as [(Double?, Int)])
+  func resumedIsUninterrupted(_ dropout: Double?, _ interruption: Int) throws {
+    let folder = try scratchFolder("resume")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (one, two) = (folder.appendingPathComponent("one"), folder.appendingPathComponent("two"))
+    let whole = try Self.trainer(one, dropout: dropout)
+    try whole.train()
+
+    let first = try Self.trainer(two, dropout: dropout)
+    // Killed one step after the checkpoint.
+    let recorder = Kill(after: interruption + 1)
+    first.callbacks = [recorder]
+    try first.train()
+    let second = try Self.trainer(two, dropout: dropout)
+    try second.resume(from: two.appendingPathComponent("checkpoint-\(interruption)"))
+    #expect(second.state.globalStep == interruption)
+    try second.train()
+
+    #expect(Self.log(second) == Self.log(whole))
+    #expect(whole.state.globalStep == 13 && second.state.numInputTokensSeen == whole.state.numInputTokensSeen)
+    let elapsed = second.state.logHistory.compactMap { $0["elapsed_s"]?.double }
+    #expect(elapsed == elapsed.sorted())
+    let names = dropout == nil ? ["model.safetensors"] : ["adapter_model.safetensors", "adapter_config.json"]
+    for name in names + ["optimizer.safetensors"] {
+      let bytes = try Data(contentsOf: one.appendingPathComponent("checkpoint-13/\(name)"))
+      #expect(try bytes == Data(contentsOf: two.appendingPathComponent("checkpoint-13/\(name)")), "\(name)")
+    }
+  }
+
+  @Test func checkpointsThatDoNotBelong() throws {
+    let folder = try scratchFolder("resume-faults")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let whole = try Self.trainer(folder, dropout: 0.2)
+    try whole.train()
+    let checkpoint = folder.appendingPathComponent("checkpoint-8")
+    func message(_ dropout: Double? = 0.2) throws -> String {
+      let trainer = try Self.trainer(folder.appendingPathComponent("other"), dropout: dropout)
+      return TrainerLoopTests.message { try trainer.resume(from: checkpoint) }
+    }
+    #expect(try message().isEmpty)
+    // Another rank; every weight; another length.
+    for text in [
+      try message(0.0), try message(nil),
+      TrainerLoopTests.message {
+        try TrainerLoopTests.trainer(dropout: 0.2) { $0.maxSteps = 12 }.resume(from: checkpoint)
+      },
+    ] { #expect(!text.isEmpty && !text.contains("\n"), "\(text)") }
+    for name in ["optimizer.safetensors", "adapter_model.safetensors", "trainer_state.json"] {
+      let url = checkpoint.appendingPathComponent(name)
+      let bytes = try Data(contentsOf: url)
+      try bytes.prefix(bytes.count / 2).write(to: url)
+      #expect(try message().contains(name))
+      try FileManager.default.removeItem(at: url)
+      #expect(try message().contains(name))
+      try bytes.write(to: url)
+    }
+    #expect(try message().isEmpty)
+  }
+}
+
+/// Ends a run without a last save, as a signal would: the state that it leaves is thrown away with the process.
+final class Kill: TrainerCallback {
+  let step: Int
+  init(after step: Int) { self.step = step }
+  func shouldStop(_ state: TrainerState) -> Bool { state.globalStep >= step }
+}

@@ -1,0 +1,232 @@
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+import Tokenizers
+
+/// Adapters that PEFT wrote, and what we write: see Tests/Goldens/generators/peft.py.
+@Suite struct AdapterTests {
+  static let names = ["lora", "lora_patterns", "fused", "all_linear"]
+
+  static func open(_ golden: JSONValue, adapter folder: URL? = nil) throws -> (Decoder, Adapter) {
+    let base = try #require(golden["base"]?.string)
+    let decoder = try Decoder(ModelFiles(opening: Goldens.folder.appendingPathComponent(base)))
+    let path = try #require(golden["adapter"]?.string)
+    return (decoder, try Adapter(reading: folder ?? Goldens.folder.appendingPathComponent(path), onto: decoder))
+  }
+
+  static func logits(_ decoder: Decoder, _ ids: [Int32]) -> [Float] {
+    let tape = Tape(on: decoder.backend, isRecording: false)
+    return decoder.backend.floats(decoder.logits(decoder.hiddenStates(RaggedTokens([ids]), on: tape).value))
+  }
+
+  /// The message of what `body` throws.
+  static func message(_ body: () throws -> Void) -> String {
+    do {
+      try body()
+      return ""
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  static func scratch() throws -> URL {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-adapter-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    return folder
+  }
+
+  @Test(arguments: names) func logitsEqualPEFT(_ name: String) throws {
+    let golden = try Goldens.json("peft/\(name).json")
+    let (decoder, adapter) = try Self.open(golden)
+    let ids = try #require(golden["ids"]?.ids)
+    let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+    #expect(relativeError(Self.logits(decoder, ids), expected) < 1e-5)
+    let low = adapter.parameters.filter { $0.name.contains("lora_") }.reduce(0) { $0 + $1.value.count }
+    #expect(low == golden["adapter_parameters"]?.integer)
+    adapter.isEnabled = false
+    let plain = Self.logits(decoder, ids)
+    let base = try Decoder(
+      ModelFiles(opening: Goldens.folder.appendingPathComponent(golden["base"]?.string ?? "")))
+    #expect(plain == Self.logits(base, ids))
+    adapter.isEnabled = true
+    #expect(relativeError(Self.logits(decoder, ids), expected) < 1e-5)
+  }
+
+  @Test(arguments: names) func mergedWeightsEqualPEFT(_ name: String) throws {
+    let golden = try Goldens.json("peft/\(name).json")
+    let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent(golden["base"]?.string ?? ""))
+    let tokenizer = try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
+    let model = try CausalLM(files, tokenizer: tokenizer)
+    let path = try #require(golden["adapter"]?.string)
+    let adapter = try Adapter(reading: Goldens.folder.appendingPathComponent(path), onto: model.decoder)
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try model.write(to: folder, type: .float32)
+    let written = try ModelFiles(opening: folder)
+    let merged = try #require(golden["merged"]?.object)
+    #expect(merged.count >= adapter.layers.count)
+    for (name, summary) in merged.members {
+      let tensor = try #require(written.tensor(named: name), "\(name)")
+      let values = model.decoder.backend.floats(tensor)
+      let norm = try #require(summary["l2"]?.double)
+      let ours = values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+      #expect(abs(ours - norm) < 1e-6 * norm, "\(name)")
+      let first = summary["first"]?.floats ?? []
+      #expect(relativeError(Array(values.prefix(first.count)), first) < 1e-6, "\(name)")
+    }
+    // The folder is a model of its own, and says what the adapted one says.
+    let ids = try #require(golden["ids"]?.ids)
+    let reopened = try Decoder(written)
+    #expect(relativeError(Self.logits(reopened, ids), Self.logits(model.decoder, ids)) < 2e-6)
+  }
+
+  @Test(arguments: names) func writtenAndReadAgainIsTheSame(_ name: String) throws {
+    let golden = try Goldens.json("peft/\(name).json")
+    let (decoder, adapter) = try Self.open(golden)
+    let ids = try #require(golden["ids"]?.ids)
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (first, second) = (folder.appendingPathComponent("1"), folder.appendingPathComponent("2"))
+    try adapter.write(to: first, base: "base")
+    let (again, copy) = try Self.open(golden, adapter: first)
+    #expect(Self.logits(again, ids) == Self.logits(decoder, ids))
+    copy.isEnabled = false
+    try copy.write(to: second, base: "base")
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+      let bytes = try Data(contentsOf: first.appendingPathComponent(file))
+      #expect(!bytes.isEmpty)
+      #expect(try bytes == Data(contentsOf: second.appendingPathComponent(file)), "\(file)")
+    }
+    // PEFT's own file says the same of the layers.
+    let path = try #require(golden["adapter"]?.string)
+    let theirs = try Goldens.json("\(path)/adapter_config.json")
+    let ours = try JSONValue(parsing: Data(contentsOf: first.appendingPathComponent("adapter_config.json")))
+    for key in ["r", "lora_alpha", "use_rslora", "modules_to_save", "rank_pattern", "peft_type", "task_type", "bias"] {
+      #expect(ours[key] == theirs[key], "\(key)")
+    }
+    for (key, value) in theirs["alpha_pattern"]?.object?.members ?? [] {
+      #expect(ours["alpha_pattern"]?[key]?.double == value.double)
+    }
+    func targets(_ json: JSONValue) -> [String]? { json["target_modules"]?.array?.compactMap(\.string).sorted() }
+    #expect(targets(ours) == targets(theirs))
+  }
+
+  @Test func freshAdaptersChangeNothing() throws {
+    let decoder = try FamilyTests.decoder("qwen2")
+    let ids: [Int32] = [4, 5, 6, 7]
+    let before = Self.logits(decoder, ids)
+    var configuration = LoRAConfiguration()
+    configuration.targetModules = .allLinear
+    let adapter = try Adapter(configuration, on: decoder, seed: 1)
+    #expect(Self.logits(decoder, ids) == before)
+    #expect(adapter.layers.count == decoder.linears.count)
+    for layer in adapter.layers {
+      let a = decoder.backend.floats(try #require(layer.lowRank).a.value)
+      let bound = 1 / Float(layer.inputs).squareRoot()
+      #expect(a.allSatisfy { abs($0) <= bound })
+      // A uniform distribution's mean square is a third of its bound's.
+      let meanSquare = a.reduce(0) { $0 + $1 * $1 } / Float(a.count)
+      #expect(abs(meanSquare / (bound * bound) - 1.0 / 3) < 0.08, "\(layer.path)")
+    }
+    let again = try Adapter(configuration, on: FamilyTests.decoder("qwen2"), seed: 1)
+    let other = try Adapter(configuration, on: FamilyTests.decoder("qwen2"), seed: 2)
+    func values(_ adapter: Adapter) -> [[Float]] { adapter.parameters.map { decoder.backend.floats($0.value) } }
+    #expect(values(adapter) == values(again))
+    #expect(values(adapter) != values(other))
+  }
+
+  @Test func pathsOfTargetsAreKept() throws {
+    let decoder = try FamilyTests.decoder("llama")
+    var configuration = LoRAConfiguration()
+    configuration.targetModules = .names(["layers.0.self_attn.q_proj", "down_proj"])
+    configuration.excludeModules = .names(["layers.1.mlp.down_proj"])
+    let adapter = try Adapter(configuration, on: decoder, seed: 1)
+    #expect(adapter.layers.map(\.path) == ["model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj"])
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try adapter.write(to: folder, base: "base")
+    let again = try Adapter(reading: folder, onto: FamilyTests.decoder("llama"))
+    #expect(again.layers.map(\.path) == adapter.layers.map(\.path))
+  }
+
+  /// Folders that do not fit end in one sentence that says what is wrong, and leave the model as it was.
+  @Test(arguments: [
+    ("training/dora/adapter", "llama", "use_dora"), ("peft/embedding", "llama_linear", "embed_tokens"),
+    ("training/lora/adapter", "qwen3", "shape"), ("peft/fused", "llama", "another base"),
+    ("models/llama", "llama", "adapter_config.json"),
+  ])
+  func adaptersThatDoNotFit(_ folder: String, _ base: String, _ expected: String) throws {
+    let decoder = try FamilyTests.decoder(base)
+    let before = Self.logits(decoder, [3, 4, 5])
+    let message = Self.message {
+      _ = try Adapter(reading: Goldens.folder.appendingPathComponent(folder), onto: decoder)
+    }
+    #expect(message.contains(expected), "\(message)")
+    #expect(!message.contains("\n"))
+    #expect(Self.logits(decoder, [3, 4, 5]) == before)
+  }
+
+  @Test(arguments: [
+    (#""peft_type": "LORA""#, #""peft_type": "IA3""#, "IA3"), (#""peft_type": "LORA""#, #""peft": 1"#, "peft_type"),
+    (#""bias": "none""#, #""bias": "all""#, "bias"), (#""r": 4"#, #""r": -4"#, "\"r\""),
+    (#""r": 4"#, #""r": 5"#, "shape"), (#""rank_pattern": {}"#, #""rank_pattern": {"q_proj": "x"}"#, "rank_pattern"),
+    (#""lora_alpha": 8"#, #""lora_alpha": "8""#, "lora_alpha"),
+    (#""modules_to_save": null"#, #""modules_to_save": ["nothing"]"#, "nothing"),
+    (#""modules_to_save": null"#, #""modules_to_save": ["lm_head"]"#, "lm_head.weight"),
+    (#""exclude_modules": null"#, #""exclude_modules": ["q_proj"]"#, "q_proj.lora_A"),
+    (#""exclude_modules": null"#, #""exclude_modules": "([""#, "regular expression"),
+    (#""fan_in_fan_out": false"#, #""fan_in_fan_out": true"#, "fan_in_fan_out"), (#"{"#, #"["#, "adapter_config.json"),
+  ])
+  func brokenConfigurations(_ old: String, _ new: String, _ expected: String) throws {
+    let source = Goldens.folder.appendingPathComponent("training/lora/adapter")
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let weights = "adapter_model.safetensors"
+    try FileManager.default.copyItem(
+      at: source.appendingPathComponent(weights), to: folder.appendingPathComponent(weights))
+    let text = try String(contentsOf: source.appendingPathComponent("adapter_config.json"), encoding: .utf8)
+    #expect(text.contains(old))
+    let range = try #require(text.range(of: old))
+    try text.replacingCharacters(in: range, with: new).write(
+      to: folder.appendingPathComponent("adapter_config.json"), atomically: true, encoding: .utf8)
+    let decoder = try FamilyTests.decoder("llama")
+    let message = Self.message { _ = try Adapter(reading: folder, onto: decoder) }
+    #expect(message.contains(expected), "\(message)")
+    #expect(!message.contains("\n"))
+    #expect(decoder.linears.allSatisfy { $0.lowRank == nil })
+  }
+
+  @Test func brokenWeights() throws {
+    let source = Goldens.folder.appendingPathComponent("training/lora/adapter")
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let decoder = try FamilyTests.decoder("llama")
+    func message() -> String { Self.message { _ = try Adapter(reading: folder, onto: decoder) } }
+    try FileManager.default.copyItem(
+      at: source.appendingPathComponent("adapter_config.json"), to: folder.appendingPathComponent("adapter_config.json")
+    )
+    #expect(message().contains("adapter_model.safetensors"))
+    let bytes = try Data(contentsOf: source.appendingPathComponent("adapter_model.safetensors"))
+    try bytes.prefix(bytes.count / 2).write(to: folder.appendingPathComponent("adapter_model.safetensors"))
+    #expect(message().contains("adapter_model.safetensors"))
+    #expect(decoder.linears.allSatisfy { $0.lowRank == nil })
+  }
+
+  @Test func targetsThatDoNotExist() throws {
+    let decoder = try FamilyTests.decoder("llama_tied")
+    func message(_ change: (inout LoRAConfiguration) -> Void) -> String {
+      var configuration = LoRAConfiguration()
+      change(&configuration)
+      return Self.message { _ = try Adapter(configuration, on: decoder, seed: 0) }
+    }
+    #expect(message { $0.targetModules = .names(["query"]) }.contains("q_proj"))
+    #expect(message { $0.targetModules = .pattern("([") }.contains("matches no layer"))
+    #expect(message { $0.targetModules = .names(["q_proj", "lm_head"]) }.contains("lm_head"))
+    #expect(message { $0.modulesToSave = ["embed_tokens"] }.contains("embed_tokens"))
+    #expect(message { $0.modulesToSave = ["lm_head"] }.contains("lm_head"))
+    #expect(decoder.linears.allSatisfy { $0.lowRank == nil })
+    #expect(decoder.parameters.allSatisfy { !$0.isTrainable })
+  }
+}
