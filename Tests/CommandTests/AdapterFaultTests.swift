@@ -71,7 +71,8 @@ import Testing
     ("form.jsonl", "{\"foo\": 1}\n", "prompt, messages or question"),
     ("nobody.jsonl", "{\"messages\": []}\n", "prompt, messages or question"),
     ("answer.jsonl", "{\"messages\": [{\"role\": \"assistant\", \"content\": \"x\"}]}\n", "line 1"),
-    ("silence.jsonl", "{\"prompt\": \"\"}\n", "prompt is empty"), ("number.jsonl", "{\"messages\": [1]}\n", "message 1"),
+    ("silence.jsonl", "{\"prompt\": \"\"}\n", "prompt is empty"),
+    ("number.jsonl", "{\"messages\": [1]}\n", "message 1"),
   ]) func questions(_ file: String, _ text: String, _ mention: String) async throws {
     let workspace = try await trained()
     try workspace.write(file, text)

@@ -95,7 +95,8 @@ import Testing
       #expect(abs((other["loss"]?.double ?? 0) - loss) < 1e-6 * loss)
     }
     let whole = try await workspace.run(
-      line: "eval --model m --data rows.jsonl --json --no-completion-only-loss").json()
+      line: "eval --model m --data rows.jsonl --json --no-completion-only-loss"
+    ).json()
     #expect((whole["tokens"]?.integer ?? 0) > count)
   }
 }

@@ -102,7 +102,8 @@ final class Workspace: Sendable {
     let folder = url.appendingPathComponent(name)
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let models = Self.goldens.appendingPathComponent("models")
-    for file in ["\(family)/config.json", "\(family)/model.safetensors", "tokenizer/tokenizer.json",
+    for file in [
+      "\(family)/config.json", "\(family)/model.safetensors", "tokenizer/tokenizer.json",
       "tokenizer/tokenizer_config.json",
     ] {
       let source = models.appendingPathComponent(file)

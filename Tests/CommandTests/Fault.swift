@@ -53,7 +53,8 @@ struct Fault: Sendable, CustomTestStringConvertible {
     guard let sentence = sentences.first, let index = lines.firstIndex(of: sentence) else { return }
     // After the sentence only the parser's hint at the right spelling may follow.
     let rest = lines[(index + 1)...]
-    #expect(rest.allSatisfy { status == 2 && ($0.hasPrefix("Usage: ") || $0.hasPrefix("Help: ") || $0.hasPrefix("  ")) })
+    #expect(
+      rest.allSatisfy { status == 2 && ($0.hasPrefix("Usage: ") || $0.hasPrefix("Help: ") || $0.hasPrefix("  ")) })
     for mention in mentions { #expect(sentence.contains(mention)) }
   }
 }

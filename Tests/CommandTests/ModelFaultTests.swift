@@ -51,7 +51,8 @@ import Testing
   ) -> Fault {
     Fault(name, status: 1, "generate --model m --prompt hi", mentions: mentions) { workspace in
       let data = try workspace.data("m/model.safetensors")
-      let length = Int(data.prefix(8).enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << UInt64(8 * $1.offset) })
+      let length = Int(
+        data.prefix(8).enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << UInt64(8 * $1.offset) })
       var object = try #require(try JSONValue(parsing: data[8..<8 + length]).object)
       change(&object)
       var text = JSONValue.object(object).text()
@@ -157,7 +158,8 @@ import Testing
 
   /// A file of one metadata entry and no tensors.
   private static func entry(_ key: String, type: UInt32, _ value: Data) -> Data {
-    Data("GGUF".utf8) + Bytes.of(UInt32(3)) + Bytes.of(UInt64(0)) + Bytes.of(UInt64(1)) + Bytes.of(UInt64(key.utf8.count))
+    Data("GGUF".utf8) + Bytes.of(UInt32(3)) + Bytes.of(UInt64(0)) + Bytes.of(UInt64(1))
+      + Bytes.of(UInt64(key.utf8.count))
       + Data(key.utf8) + Bytes.of(type) + value
   }
 

@@ -35,17 +35,22 @@ import Testing
     rows("messages are a string", #"{"messages": "hi"}"#, "bad.jsonl", "line 1", "\"messages\""),
     rows("a message is null", #"{"messages": [null]}"#, "bad.jsonl", "line 1", "\"messages\""),
     rows("a message without role", #"{"messages": [{"content": "hi"}]}"#, "bad.jsonl", "line 1", "\"role\""),
-    rows("a role that is a number", #"{"messages": [{"role": 3, "content": "hi"}]}"#, "bad.jsonl", "line 1", "\"role\""),
+    rows(
+      "a role that is a number", #"{"messages": [{"role": 3, "content": "hi"}]}"#, "bad.jsonl", "line 1", "\"role\""),
     rows("a message without content", #"{"messages": [{"role": "user"}]}"#, "bad.jsonl", "line 1", "content"),
-    rows("a content that is null", #"{"messages": [{"role": "user", "content": null}]}"#, "bad.jsonl", "line 1", "content"),
-    rows("a content of parts", #"{"messages": [{"role": "user", "content": [{"type": "image"}]}]}"#, "line 1", "template"),
+    rows(
+      "a content that is null", #"{"messages": [{"role": "user", "content": null}]}"#, "bad.jsonl", "line 1", "content"),
+    rows(
+      "a content of parts", #"{"messages": [{"role": "user", "content": [{"type": "image"}]}]}"#, "line 1", "template"),
     rows("an empty file", "", "bad.jsonl", "no rows"),
     rows("blank lines only", "\n\n  \n", "bad.jsonl", "no rows"),
     rows("empty texts only", #"{"text": ""}"#, "1 rows"),
     rows("brackets without end", String(repeating: "[", count: 200_000), "bad.jsonl"),
     rows("objects without end", String(repeating: #"{"a":"#, count: 100_000), "bad.jsonl"),
-    bytes("not UTF-8", Data(#"{"text": ""#.utf8) + [0xFF, 0xFE] + Data(#""}"#.utf8), ["bad.jsonl", "line 1", "UTF-8"]),
-    bytes("no text at all", Data((0..<3000).map { UInt8(truncatingIfNeeded: $0 &* 167 &+ 1) }), ["bad.jsonl", "line 1"]),
+    bytes(
+      "not UTF-8", Data(#"{"text": ""#.utf8) + [0xFF, 0xFE] + Data(#""}"#.utf8), ["bad.jsonl", "line 1", "UTF-8"]),
+    bytes(
+      "no text at all", Data((0..<3000).map { UInt8(truncatingIfNeeded: $0 &* 167 &+ 1) }), ["bad.jsonl", "line 1"]),
     rows("a long line that breaks off", #"{"text": ""# + String(repeating: "好", count: 300_000), "bad.jsonl", "line 1"),
     rows("token ids beyond the vocabulary", #"{"input_ids": [1, 2, 99999]}"#, "row 1", "99999"),
     rows("a negative token id", #"{"input_ids": [1, -2, 3]}"#, "row 1", "-2"),
@@ -81,7 +86,8 @@ import Testing
       "evaluation without a token to count", status: 1, "eval --model m --data rows.jsonl --max-length 1 --json",
       mentions: ["4 rows", "max_length"]),
     Fault(
-      "evaluation of foreign token ids", status: 1, "eval --model m --data bad.jsonl --json", mentions: ["row 1", "99999"]
+      "evaluation of foreign token ids", status: 1, "eval --model m --data bad.jsonl --json",
+      mentions: ["row 1", "99999"]
     ) { try $0.write("bad.jsonl", #"{"input_ids": [1, 2, 99999]}"#) },
     Fault("evaluation of no rows", status: 1, "eval --model m --data bad.jsonl", mentions: ["bad.jsonl", "no rows"]) {
       try $0.write("bad.jsonl", "")

@@ -15,7 +15,8 @@ import Testing
     #expect(json["tokens"]?.array?.count == ids.count)
     #expect(ids.last == 1, "the special token in the text is one token")
     let decoded = try await workspace.run(
-      "tokenize", "m", "--json", "--decode", ids.map(String.init).joined(separator: ",")).json()
+      "tokenize", "m", "--json", "--decode", ids.map(String.init).joined(separator: ",")
+    ).json()
     #expect(decoded["text"]?.string.map { Array($0.utf8) } == Array(Self.text.utf8))
     let spaced = try await workspace.run("tokenize", "m", "--decode", ids.map(String.init).joined(separator: " "))
     #expect(spaced.text() == Self.text + "\n")
@@ -41,7 +42,9 @@ import Testing
       try await workspace.run(
         line: #"render t.jinja --messages list.json --tools tools.json --set n="二" --set think=true"#
       ).text() == "你好 🙂|天氣|二|True")
-    #expect(try await workspace.run(line: "render t.jinja --messages both.json --set n=[1,2]").text() == "你好 🙂|天氣|[1, 2]|False")
+    #expect(
+      try await workspace.run(line: "render t.jinja --messages both.json --set n=[1,2]").text()
+        == "你好 🙂|天氣|[1, 2]|False")
     #expect(
       try await Command.run(["render", "t.jinja", "--messages", "-"], in: workspace, input: messages).text()
         == "你好 🙂|None||False")

@@ -4,7 +4,8 @@ import Testing
 
 /// What `sft` leaves behind, and that the other subcommands find in it what the run said.
 @Suite struct TrainingTests {
-  private static let adapter = "--use_peft --lora_r 4 --lora_dropout 0 --lora_target_modules all-linear"
+  private static let adapter =
+    "--use_peft --lora_r 4 --lora_dropout 0 --lora_target_modules all-linear"
     + " --learning_rate 0.02 --logging_steps 1 --max_length 64"
 
   private static func history(_ workspace: Workspace, _ folder: String) throws -> [JSONValue] {
@@ -62,7 +63,8 @@ import Testing
     #expect(compared.array?.map { $0["question"]?.string } == ["Say it: ", "廣東話："])
     for (key, words) in [("before", "--model m"), ("after", "--model m --adapter out")] {
       let answer = try await workspace.run(
-        line: "generate \(words) --max-new-tokens 6 --raw --json --prompt", "廣東話：").json()["text"]?.string
+        line: "generate \(words) --max-new-tokens 6 --raw --json --prompt", "廣東話："
+      ).json()["text"]?.string
       #expect(compared.array?.last?[key]?.string == answer?.trimmingCharacters(in: .whitespacesAndNewlines))
     }
   }
@@ -77,7 +79,8 @@ import Testing
     let logged = try #require(try Self.history(workspace, "full").last { $0["eval_loss"] != nil })
     let found = try await Self.evaluated(workspace, "--model full")
     try expectClose(logged["eval_loss"], found["loss"])
-    #expect(try #require(found["loss"]?.double) < #require(await Self.evaluated(workspace, "--model m")["loss"]?.double))
+    #expect(
+      try #require(found["loss"]?.double) < #require(await Self.evaluated(workspace, "--model m")["loss"]?.double))
   }
 
   @Test func aResumedRunEndsInTheSameBytes() async throws {
@@ -118,7 +121,8 @@ import Testing
     try await workspace.train("\(Self.adapter) --max_steps 1 --chat_template_path own.jinja", to: "out")
     #expect(try workspace.data("out/chat_template.jinja") == Data(template.utf8))
     let generated = try await workspace.run(
-      line: "generate --model m --adapter out --max-new-tokens 1 --json --prompt hi").json()
+      line: "generate --model m --adapter out --max-new-tokens 1 --json --prompt hi"
+    ).json()
     let tokens = try await workspace.run(line: "tokenize m --json --no-special-tokens --text <user>hi").json()
     #expect(generated["prompt_tokens"]?.integer == tokens["ids"]?.array?.count)
   }
