@@ -98,7 +98,9 @@ extension DecoderConfiguration {
       throw config.error("num_key_value_heads (\(keyValueHeads)) must divide num_attention_heads (\(heads))")
     }
     // Far beyond any model, and small enough that no product of sizes overflows and no shape exhausts the memory.
-    guard layerCount <= 1000 else { throw config.error("num_hidden_layers is \(layerCount), more than the 1000 allowed") }
+    guard layerCount <= 1000 else {
+      throw config.error("num_hidden_layers is \(layerCount), more than the 1000 allowed")
+    }
     let matrices = [
       ("vocab_size", Double(vocabularySize)), ("intermediate_size", 2 * Double(feedForwardWidth)),
       ("head_dim", 3 * Double(heads) * Double(headSize)),

@@ -33,7 +33,8 @@ struct Preview: AsyncParsableCommand {
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.modelNameOrPath))
     let rowTokenizer = try RowTokenizer(
-      tokenizer, template: recipe.chatTemplate(), endOfText: recipe.training.eosToken, marksAssistant: recipe.training.assistantOnlyLoss)
+      tokenizer, template: recipe.chatTemplate(), endOfText: recipe.training.eosToken,
+      marksAssistant: recipe.training.assistantOnlyLoss)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
     try showRows(rows, count)
     let first = SelectedRows(rows, Array(0..<min(count, rows.count)))

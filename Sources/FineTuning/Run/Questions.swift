@@ -59,7 +59,8 @@ public struct Question: Sendable {
       let isText = path.hasSuffix(".txt")
       guard let question = isText ? row["text"]?.string.map({ Question($0) }) : Question(row: .object(row)) else {
         throw DataError(
-          "the row has no prompt, messages or question that holds something; give one of these", at: rows.place(of: index))
+          "the row has no prompt, messages or question that holds something; give one of these",
+          at: rows.place(of: index))
       }
       questions.append(question)
     }

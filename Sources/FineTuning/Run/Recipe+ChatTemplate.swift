@@ -10,7 +10,8 @@ extension Recipe {
     var isFolder: ObjCBool = false
     if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
       guard let source = try Tokenizer(directory: URL(fileURLWithPath: path)).chatTemplateSource else {
-        throw TrainingError("chat_template_path \(path): this model has no chat template; name another, or a Jinja file")
+        throw TrainingError(
+          "chat_template_path \(path): this model has no chat template; name another, or a Jinja file")
       }
       return source
     }
