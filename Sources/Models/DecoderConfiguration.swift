@@ -134,7 +134,7 @@ struct ConfigurationReader {
   /// A positive integer.
   func size(_ key: String, atMost limit: Int = 1 << 31) throws(ModelError) -> Int {
     guard let value = try optionalSize(key, atMost: limit) else {
-      throw error("\"\(key)\" is missing; is this a model's configuration?")
+      throw error("\"\(key)\" is missing; is this the right file?")
     }
     return value
   }

@@ -117,6 +117,7 @@ extension CPUBackend {
   /// See ``Backend``.
   public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
 
+  /// See ``Backend``.
   public func scaleRows(_ y: Tensor, by factors: [Float]) {
     precondition(factors.count == y.rows, "a factor for each row")
     let rows: UnsafeMutablePointer<Float> = y.pointer()
