@@ -20,7 +20,7 @@ import Testing
     let tokens = try await workspace.run("tokenize", "m", "--json", "--no-special-tokens", "--text", rendered).json()
     #expect(json["prompt_tokens"]?.integer == tokens["ids"]?.array?.count)
     // Decoding the ids gives the text.
-    let ids = try #require(json["ids"]?.array?.compactMap(\.integer)).map(String.init).joined(separator: ",")
+    let ids = try #require(json["ids"]?.integers).map(String.init).joined(separator: ",")
     #expect(try await workspace.run(line: "tokenize m --json --decode \(ids)").json()["text"] == json["text"])
   }
 

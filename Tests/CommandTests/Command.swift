@@ -153,3 +153,8 @@ final class Workspace: Sendable {
     return outcome
   }
 }
+
+extension JSONValue {
+  /// A list's whole numbers.
+  var integers: [Int]? { array?.compactMap(\.integer) }
+}

@@ -11,7 +11,7 @@ import Testing
     try workspace.write("text.txt", Self.text)
     let json = try await workspace.run("tokenize", "m", "--json", "--text", Self.text).json()
     #expect(json.object?.keys == ["ids", "tokens"])
-    let ids = try #require(json["ids"]?.array?.compactMap(\.integer))
+    let ids = try #require(json["ids"]?.integers)
     #expect(json["tokens"]?.array?.count == ids.count)
     #expect(ids.last == 1, "the special token in the text is one token")
     let decoded = try await workspace.run(
@@ -52,7 +52,7 @@ import Testing
 
   @Test func previewShowsRowsAndWhatIsTrainedOn() async throws {
     let workspace = try Workspace()
-    try await workspace.write("r.yaml", "model_name_or_path: m\ndataset_name: rows.jsonl\n")
+    try workspace.write("r.yaml", "model_name_or_path: m\ndataset_name: rows.jsonl\n")
     let shown = try await workspace.run(line: "preview --config r.yaml --rows 2").text()
     for text in ["prompt", "completion", "你好，世界", "唔該晒 🙂", "[你]", "[好]", "[🙂]", "[<|im_end|>]", "廣東話："] {
       #expect(shown.contains(text), "\(text)")
@@ -62,6 +62,6 @@ import Testing
     #expect(shown.contains("% of these tokens are trained on"))
     #expect(try await workspace.run(line: "preview --config r.yaml --rows=2").text() == shown)
     let whole = try await workspace.run(line: "preview --config r.yaml --rows 2 --completion_only_loss false").text()
-    #expect(whole.contains("100% of these tokens"))
+    #expect(whole.contains("[廣][東][話]") && !shown.contains("[廣]"))
   }
 }
