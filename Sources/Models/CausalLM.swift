@@ -31,6 +31,9 @@ public final class CausalLM {
     _ files: ModelFiles, tokenizer: Tokenizer, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared,
     widened: Bool = false
   ) throws {
+    guard files.hasWeights else {
+      throw ModelError("\(files.url.path): there is no model.safetensors; is the download complete?")
+    }
     self.files = files
     self.tokenizer = tokenizer
     do {

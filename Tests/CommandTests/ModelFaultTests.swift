@@ -121,7 +121,7 @@ import Testing
     generate("no config.json", "config.json") { try $0.remove("m/config.json") },
     generate("a broken config.json", "config.json", "line 1") { try $0.write("m/config.json", "{") },
     generate("a config.json that is a list", "config.json") { try $0.write("m/config.json", "[]") },
-    generate("no weights", "m") { try $0.remove("m/model.safetensors") },
+    generate("no weights", "model.safetensors") { try $0.remove("m/model.safetensors") },
     generate("no tokenizer", "tokenizer.json") { try $0.remove("m/tokenizer.json") },
     generate("a tokenizer cut short", "tokenizer.json") {
       try $0.write("m/tokenizer.json", try $0.data("m/tokenizer.json").prefix(500))

@@ -59,7 +59,7 @@ import Testing
     keys("--chat_template_path none.jinja", status: 1, "chat_template_path", "none.jinja"),
     yaml("lora_rr: 4", "recipe.yaml line 6", "did you mean lora_r?"),
     yaml("lora_r: four", "recipe.yaml line 6", "lora_r", "an integer"),
-    yaml("lora_r: 4\nlora_r: 5", "recipe.yaml line 7", "lora_r"),
+    yaml("lora_r: 4\nlora_r: 5", "recipe.yaml line ", "lora_r", "twice"),
     yaml("load_in_8bit: true", "recipe.yaml line 6", "load_in_8bit"),
     yaml("deepspeed: zero3.json", "recipe.yaml line 6", "deepspeed"),
     yaml("packing: true\nmax_length: null", "recipe.yaml", "packing", "max_length"),
