@@ -31,9 +31,6 @@ public final class CausalLM {
     _ files: ModelFiles, tokenizer: Tokenizer, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared,
     widened: Bool = false
   ) throws {
-    guard files.hasWeights else {
-      throw ModelError("\(files.url.path): there is no model.safetensors; is the download complete?")
-    }
     self.files = files
     self.tokenizer = tokenizer
     do {
@@ -47,6 +44,9 @@ public final class CausalLM {
       throw ModelError(
         "\(files.url.path): the tokenizer has ids up to \(tokenizer.vocabularySize - 1), the model only "
           + "\(decoder.configuration.vocabularySize); they do not belong together")
+    }
+    guard files.hasWeights else {
+      throw ModelError("\(files.url.path): there is no model.safetensors; is the download complete?")
     }
   }
 
