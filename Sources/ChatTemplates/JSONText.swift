@@ -44,6 +44,7 @@ struct JSONText {
       }
     default: throw interpreter.error("Object of type \(value.typeName) is not JSON serializable")
     }
+    try interpreter.spend(1)
     try interpreter.spendText(output.utf8.count - before)
   }
 

@@ -55,8 +55,7 @@ extension Interpreter {
       if a.text != nil || isSequence(a) { throw error("can't multiply sequence by non-int of type '\(b.typeName)'") }
     default: break
     }
-    if operation == .add, let text = a.text {
-      _ = text
+    if operation == .add, a.text != nil {
       throw error("can only concatenate str (not \"\(b.typeName)\") to str")
     }
     let symbol = operation == .power ? "** or pow()" : operation.rawValue

@@ -77,6 +77,7 @@ private enum TrainingTemplates {
       messages: [
         ["role": "user", "content": "u"], ["role": "assistant", "content": "<think>r</think>x"],
       ]),
+    Probe(messages: [["role": "user", "content": "u"], ["role": "tool", "content": ["k": 1]]]),
   ]
 
   static let all =
@@ -88,7 +89,10 @@ private enum TrainingTemplates {
     + [
       "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.", "You are a helpful assistant.",
       "Please reason step by step, and put your final answer within \\\\boxed{}.",
-    ].map(qwen25) + [qwen3, llama3, phi3(keepsEmptySystem: true), phi3(keepsEmptySystem: false)]
+    ].map(qwen25) + [
+      qwen3(readsOnlyText: true), qwen3(readsOnlyText: false), llama3, phi3(keepsEmptySystem: true),
+      phi3(keepsEmptySystem: false),
+    ]
 
   /// ChatML as SmolLM2 has it; `system` stands in where a conversation has no system message.
   static func chatML(system: String?) -> String {
@@ -174,8 +178,10 @@ private enum TrainingTemplates {
       """
   }
 
-  static let qwen3 =
-    qwenTools + """
+  /// Qwen3; earlier revisions of its template print content that is not text instead of leaving it out.
+  static func qwen3(readsOnlyText: Bool) -> String {
+    let condition = readsOnlyText ? " if message.content is string else ''" : ""
+    return qwenTools + """
       {%- set own_system = messages[0].role == 'system' %}
       {%- if tools %}
           {{- '<|im_start|>system\\n' + (messages[0].content + '\\n\\n' if own_system else '') + tool_list() }}
@@ -193,7 +199,7 @@ private enum TrainingTemplates {
           {%- endif %}
       {%- endfor %}
       {%- for message in messages %}
-          {%- set content = message.content if message.content is string else '' %}
+          {%- set content = message.content\(condition) %}
           {%- if message.role == 'user' or message.role == 'system' and not loop.first %}
               {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}
           {%- elif message.role == 'assistant' %}
@@ -231,6 +237,7 @@ private enum TrainingTemplates {
           {{- '<think>\\n\\n</think>\\n\\n' if enable_thinking is defined and enable_thinking is false }}
       {%- endif %}
       """
+  }
 
   static let llama3 = """
     {%- for message in messages %}

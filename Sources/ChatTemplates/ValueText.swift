@@ -60,6 +60,7 @@ extension Interpreter {
       output += "<Macro \(macro.definition.name.map(PythonText.quoted) ?? "anonymous")>"
     case .generator, .function, .method, .cycler, .joiner: output += "<\(value.typeName) object>"
     }
+    try spend(1)
     try spendText(output.utf8.count - before)
   }
 

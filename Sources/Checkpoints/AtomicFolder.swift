@@ -2,7 +2,8 @@ import Foundation
 
 /// Folders that appear whole or not at all.
 public enum AtomicFolder {
-  /// Fills a temporary folder beside `folder` and renames it into place; what was there before is replaced. If `fill`
+  /// Fills a temporary folder beside `folder` and renames it into place; what was there before is
+  /// set aside until the new folder has its name. If `fill`
   /// throws, the temporary folder is removed and the old one stays.
   /// - Throws: what `fill` throws, and `CheckpointError` if the folder cannot be made or renamed.
   public static func write(_ folder: URL, _ fill: (URL) throws -> Void) throws {
@@ -17,8 +18,11 @@ public enum AtomicFolder {
     }
     do {
       try fill(temporary)
-      if manager.fileExists(atPath: folder.path) { try manager.removeItem(at: folder) }
+      let replaced = parent.appendingPathComponent(".\(folder.lastPathComponent).replaced")
+      try? manager.removeItem(at: replaced)
+      if manager.fileExists(atPath: folder.path) { try manager.moveItem(at: folder, to: replaced) }
       try manager.moveItem(at: temporary, to: folder)
+      try? manager.removeItem(at: replaced)
     } catch {
       try? manager.removeItem(at: temporary)
       throw error

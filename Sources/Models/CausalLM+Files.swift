@@ -25,6 +25,14 @@ extension CausalLM {
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
   }
 
+  /// Writes the tokenizer's files, and the chat template as `chat_template.jinja`, wherever it came from.
+  /// - Throws: `TokenizerError` or `CheckpointError` if the folder cannot be written.
+  public func writeTokenizer(to folder: URL) throws {
+    try tokenizer.writeFiles(to: folder)
+    guard let chatTemplate else { return }
+    try AtomicFile.write(chatTemplate.source, to: folder.appendingPathComponent("chat_template.jinja"))
+  }
+
   /// The base's `config.json`; of a GGUF header, what transformers needs.
   private func configuration(_ type: ElementType) -> JSONValue {
     var config = files.configurationJSON.object ?? JSONObject()

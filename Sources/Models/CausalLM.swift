@@ -20,7 +20,7 @@ public final class CausalLM {
   /// Opens a Hugging Face folder or a GGUF file.
   /// - Parameters:
   ///   - widened: whether all weights become float32, for training every one of them.
-  /// - Throws: `ModelError`, `CheckpointError`, `TokenizerError` or `TemplateError`, one sentence each.
+  /// - Throws: `ModelError`, `CheckpointError` or `TokenizerError`, one sentence each.
   public convenience init(opening url: URL, on backend: any Backend = CPUBackend.shared, widened: Bool = false) throws {
     let files = try ModelFiles(opening: url)
     try self.init(files, tokenizer: files.tokenizer(), on: backend, widened: widened)
@@ -31,10 +31,15 @@ public final class CausalLM {
     _ files: ModelFiles, tokenizer: Tokenizer, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared,
     widened: Bool = false
   ) throws {
+    guard files.hasWeights else {
+      throw ModelError("\(files.url.path): there is no model.safetensors; is the download complete?")
+    }
     self.files = files
     self.tokenizer = tokenizer
-    self.chatTemplate = try (chatTemplate ?? tokenizer.chatTemplateSource).map { source throws(TemplateError) in
-      try ChatTemplate(source)
+    do {
+      self.chatTemplate = try (chatTemplate ?? tokenizer.chatTemplateSource).map(ChatTemplate.init)
+    } catch {
+      throw ModelError("\(files.url.path): the chat template is broken: \(error)")
     }
     stopTokens = Self.stopTokens(files, tokenizer)
     decoder = try Decoder(files, on: backend, widened: widened)
@@ -83,6 +88,16 @@ public final class CausalLM {
       messages: messages, addGenerationPrompt: true, variables: templateVariables(thinking: thinking))
     // The template writes the special tokens itself.
     return tokenizer.encode(rendering.text, addSpecialTokens: false)
+  }
+
+  /// Whether the model can answer `ids`.
+  /// - Throws: `ModelError` if there are none, or as many as the context holds.
+  public func checkPrompt(_ ids: [Int32]) throws(ModelError) {
+    let context = decoder.configuration.longestContext
+    if ids.isEmpty { throw ModelError("the prompt is empty; give it some text") }
+    guard ids.count < context else {
+      throw ModelError("the prompt has \(ids.count) tokens and the model's context \(context); shorten it")
+    }
   }
 
   /// Continues ids and decodes as it goes.

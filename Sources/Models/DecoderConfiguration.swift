@@ -97,6 +97,17 @@ extension DecoderConfiguration {
     guard heads % keyValueHeads == 0 else {
       throw config.error("num_key_value_heads (\(keyValueHeads)) must divide num_attention_heads (\(heads))")
     }
+    // Far beyond any model, and small enough that no product of sizes overflows and no shape exhausts the memory.
+    guard layerCount <= 1000 else {
+      throw config.error("num_hidden_layers is \(layerCount), more than the 1000 allowed")
+    }
+    let matrices = [
+      ("vocab_size", Double(vocabularySize)), ("intermediate_size", 2 * Double(feedForwardWidth)),
+      ("head_dim", 3 * Double(heads) * Double(headSize)),
+    ]
+    for (key, outputs) in matrices where outputs * Double(width) > 0x1p32 {
+      throw config.error("\"\(key)\" and \"hidden_size\" make a matrix of over 2^32 elements; is the file damaged?")
+    }
     guard headSize > 0, headSize % 8 == 0 else {
       throw config.error("heads of \(headSize) elements are not a multiple of 8")
     }
@@ -115,7 +126,7 @@ struct ConfigurationReader {
   func error(_ reason: String) -> ModelError { ModelError("\(path): \(reason)") }
 
   func string(_ key: String) throws(ModelError) -> String {
-    guard let value = json[key] else { throw error("\"\(key)\" is missing; is this a model's configuration?") }
+    guard let value = json[key] else { throw error("\"\(key)\" is missing; is this the right file?") }
     guard let text = value.string else { throw error("\"\(key)\" should be a string, not \(value.kind)") }
     return text
   }
@@ -123,7 +134,7 @@ struct ConfigurationReader {
   /// A positive integer.
   func size(_ key: String, atMost limit: Int = 1 << 31) throws(ModelError) -> Int {
     guard let value = try optionalSize(key, atMost: limit) else {
-      throw error("\"\(key)\" is missing; is this a model's configuration?")
+      throw error("\"\(key)\" is missing; is this the right file?")
     }
     return value
   }

@@ -138,6 +138,11 @@ struct WeightReader {
     guard tensor.shape == shape else {
       throw ModelError("\(files.url.path): \(name) has shape \(tensor.shape), the configuration says \(shape)")
     }
+    guard tensor.type.isFloat || tensor.type.isQuantized else {
+      throw ModelError(
+        "\(files.url.path): \(name) is stored as \(tensor.type.rawValue), which this model's layers cannot compute with; "
+          + "convert it to bfloat16, float16 or float32")
+    }
     return tensor
   }
 }

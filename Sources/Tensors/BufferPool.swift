@@ -8,6 +8,40 @@ final class BufferPool: Sendable {
     var bytesInUse = 0
     var bytesFree = 0
     var peakBytesInUse = 0
+
+    /// A free buffer of this size, else a new one.
+    mutating func take(_ size: Int) -> Buffer {
+      use(size)
+      if let pointer = free[size]?.popLast() {
+        bytesFree -= size
+        return Buffer(pointer: pointer, size: size)
+      }
+      makeRoom()
+      return Buffer(pointer: .allocate(byteCount: size, alignment: 64), size: size)
+    }
+
+    private mutating func use(_ size: Int) {
+      bytesInUse += size
+      peakBytesInUse = max(peakBytesInUse, bytesInUse)
+    }
+
+    /// Batches of other lengths leave buffers of sizes that nobody asks for again: they go, the largest first, before
+    /// everything together takes more than an eighth over what was ever in use at once.
+    private mutating func makeRoom() {
+      let limit = peakBytesInUse + peakBytesInUse / 8 + (16 << 20)
+      for size in free.keys.sorted(by: >) {
+        while bytesInUse + bytesFree > limit, let pointer = free[size]?.popLast() {
+          pointer.deallocate()
+          bytesFree -= size
+        }
+      }
+    }
+
+    mutating func put(_ buffer: Buffer) {
+      bytesInUse -= buffer.size
+      bytesFree += buffer.size
+      free[buffer.size, default: []].append(buffer.pointer)
+    }
   }
   // The pointers on the shelves belong to nobody else, so moving them between threads is safe.
   private struct Contents: @unchecked Sendable { var shelves = Shelves() }
@@ -20,27 +54,17 @@ final class BufferPool: Sendable {
     return (least + step - 1) / step * step
   }
 
+  private struct Buffer: @unchecked Sendable {
+    let pointer: UnsafeMutableRawPointer
+    let size: Int
+  }
+
   /// A buffer of at least `byteCount` bytes, 64-byte aligned, its content undefined.
   func storage(byteCount: Int) -> Storage {
     let size = Self.roundedSize(byteCount)
-    let reused: Buffer? = contents.withLock { box in
-      box.shelves.bytesInUse += size
-      box.shelves.peakBytesInUse = max(box.shelves.peakBytesInUse, box.shelves.bytesInUse)
-      guard let pointer = box.shelves.free[size]?.popLast() else { return nil }
-      box.shelves.bytesFree -= size
-      return Buffer(pointer: pointer)
-    }
-    let base = reused?.pointer ?? UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
-    return Storage(base: base, byteCount: size) { [self] pointer, size in put(Buffer(pointer: pointer), size) }
-  }
-
-  private struct Buffer: @unchecked Sendable { let pointer: UnsafeMutableRawPointer }
-
-  private func put(_ buffer: Buffer, _ size: Int) {
-    contents.withLock { box in
-      box.shelves.bytesInUse -= size
-      box.shelves.bytesFree += size
-      box.shelves.free[size, default: []].append(buffer.pointer)
+    let buffer = contents.withLock { $0.shelves.take(size) }
+    return Storage(base: buffer.pointer, byteCount: buffer.size) { [self] pointer, size in
+      contents.withLock { $0.shelves.put(Buffer(pointer: pointer, size: size)) }
     }
   }
 

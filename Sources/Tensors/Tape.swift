@@ -39,18 +39,35 @@ public final class Parameter {
 public final class Variable {
   /// The elements.
   public let value: Tensor
-  /// Whether anything trained is upstream.
-  public let requiresGradient: Bool
-  package var gradient: Tensor?
+  /// Where the gradient gathers. Operations keep hold of this and not of the variable, so that a value that nobody
+  /// needs for a gradient is released at once.
+  let slot: GradientSlot
 
   /// A variable; one without history, unless an operation makes it.
   public init(_ value: Tensor, requiresGradient: Bool = false) {
     self.value = value
-    self.requiresGradient = requiresGradient
+    slot = GradientSlot(requiresGradient: requiresGradient)
   }
 
-  /// The gradient, which the variable then forgets: an operation takes its output's gradient once.
-  func takeGradient() -> Tensor? {
+  /// Whether anything trained is upstream.
+  public var requiresGradient: Bool { slot.requiresGradient }
+
+  /// What has gathered, while a tape runs backwards.
+  package var gradient: Tensor? {
+    get { slot.gradient }
+    set { slot.gradient = newValue }
+  }
+}
+
+/// The gradient of a variable, apart from its value.
+final class GradientSlot {
+  let requiresGradient: Bool
+  var gradient: Tensor?
+
+  init(requiresGradient: Bool) { self.requiresGradient = requiresGradient }
+
+  /// The gradient, which the slot then forgets: an operation takes its output's gradient once.
+  func take() -> Tensor? {
     defer { gradient = nil }
     return gradient
   }
@@ -103,16 +120,16 @@ public final class Tape {
     while let step = steps.popLast() { step() }
   }
 
-  /// Adds `gradient` to what `variable` has. The tensor may be shared with other variables: it is copied before it
-  /// would be changed.
-  func accumulate(_ gradient: Tensor, into variable: Variable) {
-    guard variable.requiresGradient else { return }
-    guard var present = variable.takeGradient() else {
-      variable.gradient = gradient
+  /// Adds `gradient` to what has gathered. The tensor may be shared with other slots: it is copied before it would be
+  /// changed.
+  func accumulate(_ gradient: Tensor, into slot: GradientSlot) {
+    guard slot.requiresGradient else { return }
+    guard var present = slot.take() else {
+      slot.gradient = gradient
       return
     }
     if !present.isUniquelyOwned() { present = backend.scaled(present, 1) }
     backend.add(gradient, scale: 1, into: present)
-    variable.gradient = present
+    slot.gradient = present
   }
 }

@@ -25,7 +25,7 @@ struct BytePairEncoding: Sendable {
   private let byteIDs: [Int32]
   /// For words as bytes: what each token spells, for `ignoresMerges`.
   private let contents: (strings: ByteStrings, index: ByteStringIndex)?
-  /// The byte the scalar that starts a token may only follow at the start of a word; see `splitsBeforeMetaspace`.
+  /// Whether words may be split before U+2581 without changing a token; see `MergeList.resolved`.
   let splitsBeforeMetaspace: Bool
 
   /// Whether words come as raw bytes.

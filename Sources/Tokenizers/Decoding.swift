@@ -15,7 +15,7 @@ struct Detokenizer: Sendable {
 extension DecoderStep {
   fileprivate func apply(_ parts: [[UInt8]]) -> [[UInt8]] {
     switch self {
-    case .byteLevel: [Self.lossless(parts.flatMap(Self.bytes))]
+    case .byteLevel: [Self.repaired(parts.flatMap(Self.bytes))]
     case .byteFallback: Self.joinedBytes(parts)
     case .fuse: [Array(parts.joined())]
     case .strip(let content, let start, let stop):
@@ -38,7 +38,8 @@ extension DecoderStep {
     return ByteAlphabet.appendDecoded(token, to: &bytes) ? bytes : token
   }
 
-  private static func lossless(_ bytes: [UInt8]) -> [UInt8] { Array(String(decoding: bytes, as: UTF8.self).utf8) }
+  /// The bytes with U+FFFD for what is not UTF-8.
+  private static func repaired(_ bytes: [UInt8]) -> [UInt8] { Array(String(decoding: bytes, as: UTF8.self).utf8) }
 
   static func replaced(_ part: [UInt8], _ pattern: TextPattern, _ content: [UInt8]) -> [UInt8] {
     var output: [UInt8] = []

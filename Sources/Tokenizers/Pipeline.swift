@@ -20,7 +20,7 @@ struct Encoder: Sendable {
   /// The added tokens found in text as it stands, and those found in normalized text.
   private let rawMatcher: AddedTokenMatcher
   private let normalizedMatcher: AddedTokenMatcher
-  /// Whether words are split before U+2581, which changes no token; see `MergeBuilder`.
+  /// Whether words are split before U+2581, which changes no token; see `MergeList.resolved`.
   private let splitsBeforeMetaspace: Bool
 
   init(_ pipeline: Pipeline) {

@@ -92,6 +92,14 @@ struct UnicodeDecompositions: Sendable {
       : own & Trait.decomposes == 0
   }
 
+  /// Whether nothing before `scalar` acts on what it becomes.
+  func standsAlone(_ scalar: UInt32, _ form: UnicodeForm) -> Bool {
+    var parts: [UInt32] = []
+    appendDecomposition(scalar, compatible: form.isCompatible, to: &parts)
+    guard let first = parts.first, first < Self.traitLimit else { return true }
+    return traits[Int(first)] & (Trait.hasClass | Trait.joins) == 0
+  }
+
   func appendDecomposition(_ scalar: UInt32, compatible isCompatible: Bool, to output: inout [UInt32]) {
     if (0xAC00...0xD7A3).contains(scalar) {
       let index = scalar - 0xAC00
@@ -189,13 +197,13 @@ extension TrackedText {
         index += length
         continue
       }
-      // From the scalar before (unless that ended a run) up to the next inert one.
+      // From the scalar before (unless that ended a run) up to the next that this one cannot act on.
       let start = max(previous, copied)
       var run: [UInt32] = []
       var end = start
       while end < range.upperBound {
         let (scalar, length) = decodeScalar(bytes, end, range.upperBound)
-        if end > index, tables.isInert(scalar, in: form) { break }
+        if end > index, tables.isInert(scalar, in: form) || tables.standsAlone(scalar, form) { break }
         run.append(scalar)
         end += length
       }

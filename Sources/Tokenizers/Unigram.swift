@@ -26,7 +26,6 @@ struct Unigram: Sendable {
   func encode(_ bytes: [UInt8], _ range: Range<Int>, into symbols: inout Symbols) {
     symbols.removeAll()
     if range.isEmpty { return }
-    // Long texts are taken apart by stretches; see `stretchEnd`.
     for (id, part) in bestPath(bytes, range) { append(id, part, bytes, to: &symbols) }
   }
 

@@ -25,15 +25,24 @@ struct Bench: AsyncParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
+  func validate() throws {
+    guard decode > 0, rows > 0, rowTokens > 1 else {
+      throw ValidationError("--decode and --rows must be positive, --row-tokens at least 2")
+    }
+  }
+
   func run() async throws {
+    // A model that cannot be opened is found out before the machine is measured.
+    var opened: CausalLM?
+    if let model {
+      opened = try CausalLM(opening: await ModelLocation.find(model, progress: DownloadProgress().report))
+    }
     var figures = JSONObject()
     let products = ProductBenchmark.run(on: CPUBackend.shared)
     figures["fma_gflops"] = .number(MachineBenchmark.fmaGFLOPS(on: CPUBackend.shared))
     figures["read_gb_s"] = .number(MachineBenchmark.readGBPerSecond(on: CPUBackend.shared))
     figures["product_gflops"] = .object(JSONObject(products.map { ($0.name, .number($0.gflops)) }))
-    if let model {
-      let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
-      let opened = try CausalLM(opening: url)
+    if let opened {
       let speed = try ModelBenchmark.run(opened, decode: decode, rows: rows, rowTokens: rowTokens)
       figures["prompt_tokens_per_s"] = .number(speed.prompt)
       figures["decode_tokens_per_s"] = .number(speed.decode)

@@ -33,10 +33,14 @@ struct Chat: AsyncParsableCommand {
         conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
         continue
       }
-      try conversation.say(text, sampling: sampling) { piece in
-        output.write(output.isTerminal ? piece.printable : piece)
+      do {
+        try conversation.say(text, sampling: sampling) { piece in
+          output.write(output.isTerminal ? piece.printable : piece)
+        }
+        output.write("\n")
+      } catch let error as ModelError {
+        Printing.note(error.description)
       }
-      output.write("\n")
     }
   }
 }
@@ -57,11 +61,13 @@ private struct Conversation {
   }
 
   mutating func say(_ text: String, sampling: SamplingFlags, stream: (String) -> Void) throws {
-    messages.append(["role": "user", "content": .string(text)])
-    let ids = model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(messages), thinking: thinking)
+    let asked = messages + [["role": "user", "content": .string(text)]]
+    let ids =
+      model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(asked), thinking: thinking)
     guard ids.count < model.decoder.configuration.longestContext else {
-      throw ModelError("the talk is longer than the model's context; type /new to start over")
+      throw ModelError("the talk is longer than the model's context; say it shorter, or type /new to start over")
     }
+    messages = asked
     // A template may write earlier turns anew, so only what is truly the same is kept; at least one token must be read.
     let shared = min(zip(ids, cached).prefix { $0 == $1 }.count, ids.count - 1)
     cache.truncate(to: shared)

@@ -33,10 +33,8 @@ struct Generate: AsyncParsableCommand {
     if prompt == "-" {
       text = String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
     }
-    let ids =
-      raw
-      ? model.tokenizer.encode(text) : try Question(text, system: system).prompt(for: model, thinking: thinking?.isOn)
-    guard !ids.isEmpty else { throw ValidationError("the prompt is empty; give --prompt some text") }
+    let question = raw ? Question(continuing: text) : Question(text, system: system)
+    let ids = try question.prompt(for: model, thinking: thinking?.isOn)
     let output = Output.standardOutput
     let (answer, generation) = model.generate(
       ids, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens

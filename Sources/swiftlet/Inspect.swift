@@ -34,7 +34,7 @@ struct Inspect: AsyncParsableCommand {
   var loraTargetModules: [String] = []
 
   func validate() throws {
-    if let loraR, loraR < 1 { throw ValidationError("--lora-r must be positive") }
+    if let loraR, !(1...65_536).contains(loraR) { throw ValidationError("--lora-r must lie from 1 to 65536") }
     if !loraTargetModules.isEmpty, loraR == nil { throw ValidationError("--lora-target-modules needs --lora-r") }
   }
 
@@ -92,7 +92,8 @@ struct Inspect: AsyncParsableCommand {
     }
     let linearBytes = decoder.linears.reduce(0) { $0 + $1.weight.value.byteCount }
     let tables = decoder.embedding.value.count + (decoder.head === decoder.embedding ? 0 : decoder.head.value.count)
-    Printing.result("nf4         \(Self.grouped(linears / 2)) bytes of packed linears, \(Self.grouped(linearBytes)) before")
+    let packed = Self.grouped(linears / 2)
+    Printing.result("nf4         \(packed) bytes of packed linears, \(Self.grouped(linearBytes)) before")
     Printing.result("embeddings  \(Self.grouped(tables * 2)) bytes in 16 bits")
   }
 

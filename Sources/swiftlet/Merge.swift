@@ -29,7 +29,7 @@ struct Merge: AsyncParsableCommand {
     let type: ElementType = saveMethod == .merged32bit ? .float32 : (isHalf ? .float16 : .bfloat16)
     let folder = URL(fileURLWithPath: output)
     try model.write(to: folder, type: type)
-    try model.tokenizer.writeFiles(to: folder)
+    try model.writeTokenizer(to: folder)
     Printing.note("The merged model is in \(output), its weights \(type.rawValue).")
   }
 }

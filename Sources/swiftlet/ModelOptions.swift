@@ -13,11 +13,16 @@ struct ModelOptions: ParsableArguments {
   @Option(name: [.short, .long], help: "An adapter folder, as PEFT or swiftlet wrote it.")
   var adapter: String?
 
-  /// The model with the adapter on it.
+  /// The model with the adapter on it, and the chat template that the adapter was trained with.
   func open() async throws -> (model: CausalLM, adapter: Adapter?) {
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
-    let opened = try CausalLM(opening: url)
-    return (opened, try adapter.map { try Adapter(reading: URL(fileURLWithPath: $0), onto: opened.decoder) })
+    let files = try ModelFiles(opening: url)
+    let folder = adapter.map { URL(fileURLWithPath: $0) }
+    let template = folder.flatMap {
+      try? String(contentsOf: $0.appendingPathComponent("chat_template.jinja"), encoding: .utf8)
+    }
+    let opened = try CausalLM(files, tokenizer: files.tokenizer(), chatTemplate: template)
+    return (opened, try folder.map { try Adapter(reading: $0, onto: opened.decoder) })
   }
 }
 
@@ -46,10 +51,12 @@ struct SamplingFlags: ParsableArguments {
 
   func validate() throws {
     guard maxNewTokens > 0 else { throw ValidationError("--max-new-tokens must be positive") }
-    guard temperature >= 0, topP > 0, topP <= 1, topK >= 0, minP >= 0, minP <= 1, repetitionPenalty > 0 else {
-      throw ValidationError(
-        "--temperature, --top-k and --min-p must not be negative, --top-p must lie in (0, 1], --repetition-penalty "
-          + "above 0")
+    guard temperature >= 0, temperature.isFinite else { throw ValidationError("--temperature must be 0 or more") }
+    guard topP > 0, topP <= 1 else { throw ValidationError("--top-p must lie above 0 and be at most 1") }
+    guard topK >= 0 else { throw ValidationError("--top-k must be 0 or more") }
+    guard minP >= 0, minP <= 1 else { throw ValidationError("--min-p must lie from 0 to 1") }
+    guard repetitionPenalty > 0, repetitionPenalty.isFinite else {
+      throw ValidationError("--repetition-penalty must be above 0")
     }
   }
 

@@ -20,6 +20,7 @@ struct Preview: AsyncParsableCommand {
     if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(self) }
     var words = words
     var count = 3
+    words = words.flatMap { $0.hasPrefix("--rows=") ? ["--rows", String($0.dropFirst(7))] : [$0] }
     if let index = words.firstIndex(of: "--rows") {
       guard index + 1 < words.count, let number = Int(words[index + 1]), number > 0 else {
         throw ValidationError("--rows takes a positive number")
@@ -27,11 +28,13 @@ struct Preview: AsyncParsableCommand {
       count = number
       words.removeSubrange(index...index + 1)
     }
-    let recipe = try Recipe(commandLine: words)
+    var recipe = try Recipe(commandLine: words)
     try recipe.checkComplete()
+    recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.modelNameOrPath))
     let rowTokenizer = try RowTokenizer(
-      tokenizer, endOfText: recipe.training.eosToken, marksAssistant: recipe.training.assistantOnlyLoss)
+      tokenizer, template: recipe.chatTemplate(), endOfText: recipe.training.eosToken,
+      marksAssistant: recipe.training.assistantOnlyLoss)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
     try showRows(rows, count)
     let first = SelectedRows(rows, Array(0..<min(count, rows.count)))
@@ -39,18 +42,26 @@ struct Preview: AsyncParsableCommand {
     let output = Output.standardOutput
     for item in set.items {
       output.write("\n")
+      var decoder = tokenizer.streamDecoder(skipSpecialTokens: false)
       for index in item.joined() {
-        let piece = tokenizer.decode([set.ids[index]]).printable
-        let isTrained = set.labels[index] != Example.masked
-        output.write(
-          output.style.isColored
-            ? (isTrained ? output.style.green(piece) : output.style.dim(piece)) : (isTrained ? "[\(piece)]" : piece))
+        // A character of several tokens shows whole, with the token that completes it.
+        show(decoder.append(set.ids[index]), isTrained: set.labels[index] != Example.masked)
       }
+      show(decoder.finish(), isTrained: false)
       output.write("\n")
     }
     Printing.result(
       "\n\(Figures.percent(report.trainedShare)) of these tokens are trained on "
         + (output.style.isColored ? "(green)." : "(in brackets)."))
+  }
+
+  private func show(_ piece: String, isTrained: Bool) {
+    if piece.isEmpty { return }
+    let output = Output.standardOutput
+    let text = piece.printable
+    output.write(
+      output.style.isColored
+        ? (isTrained ? output.style.green(text) : output.style.dim(text)) : (isTrained ? "[\(text)]" : text))
   }
 
   private func showRows(_ rows: any RowSource, _ count: Int) throws {

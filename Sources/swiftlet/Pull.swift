@@ -18,6 +18,10 @@ struct Pull: AsyncParsableCommand {
   @Option(help: "Which GGUF file of several: a part of its name.")
   var gguf: String?
 
+  func validate() throws {
+    do { _ = try RepositoryID(name) } catch { throw ValidationError(error.description) }
+  }
+
   func run() async throws {
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let folder = try await hub.snapshot(

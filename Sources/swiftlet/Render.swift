@@ -14,7 +14,7 @@ struct Render: AsyncParsableCommand {
   @Argument(help: "A model folder, a GGUF file, org/name, or a .jinja file.")
   var model: String
 
-  @Option(help: "A JSON file with a list of messages, or an object with messages and perhaps tools; - for standard input.")
+  @Option(help: "A JSON file with a list of messages, or an object with messages and tools; - for standard input.")
   var messages: String
 
   @Option(help: "A JSON file with a list of tools.")

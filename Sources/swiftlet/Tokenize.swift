@@ -28,12 +28,21 @@ struct Tokenize: AsyncParsableCommand {
   @Flag(help: "Print {\"ids\", \"tokens\"}, or {\"text\"} with --decode.")
   var json = false
 
+  func validate() throws {
+    if [text, file, decode].compactMap({ $0 }).count > 1 {
+      throw ValidationError("--text, --file and --decode exclude each other; give one of them")
+    }
+  }
+
   func run() async throws {
     let tokenizer = try await Self.tokenizer(model)
     if let decode {
       let words = decode.split { ", []\n\t".contains($0) }
       let ids = words.compactMap { Int32($0) }
       guard ids.count == words.count else { throw ValidationError("--decode takes integers, such as 1,2,3") }
+      if let stray = ids.first(where: { tokenizer.token($0) == nil }) {
+        throw ValidationError("--decode: the tokenizer of \(model) has no token \(stray)")
+      }
       let text = tokenizer.decode(ids)
       if json { Printing.json(["text": .string(text)]) } else { Printing.result(text) }
       return

@@ -25,7 +25,8 @@ struct TrainingSession {
     let modelURL = try await ModelLocation.find(
       recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
       progress: DownloadProgress().report)
-    let run = try TrainingRun(recipe, modelURL: modelURL)
+    let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
+    let run = try TrainingRun(recipe, modelURL: modelURL, data: data)
     describe(run)
 
     let questions = try given ?? run.questions()
@@ -53,17 +54,20 @@ struct TrainingSession {
   private func describe(_ run: TrainingRun) {
     let (trainable, total) = run.parameterCounts
     let report = run.report
+    let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
     Printing.heading("Model")
     Printing.facts([
       ("base", recipe.model.modelNameOrPath),
-      ("weights", "\(Figures.count(run.model.decoder.parameters.reduce(0) { $0 + $1.value.count })), "
-        + "\(Figures.bytes(run.weightBytes)) in memory"),
-      ("trained", "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"),
+      ("weights", "\(Figures.count(weights)), \(Figures.bytes(run.weightBytes)) in memory"),
+      (
+        "trained",
+        "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"
+      ),
     ])
     Printing.heading("Data")
+    let heldOut = run.evaluationRows.map { ", and \($0) held out" } ?? ""
     var facts = [
-      ("rows", "\(report.keptRows) of \(report.rows)"
-        + (run.evaluationRows.map { ", and \($0) held out" } ?? "")),
+      ("rows", "\(report.keptRows) of \(report.rows)\(heldOut)"),
       ("tokens", "\(Figures.count(report.tokens)), the longest row \(report.longestRow)"),
       ("trained on", "\(Figures.percent(report.trainedShare)) of the tokens"),
       ("stop token", "trained in \(report.stopTrainedRows) of \(report.keptRows) rows"),

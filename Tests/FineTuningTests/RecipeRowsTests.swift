@@ -105,10 +105,7 @@ import Testing
     let recipe = try Recipe(commandLine: [
       "--config", repository.appendingPathComponent("Examples/yoda/recipe.yaml").path,
     ])
-    var data = recipe
-    data.data.datasetName = repository.appendingPathComponent(recipe.data.datasetName ?? "").path
-    data.data.evalDataset = recipe.data.evalDataset.map { .init(path: repository.appendingPathComponent($0.path).path) }
-    let rows = try RecipeRows(data)
+    let rows = try RecipeRows(recipe)
     #expect(rows.train.count == 360 && rows.evaluation?.count == 40)
     #expect(try rows.train.row(at: 0).keys == ["prompt", "completion"])
   }

@@ -87,5 +87,8 @@ import Tokenizers
     let (_, composed) = qwen.encodeWithOffsets("xe\u{301}y")
     #expect(composed.first == 0..<1 && composed.last == 4..<5)
     #expect(composed.dropFirst().dropLast().allSatisfy { $0 == 1..<4 } && composed.count > 2)
+    // Neighbours that change each by itself stay apart: two compatibility ideographs.
+    let (_, apart) = qwen.encodeWithOffsets("\u{F900}\u{F901}")
+    #expect(Set(apart) == [0..<3, 3..<6])
   }
 }

@@ -21,7 +21,7 @@ public struct Evaluation: Sendable {
   /// - Parameters:
   ///   - options: masks and lengths, as in training.
   ///   - progress: called with rows done and rows in all.
-  /// - Throws: `DataError` for rows that cannot be used.
+  /// - Throws: `DataError` for rows that cannot be used, `TrainingError` for token ids that the model does not have.
   public init(
     _ model: CausalLM, rows source: any RowSource, options: PreparationOptions, batchSize: Int = 8,
     logProbabilities: Bool = false, progress: (Int, Int) -> Void = { _, _ in }
@@ -29,6 +29,7 @@ public struct Evaluation: Sendable {
     let tokenizer = try RowTokenizer(
       model.tokenizer, template: model.chatTemplate?.source, marksAssistant: options.assistantOnlyLoss)
     let (set, _) = try Preparation(tokenizer, options: options).prepare(source)
+    try SFTTrainer.check(set, model)
     rows = []
     var sums = LossSums()
     let size = logProbabilities ? 1 : max(1, batchSize)

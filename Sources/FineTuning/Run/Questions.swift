@@ -24,7 +24,8 @@ public struct Question: Sendable {
     self.messages = .array(messages)
   }
 
-  private init(continuing text: String) {
+  /// Text that the model is to continue, without its chat template.
+  public init(continuing text: String) {
     self.text = text
     messages = nil
   }
@@ -37,10 +38,9 @@ public struct Question: Sendable {
       self.init(text)
     } else if let prompt = row["prompt"]?.string {
       self.init(continuing: prompt)
-    } else if let messages = row["prompt"]?.array {
-      self.init(messages: messages)
-    } else if var messages = row["messages"]?.array {
-      if messages.last?["role"]?.string == "assistant" { messages.removeLast() }
+    } else if var messages = row["prompt"]?.array ?? row["messages"]?.array {
+      if row["prompt"]?.array == nil, messages.last?["role"]?.string == "assistant" { messages.removeLast() }
+      guard !messages.isEmpty else { return nil }
       self.init(messages: messages)
     } else if let text = row["question"]?.string {
       self.init(text, system: row["system"]?.string)
@@ -59,7 +59,8 @@ public struct Question: Sendable {
       let isText = path.hasSuffix(".txt")
       guard let question = isText ? row["text"]?.string.map({ Question($0) }) : Question(row: .object(row)) else {
         throw DataError(
-          "the row has no prompt, messages or question; give one of these", at: rows.place(of: index))
+          "the row has no prompt, messages or question that holds something; give one of these",
+          at: rows.place(of: index))
       }
       questions.append(question)
     }
@@ -68,9 +69,13 @@ public struct Question: Sendable {
   }
 
   /// The ids that ask `model` this.
+  /// - Throws: `ModelError` if there are none or too many for the model, `TemplateError` if the chat template refuses.
   public func prompt(for model: CausalLM, thinking: Bool? = nil) throws -> [Int32] {
-    guard let messages, model.chatTemplate != nil else { return model.tokenizer.encode(text) }
-    return try model.prompt(messages, thinking: thinking)
+    let isTemplated = messages != nil && model.chatTemplate != nil
+    let ids =
+      isTemplated ? try model.prompt(messages ?? [], thinking: thinking) : model.tokenizer.encode(text)
+    try model.checkPrompt(ids)
+    return ids
   }
 
   /// What `model` answers.

@@ -23,20 +23,26 @@ public final class TrainingRun {
   private let trainRows: Int
 
   /// Opens and prepares all that the recipe names; nothing is trained yet.
-  /// - Parameter modelURL: where the base model is.
+  /// - Parameters:
+  ///   - modelURL: where the base model is.
+  ///   - data: the recipe's sources once they are on this machine, see `DatasetLocation`.
   /// - Throws: one-sentence errors of the modules involved.
-  public init(_ recipe: Recipe, modelURL: URL, on backend: any Backend = CPUBackend.shared) throws {
+  public init(
+    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, on backend: any Backend = CPUBackend.shared
+  ) throws {
     try Self.checkSupported(recipe)
     self.recipe = recipe
     output = URL(fileURLWithPath: recipe.training.outputDir)
     try Self.checkWritable(output)
     let files = try ModelFiles(opening: modelURL)
     let tokenizer = try files.tokenizer()
-    let template = try Self.template(recipe)
+    let template = try recipe.chatTemplate()
     let rowTokenizer = try RowTokenizer(
       tokenizer, template: template, endOfText: recipe.training.eosToken,
       marksAssistant: recipe.training.assistantOnlyLoss)
-    let rows = try RecipeRows(recipe, tokenizer: rowTokenizer)
+    var located = recipe
+    located.data = data ?? recipe.data
+    let rows = try RecipeRows(located, tokenizer: rowTokenizer)
     let prepared = try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: false))
       .prepare(rows.train)
     report = prepared.report
@@ -59,13 +65,13 @@ public final class TrainingRun {
   /// Layers are checkpointed once their activations would take more than this.
   private static func activationBudget(_ recipe: Recipe) -> Int {
     let isAsked = recipe.origins["gradient_checkpointing"] != nil
-    if isAsked && recipe.training.gradientCheckpointing { return 0 }
+    if isAsked, recipe.training.gradientCheckpointing { return 0 }
     return isAsked ? .max : Int(ProcessInfo.processInfo.physicalMemory / 4)
   }
 
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
     if recipe.model.loadIn4Bit {
-      throw TrainingError("load_in_4bit is not supported yet; a GGUF base is 4-bit already")
+      throw TrainingError("load_in_4bit is not supported yet; a GGUF base can be 4-bit already")
     }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
@@ -80,14 +86,6 @@ public final class TrainingRun {
     } catch {
       throw TrainingError("output_dir \(folder.path) cannot be written; choose another with --output_dir")
     }
-  }
-
-  private static func template(_ recipe: Recipe) throws(TrainingError) -> String? {
-    guard let path = recipe.training.chatTemplatePath.map(recipe.locate) else { return nil }
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw TrainingError("chat_template_path \(path) cannot be read; name a Jinja file")
-    }
-    return text
   }
 
   private func resume() throws {
@@ -122,7 +120,7 @@ public final class TrainingRun {
   public func write(answers: [ModelCard.Answer] = []) throws {
     try trainer.saveModel(to: output)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
-    try recipe.writeArguments(to: output)
+    try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
     let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "every weight"
     let name = URL(fileURLWithPath: recipe.model.modelNameOrPath).lastPathComponent
     let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)

@@ -11,7 +11,7 @@ extension SFTTrainer {
     } else {
       try model.write(to: folder, type: .float32)
     }
-    try model.tokenizer.writeFiles(to: folder)
+    try model.writeTokenizer(to: folder)
   }
 
   /// Writes `checkpoint-N` beside its predecessors, whole or not at all.

@@ -90,7 +90,7 @@ public final class SFTTrainer {
   }
 
   /// Rows that hold tokens already may hold ids that the model does not have.
-  private static func check(_ set: TrainingSet, _ model: CausalLM) throws(TrainingError) {
+  static func check(_ set: TrainingSet, _ model: CausalLM) throws(TrainingError) {
     let ids = Int32(0)..<Int32(clamping: model.decoder.configuration.vocabularySize)
     for index in 0..<set.documentCount {
       guard let example = set.example(index) else { continue }

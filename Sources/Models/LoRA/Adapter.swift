@@ -37,6 +37,9 @@ public final class Adapter {
   /// - Throws: `ModelError` or `CheckpointError` if files are missing or do not fit the model.
   public init(reading folder: URL, onto decoder: Decoder) throws {
     let configURL = folder.appendingPathComponent("adapter_config.json")
+    guard FileManager.default.fileExists(atPath: configURL.path) else {
+      throw ModelError("\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
+    }
     let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
     let file = try SafetensorsCheckpoint(path: folder.appendingPathComponent("adapter_model.safetensors"))
     func tensor(_ name: String, _ shape: [Int]) throws(ModelError) -> Tensor {

@@ -30,6 +30,7 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func attention(
     _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool
   ) -> (out: Tensor, lse: Tensor?) {
@@ -48,6 +49,7 @@ extension CPUBackend {
     return (out, lse)
   }
 
+  /// See ``Backend``.
   public func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor {
@@ -83,6 +85,7 @@ extension CPUBackend {
     return dQKV
   }
 
+  /// See ``Backend``.
   public func cachedAttention(
     _ q: Columns, keys: Tensor, values: Tensor, keyCount: Int, shape: AttentionShape
   ) -> Tensor {

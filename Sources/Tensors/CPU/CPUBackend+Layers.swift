@@ -4,6 +4,7 @@ extension CPUBackend {
   /// Rows that make a task worth handing over, for loops that touch `columns` elements a row a few times.
   private func rowGrain(_ columns: Int) -> Int { max(1, 16384 / max(1, columns)) }
 
+  /// See ``Backend``.
   public func rmsNorm(
     _ x: Tensor, residual: Tensor?, weight: Tensor, offset: Float, epsilon: Float
   ) -> (sum: Tensor, out: Tensor, inverseRMS: Tensor) {
@@ -18,6 +19,7 @@ extension CPUBackend {
     return (sum, out, inverse)
   }
 
+  /// See ``Backend``.
   public func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool
   ) {
@@ -28,6 +30,7 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func rmsNormWeightGradient(_ x: Tensor, inverseRMS: Tensor, dOut: Tensor, into: Tensor) {
     pool.runRanges(x.columns, grain: 64) { range in
       ck_rms_norm_weight_gradient(
@@ -36,6 +39,7 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func headNorm(_ x: Columns, heads: Int, weight: Tensor, offset: Float, epsilon: Float) -> Tensor {
     let inverse = empty([x.rows, heads])
     pool.runRanges(x.rows, grain: rowGrain(x.count)) { range in
@@ -46,6 +50,7 @@ extension CPUBackend {
     return inverse
   }
 
+  /// See ``Backend``.
   public func headNormBackward(
     _ x: Columns, heads: Int, weight: Tensor, offset: Float, inverseRMS: Tensor, dx: Columns, weightGradient: Tensor?
   ) {
@@ -61,6 +66,7 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func rotary(_ x: Columns, heads: Int, cosines: Tensor, sines: Tensor, inverse: Bool) {
     let rotated = cosines.columns * 2
     pool.runRanges(x.rows, grain: rowGrain(x.count)) { range in
@@ -70,6 +76,7 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func gated(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
     let columns = gateUp.columns / 2
     let out = empty([gateUp.rows, columns])
@@ -80,6 +87,7 @@ extension CPUBackend {
     return out
   }
 
+  /// See ``Backend``.
   public func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
     let columns = gateUp.columns / 2
     let dGateUp = empty(gateUp.shape)
@@ -91,6 +99,7 @@ extension CPUBackend {
     return dGateUp
   }
 
+  /// See ``Backend``.
   public func add(_ x: Tensor, scale: Float, into y: Tensor) {
     precondition(x.count == y.count, "tensors that are added have the same number of elements")
     pool.runRanges((x.count + 7) / 8, grain: 2048) { range in
@@ -98,14 +107,17 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func scaled(_ x: Tensor, _ scale: Float) -> Tensor {
     let y = empty(x.shape)
     self.scale(x, by: scale, into: y)
     return y
   }
 
+  /// See ``Backend``.
   public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
 
+  /// See ``Backend``.
   public func scaleRows(_ y: Tensor, by factors: [Float]) {
     precondition(factors.count == y.rows, "a factor for each row")
     let rows: UnsafeMutablePointer<Float> = y.pointer()
@@ -120,30 +132,35 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func addBias(_ bias: Tensor, to y: Columns) {
     pool.runRanges(y.rows, grain: rowGrain(y.count)) { range in
       ck_add_bias(y.pointer, y.stride, bias.pointer(), y.count, range.lowerBound, range.upperBound)
     }
   }
 
+  /// See ``Backend``.
   public func addColumnSums(_ dy: Columns, into: Tensor) {
     pool.runRanges(dy.count, grain: 64) { range in
       ck_column_sums(dy.pointer, dy.stride, dy.rows, into.pointer(), range.lowerBound, range.upperBound)
     }
   }
 
+  /// See ``Backend``.
   public func dropout(_ x: Tensor, rate: Float, key: UInt64, into: Tensor, accumulate: Bool) {
     pool.runRanges(x.count, grain: 16384) { range in
       ck_dropout(x.pointer(), into.pointer(), rate, key, accumulate, range.lowerBound, range.upperBound)
     }
   }
 
+  /// See ``Backend``.
   public func softcap(_ logits: Tensor, _ cap: Float) {
     pool.runRanges(logits.rows, grain: rowGrain(logits.columns)) { range in
       ck_softcap(logits.pointer(), cap, range.lowerBound * logits.columns, range.upperBound * logits.columns)
     }
   }
 
+  /// See ``Backend``.
   public func sumOfSquares(_ x: Tensor) -> Double {
     // Fixed stretches, added in order: the same sum for any number of threads.
     let stretch = 1 << 16
@@ -159,6 +176,7 @@ extension CPUBackend {
     return sums.reduce(0, +)
   }
 
+  /// See ``Backend``.
   public func adamW(_ weight: Tensor, gradient: Tensor, m: Tensor, v: Tensor, _ step: AdamWStep) {
     pool.runRanges(weight.count, grain: 16384) { range in
       ck_adamw(
@@ -168,6 +186,7 @@ extension CPUBackend {
     }
   }
 
+  /// See ``Backend``.
   public func crossEntropy(
     _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float
   ) -> CrossEntropyRows {

@@ -4,6 +4,7 @@ extension CPUBackend {
   /// Up to this many rows a product reads its right operand straight from memory instead of packing it.
   private static let fewRows = 4
 
+  /// See ``Backend``.
   public func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand {
     let rows = transposed ? source.count : source.rows
     let depth = transposed ? source.rows : source.count
@@ -23,6 +24,7 @@ extension CPUBackend {
     return packed
   }
 
+  /// See ``Backend``.
   public func compute(_ products: [Product]) {
     let work = products.map(prepare)
     // Every unit of every product is a task; several small products then share one round of the pool.

@@ -11,6 +11,7 @@ public final class CPUBackend: Backend {
   /// Threads that share the work.
   public var threadCount: Int { pool.threadCount }
 
+  /// See ``Backend``.
   public func empty(_ shape: [Int], _ type: ElementType) -> Tensor {
     let count = shape.reduce(1, *)
     let byteCount = count / type.blockLength * type.blockByteCount
@@ -20,6 +21,7 @@ public final class CPUBackend: Backend {
   /// A float32 tensor whose elements are undefined.
   func empty(_ shape: [Int]) -> Tensor { empty(shape, .float32) }
 
+  /// See ``Backend``.
   public func tensor(_ values: [Float], _ shape: [Int]) -> Tensor {
     let result = empty(shape)
     precondition(result.count == values.count, "as many values as the shape has elements")
@@ -27,17 +29,20 @@ public final class CPUBackend: Backend {
     return result
   }
 
+  /// See ``Backend``.
   public func tensor(_ values: [Int32]) -> Tensor {
     let result = empty([values.count], .int32)
     result.pointer(Int32.self).update(from: values, count: values.count)
     return result
   }
 
+  /// See ``Backend``.
   public func floats(_ tensor: Tensor) -> [Float] {
     let wide = tensor.type == .float32 ? tensor : widened(tensor)
     return Array(UnsafeBufferPointer(start: wide.pointer(), count: wide.count))
   }
 
+  /// See ``Backend``.
   public func clear(_ tensor: Tensor) {
     let bytes = tensor.storage.base + tensor.byteOffset
     pool.runRanges(tensor.byteCount, grain: 1 << 20) { range in
@@ -45,6 +50,7 @@ public final class CPUBackend: Backend {
     }
   }
 
+  /// See ``Backend``.
   public func widened(_ tensor: Tensor) -> Tensor {
     let result = empty(tensor.shape)
     let out: UnsafeMutablePointer<Float> = result.pointer()
@@ -78,6 +84,7 @@ public final class CPUBackend: Backend {
     }
   }
 
+  /// See ``Backend``.
   public func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor {
     if type == .float32 { return widened(tensor) }
     precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
@@ -96,6 +103,7 @@ public final class CPUBackend: Backend {
     return result
   }
 
+  /// See ``Backend``.
   public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
     let rowBytes = tensor.byteCount / max(1, tensor.rows)
     let result = empty([order.count] + tensor.shape.dropFirst(), tensor.type)
@@ -108,6 +116,7 @@ public final class CPUBackend: Backend {
     return result
   }
 
+  /// See ``Backend``.
   public func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int) {
     precondition(from.count == to.count && fromRow + count <= from.rows && toRow + count <= to.rows)
     for row in 0..<count {
@@ -116,6 +125,7 @@ public final class CPUBackend: Backend {
     }
   }
 
+  /// See ``Backend``.
   public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
     let columns = tensor.columns
     let result = empty([rows.count, columns])
@@ -132,6 +142,7 @@ public final class CPUBackend: Backend {
     return result
   }
 
+  /// See ``Backend``.
   public func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor) {
     let columns = from.columns
     let source: UnsafeMutablePointer<Float> = from.pointer()
@@ -144,6 +155,7 @@ public final class CPUBackend: Backend {
     }
   }
 
+  /// See ``Backend``.
   public var memoryStatistics: (inUse: Int, peak: Int) { buffers.statistics }
 }
 

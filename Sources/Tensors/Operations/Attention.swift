@@ -5,11 +5,12 @@ extension Tape {
     let (out, lse) = backend.attention(qkv.value, starts: starts, shape: shape, keepsStatistics: qkv.requiresGradient)
     let output = Variable(out, requiresGradient: qkv.requiresGradient)
     if let lse {
+      let (slot, source, value) = (output.slot, qkv.slot, qkv.value)
       record { [unowned self] in
-        guard let upstream = output.takeGradient() else { return }
+        guard let upstream = slot.take() else { return }
         let gradient = backend.attentionBackward(
-          qkv.value, out: out, dOut: upstream, lse: lse, starts: starts, shape: shape)
-        accumulate(gradient, into: qkv)
+          value, out: out, dOut: upstream, lse: lse, starts: starts, shape: shape)
+        accumulate(gradient, into: source)
       }
     }
     return output

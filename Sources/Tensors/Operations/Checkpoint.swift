@@ -10,15 +10,16 @@ extension Tape {
     let values = body(silent, inputs.map { Variable($0.value) })
     dropoutState = silent.dropoutState
     let outputs = values.map { Variable($0.value, requiresGradient: true) }
+    let slots = outputs.map(\.slot)
     record { [unowned self] in
       let again = Tape(on: backend, isRecording: true)
       again.dropoutState = dropoutBefore
       let freshInputs = inputs.map { Variable($0.value, requiresGradient: $0.requiresGradient) }
       let freshOutputs = body(again, freshInputs)
-      for (fresh, output) in zip(freshOutputs, outputs) { fresh.gradient = output.takeGradient() }
+      for (fresh, output) in zip(freshOutputs, slots) { fresh.gradient = output.take() }
       again.backward()
       for (fresh, input) in zip(freshInputs, inputs) {
-        if let gradient = fresh.takeGradient() { accumulate(gradient, into: input) }
+        if let gradient = fresh.slot.take() { accumulate(gradient, into: input.slot) }
       }
     }
     return outputs

@@ -5,8 +5,9 @@ extension Tape {
     if scale != 1 { value = backend.scaled(value, scale) }
     let output = Variable(value, requiresGradient: isRecording && table.isTrainable)
     if output.requiresGradient {
+      let slot = output.slot
       record { [backend] in
-        guard let upstream = output.takeGradient() else { return }
+        guard let upstream = slot.take() else { return }
         let gradient = scale == 1 ? upstream : backend.scaled(upstream, scale)
         backend.scatterAddRows(gradient, ids, into: table.gradient(on: backend))
       }

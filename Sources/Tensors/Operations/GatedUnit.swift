@@ -3,9 +3,10 @@ extension Tape {
   public func gatedUnit(_ gateUp: Variable, _ activation: Activation) -> Variable {
     let output = Variable(backend.gated(gateUp.value, activation), requiresGradient: gateUp.requiresGradient)
     if output.requiresGradient {
+      let (slot, source, value) = (output.slot, gateUp.slot, gateUp.value)
       record { [unowned self] in
-        guard let upstream = output.takeGradient() else { return }
-        accumulate(backend.gatedBackward(gateUp.value, dOut: upstream, activation), into: gateUp)
+        guard let upstream = slot.take() else { return }
+        accumulate(backend.gatedBackward(value, dOut: upstream, activation), into: source)
       }
     }
     return output

@@ -82,7 +82,7 @@ extension Tape {
       }
     }
     sums.count = counted.count
-    if let dHidden { accumulate(dHidden, into: hidden) }
+    if let dHidden { accumulate(dHidden, into: hidden.slot) }
     return sums
   }
 }

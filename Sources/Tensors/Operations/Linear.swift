@@ -48,10 +48,12 @@ extension Tape {
     let ranges = columnRanges(layers)
     let output = backend.empty([x.value.rows, ranges.last?.upperBound ?? 0], .float32)
     let left = backend.leftOperand(Columns(x.value), transposed: false)
-    let branches = layers.map { layer in layer.lowRank.map { branch($0, x: x.value, left: left) } }
+    let branches = layers.map { layer in layer.lowRank.map { branch($0, x: x.value) } }
     backend.compute(
       branches.compactMap { $0 }.map { branch in
-        Product([ProductTerm(branch.left, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
+        // Without dropout the update sees what the layer itself sees, prepared already.
+        let seen = branch.dropoutKey == nil ? left : backend.leftOperand(Columns(branch.input), transposed: false)
+        return Product([ProductTerm(seen, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
       })
     for branch in branches.compactMap({ $0 }) { scaleInPlace(branch.down, branch.lowRank.scale) }
     backend.compute(
@@ -70,9 +72,12 @@ extension Tape {
     let needsGradient = isRecording && (x.requiresGradient || layers.contains(where: \.isTrainable))
     let result = Variable(output, requiresGradient: needsGradient)
     if needsGradient {
+      let (slot, source) = (result.slot, x.slot)
+      // A frozen layer without an update needs no input for its gradient.
+      let input = layers.contains { $0.weight.isTrainable } ? x.value : nil
       record { [unowned self] in
-        guard let upstream = result.takeGradient() else { return }
-        linearBackward(x, layers, branches, ranges, upstream)
+        guard let upstream = slot.take() else { return }
+        linearBackward(source, input, layers, branches, ranges, upstream)
       }
     }
     return result
@@ -83,23 +88,20 @@ extension Tape {
     let lowRank: LowRank
     /// The input, after dropout.
     let input: Tensor
-    let left: LeftOperand
     /// scale · input Aᵀ, `[rows, r]`
     let down: Tensor
     let dropoutKey: UInt64?
   }
 
-  private func branch(_ lowRank: LowRank, x: Tensor, left: LeftOperand) -> Branch {
+  private func branch(_ lowRank: LowRank, x: Tensor) -> Branch {
     let down = backend.empty([x.rows, lowRank.a.value.rows], .float32)
     guard drawsDropout, lowRank.dropout > 0 else {
-      return Branch(lowRank: lowRank, input: x, left: left, down: down, dropoutKey: nil)
+      return Branch(lowRank: lowRank, input: x, down: down, dropoutKey: nil)
     }
     let key = nextDropoutKey()
     let input = backend.empty(x.shape, .float32)
     backend.dropout(x, rate: lowRank.dropout, key: key, into: input, accumulate: false)
-    return Branch(
-      lowRank: lowRank, input: input, left: backend.leftOperand(Columns(input), transposed: false), down: down,
-      dropoutKey: key)
+    return Branch(lowRank: lowRank, input: input, down: down, dropoutKey: key)
   }
 
   private func columnRanges(_ layers: [Projection]) -> [Range<Int>] {
@@ -116,9 +118,10 @@ extension Tape {
   }
 
   private func linearBackward(
-    _ x: Variable, _ layers: [Projection], _ branches: [Branch?], _ ranges: [Range<Int>], _ upstream: Tensor
+    _ source: GradientSlot, _ input: Tensor?, _ layers: [Projection], _ branches: [Branch?], _ ranges: [Range<Int>],
+    _ upstream: Tensor
   ) {
-    let needsLeft = x.requiresGradient || branches.contains { $0 != nil }
+    let needsLeft = source.requiresGradient || branches.contains { $0 != nil }
     let lefts = ranges.map { range in
       needsLeft ? backend.leftOperand(Columns(upstream, range), transposed: false) : nil
     }
@@ -141,10 +144,9 @@ extension Tape {
     products = []
     for (index, layer) in layers.enumerated() {
       let range = Columns(upstream, ranges[index])
-      if layer.weight.isTrainable {
+      if layer.weight.isTrainable, let input {
         let left = backend.leftOperand(range, transposed: true)
-        products.append(
-          layer.weight.gradientProduct([ProductTerm(left, x.value, transposed: false)], on: backend))
+        products.append(layer.weight.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
       }
       if let bias = layer.bias, bias.isTrainable {
         backend.addColumnSums(range, into: bias.gradient(on: backend))
@@ -153,14 +155,14 @@ extension Tape {
         products.append(contentsOf: lowRankGradients(branch, dy: range, dDown: dDown))
       }
     }
-    if x.requiresGradient {
-      let dx = backend.empty(x.value.shape, .float32)
+    if source.requiresGradient {
+      let dx = backend.empty([upstream.rows, layers.first?.weight.value.columns ?? 0], .float32)
       products.append(inputGradient(layers, branches, lefts, dDowns, into: dx))
       backend.compute(products)
       for (branch, dDown) in zip(branches, dDowns) {
         if let branch, let dDown, let key = branch.dropoutKey { addDroppedGradient(branch, dDown, key, into: dx) }
       }
-      accumulate(dx, into: x)
+      accumulate(dx, into: source)
     } else {
       backend.compute(products)
     }

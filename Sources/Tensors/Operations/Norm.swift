@@ -11,9 +11,11 @@ extension Tape {
     let sumVariable = Variable(sum, requiresGradient: flowsOn)
     let output = Variable(out, requiresGradient: flowsOn || (isRecording && weight.isTrainable))
     if output.requiresGradient {
+      let (sumSlot, slot) = (sumVariable.slot, output.slot)
+      let sources = [x.slot] + (residual.map { [$0.slot] } ?? [])
       record { [unowned self] in
-        guard let upstream = output.takeGradient() else {
-          if let direct = sumVariable.takeGradient() { pass(direct, to: x, residual) }
+        guard let upstream = slot.take() else {
+          if let direct = sumSlot.take() { for source in sources { accumulate(direct, into: source) } }
           return
         }
         if weight.isTrainable {
@@ -21,21 +23,16 @@ extension Tape {
             sum, inverseRMS: inverse, dOut: upstream, into: weight.gradient(on: backend))
         }
         guard flowsOn else { return }
-        let accumulates = sumVariable.gradient != nil
+        let accumulates = sumSlot.gradient != nil
         // Held once only, or it would be copied each time.
-        var gradient = sumVariable.takeGradient() ?? backend.empty(sum.shape, .float32)
+        var gradient = sumSlot.take() ?? backend.empty(sum.shape, .float32)
         if accumulates, !gradient.isUniquelyOwned() { gradient = backend.scaled(gradient, 1) }
         backend.rmsNormBackward(
           sum, weight: weight.value, offset: offset, inverseRMS: inverse, dOut: upstream, into: gradient,
           accumulate: accumulates)
-        pass(gradient, to: x, residual)
+        for source in sources { accumulate(gradient, into: source) }
       }
     }
     return (sumVariable, output)
-  }
-
-  private func pass(_ gradient: Tensor, to x: Variable, _ residual: Variable?) {
-    accumulate(gradient, into: x)
-    if let residual { accumulate(gradient, into: residual) }
   }
 }

@@ -59,8 +59,9 @@ extension Tape {
     }
     let output = Variable(qkv.value, requiresGradient: needsGradient)
     if needsGradient {
+      let (slot, source) = (output.slot, qkv.slot)
       record { [unowned self] in
-        guard var gradient = output.takeGradient() else { return }
+        guard var gradient = slot.take() else { return }
         if !gradient.isUniquelyOwned() { gradient = backend.scaled(gradient, 1) }
         for (part, inverse) in zip(parts, inverses) {
           let (range, heads, weight) = part
@@ -75,7 +76,7 @@ extension Tape {
               weightGradient: weight.isTrainable ? weight.gradient(on: backend) : nil)
           }
         }
-        accumulate(gradient, into: qkv)
+        accumulate(gradient, into: source)
       }
     }
     return output

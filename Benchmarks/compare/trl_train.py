@@ -1,0 +1,63 @@
+"""Trains with TRL on pre-tokenized rows and prints one JSON object: tokens a second after the first step, peak memory.
+
+trl_train.py MODEL ROWS.jsonl --method lora|full --batch 4 --steps 4 [--accumulation 1] [--threads 2]
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+
+import torch
+from datasets import load_dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+parser = argparse.ArgumentParser()
+parser.add_argument("model")
+parser.add_argument("rows")
+parser.add_argument("--method", choices=["lora", "full"], default="lora")
+parser.add_argument("--batch", type=int, default=4)
+parser.add_argument("--accumulation", type=int, default=1)
+parser.add_argument("--steps", type=int, default=4)
+parser.add_argument("--threads", type=int, default=2)
+call = parser.parse_args()
+torch.set_num_threads(call.threads)
+
+
+class Clock(TrainerCallback):
+    """Notes when steps end; the first one fills caches and does not count."""
+
+    ends = []
+
+    def on_step_end(self, *_, **__):
+        self.ends.append(time.perf_counter())
+
+
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+with tempfile.TemporaryDirectory() as folder:
+    arguments = SFTConfig(
+        output_dir=folder, per_device_train_batch_size=call.batch, gradient_accumulation_steps=call.accumulation,
+        max_steps=call.steps, learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none", use_cpu=True,
+        bf16=False, gradient_checkpointing=False, max_length=None, disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(call.model, dtype=torch.float32),
+        args=arguments,
+        train_dataset=load_dataset("json", data_files=call.rows, split="train"),
+        processing_class=AutoTokenizer.from_pretrained(call.model),
+        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, task_type="CAUSAL_LM")
+        if call.method == "lora" else None,
+        callbacks=[Clock()],
+    )
+    trainer.train()
+with open(call.rows, encoding="utf-8") as file:
+    row_tokens = len(json.loads(file.readline())["input_ids"])
+steps = len(Clock.ends) - 1
+tokens = steps * call.batch * call.accumulation * row_tokens
+print(json.dumps({
+    "tokens_per_s": round(tokens / (Clock.ends[-1] - Clock.ends[0]), 1),
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+}))

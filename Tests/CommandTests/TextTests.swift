@@ -1,0 +1,67 @@
+import Foundation
+import OrderedJSON
+import Testing
+
+/// `tokenize`, `render`, `preview`: text of any script passes through unharmed.
+@Suite struct TextTests {
+  static let text = "你好，世界！廣東話：唔該晒 🙂👩‍👩‍👧 é ﷺ\n\ttwo  spaces <|im_start|>"
+
+  @Test func tokensTurnBackIntoTheText() async throws {
+    let workspace = try Workspace()
+    try workspace.write("text.txt", Self.text)
+    let json = try await workspace.run("tokenize", "m", "--json", "--text", Self.text).json()
+    #expect(json.object?.keys == ["ids", "tokens"])
+    let ids = try #require(json["ids"]?.integers)
+    #expect(json["tokens"]?.array?.count == ids.count)
+    #expect(ids.last == 1, "the special token in the text is one token")
+    let decoded = try await workspace.run(
+      "tokenize", "m", "--json", "--decode", ids.map(String.init).joined(separator: ",")
+    ).json()
+    #expect(decoded["text"]?.string.map { Array($0.utf8) } == Array(Self.text.utf8))
+    let spaced = try await workspace.run("tokenize", "m", "--decode", ids.map(String.init).joined(separator: " "))
+    #expect(spaced.text() == Self.text + "\n")
+    #expect(try await workspace.run(line: "tokenize m --json --file text.txt").json() == json)
+    #expect(try await Command.run(["tokenize", "m", "--json"], in: workspace, input: Self.text).json() == json)
+  }
+
+  @Test func templatesRenderExactly() async throws {
+    let workspace = try Workspace()
+    let messages = #"[{"role": "user", "content": "你好 🙂"}]"#
+    try workspace.write("list.json", messages)
+    try workspace.write("tools.json", #"[{"name": "天氣"}]"#)
+    try workspace.write("both.json", #"{"messages": \#(messages), "tools": [{"name": "天氣"}]}"#)
+    try workspace.write(
+      "t.jinja", "{{ messages[0].content }}|{{ tools and tools[0].name }}|{{ n }}|{{ think is defined and think }}")
+    #expect(
+      try await workspace.run(line: "render m --messages list.json").text()
+        == "<|im_start|>user\n你好 🙂<|im_end|>\n")
+    #expect(
+      try await workspace.run(line: "render m --messages list.json --add-generation-prompt").text()
+        == "<|im_start|>user\n你好 🙂<|im_end|>\n<|im_start|>assistant\n")
+    #expect(
+      try await workspace.run(
+        line: #"render t.jinja --messages list.json --tools tools.json --set n="二" --set think=true"#
+      ).text() == "你好 🙂|天氣|二|True")
+    #expect(
+      try await workspace.run(line: "render t.jinja --messages both.json --set n=[1,2]").text()
+        == "你好 🙂|天氣|[1, 2]|False")
+    #expect(
+      try await Command.run(["render", "t.jinja", "--messages", "-"], in: workspace, input: messages).text()
+        == "你好 🙂|None||False")
+  }
+
+  @Test func previewShowsRowsAndWhatIsTrainedOn() async throws {
+    let workspace = try Workspace()
+    try workspace.write("r.yaml", "model_name_or_path: m\ndataset_name: rows.jsonl\n")
+    let shown = try await workspace.run(line: "preview --config r.yaml --rows 2").text()
+    for text in ["prompt", "completion", "你好，世界", "唔該晒 🙂", "[你]", "[好]", "[🙂]", "[<|im_end|>]", "廣東話："] {
+      #expect(shown.contains(text), "\(text)")
+    }
+    #expect(!shown.contains("\u{FFFD}"))
+    #expect(!shown.contains("Yoda"))
+    #expect(shown.contains("% of these tokens are trained on"))
+    #expect(try await workspace.run(line: "preview --config r.yaml --rows=2").text() == shown)
+    let whole = try await workspace.run(line: "preview --config r.yaml --rows 2 --completion_only_loss false").text()
+    #expect(whole.contains("[廣][東][話]") && !shown.contains("[廣]"))
+  }
+}
