@@ -22,6 +22,7 @@ demo: build
 
 test: lint
 	Scripts/build --build-tests
+	@Scripts/obtain-base-model >/dev/null || echo "The tests that need the real model will be skipped." >&2
 	swift test -c release --skip-build
 
 bench: build
