@@ -73,6 +73,15 @@ public final class TrainingRun {
     if recipe.model.loadIn4Bit {
       throw TrainingError("load_in_4bit is not supported yet; a GGUF base can be 4-bit already")
     }
+    if recipe.training.findsBatchSize {
+      throw TrainingError("auto_find_batch_size is not supported yet; set per_device_train_batch_size")
+    }
+    if recipe.data.datasetConfig != nil {
+      throw TrainingError("dataset_config is not supported yet; name the file or folder by dataset_name")
+    }
+    if recipe.lora?.initialization == .gaussian {
+      throw TrainingError("init_lora_weights: gaussian is not supported yet; leave it out")
+    }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
 
