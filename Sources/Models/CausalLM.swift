@@ -93,7 +93,7 @@ public final class CausalLM {
   /// Whether the model can answer `ids`.
   /// - Throws: `ModelError` if there are none, or as many as the context holds.
   public func checkPrompt(_ ids: [Int32]) throws(ModelError) {
-    let context = decoder.configuration.longestContext
+    let context = decoder.configuration.longestSequence
     if ids.isEmpty { throw ModelError("the prompt is empty; give it some text") }
     guard ids.count < context else {
       throw ModelError("the prompt has \(ids.count) tokens and the model's context \(context); shorten it")
