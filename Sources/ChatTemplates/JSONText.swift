@@ -79,28 +79,8 @@ struct JSONText {
     let isPlain = text.utf8.allSatisfy { byte in
       byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") && (!escapesNonASCII || byte < 0x7F)
     }
-    if isPlain { output += text } else { writeEscaped(text, into: &output) }
+    if isPlain { output += text } else { text.writeJSONEscaped(to: &output, escapesNonASCII: escapesNonASCII) }
     output += "\""
-  }
-
-  private func writeEscaped(_ text: String, into output: inout String) {
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": output += "\\\""
-      case "\\": output += "\\\\"
-      case "\n": output += "\\n"
-      case "\r": output += "\\r"
-      case "\t": output += "\\t"
-      case "\u{08}": output += "\\b"
-      case "\u{0C}": output += "\\f"
-      case _ where scalar.value < 0x20 || (escapesNonASCII && scalar.value > 0x7E):
-        for unit in String(scalar).utf16 {
-          let digits = String(unit, radix: 16)
-          output += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-        }
-      default: output.unicodeScalars.append(scalar)
-      }
-    }
   }
 }
 

@@ -89,7 +89,15 @@ struct JSONWriter {
 
   mutating func write(_ text: String) {
     output += "\""
-    for scalar in text.unicodeScalars {
+    text.writeJSONEscaped(to: &output, escapesNonASCII: style.escapesNonASCII)
+    output += "\""
+  }
+}
+
+extension String {
+  /// Adds the text to `output` as it stands between the quotation marks of a JSON string, as Python's `json` writes it.
+  package func writeJSONEscaped(to output: inout String, escapesNonASCII: Bool) {
+    for scalar in unicodeScalars {
       switch scalar {
       case "\"": output += "\\\""
       case "\\": output += "\\\\"
@@ -98,17 +106,14 @@ struct JSONWriter {
       case "\t": output += "\\t"
       case "\u{08}": output += "\\b"
       case "\u{0C}": output += "\\f"
-      case _ where scalar.value < 0x20 || (style.escapesNonASCII && scalar.value > 0x7E):
-        for unit in String(scalar).utf16 { output += "\\u" + hexadecimal(unit) }
+      case _ where scalar.value < 0x20 || (escapesNonASCII && scalar.value > 0x7E):
+        for unit in String(scalar).utf16 {
+          let digits = String(unit, radix: 16)
+          output += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }
       default: output.unicodeScalars.append(scalar)
       }
     }
-    output += "\""
-  }
-
-  private func hexadecimal(_ unit: UInt16) -> String {
-    let digits = String(unit, radix: 16)
-    return String(repeating: "0", count: 4 - digits.count) + digits
   }
 }
 

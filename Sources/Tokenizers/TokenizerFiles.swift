@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import OrderedJSON
 
@@ -60,26 +61,10 @@ struct TokenizerFiles: Sendable {
       let url = directory.appendingPathComponent(name)
       do {
         try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
-        try Self.replace(url, with: bytes)
+        try AtomicFile.write(bytes, to: url)
       } catch {
         throw TokenizerError("\(url.path) cannot be written; check the folder's permissions and free space.")
       }
-    }
-  }
-
-  private static func replace(_ url: URL, with bytes: [UInt8]) throws {
-    let temporary = url.deletingLastPathComponent()
-      .appendingPathComponent(".\(url.lastPathComponent).\(ProcessInfo.processInfo.processIdentifier)")
-    do {
-      try Data().write(to: temporary)
-      let handle = try FileHandle(forWritingTo: temporary)
-      try handle.write(contentsOf: bytes)
-      try handle.synchronize()
-      try handle.close()
-      guard rename(temporary.path, url.path) == 0 else { throw CocoaError(.fileWriteUnknown) }
-    } catch {
-      try? FileManager.default.removeItem(at: temporary)
-      throw error
     }
   }
 }
