@@ -53,6 +53,8 @@ DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long c
   column, count, out))
 DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(void, ck_quantize_4bit, (const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float
+  *absmax, long block_begin, long block_end), (x, format, block_size, codes, absmax, block_begin, block_end))
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
 DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
   tile_end), (packed, a, lda, m, k, tile_begin, tile_end))

@@ -43,18 +43,19 @@ INLINE void transpose8(v8 r[8]) {
 
 // Two panels, [k][16] each, from 32 rows of a right operand [n, k]: columns [k0, k0 + k) of rows [n0, n0 + 32).
 static void pack_transposed(const ck_matrix *right, long n0, long k0, long k, float *panels) {
-  long stride = row_bytes(right->format, right->columns);
+  const ck_matrix matrix = *right;  // known not to change while panels are written
   long whole = k / 32 * 32;
   for (long half_panel = 0; half_panel < 4; half_panel++) {
     float *out = panels + (half_panel / 2) * k * panel_columns + half_panel % 2 * 8;
     long first = n0 + 8 * half_panel;
-    const uint8_t *data = (const uint8_t *)right->data + first * stride;
-    long present = right->rows - first;
+    long present = matrix.rows - first;
     if (present >= 8) {
+      stored_row rows[8];
+      for (int r = 0; r < 8; r++) rows[r] = row_of(&matrix, first + r);
 #define X(widen32)                                                              \
   for (long p = 0; p < whole; p += 32) {                                        \
     v8 x[8][4];                                                                 \
-    for (int r = 0; r < 8; r++) widen32(data + r * stride, k0 + p, x[r]);       \
+    for (int r = 0; r < 8; r++) widen32(rows[r], k0 + p, x[r]);                 \
     for (int j = 0; j < 4; j++) {                                               \
       v8 square[8];                                                             \
       for (int r = 0; r < 8; r++) square[r] = x[r][j];                          \
@@ -62,10 +63,10 @@ static void pack_transposed(const ck_matrix *right, long n0, long k0, long k, fl
       for (int c = 0; c < 8; c++) store8(out + (p + 8 * j + c) * panel_columns, square[c]); \
     }                                                                           \
   }
-      FOR_FORMAT(right->format, X)
+      FOR_FORMAT(matrix.format, X)
 #undef X
       for (long p = whole; p < k; p++)
-        for (int r = 0; r < 8; r++) out[p * panel_columns + r] = widen1(right->format, data + r * stride, k0 + p);
+        for (int r = 0; r < 8; r++) out[p * panel_columns + r] = widen1(rows[r], k0 + p);
     } else {
       for (int r = 0; r < 8; r++) {
         if (r < present) {
@@ -82,25 +83,24 @@ static void pack_transposed(const ck_matrix *right, long n0, long k0, long k, fl
 
 // Two panels from rows [k0, k0 + k) of a right operand [k, n]: columns [n0, n0 + 32).
 static void pack_straight(const ck_matrix *right, long n0, long k0, long k, float *panels) {
-  long stride = row_bytes(right->format, right->columns);
-  const uint8_t *data = (const uint8_t *)right->data + k0 * stride;
+  const ck_matrix matrix = *right;
   float *second = panels + k * panel_columns;
-  if (right->columns - n0 >= 32) {
+  if (matrix.columns - n0 >= 32) {
 #define X(widen32)                                             \
   for (long p = 0; p < k; p++) {                               \
     v8 x[4];                                                   \
-    widen32(data + p * stride, n0, x);                         \
+    widen32(row_of(&matrix, k0 + p), n0, x);                   \
     store8(panels + p * panel_columns, x[0]);                  \
     store8(panels + p * panel_columns + 8, x[1]);              \
     store8(second + p * panel_columns, x[2]);                  \
     store8(second + p * panel_columns + 8, x[3]);              \
   }
-    FOR_FORMAT(right->format, X)
+    FOR_FORMAT(matrix.format, X)
 #undef X
-  } else if (right->format == ck_float32) {
-    long present = right->columns - n0;
+  } else if (matrix.format == ck_float32) {
+    long present = matrix.columns - n0;
     for (long p = 0; p < k; p++) {
-      const float *row = (const float *)(data + p * stride) + n0;
+      const float *row = (const float *)row_of(&matrix, k0 + p).bytes + n0;
       for (long c = 0; c < 4; c++) {
         v8 x = splat8(0);
         if (present >= 8 * c + 8) x = load8(row + 8 * c);
@@ -109,11 +109,11 @@ static void pack_straight(const ck_matrix *right, long n0, long k0, long k, floa
       }
     }
   } else {
-    long present = right->columns - n0;
+    long present = matrix.columns - n0;
     for (long p = 0; p < k; p++)
       for (long c = 0; c < 32; c++)
         panels[(c / 16) * k * panel_columns + p * panel_columns + c % 16] =
-          c < present ? widen1(right->format, data + p * stride, n0 + c) : 0;
+          c < present ? widen1(row_of(&matrix, k0 + p), n0 + c) : 0;
   }
 }
 
@@ -212,14 +212,14 @@ void CK(ck_sum_of_products)(
 // The same number of rows of x against one row of the right operand after the other; x stays in the cache.
 #define FEW_ROWS(M)                                                                                  \
   for (long row = row_begin; row < row_end; row++) {                                                 \
-    const uint8_t *data = (const uint8_t *)right->data + row * stride;                               \
+    stored_row stored = row_of(right, row);                                                          \
     v8 sums[M][4];                                                                                   \
     for (int i = 0; i < M; i++) for (int j = 0; j < 4; j++) sums[i][j] = splat8(0);                  \
     long p = 0;                                                                                      \
     FOR_FORMAT(right->format, X)                                                                     \
     for (int i = 0; i < M; i++) {                                                                    \
       float sum = sum8((sums[i][0] + sums[i][1]) + (sums[i][2] + sums[i][3]));                       \
-      for (long q = p; q < k; q++) sum += x[i * ldx + q] * widen1(right->format, data, q);           \
+      for (long q = p; q < k; q++) sum += x[i * ldx + q] * widen1(stored, q);                        \
       y[i * ldy + row] = accumulate ? y[i * ldy + row] + sum : sum;                                  \
     }                                                                                                \
   }
@@ -227,13 +227,13 @@ void CK(ck_sum_of_products)(
 #define FEW_ROWS_FUNCTION(M)                                                                                        \
   static void few_rows_##M(                                                                                         \
     const float *x, long ldx, const ck_matrix *right, float *y, long ldy, bool accumulate, long row_begin, long row_end) { \
-    long k = right->columns, stride = row_bytes(right->format, k);                                                  \
+    long k = right->columns;                                                                                        \
     FEW_ROWS(M)                                                                                                     \
   }
 #define X(widen32)                                                                \
   for (; p + 32 <= k; p += 32) {                                                  \
     v8 w[4];                                                                      \
-    widen32(data, p, w);                                                          \
+    widen32(stored, p, w);                                                        \
     _Pragma("clang loop unroll(full)") for (int i = 0; i < ROWS; i++)             \
       _Pragma("clang loop unroll(full)") for (int j = 0; j < 4; j++)              \
         sums[i][j] += w[j] * load8(x + i * ldx + p + 8 * j);                      \

@@ -133,6 +133,8 @@ public protocol Backend: Sendable {
   func widened(_ tensor: Tensor) -> Tensor
   /// A copy in `type`, float32, float16 or bfloat16, rounding to nearest even.
   func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor
+  /// A copy as 4-bit codes of a tensor of a float type; `nil` where an element is not finite.
+  func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor?
   /// A copy of rows in another order, in the same type.
   func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor
   /// Copies rows of columns: `to[toRow + i] = from[fromRow + i]`.

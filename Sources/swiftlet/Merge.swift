@@ -13,6 +13,7 @@ struct Merge: AsyncParsableCommand {
   enum SaveMethod: String, ExpressibleByArgument, CaseIterable {
     case merged16bit = "merged_16bit"
     case merged32bit = "merged_32bit"
+    case merged4bit = "merged_4bit"
   }
 
   @OptionGroup var modelOptions: ModelOptions
@@ -20,7 +21,11 @@ struct Merge: AsyncParsableCommand {
   @Option(name: [.short, .long], help: "The folder to write.")
   var output: String
 
-  @Option(help: "merged_16bit (bfloat16, or float16 where the base is) or merged_32bit.")
+  @Option(
+    help: """
+      merged_16bit (bfloat16, or float16 where the base is), merged_32bit, or merged_4bit: quantized again, as the base \
+      is, else to NF4 with double quantization.
+      """)
   var saveMethod = SaveMethod.merged16bit
 
   func run() async throws {
@@ -28,8 +33,10 @@ struct Merge: AsyncParsableCommand {
     let isHalf = model.decoder.embedding.value.type == .float16
     let type: ElementType = saveMethod == .merged32bit ? .float32 : (isHalf ? .float16 : .bfloat16)
     let folder = URL(fileURLWithPath: output)
-    try model.write(to: folder, type: type)
+    let quantization = saveMethod == .merged4bit ? BitsAndBytesConfiguration(FourBitFormat(isNested: true)) : nil
+    try model.write(to: folder, type: type, quantization: quantization)
     try model.writeTokenizer(to: folder)
-    Printing.note("The merged model is in \(output), its weights \(type.rawValue).")
+    let codes = quantization == nil ? "" : ", its linear layers in 4 bits"
+    Printing.note("The merged model is in \(output), its weights \(type.rawValue)\(codes).")
   }
 }

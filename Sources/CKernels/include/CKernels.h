@@ -15,13 +15,25 @@ typedef enum {
   ck_float32, ck_float16, ck_bfloat16,
   ck_q4_0, ck_q4_1, ck_q5_0, ck_q5_1, ck_q8_0,
   ck_q2_K, ck_q3_K, ck_q4_K, ck_q5_K, ck_q6_K,
+  ck_nf4, ck_fp4,
 } ck_format;
 
-// A matrix in memory: `rows` rows of `columns` elements, rows one after the other without gaps.
+// The scales of 4-bit codes, as bitsandbytes keeps them: one for each 2^block_shift elements of the flattened matrix.
+// absmax holds floats; or, where `map` is not NULL, bytes b that stand for map[b] * nested_absmax[block / 256] + offset.
+typedef struct {
+  const void *absmax;
+  const float *map, *nested_absmax;
+  float offset;
+  int block_shift;
+} ck_scales;
+
+// A matrix in memory: `rows` rows of `columns` elements, rows one after the other without gaps. 4-bit codes have two
+// elements of the flattened matrix in a byte, the first in the high nibble, and their scales apart.
 typedef struct {
   const void *data;
   ck_format format;
   long rows, columns;
+  ck_scales scales;
 } ck_matrix;
 
 // "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
@@ -44,6 +56,13 @@ void ck_widen(const ck_matrix *matrix, long row, long column, long count, float 
 // float32 to float16 and bfloat16, to nearest even.
 void ck_narrow_float16(const float *x, uint16_t *out, long count);
 void ck_narrow_bfloat16(const float *x, uint16_t *out, long count);
+
+// ---- quantize.h -----------------------------------------------------------------------------------------------------
+
+// Blocks [block_begin, block_end) of a float matrix, flattened, as 4-bit codes (ck_nf4 or ck_fp4) with one absmax a block.
+// block_size is a multiple of 32, at most 4096. A block that holds a value that is not finite gets a NaN.
+void ck_quantize_4bit(
+  const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin, long block_end);
 
 // ---- product.h ------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ public final class CPUBackend: Backend {
   /// See ``Backend``.
   public func empty(_ shape: [Int], _ type: ElementType) -> Tensor {
     let count = shape.reduce(1, *)
-    let byteCount = count / type.blockLength * type.blockByteCount
+    let byteCount = (count + type.blockLength - 1) / type.blockLength * type.blockByteCount
     return Tensor(type: type, shape: shape, storage: buffers.storage(byteCount: byteCount))
   }
 
@@ -33,6 +33,13 @@ public final class CPUBackend: Backend {
   public func tensor(_ values: [Int32]) -> Tensor {
     let result = empty([values.count], .int32)
     result.pointer(Int32.self).update(from: values, count: values.count)
+    return result
+  }
+
+  /// Copies bytes to a uint8 tensor.
+  public func tensor(bytes: [UInt8]) -> Tensor {
+    let result = empty([bytes.count], .uint8)
+    result.pointer(UInt8.self).update(from: bytes, count: bytes.count)
     return result
   }
 
@@ -105,6 +112,7 @@ public final class CPUBackend: Backend {
 
   /// See ``Backend``.
   public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
+    precondition(!tensor.type.isFourBitCode, "4-bit codes cannot be cut into rows")
     let rowBytes = tensor.byteCount / max(1, tensor.rows)
     let result = empty([order.count] + tensor.shape.dropFirst(), tensor.type)
     let from = tensor.storage.base + tensor.byteOffset
