@@ -81,7 +81,6 @@ extension RecipeKey {
       .refused("router_aux_loss_coef", .tokens, harmless: ["0", "0.0", "0.001"], "no mixture of experts is supported"),
       .refused("label_smoothing_factor", .tokens, harmless: ["0", "0.0"], "the loss is the plain likelihood"),
       .refused("activation_offloading", .optimization, "activations stay in memory; gradient_checkpointing saves more"),
-      .refused("optim_args", .optimization, "use the adam_ keys"),
       .refused("optim_target_modules", .optimization, "it belongs to GaLore"),
       .refused(
         "average_tokens_across_devices", .optimization, harmless: ["true"], "the loss is always a mean over all tokens"),

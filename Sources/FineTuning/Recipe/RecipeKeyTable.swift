@@ -109,7 +109,13 @@ extension RecipeKey {
     .honoured(
       "warmup_steps", .optimization, \.training.warmupSteps, .within(0...1e12), "Steps of warm-up; below 1 a share."),
     .honoured("warmup_ratio", .optimization, \.training.warmupRatio, .within(0...1), "The share that warms up."),
-    .honoured("optim", .optimization, \.training.optimizer, "AdamW with moments in 32 or 8 bits."),
+    .honoured(
+      "optim", .optimization, \.training.optimizer,
+      "The update rule: AdamW or Lion with moments in 32 or 8 bits, `paged_` in a file that may leave memory; Adafactor; "
+        + "gradient descent."),
+    .honoured(
+      "optim_args", .optimization, \.training.sgdOptions,
+      "`momentum`, `dampening` and `nesterov` of `sgd`, as `momentum=0.9, nesterov=true`."),
     .honoured("weight_decay", .optimization, \.training.weightDecay, .atLeast(0), "Not on biases and norms."),
     .honoured("adam_beta1", .optimization, \.training.adamBeta1, .within(0..<1), "Decay of the first moment."),
     .honoured("adam_beta2", .optimization, \.training.adamBeta2, .within(0..<1), "Decay of the second moment."),

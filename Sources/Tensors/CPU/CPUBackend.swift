@@ -58,6 +58,12 @@ public final class CPUBackend: Backend {
   }
 
   /// See ``Backend``.
+  public func copy(_ from: Tensor, to: Tensor) {
+    precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
+    (to.storage.base + to.byteOffset).copyMemory(from: from.storage.base + from.byteOffset, byteCount: from.byteCount)
+  }
+
+  /// See ``Backend``.
   public func widened(_ tensor: Tensor) -> Tensor {
     let result = empty(tensor.shape)
     let out: UnsafeMutablePointer<Float> = result.pointer()
