@@ -53,6 +53,8 @@ DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long c
   column, count, out))
 DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(void, ck_narrow_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_narrow_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
 DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
   tile_end), (packed, a, lda, m, k, tile_begin, tile_end))

@@ -9,8 +9,11 @@ extension CausalLM {
   ///
   /// - Parameters:
   ///   - type: what weights are stored as; one of the float types.
+  ///   - progress: told of the bytes written and of those there will be.
   /// - Throws: `CheckpointError` if the folder cannot be written.
-  public func write(to folder: URL, type: ElementType) throws {
+  public func write(
+    to folder: URL, type: ElementType, progress: @escaping (Int, Int) -> Void = { _, _ in }
+  ) throws {
     let linears = Dictionary(uniqueKeysWithValues: decoder.linears.map { ($0.weight.name, $0) })
     let backend = decoder.backend
     let sources = decoder.parameters.map { parameter in
@@ -19,7 +22,7 @@ extension CausalLM {
         return backend.narrowed(merged ?? parameter.value, to: type)
       }
     }
-    try SafetensorsWriter.write(sources, metadata: ["format": "pt"], toFolder: folder)
+    try SafetensorsWriter.write(counted(sources, progress), metadata: ["format": "pt"], toFolder: folder)
     try AtomicFile.write(configuration(type).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
     try AtomicFile.write(
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))

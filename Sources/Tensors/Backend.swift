@@ -131,7 +131,8 @@ public protocol Backend: Sendable {
   func clear(_ tensor: Tensor)
   /// A float32 copy of a tensor of any float or block type.
   func widened(_ tensor: Tensor) -> Tensor
-  /// A copy in `type`, float32, float16 or bfloat16, rounding to nearest even.
+  /// A copy in `type`: float32, float16 or bfloat16, rounding to nearest even, or the blocks q8_0 or q4_0 as GGML's
+  /// reference makes them, for rows that are whole blocks.
   func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor
   /// A copy of rows in another order, in the same type.
   func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor

@@ -1,6 +1,7 @@
 // Everything that is compiled once for each instruction set; CK(name) gives the name its suffix.
 #include "../vector.h"
 #include "../formats.h"
+#include "../blocks.h"
 #include "../product.h"
 #include "../attention.h"
 #include "../layers.h"
