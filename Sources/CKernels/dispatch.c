@@ -55,6 +55,8 @@ DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (
 DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(void, ck_quantize_4bit, (const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float
   *absmax, long block_begin, long block_end), (x, format, block_size, codes, absmax, block_begin, block_end))
+DISPATCH(void, ck_narrow_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_narrow_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
 DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
   tile_end), (packed, a, lda, m, k, tile_begin, tile_end))

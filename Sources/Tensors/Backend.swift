@@ -133,7 +133,8 @@ public protocol Backend: Sendable {
   func copy(_ from: Tensor, to: Tensor)
   /// A float32 copy of a tensor of any float or block type.
   func widened(_ tensor: Tensor) -> Tensor
-  /// A copy in `type`, float32, float16 or bfloat16, rounding to nearest even.
+  /// A copy in `type`: float32, float16 or bfloat16, rounding to nearest even, or the blocks q8_0 or q4_0 as GGML's
+  /// reference makes them, for rows that are whole blocks.
   func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor
   /// A copy as 4-bit codes of a tensor of a float type; `nil` where an element is not finite.
   func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor?

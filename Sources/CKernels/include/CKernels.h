@@ -64,6 +64,12 @@ void ck_narrow_bfloat16(const float *x, uint16_t *out, long count);
 void ck_quantize_4bit(
   const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin, long block_end);
 
+// ---- blocks.h -------------------------------------------------------------------------------------------------------
+
+// float32 to blocks of 32 elements.
+void ck_narrow_q8_0(const float *x, uint8_t *out, long blocks);
+void ck_narrow_q4_0(const float *x, uint8_t *out, long blocks);
+
 // ---- product.h ------------------------------------------------------------------------------------------------------
 
 // Rows of the left operand that a tile holds, and columns of the result that a unit of work holds.

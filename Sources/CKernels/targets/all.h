@@ -2,6 +2,7 @@
 #include "../vector.h"
 #include "../formats.h"
 #include "../quantize.h"
+#include "../blocks.h"
 #include "../product.h"
 #include "../attention.h"
 #include "../layers.h"
