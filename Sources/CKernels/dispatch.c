@@ -109,9 +109,9 @@ DISPATCH(void, ck_column_sums, (const float *dy, long lddy, long rows, float *d_
 DISPATCH(double, ck_sum_of_squares, (const float *x, long count), (x, count))
 DISPATCH(void, ck_dropout, (const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long
   end), (x, out, rate, key, accumulate, begin, end))
-DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, bool
-  gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets, columns, scale,
-  cap, gradient, losses, correct, entropy, begin, end))
+DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, float
+  smoothing, bool gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets,
+  columns, scale, cap, smoothing, gradient, losses, correct, entropy, begin, end))
 DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long
   begin, long end), (weight, gradient, m, v, step, begin, end))
 DISPATCH(void, ck_lion, (float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long

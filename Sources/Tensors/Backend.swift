@@ -104,7 +104,7 @@ public enum Activation: Int, Sendable {
 
 /// What cross-entropy finds for each row.
 public struct CrossEntropyRows: Sendable {
-  /// −log p(target), natural logarithm.
+  /// −log p(target), natural logarithm; with smoothing, the cross-entropy with the smoothed target.
   public var losses: [Float]
   /// Rows whose most likely token is the target.
   public var correct: Int
@@ -210,7 +210,10 @@ public protocol Backend: Sendable {
   // MARK: Loss
 
   /// Cross-entropy of each row of logits; with a gradient scale, the logits become their gradient times it.
-  func crossEntropy(_ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float) -> CrossEntropyRows
+  /// With `smoothing` above 0, that share of each target is spread over all columns (Szegedy and others 2016).
+  func crossEntropy(
+    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float
+  ) -> CrossEntropyRows
   /// logits = cap · tanh(logits / cap), in place.
   func softcap(_ logits: Tensor, _ cap: Float)
   /// Sum of squares, in double precision.

@@ -205,9 +205,10 @@ void ck_softcap(float *x, float cap, long begin, long end);
 // For rows [begin, end) of logits [rows, columns]: losses[row] = log sum exp(logits) - logits[target], and, if
 // `gradient`, the logits are overwritten by (softmax - one_hot(target)) * scale. correct[row] tells whether the target
 // has the largest logit; entropy[row] is that of the softmax, in nats. cap > 0: logits are cap * tanh(logit / cap).
+// smoothing > 0: the target is (1 - smoothing) * one_hot(target) + smoothing / columns.
 void ck_cross_entropy(
-  float *logits, const int32_t *targets, long columns, float scale, float cap, bool gradient, float *losses,
-  uint8_t *correct, float *entropy, long begin, long end);
+  float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
+  float *losses, uint8_t *correct, float *entropy, long begin, long end);
 
 // ---- optimizer.h ----------------------------------------------------------------------------------------------------
 

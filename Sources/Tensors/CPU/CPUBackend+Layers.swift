@@ -189,7 +189,7 @@ extension CPUBackend {
 
   /// See ``Backend``.
   public func crossEntropy(
-    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float
+    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float
   ) -> CrossEntropyRows {
     precondition(targets.count == logits.rows, "a target for each row of logits")
     precondition(targets.allSatisfy { $0 >= 0 && Int($0) < logits.columns }, "targets must be in the vocabulary")
@@ -198,8 +198,9 @@ extension CPUBackend {
     let entropies = empty([targets.count])
     pool.runRanges(targets.count, grain: max(1, 8192 / max(1, logits.columns))) { range in
       ck_cross_entropy(
-        logits.pointer(), targets, logits.columns, gradientScale ?? 0, softcap, gradientScale != nil, losses.pointer(),
-        correct.pointer(), entropies.pointer(), range.lowerBound, range.upperBound)
+        logits.pointer(), targets, logits.columns, gradientScale ?? 0, softcap, smoothing,
+        gradientScale != nil, losses.pointer(), correct.pointer(), entropies.pointer(), range.lowerBound,
+        range.upperBound)
     }
     let correctBytes = UnsafeBufferPointer(start: correct.pointer(UInt8.self), count: targets.count)
     return CrossEntropyRows(
