@@ -25,7 +25,7 @@ extension Tensor {
     case .q6_K: format = ck_q6_K
     default: return nil
     }
-    return ck_matrix(data: storage.base + byteOffset, format: format, rows: rows, columns: columns)
+    return ck_matrix(data: storage.base + byteOffset, format: format, rows: rows, columns: columns, scales: ck_scales())
   }
 
   /// The same elements under another shape with as many of them.

@@ -1,7 +1,9 @@
 // Everything that is compiled once for each instruction set; CK(name) gives the name its suffix.
 #include "../vector.h"
 #include "../formats.h"
+#include "../packing.h"
 #include "../product.h"
+#include "../few_rows.h"
 #include "../attention.h"
 #include "../layers.h"
 #include "../loss.h"
