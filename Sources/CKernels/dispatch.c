@@ -19,26 +19,39 @@ long ck_processors(void) {
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-static bool has_avx2(void) {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+typedef enum { unknown, portable, avx2, avx512 } target;
+static const char *const names[] = {"", "portable", "avx2", "avx512"};
+static bool has(target wanted) {
+  bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (wanted == avx2) return has_avx2;
+  return wanted == portable
+    || (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
 }
 // What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
-static _Thread_local enum { unknown, portable, avx2 } chosen;
-static bool uses_avx2(void) {
-  if (chosen == unknown) chosen = has_avx2() ? avx2 : portable;
-  return chosen == avx2;
+static _Thread_local target chosen;
+static target used(void) {
+  if (chosen == unknown) chosen = has(avx512) ? avx512 : has(avx2) ? avx2 : portable;
+  return chosen;
 }
 bool ck_select_target(const char *name) {
-  bool wants_avx2 = strcmp(name, "avx2") == 0;
-  if (wants_avx2 ? !has_avx2() : strcmp(name, "portable") != 0) return false;
-  chosen = wants_avx2 ? avx2 : portable;
-  return true;
+  for (target wanted = portable; wanted <= avx512; wanted++)
+    if (strcmp(name, names[wanted]) == 0 && has(wanted)) {
+      chosen = wanted;
+      return true;
+    }
+  return false;
 }
-#define DISPATCH(type, name, parameters, arguments) \
-  type name##_avx2 parameters;                      \
-  type name##_portable parameters;                  \
-  type name parameters { return uses_avx2() ? name##_avx2 arguments : name##_portable arguments; }
-const char *ck_target(void) { return uses_avx2() ? "avx2" : "portable"; }
+#define DISPATCH(type, name, parameters, arguments)                \
+  type name##_avx512 parameters;                                   \
+  type name##_avx2 parameters;                                     \
+  type name##_portable parameters;                                 \
+  type name parameters {                                           \
+    target t = used();                                             \
+    return t == avx512 ? name##_avx512 arguments                   \
+      : t == avx2 ? name##_avx2 arguments : name##_portable arguments; \
+  }
+const char *ck_target(void) { return names[used()]; }
 void ck_pause(void) { _mm_pause(); }
 #else
 #define DISPATCH(type, name, parameters, arguments) \
@@ -60,8 +73,9 @@ DISPATCH(void, ck_narrow_q4_0, (const float *x, uint8_t *out, long blocks), (x, 
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
 DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
   tile_end), (packed, a, lda, m, k, tile_begin, tile_end))
+DISPATCH(long, ck_tile_rows, (void), ())
 DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
-  accumulate, long unit_begin, long unit_end), (terms, term_count, m, n, c, ldc, accumulate, unit_begin, unit_end))
+  accumulate, const ck_part *part), (terms, term_count, m, n, c, ldc, accumulate, part))
 DISPATCH(void, ck_few_rows, (const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool
   accumulate, long row_begin, long row_end), (x, ldx, m, right, y, ldy, accumulate, row_begin, row_end))
 DISPATCH(void, ck_attention_forward, (const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long

@@ -36,7 +36,7 @@ typedef struct {
   ck_scales scales;
 } ck_matrix;
 
-// "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
+// "avx512", "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
 const char *ck_target(void);
 
 // Makes this thread run the code for `name` from now on; false if the processor has no such code.
@@ -70,17 +70,19 @@ void ck_quantize_4bit(
 void ck_narrow_q8_0(const float *x, uint8_t *out, long blocks);
 void ck_narrow_q4_0(const float *x, uint8_t *out, long blocks);
 
-// ---- product.h ------------------------------------------------------------------------------------------------------
+// ---- packing.h, product.h, few_rows.h -------------------------------------------------------------------------------
 
-// Rows of the left operand that a tile holds, and columns of the result that a unit of work holds.
-enum { ck_tile_rows = 6, ck_unit_columns = 32 };
+// Columns of the result that a unit of work holds.
+enum { ck_unit_columns = 32 };
 
-// One term of a sum of products: left [m, k] times right, which is [n, k] if `transposed`, else [k, n]. Element (i, p)
-// of the left operand is left[i / 6 * left_tile + i % 6 + p * left_step]: packed (steps of 6), or as the transpose of a
-// matrix in memory (tiles 6 apart, steps of its row length), which needs no packing.
+// Rows of the left operand that a tile holds; depends on the target.
+long ck_tile_rows(void);
+
+// One term of a sum of products: left [m, k] times right, which is [n, k] if `transposed`, else [k, n]. The left operand
+// is packed by ck_pack_left (left_stride 0), or the transpose of a matrix in memory with rows left_stride apart.
 typedef struct {
   const float *left;
-  long left_tile, left_step, k;
+  long left_stride, k;
   ck_matrix right;
   bool transposed;
 } ck_term;
@@ -88,14 +90,17 @@ typedef struct {
 // Floats that a packed left operand takes.
 long ck_packed_count(long m, long k);
 
-// Packs tiles [tile_begin, tile_end) of a left operand [m, k]: tile t holds rows 6t to 6t+5 as [k][6], rows past m as
-// zero.
+// Packs tiles [tile_begin, tile_end) of a left operand [m, k], rows past m as zero: stretch of k by stretch, tile by
+// tile, k by k the rows of a tile.
 void ck_pack_left(float *packed, const float *a, long lda, long m, long k, long tile_begin, long tile_end);
 
-// Units [unit_begin, unit_end) of 32 columns each of  c [m, n] (+)= sum of terms. n is a multiple of 32 where a right
-// operand is [k, n] in blocks. The order of additions depends on the shapes alone.
+// Rows and units of 32 columns of a result that one call computes. row_begin is a multiple of ck_tile_rows().
+typedef struct { long row_begin, row_end, unit_begin, unit_end; } ck_part;
+
+// A part of  c [m, n] (+)= sum of terms. n is a multiple of 32 where a right operand is [k, n] in blocks. The order of
+// additions depends on the shapes alone.
 void ck_sum_of_products(
-  const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, long unit_begin, long unit_end);
+  const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part);
 
 // Rows [row_begin, row_end) of the right operand [n, k] against few rows of x [m, k], m <= 8:
 // y[i][row] (+)= x[i] . right[row]. Reads the right operand once, in its own format.
