@@ -27,6 +27,9 @@ extension ElementType {
     }
   }
 
+  /// Whether a GGUF file can hold tensors of this type.
+  public var existsInGGUF: Bool { ggmlNumber != nil }
+
   /// The type by its number in a GGUF file.
   init?(ggmlNumber: UInt32) {
     guard let type = Self.allCases.first(where: { $0.ggmlNumber == ggmlNumber }) else { return nil }

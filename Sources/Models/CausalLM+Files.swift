@@ -11,8 +11,12 @@ extension CausalLM {
   ///   - type: what weights are stored as; one of the float types.
   ///   - quantization: how linear layers are stored as 4-bit codes instead. Those that are such codes already stay so,
   ///     in their own format, and those that the model's own configuration leaves as floats stay floats.
+  ///   - progress: told of the bytes written and of those there will be.
   /// - Throws: `CheckpointError` if the folder cannot be written, `ModelError` if a weight cannot be quantized.
-  public func write(to folder: URL, type: ElementType, quantization: BitsAndBytesConfiguration? = nil) throws {
+  public func write(
+    to folder: URL, type: ElementType, quantization: BitsAndBytesConfiguration? = nil,
+    progress: @escaping (Int, Int) -> Void = { _, _ in }
+  ) throws {
     let linears = Dictionary(uniqueKeysWithValues: decoder.linears.map { ($0.weight.name, $0) })
     let backend = decoder.backend
     let quantization = quantization.map { files.quantization ?? $0 }
@@ -28,7 +32,7 @@ extension CausalLM {
         }
       ]
     }
-    try SafetensorsWriter.write(sources, metadata: ["format": "pt"], toFolder: folder)
+    try SafetensorsWriter.write(counted(sources, progress), metadata: ["format": "pt"], toFolder: folder)
     try AtomicFile.write(
       configuration(type, quantization).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
     try AtomicFile.write(

@@ -18,6 +18,11 @@ struct ModelOptions: ParsableArguments {
 
   /// The model with the adapter on it, and the chat template that the adapter was trained with.
   func open() async throws -> (model: CausalLM, adapter: Adapter?) {
+    try await Self.open(model: model, adapter: adapter)
+  }
+
+  /// The model `model`, with the adapter in the folder `adapter` on it where one is given.
+  static func open(model: String, adapter: String?) async throws -> (model: CausalLM, adapter: Adapter?) {
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
     let files = try ModelFiles(opening: url)
     let folder = adapter.map { URL(fileURLWithPath: $0) }

@@ -36,6 +36,7 @@ public final class TrainingRun {
     self.recipe = recipe
     output = URL(fileURLWithPath: recipe.training.outputDir)
     try Self.checkWritable(output)
+    AtomicFolder.recover(in: output)
     let files = try ModelFiles(opening: modelURL)
     let tokenizer = try files.tokenizer()
     let template = try recipe.chatTemplate()
@@ -81,9 +82,6 @@ public final class TrainingRun {
     if recipe.data.datasetConfig != nil {
       throw TrainingError("dataset_config is not supported yet; name the file or folder by dataset_name")
     }
-    if recipe.lora?.initialization == .gaussian {
-      throw TrainingError("init_lora_weights: gaussian is not supported yet; leave it out")
-    }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
 
@@ -97,6 +95,24 @@ public final class TrainingRun {
     } catch {
       throw TrainingError("output_dir \(folder.path) cannot be written; choose another with --output_dir")
     }
+  }
+
+  /// The recipe's questions, or these instead, to be asked along the run.
+  /// - Throws: `DataError` for a file of questions that cannot be read.
+  public func interview(_ questions: [Question]? = nil) throws -> Interview {
+    Interview(
+      try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens, output: output,
+      after: trainer.state.globalStep)
+  }
+
+  /// What `body` gives for the model as it was before its training; `nil` where that model is gone, since every weight
+  /// was trained and the run taken up again.
+  public func beforeTraining<Value>(_ body: () throws -> Value) rethrows -> Value? {
+    if trainer.state.globalStep == 0 { return try body() }
+    guard let adapter else { return nil }
+    adapter.isEnabled = false
+    defer { adapter.isEnabled = true }
+    return try body()
   }
 
   private func resume() throws {
@@ -134,7 +150,7 @@ public final class TrainingRun {
   public func evaluate() -> LossSums? { evaluation.map { trainer.evaluate($0.set) } }
 
   /// Writes the adapter or model, tokenizer, log, arguments, loss curve and model card.
-  public func write(answers: [ModelCard.Answer] = []) throws {
+  public func write() throws {
     try trainer.saveModel(to: output)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
@@ -143,6 +159,11 @@ public final class TrainingRun {
     let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
     try curve.write(to: output.appendingPathComponent("loss_curve.png"))
     try curve.write(to: output.appendingPathComponent("loss_curve.svg"))
+    try writeCard()
+  }
+
+  /// Writes the model card.
+  public func writeCard(answers: [ModelCard.Answer] = []) throws {
     var facts = ModelCard.Facts()
     facts.trainRows = trainRows
     facts.evalRows = evaluationRows
@@ -150,6 +171,17 @@ public final class TrainingRun {
     facts.totalParameters = parameterCounts.total
     facts.answers = answers
     try ModelCard(recipe: recipe, state: trainer.state, facts: facts).write(to: output)
+  }
+}
+
+extension Recipe {
+  /// The questions of the recipe, those of a file read.
+  /// - Throws: `DataError` naming file and row.
+  func readQuestions() throws(DataError) -> [Question] {
+    switch data.questions {
+    case .inline(let questions): questions.map { Question($0.text, system: $0.system) }
+    case .file(let path): try Question.read(locate(path))
+    }
   }
 }
 
@@ -164,11 +196,19 @@ extension LoRAConfiguration {
     modulesToSave = arguments.modulesToSave
     for pattern in arguments.rankPattern { rankPattern[pattern.pattern] = pattern.value }
     for pattern in arguments.alphaPattern { alphaPattern[pattern.pattern] = pattern.value }
-    switch arguments.targetModules {
-    case .allLinear: targetModules = .allLinear
-    case .names(let names): targetModules = .names(names)
-    case .pattern(let pattern): targetModules = .pattern(pattern)
-    case nil: targetModules = .names(["q_proj", "v_proj", "qkv_proj"])
+    initialization = arguments.initialization
+    targetModules = arguments.targetModules.map(TargetModules.init) ?? .names(["q_proj", "v_proj", "qkv_proj"])
+    excludeModules = arguments.excludeModules.map(TargetModules.init)
+  }
+}
+
+extension LoRAConfiguration.TargetModules {
+  /// The modules that a recipe names.
+  fileprivate init(_ modules: LoRAArguments.TargetModules) {
+    switch modules {
+    case .allLinear: self = .allLinear
+    case .names(let names): self = .names(names)
+    case .pattern(let pattern): self = .pattern(pattern)
     }
   }
 }

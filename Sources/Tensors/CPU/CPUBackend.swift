@@ -58,6 +58,12 @@ public final class CPUBackend: Backend {
   }
 
   /// See ``Backend``.
+  public func copy(_ from: Tensor, to: Tensor) {
+    precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
+    (to.storage.base + to.byteOffset).copyMemory(from: from.storage.base + from.byteOffset, byteCount: from.byteCount)
+  }
+
+  /// See ``Backend``.
   public func widened(_ tensor: Tensor) -> Tensor {
     let result = empty(tensor.shape)
     let out: UnsafeMutablePointer<Float> = result.pointer()
@@ -94,10 +100,14 @@ public final class CPUBackend: Backend {
   /// See ``Backend``.
   public func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor {
     if type == .float32 { return widened(tensor) }
-    precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
     let wide = tensor.type == .float32 ? tensor : widened(tensor)
     let result = empty(tensor.shape, type)
     let source: UnsafeMutablePointer<Float> = wide.pointer()
+    if type.isQuantized {
+      narrowBlocks(source, wide.count, to: result)
+      return result
+    }
+    precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
     let target = result.pointer(UInt16.self)
     pool.runRanges(wide.count, grain: 1 << 16) { range in
       let count = range.count
@@ -108,6 +118,21 @@ public final class CPUBackend: Backend {
       }
     }
     return result
+  }
+
+  private func narrowBlocks(_ source: UnsafeMutablePointer<Float>, _ count: Int, to result: Tensor) {
+    precondition(result.type == .q8_0 || result.type == .q4_0, "tensors are narrowed to blocks of q8_0 and q4_0 only")
+    precondition(result.columns % result.type.blockLength == 0, "blocks fill the rows they are in")
+    let target = result.pointer(UInt8.self)
+    pool.runRanges(count / result.type.blockLength, grain: 1 << 11) { range in
+      let from = source + range.lowerBound * result.type.blockLength
+      let to = target + range.lowerBound * result.type.blockByteCount
+      if result.type == .q8_0 {
+        ck_narrow_q8_0(from, to, range.count)
+      } else {
+        ck_narrow_q4_0(from, to, range.count)
+      }
+    }
   }
 
   /// See ``Backend``.
