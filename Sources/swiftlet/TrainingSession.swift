@@ -31,7 +31,9 @@ struct TrainingSession {
       recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
       progress: DownloadProgress().report)
     let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let run = try TrainingRun(recipe, modelURL: modelURL, data: data)
+    let loading = QuantizationProgress()
+    let run = try TrainingRun(recipe, modelURL: modelURL, data: data, loading: loading.report)
+    loading.finish()
     describe(run)
 
     let interview = try run.interview(given)
@@ -86,10 +88,13 @@ struct TrainingSession {
     let (trainable, total) = run.parameterCounts
     let report = run.report
     let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
+    let bytes = run.weightBytes
+    var held = "\(Figures.bytes(bytes.stored)) in memory"
+    if bytes.unquantized != bytes.stored { held += ", \(Figures.bytes(bytes.unquantized)) before quantization" }
     Printing.heading("Model")
     Printing.facts([
       ("base", recipe.model.modelNameOrPath),
-      ("weights", "\(Figures.count(weights)), \(Figures.bytes(run.weightBytes)) in memory"),
+      ("weights", "\(Figures.count(weights)), \(held)"),
       (
         "trained",
         "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"

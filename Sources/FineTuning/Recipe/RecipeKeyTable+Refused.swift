@@ -79,7 +79,6 @@ extension RecipeKey {
       .refused("model_init_kwargs", .model, "use the keys of this page, such as dtype"),
       .refused("router_aux_loss_coef", .tokens, harmless: ["0", "0.0", "0.001"], "no mixture of experts is supported"),
       .refused("activation_offloading", .optimization, "activations stay in memory; gradient_checkpointing saves more"),
-      .refused("optim_args", .optimization, "use the adam_ keys"),
       .refused("optim_target_modules", .optimization, "it belongs to GaLore"),
       .refused(
         "average_tokens_across_devices", .optimization, harmless: ["true"], "the loss is always a mean over all tokens"),

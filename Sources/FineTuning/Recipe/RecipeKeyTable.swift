@@ -11,13 +11,16 @@ extension RecipeKey {
       "model_name_or_path", .model, \.model.modelNameOrPath, "The base model: a folder, a GGUF file or `org/name`."),
     .honoured("model_revision", .model, \.model.revision, "Branch, tag or commit of `org/name`."),
     .honoured("dtype", .model, \.model.dtype, "How base weights are stored. Arithmetic is float32 whatever this says."),
-    .honoured("load_in_4bit", .quantization, \.model.loadIn4Bit, "Quantize the linear layers on loading (QLoRA)."),
+    .honoured(
+      "load_in_4bit", .quantization, \.model.loadIn4Bit,
+      "Quantize the linear layers on loading (QLoRA). A base that is quantized already stays as it is."),
     .honoured("bnb_4bit_quant_type", .quantization, \.model.quantType, "The 4-bit code."),
     .honoured(
       "use_bnb_nested_quant", .quantization, \.model.usesNestedQuantization, "Quantize the block scales as well."),
     .honoured(
       "llm_int8_skip_modules", .quantization, \.model.unquantizedModules,
-      "Modules that stay as they are (for 4 bits too, despite the name); by default the output head."),
+      "Modules that stay as they are (for 4 bits too, despite the name): paths, their ends, or expressions for their start. "
+        + "By default the output head; a list of your own has to name `lm_head` too."),
   ]
 
   private static let loraKeys: [RecipeKey] = [
@@ -110,7 +113,13 @@ extension RecipeKey {
     .honoured(
       "warmup_steps", .optimization, \.training.warmupSteps, .within(0...1e12), "Steps of warm-up; below 1 a share."),
     .honoured("warmup_ratio", .optimization, \.training.warmupRatio, .within(0...1), "The share that warms up."),
-    .honoured("optim", .optimization, \.training.optimizer, "AdamW with moments in 32 or 8 bits."),
+    .honoured(
+      "optim", .optimization, \.training.optimizer,
+      "The update rule: AdamW or Lion with moments in 32 or 8 bits, `paged_` in a file that may leave memory; Adafactor; "
+        + "gradient descent."),
+    .honoured(
+      "optim_args", .optimization, \.training.sgdOptions,
+      "`momentum`, `dampening` and `nesterov` of `sgd`, as `momentum=0.9, nesterov=true`."),
     .honoured("weight_decay", .optimization, \.training.weightDecay, .atLeast(0), "Not on biases and norms."),
     .honoured("adam_beta1", .optimization, \.training.adamBeta1, .within(0..<1), "Decay of the first moment."),
     .honoured("adam_beta2", .optimization, \.training.adamBeta2, .within(0..<1), "Decay of the second moment."),

@@ -41,6 +41,8 @@ public struct TrainingArguments: Sendable, Hashable {
   public var warmupRatio = 0.0
   /// The update rule.
   public var optimizer = OptimizerName.adamWTorchFused
+  /// What `sgd` takes beyond the learning rate.
+  public var sgdOptions: SGDOptions?
   /// Decoupled weight decay.
   public var weightDecay = 0.0
   /// AdamW's decay of the first moment.
@@ -162,21 +164,6 @@ extension TrainingArguments {
     case no, steps, epoch
     /// Whenever the evaluation loss is the lowest so far.
     case best
-  }
-
-  /// transformers' names of the optimizers that exist here.
-  public enum OptimizerName: String, Sendable, CaseIterable, RecipeWord {
-    case adamWTorchFused = "adamw_torch_fused"
-    case adamWTorch = "adamw_torch"
-    case adamWHF = "adamw_hf"
-    case pagedAdamW = "paged_adamw"
-    case pagedAdamW32Bit = "paged_adamw_32bit"
-    case adamW8Bit = "adamw_8bit"
-    case adamWBnb8Bit = "adamw_bnb_8bit"
-    case pagedAdamW8Bit = "paged_adamw_8bit"
-
-    /// Whether the moments are held in 8 bits.
-    public var isEightBit: Bool { rawValue.hasSuffix("8bit") }
   }
 
   /// How many of `total` optimizer steps warm up: `warmupSteps` if set, else the ratio, rounded up.

@@ -26,9 +26,11 @@ public final class TrainingRun {
   /// - Parameters:
   ///   - modelURL: where the base model is.
   ///   - data: the recipe's sources once they are on this machine, see `DatasetLocation`.
+  ///   - loading: told how many layers have been read, and of how many, where they are quantized on the way.
   /// - Throws: one-sentence errors of the modules involved.
   public init(
-    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, on backend: any Backend = CPUBackend.shared
+    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, on backend: any Backend = CPUBackend.shared,
+    loading: (Int, Int) -> Void = { _, _ in }
   ) throws {
     try Self.checkSupported(recipe)
     self.recipe = recipe
@@ -51,7 +53,10 @@ public final class TrainingRun {
     evaluation = try rows.evaluation.map {
       try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: true)).prepare($0)
     }
-    model = try CausalLM(files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil)
+    let quantization = recipe.model.quantization
+    model = try CausalLM(
+      files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil,
+      quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     let decoder = model.decoder
     adapter = try recipe.lora.map {
       try Adapter(LoRAConfiguration($0), on: decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
@@ -71,9 +76,6 @@ public final class TrainingRun {
   }
 
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.model.loadIn4Bit {
-      throw TrainingError("load_in_4bit is not supported yet; a GGUF base can be 4-bit already")
-    }
     if recipe.training.findsBatchSize {
       throw TrainingError("auto_find_batch_size is not supported yet; set per_device_train_batch_size")
     }
@@ -132,8 +134,14 @@ public final class TrainingRun {
     return (trainable, adapter == nil ? base : base + trainable)
   }
 
-  /// Bytes that the model's weights take, as stored.
-  public var weightBytes: Int { model.decoder.parameters.reduce(0) { $0 + $1.value.byteCount } }
+  /// Bytes that the model's weights take, as stored, and what they would take if none were 4-bit codes.
+  public var weightBytes: (stored: Int, unquantized: Int) {
+    model.decoder.parameters.reduce(into: (0, 0)) { sum, parameter in
+      let value = parameter.value
+      sum.0 += value.totalByteCount
+      sum.1 += value.scales.map { value.count * $0.original.blockByteCount } ?? value.byteCount
+    }
+  }
 
   /// The number of held-out rows.
   public var evaluationRows: Int? { evaluation?.report.keptRows }
@@ -202,5 +210,15 @@ extension LoRAConfiguration.TargetModules {
     case .names(let names): self = .names(names)
     case .pattern(let pattern): self = .pattern(pattern)
     }
+  }
+}
+
+extension ModelArguments {
+  /// How the base is quantized on loading; `nil` where it is not.
+  public var quantization: BitsAndBytesConfiguration? {
+    guard loadIn4Bit else { return nil }
+    return BitsAndBytesConfiguration(
+      FourBitFormat(quantType == .nf4 ? .nf4 : .fp4, isNested: usesNestedQuantization),
+      skippedModules: unquantizedModules)
   }
 }

@@ -4,7 +4,7 @@ import Foundation
 import Models
 import Tensors
 
-/// Supervised fine-tuning: goes over prepared rows in the reference's order, takes AdamW steps, logs, evaluates and
+/// Supervised fine-tuning: goes over prepared rows in the reference's order, takes optimizer steps, logs, evaluates and
 /// saves. What it computes is TRL's `SFTTrainer`; DESIGN in `Documentation/Numerics.md`.
 public final class SFTTrainer {
   /// The model that is trained, in place.
@@ -26,7 +26,7 @@ public final class SFTTrainer {
   let baseName: String
   private let order: BatchOrder
   private let schedule: LearningRateSchedule
-  let optimizer: AdamW
+  let optimizer: Optimizer
   private let step: TrainingStep
   private var begin = ContinuousClock.now
   /// Seconds that the run took before it was interrupted.
@@ -42,7 +42,6 @@ public final class SFTTrainer {
     _ model: CausalLM, adapter: Adapter?, arguments: TrainingArguments, trainingSet: TrainingSet,
     evaluationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int = 2 << 30
   ) throws(TrainingError) {
-    try Self.checkSupported(arguments)
     try Self.check(trainingSet, model)
     if let evaluationSet { try Self.check(evaluationSet, model) }
     if arguments.evalStrategy != .no, evaluationSet == nil {
@@ -72,7 +71,9 @@ public final class SFTTrainer {
     let total = arguments.maxSteps ?? Int(clamping: (arguments.epochs * Double(order.stepsPerEpoch)).rounded(.up))
     schedule = LearningRateSchedule(arguments, totalSteps: total)
     let parameters = try Self.trainable(model, adapter)
-    optimizer = AdamW(parameters, arguments, on: model.decoder.backend)
+    optimizer = try Optimizer(
+      parameters, arguments, on: model.decoder.backend,
+      pagesIn: output ?? FileManager.default.temporaryDirectory)
     step = TrainingStep(
       decoder: model.decoder, parameters: parameters, arguments: arguments,
       checkpoints: CheckpointingPlan(model.decoder.configuration, budget: activationBudget))
@@ -84,12 +85,6 @@ public final class SFTTrainer {
     state.loggingSteps = TrainingArguments.interval(arguments.loggingSteps, ofTotal: total)
     state.evalSteps = TrainingArguments.interval(arguments.evalSteps ?? arguments.loggingSteps, ofTotal: total)
     state.saveSteps = TrainingArguments.interval(arguments.saveSteps, ofTotal: total)
-  }
-
-  private static func checkSupported(_ arguments: TrainingArguments) throws(TrainingError) {
-    if arguments.optimizer.isEightBit {
-      throw TrainingError("optim: \(arguments.optimizer.rawValue) is not supported yet; use adamw_torch")
-    }
   }
 
   private static func callbacks(_ arguments: TrainingArguments, _ output: URL?) -> [any TrainerCallback] {

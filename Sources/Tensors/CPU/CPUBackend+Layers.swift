@@ -20,6 +20,17 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
+  public func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
+    let out = empty(x.shape)
+    pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
+      ck_rms_normed(
+        x.pointer(), weight.pointer(), offset, inverseRMS.pointer(), out.pointer(), x.columns, range.lowerBound,
+        range.upperBound)
+    }
+    return out
+  }
+
+  /// See ``Backend``.
   public func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool
   ) {
@@ -174,16 +185,6 @@ extension CPUBackend {
       }
     }
     return sums.reduce(0, +)
-  }
-
-  /// See ``Backend``.
-  public func adamW(_ weight: Tensor, gradient: Tensor, m: Tensor, v: Tensor, _ step: AdamWStep) {
-    pool.runRanges(weight.count, grain: 16384) { range in
-      ck_adamw(
-        weight.pointer(), gradient.pointer(), m.pointer(), v.pointer(), step.learningRate, step.beta1, step.beta2,
-        step.epsilon, step.weightDecay, step.correction1, step.correction2, step.gradientScale, range.lowerBound,
-        range.upperBound)
-    }
   }
 
   /// See ``Backend``.

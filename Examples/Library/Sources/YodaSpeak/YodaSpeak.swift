@@ -9,8 +9,8 @@ import Foundation
     let model = try await CausalLM.open(words.first ?? "HuggingFaceTB/SmolLM2-135M-Instruct")
 
     let system = "Speak like Yoda."
-    let rows = try Dataset("sentences.csv")
-      .renamingColumns(["sentence": "prompt", "translation": "completion"])
+    let rows = try Dataset("../yoda/train.csv")
+      .renamingColumns(["sentence": "prompt", "translation_extra": "completion"])
       .addingMessages("prompt", ["system": system, "user": "{prompt}"])
       .addingMessages("completion", ["assistant": "{completion}"])
       .shuffled(seed: 42)
