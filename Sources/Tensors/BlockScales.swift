@@ -28,7 +28,8 @@ public struct FourBitFormat: Sendable, Hashable {
     for byte in 0..<8 { codes.pointer(UInt8.self)[byte] = UInt8(2 * byte << 4 | 2 * byte + 1) }
     let one = BlockScales(
       count: 16, blockSize: 32, absmax: backend.tensor([1], [1]), nested: nil, original: .float32)
-    return backend.floats(Tensor(type: type, shape: [16], storage: codes.storage, scales: one))
+    let values = backend.floats(Tensor(type: type, shape: [16], storage: codes.storage, scales: one))
+    return values.map { $0 == 0 ? 0 : $0 }  // bitsandbytes lists FP4's second zero without its sign
   }
 }
 

@@ -42,13 +42,14 @@ struct BitsAndBytesTests {
     for target in KernelTarget.allCases {
       try target.run {
         let codes = try #require(Self.backend.quantized(input, to: test.format))
-        let ours = TensorSource.bitsandbytes(name: "\(test).weight", codes, dtype: input.type)
+        let ours = TensorSource.bitsandbytes(name: "\(test.testDescription).weight", codes, dtype: input.type)
         #expect(ours.count == (test.format.isNested ? 6 : 4))
         for source in ours {
           let their = try #require(theirs.tensor(named: source.name), "\(source.name)")
           let our = try source.produce()
           #expect(our.type == their.type && our.shape == their.shape, "\(source.name)")
-          #expect(our.bytes == their.bytes, "\(target), \(source.name)")
+          let isEqual = our.bytes == their.bytes
+          #expect(isEqual, "\(target), \(source.name)")
         }
       }
     }
@@ -56,13 +57,18 @@ struct BitsAndBytesTests {
 
   @Test(arguments: cases) func theirBytesWidenToTheirValues(_ test: Case) throws {
     let theirs = try Self.tensors()
-    let codes = try #require(try theirs.weight(named: "\(test).weight"))
+    let codes = try #require(try theirs.weight(named: "\(test.testDescription).weight"))
     let input = try #require(theirs.tensor(named: "\(test.input).input"))
     #expect(codes.shape == input.shape && codes.fourBitFormat == test.format && codes.scales?.original == input.type)
-    guard let values = theirs.tensor(named: "\(test).dequantized") else { return }
+    guard let values = theirs.tensor(named: "\(test.testDescription).dequantized") else { return }
     for target in KernelTarget.allCases {
       target.run {
-        #expect(Self.backend.narrowed(codes, to: values.type).bytes == values.bytes, "\(target)")
+        let ours = Self.backend.narrowed(codes, to: values.type)
+        // Where rows have an odd number of elements, bitsandbytes takes another way, on which zeros lose their sign.
+        let isEqual =
+          input.columns % 2 == 0
+          ? ours.bytes == values.bytes : Self.backend.floats(ours) == Self.backend.floats(values)
+        #expect(isEqual, "\(target)")
       }
     }
   }
