@@ -66,6 +66,10 @@ DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long c
   column, count, out))
 DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(void, ck_quantize_4bit, (const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float
+  *absmax, long block_begin, long block_end), (x, format, block_size, codes, absmax, block_begin, block_end))
+DISPATCH(void, ck_narrow_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_narrow_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
 DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
   tile_end), (packed, a, lda, m, k, tile_begin, tile_end))
@@ -86,6 +90,8 @@ DISPATCH(void, ck_attention_backward_kv, (const ck_attention *a, const float *d_
 DISPATCH(void, ck_rms_norm, (const float *x, const float *residual, float *sum, const float *weight, float offset,
   float epsilon, float *out, float *inverse_rms, long columns, long begin, long end), (x, residual, sum, weight,
   offset, epsilon, out, inverse_rms, columns, begin, end))
+DISPATCH(void, ck_rms_normed, (const float *x, const float *weight, float offset, const float *inverse_rms, float *out,
+  long columns, long begin, long end), (x, weight, offset, inverse_rms, out, columns, begin, end))
 DISPATCH(void, ck_rms_norm_backward, (const float *x, const float *weight, float offset, const float *inverse_rms,
   const float *d_out, float *dx, bool accumulate, long columns, long begin, long end), (x, weight, offset,
   inverse_rms, d_out, dx, accumulate, columns, begin, end))
@@ -117,13 +123,29 @@ DISPATCH(void, ck_column_sums, (const float *dy, long lddy, long rows, float *d_
 DISPATCH(double, ck_sum_of_squares, (const float *x, long count), (x, count))
 DISPATCH(void, ck_dropout, (const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long
   end), (x, out, rate, key, accumulate, begin, end))
-DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, bool
-  gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets, columns, scale,
-  cap, gradient, losses, correct, entropy, begin, end))
-DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1,
-  float beta2, float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long
-  begin, long end), (weight, gradient, m, v, learning_rate, beta1, beta2, epsilon, weight_decay, correction1,
-  correction2, gradient_scale, begin, end))
+DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, float
+  smoothing, bool gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets,
+  columns, scale, cap, smoothing, gradient, losses, correct, entropy, begin, end))
+DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long
+  begin, long end), (weight, gradient, m, v, step, begin, end))
+DISPATCH(void, ck_lion, (float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long
+  end), (weight, gradient, m, step, begin, end))
+DISPATCH(void, ck_sgd, (float *weight, const float *gradient, float *buffer, const ck_sgd_step *step, long begin, long
+  end), (weight, gradient, buffer, step, begin, end))
+DISPATCH(void, ck_adamw_8bit, (float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const
+  ck_adamw_step *step, long count, long block_begin, long block_end), (weight, gradient, m, v, step, count,
+  block_begin, block_end))
+DISPATCH(void, ck_lion_8bit, (float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long
+  count, long block_begin, long block_end), (weight, gradient, m, step, count, block_begin, block_end))
+DISPATCH(void, ck_adafactor_rows, (const float *gradient, float *means, long columns, float scale, float epsilon, float
+  decay, long begin, long end), (gradient, means, columns, scale, epsilon, decay, begin, end))
+DISPATCH(void, ck_adafactor_columns, (const float *gradient, float *means, long rows, long columns, float scale, float
+  epsilon, float decay, long begin, long end), (gradient, means, rows, columns, scale, epsilon, decay, begin, end))
+DISPATCH(void, ck_adafactor_divide, (float *gradient, const float *row_means, const float *column_means, float mean,
+  long columns, float scale, long begin, long end), (gradient, row_means, column_means, mean, columns, scale, begin,
+  end))
+DISPATCH(void, ck_adafactor_vector, (float *gradient, float *squares, float scale, float epsilon, float decay, long
+  begin, long end), (gradient, squares, scale, epsilon, decay, begin, end))
 DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))
 DISPATCH(float, ck_multiply_adds, (long rounds, float x), (rounds, x))
 DISPATCH(float, ck_read_all, (const float *x, long count), (x, count))

@@ -184,7 +184,7 @@ static const float nf4_levels[16] = {
 // Sign, two bits of exponent, one of mantissa; in twelfths.
 static const float fp4_levels[16] = {
   0.0f, 0x1.555556p-8f, 0x1.555556p-1f, 0x1p+0f, 0x1.555556p-2f, 0x1p-1f, 0x1.555556p-3f, 0x1p-2f,
-  0.0f, -0x1.555556p-8f, -0x1.555556p-1f, -0x1p+0f, -0x1.555556p-2f, -0x1p-1f, -0x1.555556p-3f, -0x1p-2f,
+  -0.0f, -0x1.555556p-8f, -0x1.555556p-1f, -0x1p+0f, -0x1.555556p-2f, -0x1p-1f, -0x1.555556p-3f, -0x1p-2f,
 };
 
 // The scale of element `i` of the flattened matrix, rounded after each operation as bitsandbytes does.

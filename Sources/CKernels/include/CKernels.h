@@ -57,6 +57,19 @@ void ck_widen(const ck_matrix *matrix, long row, long column, long count, float 
 void ck_narrow_float16(const float *x, uint16_t *out, long count);
 void ck_narrow_bfloat16(const float *x, uint16_t *out, long count);
 
+// ---- quantize.h -----------------------------------------------------------------------------------------------------
+
+// Blocks [block_begin, block_end) of a float matrix, flattened, as 4-bit codes (ck_nf4 or ck_fp4) with one absmax a block.
+// block_size is a multiple of 32, at most 4096. A block that holds a value that is not finite gets a NaN.
+void ck_quantize_4bit(
+  const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin, long block_end);
+
+// ---- blocks.h -------------------------------------------------------------------------------------------------------
+
+// float32 to blocks of 32 elements.
+void ck_narrow_q8_0(const float *x, uint8_t *out, long blocks);
+void ck_narrow_q4_0(const float *x, uint8_t *out, long blocks);
+
 // ---- packing.h, product.h, few_rows.h -------------------------------------------------------------------------------
 
 // Columns of the result that a unit of work holds.
@@ -134,6 +147,11 @@ void ck_rms_norm(
   const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
   float *inverse_rms, long columns, long begin, long end);
 
+// The last of its steps: out = x * inverse_rms * (weight + offset), to the same bits.
+void ck_rms_normed(
+  const float *x, const float *weight, float offset, const float *inverse_rms, float *out, long columns, long begin,
+  long end);
+
 // dx (+)= gradient through the norm for rows [begin, end).
 void ck_rms_norm_backward(
   const float *x, const float *weight, float offset, const float *inverse_rms, const float *d_out, float *dx,
@@ -192,17 +210,75 @@ void ck_softcap(float *x, float cap, long begin, long end);
 // For rows [begin, end) of logits [rows, columns]: losses[row] = log sum exp(logits) - logits[target], and, if
 // `gradient`, the logits are overwritten by (softmax - one_hot(target)) * scale. correct[row] tells whether the target
 // has the largest logit; entropy[row] is that of the softmax, in nats. cap > 0: logits are cap * tanh(logit / cap).
+// smoothing > 0: the target is (1 - smoothing) * one_hot(target) + smoothing / columns.
 void ck_cross_entropy(
-  float *logits, const int32_t *targets, long columns, float scale, float cap, bool gradient, float *losses,
-  uint8_t *correct, float *entropy, long begin, long end);
+  float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
+  float *losses, uint8_t *correct, float *entropy, long begin, long end);
 
 // ---- optimizer.h ----------------------------------------------------------------------------------------------------
 
-// One AdamW step (Loshchilov and Hutter 2019) on elements [begin, end); correction1 = 1 - beta1^t, correction2 likewise.
-// The gradient is multiplied by `gradient_scale` first.
+// The numbers of an AdamW step (Loshchilov and Hutter 2019): correction1 = 1 - beta1^t, correction2 likewise.
+typedef struct {
+  float learning_rate, beta1, beta2, epsilon, weight_decay, correction1, correction2, gradient_scale;
+} ck_adamw_step;
+
+// The numbers of a step of Lion (Chen et al. 2023).
+typedef struct {
+  float learning_rate, beta1, beta2, weight_decay, gradient_scale;
+} ck_lion_step;
+
+// The numbers of a step of stochastic gradient descent with momentum, torch's.
+typedef struct {
+  float learning_rate, momentum, dampening, weight_decay, gradient_scale;
+  bool nesterov, is_first;
+} ck_sgd_step;
+
+// Elements of a moment in bytes that share their largest magnitude.
+enum { ck_moment_block = 256 };
+
+// What a byte stands for, as a share of its block's largest magnitude: 256 rising levels (Dettmers 2015). `boundaries`
+// are halfway between neighbours, the last one infinite; first[b] is the level of the least number whose first 16 bits
+// are b.
+typedef struct {
+  const float *values, *boundaries;
+  const uint8_t *first;
+} ck_byte_map;
+
+// A moment in bytes, with the largest magnitude of each block of ck_moment_block elements.
+typedef struct {
+  uint8_t *codes;
+  float *absmax;
+  ck_byte_map map;
+} ck_byte_moment;
+
+// One step on elements [begin, end).
 void ck_adamw(
-  float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1, float beta2,
-  float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long begin, long end);
+  float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long begin, long end);
+void ck_lion(float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long end);
+// `buffer` may be NULL where there is no momentum.
+void ck_sgd(float *weight, const float *gradient, float *buffer, const ck_sgd_step *step, long begin, long end);
+
+// One step on blocks [block_begin, block_end) of `count` elements, the moments decoded, stepped and encoded again.
+void ck_adamw_8bit(
+  float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const ck_adamw_step *step, long count,
+  long block_begin, long block_end);
+void ck_lion_8bit(
+  float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long count, long block_begin,
+  long block_end);
+
+// Adafactor (Shazeer and Stern 2018). means = means * decay + (1 - decay) * (mean of squares + epsilon), for rows or
+// columns [begin, end); then the gradient, in place, divided by the root of row mean times column mean over `mean`, the
+// mean of the row means. For a vector both at once, with a mean for each element.
+void ck_adafactor_rows(
+  const float *gradient, float *means, long columns, float scale, float epsilon, float decay, long begin, long end);
+void ck_adafactor_columns(
+  const float *gradient, float *means, long rows, long columns, float scale, float epsilon, float decay, long begin,
+  long end);
+void ck_adafactor_divide(
+  float *gradient, const float *row_means, const float *column_means, float mean, long columns, float scale, long begin,
+  long end);
+void ck_adafactor_vector(
+  float *gradient, float *squares, float scale, float epsilon, float decay, long begin, long end);
 
 // ---- measure.h ------------------------------------------------------------------------------------------------------
 
