@@ -40,7 +40,7 @@ import Testing
     keys("--max_length 1", "max_length", "at least 2"),
     keys("--per_device_train_batch_size 0", "per_device_train_batch_size"),
     keys("--warmup_ratio 3", "warmup_ratio"),
-    keys("--optim sgd", "optim", "adamw_torch"),
+    keys("--optim galore_adamw", "optim", "adamw_torch"),
     keys("--lr_scheduler_type wavy", "lr_scheduler_type", "cosine"),
     keys("--seed -1", "seed"),
     keys("--packing maybe", "packing", "true or false"),

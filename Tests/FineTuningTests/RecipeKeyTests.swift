@@ -45,7 +45,6 @@ import Testing
   func theirDefaultsAreAccepted(file: String) throws {
     for (name, value) in try Self.theirs(file) where !name.hasPrefix("_") && !value.isNull {
       if RecipeSpelling.all.contains(where: { $0.name == name && $0.kind == .foreign }) { continue }
-      if name == "bnb_4bit_quant_type", value == "fp4" { continue }
       let text = "\(name): \(value.text())\n" + (name == "use_peft" ? "" : "use_peft: true\n")
       #expect(throws: Never.self, "\(text)") { try Recipe(yaml: text) }
     }

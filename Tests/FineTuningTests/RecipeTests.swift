@@ -92,7 +92,7 @@ import Testing
     #expect(message("qqqqqqqqqqqqqqqqqq: 1").hasSuffix("Documentation/RecipeKeys.md lists the keys"))
     #expect(message("max_steps: ten") == "r.yaml line 1: max_steps is \"ten\", but should be an integer")
     #expect(message("lora_dropout: 1.0").contains("lora_dropout is \"1.0\", but should be from 0.0 to below 1.0"))
-    #expect(message("optim: lion_8bit").contains("should be adamw_torch_fused, adamw_torch,"))
+    #expect(message("optim: ademamix").contains("should be adamw_torch_fused, adamw_torch,"))
     #expect(message("learning_rate: .nan").contains("should be a number"))
     #expect(message("max_grad_norm: inf").contains("should be a number"))
     #expect(message("seed: 99999999999999999999").contains("should be an integer"))

@@ -68,7 +68,7 @@ import Tokenizers
     let merged = try #require(golden["merged"]?.object)
     #expect(merged.count >= adapter.layers.count)
     for (name, summary) in merged.members {
-      let tensor = try #require(written.tensor(named: name), "\(name)")
+      let tensor = try #require(try written.tensor(named: name), "\(name)")
       let values = model.decoder.backend.floats(tensor)
       let norm = try #require(summary["l2"]?.double)
       let ours = values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()

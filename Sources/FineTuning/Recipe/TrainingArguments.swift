@@ -41,6 +41,8 @@ public struct TrainingArguments: Sendable, Hashable {
   public var warmupRatio = 0.0
   /// The update rule.
   public var optimizer = OptimizerName.adamWTorchFused
+  /// What `sgd` takes beyond the learning rate.
+  public var sgdOptions: SGDOptions?
   /// Decoupled weight decay.
   public var weightDecay = 0.0
   /// AdamW's decay of the first moment.
@@ -53,6 +55,8 @@ public struct TrainingArguments: Sendable, Hashable {
   public var maxGradNorm = 1.0
   /// The strength of noise added to embeddings (NEFTune, arXiv:2310.05914).
   public var neftuneNoiseAlpha: Double?
+  /// How far labels are smoothed: this share of each target is spread over the whole vocabulary (arXiv:1512.00567).
+  public var labelSmoothing = 0.0
   /// Whether activations are computed again in the backward pass instead of kept.
   public var gradientCheckpointing = true
 
@@ -94,6 +98,8 @@ public struct TrainingArguments: Sendable, Hashable {
   public var evalSteps: Double?
   /// Whether it is measured before the first step too.
   public var evalOnStart = false
+  /// Optimizer steps, or epochs for an `evalStrategy` of epochs, before which nothing is measured.
+  public var evalDelay = 0.0
   /// Rows a batch in evaluation.
   public var evalBatchSize = 8
   /// When checkpoints are written.
@@ -106,6 +112,14 @@ public struct TrainingArguments: Sendable, Hashable {
   public var saveOnlyModel = false
   /// Whether the checkpoint of the lowest evaluation loss becomes the result.
   public var loadBestModelAtEnd = false
+  /// Evaluations in a row without a better loss after which the run ends; `nil` for never.
+  public var earlyStoppingPatience: Int?
+  /// By how much a loss has to be lower to count as better, in nats.
+  public var earlyStoppingThreshold = 0.0
+  /// Where figures go beside `trainer_state.json`.
+  public var reportTo: [ReportDestination] = []
+  /// The folder of TensorBoard's files; `nil` for one in `runs` of the output folder.
+  public var loggingDir: String?
 
   /// TRL's defaults.
   public init() {}
@@ -150,21 +164,6 @@ extension TrainingArguments {
     case no, steps, epoch
     /// Whenever the evaluation loss is the lowest so far.
     case best
-  }
-
-  /// transformers' names of the optimizers that exist here.
-  public enum OptimizerName: String, Sendable, CaseIterable, RecipeWord {
-    case adamWTorchFused = "adamw_torch_fused"
-    case adamWTorch = "adamw_torch"
-    case adamWHF = "adamw_hf"
-    case pagedAdamW = "paged_adamw"
-    case pagedAdamW32Bit = "paged_adamw_32bit"
-    case adamW8Bit = "adamw_8bit"
-    case adamWBnb8Bit = "adamw_bnb_8bit"
-    case pagedAdamW8Bit = "paged_adamw_8bit"
-
-    /// Whether the moments are held in 8 bits.
-    public var isEightBit: Bool { rawValue.hasSuffix("8bit") }
   }
 
   /// How many of `total` optimizer steps warm up: `warmupSteps` if set, else the ratio, rounded up.

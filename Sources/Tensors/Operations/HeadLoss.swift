@@ -34,12 +34,14 @@ extension Tape {
   /// - Parameters:
   ///   - logitScale: what logits are multiplied by.
   ///   - softcap: if positive, logits are softcap · tanh(logit / softcap).
+  ///   - smoothing: the share of each target that is spread over the vocabulary.
   ///   - weighsByProbability: whether each token's loss, and with it its gradient, is multiplied by the probability that
   ///     the token has (dynamic fine-tuning, arXiv:2508.05629); the probability itself counts as a constant.
   ///   - collect: called with each chunk's row numbers and losses.
   public func headLoss(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
-    softcap: Float = 0, weighsByProbability: Bool = false, collect: (([Int32], [Float]) -> Void)? = nil
+    softcap: Float = 0, smoothing: Float = 0, weighsByProbability: Bool = false,
+    collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
     var sums = LossSums()
     let counted = targets.indices.filter { targets[$0] != ignoredTarget }.map(Int32.init)
@@ -57,7 +59,7 @@ extension Tape {
       backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
       let found = backend.crossEntropy(
         logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
-        softcap: softcap)
+        softcap: softcap, smoothing: smoothing)
       let losses = weighsByProbability ? found.losses.map { $0 * exp(-$0) } : found.losses
       sums.loss += losses.reduce(0) { $0 + Double($1) }
       sums.correct += found.correct
