@@ -7,15 +7,19 @@ public final class Storage: @unchecked Sendable {
   public let base: UnsafeMutableRawPointer
   /// The number of bytes.
   public let byteCount: Int
+  /// Whether the bytes are those of a file, which the system can read again.
+  let isFile: Bool
   private let release: @Sendable (UnsafeMutableRawPointer, Int) -> Void
 
   /// Takes over `byteCount` bytes at `base`; `release` is called with them once nobody needs them.
+  /// - Parameter isFile: whether it is a map of a file that is only read.
   public init(
-    base: UnsafeMutableRawPointer, byteCount: Int,
+    base: UnsafeMutableRawPointer, byteCount: Int, isFile: Bool = false,
     release: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
   ) {
     self.base = base
     self.byteCount = byteCount
+    self.isFile = isFile
     self.release = release
   }
 

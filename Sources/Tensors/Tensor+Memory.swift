@@ -1,5 +1,13 @@
 import CKernels
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 extension Tensor {
   /// The first element, for kernels.
   func pointer<Element>(_: Element.Type = Float.self) -> UnsafeMutablePointer<Element> {
@@ -26,6 +34,16 @@ extension Tensor {
     default: return nil
     }
     return ck_matrix(data: storage.base + byteOffset, format: format, rows: rows, columns: columns)
+  }
+
+  /// Lets the system take the memory of a tensor back that lies in a mapped file and has been copied; whoever reads it
+  /// later has it read from the file again.
+  public func leaveMemory() {
+    let pageSize = Int(getpagesize())
+    let begin = (Int(bitPattern: storage.base) + byteOffset + pageSize - 1) / pageSize * pageSize
+    let end = (Int(bitPattern: storage.base) + byteOffset + byteCount) / pageSize * pageSize
+    guard storage.isFile, begin < end else { return }
+    madvise(UnsafeMutableRawPointer(bitPattern: begin), end - begin, Int32(MADV_DONTNEED))
   }
 
   /// The same elements under another shape with as many of them.

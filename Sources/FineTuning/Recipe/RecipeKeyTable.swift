@@ -94,7 +94,9 @@ extension RecipeKey {
     .honoured(
       "max_steps", .optimization, \.training.maxStepsOrMinusOne, .within(-1...1_000_000_000_000),
       "Optimizer steps; -1 for as many as the epochs give."),
-    .honoured("auto_find_batch_size", .optimization, \.training.findsBatchSize, "Halve the batch until a step fits."),
+    .honoured(
+      "auto_find_batch_size", .optimization, \.training.findsBatchSize,
+      "Make the batch smaller, and the accumulation longer, until the plan fits."),
     .honoured("dataloader_drop_last", .optimization, \.training.dropsLastBatch, "Leave out an incomplete last batch."),
     .honoured("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of rows."),
     .honoured("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "Seeds everything random."),
@@ -122,8 +124,9 @@ extension RecipeKey {
       "neftune_noise_alpha", .optimization, \.training.neftuneNoiseAlpha, .orNull(.atLeast(0)),
       "Noise on the embeddings."),
     .honoured(
-      "gradient_checkpointing", .optimization, \.training.gradientCheckpointing,
-      "Compute activations again rather than keep them."),
+      "gradient_checkpointing", .optimization, \.training.checkpointing,
+      "Compute activations again rather than keep them: in all layers (`true`, `unsloth`), none (`false`), or as many as "
+        + "memory asks for (`auto`; TRL's default is `true`)."),
   ]
 
   private static let reportKeys: [RecipeKey] = [
