@@ -24,17 +24,22 @@ struct TrainingSession {
     let seconds: Double
   }
 
-  /// - Parameter questions: asked before and after, instead of the recipe's.
-  /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
-  func run(questions given: [Question]? = nil) async throws -> Outcome {
+  /// The run with all that it needs opened and prepared.
+  func prepared() async throws -> TrainingRun {
     let modelURL = try await ModelLocation.find(
       recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
       progress: DownloadProgress().report)
     let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let loading = QuantizationProgress()
-    let run = try TrainingRun(recipe, modelURL: modelURL, data: data, loading: loading.report)
-    loading.finish()
-    describe(run)
+    defer { loading.finish() }
+    return try TrainingRun(recipe, modelURL: modelURL, data: data, loading: loading.report)
+  }
+
+  /// - Parameter questions: asked before and after, instead of the recipe's.
+  /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
+  func run(questions given: [Question]? = nil) async throws -> Outcome {
+    let run = try await prepared()
+    try describe(run)
 
     let interview = try run.interview(given)
     if interview.log.rounds.isEmpty {
@@ -84,7 +89,7 @@ struct TrainingSession {
     try interview.ask(step: step) { bar.update($0) }
   }
 
-  private func describe(_ run: TrainingRun) {
+  private func describe(_ run: TrainingRun) throws {
     let (trainable, total) = run.parameterCounts
     let report = run.report
     let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
@@ -111,6 +116,29 @@ struct TrainingSession {
     if report.truncatedRows > 0 { facts.append(("truncated", "\(report.truncatedRows) rows")) }
     Printing.facts(facts)
     for warning in report.warnings { Printing.note("  Warning: \(warning)") }
+    try describeMemory(run)
+  }
+
+  /// What the run needs, and what was or should be changed for it.
+  private func describeMemory(_ run: TrainingRun) throws {
+    let plan = try run.plan()
+    let asked = recipe.training
+    let batch = run.trainer.arguments.trainBatchSize
+    Printing.heading("Memory")
+    var facts = [
+      ("planned", "\(Figures.bytes(plan.memory.total)) at its peak, \(Figures.bytes(plan.system.reachable)) to be had")
+    ]
+    if plan.memory.checkpointedLayers > 0 {
+      facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
+    }
+    Printing.facts(facts)
+    if batch != asked.trainBatchSize {
+      Printing.note(
+        "  Note: auto_find_batch_size: \(batch) rows a batch instead of \(asked.trainBatchSize), and "
+          + "\(run.trainer.arguments.gradientAccumulationSteps) batches a step, so that a step learns from the same rows"
+      )
+    }
+    if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
   }
 
   private func evaluate(_ run: TrainingRun, _ label: String) -> Double? {
@@ -134,6 +162,9 @@ struct TrainingSession {
     var facts = [
       ("time", "\(Figures.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
     ]
+    if SystemMemory.peakResident > 0 {
+      facts.append(("memory", "\(Figures.bytes(SystemMemory.peakResident)) at its peak"))
+    }
     if let before, let after {
       facts.append(("held-out loss", "\(Figures.loss(before)) before, \(Figures.loss(after)) after"))
     }

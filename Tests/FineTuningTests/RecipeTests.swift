@@ -57,7 +57,7 @@ import Testing
     #expect(recipe.training.maxSteps == 30)
     #expect(recipe.training.seed == 1)
     #expect(recipe.training.packing)
-    #expect(!recipe.training.gradientCheckpointing)
+    #expect(recipe.training.checkpointing == .never)
     #expect(recipe.training.schedulerOptions.numCycles == 2)
     #expect(recipe.lora?.targetModules == .names(["q_proj", "o_proj"]))
     #expect(recipe.origins["learning_rate"] == .commandLine)

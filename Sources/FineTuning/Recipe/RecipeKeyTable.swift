@@ -101,7 +101,9 @@ extension RecipeKey {
     .honoured(
       "max_steps", .optimization, \.training.maxStepsOrMinusOne, .within(-1...1_000_000_000_000),
       "Optimizer steps; -1 for as many as the epochs give."),
-    .honoured("auto_find_batch_size", .optimization, \.training.findsBatchSize, "Halve the batch until a step fits."),
+    .honoured(
+      "auto_find_batch_size", .optimization, \.training.findsBatchSize,
+      "Make the batch smaller, and the accumulation longer, until the plan fits."),
     .honoured("dataloader_drop_last", .optimization, \.training.dropsLastBatch, "Leave out an incomplete last batch."),
     .honoured("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of rows."),
     .honoured("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "Seeds everything random."),
@@ -132,8 +134,9 @@ extension RecipeKey {
       "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
       "The share of each target that is spread over the vocabulary, in training."),
     .honoured(
-      "gradient_checkpointing", .optimization, \.training.gradientCheckpointing,
-      "Compute activations again rather than keep them."),
+      "gradient_checkpointing", .optimization, \.training.checkpointing,
+      "Compute activations again rather than keep them: in all layers (`true`, `unsloth`), none (`false`), or as many as "
+        + "memory asks for (`auto`; TRL's default is `true`)."),
   ]
 
   private static let reportKeys: [RecipeKey] = [

@@ -21,6 +21,7 @@ public final class TrainingRun {
   public let trainer: SFTTrainer
   private let evaluation: (set: TrainingSet, report: PreparationReport)?
   private let trainRows: Int
+  private let estimator: RunEstimator
 
   /// Opens and prepares all that the recipe names; nothing is trained yet.
   /// - Parameters:
@@ -61,24 +62,16 @@ public final class TrainingRun {
     adapter = try recipe.lora.map {
       try Adapter(LoRAConfiguration($0), on: decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
+    estimator = RunEstimator(model, adapter: adapter, trainingSet: prepared.set)
+    let arguments = try recipe.training.findsBatchSize ? estimator.fittingBatch(recipe.training) : recipe.training
     trainer = try SFTTrainer(
-      model, adapter: adapter, arguments: recipe.training, trainingSet: prepared.set,
+      model, adapter: adapter, arguments: arguments, trainingSet: prepared.set,
       evaluationSet: evaluation?.set, output: output, baseName: recipe.model.modelNameOrPath,
-      activationBudget: Self.activationBudget(recipe))
+      activationBudget: estimator.checkpointing(arguments).budget)
     try resume()
   }
 
-  /// Layers are checkpointed once their activations would take more than this.
-  private static func activationBudget(_ recipe: Recipe) -> Int {
-    let isAsked = recipe.origins["gradient_checkpointing"] != nil
-    if isAsked, recipe.training.gradientCheckpointing { return 0 }
-    return isAsked ? .max : Int(ProcessInfo.processInfo.physicalMemory / 4)
-  }
-
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.training.findsBatchSize {
-      throw TrainingError("auto_find_batch_size is not supported yet; set per_device_train_batch_size")
-    }
     if recipe.data.datasetConfig != nil {
       throw TrainingError("dataset_config is not supported yet; name the file or folder by dataset_name")
     }
@@ -141,6 +134,12 @@ public final class TrainingRun {
       sum.0 += value.totalByteCount
       sum.1 += value.scales.map { value.count * $0.original.blockByteCount } ?? value.byteCount
     }
+  }
+
+  /// What the run needs, and what other settings would.
+  /// - Parameter calibrated: whether to measure for a second how long it will take.
+  public func plan(calibrated: Bool = false) throws -> RunPlan {
+    try estimator.plan(trainer.arguments, calibrated: calibrated)
   }
 
   /// The number of held-out rows.
