@@ -58,7 +58,7 @@ let package = Package(
 
     .testTarget(name: "OrderedJSONTests", dependencies: ["OrderedJSON"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON", "CZip"]),
     .testTarget(
       name: "HubTests",
       dependencies: [
