@@ -26,7 +26,10 @@ struct TrainingSession {
       recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
       progress: DownloadProgress().report)
     let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let run = try TrainingRun(recipe, modelURL: modelURL, data: data)
+    let run = try TrainingRun(
+      recipe, modelURL: modelURL, data: data,
+      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment),
+      preparing: PreparationProgress().update)
     describe(run)
 
     let questions = try given ?? run.questions()
@@ -53,7 +56,6 @@ struct TrainingSession {
 
   private func describe(_ run: TrainingRun) {
     let (trainable, total) = run.parameterCounts
-    let report = run.report
     let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
     Printing.heading("Model")
     Printing.facts([
@@ -64,17 +66,7 @@ struct TrainingSession {
         "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"
       ),
     ])
-    Printing.heading("Data")
-    let heldOut = run.evaluationRows.map { ", and \($0) held out" } ?? ""
-    var facts = [
-      ("rows", "\(report.keptRows) of \(report.rows)\(heldOut)"),
-      ("tokens", "\(Figures.count(report.tokens)), the longest row \(report.longestRow)"),
-      ("trained on", "\(Figures.percent(report.trainedShare)) of the tokens"),
-      ("stop token", "trained in \(report.stopTrainedRows) of \(report.keptRows) rows"),
-    ]
-    if report.truncatedRows > 0 { facts.append(("truncated", "\(report.truncatedRows) rows")) }
-    Printing.facts(facts)
-    for warning in report.warnings { Printing.note("  Warning: \(warning)") }
+    DataReport.show(run.report, heldOut: run.evaluationRows)
   }
 
   private func evaluate(_ run: TrainingRun, _ label: String) -> Double? {
