@@ -15,7 +15,7 @@ struct Demo: AsyncParsableCommand {
   var model: String?
 
   @Option(help: "The recipe.")
-  var config = "Examples/yoda/recipe.yaml"
+  var config = "Examples/demo/recipe.yaml"
 
   @Option(name: [.short, .long], help: "The output folder; by default what the recipe names.")
   var output: String?

@@ -158,7 +158,7 @@ import Testing
   /// The recipes of the examples name rows that are there and have the columns that training looks for.
   @Test func examplesHaveTheirRows() throws {
     let recipe = try Recipe(commandLine: [
-      "--config", repository.appendingPathComponent("Examples/yoda/recipe.yaml").path,
+      "--config", repository.appendingPathComponent("Examples/demo/recipe.yaml").path,
     ])
     let rows = try RecipeRows(recipe)
     #expect(rows.train.count == 360 && rows.evaluation?.count == 40)
