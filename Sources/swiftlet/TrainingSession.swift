@@ -32,7 +32,10 @@ struct TrainingSession {
     let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let loading = QuantizationProgress()
     defer { loading.finish() }
-    return try TrainingRun(recipe, modelURL: modelURL, data: data, loading: loading.report)
+    return try TrainingRun(
+      recipe, modelURL: modelURL, data: data,
+      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment), loading: loading.report,
+      preparing: PreparationProgress().update)
   }
 
   /// - Parameter questions: asked before and after, instead of the recipe's.
@@ -91,7 +94,6 @@ struct TrainingSession {
 
   private func describe(_ run: TrainingRun) throws {
     let (trainable, total) = run.parameterCounts
-    let report = run.report
     let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
     let bytes = run.weightBytes
     var held = "\(Figures.bytes(bytes.stored)) in memory"
@@ -105,17 +107,7 @@ struct TrainingSession {
         "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"
       ),
     ])
-    Printing.heading("Data")
-    let heldOut = run.evaluationRows.map { ", and \($0) held out" } ?? ""
-    var facts = [
-      ("rows", "\(report.keptRows) of \(report.rows)\(heldOut)"),
-      ("tokens", "\(Figures.count(report.tokens)), the longest row \(report.longestRow)"),
-      ("trained on", "\(Figures.percent(report.trainedShare)) of the tokens"),
-      ("stop token", "trained in \(report.stopTrainedRows) of \(report.keptRows) rows"),
-    ]
-    if report.truncatedRows > 0 { facts.append(("truncated", "\(report.truncatedRows) rows")) }
-    Printing.facts(facts)
-    for warning in report.warnings { Printing.note("  Warning: \(warning)") }
+    DataReport.show(run.report, heldOut: run.evaluationRows)
     try describeMemory(run)
   }
 

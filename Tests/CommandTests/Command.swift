@@ -52,6 +52,7 @@ enum Command {
     var variables = ProcessInfo.processInfo.environment
     variables["HF_HUB_OFFLINE"] = "1"
     variables["HF_HOME"] = folder.url.appendingPathComponent("cache").path
+    variables["SWIFTLET_CACHE"] = folder.url.appendingPathComponent("cache").path
     variables["SWIFT_BACKTRACE"] = "enable=no"
     variables.merge(environment) { $1 }
     process.environment = variables

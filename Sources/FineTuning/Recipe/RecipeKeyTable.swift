@@ -45,14 +45,22 @@ extension RecipeKey {
 
   private static let dataKeys: [RecipeKey] = [
     .honoured("dataset_name", .data, \.data.datasetName, "The data set: a file, a folder or `org/name`."),
-    .honoured("dataset_config", .data, \.data.datasetConfig, "Its configuration (subset)."),
-    .honoured("dataset_train_split", .data, \.data.trainSplit, "Its split to train on."),
+    .honoured(
+      "dataset_config", .data, \.data.datasetConfig,
+      "Its configuration (subset), as its `README.md` describes it, or the folder of this name."),
+    .honoured(
+      "dataset_train_split", .data, \.data.trainSplit,
+      "Its split to train on; also a part as `train[:80%]`, or several as `train+validation`. A file is the split `train`."
+    ),
     .honoured(
       "dataset_test_split", .data, \.data.testSplit, "Its split to evaluate on, if `eval_strategy` asks for it."),
     .honoured(
       "datasets", .data, \.data.sources,
-      "Several sources, each with `path`, `name`, `data_dir`, `data_files`, `split`, `columns`, `fraction`, `steps`. "
-        + "Joined; or, with fractions, mixed in these shares without repeating a row."),
+      "Several sources, each with `path` or `query`, `name`, `data_dir`, `data_files`, `split`, `columns`, `fraction`, "
+        + "`steps`. Joined; or, with fractions, mixed in these shares without repeating a row."),
+    .honoured(
+      "query", .data, \.data.query,
+      "SQL instead of `dataset_name`, answered by the DuckDB command line: `SELECT zh, yue FROM 'pairs.parquet'`."),
     .honoured("steps", .data, \.data.steps, "What is done to the rows, in order; see below."),
     .honoured(
       "test_split_size", .data, \.data.testSplitSize, .orNull(.above(0)),

@@ -27,11 +27,14 @@ public final class TrainingRun {
   /// - Parameters:
   ///   - modelURL: where the base model is.
   ///   - data: the recipe's sources once they are on this machine, see `DatasetLocation`.
+  ///   - cache: where prepared rows are kept for the next run, and out of memory.
   ///   - loading: told how many layers have been read, and of how many, where they are quantized on the way.
+  ///   - preparing: told how many of how many rows are prepared.
   /// - Throws: one-sentence errors of the modules involved.
   public init(
-    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, on backend: any Backend = CPUBackend.shared,
-    loading: (Int, Int) -> Void = { _, _ in }
+    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
+    on backend: any Backend = CPUBackend.shared, loading: (Int, Int) -> Void = { _, _ in },
+    preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
     try Self.checkSupported(recipe)
     self.recipe = recipe
@@ -47,13 +50,15 @@ public final class TrainingRun {
     var located = recipe
     located.data = data ?? recipe.data
     let rows = try RecipeRows(located, tokenizer: rowTokenizer)
-    let prepared = try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: false))
-      .prepare(rows.train)
+    func prepare(_ rows: any RowSource, forEvaluation: Bool) throws -> Preparation.Outcome {
+      let options = PreparationOptions(recipe, forEvaluation: forEvaluation)
+      return try Preparation(rowTokenizer, options: options, cache: cache)
+        .prepare(rows) { preparing($0, rows.count) }
+    }
+    let prepared = try prepare(rows.train, forEvaluation: false)
     report = prepared.report
     trainRows = rows.train.count
-    evaluation = try rows.evaluation.map {
-      try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: true)).prepare($0)
-    }
+    evaluation = try rows.evaluation.map { try prepare($0, forEvaluation: true) }
     let quantization = recipe.model.quantization
     model = try CausalLM(
       files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil,
@@ -72,8 +77,6 @@ public final class TrainingRun {
   }
 
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.data.datasetConfig != nil {
-      throw TrainingError("dataset_config is not supported yet; name the file or folder by dataset_name")
     }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
@@ -153,6 +156,8 @@ public final class TrainingRun {
     try trainer.saveModel(to: output)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
+    try AtomicFile.write(
+      report.json.text(.pretty) + "\n", to: output.appendingPathComponent("preparation_report.json"))
     let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "every weight"
     let name = URL(fileURLWithPath: recipe.model.modelNameOrPath).lastPathComponent
     let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
