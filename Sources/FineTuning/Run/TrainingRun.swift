@@ -77,7 +77,6 @@ public final class TrainingRun {
   }
 
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
 
