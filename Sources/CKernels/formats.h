@@ -18,9 +18,15 @@ typedef struct {
 } stored_row;
 
 INLINE float half(const uint8_t *p) {
+#ifdef CK_AVX2
+  uint16_t bits;  // by way of a general register: an insertion into a vector would wait for what was in it
+  memcpy(&bits, p, 2);
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+#else
   _Float16 x;
   memcpy(&x, p, 2);
   return (float)x;
+#endif
 }
 
 INLINE void widen32_float32(stored_row row, long i, v8 out[4]) {
@@ -256,24 +262,24 @@ INLINE stored_row row_of(const ck_matrix *matrix, long row) {
   return (stored_row){data + row * row_bytes(matrix->format, matrix->columns), matrix, row * matrix->columns};
 }
 
-// Runs X(widen32 function) for the format at hand, so that its loop is compiled with the format known.
+// Runs X(format) for the format at hand, so that its loop is compiled with the format known.
 #define FOR_FORMAT(format, X)                  \
   switch (format) {                            \
-    case ck_float32: X(widen32_float32) break;   \
-    case ck_float16: X(widen32_float16) break;   \
-    case ck_bfloat16: X(widen32_bfloat16) break; \
-    case ck_q4_0: X(widen32_q4_0) break;         \
-    case ck_q4_1: X(widen32_q4_1) break;         \
-    case ck_q5_0: X(widen32_q5_0) break;         \
-    case ck_q5_1: X(widen32_q5_1) break;         \
-    case ck_q8_0: X(widen32_q8_0) break;         \
-    case ck_q2_K: X(widen32_q2_K) break;         \
-    case ck_q3_K: X(widen32_q3_K) break;         \
-    case ck_q4_K: X(widen32_q4_K) break;         \
-    case ck_q5_K: X(widen32_q5_K) break;         \
-    case ck_q6_K: X(widen32_q6_K) break;         \
-    case ck_nf4: X(widen32_nf4) break;           \
-    case ck_fp4: X(widen32_fp4) break;           \
+    case ck_float32: X(float32) break;   \
+    case ck_float16: X(float16) break;   \
+    case ck_bfloat16: X(bfloat16) break; \
+    case ck_q4_0: X(q4_0) break;         \
+    case ck_q4_1: X(q4_1) break;         \
+    case ck_q5_0: X(q5_0) break;         \
+    case ck_q5_1: X(q5_1) break;         \
+    case ck_q8_0: X(q8_0) break;         \
+    case ck_q2_K: X(q2_K) break;         \
+    case ck_q3_K: X(q3_K) break;         \
+    case ck_q4_K: X(q4_K) break;         \
+    case ck_q5_K: X(q5_K) break;         \
+    case ck_q6_K: X(q6_K) break;         \
+    case ck_nf4: X(nf4) break;           \
+    case ck_fp4: X(fp4) break;           \
   }
 
 // One element of a format that needs no blocks of 32 in a row, for what is left of one after the last 32.
@@ -295,10 +301,10 @@ INLINE float widen1(stored_row row, long i) {
 void CK(ck_widen)(const ck_matrix *matrix, long row, long column, long count, float *out) {
   stored_row from = row_of(matrix, row);
   long i = 0;
-#define X(widen32)                                                    \
+#define X(format)                                                    \
   for (; i + 32 <= count; i += 32) {                                  \
     v8 x[4];                                                          \
-    widen32(from, column + i, x);                                     \
+    widen32_##format(from, column + i, x);                                     \
     for (int j = 0; j < 4; j++) store8(out + i + 8 * j, x[j]);        \
   }
   FOR_FORMAT(matrix->format, X)

@@ -86,10 +86,10 @@ static void pack_transposed(const ck_matrix *right, long n0, long k0, long k, fl
     if (present >= 8) {
       stored_row rows[8];
       for (int r = 0; r < 8; r++) rows[r] = row_of(&matrix, first + r);
-#define X(widen32)                                                              \
+#define X(format)                                                              \
   for (long p = 0; p < whole; p += 32) {                                        \
     v8 x[8][4];                                                                 \
-    for (int r = 0; r < 8; r++) widen32(rows[r], k0 + p, x[r]);                 \
+    for (int r = 0; r < 8; r++) widen32_##format(rows[r], k0 + p, x[r]);                 \
     for (int j = 0; j < 4; j++) {                                               \
       v8 square[8];                                                             \
       for (int r = 0; r < 8; r++) square[r] = x[r][j];                          \
@@ -122,10 +122,10 @@ static void pack_straight(const ck_matrix *right, long n0, long k0, long k, floa
   for (long eighth = 0; eighth < 4; eighth++) out[eighth] = panel_place(panels, k, eighth);
   long present = matrix.columns - n0;
   if (present >= 32) {
-#define X(widen32)                                                                  \
+#define X(format)                                                                  \
   for (long p = 0; p < k; p++) {                                                    \
     v8 x[4];                                                                        \
-    widen32(row_of(&matrix, k0 + p), n0, x);                                        \
+    widen32_##format(row_of(&matrix, k0 + p), n0, x);                                        \
     for (int j = 0; j < 4; j++) store8(out[j] + p * panel_columns, x[j]);           \
   }
     FOR_FORMAT(matrix.format, X)
