@@ -18,6 +18,7 @@ public struct ModelBenchmark: Sendable {
   /// Measures `model`; it has an adapter on it afterwards.
   ///
   /// - Parameters:
+  ///   - model: what is measured.
   ///   - decode: tokens to generate.
   ///   - rows: rows of a training step.
   ///   - rowTokens: tokens of a row.
