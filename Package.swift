@@ -40,7 +40,7 @@ let package = Package(
       ]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "CPCRE2"]),
     .target(name: "ChatTemplates", dependencies: ["OrderedJSON"]),
-    .target(name: "Datasets", dependencies: ["ChatTemplates", "Tokenizers", "OrderedJSON"]),
+    .target(name: "Datasets", dependencies: ["ChatTemplates", "Tokenizers", "Checkpoints", "OrderedJSON"]),
     .target(name: "Models", dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON"]),
     .target(
       name: "FineTuning",
@@ -58,7 +58,7 @@ let package = Package(
 
     .testTarget(name: "OrderedJSONTests", dependencies: ["OrderedJSON"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON", "CZip"]),
     .testTarget(
       name: "HubTests",
       dependencies: [
@@ -71,7 +71,7 @@ let package = Package(
       ]),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "OrderedJSON"]),
+    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Models"]),
     .testTarget(name: "FineTuningTests", dependencies: ["FineTuning", "Datasets", "OrderedJSON"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),

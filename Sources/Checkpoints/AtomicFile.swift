@@ -41,10 +41,12 @@ public final class AtomicFile {
     }
   }
 
-  /// Appends bytes.
+  /// Appends bytes, or larger numbers as they lie in memory, lowest byte first.
   /// - Throws: `CheckpointError` where they cannot be written, as on a full disk.
-  public func write(_ bytes: [UInt8]) throws(CheckpointError) {
-    try bytes.withUnsafeBufferPointer { (bytes) throws(CheckpointError) in try write(UnsafeRawBufferPointer(bytes)) }
+  public func write<Number: FixedWidthInteger>(_ numbers: [Number]) throws(CheckpointError) {
+    try numbers.withUnsafeBufferPointer { (numbers) throws(CheckpointError) in
+      try write(UnsafeRawBufferPointer(numbers))
+    }
   }
 
   /// Brings everything to the disk and closes the temporary file; `commit()` does this too. Calling it earlier lets

@@ -34,6 +34,21 @@ public final class MappedFile: Sendable {
     storage = Storage(base: base, byteCount: length, isMappedFile: true) { munmap($0, $1) }
   }
 
+  /// `count` numbers from the byte `offset` on, each `stride` bytes after the one before, lowest byte first.
+  ///
+  /// All of them must lie within the file.
+  public func numbers<Number: FixedWidthInteger>(
+    _: Number.Type = Number.self, at offset: Int, count: Int, stride: Int = MemoryLayout<Number>.size
+  ) -> [Number] {
+    if count == 0 { return [] }
+    return withBytes { bytes in
+      precondition(offset >= 0 && count > 0 && offset + (count - 1) * stride + MemoryLayout<Number>.size <= bytes.count)
+      return (0..<count).map {
+        Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + $0 * stride, as: Number.self))
+      }
+    }
+  }
+
   /// The bytes of the file; only within the closure.
   public func withBytes<Result, Failure: Error>(
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result

@@ -56,7 +56,9 @@ public enum ZipArchive {
     for case let name as String in names {
       var isFolder: ObjCBool = false
       let path = folder.appendingPathComponent(name).path
-      if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue { files.append(name) }
+      if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue {
+        files.append(name)
+      }
     }
     return files.sorted()
   }

@@ -27,13 +27,15 @@ extension TrainingSet {
   public func batch(_ numbers: some Sequence<Int>) -> Batch {
     var batch = Batch()
     for number in numbers where items.indices.contains(number) {
-      for piece in items[number] where !piece.isEmpty {
-        batch.ids += ids[piece]
-        batch.positions += 0..<Int32(clamping: piece.count)
-        batch.targets += labels[piece.dropFirst()]
+      for pieces in sequences(items[number]) {
+        let sequence = pieces.flatMap { ids.numbers($0) }
+        if sequence.isEmpty { continue }
+        batch.ids += sequence
+        batch.positions += 0..<Int32(clamping: sequence.count)
+        batch.targets += pieces.flatMap { labels.numbers($0) }.dropFirst()
         batch.targets.append(Example.masked)
         batch.sequenceStarts.append(batch.ids.count)
-        batch.rows += rows(touching: piece)
+        for piece in pieces { batch.rows += rows(touching: piece) }
       }
     }
     batch.targetCount = batch.targets.reduce(0) { $0 + ($1 == Example.masked ? 0 : 1) }

@@ -15,7 +15,7 @@ enum CSVRows {
     guard let header = index.header else { return MemoryRows([], file: bytes.path) }
     let columns = index.columns
     let types = columns.map(\.type)
-    return IndexedRows(bytes: bytes, records: index.records) { record throws(DataError) in
+    return IndexedRows(bytes: bytes, records: index.records, format: "csv \(separator)") { record throws(DataError) in
       var scanner = CSVScanner(separator: separator)
       for byte in record { _ = scanner.feed(byte) }
       let fields = scanner.takeFields()

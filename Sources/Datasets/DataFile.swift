@@ -12,37 +12,57 @@ public enum DataFile {
   /// the DuckDB command line. Of a folder the files of `split` are read, found by their names as `datasets` finds them.
   /// - Parameters:
   ///   - path: a file or a folder.
-  ///   - split: `train`, `test`, ... where `path` is a folder; may name a part in brackets, as `train[:100]` or
-  ///     `train[10%:20%]`.
-  ///   - files: the files of the folder to read, instead of those of the split.
+  ///   - split: `train`, `test`, ...; may name a part in brackets, as `train[:100]` or `train[10%:20%]`, and several
+  ///     parts joined by `+`. A single file is the split `train`.
+  ///   - files: the files of each split, or patterns for them, relative to the folder; without any they are found by
+  ///     their names.
   /// - Throws: `DataError` when a file is missing, of an unknown kind, or broken as a whole, or the program it needs is
   ///   missing. A fault inside one row is thrown when that row is read.
   public static func open(
-    _ path: String, split: String = "train", files: [String] = []
+    _ path: String, split: String = "train", files: [String: [String]] = [:]
   ) throws(DataError) -> any RowSource {
-    let (name, slice) = try SplitSlice.parse(split)
-    var isFolder: ObjCBool = false
-    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
     var parts: [any RowSource] = []
-    if exists, isFolder.boolValue {
-      let folder = URL(fileURLWithPath: path)
-      let paths =
-        files.isEmpty
-        ? try DataFolder.files(of: name, in: path) : files.map { folder.appendingPathComponent($0).path }
-      for path in paths { parts.append(try openFile(path)) }
-    } else {
-      parts.append(try openFile(path))
+    for part in split.split(separator: "+") {
+      let (name, slice) = try SplitSlice.parse(part.trimmingCharacters(in: .whitespaces))
+      let rows = try openSplit(name, of: path, files)
+      parts.append(slice.map { SelectedRows(rows, Array($0.range(of: rows.count))) } ?? rows)
     }
-    let rows: any RowSource = parts.count == 1 ? parts[0] : JoinedRows(parts)
-    guard let slice else { return rows }
-    return SelectedRows(rows, Array(slice.range(of: rows.count)))
+    guard let first = parts.first else { throw DataError("the split is empty; name one, such as train") }
+    return parts.count == 1 ? first : JoinedRows(parts)
+  }
+
+  private static func openSplit(
+    _ name: String, of path: String, _ files: [String: [String]]
+  ) throws(DataError) -> any RowSource {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+      let rows = try openFile(path)
+      if name != "train" {
+        throw DataError(
+          "this is one file, and its only split is train, not \(name); name a folder that has the split, or hold rows "
+            + "out with test_split_size", at: RowPlace(file: path))
+      }
+      return rows
+    }
+    let paths: [String]
+    if files.isEmpty {
+      paths = try DataFolder.files(of: name, in: path)
+    } else if let patterns = files[name] {
+      paths = try DataFolder.files(matching: patterns, in: path)
+    } else {
+      throw DataFolder.missing(name, have: files.keys.sorted(), in: path)
+    }
+    var parts: [any RowSource] = []
+    for path in paths { parts.append(try openFile(path)) }
+    return parts.count == 1 ? parts[0] : JoinedRows(parts)
   }
 
   /// The rows that DuckDB answers an SQL query with, such as `SELECT zh, yue FROM 'pairs.parquet' WHERE n > 3`.
+  /// - Parameter folder: where files that the query names by a relative path are sought too.
   /// - Throws: `DataError` when DuckDB is missing or refuses the query.
-  public static func query(_ sql: String) throws(DataError) -> any RowSource {
+  public static func query(_ sql: String, folder: String? = nil) throws(DataError) -> any RowSource {
     let statement = sql.trimmingCharacters(in: CharacterSet(charactersIn: "; \n\t\r"))
-    return try ExternalProgram.query(statement, source: "the SQL query")
+    return try ExternalProgram.query(statement, source: "the SQL query", folder: folder)
   }
 
   /// How a file holds its rows.

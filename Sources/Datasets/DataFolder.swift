@@ -11,10 +11,13 @@ enum DataFolder {
   /// Files that hold something about the rows, not rows.
   private static let ignored = ["config.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"]
 
+  /// More than a data set has; a folder of so many is somebody's home.
+  private static let mostFiles = 100_000
+
   /// The paths of the files of `split` under `folder`, in order of their names.
   /// - Throws: `DataError` when there are none, naming the splits that there are.
   static func files(of split: String, in folder: String) throws(DataError) -> [String] {
-    let names = dataFiles(in: folder)
+    let names = try dataFiles(in: folder)
     if names.isEmpty {
       throw DataError(
         "the folder holds no data files; they end in .\(DataFile.endings.joined(separator: ", ."))",
@@ -46,7 +49,7 @@ enum DataFolder {
     throw missing(split, have: ["train"], in: folder)
   }
 
-  private static func missing(_ split: String, have: [String], in folder: String) -> DataError {
+  static func missing(_ split: String, have: [String], in folder: String) -> DataError {
     DataError("there is no split \"\(split)\"; there is \(have.joined(separator: ", "))", at: RowPlace(file: folder))
   }
 
@@ -54,11 +57,47 @@ enum DataFolder {
     keywords.contains { $0.split == split && $0.words.contains(word) }
   }
 
+  /// The paths of the data files that patterns such as `data/train-*.parquet` name, relative to `folder`: `*` and `?`
+  /// stand for characters of one name, `**` for any path.
+  /// - Throws: `DataError` when a pattern names none.
+  static func files(matching patterns: [String], in folder: String) throws(DataError) -> [String] {
+    var paths: [String] = []
+    for pattern in patterns {
+      let whole = pattern.hasPrefix("/") ? pattern : URL(fileURLWithPath: folder).appendingPathComponent(pattern).path
+      guard pattern.contains(where: { "*?[".contains($0) }) else {
+        paths.append(whole)
+        continue
+      }
+      // What is sought under the folder that the pattern begins with, and no further up.
+      let parts = whole.split(separator: "/", omittingEmptySubsequences: false)
+      let plain = parts.prefix { part in !part.contains { "*?[".contains($0) } }
+      let base = plain.joined(separator: "/")
+      let rest = parts.dropFirst(plain.count).joined(separator: "/")
+      let flags = rest.contains("**") ? 0 : FNM_PATHNAME
+      let found = try dataFiles(in: base).filter { fnmatch(rest, $0, flags) == 0 }
+      if found.isEmpty {
+        throw DataError("no data file fits the pattern \(pattern); check it", at: RowPlace(file: folder))
+      }
+      paths += found.map { base + "/" + $0 }
+    }
+    return paths
+  }
+
   /// The names of the data files under `folder`, relative to it.
-  private static func dataFiles(in folder: String) -> [String] {
+  private static func dataFiles(in folder: String) throws(DataError) -> [String] {
+    guard URL(fileURLWithPath: folder).standardized.path != "/" else {
+      throw DataError("this is the whole disk; name the folder that the rows are in", at: RowPlace(file: folder))
+    }
     guard let names = FileManager.default.enumerator(atPath: folder) else { return [] }
     var files: [String] = []
+    var seen = 0
     for case let name as String in names {
+      seen += 1
+      guard seen <= mostFiles else {
+        throw DataError(
+          "the folder holds more than \(mostFiles) files; name the one that the rows are in",
+          at: RowPlace(file: folder))
+      }
       let parts = name.split(separator: "/")
       guard let last = parts.last.map(String.init), !parts.contains(where: { $0.hasPrefix(".") }) else { continue }
       if DataFile.format(of: last) != nil, !ignored.contains(last) { files.append(name) }

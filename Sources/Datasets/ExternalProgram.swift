@@ -59,10 +59,16 @@ struct ExternalProgram: Sendable {
   }
 
   /// The rows of an SQL query, as DuckDB answers it; `source` is what messages name.
-  static func query(_ sql: String, source: String) throws(DataError) -> any RowSource {
+  static func query(_ sql: String, source: String, folder: String? = nil) throws(DataError) -> any RowSource {
     let bytes = try duckDB.bytes(from: source) { output in
+      // What does not fit the limit DuckDB keeps on disk.
+      let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-duckdb").path
+      var settings = [
+        "enable_progress_bar = false", "memory_limit = '512MB'", "temp_directory = '\(quoted(temporary))'",
+      ]
+      if let folder { settings.append("file_search_path = '\(quoted(folder))'") }
       let copy = "COPY (\(sql)\n) TO '\(quoted(output))' (FORMAT json);"
-      return ["-init", "/dev/null", "-bail", "-c", "SET enable_progress_bar = false; " + copy]
+      return ["-init", "/dev/null", "-bail", "-c", settings.map { "SET \($0); " }.joined() + copy]
     }
     let rows = try JSONRows.open(bytes, isLines: true)
     return NumberedRows(rows, file: source)
@@ -95,4 +101,6 @@ private struct NumberedRows: RowSource {
   }
 
   func place(of index: Int) -> RowPlace { RowPlace(file: file, row: index + 1) }
+
+  func fingerprint() throws(DataError) -> String { try base.fingerprint() }
 }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 
 /// The bytes of one open file, read by range from any thread.
@@ -80,6 +81,16 @@ final class FileBytes: @unchecked Sendable {
       guard try body(chunk, offset) else { return }
       offset = end
     }
+  }
+
+  /// What tells the bytes of the file from others.
+  func fingerprint() throws(DataError) -> String {
+    var hash = ContentHash()
+    try scan { chunk, _ throws(DataError) in
+      hash.update(chunk)
+      return true
+    }
+    return hash.hexadecimal
   }
 
   /// The line that the byte at `offset` stands on, counted from 1.

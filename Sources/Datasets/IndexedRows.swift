@@ -5,6 +5,8 @@ struct IndexedRows: RowSource {
   let bytes: FileBytes
   /// The offsets of each record, without the line break that ends it.
   let records: [Range<Int>]
+  /// What tells `parse` from that of other formats.
+  let format: String
   /// Makes a row of a record's bytes; the line in its error counts from the record's first.
   let parse: @Sendable ([UInt8]) throws(DataError) -> Row
 
@@ -27,6 +29,9 @@ struct IndexedRows: RowSource {
     guard records.indices.contains(index) else { return RowPlace(file: bytes.path) }
     return RowPlace(file: bytes.path, line: bytes.line(at: records[index].lowerBound))
   }
+
+  /// The format, and the bytes of the file.
+  func fingerprint() throws(DataError) -> String { combined(["file", format, try bytes.fingerprint()]) }
 }
 
 extension FileBytes {

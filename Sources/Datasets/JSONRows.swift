@@ -11,7 +11,7 @@ enum JSONRows {
     let lines = try bytes.lines(from: start, returnEnds: false, skipsBlank: true)
     var isLines = isLines
     if !isLines, lines.count > 1 { isLines = holdsObject(try bytes.read(lines[0])) }
-    if isLines { return IndexedRows(bytes: bytes, records: lines, parse: line) }
+    if isLines { return IndexedRows(bytes: bytes, records: lines, format: "json lines", parse: line) }
     return try document(bytes, from: start)
   }
 
@@ -63,7 +63,7 @@ enum JSONRows {
       throw DataError(
         "the file ends inside its array; it was cut short, fetch it again", at: RowPlace(file: bytes.path))
     }
-    return IndexedRows(bytes: bytes, records: elements.found, parse: element)
+    return IndexedRows(bytes: bytes, records: elements.found, format: "json", parse: element)
   }
 
   /// A whole document in memory: an object that holds rows in one of three ways.

@@ -16,33 +16,52 @@ extension TrainingSet {
   /// The same documents in packed items of up to `length` tokens, exactly as `trl.pack_dataset` makes them.
   ///
   /// Best-fit decreasing follows "Fewer Truncations Improve Language Modeling" (Ding et al. 2024).
-  public func packed(_ strategy: PackingStrategy, length: Int) -> TrainingSet {
+  /// - Parameter order: the numbers of the documents in the order they are packed in; as they stand without it.
+  public func packed(_ strategy: PackingStrategy, length: Int, order: [Int]? = nil) -> TrainingSet {
     var result = self
     guard length > 0 else { return result }
-    let length = min(length, max(1, ids.count))  // more room than there are tokens changes nothing
+    let length = min(length, max(1, documentStarts[documentCount]))  // more room than there are tokens changes nothing
     result.items = []
+    result.joinsPieces = strategy == .wrapped
     for start in stride(from: 0, to: documentCount, by: Self.packingWindow) {
       let window = start..<min(start + Self.packingWindow, documentCount)
+      let documents = window.map { order?[$0] ?? $0 }.map { documentStarts[$0]..<documentStarts[$0 + 1] }
+        .filter { !$0.isEmpty }
       switch strategy {
-      case .wrapped: result.items += wrapped(window, length: length)
-      case .bfd: result.items += bestFit(documents(window).map { $0.prefix(length) }, length)
-      case .bfdSplit: result.items += bestFit(documents(window).flatMap { pieces($0, length: length) }, length)
+      case .wrapped: result.items += wrapped(documents, length)
+      case .bfd: result.items += bestFit(documents.map { $0.prefix(length) }, length)
+      case .bfdSplit: result.items += bestFit(documents.flatMap { pieces($0, length: length) }, length)
       }
     }
     return result
-  }
-
-  private func documents(_ window: Range<Int>) -> [Range<Int>] {
-    window.map { documentStarts[$0]..<documentStarts[$0 + 1] }.filter { !$0.isEmpty }
   }
 
   private func pieces(_ range: Range<Int>, length: Int) -> [Range<Int>] {
     stride(from: range.lowerBound, to: range.upperBound, by: length).map { $0..<min($0 + length, range.upperBound) }
   }
 
-  /// The tokens of a window of documents lie side by side, so an item is simply a stretch of them.
-  private func wrapped(_ window: Range<Int>, length: Int) -> [[Range<Int>]] {
-    pieces(documentStarts[window.lowerBound]..<documentStarts[window.upperBound], length: length).map { [$0] }
+  /// Documents end to end, cut wherever an item is full; what lies side by side is one piece.
+  private func wrapped(_ documents: [Range<Int>], _ length: Int) -> [[Range<Int>]] {
+    var items: [[Range<Int>]] = []
+    var item: [Range<Int>] = []
+    var room = length
+    for document in documents {
+      var rest = document
+      while !rest.isEmpty {
+        let piece = rest.prefix(room)
+        if let last = item.last, last.upperBound == piece.lowerBound {
+          item[item.count - 1] = last.lowerBound..<piece.upperBound
+        } else {
+          item.append(piece)
+        }
+        rest = rest.dropFirst(piece.count)
+        room -= piece.count
+        if room > 0 { continue }
+        items.append(item)
+        (item, room) = ([], length)
+      }
+    }
+    return item.isEmpty ? items : items + [item]
   }
 
   private func bestFit(_ pieces: [Range<Int>], _ length: Int) -> [[Range<Int>]] {

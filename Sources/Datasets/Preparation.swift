@@ -1,14 +1,18 @@
-import Foundation
+import Checkpoints
 
 /// Makes a training set of rows: encodes, masks, cuts and packs them.
 public struct Preparation: Sendable {
   private let encoder: RowEncoder
   private let cache: PreparationCache?
   private var options: PreparationOptions { encoder.options }
-  private var tokenizer: RowTokenizer { encoder.tokenizer }
 
   /// Rows encoded together before they are added up in order; bounds what is in flight.
-  private static let waveRows = 4096
+  private static let waveRows = 2048
+  /// Rows that a thread takes at a time.
+  private static let stretchRows = 16
+
+  /// What preparing gives.
+  public typealias Outcome = (set: TrainingSet, report: PreparationReport)
 
   /// A preparation with this tokenizer, which looks sets up in `cache` first where there is one.
   public init(
@@ -20,169 +24,68 @@ public struct Preparation: Sendable {
 
   /// The training set of `rows` and what was done to make it.
   ///
-  /// The result does not depend on the number of threads.
+  /// The result does not depend on the number of threads. With a cache, the tokens of a large set lie in a file.
+  /// - Parameter progress: told now and then how many rows are done.
   /// - Throws: `DataError` for the first row that cannot be used; also when there are no rows, or nothing is trained on.
-  public func prepare(_ rows: any RowSource) throws(DataError) -> (set: TrainingSet, report: PreparationReport) {
+  public func prepare(
+    _ rows: any RowSource, progress: (_ rowsDone: Int) -> Void = { _ in }
+  ) throws(DataError) -> Outcome {
     if let limit = options.maxLength, limit < 1 { throw DataError("max_length is \(limit); it must be at least 1") }
     if options.packing != nil, options.maxLength == nil { throw DataError("packing needs max_length; set it") }
     if rows.count == 0 {
       throw DataError("there are no rows; check the file and the steps that filter it", at: rows.place(of: 0))
     }
-    guard let cache, let key = try PreparationCache.key(rows, options, tokenizer) else { return try make(rows) }
-    if let stored = cache.load(key) { return stored }
-    let made = try make(rows)
-    cache.store(made.set, made.report, under: key)
-    return made
+    guard let cache, let key = try cache.key(rows, options, encoder.tokenizer) else {
+      return try make(rows, in: Gathering(), progress).outcome
+    }
+    if var found = cache.load(key) {
+      found.report.isFromCache = true
+      progress(rows.count)
+      return found
+    }
+    var gathering = Gathering(writer: cache.writer(key))
+    if gathering.failure == nil { gathering = try make(rows, in: gathering, progress) }
+    gathering.store(under: key)
+    if gathering.failure == nil, let stored = cache.load(key, isNew: true) { return stored }
+    // A disk that is full costs memory and time, not the run.
+    var outcome = try make(rows, in: Gathering(), progress).outcome
+    let reason = gathering.failure.map { "\($0)" } ?? "they cannot be read back"
+    outcome.report.add(note: "the prepared rows are not kept for the next run: \(reason)")
+    return outcome
   }
 
-  private func make(_ rows: any RowSource) throws(DataError) -> (set: TrainingSet, report: PreparationReport) {
-    var set = TrainingSet()
-    var report = PreparationReport()
-    report.rows = rows.count
+  private func make(
+    _ rows: any RowSource, in empty: Gathering, _ progress: (Int) -> Void
+  ) throws(DataError) -> Gathering {
+    var gathering = empty
+    gathering.report.rows = rows.count
     for start in stride(from: 0, to: rows.count, by: Self.waveRows) {
       let wave = start..<min(start + Self.waveRows, rows.count)
-      let encoded = try encode(wave, of: rows)
-      for (offset, row) in encoded.enumerated() { append(row, number: start + offset, to: &set, report: &report) }
+      for (offset, row) in try prepared(wave, of: rows).enumerated() { gathering.add(row, number: start + offset) }
+      if gathering.failure != nil { return gathering }
+      progress(wave.upperBound)
     }
-    arrange(&set)
-    try finish(set, &report)
-    return (set, report)
+    gathering.arrange(options)
+    if gathering.report.trainedTokens == 0 {
+      let cause = gathering.report.warnings.first ?? "check the masks and max_length"
+      throw DataError("none of the \(rows.count) rows has a token to train on; \(cause)")
+    }
+    return gathering
   }
 
-  /// What TRL calls `shuffle_dataset` and `packing`.
-  private func arrange(_ set: inout TrainingSet) {
-    if let packing = options.packing, let length = options.maxLength {
-      if let seed = options.shuffleSeed {
-        var random = NumPyRandom(seed: seed)
-        set = set.reordered(random.permutation(set.documentCount))
-      }
-      set = set.packed(packing, length: length)
-    }
-    if let seed = options.shuffleSeed {
-      var random = NumPyRandom(seed: seed)
-      let items = set.items
-      set.items = random.permutation(items.count).map { items[$0] }
-    }
-  }
-
-  private func finish(_ set: TrainingSet, _ report: inout PreparationReport) throws(DataError) {
-    report.items = set.items.count
-    report.tokens = set.tokenCount
-    if options.packing != nil { report.lostTokens = set.ids.count - report.tokens }
-    for item in set.items {
-      for piece in item {
-        report.trainedTokens += set.labels[piece.dropFirst()].reduce(0) { $0 + ($1 == Example.masked ? 0 : 1) }
-      }
-    }
-    if report.trainedTokens == 0 {
-      let cause = report.warnings.first ?? "check the masks and max_length"
-      throw DataError("none of the \(report.rows) rows has a token to train on; \(cause)")
-    }
-  }
-}
-
-extension Preparation {
-  /// The rows of `wave`, encoded on several threads.
-  private func encode(_ wave: Range<Int>, of rows: any RowSource) throws(DataError) -> [RowEncoder.Encoded] {
-    let chunkRows = 32
-    let chunks = stride(from: wave.lowerBound, to: wave.upperBound, by: chunkRows).map {
-      $0..<min($0 + chunkRows, wave.upperBound)
-    }
-    let threads = max(1, min(options.threads ?? ProcessInfo.processInfo.activeProcessorCount, chunks.count))
-    let results = ChunkResults(count: chunks.count)
-    // A thread takes every so-maniest chunk; each result has its place, so the order of work leaves no trace.
-    DispatchQueue.concurrentPerform(iterations: threads) { thread in
-      for chunk in stride(from: thread, to: chunks.count, by: threads) {
-        results[chunk] = encodeChunk(chunks[chunk], of: rows)
-      }
-    }
-    var encoded: [RowEncoder.Encoded] = []
-    encoded.reserveCapacity(wave.count)
-    for chunk in chunks.indices { encoded += try results[chunk].get() }
-    return encoded
-  }
-
-  private func encodeChunk(_ chunk: Range<Int>, of rows: any RowSource) -> Result<[RowEncoder.Encoded], DataError> {
-    var encoded: [RowEncoder.Encoded] = []
-    for index in chunk {
-      do throws(DataError) {
+  private func prepared(_ wave: Range<Int>, of rows: any RowSource) throws(DataError) -> [PreparedRow] {
+    try OrderedWork.map(rows: wave, stretch: Self.stretchRows, threads: options.threads) { stretch throws(DataError) in
+      var prepared: [PreparedRow] = []
+      prepared.reserveCapacity(stretch.count)
+      for index in stretch {
         let row = try rows.row(at: index)
         do throws(DataError) {
-          encoded.append(try encoder.encode(row))
+          prepared.append(PreparedRow(try encoder.encode(row), encoder))
         } catch {
-          return .failure(error.located(at: rows.place(of: index)))
+          throw error.located(at: rows.place(of: index))
         }
-      } catch {
-        return .failure(error)
       }
-    }
-    return .success(encoded)
-  }
-
-  private func append(
-    _ row: RowEncoder.Encoded, number: Int, to set: inout TrainingSet, report: inout PreparationReport
-  ) {
-    report.add(row.form)
-    report.add(length: row.ids.count)
-    report.add(note: row.note)
-    if let lost = row.lostPrompt {
-      report.divergingPrompts = ((report.divergingPrompts?.rows ?? 0) + 1, report.divergingPrompts?.example ?? lost)
-    }
-    if let first = tokenizer.beginningOfText, row.ids.starts(with: [first, first]) { report.doubledBeginnings += 1 }
-
-    var example = Example(ids: row.ids, labels: row.labels, row: number)
-    if options.packing == nil, let limit = options.maxLength {
-      if row.ids.count > limit {
-        report.truncatedRows += 1
-        report.lostTokens += row.ids.count - limit
-        example.ids = Array(options.truncation == .keepStart ? row.ids.prefix(limit) : row.ids.suffix(limit))
-        example.labels = Array(options.truncation == .keepStart ? row.labels.prefix(limit) : row.labels.suffix(limit))
-      }
-      if !example.ids.isEmpty, example.labels.allSatisfy({ $0 == Example.masked }) {
-        report.maskedRows += 1
-        return
-      }
-    } else if options.packing == .bfd, let limit = options.maxLength, row.ids.count > limit {
-      report.truncatedRows += 1
-    }
-    if example.ids.isEmpty {
-      report.emptyRows += 1
-      return
-    }
-    report.keptRows += 1
-    if trainsStop(example) { report.stopTrainedRows += 1 }
-    set.append(example)
-  }
-
-  /// Whether the last token trained on, blanks aside, is an added one: a turn's or a text's end and no content.
-  private func trainsStop(_ example: Example) -> Bool {
-    for label in example.labels.reversed() where label != Example.masked {
-      if tokenizer.isAdded(label) { return true }
-      if !tokenizer.decode(label).allSatisfy(\.isWhitespace) { return false }
-    }
-    return false
-  }
-}
-
-/// A slot a chunk, filled from any thread.
-private final class ChunkResults: @unchecked Sendable {
-  // Sendable because `slots` is only touched while `lock` is held.
-  private let lock = NSLock()
-  private var slots: [Result<[RowEncoder.Encoded], DataError>]
-
-  init(count: Int) { slots = Array(repeating: .success([]), count: count) }
-
-  subscript(index: Int) -> Result<[RowEncoder.Encoded], DataError> {
-    get { lock.withLock { slots[index] } }
-    set { lock.withLock { slots[index] = newValue } }
-  }
-}
-
-extension TrainingSet {
-  /// The same documents in another order, each an item of its own.
-  func reordered(_ order: [Int]) -> TrainingSet {
-    var result = TrainingSet()
-    for index in order { if let example = example(index) { result.append(example) } }
-    return result
+      return prepared
+    }.flatMap(\.self)
   }
 }

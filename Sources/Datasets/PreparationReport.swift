@@ -34,6 +34,8 @@ public struct PreparationReport: Sendable, Hashable {
   public var longestRow = 0
   /// Other things to know, each said once.
   public var notes: [String] = []
+  /// Whether all of this was found out in an earlier run.
+  public var isFromCache = false
 
   /// The share of tokens trained on, from 0 to 1.
   public var trainedShare: Double { tokens == 0 ? 0 : Double(trainedTokens) / Double(tokens) }
@@ -118,7 +120,26 @@ public struct PreparationReport: Sendable, Hashable {
     return sentences + notes
   }
 
-  mutating func add(_ form: String) {
+  /// Counts a row.
+  mutating func add(_ row: PreparedRow) {
+    add(form: row.form)
+    add(length: row.length)
+    if let note = row.note { add(note: note) }
+    if let lost = row.lostPrompt {
+      divergingPrompts = ((divergingPrompts?.rows ?? 0) + 1, divergingPrompts?.example ?? lost)
+    }
+    if row.beginsTwice { doubledBeginnings += 1 }
+    if row.isTooLong { truncatedRows += 1 }
+    lostTokens += row.lostTokens
+    if row.trainsStop { stopTrainedRows += 1 }
+    switch row.fate {
+    case .kept: keptRows += 1
+    case .masked: maskedRows += 1
+    case .empty: emptyRows += 1
+    }
+  }
+
+  private mutating func add(form: String) {
     if let index = forms.firstIndex(where: { $0.name == form }) {
       forms[index].rows += 1
     } else {
@@ -126,7 +147,7 @@ public struct PreparationReport: Sendable, Hashable {
     }
   }
 
-  mutating func add(length: Int) {
+  private mutating func add(length: Int) {
     longestRow = max(longestRow, length)
     var limit = 16
     while limit < length { limit *= 2 }
@@ -137,7 +158,7 @@ public struct PreparationReport: Sendable, Hashable {
     }
   }
 
-  mutating func add(note: String?) {
-    if let note, !notes.contains(note) { notes.append(note) }
+  mutating func add(note: String) {
+    if !notes.contains(note) { notes.append(note) }
   }
 }

@@ -168,20 +168,26 @@ extension RowEncoder {
   private func tokens(_ row: Row) throws(DataError) -> Encoded {
     let ids = try numbers(row, "input_ids")
     var encoded = Encoded(ids: ids, labels: ids, form: "")
-    if row.present("labels") != nil {
-      encoded.labels = try numbers(row, "labels", count: ids.count)
-      return encoded
+    // Masks that are not applied have to fit as well: a row that contradicts itself is broken.
+    func mask(_ column: String) throws(DataError) -> [Int32]? {
+      row.present(column) == nil ? nil : try numbers(row, column, count: ids.count)
     }
-    var masks: [[Int32]] = []
-    if row.present("completion_mask") != nil {
+    if try mask("attention_mask")?.contains(0) == true {
+      encoded.note = "attention_mask is not applied: tokens it leaves out count like any other, so remove padding"
+    }
+    var masks = [try mask("assistant_masks")]
+    if let completion = try mask("completion_mask") {
       if options.completionOnlyLoss == true {
-        masks.append(try numbers(row, "completion_mask", count: ids.count))
+        masks.append(completion)
       } else {
         encoded.note = "completion_mask is not applied unless completion_only_loss is true"
       }
     }
-    if row.present("assistant_masks") != nil { masks.append(try numbers(row, "assistant_masks", count: ids.count)) }
-    for mask in masks {
+    if row.present("labels") != nil {
+      encoded.labels = try numbers(row, "labels", count: ids.count)
+      return encoded
+    }
+    for mask in masks.compactMap(\.self) {
       for (index, bit) in mask.enumerated() where bit == 0 { encoded.labels[index] = Example.masked }
     }
     return encoded

@@ -53,7 +53,7 @@ enum RowForm {
     } else if row.present("instruction") != nil, row["output"] != nil {
       self = try Alpaca(row).form(hasTemplate: hasTemplate)
     } else {
-      let have = row.keys.isEmpty ? "is empty" : "has \(row.keys.map { "\"\($0)\"" }.joined(separator: ", "))"
+      let have = row.keys.isEmpty ? "is empty" : "has \(row.columnList)"
       throw DataError(
         "the row \(have), but must have \"prompt\" and \"completion\", \"messages\", \"\(textField)\" or \"input_ids\"; "
           + "rename its columns with rename_columns, or build one with template or messages")
@@ -113,6 +113,12 @@ enum RowForm {
 }
 
 extension JSONObject {
+  /// The names of the columns for messages: not all of very many, nor the whole of very long ones.
+  var columnList: String {
+    let names = keys.prefix(20).map { "\"\($0.count > 40 ? $0.prefix(40) + "…" : $0[...])\"" }
+    return names.joined(separator: ", ") + (keys.count > 20 ? " and \(keys.count - 20) more" : "")
+  }
+
   /// The value of a column, where there is one that is not null.
   func present(_ column: String) -> JSONValue? {
     if let value = self[column], !value.isNull { value } else { nil }

@@ -1,3 +1,4 @@
+import Checkpoints
 import OrderedJSON
 
 /// One row: column names and values in the order of the file.
@@ -17,6 +18,10 @@ public protocol RowSource: Sendable {
 
   /// Where the row of number `index` came from, for messages. May reread the file to count its lines.
   func place(of index: Int) -> RowPlace
+
+  /// What tells these rows from any others, read from the data themselves. Without an implementation, all rows are read.
+  /// - Throws: `DataError` if they cannot be read.
+  func fingerprint() throws(DataError) -> String
 }
 
 extension RowSource {
@@ -44,9 +49,28 @@ extension RowSource {
     return seen.keys
   }
 
+  /// What the content of all rows tells from others.
+  public func fingerprint() throws(DataError) -> String { try contentFingerprint() }
+
+  fileprivate func contentFingerprint() throws(DataError) -> String {
+    let parts = try OrderedWork.map(rows: 0..<count, stretch: 256) { stretch throws(DataError) in
+      var hash = ContentHash()
+      for index in stretch { hash.update(JSONValue.object(try row(at: index)).text(.compact)) }
+      return hash.hexadecimal
+    }
+    return combined(["rows"] + parts)
+  }
+
   func outOfRange(_ index: Int) -> DataError {
     DataError("row number \(index) is asked for, but there are \(count) rows")
   }
+}
+
+/// One fingerprint of several texts.
+func combined(_ parts: [String]) -> String {
+  var hash = ContentHash()
+  for part in parts { hash.update(part) }
+  return hash.hexadecimal
 }
 
 /// Rows held in memory.
@@ -97,16 +121,28 @@ public struct SelectedRows: RowSource {
   public func place(of index: Int) -> RowPlace {
     indices.indices.contains(index) ? base.place(of: indices[index]) : RowPlace()
   }
+
+  /// The numbers, and what tells the other source from others.
+  public func fingerprint() throws(DataError) -> String {
+    var hash = ContentHash()
+    hash.update(indices)
+    return combined(["selected", hash.hexadecimal, try base.fingerprint()])
+  }
 }
 
 /// The rows of another source, each changed when it is asked for.
 public struct MappedRows: RowSource {
   private let base: any RowSource
+  private let identity: String?
   private let change: @Sendable (Row) throws(DataError) -> Row
 
   /// The rows of `base` as `change` makes them; its errors are given the row's place.
-  public init(_ base: any RowSource, _ change: @escaping @Sendable (Row) throws(DataError) -> Row) {
+  /// - Parameter identity: what tells `change` from any other change, where something does.
+  public init(
+    _ base: any RowSource, identity: String? = nil, _ change: @escaping @Sendable (Row) throws(DataError) -> Row
+  ) {
     self.base = base
+    self.identity = identity
     self.change = change
   }
 
@@ -125,6 +161,12 @@ public struct MappedRows: RowSource {
 
   /// Where the row of number `index` came from.
   public func place(of index: Int) -> RowPlace { base.place(of: index) }
+
+  /// What tells the change and the other source from others; without an identity of the change, all changed rows.
+  public func fingerprint() throws(DataError) -> String {
+    guard let identity else { return try contentFingerprint() }
+    return combined(["mapped", identity, try base.fingerprint()])
+  }
 }
 
 /// Several sources end to end.
@@ -161,5 +203,12 @@ public struct JoinedRows: RowSource {
   public func place(of index: Int) -> RowPlace {
     guard let place = locate(index) else { return RowPlace() }
     return place.part.place(of: place.index)
+  }
+
+  /// What tells all parts from others.
+  public func fingerprint() throws(DataError) -> String {
+    var prints = ["joined"]
+    for part in parts { prints.append(try part.fingerprint()) }
+    return combined(prints)
   }
 }

@@ -1,7 +1,9 @@
 import OrderedJSON
 
-/// One step that turns rows into other rows before they are tokenized.
-public enum RowStep: Sendable {
+/// One step that turns rows into other rows before they are tokenized, in the order of a recipe.
+///
+/// Wherever text is made of columns, `{name}` stands for a column, `{a.b}` for a member of one, `{{` and `}}` for braces.
+public enum RowStep: Sendable, Hashable {
   /// Only the rows of a range of numbers, cut to those there are.
   case select(Range<Int>)
   /// Only rows whose column, nested ones with dots, is there and not null, and equals `equals` if that is given.
@@ -16,8 +18,8 @@ public enum RowStep: Sendable {
   case template(column: String, TextPattern)
   /// A new column of messages made from others.
   case messages(column: String, [Message])
-  /// A new column of text: the `messages` column as the chat template renders it.
-  case applyChatTemplate(column: String, RowTokenizer)
+  /// A new column of text: the `messages` column, which goes, as the chat template renders it.
+  case applyChatTemplate(column: String)
   /// NumPy's permutation under a seed, as `Dataset.shuffle(seed=...)` of `datasets`.
   case shuffle(seed: UInt64)
   /// One part of `Dataset.train_test_split`.
@@ -54,9 +56,10 @@ public enum RowStep: Sendable {
 
 extension RowSource {
   /// These rows after a step.
+  /// - Parameter tokenizer: renders messages for `applyChatTemplate`.
   /// - Throws: `DataError` when the step does not fit the rows; what goes wrong in one row is thrown when it is read,
   ///   except by `filter`, which reads them all.
-  public func applying(_ step: RowStep) throws(DataError) -> any RowSource {
+  public func applying(_ step: RowStep, tokenizer: RowTokenizer? = nil) throws(DataError) -> any RowSource {
     switch step {
     case .select(let range): return SelectedRows(self, Array(range.clamped(to: 0..<count)))
     case .shuffle(let seed):
@@ -65,13 +68,13 @@ extension RowSource {
     case .split(let split): return try split.part(of: self)
     case .filter(let column, let wanted): return try filtered(column, wanted)
     case .selectColumns(let columns):
-      return MappedRows(self) { row throws(DataError) in
+      return mapped(step) { row throws(DataError) in
         var result = Row()
         for column in columns { result[column] = try row.existing(column) }
         return result
       }
     case .removeColumns(let columns):
-      return MappedRows(self) { row throws(DataError) in
+      return mapped(step) { row throws(DataError) in
         var result = row
         for column in columns {
           _ = try row.existing(column)
@@ -79,59 +82,79 @@ extension RowSource {
         }
         return result
       }
-    case .renameColumns(let renamings):
-      return MappedRows(self) { row throws(DataError) in try row.renamed(renamings) }
+    case .renameColumns(let renamings): return mapped(step) { row throws(DataError) in try row.renamed(renamings) }
     case .template(let column, let pattern):
-      return MappedRows(self) { row throws(DataError) in
+      return mapped(step) { row throws(DataError) in
         var result = row
         result[column] = .string(try pattern.text(row))
         return result
       }
     case .messages(let column, let messages):
-      return MappedRows(self) { row throws(DataError) in
-        var list: [JSONValue] = []
-        for message in messages {
-          let content = try message.content.text(row)
-          list.append(.object(JSONObject([("role", .string(message.role)), ("content", .string(content))])))
-        }
+      return mapped(step) { row throws(DataError) in
         var result = row
-        result[column] = .array(list)
+        result[column] = try RowStep.messages(messages, of: row)
         return result
       }
-    case .applyChatTemplate(let column, let tokenizer):
-      let encoder = RowEncoder(tokenizer: tokenizer, options: PreparationOptions())
-      return MappedRows(self) { row throws(DataError) in
-        var result = row
-        result[column] = .string(try encoder.renderedMessages(row))
-        for used in ["messages", "conversations"] where used != column { result[used] = nil }
-        return result
-      }
+    case .applyChatTemplate(let column): return try rendered(into: column, tokenizer)
     }
   }
 
   /// These rows after several steps, one after the other.
   /// - Throws: the first step's error.
-  public func applying(_ steps: [RowStep]) throws(DataError) -> any RowSource {
+  public func applying(_ steps: [RowStep], tokenizer: RowTokenizer? = nil) throws(DataError) -> any RowSource {
     var rows: any RowSource = self
-    for step in steps { rows = try rows.applying(step) }
+    for step in steps { rows = try rows.applying(step, tokenizer: tokenizer) }
     return rows
+  }
+
+  private func mapped(_ step: RowStep, _ change: @escaping @Sendable (Row) throws(DataError) -> Row) -> MappedRows {
+    MappedRows(self, identity: "\(step)", change)
+  }
+
+  private func rendered(into column: String, _ tokenizer: RowTokenizer?) throws(DataError) -> MappedRows {
+    guard let tokenizer, tokenizer.render != nil else {
+      throw DataError("apply_chat_template needs a chat template, but the model has none; set chat_template_path")
+    }
+    let encoder = RowEncoder(tokenizer: tokenizer, options: PreparationOptions())
+    let identity = tokenizer.identity?().map { "apply_chat_template \(column) \($0)" }
+    return MappedRows(self, identity: identity) { row throws(DataError) in
+      var result = row
+      result[column] = .string(try encoder.renderedMessages(row))
+      // With messages still there the row would be taken for a conversation and rendered again.
+      for used in ["messages", "conversations"] where used != column { result[used] = nil }
+      return result
+    }
   }
 
   private func filtered(_ column: String, _ wanted: JSONValue?) throws(DataError) -> SelectedRows {
     let path = columnPath(column)
-    var kept: [Int] = []
-    for index in 0..<count {
-      guard let value = try row(at: index).value(at: path) else { continue }
-      if let wanted { if value == wanted { kept.append(index) } } else if !value.isNull { kept.append(index) }
+    let kept = try OrderedWork.map(rows: 0..<count, stretch: 256) { stretch throws(DataError) in
+      var kept: [Int] = []
+      for index in stretch {
+        guard let value = try row(at: index).value(at: path) else { continue }
+        if let wanted { if value == wanted { kept.append(index) } } else if !value.isNull { kept.append(index) }
+      }
+      return kept
     }
-    return SelectedRows(self, kept)
+    return SelectedRows(self, kept.flatMap(\.self))
+  }
+}
+
+extension RowStep {
+  fileprivate static func messages(_ messages: [Message], of row: Row) throws(DataError) -> JSONValue {
+    var list: [JSONValue] = []
+    for message in messages {
+      let content = try message.content.text(row)
+      list.append(.object(JSONObject([("role", .string(message.role)), ("content", .string(content))])))
+    }
+    return .array(list)
   }
 }
 
 extension JSONObject {
   fileprivate func existing(_ column: String) throws(DataError) -> JSONValue {
     guard let value = self[column] else {
-      throw DataError("the row has no such column; it has \(keys.joined(separator: ", "))", column: column)
+      throw DataError("the row has no such column; it has \(columnList)", column: column)
     }
     return value
   }

@@ -1,4 +1,5 @@
 import ChatTemplates
+import Checkpoints
 import Foundation
 import OrderedJSON
 import Tokenizers
@@ -47,7 +48,7 @@ extension RowTokenizer {
       try tokenizer.writeFiles(to: folder)
       for name in try FileManager.default.subpathsOfDirectory(atPath: folder.path).sorted() {
         hash.update(name)
-        if let bytes = try? Data(contentsOf: folder.appendingPathComponent(name)) { hash.update(bytes) }
+        if let bytes = try? Data(contentsOf: folder.appendingPathComponent(name)) { hash.update([UInt8](bytes)) }
       }
     } catch {
       return nil

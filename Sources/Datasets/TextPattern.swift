@@ -8,10 +8,13 @@ public struct TextPattern: Sendable, Hashable {
     case column([String])
   }
   private var parts: [Part] = []
+  /// The pattern as it was written.
+  public let source: String
 
   /// Reads a pattern.
   /// - Throws: `DataError` on a brace without its partner.
   public init(_ pattern: String) throws(DataError) {
+    source = pattern
     var text = ""
     var rest = pattern.unicodeScalars[...]
     while let scalar = rest.popFirst() {
@@ -44,7 +47,7 @@ public struct TextPattern: Sendable, Hashable {
       case .column(let path):
         guard let value = row.value(at: path) else {
           throw DataError(
-            "the template asks for this column, but the row has \(row.keys.joined(separator: ", "))",
+            "the template asks for this column, but the row has \(row.columnList)",
             column: path.joined(separator: "."))
         }
         result += Self.text(value)

@@ -4,7 +4,7 @@ import OrderedJSON
 enum TextRows {
   static func open(_ bytes: FileBytes) throws(DataError) -> any RowSource {
     let lines = try bytes.lines(from: try bytes.textStart(), returnEnds: true, skipsBlank: false)
-    return IndexedRows(bytes: bytes, records: lines) { line throws(DataError) in
+    return IndexedRows(bytes: bytes, records: lines, format: "text") { line throws(DataError) in
       guard let text = String(validating: line, as: UTF8.self) else {
         throw DataError("the line is not valid UTF-8; save the file as UTF-8")
       }

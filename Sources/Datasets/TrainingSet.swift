@@ -4,15 +4,21 @@
 /// documents when packed. Items only point into the documents, so packing copies nothing.
 public struct TrainingSet: Sendable {
   /// The token ids of all documents, joined.
-  public internal(set) var ids: [Int32] = []
+  public internal(set) var ids: TokenColumn = []
   /// As long as `ids`: the id itself where the token is trained on, -100 where it is masked. Not shifted.
-  public internal(set) var labels: [Int32] = []
+  public internal(set) var labels: TokenColumn = []
   /// The offset of each document's first token; one more entry than documents, the last is `ids.count`.
   public internal(set) var documentStarts: [Int] = [0]
   /// The source row of each document.
   public internal(set) var rows: [Int] = []
-  /// The pieces of each item, as ranges of `ids`. Each piece is a sequence of its own: attention stays inside it.
+  /// The pieces of each item, as ranges of `ids`.
   public internal(set) var items: [[Range<Int>]] = []
+  /// Whether the pieces of an item are one sequence, as in wrapped packing. Else each is a sequence of its own:
+  /// attention stays inside it.
+  public internal(set) var joinsPieces = false
+
+  /// The least and the greatest of all ids and labels but masked ones; `nil` where there are none.
+  public internal(set) var idBounds: ClosedRange<Int32>?
 
   /// An empty set.
   public init() {}
@@ -27,16 +33,29 @@ public struct TrainingSet: Sendable {
   public func example(_ index: Int) -> Example? {
     guard rows.indices.contains(index) else { return nil }
     let range = documentStarts[index]..<documentStarts[index + 1]
-    return Example(ids: Array(ids[range]), labels: Array(labels[range]), row: rows[index])
+    return Example(ids: ids.numbers(range), labels: labels.numbers(range), row: rows[index])
   }
+
+  /// The sequences of an item, each the pieces that are joined in it.
+  func sequences(_ item: [Range<Int>]) -> [[Range<Int>]] { joinsPieces ? [item] : item.map { [$0] } }
 
   /// Adds a document, and an item that holds it alone.
   package mutating func append(_ example: Example) {
-    items.append([ids.count..<ids.count + example.ids.count])
-    ids += example.ids
-    labels += example.labels
-    documentStarts.append(ids.count)
+    appendDocument(example)
+    ids.append(example.ids)
+    labels.append(example.labels)
+  }
+
+  /// Adds a document whose tokens are written elsewhere, and an item that holds it alone.
+  mutating func appendDocument(_ example: Example) {
+    let start = documentStarts[documentStarts.count - 1]
+    items.append([start..<start + example.ids.count])
+    documentStarts.append(start + example.ids.count)
     rows.append(example.row)
+    let labels = example.labels.lazy.filter { $0 != Example.masked }
+    for bound in [example.ids.min(), example.ids.max(), labels.min(), labels.max()].compactMap(\.self) {
+      idBounds = min(bound, idBounds?.lowerBound ?? bound)...max(bound, idBounds?.upperBound ?? bound)
+    }
   }
 
   /// The source rows of the documents that `range` of `ids` touches.

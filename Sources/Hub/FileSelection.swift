@@ -23,9 +23,10 @@ public struct FileSelection: Sendable {
   public static let dataset = FileSelection { (names, _) in
     names.filter { name in
       let name = name.lowercased()
-      let plain = name.hasSuffix(".gz") ? String(name.dropLast(3)) : name
+      let packing = [".gz", ".zst"].first { name.hasSuffix($0) }
+      let plain = String(name.dropLast(packing?.count ?? 0))
       return name == "readme.md"
-        || [".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".arrow"].contains { plain.hasSuffix($0) }
+        || [".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".arrow"].contains { plain.hasSuffix($0) }
     }
   }
 

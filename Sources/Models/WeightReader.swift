@@ -18,7 +18,9 @@ struct WeightReader {
   func matrix(_ name: String, _ shape: [Int]) throws(ModelError) -> Parameter {
     let tensor = try tensor(name, shape)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
-    return Parameter(name: name, value: widened || !isReadable ? backend.widened(tensor) : tensor)
+    guard widened || !isReadable else { return Parameter(name: name, value: tensor) }
+    defer { tensor.releasePages() }
+    return Parameter(name: name, value: backend.widened(tensor))
   }
 
   /// A norm's weight or a bias: small, and always float32.

@@ -12,6 +12,7 @@ public final class Storage: @unchecked Sendable {
   private let release: @Sendable (UnsafeMutableRawPointer, Int) -> Void
 
   /// Takes over `byteCount` bytes at `base`; `release` is called with them once nobody needs them.
+  /// - Parameter isMappedFile: whether it is a map of a file that is only read.
   public init(
     base: UnsafeMutableRawPointer, byteCount: Int, isMappedFile: Bool = false,
     release: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void

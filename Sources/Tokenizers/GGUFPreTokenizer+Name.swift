@@ -35,7 +35,7 @@ extension GGUFPreTokenizer {
   }
 
   /// Contractions in both cases, runs of digits, letters with marks, scripts without spaces, line ends, punctuation.
-  private static let probe = """
+  static let probe = """
     I've told'em we'LL see, DON'T you? it's 'D'RE's  3 33 333 4444 55555 12.5%  x2y3 CamelCaseWORDs camelHTTPServer
     nai\u{308}ve e\u{301}te\u{301} \u{928}\u{92E}\u{938}\u{94D}\u{924}\u{947} \u{915}\u{93F} \u{E2A}\u{E27}\u{E31}\u{E2A}
 

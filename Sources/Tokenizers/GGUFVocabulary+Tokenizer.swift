@@ -35,6 +35,12 @@ extension GGUFVocabulary {
     addRoles(of: tokenizer)
   }
 
+  /// Whether a text of many kinds of words has the same ids by this vocabulary and by `tokenizer`.
+  /// - Throws: `TokenizerError` where the vocabulary is broken.
+  public func agrees(with tokenizer: Tokenizer) throws(TokenizerError) -> Bool {
+    try Tokenizer(gguf: self).encode(GGUFPreTokenizer.probe) == tokenizer.encode(GGUFPreTokenizer.probe)
+  }
+
   private mutating func addTokens(of tokenizer: Tokenizer, _ model: BytePairEncoding) {
     let added = Dictionary(tokenizer.pipeline.addedTokens.map { ($0.id, $0) }) { $1 }
     var kinds: [Int32] = []
@@ -60,7 +66,9 @@ extension GGUFVocabulary {
   /// Some models call tokens that control them plain ones.
   private static func looksSpecial(_ text: String) -> Bool {
     ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(text)
-      || [("<|", "|>"), ("<\u{FF5C}", "\u{FF5C}>"), ("<unused", ">")].contains { text.hasPrefix($0) && text.hasSuffix($1) }
+      || [("<|", "|>"), ("<\u{FF5C}", "\u{FF5C}>"), ("<unused", ">")].contains {
+        text.hasPrefix($0) && text.hasSuffix($1)
+      }
   }
 
   /// `<0x0A>`

@@ -71,7 +71,7 @@ struct Bench: AsyncParsableCommand {
       if parts.contains(.training) {
         figures["train_tokens_per_s"] = .number(try benchmark.training(rows: rows, rowTokens: rowTokens))
       }
-      figures["peak_bytes"] = .integer(ModelBenchmark.peakBytes)
+      figures["peak_bytes"] = .integer(SystemMemory.peakResident)
     }
     if json {
       Printing.json(.object(figures))

@@ -35,7 +35,9 @@ struct Export: AsyncParsableCommand {
 
   func validate() throws {
     if model == nil, adapter == nil { throw ValidationError("give --model, or --adapter for an adapter alone") }
-    if model != nil, base != nil { throw ValidationError("--base is for an adapter alone; leave out --model or --base") }
+    if model != nil, base != nil {
+      throw ValidationError("--base is for an adapter alone; leave out --model or --base")
+    }
     guard output.lowercased().hasSuffix(".gguf") else {
       throw ValidationError("--output \(output) should end in .gguf; merge writes folders")
     }
@@ -75,9 +77,10 @@ struct Export: AsyncParsableCommand {
     let url: URL
     do {
       url = try await ModelLocation.find(place, progress: DownloadProgress().report)
-    } catch where base == nil {
+    } catch  where base == nil {
       throw ModelError(
-        "\(folder.path): its base, \(place), which adapter_config.json names, is not to be had (\(error)); give it by --base")
+        "\(folder.path): its base, \(place), which adapter_config.json names, is not to be had (\(error)); give it by --base"
+      )
     }
     try LoRAExport.write(
       folder, base: ModelFiles(opening: url).configuration, to: file, type: stored ?? .f32, name: name)

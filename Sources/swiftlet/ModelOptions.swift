@@ -18,18 +18,26 @@ struct ModelOptions: ParsableArguments {
 
   /// The model with the adapter on it, and the chat template that the adapter was trained with.
   func open() async throws -> (model: CausalLM, adapter: Adapter?) {
-    try await Self.open(model: model, adapter: adapter)
+    try await Self.open(model: model, adapter: adapter) { try quantization.load($0, chatTemplate: $1) }
   }
 
-  /// The model `model`, with the adapter in the folder `adapter` on it where one is given.
+  /// The model `model` as it is stored, with the adapter in the folder `adapter` on it where one is given.
   static func open(model: String, adapter: String?) async throws -> (model: CausalLM, adapter: Adapter?) {
+    try await open(model: model, adapter: adapter) {
+      try CausalLM($0, tokenizer: $0.tokenizer(), chatTemplate: $1)
+    }
+  }
+
+  private static func open(
+    model: String, adapter: String?, load: (_ files: ModelFiles, _ chatTemplate: String?) throws -> CausalLM
+  ) async throws -> (model: CausalLM, adapter: Adapter?) {
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
     let files = try ModelFiles(opening: url)
     let folder = adapter.map { URL(fileURLWithPath: $0) }
     let template = folder.flatMap {
       try? String(contentsOf: $0.appendingPathComponent("chat_template.jinja"), encoding: .utf8)
     }
-    let opened = try quantization.load(files, chatTemplate: template)
+    let opened = try load(files, template)
     return (opened, try folder.map { try Adapter(reading: $0, onto: opened.decoder) })
   }
 }

@@ -50,9 +50,9 @@ struct Preview: AsyncParsableCommand {
       show(decoder.finish(), isTrained: false)
       output.write("\n")
     }
-    Printing.result(
-      "\n\(Figures.percent(report.trainedShare)) of these tokens are trained on "
-        + (output.style.isColored ? "(green)." : "(in brackets)."))
+    let trained = output.style.isColored ? "green" : "in brackets"
+    Printing.result("\n\(Figures.percent(report.trainedShare)) of these tokens are trained on (\(trained)).")
+    DataReport.show(report)
   }
 
   private func show(_ piece: String, isTrained: Bool) {

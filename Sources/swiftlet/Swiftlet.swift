@@ -9,7 +9,7 @@ struct Swiftlet: AsyncParsableCommand {
     abstract: "Fine-tunes language models: train, compare, chat, and take the files away.",
     version: "0.1.0",
     subcommands: [
-      SFT.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
+      SFT.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
       Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
     ])
 }

@@ -24,17 +24,25 @@ struct TrainingSession {
     let seconds: Double
   }
 
-  /// - Parameter questions: asked before and after, instead of the recipe's.
-  /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
-  func run(questions given: [Question]? = nil) async throws -> Outcome {
+  /// The run with all that it needs opened and prepared.
+  func prepared() async throws -> TrainingRun {
     let modelURL = try await ModelLocation.find(
       recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
       progress: DownloadProgress().report)
     let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let loading = QuantizationProgress()
-    let run = try TrainingRun(recipe, modelURL: modelURL, data: data, loading: loading.report)
-    loading.finish()
-    describe(run)
+    defer { loading.finish() }
+    return try TrainingRun(
+      recipe, modelURL: modelURL, data: data,
+      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment), loading: loading.report,
+      preparing: PreparationProgress().update)
+  }
+
+  /// - Parameter questions: asked before and after, instead of the recipe's.
+  /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
+  func run(questions given: [Question]? = nil) async throws -> Outcome {
+    let run = try await prepared()
+    try describe(run)
 
     let interview = try run.interview(given)
     if interview.log.rounds.isEmpty {
@@ -84,9 +92,8 @@ struct TrainingSession {
     try interview.ask(step: step) { bar.update($0) }
   }
 
-  private func describe(_ run: TrainingRun) {
+  private func describe(_ run: TrainingRun) throws {
     let (trainable, total) = run.parameterCounts
-    let report = run.report
     let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
     let bytes = run.weightBytes
     var held = "\(Figures.bytes(bytes.stored)) in memory"
@@ -100,17 +107,30 @@ struct TrainingSession {
         "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"
       ),
     ])
-    Printing.heading("Data")
-    let heldOut = run.evaluationRows.map { ", and \($0) held out" } ?? ""
+    DataReport.show(run.report, heldOut: run.evaluationRows)
+    try describeMemory(run)
+  }
+
+  /// What the run needs, and what was or should be changed for it.
+  private func describeMemory(_ run: TrainingRun) throws {
+    let plan = try run.plan()
+    let asked = recipe.training
+    let batch = run.trainer.arguments.trainBatchSize
+    Printing.heading("Memory")
     var facts = [
-      ("rows", "\(report.keptRows) of \(report.rows)\(heldOut)"),
-      ("tokens", "\(Figures.count(report.tokens)), the longest row \(report.longestRow)"),
-      ("trained on", "\(Figures.percent(report.trainedShare)) of the tokens"),
-      ("stop token", "trained in \(report.stopTrainedRows) of \(report.keptRows) rows"),
+      ("planned", "\(Figures.bytes(plan.memory.total)) at its peak, \(Figures.bytes(plan.system.reachable)) to be had")
     ]
-    if report.truncatedRows > 0 { facts.append(("truncated", "\(report.truncatedRows) rows")) }
+    if plan.memory.checkpointedLayers > 0 {
+      facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
+    }
     Printing.facts(facts)
-    for warning in report.warnings { Printing.note("  Warning: \(warning)") }
+    if batch != asked.trainBatchSize {
+      Printing.note(
+        "  Note: auto_find_batch_size: \(batch) rows a batch instead of \(asked.trainBatchSize), and "
+          + "\(run.trainer.arguments.gradientAccumulationSteps) batches a step, so that a step learns from the same rows"
+      )
+    }
+    if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
   }
 
   private func evaluate(_ run: TrainingRun, _ label: String) -> Double? {
@@ -134,6 +154,9 @@ struct TrainingSession {
     var facts = [
       ("time", "\(Figures.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
     ]
+    if SystemMemory.peakResident > 0 {
+      facts.append(("memory", "\(Figures.bytes(SystemMemory.peakResident)) at its peak"))
+    }
     if let before, let after {
       facts.append(("held-out loss", "\(Figures.loss(before)) before, \(Figures.loss(after)) after"))
     }

@@ -51,8 +51,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "sft", "train", "chat", "generate", "compare", "eval", "merge", "inspect", "preview", "tokenize", "render", "pull",
-    "bench", "demo",
+    "sft", "train", "chat", "generate", "compare", "eval", "merge", "export", "inspect", "preview", "tokenize",
+    "render", "pull", "bench", "demo",
   ]) func everySubcommandExplainsItself(_ name: String) async throws {
     let workspace = try Workspace()
     let help = try await workspace.run(name, "--help")
@@ -63,7 +63,9 @@ import Testing
   @Test func theCommandExplainsItself() async throws {
     let workspace = try Workspace()
     let help = try await workspace.run("--help").text()
-    for name in ["sft", "chat", "generate", "compare", "eval", "merge", "inspect", "preview", "tokenize", "render"] {
+    for name in [
+      "sft", "chat", "generate", "compare", "eval", "merge", "export", "inspect", "preview", "tokenize", "render",
+    ] {
       #expect(help.contains("  \(name)"))
     }
     #expect(try await workspace.run().text().contains("USAGE: swiftlet"))

@@ -3,7 +3,8 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// Data files with bytes changed, cut out, doubled and cut off, always the same ones.
+/// Data files that were cut, mistyped, saved in another encoding, or hold nulls, huge fields and keys that stand twice;
+/// always the same ones.
 @Suite struct DamagedFileTests {
   private static let messages = #"{"messages":[{"role":"user","content":"佢係邊個？"},{"role":"assistant","content":"🙂"}]}"#
   private static let sources: [(name: String, text: String)] = [
@@ -22,8 +23,8 @@ import Testing
     ("lines.txt", "one\ntwo 三\r\n\nfour 🙂\n"),
   ]
 
-  private static func damaged(_ text: String, by random: inout NumPyRandom) -> [UInt8] {
-    var bytes = Array(text.utf8)
+  /// Changes bytes, in a few places.
+  private static func scrambled(_ bytes: inout [UInt8], by random: inout NumPyRandom) {
     for _ in 0...Int(random.next32() % 4) where !bytes.isEmpty {
       let place = Int(random.next32()) % bytes.count
       let length = min(bytes.count - place, 1 + Int(random.next32() % 12))
@@ -36,33 +37,92 @@ import Testing
       default: bytes.insert(contentsOf: [0xF0, 0x9F, 0x00].prefix(Int(random.next32() % 4)), at: place)
       }
     }
-    return bytes
+  }
+
+  /// Changes what a person or a program gets wrong: a value, a key, the encoding.
+  private static func mistaken(_ text: String, by random: inout NumPyRandom) -> [UInt8] {
+    let places = text.indices.filter { text[$0] == "\"" || text[$0] == "," }
+    let place = places.isEmpty ? text.startIndex : places[Int(random.next32()) % places.count]
+    let rest = text[place...].dropFirst()
+    let values = ["null", "17", "true", "[]", "{}", "\"\"", "1e999", "NaN", "-"]
+    switch random.next32() % 6 {
+    case 0:  // another kind of value
+      let end = rest.firstIndex { "\",}]".contains($0) } ?? text.endIndex
+      return Array("\(text[..<place])\(values[Int(random.next32()) % values.count])\(text[end...])".utf8)
+    case 1: return Array(text.replacing("{", with: "{\"prompt\": \(values[Int(random.next32()) % 4]), ").utf8)
+    case 2: return Array("\(text[..<place])\(String(repeating: "很長 ", count: 40_000))\(text[place...])".utf8)
+    case 3: return text.utf16.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+    case 4: return text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }  // as if it were Latin-1
+    default: return Array(text.utf8.prefix(text.utf8.count / 2)) + [0, 0, 0] + Array(text.utf8.suffix(9))
+    }
+  }
+
+  /// What is said of a file; `nil` if nothing is wrong with it.
+  private func complaint(_ path: String, _ round: Int) -> DataError? {
+    do throws(DataError) {
+      let rows = try DataFile.open(path)
+      _ = try Preparation(.bytes()).prepare(rows)
+      for index in 0..<rows.count { _ = try rows.row(at: index) }
+      return nil
+    } catch {
+      // A set that trains on nothing is nobody's row.
+      if !error.reason.contains("rows has a token to train on") {
+        let name = URL(fileURLWithPath: path).lastPathComponent
+        #expect(error.description.contains(name), "round \(round): \(error)")
+        #expect(!error.description.contains("\n"), "round \(round): \(error)")
+        #expect(error.description.utf8.count < 1000, "round \(round): \(error)")
+      }
+      return error
+    }
   }
 
   @Test func endInOneSentenceThatNamesThePlace() throws {
     let scratch = try Scratch()
     var random = NumPyRandom(seed: 500)
-    let preparation = Preparation(.bytes())
     var refused = 0
-    for round in 0..<504 {
+    for round in 0..<600 {
       let source = Self.sources[round % Self.sources.count]
-      let path = try scratch.write(source.name, Self.damaged(source.text, by: &random))
-      do throws(DataError) {
-        let rows = try DataFile.open(path)
-        _ = try preparation.prepare(rows)
-        for index in 0..<rows.count { _ = try rows.row(at: index) }
-      } catch {
-        refused += 1
-        // A set that trains on nothing is nobody's row.
-        if error.reason.contains("rows has a token to train on") { continue }
-        #expect(error.description.contains(source.name), "round \(round): \(error)")
-        #expect(!error.description.contains("\n"), "round \(round): \(error)")
-        let namesRow = error.place.line != nil || error.place.row != nil
-        let isWholeFile = ["no rows", "UTF-16", "ends inside its array"].contains { error.reason.contains($0) }
-        #expect(namesRow || isWholeFile, "round \(round): \(error)")
-      }
+      var bytes = round % 3 == 0 ? Self.mistaken(source.text, by: &random) : Array(source.text.utf8)
+      if round % 3 != 0 { Self.scrambled(&bytes, by: &random) }
+      guard let error = complaint(try scratch.write(source.name, bytes), round) else { continue }
+      refused += 1
+      let namesRow = error.place.line != nil || error.place.row != nil
+      let isWholeFile = ["no rows", "UTF-16", "ends inside its array", "rows has a token to train on"]
+        .contains { error.reason.contains($0) }
+      #expect(namesRow || isWholeFile, "round \(round): \(error)")
     }
     // Enough of the damage has to matter, and enough not to, for the test to mean something.
-    #expect((100..<450).contains(refused), "\(refused) refused")
+    #expect((150..<550).contains(refused), "\(refused) refused")
+  }
+
+  /// Where gzip or DuckDB is missing, that is what the message says.
+  @Test func sameForPackedFiles() throws {
+    let scratch = try Scratch()
+    var random = NumPyRandom(seed: 501)
+    let parquet = try Data(contentsOf: Goldens.folder.appendingPathComponent("rows.parquet"))
+    let gzip = Array(try Self.gzipped(Self.sources[0].text))
+    for round in 0..<24 {
+      var bytes = round % 2 == 0 ? gzip : Array(parquet)
+      Self.scrambled(&bytes, by: &random)
+      let path = try scratch.write(round % 2 == 0 ? "chat.jsonl.gz" : "rows.parquet", bytes)
+      _ = complaint(path, round)
+    }
+  }
+
+  /// A gzip file that stores the text as it is (RFC 1952, with RFC 1951's stored blocks).
+  private static func gzipped(_ text: String) throws -> [UInt8] {
+    func little(_ number: Int, _ count: Int) -> [UInt8] {
+      (0..<count).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+    }
+    let bytes = Array(text.utf8)
+    try #require(bytes.count < 1 << 16)
+    var check: UInt32 = .max
+    for byte in bytes {
+      check ^= UInt32(byte)
+      for _ in 0..<8 { check = check & 1 == 1 ? check >> 1 ^ 0xEDB8_8320 : check >> 1 }
+    }
+    let header: [UInt8] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255]
+    let block = [1] + little(bytes.count, 2) + little(~bytes.count, 2) + bytes
+    return header + block + little(Int(~check), 4) + little(bytes.count, 4)
   }
 }

@@ -49,6 +49,22 @@ import Testing
     #expect(batch.rows == [0, 1, 2])
   }
 
+  @Test func documentsArePackedInAnOrderOfTheirOwn() {
+    let documents = set(lengths: [5, 2, 3, 1])
+    let packed = documents.packed(.wrapped, length: 4, order: [2, 3, 0, 1])
+    // Documents 2 and 3 lie side by side, so they are one piece; 0 and 1 follow.
+    #expect(packed.items == [[7..<11], [0..<4], [4..<7]])
+    let apart = documents.packed(.wrapped, length: 4, order: [3, 1, 0, 2])
+    #expect(apart.items == [[10..<11, 5..<7, 0..<1], [1..<5], [7..<10]])
+    let batch = apart.batch([0])
+    #expect(batch.ids == [10, 5, 6, 0])
+    #expect(batch.positions == [0, 1, 2, 3])
+    #expect(batch.sequenceStarts == [0, 4])
+    #expect(batch.targets == [-100, 6, -100, -100])
+    #expect(batch.rows == [3, 1, 0])
+    #expect(documents.packed(.bfd, length: 4, order: [3, 1, 2, 0]).items == [[0..<4], [7..<10, 10..<11], [5..<7]])
+  }
+
   @Test func lengthsBeyondReason() {
     #expect(set(lengths: [3, 4]).packed(.bfd, length: .max).items.count == 1)
     #expect(set(lengths: [3, 4]).packed(.wrapped, length: .max).items == [[0..<7]])

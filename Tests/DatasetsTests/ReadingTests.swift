@@ -148,7 +148,7 @@ final class Scratch {
     }
     let folder = scratch.folder.appendingPathComponent("set").path
     func read(_ split: String, _ files: [String] = []) throws -> [String] {
-      try DataFile.open(folder, split: split, files: files).allRows().map {
+      try DataFile.open(folder, split: split, files: files.isEmpty ? [:] : ["train": files]).allRows().map {
         "\($0["file"]?.string?.first.map(String.init) ?? "")\($0["i"]?.integer ?? -1)"
       }
     }
@@ -157,6 +157,10 @@ final class Scratch {
     #expect(try read("train[25%:50%]") == ["t2", "t3", "t4"])
     #expect(try read("test[-1:]") == ["t9"])
     #expect(try read("train", ["test.jsonl", "config.json"]).count == 20)
+    #expect(try read("train", ["t*t.js?nl"]).first == "t0")
+    #expect(try read("train[:1] + test[:2]") == ["t0", "t0", "t1"])
+    #expect(throws: DataError.self) { try read("train", ["*.csv"]) }
+    #expect(throws: DataError.self) { try read("test", ["train.jsonl"]) }
     do {
       _ = try read("validation")
       Issue.record("there is no such split")
@@ -169,5 +173,11 @@ final class Scratch {
     let shards = scratch.folder.appendingPathComponent("shards").path
     #expect(try DataFile.open(shards).count == 4)
     #expect(try DataFile.open(shards, split: "test_gen").count == 2)
+    for pattern in ["data/*", "**/*.csv", "data/t[er]*.csv"] {
+      #expect(try DataFile.open(shards, files: ["train": [pattern]]).count == 6, "\(pattern)")
+    }
+    #expect(throws: DataError.self) { try DataFile.open(shards, files: ["train": ["*.csv"]]) }
+    #expect(throws: DataError.self) { try DataFile.open(shards + "/data/train-00000-of-00002.csv", split: "test") }
+    for root in ["/", "//", "/."] { #expect(throws: DataError.self) { try DataFile.open(root) } }
   }
 }

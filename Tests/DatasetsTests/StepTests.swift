@@ -77,7 +77,7 @@ import Testing
       #expect(
         error.description
           == "pairs.jsonl, row 2, column \"translation.en\": the template asks for this column, but the row has "
-          + "a, translation, lang")
+          + "\"a\", \"translation\", \"lang\"")
     }
     for step in [RowStep.removeColumns(["x"]), .selectColumns(["x"]), .renameColumns([.init("x", "y")])] {
       #expect(throws: DataError.self) { try rows.applying([step]).allRows() }

@@ -41,7 +41,7 @@ import Testing
     #expect(recipe.training.optimizer.isEightBit)
     #expect(recipe.training.maxSteps == 30)
     #expect(recipe.data.sources.map(\.steps.count) == [1, 1])
-    #expect(recipe.data.steps == [.applyChatTemplate(to: "text"), .shuffle(seed: 3407)])
+    #expect(recipe.data.steps == [.applyChatTemplate(column: "text"), .shuffle(seed: 3407)])
     #expect(recipe.lora?.dropout == 0)
   }
 
@@ -75,7 +75,7 @@ import Testing
       Issue.record("no template")
       return
     }
-    #expect(text.hasSuffix("</think>\n{Response}\n"))
+    #expect(text.source.hasSuffix("</think>\n{Response}\n"))
     #expect(recipe.notes.count == 2)
   }
 

@@ -89,7 +89,7 @@ import Testing
   @Test func mistakesAreOneSentence() throws {
     try withRows { folder in
       for yaml in [
-        "dataset_name: \(folder)/none.jsonl", "dataset_name: \(folder)/a.jsonl\nsteps: [{template: '{'}]", "seed: 1",
+        "dataset_name: \(folder)/none.jsonl", "seed: 1",
         "datasets: [{path: \(folder)/a.jsonl, steps: [{split: 0.5}]}]",
       ] {
         #expect(throws: DataError.self, "\(yaml)") { try RecipeRows(Recipe(yaml: yaml)) }
@@ -97,6 +97,61 @@ import Testing
       let huge = try Recipe(
         yaml: "dataset_name: \(folder)/a.jsonl\nsteps: [{select: {start: 9, count: 9223372036854775807}}]")
       #expect(try numbers(RecipeRows(huge).train) == [9])
+    }
+  }
+
+  @Test func splitsOfFilesAndFolders() throws {
+    try withRows { folder in
+      func rows(_ yaml: String) throws -> RecipeRows { try RecipeRows(Recipe(yaml: yaml)) }
+      let part = try rows("dataset_name: \(folder)/b.jsonl\ndataset_train_split: train[:2]+train[-1:]")
+      #expect(try numbers(part.train) == [100, 101, 104])
+      // The rows of a file are for training; they are never measured in silence.
+      for yaml in ["dataset_train_split: test", "eval_strategy: steps", "dataset_config: zh"] {
+        #expect(throws: DataError.self, "\(yaml)") { try rows("dataset_name: \(folder)/a.jsonl\n\(yaml)") }
+      }
+      let format = "datasets: [{path: json, data_files: {train: \(folder)/b.jsonl, test: ['\(folder)/h*.jsonl']}"
+      #expect(try numbers(rows("\(format)}]").train) == [100, 101, 102, 103, 104])
+      #expect(try numbers(rows("\(format), split: test}]").train) == [200, 201])
+      #expect(throws: DataError.self) { try rows("\(format), split: validation}]") }
+      #expect(throws: DataError.self) { try rows("dataset_name: /") }
+    }
+  }
+
+  @Test func configurationsOfAFolder() throws {
+    try withRows { folder in
+      func numbers(_ yaml: String) throws -> [Int] {
+        try self.numbers(RecipeRows(Recipe(yaml: "dataset_name: \(folder)\n\(yaml)")).train)
+      }
+      func write(_ card: String) throws {
+        try card.write(toFile: folder + "/README.md", atomically: true, encoding: .utf8)
+      }
+      try FileManager.default.createDirectory(atPath: folder + "/sub", withIntermediateDirectories: true)
+      try FileManager.default.copyItem(atPath: folder + "/b.jsonl", toPath: folder + "/sub/train.jsonl")
+      #expect(try numbers("dataset_config: sub") == [100, 101, 102, 103, 104])
+      #expect(throws: DataError.self) { try numbers("dataset_config: none") }
+
+      let both = """
+        ---
+        license: mit
+        configs:
+        - config_name: small
+          data_files:
+          - {split: train, path: he*.jsonl}
+        - config_name: large
+          data_files: [{split: train, path: [b.jsonl, held.jsonl]}, {split: dev, path: a.jsonl}]
+        """
+      try write("\(both)\n---\n# Rows\n")
+      #expect(try numbers("dataset_config: small") == [200, 201])
+      #expect(try numbers("dataset_config: large") == [100, 101, 102, 103, 104, 200, 201])
+      #expect(try numbers("dataset_config: large\ndataset_train_split: dev").count == 10)
+      #expect { try numbers("") } throws: { "\($0)".contains("name one with dataset_config: small, large") }
+      #expect(throws: DataError.self) { try numbers("dataset_config: medium") }
+      try write("\(both)\n  default: true\n---\n")
+      #expect(try numbers("").count == 7)
+      try write("---\nconfigs: [{config_name: [a]}]\n---\n")
+      #expect(throws: DataError.self) { try numbers("") }
+      try write("---\nlicense: [\n---\n")
+      #expect(try numbers("").count == 5)
     }
   }
 

@@ -57,7 +57,7 @@ import Testing
     #expect(recipe.training.maxSteps == 30)
     #expect(recipe.training.seed == 1)
     #expect(recipe.training.packing)
-    #expect(!recipe.training.gradientCheckpointing)
+    #expect(recipe.training.checkpointing == .never)
     #expect(recipe.training.schedulerOptions.numCycles == 2)
     #expect(recipe.lora?.targetModules == .names(["q_proj", "o_proj"]))
     #expect(recipe.origins["learning_rate"] == .commandLine)
@@ -117,9 +117,9 @@ import Testing
     #expect(
       message("deepspeed: zero3.json") == "r.yaml line 1: deepspeed is not supported: one process runs; leave it out")
     #expect(message("torch_compile: true").contains("torch_compile is not supported: there is no PyTorch here"))
-    #expect(message("push_to_hub: true").contains("nothing is uploaded"))
+    #expect(message("num_processes: 4").contains("multiply gradient_accumulation_steps by it instead"))
     #expect(message("report_to: wandb").contains("figures are in trainer_state.json"))
-    #expect(message("deepspeed: null\ntorch_compile: false\npush_to_hub: no\nreport_to: [none]") == "no error")
+    #expect(message("deepspeed: null\ntorch_compile: false\npush_to_hub: yes\nnum_processes: 1\nreport_to: [none]") == "no error")
   }
 
   @Test func whatIsNoRecipeIsOneSentence() {

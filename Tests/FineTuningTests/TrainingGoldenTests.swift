@@ -11,7 +11,8 @@ import Testing
 /// ten times that.
 @Suite struct TrainingGoldenTests {
   static let runs = [
-    "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "lora", "lora_weight_decay",
+    "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "full_smoothing", "lora",
+    "lora_weight_decay",
     "lora_patterns",
   ]
 
@@ -26,7 +27,9 @@ import Testing
       model, adapter: adapter, arguments: Self.arguments(reference), trainingSet: TinyModel.rows())
     try trainer.train()
     try Self.checkLog(trainer, reference)
-    try Self.check(trainer, reference["trained"], tolerance: 5e-6)
+    // With smoothing most gradients are near zero, where AdamW's step is all rounding: the reference's own moves its
+    // tensors by 9e-7.
+    try Self.check(trainer, reference["trained"], tolerance: name == "full_smoothing" ? 9e-6 : 5e-6)
   }
 
   /// QLoRA: the base quantized on loading to NF4 with double quantization. `qlora_bf16.json` has A, B and their gradients

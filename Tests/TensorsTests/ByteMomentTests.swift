@@ -30,7 +30,7 @@ struct ByteMomentTests {
     var samples = Samples(5)
     let exponents = samples.floats(20_000, range: 7)
     for (value, exponent) in zip(samples.floats(20_000), exponents) { x.append(value * pow(10, -abs(exponent))) }
-    x += [0, -0.0, 1e-40]
+    x += [0, -0.0, .leastNonzeroMagnitude]
     // Each block holds a 1, so that shares are the values themselves.
     let others = x
     x = []

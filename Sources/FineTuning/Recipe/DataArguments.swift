@@ -1,9 +1,12 @@
+import Datasets
 import OrderedJSON
 
 /// Which rows are trained on, and what is done to them first.
 public struct DataArguments: Sendable, Hashable {
   /// A file, a folder or `org/name`, where there is one source.
   public var datasetName: String?
+  /// An SQL query whose answer is the only source.
+  public var query: String?
   /// The configuration (subset) of that data set.
   public var datasetConfig: String?
   /// Its split that is trained on.
@@ -13,7 +16,7 @@ public struct DataArguments: Sendable, Hashable {
   /// Several sources, joined, or mixed by their shares.
   public var sources: [DatasetSource] = []
   /// What is done to the rows once the sources are put together.
-  public var steps: [DatasetStep] = []
+  public var steps: [RowStep] = []
   /// The share of rows (below 1) or their number that is held out for evaluation.
   public var testSplitSize: Double?
   /// Rows to evaluate on, where they have a source of their own; steps that change or filter rows apply to them as well.
@@ -34,9 +37,10 @@ public struct DataArguments: Sendable, Hashable {
   /// TRL's defaults.
   public init() {}
 
-  /// All training sources; `dataset_name` counts as one, and gives way to `datasets` as in TRL.
+  /// All training sources; `dataset_name` or `query` counts as one, and gives way to `datasets` as in TRL.
   public var trainSources: [DatasetSource] {
     if !sources.isEmpty { return sources }
+    if let query { return [DatasetSource(query: query)] }
     guard let datasetName else { return [] }
     return [DatasetSource(path: datasetName, name: datasetConfig, split: trainSplit)]
   }
@@ -61,72 +65,6 @@ public struct DataArguments: Sendable, Hashable {
       self.text = text
       self.system = system
     }
-  }
-}
-
-/// Where rows come from: the arguments of `datasets.load_dataset`, as TRL's `datasets` key has them, and steps.
-public struct DatasetSource: Sendable, Hashable {
-  /// A file, a folder or `org/name`.
-  public var path: String
-  /// The configuration (subset).
-  public var name: String?
-  /// A folder inside it.
-  public var dataDir: String?
-  /// The files of it that are read; empty for all of the split.
-  public var dataFiles: [String]
-  /// The split.
-  public var split: String
-  /// The columns kept; `nil` for all.
-  public var columns: [String]?
-  /// The share of this source in the mixture, relative to the others'.
-  public var fraction: Double?
-  /// What is done to these rows before the sources are put together.
-  public var steps: [DatasetStep]
-
-  /// A source.
-  public init(
-    path: String, name: String? = nil, dataDir: String? = nil, dataFiles: [String] = [], split: String = "train",
-    columns: [String]? = nil, fraction: Double? = nil, steps: [DatasetStep] = []
-  ) {
-    self.path = path
-    self.name = name
-    self.dataDir = dataDir
-    self.dataFiles = dataFiles
-    self.split = split
-    self.columns = columns
-    self.fraction = fraction
-    self.steps = steps
-  }
-}
-
-extension DatasetSource: RecipeConvertible {
-  static var expectation: String { "a path, or a mapping with path, name, split, columns, fraction and steps" }
-  private static let keys = ["path", "name", "data_dir", "data_files", "split", "columns", "fraction", "steps"]
-
-  init(_ value: RecipeValue) throws(RecipeValueError) {
-    if case .scalar = value {
-      self.init(path: try String(value))
-      return
-    }
-    let members = try RecipeMembers(value, allowed: Self.keys, expected: Self.expectation)
-    self.init(
-      path: try members.required("path"), name: try members.optional("name"),
-      dataDir: try members.optional("data_dir"), dataFiles: try members.optional("data_files") ?? [],
-      split: try members.optional("split") ?? "train", columns: try members.optional("columns"),
-      fraction: try members.optional("fraction"), steps: try members.optional("steps") ?? [])
-    if let fraction, !(fraction >= 0) { throw RecipeValueError(path: ".fraction", reason: "is below zero") }
-  }
-
-  var json: JSONValue {
-    var object = JSONObject([("path", .string(path))])
-    object["name"] = name.map { .string($0) }
-    object["data_dir"] = dataDir.map { .string($0) }
-    if !dataFiles.isEmpty { object["data_files"] = dataFiles.json }
-    object["split"] = .string(split)
-    object["columns"] = columns?.json
-    object["fraction"] = fraction?.json
-    if !steps.isEmpty { object["steps"] = steps.json }
-    return .object(object)
   }
 }
 

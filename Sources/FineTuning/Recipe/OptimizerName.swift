@@ -19,6 +19,14 @@ public enum OptimizerName: String, Sendable, CaseIterable, RecipeWord {
 
   /// Whether moments are held in 8 bits.
   public var isEightBit: Bool { rawValue.hasSuffix("8bit") }
+  /// The optimizer with the same rule and moments in 8 bits, if there is one.
+  var inEightBits: OptimizerName? {
+    switch self {
+    case .adamWTorchFused, .adamWTorch, .adamWHF, .adamWApexFused: .adamW8Bit
+    case .lion, .lion32Bit: .lion8Bit
+    default: nil
+    }
+  }
   /// Whether the state lies in a file that the system may page out.
   public var isPaged: Bool { rawValue.hasPrefix("paged_") }
 }

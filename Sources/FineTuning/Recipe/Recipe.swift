@@ -81,6 +81,9 @@ public struct Recipe: Sendable {
     }
   }
 
+  /// The folder that the recipe lies in, where it is a file.
+  var folder: String? { file.map { URL(fileURLWithPath: $0).deletingLastPathComponent().path } }
+
   /// The file or folder that a path of the recipe means: as it stands if that exists, else beside the recipe if that
   /// does, else as it stands.
   public func locate(_ path: String) -> String {

@@ -39,6 +39,18 @@ extension Int: RecipeConvertible {
   var json: JSONValue { .integer(self) }
 }
 
+/// A seed.
+extension UInt64: RecipeConvertible {
+  static var expectation: String { "an integer from 0 on" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard let number = UInt64(exactly: try Int(value)) else { throw .mismatch(value, expected: Self.expectation) }
+    self = number
+  }
+
+  var json: JSONValue { .integer(Int(clamping: self)) }
+}
+
 extension Double: RecipeConvertible {
   static var expectation: String { "a number" }
 

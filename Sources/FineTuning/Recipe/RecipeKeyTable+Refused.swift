@@ -38,11 +38,17 @@ extension RecipeKey {
       "ddp_static_graph", "ddp_backend", "ddp_timeout", "save_on_each_node", "ignore_bias_buffers"),
     idle("no code that comes with a model is ever run", "trust_remote_code"),
     idle(
-      "nothing is uploaded", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push",
+      "nothing is uploaded; upload output_dir yourself", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id",
+      "hub_strategy", "hub_always_push",
       "hub_revision", "push_to_hub_organization", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
     idle("an output folder that holds checkpoints is never emptied", "overwrite_output_dir"),
     idle("it belongs to Ray's search for settings, or to SageMaker", "ray_scope", "mp_parameters"),
     idle("set environment variables in the shell", "env"),
+    // What `trl sft` hands on to `accelerate launch`.
+    idle(
+      "one process runs", "machine_rank", "main_process_ip", "main_process_port", "gpu_ids",
+      "num_cpu_threads_per_process"),
+    idle("activations and weights are float32 or as stored, and every product adds up in float32", "mixed_precision"),
   ].flatMap(\.self)
 
   /// Keys of theirs that would change the result in a way that does not exist here.
@@ -91,10 +97,15 @@ extension RecipeKey {
       .refused("ignore_data_skip", .reports, "a resumed run always goes on with the next row"),
       .refused("restore_callback_states_from_checkpoint", .reports, "callbacks keep no state"),
       .refused("save_safetensors", .reports, harmless: ["true"], "files are always safetensors"),
-      .refused("push_to_hub", .reports, "nothing is uploaded; upload output_dir yourself"),
       .refused("adafactor", .optimization, "use optim"),
       .refused("group_by_length", .optimization, "batches hold no padding, so grouping rows by length gains nothing"),
       .refused("past_index", .other, harmless: ["-1"], "no such models are supported"),
+      .refused(
+        "num_processes", .other, harmless: ["1"], "one process runs; multiply gradient_accumulation_steps by it instead"
+      ),
+      .refused("num_machines", .other, harmless: ["1"], "one process runs; leave it out"),
+      .refused("accelerate_config", .other, harmless: ["single_gpu"], "one process runs; leave it out"),
+      .refused("config_file", .other, "one process runs; leave it out"),
       .refused("fsdp_min_num_params", .other, harmless: ["0"], "one process runs; leave it out"),
       .refused("fsdp_transformer_layer_cls_to_wrap", .other, "one process runs; leave it out"),
       .refused("do_predict", .other, "use swiftlet eval or generate"),
@@ -105,7 +116,8 @@ extension RecipeKey {
       .other, "there is no PyTorch here to compile for", "torch_compile", "torch_compile_backend", "torch_compile_mode",
       "torchdynamo"),
     refused(
-      .other, "one process runs; leave it out", "fsdp", "fsdp_config", "deepspeed", "parallelism_config"),
+      .other, "one process runs; leave it out", "fsdp", "fsdp_config", "deepspeed", "parallelism_config",
+      "multi_gpu", "use_fsdp", "use_deepspeed"),
   ].flatMap(\.self)
 
   private static func idle(_ meaning: String, _ names: String...) -> [RecipeKey] {

@@ -45,14 +45,22 @@ extension RecipeKey {
 
   private static let dataKeys: [RecipeKey] = [
     .honoured("dataset_name", .data, \.data.datasetName, "The data set: a file, a folder or `org/name`."),
-    .honoured("dataset_config", .data, \.data.datasetConfig, "Its configuration (subset)."),
-    .honoured("dataset_train_split", .data, \.data.trainSplit, "Its split to train on."),
+    .honoured(
+      "dataset_config", .data, \.data.datasetConfig,
+      "Its configuration (subset), as its `README.md` describes it, or the folder of this name."),
+    .honoured(
+      "dataset_train_split", .data, \.data.trainSplit,
+      "Its split to train on; also a part as `train[:80%]`, or several as `train+validation`. A file is the split `train`."
+    ),
     .honoured(
       "dataset_test_split", .data, \.data.testSplit, "Its split to evaluate on, if `eval_strategy` asks for it."),
     .honoured(
       "datasets", .data, \.data.sources,
-      "Several sources, each with `path`, `name`, `data_dir`, `data_files`, `split`, `columns`, `fraction`, `steps`. "
-        + "Joined; or, with fractions, mixed in these shares without repeating a row."),
+      "Several sources, each with `path` or `query`, `name`, `data_dir`, `data_files`, `split`, `columns`, `fraction`, "
+        + "`steps`. Joined; or, with fractions, mixed in these shares without repeating a row."),
+    .honoured(
+      "query", .data, \.data.query,
+      "SQL instead of `dataset_name`, answered by the DuckDB command line: `SELECT zh, yue FROM 'pairs.parquet'`."),
     .honoured("steps", .data, \.data.steps, "What is done to the rows, in order; see below."),
     .honoured(
       "test_split_size", .data, \.data.testSplitSize, .orNull(.above(0)),
@@ -101,7 +109,9 @@ extension RecipeKey {
     .honoured(
       "max_steps", .optimization, \.training.maxStepsOrMinusOne, .within(-1...1_000_000_000_000),
       "Optimizer steps; -1 for as many as the epochs give."),
-    .honoured("auto_find_batch_size", .optimization, \.training.findsBatchSize, "Halve the batch until a step fits."),
+    .honoured(
+      "auto_find_batch_size", .optimization, \.training.findsBatchSize,
+      "Make the batch smaller, and the accumulation longer, until the plan fits."),
     .honoured("dataloader_drop_last", .optimization, \.training.dropsLastBatch, "Leave out an incomplete last batch."),
     .honoured("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of rows."),
     .honoured("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "Seeds everything random."),
@@ -132,8 +142,9 @@ extension RecipeKey {
       "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
       "The share of each target that is spread over the vocabulary, in training."),
     .honoured(
-      "gradient_checkpointing", .optimization, \.training.gradientCheckpointing,
-      "Compute activations again rather than keep them."),
+      "gradient_checkpointing", .optimization, \.training.checkpointing,
+      "Compute activations again rather than keep them: in all layers (`true`, `unsloth`), none (`false`), or as many as "
+        + "memory asks for (`auto`; TRL's default is `true`)."),
   ]
 
   private static let reportKeys: [RecipeKey] = [

@@ -81,6 +81,28 @@ extension RecipeKey {
 
     `{name}` stands for a column, `{a.b}` for a member of one, `{{` and `}}` for braces.
 
+    ## Sources
+
+    ```yaml
+    datasets:
+      - path: pairs.jsonl                        # a file, a folder or org/name
+        fraction: 0.7                            # in all sources or in none
+        steps: [{rename_columns: {zh: prompt, yue: completion}}]
+      - path: org/name
+        name: small                              # dataset_config: as README.md describes it, or a folder
+        split: train[:5000]+validation
+        columns: [prompt, completion]
+        fraction: 0.2
+      - path: json                               # or csv, parquet, text: the format of data_files
+        data_files: {train: "more/*.jsonl", test: held.jsonl}
+        fraction: 0.05
+      - query: SELECT q AS prompt, a AS completion FROM 'answers.parquet' WHERE length(a) > 9
+        fraction: 0.05
+    ```
+
+    Paths are sought where they stand, and beside the recipe. Fractions are TRL's: the first rows of each source are
+    taken, as many as make the shares fit without repeating a row.
+
 
     """
 }

@@ -89,6 +89,9 @@ struct RecipeReader {
     if training.packing, training.maxLength == nil {
       throw error("packing", or: "max_length", "packing needs a max_length, the length of a pack")
     }
+    if draft.data.query != nil, draft.data.datasetName != nil {
+      throw error("query", "query stands beside dataset_name; keep one of them, or list both in datasets")
+    }
     let shares = draft.data.sources.map(\.fraction)
     if shares.contains(nil), shares.contains(where: { $0 != nil }) {
       throw error("datasets", "datasets has a fraction in some sources only; give one to all or to none")

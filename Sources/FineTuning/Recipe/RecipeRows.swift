@@ -1,5 +1,5 @@
 import Datasets
-import OrderedJSON
+import Foundation
 
 /// The rows that a recipe trains and evaluates on.
 public struct RecipeRows: Sendable {
@@ -35,83 +35,61 @@ public struct RecipeRows: Sendable {
       evaluation = try Self.open(source, recipe, tokenizer)
     }
     for step in data.steps {
-      if let held = evaluation, step.changesRows { evaluation = try Self.apply(step, to: held, tokenizer) }
-      if case .split(let size, let seed) = step {
-        try holdOut(size, seed: UInt64(max(0, seed)))
+      if let held = evaluation, step.changesRows { evaluation = try held.applying(step, tokenizer: tokenizer) }
+      if case .split(let split) = step {
+        try holdOut(split)
       } else {
-        train = try Self.apply(step, to: train, tokenizer)
+        train = try train.applying(step, tokenizer: tokenizer)
       }
     }
-    if evaluation == nil, let size = data.testSplitSize { try holdOut(size, seed: seed) }
+    if evaluation == nil, let size = data.testSplitSize {
+      try holdOut(Split(testSize: Split.Size(size), seed: seed, part: .train))
+    }
     if let most = data.maxTrainSamples { train = try train.applying(.select(0..<most)) }
     if let most = data.maxEvalSamples { evaluation = try evaluation?.applying(.select(0..<most)) }
   }
 
-  private mutating func holdOut(_ size: Double, seed: UInt64) throws(DataError) {
-    let testSize = size < 1 ? Split.Size.share(size) : .rows(Int(clamping: size))
-    let rows = train
-    train = try rows.applying(.split(Split(testSize: testSize, seed: seed, part: .train)))
-    if evaluation == nil { evaluation = try rows.applying(.split(Split(testSize: testSize, seed: seed, part: .test))) }
+  private mutating func holdOut(_ split: Split) throws(DataError) {
+    var other = split
+    other.part = .test
+    if evaluation == nil { evaluation = try train.applying(.split(other)) }
+    train = try train.applying(.split(split))
   }
 
   private static func open(
     _ source: DatasetSource, _ recipe: Recipe, _ tokenizer: RowTokenizer?
   ) throws(DataError) -> any RowSource {
-    var path = recipe.locate(source.path)
-    if let folder = source.dataDir { path += "/" + folder }
-    var rows = try DataFile.open(path, split: source.split, files: source.dataFiles)
+    var rows = try openFiles(source, recipe)
     if let columns = source.columns { rows = try rows.applying(.selectColumns(columns)) }
-    for step in source.steps {
-      if step.isSplit { throw DataError("split belongs to the recipe's own steps, not to those of one source") }
-      rows = try apply(step, to: rows, tokenizer)
+    if source.steps.contains(where: \.isSplit) {
+      throw DataError("split belongs to the recipe's own steps, not to those of one source")
     }
-    return rows
+    return try rows.applying(source.steps, tokenizer: tokenizer)
   }
 
-  private static func apply(
-    _ step: DatasetStep, to rows: any RowSource, _ tokenizer: RowTokenizer?
-  ) throws(DataError) -> any RowSource {
-    switch step {
-    case .select(let start, let count):
-      let end = start.addingReportingOverflow(count)
-      return try rows.applying(.select(start..<(end.overflow ? .max : end.partialValue)))
-    case .filter(let condition): return try rows.applying(.filter(column: condition.column, equals: condition.equals))
-    case .renameColumns(let renames):
-      return try rows.applying(.renameColumns(renames.map { RowStep.Renaming($0.from, $0.to) }))
-    case .removeColumns(let columns): return try rows.applying(.removeColumns(columns))
-    case .selectColumns(let columns): return try rows.applying(.selectColumns(columns))
-    case .template(let column, let text): return try rows.applying(.template(column: column, TextPattern(text)))
-    case .messages(let column, let patterns):
-      var messages: [RowStep.Message] = []
-      for pattern in patterns { messages.append(.init(role: pattern.role, content: try TextPattern(pattern.content))) }
-      return try rows.applying(.messages(column: column, messages))
-    case .applyChatTemplate(let column): return try rendered(rows, into: column, tokenizer)
-    case .shuffle(let seed): return try rows.applying(.shuffle(seed: UInt64(max(0, seed))))
-    case .split: return rows
+  private static func openFiles(_ source: DatasetSource, _ recipe: Recipe) throws(DataError) -> any RowSource {
+    if let query = source.query { return try DataFile.query(query, folder: recipe.folder) }
+    var path = recipe.locate(source.path)
+    let exists = FileManager.default.fileExists(atPath: path)
+    if !exists, source.namesFormat {
+      let files = source.dataFiles.mapValues { $0.map(recipe.locate) }
+      return try DataFile.open(FileManager.default.currentDirectoryPath, split: source.split, files: files)
     }
-  }
-
-  private static func rendered(
-    _ rows: any RowSource, into column: String, _ tokenizer: RowTokenizer?
-  ) throws(DataError) -> any RowSource {
-    guard let render = tokenizer?.render else {
-      throw DataError("apply_chat_template needs a chat template, but the model has none; set chat_template_path")
-    }
-    return MappedRows(rows) { row throws(DataError) in
-      guard let messages = row["messages"]?.array else {
-        throw DataError(
-          "apply_chat_template needs a list of messages; make one with the step messages", column: "messages")
+    var files = source.dataFiles
+    if exists, files.isEmpty, source.dataDir == nil {
+      let card = try DatasetCard(folder: path)
+      if let configured = try card.files(of: source.name) {
+        files = configured
+      } else if let name = source.name {
+        path = try card.folder(of: name)
       }
-      var result = row
-      result[column] = .string(try render(.init(messages: messages, tools: row["tools"])).text)
-      // With messages still there the row would be taken for a conversation and rendered again.
-      result["messages"] = nil
-      return result
     }
+    if let folder = source.dataDir { path += "/" + folder }
+    return try DataFile.open(path, split: source.split, files: files)
   }
 }
 
-extension DatasetStep {
+extension RowStep {
   fileprivate var isSplit: Bool { if case .split = self { true } else { false } }
 
   /// Whether rows that were never meant for training take the step as well.
@@ -126,16 +104,20 @@ extension DatasetStep {
 extension PreparationOptions {
   /// How the rows of a recipe become examples, for training or for evaluation.
   public init(_ recipe: Recipe, forEvaluation: Bool = false) {
+    self.init(recipe.training, forEvaluation: forEvaluation)
+    textField = recipe.data.textField
+    // TRL shuffles with the run's seed, and shuffles held-out rows as well.
+    shuffleSeed = recipe.data.shufflesDataset ? UInt64(max(0, recipe.training.seed)) : nil
+  }
+
+  /// How rows become examples, for training or for evaluation.
+  init(_ training: TrainingArguments, forEvaluation: Bool) {
     self.init()
-    let training = recipe.training
     maxLength = training.maxLength
     truncation = training.truncationMode
     completionOnlyLoss = training.completionOnlyLoss
     assistantOnlyLoss = training.assistantOnlyLoss
-    textField = recipe.data.textField
     packing =
       (forEvaluation ? training.evalPacking ?? training.packing : training.packing) ? training.packingStrategy : nil
-    // TRL shuffles with the run's seed, and shuffles held-out rows as well.
-    shuffleSeed = recipe.data.shufflesDataset ? UInt64(max(0, training.seed)) : nil
   }
 }

@@ -1,4 +1,5 @@
 import Datasets
+import OrderedJSON
 
 /// How training runs. Names and defaults are those of TRL's `SFTConfig`; a key's meaning stands in
 /// `Documentation/RecipeKeys.md`.
@@ -18,7 +19,7 @@ public struct TrainingArguments: Sendable, Hashable {
   public var epochs = 3.0
   /// Optimizer steps; `nil` for as many as `epochs` gives.
   public var maxSteps: Int?
-  /// Whether the batch is halved, and the accumulation doubled, until a step fits into memory.
+  /// Whether the batch is made smaller, and the accumulation longer, until a step fits into memory.
   public var findsBatchSize = false
   /// Whether an incomplete last batch is left out.
   public var dropsLastBatch = false
@@ -57,8 +58,8 @@ public struct TrainingArguments: Sendable, Hashable {
   public var neftuneNoiseAlpha: Double?
   /// How far labels are smoothed: this share of each target is spread over the whole vocabulary (arXiv:1512.00567).
   public var labelSmoothing = 0.0
-  /// Whether activations are computed again in the backward pass instead of kept.
-  public var gradientCheckpointing = true
+  /// Which activations are computed again in the backward pass instead of kept.
+  public var checkpointing = Checkpointing.auto
 
   /// What is minimized.
   public var lossType = LossType.nll
@@ -154,6 +155,18 @@ extension TrainingArguments {
     case dft
   }
 
+  /// Which layers compute their activations again instead of keeping them.
+  public enum Checkpointing: String, Sendable, CaseIterable {
+    /// As many as do not fit into memory.
+    case auto
+    /// All.
+    case always = "true"
+    /// None.
+    case never = "false"
+    /// Unsloth's word for all.
+    case unsloth
+  }
+
   /// When something recurs.
   public enum IntervalStrategy: String, Sendable, CaseIterable, RecipeWord {
     case no, steps, epoch
@@ -164,6 +177,22 @@ extension TrainingArguments {
     case no, steps, epoch
     /// Whenever the evaluation loss is the lowest so far.
     case best
+  }
+
+  /// Makes the batch smaller by the least factor that leaves the rows of a step the same: halves it, where it is even,
+  /// and doubles the accumulation.
+  /// - Returns: `false` where a batch is a single row.
+  package mutating func reduceBatch() -> Bool {
+    guard let factor = (2...max(2, trainBatchSize)).first(where: { trainBatchSize % $0 == 0 }), trainBatchSize > 1
+    else { return false }
+    trainBatchSize /= factor
+    gradientAccumulationSteps *= factor
+    return true
+  }
+
+  /// The optimizer steps of a run with so many an epoch.
+  func totalSteps(stepsPerEpoch: Int) -> Int {
+    maxSteps ?? Int(clamping: (epochs * Double(stepsPerEpoch)).rounded(.up))
   }
 
   /// How many of `total` optimizer steps warm up: `warmupSteps` if set, else the ratio, rounded up.
@@ -186,4 +215,37 @@ extension Int {
 }
 
 extension PackingStrategy: RecipeWord {}
+
+extension TrainingArguments.Checkpointing: RecipeConvertible {
+  static var expectation: String { "true, false, auto or unsloth" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    if let isAsked = try? Bool(value) {
+      self = isAsked ? .always : .never
+    } else if case .scalar(let text, _) = value, let word = Self(rawValue: text.lowercased()) {
+      self = word
+    } else {
+      throw .mismatch(value, expected: Self.expectation)
+    }
+  }
+
+  var json: JSONValue {
+    switch self {
+    case .always: true
+    case .never: false
+    case .auto, .unsloth: .string(rawValue)
+    }
+  }
+}
+
+extension BatchOrder {
+  /// The order in which a run with these settings goes over its items.
+  package init(itemCount: Int, _ arguments: TrainingArguments) {
+    self.init(
+      itemCount: itemCount, batchSize: arguments.trainBatchSize,
+      accumulationSteps: arguments.gradientAccumulationSteps,
+      seed: UInt64(truncatingIfNeeded: arguments.dataSeed ?? arguments.seed),
+      sampling: arguments.samplingStrategy == .random ? .random : .sequential, dropsLast: arguments.dropsLastBatch)
+  }
+}
 extension PreparationOptions.Truncation: RecipeWord {}

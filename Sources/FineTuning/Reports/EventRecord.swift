@@ -1,14 +1,14 @@
 /// One record of a TensorBoard event file: the few members of TensorFlow's `Event` message
 /// (`tensorflow/core/util/event.proto`) that figures need, in Protocol Buffers' encoding, framed as a TFRecord.
-struct EventRecord {
+package struct EventRecord {
   /// Seconds since 1970.
-  var wallTime: Double
+  package var wallTime: Double
   /// The optimizer step.
-  var step: Int
+  package var step: Int
   /// What happened.
-  var content: Content
+  package var content: Content
 
-  enum Content {
+  package enum Content {
     /// The first record of every file.
     case fileVersion
     /// A run begins at the record's step: TensorBoard forgets what an interrupted run wrote from there on.
@@ -17,8 +17,15 @@ struct EventRecord {
     case scalars([(tag: String, value: Float)])
   }
 
+  /// A record.
+  package init(wallTime: Double, step: Int, content: Content) {
+    self.wallTime = wallTime
+    self.step = step
+    self.content = content
+  }
+
   /// The record as the file holds it: length, checksum of the length, message, checksum of the message.
-  var bytes: [UInt8] {
+  package var bytes: [UInt8] {
     let message = self.message
     let length = Self.littleEndian(UInt64(message.count))
     return length + Self.littleEndian(CRC32C.masked(length)) + message
@@ -27,15 +34,14 @@ struct EventRecord {
 
   private var message: [UInt8] {
     var bytes = [0x09] + Self.littleEndian(wallTime.bitPattern)
-    // Members that are zero are left out, as every writer of the format does.
+    // A number that is zero is left out, as every writer of the format does.
     if step != 0 { bytes += [0x10] + Self.varint(UInt64(bitPattern: Int64(step))) }
     switch content {
     case .fileVersion: bytes += Self.member(0x1A, Array("brain.Event:2".utf8))
     case .sessionStart: bytes += Self.member(0x3A, [0x08, 0x01])
     case .scalars(let scalars):
       let values = scalars.flatMap { tag, value in
-        let number: [UInt8] = value.bitPattern == 0 ? [] : [0x15] + Self.littleEndian(value.bitPattern)
-        return Self.member(0x0A, Self.member(0x0A, Array(tag.utf8)) + number)
+        Self.member(0x0A, Self.member(0x0A, Array(tag.utf8)) + [0x15] + Self.littleEndian(value.bitPattern))
       }
       bytes += Self.member(0x2A, values)
     }
@@ -62,7 +68,7 @@ struct EventRecord {
 }
 
 /// The checksum of TFRecord files: CRC-32 by Castagnoli's polynomial, reflected.
-enum CRC32C {
+package enum CRC32C {
   private static let table: [UInt32] = (0..<256).map { byte in
     (0..<8).reduce(UInt32(byte)) { crc, _ in crc & 1 == 1 ? crc >> 1 ^ 0x82F6_3B78 : crc >> 1 }
   }
@@ -73,7 +79,7 @@ enum CRC32C {
   }
 
   /// Rotated and moved, since a checksum of data that hold checksums would be weak.
-  static func masked(_ bytes: [UInt8]) -> UInt32 {
+  package static func masked(_ bytes: [UInt8]) -> UInt32 {
     let crc = of(bytes)
     return (crc >> 15 | crc << 17) &+ 0xA282_EAD8
   }

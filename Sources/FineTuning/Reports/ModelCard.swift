@@ -157,7 +157,7 @@ public struct ModelCard: Sendable {
     With llama.cpp, beside the base model as GGUF:
 
     ```
-    swiftlet export --adapter . --model \(base) --output adapter.gguf
+    swiftlet export --adapter . --base \(base) --output adapter.gguf
     llama-cli -m base.gguf --lora adapter.gguf
     ```
 
@@ -197,7 +197,7 @@ public struct ModelCard: Sendable {
 
   private var data: String {
     var lines = recipe.data.trainSources.map { source in
-      "- `\(source.path)`, split \(source.split)" + (source.fraction.map { ", share \($0.pythonText)" } ?? "")
+      "- `\(source.query ?? source.path)`, split \(source.split)" + (source.fraction.map { ", share \($0.pythonText)" } ?? "")
     }
     if let rows = facts.trainRows { lines.append("- \(rows) rows trained on") }
     if let rows = facts.evalRows, rows > 0 { lines.append("- \(rows) rows held out") }

@@ -25,7 +25,7 @@ struct RecipeReports: RecipeConvertible {
         destinations = ReportDestination.allCases
       } else if !["none", "no", "false", ""].contains(word) || words.count > 1 {
         throw RecipeValueError(
-          reason: "cannot be \"\(word)\"; figures go to \(Self.expectation); each run has them in trainer_state.json")
+          reason: "cannot be \"\(word)\" but \(Self.expectation); figures are in trainer_state.json all the same")
       }
     }
   }

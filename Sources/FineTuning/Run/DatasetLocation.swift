@@ -11,10 +11,12 @@ public enum DatasetLocation {
   ) async throws -> DataArguments {
     var data = recipe.data
     if let name = data.datasetName { data.datasetName = try await path(name, recipe, progress) }
-    for index in data.sources.indices {
-      data.sources[index].path = try await path(data.sources[index].path, recipe, progress)
+    for (index, source) in data.sources.enumerated() where source.query == nil && !source.namesFormat {
+      data.sources[index].path = try await path(source.path, recipe, progress)
     }
-    if let source = data.evalDataset { data.evalDataset?.path = try await path(source.path, recipe, progress) }
+    if let source = data.evalDataset, source.query == nil, !source.namesFormat {
+      data.evalDataset?.path = try await path(source.path, recipe, progress)
+    }
     return data
   }
 

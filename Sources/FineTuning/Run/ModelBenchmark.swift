@@ -65,15 +65,6 @@ public struct ModelBenchmark {
     return Double(rows * rowTokens) / times[times.count / 2]
   }
 
-  /// The peak of the process' resident memory.
-  public static var peakBytes: Int {
-    guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
-      let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-      let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).compactMap({ Int($0) }).first
-    else { return 0 }
-    return kilobytes * 1024
-  }
-
   private final class StepClock: TrainerCallback {
     var ends: [ContinuousClock.Instant] = []
     func stepEnded(_ step: StepReport, _ state: TrainerState) { ends.append(ContinuousClock().now) }

@@ -21,16 +21,20 @@ public final class TrainingRun {
   public let trainer: SFTTrainer
   private let evaluation: (set: TrainingSet, report: PreparationReport)?
   private let trainRows: Int
+  private let estimator: RunEstimator
 
   /// Opens and prepares all that the recipe names; nothing is trained yet.
   /// - Parameters:
   ///   - modelURL: where the base model is.
   ///   - data: the recipe's sources once they are on this machine, see `DatasetLocation`.
+  ///   - cache: where prepared rows are kept for the next run, and out of memory.
   ///   - loading: told how many layers have been read, and of how many, where they are quantized on the way.
+  ///   - preparing: told how many of how many rows are prepared.
   /// - Throws: one-sentence errors of the modules involved.
   public init(
-    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, on backend: any Backend = CPUBackend.shared,
-    loading: (Int, Int) -> Void = { _, _ in }
+    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
+    on backend: any Backend = CPUBackend.shared, loading: (Int, Int) -> Void = { _, _ in },
+    preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
     try Self.checkSupported(recipe)
     self.recipe = recipe
@@ -46,13 +50,15 @@ public final class TrainingRun {
     var located = recipe
     located.data = data ?? recipe.data
     let rows = try RecipeRows(located, tokenizer: rowTokenizer)
-    let prepared = try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: false))
-      .prepare(rows.train)
+    func prepare(_ rows: any RowSource, forEvaluation: Bool) throws -> Preparation.Outcome {
+      let options = PreparationOptions(recipe, forEvaluation: forEvaluation)
+      return try Preparation(rowTokenizer, options: options, cache: cache)
+        .prepare(rows) { preparing($0, rows.count) }
+    }
+    let prepared = try prepare(rows.train, forEvaluation: false)
     report = prepared.report
     trainRows = rows.train.count
-    evaluation = try rows.evaluation.map {
-      try Preparation(rowTokenizer, options: PreparationOptions(recipe, forEvaluation: true)).prepare($0)
-    }
+    evaluation = try rows.evaluation.map { try prepare($0, forEvaluation: true) }
     let quantization = recipe.model.quantization
     model = try CausalLM(
       files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil,
@@ -61,27 +67,16 @@ public final class TrainingRun {
     adapter = try recipe.lora.map {
       try Adapter(LoRAConfiguration($0), on: decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
+    estimator = RunEstimator(model, adapter: adapter, trainingSet: prepared.set)
+    let arguments = try recipe.training.findsBatchSize ? estimator.fittingBatch(recipe.training) : recipe.training
     trainer = try SFTTrainer(
-      model, adapter: adapter, arguments: recipe.training, trainingSet: prepared.set,
+      model, adapter: adapter, arguments: arguments, trainingSet: prepared.set,
       evaluationSet: evaluation?.set, output: output, baseName: recipe.model.modelNameOrPath,
-      activationBudget: Self.activationBudget(recipe))
+      activationBudget: estimator.checkpointing(arguments).budget)
     try resume()
   }
 
-  /// Layers are checkpointed once their activations would take more than this.
-  private static func activationBudget(_ recipe: Recipe) -> Int {
-    let isAsked = recipe.origins["gradient_checkpointing"] != nil
-    if isAsked, recipe.training.gradientCheckpointing { return 0 }
-    return isAsked ? .max : Int(ProcessInfo.processInfo.physicalMemory / 4)
-  }
-
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.training.findsBatchSize {
-      throw TrainingError("auto_find_batch_size is not supported yet; set per_device_train_batch_size")
-    }
-    if recipe.data.datasetConfig != nil {
-      throw TrainingError("dataset_config is not supported yet; name the file or folder by dataset_name")
-    }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
 
@@ -143,6 +138,12 @@ public final class TrainingRun {
     }
   }
 
+  /// What the run needs, and what other settings would.
+  /// - Parameter calibrated: whether to measure for a second how long it will take.
+  public func plan(calibrated: Bool = false) throws -> RunPlan {
+    try estimator.plan(trainer.arguments, calibrated: calibrated)
+  }
+
   /// The number of held-out rows.
   public var evaluationRows: Int? { evaluation?.report.keptRows }
 
@@ -154,6 +155,8 @@ public final class TrainingRun {
     try trainer.saveModel(to: output)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
+    try AtomicFile.write(
+      report.json.text(.pretty) + "\n", to: output.appendingPathComponent("preparation_report.json"))
     let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "every weight"
     let name = URL(fileURLWithPath: recipe.model.modelNameOrPath).lastPathComponent
     let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)

@@ -36,11 +36,12 @@ public final class SFTTrainer {
   ///   - adapter: on the model already; `nil` to train every weight, which must be float32 (`widened`).
   ///   - output: where checkpoints go; `nil` for none.
   ///   - baseName: what the adapter's files call the base model.
-  ///   - activationBudget: bytes that activations may take before layers are checkpointed.
+  ///   - activationBudget: bytes that activations may take before layers are checkpointed; `nil` for what the
+  ///     arguments say and the machine has.
   /// - Throws: `TrainingError` for arguments that this trainer cannot honour.
   public init(
     _ model: CausalLM, adapter: Adapter?, arguments: TrainingArguments, trainingSet: TrainingSet,
-    evaluationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int = 2 << 30
+    evaluationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil
   ) throws(TrainingError) {
     try Self.check(trainingSet, model)
     if let evaluationSet { try Self.check(evaluationSet, model) }
@@ -60,23 +61,24 @@ public final class SFTTrainer {
     self.output = output
     self.baseName = baseName
     ownCallbacks = Self.callbacks(arguments, output)
-    order = BatchOrder(
-      itemCount: trainingSet.items.count, batchSize: arguments.trainBatchSize,
-      accumulationSteps: arguments.gradientAccumulationSteps,
-      seed: UInt64(truncatingIfNeeded: arguments.dataSeed ?? arguments.seed),
-      sampling: arguments.samplingStrategy == .random ? .random : .sequential, dropsLast: arguments.dropsLastBatch)
+    order = BatchOrder(itemCount: trainingSet.items.count, arguments)
     guard order.stepsPerEpoch > 0 else {
       throw TrainingError("there are no training rows; check the data set and the steps that filter it")
     }
-    let total = arguments.maxSteps ?? Int(clamping: (arguments.epochs * Double(order.stepsPerEpoch)).rounded(.up))
+    let total = arguments.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     schedule = LearningRateSchedule(arguments, totalSteps: total)
     let parameters = try Self.trainable(model, adapter)
     optimizer = try Optimizer(
       parameters, arguments, on: model.decoder.backend,
       pagesIn: output ?? FileManager.default.temporaryDirectory)
+    let checkpoints =
+      if let activationBudget {
+        CheckpointingPlan(activations: ActivationMemory(model.decoder), budget: activationBudget)
+      } else {
+        try RunEstimator(model, adapter: adapter, trainingSet: trainingSet).checkpointing(arguments)
+      }
     step = TrainingStep(
-      decoder: model.decoder, parameters: parameters, arguments: arguments,
-      checkpoints: CheckpointingPlan(model.decoder.configuration, budget: activationBudget))
+      decoder: model.decoder, parameters: parameters, arguments: arguments, checkpoints: checkpoints)
     state.maxSteps = total
     state.numTrainEpochs =
       arguments.maxSteps == nil
@@ -98,6 +100,7 @@ public final class SFTTrainer {
   /// Rows that hold tokens already may hold ids that the model does not have.
   static func check(_ set: TrainingSet, _ model: CausalLM) throws(TrainingError) {
     let ids = Int32(0)..<Int32(clamping: model.decoder.configuration.vocabularySize)
+    guard let bounds = set.idBounds, !ids.contains(bounds.lowerBound) || !ids.contains(bounds.upperBound) else { return }
     for index in 0..<set.documentCount {
       guard let example = set.example(index) else { continue }
       let stray =

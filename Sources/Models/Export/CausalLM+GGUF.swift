@@ -29,6 +29,10 @@ extension CausalLM {
     vocabulary.chatTemplate = chatTemplate?.source ?? vocabulary.chatTemplate
     let header = try GGUFHeader(
       decoder.configuration, name: ggufName(name, vocabulary), path: files.url.path)
+    var notes = header.notes
+    if try !vocabulary.agrees(with: tokenizer) {
+      notes.append("llama.cpp has no like of this tokenizer's rules: it will split some texts into other tokens")
+    }
     var metadata = header.metadata
     if let type = type ?? commonType { metadata["general.file_type"] = .uint32(type.fileType) }
     for entry in vocabulary.entries { metadata[entry.key] = entry.value }
@@ -37,7 +41,7 @@ extension CausalLM {
     }
     for parameter in decoder.parameters { tensors.append(try source(of: parameter, header.naming, type)) }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
-    return header.notes
+    return notes
   }
 
   /// llama.cpp lets Phi-3's tokens take the white space behind them by the model's name alone.

@@ -5,15 +5,20 @@ import OrderedJSON
 ///
 /// They are found by rendering conversations whose texts are known, and believed only if what they predict is what the
 /// template writes for others.
-struct ChatTurns: Sendable, Equatable {
+package struct ChatTurns: Sendable, Equatable {
   /// What stands around a message.
-  struct Turn: Sendable, Equatable {
-    var before: String
-    var after: String
+  package struct Turn: Sendable, Equatable {
+    package var before: String
+    package var after: String
+
+    package init(before: String, after: String) {
+      self.before = before
+      self.after = after
+    }
   }
 
   /// Where a system message goes.
-  enum System: Sendable, Equatable {
+  package enum System: Sendable, Equatable {
     /// It has a turn of its own.
     case turn(Turn)
     /// It stands before the text of the first user, with this between them.
@@ -23,15 +28,15 @@ struct ChatTurns: Sendable, Equatable {
   }
 
   /// What a conversation begins with.
-  let start: String
-  let system: System
-  let user: Turn
-  let assistant: Turn
+  package let start: String
+  package let system: System
+  package let user: Turn
+  package let assistant: Turn
   /// The system message where a conversation has none.
-  let defaultSystem: String?
+  package let defaultSystem: String?
 
   /// The turns of a template; `nil` for one that does more than to put words around texts.
-  init?(_ template: ChatTemplate, variables: JSONObject) {
+  package init?(_ template: ChatTemplate, variables: JSONObject) {
     let probe = ChatProbe(template: template, variables: variables)
     guard let question = probe.render([("user", "Qv1")], answers: true)?.split(around: "Qv1"),
       let unanswered = probe.render([("user", "Qv1")], answers: false)?.split(around: "Qv1"),
@@ -94,7 +99,7 @@ struct ChatTurns: Sendable, Equatable {
   }
 
   /// What the template is taken to write.
-  func text(of conversation: [(role: String, text: String)], answers: Bool) -> String {
+  package func text(of conversation: [(role: String, text: String)], answers: Bool) -> String {
     var text = start
     var pending = ""
     if conversation.first?.role != "system", let defaultSystem, case .turn(let turn) = system {

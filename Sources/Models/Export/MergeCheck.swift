@@ -14,7 +14,8 @@ public struct MergeCheck: Sendable {
 
   /// Texts of the kinds that models see, in two languages.
   private static let samples = [
-    "What is the capital of France, and what is it known for?", "\u{8BF7}\u{7528}\u{4E00}\u{53E5}\u{8BDD}\u{4ECB}\u{7ECD}\u{4F60}\u{81EA}\u{5DF1}\u{3002}",
+    "What is the capital of France, and what is it known for?",
+    "\u{8BF7}\u{7528}\u{4E00}\u{53E5}\u{8BDD}\u{4ECB}\u{7ECD}\u{4F60}\u{81EA}\u{5DF1}\u{3002}",
     "Write a Python function that adds two numbers.", "Once upon a time there was a small boat that",
   ]
 

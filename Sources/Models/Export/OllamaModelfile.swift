@@ -34,7 +34,7 @@ public struct OllamaModelfile: Sendable {
 
   /// The turns in the language of Go's `text/template`, with Ollama's variables. An answer that a conversation ends with
   /// is left open, to be continued.
-  private static func template(_ turns: ChatTurns, addsBOS: Bool) -> String? {
+  package static func template(_ turns: ChatTurns, addsBOS: Bool) -> String? {
     let content = "{{ .Content }}"
     var user = content
     var system = ""

@@ -27,6 +27,10 @@ public struct LossSums: Sendable {
 public let ignoredTarget: Int32 = -100
 
 extension Tape {
+  /// Rows of logits that exist at once. Eight million of them are 32 MB, and as much again packed; with fewer than 96 rows
+  /// the product would wait for the packing of the head.
+  package static func headRows(vocabulary: Int) -> Int { min(max(96, (8 << 20) / max(1, vocabulary)), 1024) }
+
   /// The head and its cross-entropy in one pass: hidden states `[rows, width]` and, for each row, the id to predict or
   /// `ignoredTarget`. Logits exist for a few hundred rows at a time, and only for rows with a target; their gradient
   /// is taken at once, times `gradientScale`.
@@ -48,8 +52,7 @@ extension Tape {
     let needsGradient = isRecording && (hidden.requiresGradient || head.isTrainable)
     let dHidden: Tensor? = needsGradient && hidden.requiresGradient ? backend.empty(hidden.value.shape, .float32) : nil
     if let dHidden { backend.clear(dHidden) }
-    // 16 M logits are 64 MB; fewer than 96 rows would leave the product waiting for its packing.
-    let chunk = min(max(96, (16 << 20) / max(1, head.value.rows)), 1024)
+    let chunk = Self.headRows(vocabulary: head.value.rows)
     for start in stride(from: 0, to: counted.count, by: chunk) {
       let rows = Array(counted[start..<min(counted.count, start + chunk)])
       var states = backend.gatherRows(hidden.value, rows)

@@ -1,3 +1,5 @@
+import Foundation
+
 /// A 128-bit fingerprint of what is fed to it: MurmurHash3's x64 variant (Appleby 2011), seed 0.
 ///
 /// Tells changed data from unchanged; it does not withstand someone who wants two data sets to look the same.
@@ -5,26 +7,55 @@ package struct ContentHash: Sendable {
   private var first: UInt64 = 0
   private var second: UInt64 = 0
   private var count: UInt64 = 0
+  /// What does not fill a block of 16 bytes yet.
   private var tail: [UInt8] = []
 
   package init() {}
 
-  /// Feeds bytes.
-  package mutating func update(_ bytes: some Sequence<UInt8>) {
-    for byte in bytes {
-      tail.append(byte)
-      if tail.count == 16 {
-        mix(Self.word(tail[0..<8]), Self.word(tail[8..<16]))
-        tail.removeAll(keepingCapacity: true)
-      }
-      count &+= 1
-    }
+  /// Feeds numbers as they lie in memory, lowest byte first.
+  package mutating func update<Number: FixedWidthInteger>(_ numbers: [Number]) {
+    numbers.withUnsafeBytes { update($0) }
   }
 
   /// Feeds a text and its length, so that texts one after the other cannot be taken for others.
   package mutating func update(_ text: String) {
-    update("\(text.utf8.count):".utf8)
-    update(text.utf8)
+    update(Array("\(text.utf8.count):".utf8))
+    update(Array(text.utf8))
+  }
+
+  /// The fingerprint of the first `byteCount` bytes of a file, read a megabyte at a time; `nil` if it cannot be read or
+  /// has fewer.
+  package static func ofFile(_ path: String, byteCount: Int = .max) -> String? {
+    guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
+    defer { try? handle.close() }
+    var hash = ContentHash()
+    var rest = byteCount
+    while rest > 0 {
+      guard let chunk = try? handle.read(upToCount: min(rest, 1 << 20)), !chunk.isEmpty else { break }
+      chunk.withUnsafeBytes { hash.update($0) }
+      rest -= chunk.count
+    }
+    return rest == 0 || byteCount == .max ? hash.hexadecimal : nil
+  }
+
+  private mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    count &+= UInt64(bytes.count)
+    var rest = bytes[...]
+    if !tail.isEmpty {
+      let head = rest.prefix(16 - tail.count)
+      tail += head
+      rest = rest.dropFirst(head.count)
+      guard tail.count == 16 else { return }
+      mix(Self.word(tail[0..<8]), Self.word(tail[8..<16]))
+      tail.removeAll(keepingCapacity: true)
+    }
+    let blocks = UnsafeRawBufferPointer(rebasing: rest.dropLast(rest.count % 16))
+    for offset in stride(from: 0, to: blocks.count, by: 16) {
+      mix(
+        UInt64(littleEndian: blocks.loadUnaligned(fromByteOffset: offset, as: UInt64.self)),
+        UInt64(littleEndian: blocks.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)))
+    }
+    tail += rest.suffix(rest.count % 16)
   }
 
   /// The fingerprint of everything fed so far, as 32 hexadecimal digits.

@@ -1,6 +1,7 @@
+import Datasets
 import OrderedJSON
 
-extension DatasetStep: RecipeConvertible {
+extension RowStep: RecipeConvertible {
   static var expectation: String { "a step, one of \(names.joined(separator: ", "))" }
   static let names = [
     "select", "filter", "rename_columns", "remove_columns", "select_columns", "template", "messages",
@@ -23,44 +24,50 @@ extension DatasetStep: RecipeConvertible {
     }
   }
 
-  private static func step(_ name: String, _ value: RecipeValue) throws(RecipeValueError) -> DatasetStep {
+  private static func step(_ name: String, _ value: RecipeValue) throws(RecipeValueError) -> RowStep {
     switch name {
     case "select": return try selection(value)
-    case "filter": return .filter(try RowCondition(value))
-    case "rename_columns": return .renameColumns(try renames(value))
+    case "filter": return try filter(value)
+    case "rename_columns": return .renameColumns(try renamings(value))
     case "remove_columns": return .removeColumns(try [String](value))
     case "select_columns": return .selectColumns(try [String](value))
     case "template":
-      if case .scalar = value { return .template(to: "text", text: try String(value)) }
+      if case .scalar = value { return .template(column: "text", try TextPattern(value)) }
       let members = try RecipeMembers(value, allowed: ["to", "text"], expected: "text, or a mapping with to and text")
-      return .template(to: try members.optional("to") ?? "text", text: try members.required("text"))
+      return .template(column: try members.optional("to") ?? "text", try members.required("text"))
     case "messages":
-      if case .list = value { return .messages(to: "messages", try [MessagePattern](value)) }
+      if case .list = value { return .messages(column: "messages", try [Message](value)) }
       let members = try RecipeMembers(
         value, allowed: ["to", "messages"], expected: "a list of messages, or a mapping with to and messages")
-      return .messages(to: try members.optional("to") ?? "messages", try members.required("messages"))
-    case "apply_chat_template": return .applyChatTemplate(to: value.isNull ? "text" : try String(value))
+      return .messages(column: try members.optional("to") ?? "messages", try members.required("messages"))
+    case "apply_chat_template": return .applyChatTemplate(column: value.isNull ? "text" : try String(value))
     case "shuffle":
-      if case .scalar = value { return .shuffle(seed: try Int(value)) }
+      if case .scalar = value { return .shuffle(seed: try UInt64(value)) }
       let members = try RecipeMembers(value, allowed: ["seed"], expected: "a seed")
       return .shuffle(seed: try members.required("seed"))
     default:
-      if case .scalar = value { return .split(testSize: try checkedTestSize(try Double(value)), seed: 42) }
+      if case .scalar = value { return .split(try split(try Double(value), seed: 42)) }
       let members = try RecipeMembers(
         value, allowed: ["test_size", "seed"], expected: "a share, or a mapping with test_size and seed")
-      return .split(
-        testSize: try checkedTestSize(try members.required("test_size")), seed: try members.optional("seed") ?? 42)
+      return .split(try split(try members.required("test_size"), seed: try members.optional("seed") ?? 42))
     }
   }
 
-  private static func checkedTestSize(_ size: Double) throws(RecipeValueError) -> Double {
+  /// The part to train on; the other one is held out.
+  private static func split(_ size: Double, seed: UInt64) throws(RecipeValueError) -> Split {
     guard size > 0, size < 1 || size == size.rounded() else {
       throw RecipeValueError(reason: "should be a share between 0 and 1, or a number of rows")
     }
-    return size
+    return Split(testSize: Split.Size(size), seed: seed, part: .train)
   }
 
-  private static func selection(_ value: RecipeValue) throws(RecipeValueError) -> DatasetStep {
+  private static func filter(_ value: RecipeValue) throws(RecipeValueError) -> RowStep {
+    let members = try RecipeMembers(
+      value, allowed: ["column", "equals"], expected: "a condition, as {column: lang, equals: yue}")
+    return .filter(column: try members.required("column"), equals: try members.optional("equals"))
+  }
+
+  private static func selection(_ value: RecipeValue) throws(RecipeValueError) -> RowStep {
     var start = 0
     let count: Int
     if case .scalar = value {
@@ -72,39 +79,55 @@ extension DatasetStep: RecipeConvertible {
       count = try members.required("count")
     }
     guard start >= 0, count > 0 else { throw RecipeValueError(reason: "has to keep at least one row") }
-    return .select(start: start, count: count)
+    let end = start.addingReportingOverflow(count)
+    return .select(start..<(end.overflow ? .max : end.partialValue))
   }
 
-  private static func renames(_ value: RecipeValue) throws(RecipeValueError) -> [ColumnRename] {
+  private static func renamings(_ value: RecipeValue) throws(RecipeValueError) -> [Renaming] {
     let expected = "a mapping from old to new names"
     guard case .mapping(let members) = value else { throw .mismatch(value, expected: expected) }
-    var renames: [ColumnRename] = []
+    var renamings: [Renaming] = []
     for member in members {
-      do { renames.append(ColumnRename(from: member.key, to: try String(member.value))) } catch {
+      do { renamings.append(Renaming(member.key, try String(member.value))) } catch {
         throw error.inside(".\(member.key)")
       }
     }
-    return renames
+    return renamings
   }
 
   var json: JSONValue {
     switch self {
-    case .select(let start, let count): ["select": ["start": .integer(start), "count": .integer(count)]]
-    case .filter(let condition): ["filter": condition.json]
-    case .renameColumns(let renames):
-      ["rename_columns": .object(JSONObject(renames.map { ($0.from, .string($0.to)) }))]
-    case .removeColumns(let columns): ["remove_columns": columns.json]
-    case .selectColumns(let columns): ["select_columns": columns.json]
-    case .template(let column, let text): ["template": ["to": .string(column), "text": .string(text)]]
-    case .messages(let column, let messages): ["messages": ["to": .string(column), "messages": messages.json]]
-    case .applyChatTemplate(let column): ["apply_chat_template": .string(column)]
-    case .shuffle(let seed): ["shuffle": .integer(seed)]
-    case .split(let size, let seed): ["split": ["test_size": .number(size), "seed": .integer(seed)]]
+    case .select(let range): return ["select": ["start": .integer(range.lowerBound), "count": .integer(range.count)]]
+    case .filter(let column, let equals):
+      var condition = JSONObject([("column", .string(column))])
+      condition["equals"] = equals
+      return ["filter": .object(condition)]
+    case .renameColumns(let renamings):
+      return ["rename_columns": .object(JSONObject(renamings.map { ($0.old, .string($0.new)) }))]
+    case .removeColumns(let columns): return ["remove_columns": columns.json]
+    case .selectColumns(let columns): return ["select_columns": columns.json]
+    case .template(let column, let text): return ["template": ["to": .string(column), "text": text.json]]
+    case .messages(let column, let messages):
+      return ["messages": ["to": .string(column), "messages": messages.json]]
+    case .applyChatTemplate(let column): return ["apply_chat_template": .string(column)]
+    case .shuffle(let seed): return ["shuffle": .integer(Int(clamping: seed))]
+    case .split(let split):
+      let size: JSONValue =
+        switch split.testSize {
+        case .share(let share): .number(share)
+        case .rows(let rows): .integer(rows)
+        }
+      return ["split": ["test_size": size, "seed": .integer(Int(clamping: split.seed ?? 42))]]
     }
   }
 }
 
-extension DatasetStep.MessagePattern: RecipeConvertible {
+extension Split.Size {
+  /// A share below 1, else a number of rows.
+  init(_ size: Double) { self = size < 1 ? .share(size) : .rows(Int(clamping: size)) }
+}
+
+extension RowStep.Message: RecipeConvertible {
   static var expectation: String { "a message with role and content" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
@@ -112,22 +135,18 @@ extension DatasetStep.MessagePattern: RecipeConvertible {
     self.init(role: try members.required("role"), content: try members.required("content"))
   }
 
-  var json: JSONValue { ["role": .string(role), "content": .string(content)] }
+  var json: JSONValue { ["role": .string(role), "content": content.json] }
 }
 
-extension DatasetStep.RowCondition: RecipeConvertible {
-  static var expectation: String { "a condition, as {column: lang, equals: yue}" }
+extension TextPattern: RecipeConvertible {
+  static var expectation: String { "text with {column}s" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
-    let members = try RecipeMembers(value, allowed: ["column", "equals"], expected: Self.expectation)
-    self.init(column: try members.required("column"), equals: try members.optional("equals"))
+    let text = try String(value)
+    do throws(DataError) { try self.init(text) } catch { throw RecipeValueError(reason: "is wrong: \(error.reason)") }
   }
 
-  var json: JSONValue {
-    var object = JSONObject([("column", .string(column))])
-    object["equals"] = equals
-    return .object(object)
-  }
+  var json: JSONValue { .string(source) }
 }
 
 /// A scalar of unknown type is what YAML takes it for.

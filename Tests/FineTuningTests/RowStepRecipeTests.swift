@@ -1,7 +1,8 @@
+import Datasets
 import FineTuning
 import Testing
 
-@Suite struct DatasetStepTests {
+@Suite struct RowStepRecipeTests {
   @Test func everyStepIsRead() throws {
     let data = try Recipe(
       yaml: """
@@ -34,20 +35,26 @@ import Testing
     #expect(
       data.sources.first?.steps == [
         .messages(
-          to: "messages", [.init(role: "system", content: "你係翻譯。"), .init(role: "user", content: "{zh}")])
+          column: "messages",
+          [
+            .init(role: "system", content: try TextPattern("你係翻譯。")),
+            .init(role: "user", content: try TextPattern("{zh}")),
+          ])
       ])
     #expect(
       data.sources.last
         == DatasetSource(
-          path: "org/b", name: "sub", dataFiles: ["b.json"], split: "train[:10]", columns: ["x", "y"], fraction: 0.75))
+          path: "org/b", name: "sub", dataFiles: ["train": ["b.json"]], split: "train[:10]", columns: ["x", "y"],
+          fraction: 0.75))
     #expect(
       data.steps == [
-        .filter(.init(column: "lang", equals: "yue")), .filter(.init(column: "a.b")),
-        .select(start: 0, count: 1500), .select(start: 10, count: 5),
-        .renameColumns([.init(from: "sentence", to: "prompt"), .init(from: "translation", to: "completion")]),
+        .filter(column: "lang", equals: "yue"), .filter(column: "a.b", equals: nil), .select(0..<1500),
+        .select(10..<15),
+        .renameColumns([.init("sentence", "prompt"), .init("translation", "completion")]),
         .removeColumns(["translation_extra"]), .selectColumns(["prompt", "completion"]),
-        .template(to: "text", text: "Q: {Question}"), .template(to: "prompt", text: "{a}"),
-        .applyChatTemplate(to: "text"), .shuffle(seed: 3407), .split(testSize: 0.1, seed: 7),
+        .template(column: "text", try TextPattern("Q: {Question}")),
+        .template(column: "prompt", try TextPattern("{a}")), .applyChatTemplate(column: "text"), .shuffle(seed: 3407),
+        .split(Split(testSize: .share(0.1), seed: 7, part: .train)),
       ])
     #expect(data.evalDataset == DatasetSource(path: "held.jsonl"))
     #expect(data.questions == .inline([.init("你好"), .init("Hi", system: "Be brief")]))
@@ -60,6 +67,10 @@ import Testing
     ("steps: [{select: {begin: 1, count: 2}}]", "steps[0].select has no member begin; it may hold start, count"),
     ("steps: [{filter: {colum: a}}]", "steps[0].filter has no member colum; did you mean column?"),
     ("steps: [{messages: [{role: user}]}]", "steps[0].messages[0] lacks the member content"),
+    ("steps: [{template: 'a {b'}]", "steps[0].template is wrong: the template opens a brace that it does not close"),
+    ("steps: [{shuffle: -1}]", "steps[0].shuffle is \"-1\", but should be an integer from 0 on"),
+    ("datasets: [{path: x, query: y}]", "datasets[0] has a query beside the path x; keep one of them"),
+    ("query: x\ndataset_name: y", "query stands beside dataset_name; keep one of them"),
     ("steps: [{split: 0}]", "steps[0].split should be a share between 0 and 1"),
     ("steps: [{split: {test_size: 1.5}}]", "steps[0].split should be a share between 0 and 1"),
     ("datasets: [{name: x}]", "datasets[0] lacks the member path"),

@@ -1,0 +1,68 @@
+import Checkpoints
+
+/// A training set that grows row by row: its tokens in memory, or written to a file as they come.
+struct Gathering {
+  private var set = TrainingSet()
+  var report = PreparationReport()
+  /// Why the file could not be written; nothing is gathered after that.
+  private(set) var failure: CheckpointError?
+  private var writer: PreparedFile.Writer?
+  private var trained = TrainedBits()
+
+  /// What was gathered, its tokens in memory.
+  var outcome: Preparation.Outcome { (set, report) }
+
+  /// Nothing yet, to be held in memory.
+  init() {}
+
+  /// Nothing yet, to be written to a file.
+  init(writer: Result<PreparedFile.Writer, CheckpointError>) {
+    switch writer {
+    case .success(let writer): self.writer = writer
+    case .failure(let error): failure = error
+    }
+  }
+
+  mutating func add(_ row: PreparedRow, number: Int) {
+    report.add(row)
+    guard row.fate == .kept, failure == nil else { return }
+    let example = Example(ids: row.ids, labels: row.labels, row: number)
+    trained.append(example.labels)
+    guard writer != nil else { return set.append(example) }
+    set.appendDocument(example)
+    do { try writer?.append(example) } catch { failure = error }
+  }
+
+  /// What TRL calls `shuffle_dataset` and `packing`; then counts what the items hold.
+  mutating func arrange(_ options: PreparationOptions) {
+    if let packing = options.packing, let length = options.maxLength {
+      let order = options.shuffleSeed.map { seed in
+        var random = NumPyRandom(seed: seed)
+        return random.permutation(set.documentCount)
+      }
+      set = set.packed(packing, length: length, order: order)
+    }
+    if let seed = options.shuffleSeed {
+      var random = NumPyRandom(seed: seed)
+      let items = set.items
+      set.items = random.permutation(items.count).map { items[$0] }
+    }
+    report.items = set.items.count
+    report.tokens = set.tokenCount
+    if options.packing != nil { report.lostTokens = trained.count - report.tokens }
+    for item in set.items {
+      for sequence in set.sequences(item) {
+        // Nothing predicts a sequence's first token.
+        for piece in sequence { report.trainedTokens += trained.trained(in: piece) }
+        if let first = sequence.first { report.trainedTokens -= trained.trained(in: first.prefix(1)) }
+      }
+    }
+  }
+
+  /// Completes the file.
+  mutating func store(under key: String) {
+    guard failure == nil else { return }
+    do { try writer?.finish(set, report, key: key) } catch { failure = error }
+    writer = nil
+  }
+}

@@ -1,0 +1,123 @@
+import Checkpoints
+import Foundation
+import OrderedJSON
+
+/// A prepared training set in a file, so that its tokens need not be in memory: the id and the label of each token, then
+/// the report, then where documents and items stand, then a fingerprint of all of it.
+///
+/// Everything is little-endian. The last 40 bytes are the offset of the report and the fingerprint's 32 digits.
+enum PreparedFile {
+  fileprivate static let trailer = 8 + 32
+
+  /// Opens the file at `url`, which was written under `key`.
+  /// - Parameter isNew: whether this process has just written it, so that its fingerprint need not be computed again.
+  /// - Returns: `nil` if there is none, or it is not as it was written.
+  static func open(_ url: URL, key: String, isNew: Bool) -> Preparation.Outcome? {
+    guard let file = try? MappedFile(url), file.byteCount >= trailer else { return nil }
+    let end = file.byteCount - trailer
+    let digits = file.numbers(UInt8.self, at: end + 8, count: 32)
+    if !isNew {
+      guard let hash = ContentHash.ofFile(url.path, byteCount: end + 8), digits.elementsEqual(hash.utf8) else {
+        return nil
+      }
+    }
+    let offset = file.numbers(Int.self, at: end, count: 1)[0]
+    guard offset >= 0, offset <= end, offset % 8 == 0 else { return nil }
+    var reader = Reader(file: file, position: offset, end: end)
+    guard let text = reader.numbers(UInt8.self), let json = try? JSONValue(parsing: text),
+      json["key"]?.string == key, let report = json["report"].flatMap({ PreparationReport($0) }),
+      let starts = reader.numbers(Int.self), let rows = reader.numbers(Int.self),
+      let counts = reader.numbers(Int.self), let bounds = reader.numbers(Int.self)
+    else { return nil }
+    var set = TrainingSet()
+    set.ids = TokenColumn(file, offset: 0, count: offset / 8)
+    set.labels = TokenColumn(file, offset: 4, count: offset / 8)
+    (set.documentStarts, set.rows) = (starts, rows)
+    set.joinsPieces = json["joins_pieces"]?.bool ?? false
+    if let least = json["least_id"]?.integer, let greatest = json["greatest_id"]?.integer, least <= greatest {
+      set.idBounds = Int32(clamping: least)...Int32(clamping: greatest)
+    }
+    set.items.reserveCapacity(counts.count)
+    var next = 0
+    for count in counts {
+      guard count >= 0, count <= (bounds.count - next) / 2 else { return nil }
+      set.items.append((0..<count).map { bounds[next + 2 * $0]..<bounds[next + 2 * $0 + 1] })
+      next += 2 * count
+    }
+    return (set, report)
+  }
+
+  /// Writes a file: tokens as they come, the rest at the end.
+  struct Writer {
+    private let file: AtomicFile
+    private var hash = ContentHash()
+    private var pending: [Int32] = []
+    private var byteCount = 0
+    private static let mostPending = 1 << 18
+
+    /// A file that appears at `url` once it is whole; the folder must exist.
+    init(_ url: URL) throws(CheckpointError) {
+      file = try AtomicFile(replacing: url)
+    }
+
+    /// Adds a document's tokens.
+    mutating func append(_ example: Example) throws(CheckpointError) {
+      for (id, label) in zip(example.ids, example.labels) {
+        pending.append(id)
+        pending.append(label)
+      }
+      if pending.count >= Self.mostPending { try flush() }
+    }
+
+    private mutating func flush() throws(CheckpointError) {
+      try put(pending)
+      pending.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func put<Number: FixedWidthInteger>(_ numbers: [Number]) throws(CheckpointError) {
+      try file.write(numbers)
+      hash.update(numbers)
+      byteCount += numbers.count * MemoryLayout<Number>.size
+    }
+
+    private mutating func putCounted<Number: FixedWidthInteger>(_ numbers: [Number]) throws(CheckpointError) {
+      try put([numbers.count])
+      try put(numbers)
+    }
+
+    /// Writes the rest and gives the file its name.
+    mutating func finish(_ set: TrainingSet, _ report: PreparationReport, key: String) throws(CheckpointError) {
+      try flush()
+      let offset = byteCount
+      let bounds = set.idBounds.map { (Int($0.lowerBound), Int($0.upperBound)) }
+      let about: JSONValue = [
+        "key": .string(key), "joins_pieces": .bool(set.joinsPieces), "report": report.json,
+        "least_id": bounds.map { .integer($0.0) } ?? .null, "greatest_id": bounds.map { .integer($0.1) } ?? .null,
+      ]
+      try putCounted(Array(about.text(.compact).utf8))
+      try putCounted(set.documentStarts)
+      try putCounted(set.rows)
+      try putCounted(set.items.map(\.count))
+      try putCounted(set.items.flatMap { $0.flatMap { [$0.lowerBound, $0.upperBound] } })
+      try put([offset])
+      try file.write(Array(hash.hexadecimal.utf8))
+      try file.commit()
+    }
+  }
+
+  /// Reads arrays that stand behind their counts; `nil` where there is less than there should be.
+  private struct Reader {
+    let file: MappedFile
+    var position: Int
+    let end: Int
+
+    mutating func numbers<Number: FixedWidthInteger>(_: Number.Type) -> [Number]? {
+      guard position + 8 <= end else { return nil }
+      let count = file.numbers(Int.self, at: position, count: 1)[0]
+      let size = MemoryLayout<Number>.size
+      guard count >= 0, count <= (end - position - 8) / size else { return nil }
+      defer { position += 8 + count * size }
+      return file.numbers(at: position + 8, count: count)
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import Datasets
+import Foundation
+
+/// What the `README.md` of a data set's folder says about its configurations: the YAML between the lines of `---` that
+/// it begins with, as on the Hugging Face hub.
+struct DatasetCard {
+  private let folder: String
+  private var configurations: [Configuration] = []
+
+  private struct Configuration {
+    var name: String
+    var isDefault: Bool
+    var files: [String: [String]]
+  }
+
+  /// Reads the card; a folder without one has no configurations, and neither has a file.
+  /// - Throws: `DataError` where the card's list of configurations is malformed.
+  init(folder: String) throws(DataError) {
+    self.folder = folder
+    let readme = URL(fileURLWithPath: folder).appendingPathComponent("README.md")
+    guard let text = try? String(contentsOf: readme, encoding: .utf8) else { return }
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    guard lines.first?.trimmingCharacters(in: .whitespaces) == "---",
+      let end = lines.dropFirst().firstIndex(where: { $0.trimmingCharacters(in: .whitespaces) == "---" }),
+      // A card's other keys are not ours to judge; one that is no YAML says nothing.
+      let entries = try? RecipeValue.entries(ofYAML: lines[1..<end].joined(separator: "\n"), file: readme.path),
+      case .list(let list)? = entries.first(where: { $0.key == "configs" })?.value
+    else { return }
+    for element in list {
+      do {
+        configurations.append(try Self.configuration(element))
+      } catch {
+        throw DataError("configs\(error.path) \(error.reason)", at: RowPlace(file: readme.path))
+      }
+    }
+  }
+
+  private static func configuration(_ value: RecipeValue) throws(RecipeValueError) -> Configuration {
+    guard case .mapping(let members) = value else { throw .mismatch(value, expected: "a mapping with config_name") }
+    func member(_ key: String) -> RecipeValue? { members.first { $0.key == key }?.value }
+    let name = try member("config_name").map { value throws(RecipeValueError) in try String(value) } ?? "default"
+    let isDefault = try member("default").map { value throws(RecipeValueError) in try Bool(value) } ?? false
+    var files: [String: [String]] = [:]
+    switch member("data_files") {
+    case .list(let elements)?:
+      for element in elements {
+        if case .mapping = element {
+          let members = try RecipeMembers(
+            element, allowed: ["split", "path"], expected: "a pattern, or a mapping with split and path")
+          files[try members.required("split"), default: []] += try members.required("path", as: [String].self)
+        } else {
+          files["train", default: []].append(try String(element))
+        }
+      }
+    case .mapping(let members)?: for member in members { files[member.key] = try [String](member.value) }
+    case let value?: files["train"] = [try String(value)]
+    case nil:
+      if let folder = member("data_dir") { files["train"] = [try String(folder) + "/**"] }
+    }
+    return Configuration(name: name, isDefault: isDefault || name == "default", files: files)
+  }
+
+  /// The files of each split of a configuration; without a name, of the default or only one.
+  /// - Returns: `nil` where the card names no files.
+  /// - Throws: `DataError` where the card has other configurations, or several and no default.
+  func files(of name: String?) throws(DataError) -> [String: [String]]? {
+    if configurations.isEmpty { return nil }
+    let only = configurations.count == 1 ? configurations.first : nil
+    let found = configurations.first { configuration in name.map { $0 == configuration.name } ?? configuration.isDefault
+    }
+    guard let configuration = found ?? (name == nil ? only : nil) else {
+      let names = configurations.map(\.name).joined(separator: ", ")
+      let asked = name.map { "has no configuration \"\($0)\"" } ?? "has several configurations"
+      throw DataError("the data set \(asked); name one with dataset_config: \(names)", at: RowPlace(file: folder))
+    }
+    return configuration.files.isEmpty ? nil : configuration.files
+  }
+
+  /// The folder of a configuration that no card describes: the one of its name.
+  /// - Throws: `DataError` where there is none.
+  func folder(of name: String) throws(DataError) -> String {
+    let path = URL(fileURLWithPath: folder).appendingPathComponent(name).path
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+      throw DataError(
+        "there is no configuration \"\(name)\"; neither its README.md nor a folder has this name",
+        at: RowPlace(file: folder))
+    }
+    return path
+  }
+}
