@@ -23,7 +23,7 @@ extension ElementType {
     case .int64: 27
     case .float64: 28
     case .bfloat16: 30
-    case .uint8, .bool: nil
+    case .uint8, .bool, .nf4, .fp4: nil
     }
   }
 

@@ -14,6 +14,7 @@ struct Merge: AsyncParsableCommand {
   enum SaveMethod: String, ExpressibleByArgument, CaseIterable {
     case merged16bit = "merged_16bit"
     case merged32bit = "merged_32bit"
+    case merged4bit = "merged_4bit"
   }
 
   @OptionGroup var modelOptions: ModelOptions
@@ -21,7 +22,11 @@ struct Merge: AsyncParsableCommand {
   @Option(name: [.short, .long], help: "The folder to write.")
   var output: String
 
-  @Option(help: "merged_16bit (bfloat16, or float16 where the base is) or merged_32bit.")
+  @Option(
+    help: """
+      merged_16bit (bfloat16, or float16 where the base is), merged_32bit, or merged_4bit: quantized again, as the base \
+      is, else to NF4 with double quantization.
+      """)
   var saveMethod = SaveMethod.merged16bit
 
   @Flag(help: "Write OUTPUT.zip too, with the folder's files.")
@@ -41,15 +46,16 @@ struct Merge: AsyncParsableCommand {
   private func write(_ model: CausalLM, to folder: URL) throws -> String {
     let isHalf = model.decoder.embedding.value.type == .float16
     let type: ElementType = saveMethod == .merged32bit ? .float32 : (isHalf ? .float16 : .bfloat16)
+    let quantization = saveMethod == .merged4bit ? BitsAndBytesConfiguration(FourBitFormat(isNested: true)) : nil
     var bar = ProgressBar("merging", total: 1000)
-    try model.write(to: folder, type: type) { done, total in
+    try model.write(to: folder, type: type, quantization: quantization) { done, total in
       bar.update(
         Int(Double(done) / Double(max(1, total)) * 1000),
         figures: ["\(Figures.bytes(done)) of \(Figures.bytes(total))"])
     }
     bar.finish()
     try model.writeTokenizer(to: folder)
-    return type.rawValue
+    return type.rawValue + (quantization == nil ? "" : ", its linear layers in 4 bits")
   }
 
   /// What rounding to the stored type costs.
