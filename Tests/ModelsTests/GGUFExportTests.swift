@@ -172,6 +172,22 @@ import Tokenizers
     }
   }
 
+  /// Bases in 4 bits, whose codes no GGUF file holds; of Llama rows are reordered, of Phi-3 not.
+  @Test(arguments: ["llama_nf4", "llama_tied_nf4_bf16", "phi3_fp4_f16"])
+  func fourBitBasesAreWidened(_ name: String) throws {
+    try Self.inScratch { folder in
+      let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent("quantization/\(name)"))
+      let model = try CausalLM(files, tokenizer: Self.tokenizer())
+      let file = folder.appendingPathComponent("model.gguf")
+      let ids: [Int32] = [3, 14, 15, 92, 65]
+      let expected = AdapterTests.logits(model.decoder, ids)
+      for (type, tolerance) in [(GGUFType?.some(.f32), 1e-6), (nil, 2e-3)] {
+        try model.writeGGUF(to: file, type: type, name: "four")
+        #expect(relativeError(AdapterTests.logits(try CausalLM(opening: file).decoder, ids), expected) < tolerance)
+      }
+    }
+  }
+
   // MARK: Types
 
   @Test func typesAreLlamaCppsChoice() throws {
