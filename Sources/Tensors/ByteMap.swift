@@ -35,7 +35,7 @@ public struct ByteMap: Sendable {
     }
   }
 
-  /// As torch computes it in float32: from both ends towards the middle, with one rounding each.
+  /// As torch computes it in float32: from both ends towards the middle, each product and sum rounded once.
   private static func linearSpace(from start: Float, to end: Float, count: Int) -> [Float] {
     let step = (end - start) / Float(count - 1)
     return (0..<count).map { index in

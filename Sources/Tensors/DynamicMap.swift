@@ -1,15 +1,16 @@
-/// How bitsandbytes finds the byte of a scale: by way of a table, where `ByteMap` takes the nearest level itself.
+/// How bitsandbytes finds the code of a scale on a processor: by the first of 65,536 even steps, and not by the nearest
+/// level itself.
 enum DynamicMap {
-  /// The levels, those of signed moments.
+  /// The 256 levels, ascending.
   static var values: [Float] { ByteMap.signed.values }
 
-  /// The code nearest to each of 65,536 numbers spread evenly from -1 to 1: bitsandbytes rounds to these first.
-  static let nearestCodes: [UInt8] = {
-    let levels = values
+  /// The code nearest to each of 65,536 numbers spread evenly from -1 to 1.
+  private static let nearestCodes: [UInt8] = {
+    let values = Self.values
     var code = 0
     return (0..<1 << 16).map { index in
       let number = -1 + 2 * Double(index) / 65535
-      func distance(_ code: Int) -> Double { abs(number - Double(levels[code])) }
+      func distance(_ code: Int) -> Double { abs(number - Double(values[code])) }
       while code < 255, distance(code + 1) < distance(code) { code += 1 }
       return UInt8(code)
     }
