@@ -92,7 +92,9 @@ public final class SFTTrainer {
   /// Rows that hold tokens already may hold ids that the model does not have.
   static func check(_ set: TrainingSet, _ model: CausalLM) throws(TrainingError) {
     let ids = Int32(0)..<Int32(clamping: model.decoder.configuration.vocabularySize)
-    guard let bounds = set.idBounds, !ids.contains(bounds.lowerBound) || !ids.contains(bounds.upperBound) else { return }
+    guard let bounds = set.idBounds, !ids.contains(bounds.lowerBound) || !ids.contains(bounds.upperBound) else {
+      return
+    }
     for index in 0..<set.documentCount {
       guard let example = set.example(index) else { continue }
       let stray =
