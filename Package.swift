@@ -23,11 +23,12 @@ let package = Package(
     // System libraries, found by pkg-config.
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"]), .brew(["pcre2"])]),
     .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
+    .systemLibrary(name: "CZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"]), .brew(["libzip"])]),
 
     .target(name: "OrderedJSON"),
     .target(name: "Terminal"),
     .target(name: "Tensors", dependencies: ["CKernels"]),
-    .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON"]),
+    .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "CZip"]),
     .target(
       name: "Hub",
       dependencies: [
@@ -57,7 +58,7 @@ let package = Package(
 
     .testTarget(name: "OrderedJSONTests", dependencies: ["OrderedJSON"]),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON", "CZip"]),
     .testTarget(
       name: "HubTests",
       dependencies: [

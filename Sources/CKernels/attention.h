@@ -32,20 +32,22 @@ static void small_product(
   long n, long k, bool accumulate) {
   const float *left = a;
   if (!a_transposed) {
-    long tiles = (m + tile_rows - 1) / tile_rows;
-    float *packed = scratch(1, tiles * tile_rows * k);
-    CK(ck_pack_left)(packed, a, lda, m, k, 0, tiles);
+    float *packed = scratch(1, CK(ck_packed_count)(m, k));
+    CK(ck_pack_left)(packed, a, lda, m, k, 0, padded_rows(m) / tile_rows);
     left = packed;
   }
-  long left_tile = a_transposed ? tile_rows : tile_rows * k, step = a_transposed ? lda : tile_rows;
+  long stretch = stretch_of(k);
   float *panel = scratch(2, longest_k * panel_columns);
   for (long n0 = 0; n0 < n; n0 += panel_columns) {
     long columns = n - n0 < panel_columns ? n - n0 : panel_columns;
-    for (long k0 = 0; k0 < k; k0 += longest_k) {
-      long stretch = k - k0 < longest_k ? k - k0 : longest_k;
-      gather_panel(b, ldb, b_transposed, n0, columns, k0, stretch, panel);
-      panel_times_tiles(
-        left + k0 * step, left_tile, step, stretch, panel, m, columns, c + n0, ldc, accumulate || k0 > 0);
+    for (long k0 = 0; k0 < k; k0 += stretch) {
+      long length = k - k0 < stretch ? k - k0 : stretch;
+      gather_panel(b, ldb, b_transposed, n0, columns, k0, length, panel);
+      if (a_transposed)
+        panel_times_tiles(a + k0 * lda, tile_rows, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0);
+      else
+        panel_times_tiles(left + k0 * padded_rows(m), tile_rows * length, tile_rows, length, panel, m, columns, c + n0, ldc,
+          accumulate || k0 > 0);
     }
   }
 }

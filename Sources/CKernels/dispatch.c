@@ -19,26 +19,39 @@ long ck_processors(void) {
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-static bool has_avx2(void) {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+typedef enum { unknown, portable, avx2, avx512 } target;
+static const char *const names[] = {"", "portable", "avx2", "avx512"};
+static bool has(target wanted) {
+  bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (wanted == avx2) return has_avx2;
+  return wanted == portable
+    || (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
 }
 // What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
-static _Thread_local enum { unknown, portable, avx2 } chosen;
-static bool uses_avx2(void) {
-  if (chosen == unknown) chosen = has_avx2() ? avx2 : portable;
-  return chosen == avx2;
+static _Thread_local target chosen;
+static target used(void) {
+  if (chosen == unknown) chosen = has(avx512) ? avx512 : has(avx2) ? avx2 : portable;
+  return chosen;
 }
 bool ck_select_target(const char *name) {
-  bool wants_avx2 = strcmp(name, "avx2") == 0;
-  if (wants_avx2 ? !has_avx2() : strcmp(name, "portable") != 0) return false;
-  chosen = wants_avx2 ? avx2 : portable;
-  return true;
+  for (target wanted = portable; wanted <= avx512; wanted++)
+    if (strcmp(name, names[wanted]) == 0 && has(wanted)) {
+      chosen = wanted;
+      return true;
+    }
+  return false;
 }
-#define DISPATCH(type, name, parameters, arguments) \
-  type name##_avx2 parameters;                      \
-  type name##_portable parameters;                  \
-  type name parameters { return uses_avx2() ? name##_avx2 arguments : name##_portable arguments; }
-const char *ck_target(void) { return uses_avx2() ? "avx2" : "portable"; }
+#define DISPATCH(type, name, parameters, arguments)                \
+  type name##_avx512 parameters;                                   \
+  type name##_avx2 parameters;                                     \
+  type name##_portable parameters;                                 \
+  type name parameters {                                           \
+    target t = used();                                             \
+    return t == avx512 ? name##_avx512 arguments                   \
+      : t == avx2 ? name##_avx2 arguments : name##_portable arguments; \
+  }
+const char *ck_target(void) { return names[used()]; }
 void ck_pause(void) { _mm_pause(); }
 #else
 #define DISPATCH(type, name, parameters, arguments) \
@@ -53,11 +66,16 @@ DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long c
   column, count, out))
 DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
 DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(void, ck_quantize_4bit, (const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float
+  *absmax, long block_begin, long block_end), (x, format, block_size, codes, absmax, block_begin, block_end))
+DISPATCH(void, ck_narrow_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_narrow_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
 DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
 DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
   tile_end), (packed, a, lda, m, k, tile_begin, tile_end))
+DISPATCH(long, ck_tile_rows, (void), ())
 DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
-  accumulate, long unit_begin, long unit_end), (terms, term_count, m, n, c, ldc, accumulate, unit_begin, unit_end))
+  accumulate, const ck_part *part), (terms, term_count, m, n, c, ldc, accumulate, part))
 DISPATCH(void, ck_few_rows, (const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool
   accumulate, long row_begin, long row_end), (x, ldx, m, right, y, ldy, accumulate, row_begin, row_end))
 DISPATCH(void, ck_attention_forward, (const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long
@@ -72,6 +90,8 @@ DISPATCH(void, ck_attention_backward_kv, (const ck_attention *a, const float *d_
 DISPATCH(void, ck_rms_norm, (const float *x, const float *residual, float *sum, const float *weight, float offset,
   float epsilon, float *out, float *inverse_rms, long columns, long begin, long end), (x, residual, sum, weight,
   offset, epsilon, out, inverse_rms, columns, begin, end))
+DISPATCH(void, ck_rms_normed, (const float *x, const float *weight, float offset, const float *inverse_rms, float *out,
+  long columns, long begin, long end), (x, weight, offset, inverse_rms, out, columns, begin, end))
 DISPATCH(void, ck_rms_norm_backward, (const float *x, const float *weight, float offset, const float *inverse_rms,
   const float *d_out, float *dx, bool accumulate, long columns, long begin, long end), (x, weight, offset,
   inverse_rms, d_out, dx, accumulate, columns, begin, end))
@@ -103,13 +123,29 @@ DISPATCH(void, ck_column_sums, (const float *dy, long lddy, long rows, float *d_
 DISPATCH(double, ck_sum_of_squares, (const float *x, long count), (x, count))
 DISPATCH(void, ck_dropout, (const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long
   end), (x, out, rate, key, accumulate, begin, end))
-DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, bool
-  gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets, columns, scale,
-  cap, gradient, losses, correct, entropy, begin, end))
-DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1,
-  float beta2, float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long
-  begin, long end), (weight, gradient, m, v, learning_rate, beta1, beta2, epsilon, weight_decay, correction1,
-  correction2, gradient_scale, begin, end))
+DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, float
+  smoothing, bool gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets,
+  columns, scale, cap, smoothing, gradient, losses, correct, entropy, begin, end))
+DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long
+  begin, long end), (weight, gradient, m, v, step, begin, end))
+DISPATCH(void, ck_lion, (float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long
+  end), (weight, gradient, m, step, begin, end))
+DISPATCH(void, ck_sgd, (float *weight, const float *gradient, float *buffer, const ck_sgd_step *step, long begin, long
+  end), (weight, gradient, buffer, step, begin, end))
+DISPATCH(void, ck_adamw_8bit, (float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const
+  ck_adamw_step *step, long count, long block_begin, long block_end), (weight, gradient, m, v, step, count,
+  block_begin, block_end))
+DISPATCH(void, ck_lion_8bit, (float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long
+  count, long block_begin, long block_end), (weight, gradient, m, step, count, block_begin, block_end))
+DISPATCH(void, ck_adafactor_rows, (const float *gradient, float *means, long columns, float scale, float epsilon, float
+  decay, long begin, long end), (gradient, means, columns, scale, epsilon, decay, begin, end))
+DISPATCH(void, ck_adafactor_columns, (const float *gradient, float *means, long rows, long columns, float scale, float
+  epsilon, float decay, long begin, long end), (gradient, means, rows, columns, scale, epsilon, decay, begin, end))
+DISPATCH(void, ck_adafactor_divide, (float *gradient, const float *row_means, const float *column_means, float mean,
+  long columns, float scale, long begin, long end), (gradient, row_means, column_means, mean, columns, scale, begin,
+  end))
+DISPATCH(void, ck_adafactor_vector, (float *gradient, float *squares, float scale, float epsilon, float decay, long
+  begin, long end), (gradient, squares, scale, epsilon, decay, begin, end))
 DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))
 DISPATCH(float, ck_multiply_adds, (long rounds, float x), (rounds, x))
 DISPATCH(float, ck_read_all, (const float *x, long count), (x, count))

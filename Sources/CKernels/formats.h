@@ -9,30 +9,44 @@ INLINE v8 signed_bytes(const int8_t *p) { return __builtin_convertvector(*(const
 INLINE i8x bytes_to_ints(const uint8_t *p) { return __builtin_convertvector(*(const bytes8 *)p, i8x); }
 INLINE v8 ints_to_floats(i8x x) { return __builtin_convertvector(x, v8); }
 
+// A row of a matrix: where its bytes start; and, for 4-bit codes, whose blocks run on from row to row, the matrix and the
+// number of the row's first element in it.
+typedef struct {
+  const uint8_t *bytes;
+  const ck_matrix *matrix;
+  long first;
+} stored_row;
+
 INLINE float half(const uint8_t *p) {
+#ifdef CK_AVX2
+  uint16_t bits;  // by way of a general register: an insertion into a vector would wait for what was in it
+  memcpy(&bits, p, 2);
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+#else
   _Float16 x;
   memcpy(&x, p, 2);
   return (float)x;
+#endif
 }
 
-INLINE void widen32_float32(const uint8_t *row, long i, v8 out[4]) {
-  for (int j = 0; j < 4; j++) out[j] = load8((const float *)row + i + 8 * j);
+INLINE void widen32_float32(stored_row row, long i, v8 out[4]) {
+  for (int j = 0; j < 4; j++) out[j] = load8((const float *)row.bytes + i + 8 * j);
 }
 
-INLINE void widen32_float16(const uint8_t *row, long i, v8 out[4]) {
-  for (int j = 0; j < 4; j++) out[j] = __builtin_convertvector(*(const fp16x8 *)(row + 2 * (i + 8 * j)), v8);
+INLINE void widen32_float16(stored_row row, long i, v8 out[4]) {
+  for (int j = 0; j < 4; j++) out[j] = __builtin_convertvector(*(const fp16x8 *)(row.bytes + 2 * (i + 8 * j)), v8);
 }
 
-INLINE void widen32_bfloat16(const uint8_t *row, long i, v8 out[4]) {
+INLINE void widen32_bfloat16(stored_row row, long i, v8 out[4]) {
   for (int j = 0; j < 4; j++) {
-    i8x bits = __builtin_convertvector(*(const halfs8 *)(row + 2 * (i + 8 * j)), i8x);
+    i8x bits = __builtin_convertvector(*(const halfs8 *)(row.bytes + 2 * (i + 8 * j)), i8x);
     out[j] = (v8)(bits << 16);
   }
 }
 
 // d, 16 bytes of nibbles: element j in the low nibble of byte j, element 16 + j in the high one.
-INLINE void widen32_q4_0(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 32 * 18;
+INLINE void widen32_q4_0(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 32 * 18;
   float d = half(block);
   for (int j = 0; j < 2; j++) {
     out[j] = (low_nibbles(block + 2 + 8 * j) - 8.0f) * d;
@@ -41,8 +55,8 @@ INLINE void widen32_q4_0(const uint8_t *row, long i, v8 out[4]) {
 }
 
 // d, m, nibbles as above.
-INLINE void widen32_q4_1(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 32 * 20;
+INLINE void widen32_q4_1(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 32 * 20;
   float d = half(block), m = half(block + 2);
   for (int j = 0; j < 2; j++) {
     out[j] = low_nibbles(block + 4 + 8 * j) * d + m;
@@ -59,8 +73,8 @@ INLINE v8 fifth_bits(const uint8_t *p, int j) {
   return ints_to_floats((shifted >> lanes & 1) << 4);
 }
 
-INLINE void widen32_q5_0(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 32 * 22;
+INLINE void widen32_q5_0(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 32 * 22;
   float d = half(block);
   for (int j = 0; j < 2; j++) {
     out[j] = (low_nibbles(block + 6 + 8 * j) + fifth_bits(block + 2, j) - 16.0f) * d;
@@ -68,8 +82,8 @@ INLINE void widen32_q5_0(const uint8_t *row, long i, v8 out[4]) {
   }
 }
 
-INLINE void widen32_q5_1(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 32 * 24;
+INLINE void widen32_q5_1(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 32 * 24;
   float d = half(block), m = half(block + 2);
   for (int j = 0; j < 2; j++) {
     out[j] = (low_nibbles(block + 8 + 8 * j) + fifth_bits(block + 4, j)) * d + m;
@@ -77,15 +91,15 @@ INLINE void widen32_q5_1(const uint8_t *row, long i, v8 out[4]) {
   }
 }
 
-INLINE void widen32_q8_0(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 32 * 34;
+INLINE void widen32_q8_0(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 32 * 34;
   float d = half(block);
   for (int j = 0; j < 4; j++) out[j] = signed_bytes((const int8_t *)block + 2 + 8 * j) * d;
 }
 
 // 16 scale bytes (scale low, minimum high nibble, one for 16 elements), 64 bytes of two-bit values, d, dmin.
-INLINE void widen32_q2_K(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 256 * 84;
+INLINE void widen32_q2_K(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 256 * 84;
   long s = i % 256 / 32;
   const uint8_t *q = block + 16 + 32 * (s / 4);
   float d = half(block + 80), dmin = half(block + 82);
@@ -97,8 +111,8 @@ INLINE void widen32_q2_K(const uint8_t *row, long i, v8 out[4]) {
 }
 
 // 32 bytes of third bits, 64 bytes of two-bit values, 12 bytes of 16 six-bit scales, d.
-INLINE void widen32_q3_K(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 256 * 110;
+INLINE void widen32_q3_K(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 256 * 110;
   long s = i % 256 / 32;
   const uint8_t *q = block + 32 + 32 * (s / 4), *scales = block + 96;
   float d = half(block + 108);
@@ -124,8 +138,8 @@ INLINE void scale_and_minimum(const uint8_t *s, long j, int *scale, int *minimum
 }
 
 // d, dmin, 12 bytes of scales, 128 bytes of nibbles.
-INLINE void widen32_q4_K(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 256 * 144;
+INLINE void widen32_q4_K(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 256 * 144;
   long s = i % 256 / 32;
   int scale, minimum;
   scale_and_minimum(block + 4, s, &scale, &minimum);
@@ -135,8 +149,8 @@ INLINE void widen32_q4_K(const uint8_t *row, long i, v8 out[4]) {
 }
 
 // d, dmin, 12 bytes of scales, 32 bytes of fifth bits, 128 bytes of nibbles.
-INLINE void widen32_q5_K(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 256 * 176;
+INLINE void widen32_q5_K(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 256 * 176;
   long s = i % 256 / 32;
   int scale, minimum;
   scale_and_minimum(block + 4, s, &scale, &minimum);
@@ -149,8 +163,8 @@ INLINE void widen32_q5_K(const uint8_t *row, long i, v8 out[4]) {
 }
 
 // 128 bytes of low nibbles, 64 bytes of upper two bits, 16 signed scales, d.
-INLINE void widen32_q6_K(const uint8_t *row, long i, v8 out[4]) {
-  const uint8_t *block = row + i / 256 * 210;
+INLINE void widen32_q6_K(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 256 * 210;
   long s = i % 256 / 32, in_half = s % 4;
   const uint8_t *low = block + 64 * (s / 4) + 32 * (in_half % 2), *high = block + 128 + 32 * (s / 4);
   const int8_t *scales = (const int8_t *)block + 192 + 2 * s;
@@ -161,6 +175,68 @@ INLINE void widen32_q6_K(const uint8_t *row, long i, v8 out[4]) {
     out[j] = (nibble + upper - 32.0f) * (d * scales[j / 2]);
   }
 }
+
+// 4-bit codes of bitsandbytes: the levels of NF4 (arXiv:2305.14314) and FP4.
+static const float nf4_levels[16] = {
+  -0x1p+0f, -0x1.647362p-1f, -0x1.0cd66p-1f, -0x1.94654p-2f, -0x1.23449ap-2f, -0x1.7a6a7ep-3f, -0x1.74f0e2p-4f, 0.0f,
+  0x1.45f5fep-4f, 0x1.4995c6p-3f, 0x1.f809bap-3f, 0x1.5a0674p-2f, 0x1.c3497p-2f, 0x1.200f56p-1f, 0x1.722766p-1f, 0x1p+0f,
+};
+// Sign, two bits of exponent, one of mantissa; in twelfths.
+static const float fp4_levels[16] = {
+  0.0f, 0x1.555556p-8f, 0x1.555556p-1f, 0x1p+0f, 0x1.555556p-2f, 0x1p-1f, 0x1.555556p-3f, 0x1p-2f,
+  -0.0f, -0x1.555556p-8f, -0x1.555556p-1f, -0x1p+0f, -0x1.555556p-2f, -0x1p-1f, -0x1.555556p-3f, -0x1p-2f,
+};
+
+// The scale of element `i` of the flattened matrix, rounded after each operation as bitsandbytes does.
+INLINE float scale_of(const ck_scales *scales, long i) {
+#pragma clang fp contract(off)
+  long block = i >> scales->block_shift;
+  if (!scales->map) return ((const float *)scales->absmax)[block];
+  float scale = scales->map[((const uint8_t *)scales->absmax)[block]] * scales->nested_absmax[block >> 8];
+  return scale + scales->offset;
+}
+
+INLINE float code_value(const ck_matrix *matrix, long i, const float levels[16]) {
+  uint8_t byte = ((const uint8_t *)matrix->data)[i / 2];
+  return levels[i % 2 ? byte & 15 : byte >> 4] * scale_of(&matrix->scales, i);
+}
+
+// 32 codes of one block, two in a byte, by a table of 16 levels.
+INLINE void look_up32(const uint8_t *bytes, const float levels[16], float scale, v8 out[4]) {
+#ifdef CK_AVX2
+  // Half of the table in a register each: three bits of the code choose a lane, the fourth, as a sign, the register.
+  v8 low = load8(levels) * scale, high = load8(levels + 8) * scale;
+  for (int j = 0; j < 4; j++) {
+    int32_t word;
+    memcpy(&word, bytes + 4 * j, 4);
+    i8x code = ((i8x){} + word) >> (i8x){4, 0, 12, 8, 20, 16, 28, 24};
+    v8 from_low = _mm256_permutevar8x32_ps(low, (__m256i)code), from_high = _mm256_permutevar8x32_ps(high, (__m256i)code);
+    out[j] = _mm256_blendv_ps(from_low, from_high, (__m256)(code << 28));
+  }
+#else
+  for (int j = 0; j < 4; j++) {
+    v8 x;
+    for (int l = 0; l < 8; l += 2) {
+      uint8_t byte = bytes[4 * j + l / 2];
+      x[l] = levels[byte >> 4];
+      x[l + 1] = levels[byte & 15];
+    }
+    out[j] = x * scale;
+  }
+#endif
+}
+
+INLINE void widen32_codes(stored_row row, long i, const float levels[16], v8 out[4]) {
+  long first = row.first + i;
+  if (first % 32 == 0) {  // 32 elements of one block, from the start of a byte
+    look_up32((const uint8_t *)row.matrix->data + first / 2, levels, scale_of(&row.matrix->scales, first), out);
+    return;
+  }
+  for (int j = 0; j < 32; j++) out[j / 8][j % 8] = code_value(row.matrix, first + j, levels);
+}
+
+INLINE void widen32_nf4(stored_row row, long i, v8 out[4]) { widen32_codes(row, i, nf4_levels, out); }
+INLINE void widen32_fp4(stored_row row, long i, v8 out[4]) { widen32_codes(row, i, fp4_levels, out); }
 
 INLINE long row_bytes(ck_format format, long columns) {
   switch (format) {
@@ -176,35 +252,45 @@ INLINE long row_bytes(ck_format format, long columns) {
     case ck_q4_K: return columns / 256 * 144;
     case ck_q5_K: return columns / 256 * 176;
     case ck_q6_K: return columns / 256 * 210;
+    case ck_nf4: case ck_fp4: return 0;  // found by the number of the element
   }
   return 0;
 }
 
-// Runs X(widen32 function) for the format at hand, so that its loop is compiled with the format known.
+INLINE stored_row row_of(const ck_matrix *matrix, long row) {
+  const uint8_t *data = matrix->data;
+  return (stored_row){data + row * row_bytes(matrix->format, matrix->columns), matrix, row * matrix->columns};
+}
+
+// Runs X(format) for the format at hand, so that its loop is compiled with the format known.
 #define FOR_FORMAT(format, X)                  \
   switch (format) {                            \
-    case ck_float32: X(widen32_float32) break;   \
-    case ck_float16: X(widen32_float16) break;   \
-    case ck_bfloat16: X(widen32_bfloat16) break; \
-    case ck_q4_0: X(widen32_q4_0) break;         \
-    case ck_q4_1: X(widen32_q4_1) break;         \
-    case ck_q5_0: X(widen32_q5_0) break;         \
-    case ck_q5_1: X(widen32_q5_1) break;         \
-    case ck_q8_0: X(widen32_q8_0) break;         \
-    case ck_q2_K: X(widen32_q2_K) break;         \
-    case ck_q3_K: X(widen32_q3_K) break;         \
-    case ck_q4_K: X(widen32_q4_K) break;         \
-    case ck_q5_K: X(widen32_q5_K) break;         \
-    case ck_q6_K: X(widen32_q6_K) break;         \
+    case ck_float32: X(float32) break;   \
+    case ck_float16: X(float16) break;   \
+    case ck_bfloat16: X(bfloat16) break; \
+    case ck_q4_0: X(q4_0) break;         \
+    case ck_q4_1: X(q4_1) break;         \
+    case ck_q5_0: X(q5_0) break;         \
+    case ck_q5_1: X(q5_1) break;         \
+    case ck_q8_0: X(q8_0) break;         \
+    case ck_q2_K: X(q2_K) break;         \
+    case ck_q3_K: X(q3_K) break;         \
+    case ck_q4_K: X(q4_K) break;         \
+    case ck_q5_K: X(q5_K) break;         \
+    case ck_q6_K: X(q6_K) break;         \
+    case ck_nf4: X(nf4) break;           \
+    case ck_fp4: X(fp4) break;           \
   }
 
-// One element of the formats without blocks, for what is left of a row after the last 32.
-INLINE float widen1(ck_format format, const uint8_t *row, long i) {
-  switch (format) {
-    case ck_float32: return ((const float *)row)[i];
-    case ck_float16: return half(row + 2 * i);
+// One element of a format that needs no blocks of 32 in a row, for what is left of one after the last 32.
+INLINE float widen1(stored_row row, long i) {
+  switch (row.matrix->format) {
+    case ck_float32: return ((const float *)row.bytes)[i];
+    case ck_float16: return half(row.bytes + 2 * i);
+    case ck_nf4: return code_value(row.matrix, row.first + i, nf4_levels);
+    case ck_fp4: return code_value(row.matrix, row.first + i, fp4_levels);
     default: {
-      uint32_t bits = (uint32_t)((const uint16_t *)row)[i] << 16;
+      uint32_t bits = (uint32_t)((const uint16_t *)row.bytes)[i] << 16;
       float x;
       memcpy(&x, &bits, 4);
       return x;
@@ -213,17 +299,17 @@ INLINE float widen1(ck_format format, const uint8_t *row, long i) {
 }
 
 void CK(ck_widen)(const ck_matrix *matrix, long row, long column, long count, float *out) {
-  const uint8_t *data = (const uint8_t *)matrix->data + row * row_bytes(matrix->format, matrix->columns);
+  stored_row from = row_of(matrix, row);
   long i = 0;
-#define X(widen32)                                                    \
+#define X(format)                                                    \
   for (; i + 32 <= count; i += 32) {                                  \
     v8 x[4];                                                          \
-    widen32(data, column + i, x);                                     \
+    widen32_##format(from, column + i, x);                                     \
     for (int j = 0; j < 4; j++) store8(out + i + 8 * j, x[j]);        \
   }
   FOR_FORMAT(matrix->format, X)
 #undef X
-  for (; i < count; i++) out[i] = widen1(matrix->format, data, column + i);
+  for (; i < count; i++) out[i] = widen1(from, column + i);
 }
 
 void CK(ck_narrow_float16)(const float *x, uint16_t *out, long count) {

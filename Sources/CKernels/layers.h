@@ -12,6 +12,14 @@ INLINE void store_part(float *p, v8 x, long count) {
   else memcpy(p, &x, count * sizeof(float));
 }
 
+INLINE void norm_row(const float *in, const float *weight, float offset, float inverse, float *out, long columns) {
+  for (long j = 0; j < columns; j += 8) {
+    v8 value = load_part(in + j, columns - j) * inverse;
+    if (weight) value *= load_part(weight + j, columns - j) + offset;
+    store_part(out + j, value, columns - j);
+  }
+}
+
 void CK(ck_rms_norm)(
   const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
   float *inverse_rms, long columns, long begin, long end) {
@@ -28,12 +36,15 @@ void CK(ck_rms_norm)(
     }
     float inverse = 1 / sqrtf(sum8(squares) / columns + epsilon);
     if (inverse_rms) inverse_rms[row] = inverse;
-    for (long j = 0; j < columns; j += 8) {
-      v8 value = load_part(in + j, columns - j) * inverse;
-      if (weight) value *= load_part(weight + j, columns - j) + offset;
-      store_part(out + row * columns + j, value, columns - j);
-    }
+    norm_row(in, weight, offset, inverse, out + row * columns, columns);
   }
+}
+
+void CK(ck_rms_normed)(
+  const float *x, const float *weight, float offset, const float *inverse_rms, float *out, long columns, long begin,
+  long end) {
+  for (long row = begin; row < end; row++)
+    norm_row(x + row * columns, weight, offset, inverse_rms[row], out + row * columns, columns);
 }
 
 void CK(ck_rms_norm_backward)(

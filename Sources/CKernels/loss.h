@@ -4,9 +4,21 @@ void CK(ck_softcap)(float *x, float cap, long begin, long end) {
   for (long i = begin; i < end; i += 8) store_part(x + i, cap * tanh8(load_part(x + i, end - i) / cap), end - i);
 }
 
+// The sum in eight lanes of a chunk, the chunks in double precision.
+INLINE double CK(ck_sum)(const float *x, long count) {
+  double total = 0;
+  for (long chunk = 0; chunk < count; chunk += 1024) {
+    long last = chunk + 1024 < count ? chunk + 1024 : count;
+    v8 sum = splat8(0);
+    for (long i = chunk; i < last; i += 8) sum += load_part(x + i, last - i);
+    total += sum8(sum);
+  }
+  return total;
+}
+
 void CK(ck_cross_entropy)(
-  float *logits, const int32_t *targets, long columns, float scale, float cap, bool gradient, float *losses,
-  uint8_t *correct, float *entropy, long begin, long end) {
+  float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
+  float *losses, uint8_t *correct, float *entropy, long begin, long end) {
   for (long row = begin; row < end; row++) {
     float *x = logits + row * columns;
     long target = targets[row];
@@ -38,17 +50,23 @@ void CK(ck_cross_entropy)(
     }
     float at_target = x[target], log_total = (float)log(total);
     losses[row] = log_total - (at_target - largest);
+    if (smoothing > 0) {
+      double mean = CK(ck_sum)(x, columns) / columns;
+      losses[row] = log_total - ((1 - smoothing) * at_target + smoothing * (float)mean - largest);
+    }
     if (correct) correct[row] = at_target == largest;
     if (entropy) entropy[row] = (float)(log(total) - weighted / total);
     if (!gradient) continue;
 
     float shift = largest + log_total;
+    float spread = smoothing / columns;
     v8 shares = splat8(shift);
     for (j = 0; j < columns; j += 8) {
-      v8 value = load_part(x + j, columns - j), p = exp8(value - shares) * scale;
+      v8 value = load_part(x + j, columns - j), p = (exp8(value - shares) - spread) * scale;
       if (cap > 0) p *= 1.0f - (value / cap) * (value / cap);
       store_part(x + j, p, columns - j);
     }
-    x[target] -= cap > 0 ? scale * (1.0f - (at_target / cap) * (at_target / cap)) : scale;
+    float share = (1.0f - smoothing) * scale;
+    x[target] -= cap > 0 ? share * (1.0f - (at_target / cap) * (at_target / cap)) : share;
   }
 }

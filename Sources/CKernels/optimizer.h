@@ -1,13 +1,146 @@
+// Update rules, an element or a block of 256 at a time. Each multiplies the gradient by `gradient_scale` first.
+
 // AdamW as torch computes it: decay first, then the step by bias-corrected moments.
+INLINE void adamw_elements(
+  float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *s, long begin, long end) {
+  float step = s->learning_rate / s->correction1, root = sqrtf(s->correction2);
+  float keep = 1 - s->learning_rate * s->weight_decay;
+  for (long i = begin; i < end; i++) {
+    float g = gradient[i] * s->gradient_scale;
+    m[i] = m[i] + (1 - s->beta1) * (g - m[i]);
+    v[i] = v[i] * s->beta2 + (1 - s->beta2) * g * g;
+    weight[i] = weight[i] * keep - step * m[i] / (sqrtf(v[i]) / root + s->epsilon);
+  }
+}
+
+// Lion: the step is the sign of a mixture of the moment and the gradient.
+INLINE void lion_elements(
+  float *weight, const float *gradient, float *m, const ck_lion_step *s, long begin, long end) {
+  float keep = 1 - s->learning_rate * s->weight_decay;
+  for (long i = begin; i < end; i++) {
+    float g = gradient[i] * s->gradient_scale;
+    float mixed = m[i] * s->beta1 + (1 - s->beta1) * g;
+    weight[i] = weight[i] * keep - s->learning_rate * (float)((mixed > 0) - (mixed < 0));
+    m[i] = m[i] * s->beta2 + (1 - s->beta2) * g;
+  }
+}
 
 void CK(ck_adamw)(
-  float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1, float beta2,
-  float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long begin, long end) {
-  float step = learning_rate / correction1, root = sqrtf(correction2), keep = 1 - learning_rate * weight_decay;
+  float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long begin, long end) {
+  adamw_elements(weight, gradient, m, v, step, begin, end);
+}
+
+void CK(ck_lion)(float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long end) {
+  lion_elements(weight, gradient, m, step, begin, end);
+}
+
+INLINE void decode_block(const ck_byte_moment *moment, long begin, long count, float *out) {
+  float absmax = moment->absmax[begin / ck_moment_block];
+  for (long i = 0; i < count; i++) out[i] = moment->map.values[moment->codes[begin + i]] * absmax;
+}
+
+// To the nearest level: a table tells from a number's first 16 bits the levels that it is certainly above, and one
+// comparison finds whether it is above the next one, since no two boundaries lie that close to each other.
+INLINE void encode_block(ck_byte_moment *moment, long begin, long count, const float *x) {
+  v8 largest = splat8(0);
+  for (long i = 0; i < count; i += 8) {
+    v8 value = load_part(x + i, count - i);
+    largest = max8(largest, max8(value, -value));
+  }
+  float absmax = largest8(largest);
+  moment->absmax[begin / ck_moment_block] = absmax;
+  float divisor = absmax > 0 ? absmax : 1;
+  for (long i = 0; i < count; i++) {
+    float value = x[i] / divisor;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    int code = moment->map.first[bits >> 16];
+    moment->codes[begin + i] = (uint8_t)(code + (value > moment->map.boundaries[code]));
+  }
+}
+
+void CK(ck_adamw_8bit)(
+  float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const ck_adamw_step *step, long count,
+  long block_begin, long block_end) {
+  float first[ck_moment_block], second[ck_moment_block];
+  for (long block = block_begin; block < block_end; block++) {
+    long begin = block * ck_moment_block, n = count - begin < ck_moment_block ? count - begin : ck_moment_block;
+    decode_block(m, begin, n, first);
+    decode_block(v, begin, n, second);
+    adamw_elements(weight + begin, gradient + begin, first, second, step, 0, n);
+    encode_block(m, begin, n, first);
+    encode_block(v, begin, n, second);
+  }
+}
+
+void CK(ck_lion_8bit)(
+  float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long count, long block_begin,
+  long block_end) {
+  float first[ck_moment_block];
+  for (long block = block_begin; block < block_end; block++) {
+    long begin = block * ck_moment_block, n = count - begin < ck_moment_block ? count - begin : ck_moment_block;
+    decode_block(m, begin, n, first);
+    lion_elements(weight + begin, gradient + begin, first, step, 0, n);
+    encode_block(m, begin, n, first);
+  }
+}
+
+// Gradient descent as torch computes it: decay is part of the gradient; the buffer begins as the first gradient.
+void CK(ck_sgd)(
+  float *weight, const float *gradient, float *buffer, const ck_sgd_step *s, long begin, long end) {
   for (long i = begin; i < end; i++) {
-    float g = gradient[i] * gradient_scale;
-    m[i] = m[i] + (1 - beta1) * (g - m[i]);
-    v[i] = v[i] * beta2 + (1 - beta2) * g * g;
-    weight[i] = weight[i] * keep - step * m[i] / (sqrtf(v[i]) / root + epsilon);
+    float g = gradient[i] * s->gradient_scale + s->weight_decay * weight[i];
+    if (buffer) {
+      buffer[i] = s->is_first ? g : s->momentum * buffer[i] + (1 - s->dampening) * g;
+      g = s->nesterov ? g + s->momentum * buffer[i] : buffer[i];
+    }
+    weight[i] -= s->learning_rate * g;
+  }
+}
+
+// Adafactor's statistics: running means of squared gradients by row, by column, or for each element of a vector.
+void CK(ck_adafactor_rows)(
+  const float *gradient, float *means, long columns, float scale, float epsilon, float decay, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    v8 sum = splat8(0);
+    for (long j = 0; j < columns; j += 8) {
+      v8 g = load_part(gradient + row * columns + j, columns - j) * scale;
+      sum += g * g;
+    }
+    means[row] = means[row] * decay + (1 - decay) * (sum8(sum) / (float)columns + epsilon);
+  }
+}
+
+void CK(ck_adafactor_columns)(
+  const float *gradient, float *means, long rows, long columns, float scale, float epsilon, float decay, long begin,
+  long end) {
+  for (long j = begin; j < end; j += 8) {
+    v8 sum = splat8(0);
+    for (long row = 0; row < rows; row++) {
+      v8 g = load_part(gradient + row * columns + j, end - j) * scale;
+      sum += g * g;
+    }
+    v8 mean = load_part(means + j, end - j);
+    store_part(means + j, mean * decay + (1 - decay) * (sum / (float)rows + epsilon), end - j);
+  }
+}
+
+void CK(ck_adafactor_vector)(
+  float *gradient, float *squares, float scale, float epsilon, float decay, long begin, long end) {
+  for (long i = begin; i < end; i++) {
+    float g = gradient[i] * scale;
+    squares[i] = squares[i] * decay + (1 - decay) * (g * g + epsilon);
+    gradient[i] = g / sqrtf(squares[i]);
+  }
+}
+
+// gradient = gradient · scale / sqrt(row · column / mean of the rows)
+void CK(ck_adafactor_divide)(
+  float *gradient, const float *row_means, const float *column_means, float mean, long columns, float scale, long begin,
+  long end) {
+  for (long row = begin; row < end; row++) {
+    float factor = scale / sqrtf(row_means[row] / mean);
+    float *g = gradient + row * columns;
+    for (long j = 0; j < columns; j++) g[j] = g[j] * factor / sqrtf(column_means[j]);
   }
 }

@@ -19,6 +19,13 @@ INLINE v8 select8(i8x mask, v8 yes, v8 no) { return (v8)((mask & (i8x)yes) | (~m
 INLINE v8 max8(v8 a, v8 b) { return select8(a > b, a, b); }
 INLINE v8 min8(v8 a, v8 b) { return select8(a < b, a, b); }
 
+// As many lanes as a register of the target has, for the product's tiles.
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef float lanes_unaligned __attribute__((vector_size(4 * LANES), aligned(4)));
+INLINE lanes load(const float *p) { return *(const lanes_unaligned *)p; }
+INLINE void store(float *p, lanes x) { *(lanes_unaligned *)p = x; }
+INLINE lanes splat(float x) { return x - (lanes){}; }
+
 INLINE float sum8(v8 x) {
   return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }

@@ -2,6 +2,25 @@ import Foundation
 
 /// Folders that appear whole or not at all.
 public enum AtomicFolder {
+  /// Puts right what a process left in `parent` that was killed while it wrote there: takes away unfinished files and
+  /// folders, and gives a folder that was being replaced its name back.
+  public static func recover(in parent: URL) {
+    let manager = FileManager.default
+    for name in (try? manager.contentsOfDirectory(atPath: parent.path)) ?? [] where name.hasPrefix(".") {
+      let left = parent.appendingPathComponent(name)
+      if name.hasSuffix(".replaced") {
+        let folder = parent.appendingPathComponent(String(name.dropFirst().dropLast(".replaced".count)))
+        if manager.fileExists(atPath: folder.path) {
+          try? manager.removeItem(at: left)
+        } else {
+          try? manager.moveItem(at: left, to: folder)
+        }
+      } else if name.hasSuffix(".partial") || (name.hasPrefix(".swiftlet-") && name.hasSuffix(".tmp")) {
+        try? manager.removeItem(at: left)
+      }
+    }
+  }
+
   /// Fills a temporary folder beside `folder` and renames it into place; what was there before is
   /// set aside until the new folder has its name. If `fill`
   /// throws, the temporary folder is removed and the old one stays.

@@ -23,9 +23,12 @@ extension ElementType {
     case .int64: 27
     case .float64: 28
     case .bfloat16: 30
-    case .uint8, .bool: nil
+    case .uint8, .bool, .nf4, .fp4: nil
     }
   }
+
+  /// Whether a GGUF file can hold tensors of this type.
+  public var existsInGGUF: Bool { ggmlNumber != nil }
 
   /// The type by its number in a GGUF file.
   init?(ggmlNumber: UInt32) {

@@ -31,7 +31,7 @@ public final class MappedFile: Sendable {
     guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
       throw .system(path, "could not be mapped into memory")
     }
-    storage = Storage(base: base, byteCount: length) { munmap($0, $1) }
+    storage = Storage(base: base, byteCount: length, isMappedFile: true) { munmap($0, $1) }
   }
 
   /// `count` numbers from the byte `offset` on, each `stride` bytes after the one before, lowest byte first.

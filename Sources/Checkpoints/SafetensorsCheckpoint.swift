@@ -42,6 +42,9 @@ public struct SafetensorsCheckpoint: Sendable {
     return files[place].directory.tensor(named: name)
   }
 
+  /// The file that has the tensor of that name.
+  func path(of name: String) -> String? { places[ExactName(name)].map { files[$0].directory.file.path } }
+
   private init(file url: URL) throws(CheckpointError) {
     let file = try SafetensorsFile(url)
     files = [file]

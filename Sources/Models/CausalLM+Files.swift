@@ -9,18 +9,32 @@ extension CausalLM {
   ///
   /// - Parameters:
   ///   - type: what weights are stored as; one of the float types.
-  /// - Throws: `CheckpointError` if the folder cannot be written.
-  public func write(to folder: URL, type: ElementType) throws {
+  ///   - quantization: how linear layers are stored as 4-bit codes instead. Those that are such codes already stay so,
+  ///     in their own format, and those that the model's own configuration leaves as floats stay floats.
+  ///   - progress: told of the bytes written and of those there will be.
+  /// - Throws: `CheckpointError` if the folder cannot be written, `ModelError` if a weight cannot be quantized.
+  public func write(
+    to folder: URL, type: ElementType, quantization: BitsAndBytesConfiguration? = nil,
+    progress: @escaping (Int, Int) -> Void = { _, _ in }
+  ) throws {
     let linears = Dictionary(uniqueKeysWithValues: decoder.linears.map { ($0.weight.name, $0) })
     let backend = decoder.backend
-    let sources = decoder.parameters.map { parameter in
-      TensorSource(name: parameter.name, type: type, shape: parameter.value.shape) {
-        let merged = linears[parameter.name].flatMap { $0.mergedWeight(on: backend) }
-        return backend.narrowed(merged ?? parameter.value, to: type)
+    let quantization = quantization.map { files.quantization ?? $0 }
+    let sources = try decoder.parameters.flatMap { parameter -> [TensorSource] in
+      if let quantization, let linear = linears[parameter.name] {
+        let codes = try linear.mergedCodes(quantization, on: backend)
+        if let codes { return TensorSource.bitsandbytes(name: parameter.name, codes, dtype: type) }
       }
+      return [
+        TensorSource(name: parameter.name, type: type, shape: parameter.value.shape) {
+          let merged = linears[parameter.name].flatMap { $0.mergedWeight(on: backend) }
+          return backend.narrowed(merged ?? parameter.value, to: type)
+        }
+      ]
     }
-    try SafetensorsWriter.write(sources, metadata: ["format": "pt"], toFolder: folder)
-    try AtomicFile.write(configuration(type).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
+    try SafetensorsWriter.write(counted(sources, progress), metadata: ["format": "pt"], toFolder: folder)
+    try AtomicFile.write(
+      configuration(type, quantization).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
     try AtomicFile.write(
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
   }
@@ -34,9 +48,9 @@ extension CausalLM {
   }
 
   /// The base's `config.json`; of a GGUF header, what transformers needs.
-  private func configuration(_ type: ElementType) -> JSONValue {
+  private func configuration(_ type: ElementType, _ quantization: BitsAndBytesConfiguration?) -> JSONValue {
     var config = files.configurationJSON.object ?? JSONObject()
-    config["quantization_config"] = nil
+    config["quantization_config"] = quantization.map { files.configurationJSON["quantization_config"] ?? $0.json }
     config["torch_dtype"] = nil
     config["dtype"] = .string(type.rawValue)
     if config["architectures"] == nil { config["architectures"] = .array([.string(Self.architecture(of: decoder))]) }
@@ -76,5 +90,18 @@ extension Linear {
       Product([ProductTerm(scaledB, lowRank.a.value, transposed: false)], into: Columns(merged), accumulate: true)
     ])
     return merged
+  }
+
+  /// The weight with its update as 4-bit codes: in the format that it has, else in that of `quantization`; `nil` where
+  /// neither makes it one.
+  func mergedCodes(_ quantization: BitsAndBytesConfiguration, on backend: any Backend) throws(ModelError) -> Tensor? {
+    guard let format = weight.value.fourBitFormat ?? (quantization.quantizes(path) ? quantization.format : nil) else {
+      return nil
+    }
+    if lowRank == nil, weight.value.type.isFourBitCode { return weight.value }
+    guard let codes = backend.quantized(mergedWeight(on: backend) ?? weight.value, to: format) else {
+      throw ModelError("the merged weight \(weight.name) has a value that is not finite; is the adapter damaged?")
+    }
+    return codes
   }
 }

@@ -20,16 +20,21 @@ public final class CausalLM {
   /// Opens a Hugging Face folder or a GGUF file.
   /// - Parameters:
   ///   - widened: whether all weights become float32, for training every one of them.
+  ///   - quantization: how linear layers that the files have as floats become 4-bit codes.
   /// - Throws: `ModelError`, `CheckpointError` or `TokenizerError`, one sentence each.
-  public convenience init(opening url: URL, on backend: any Backend = CPUBackend.shared, widened: Bool = false) throws {
+  public convenience init(
+    opening url: URL, on backend: any Backend = CPUBackend.shared, widened: Bool = false,
+    quantization: BitsAndBytesConfiguration? = nil
+  ) throws {
     let files = try ModelFiles(opening: url)
-    try self.init(files, tokenizer: files.tokenizer(), on: backend, widened: widened)
+    try self.init(files, tokenizer: files.tokenizer(), on: backend, widened: widened, quantization: quantization)
   }
 
-  /// A model of these files with this tokenizer; `chatTemplate` overrides the tokenizer's own.
+  /// A model of these files with this tokenizer; `chatTemplate` overrides the tokenizer's own, and `progress` is told
+  /// how many layers have been read, and of how many.
   public init(
     _ files: ModelFiles, tokenizer: Tokenizer, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared,
-    widened: Bool = false
+    widened: Bool = false, quantization: BitsAndBytesConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
   ) throws {
     self.files = files
     self.tokenizer = tokenizer
@@ -39,7 +44,8 @@ public final class CausalLM {
       throw ModelError("\(files.url.path): the chat template is broken: \(error)")
     }
     stopTokens = Self.stopTokens(files, tokenizer)
-    decoder = try Decoder(files, on: backend, widened: widened)
+    decoder = try Decoder(
+      files, on: backend, widened: widened, quantization: quantization, progress: progress)
     guard tokenizer.vocabularySize <= decoder.configuration.vocabularySize else {
       throw ModelError(
         "\(files.url.path): the tokenizer has ids up to \(tokenizer.vocabularySize - 1), the model only "

@@ -15,23 +15,28 @@ public final class Decoder {
   let lastNorm: Parameter
 
   /// Reads the weights of `files`. Where the files hold none, the decoder has its shape only and must not compute.
-  /// - Parameter widened: whether all weights become float32, for training every weight; otherwise they stay as
-  ///   stored.
+  /// - Parameters:
+  ///   - widened: whether all weights become float32, for training every weight; otherwise they stay as stored.
+  ///   - quantization: how linear layers that the files have as floats become 4-bit codes, one after the other.
+  ///   - progress: told how many layers have been read, and of how many.
   /// - Throws: `ModelError` for a tensor that is missing or has another shape than the configuration says.
-  public init(_ files: ModelFiles, on backend: any Backend = CPUBackend.shared, widened: Bool = false)
-    throws(ModelError)
-  {
+  public init(
+    _ files: ModelFiles, on backend: any Backend = CPUBackend.shared, widened: Bool = false,
+    quantization: BitsAndBytesConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
+  ) throws(ModelError) {
     let configuration = files.configuration
-    let reader = WeightReader(files: files, backend: backend, widened: widened)
+    let reader = WeightReader(
+      files: files, backend: backend, widened: widened, quantization: widened ? nil : quantization)
     self.configuration = configuration
     self.backend = backend
     let table = [configuration.vocabularySize, configuration.width]
     embedding = try reader.matrix("model.embed_tokens.weight", table)
-    head = configuration.tiesHead ? embedding : try reader.matrix("lm_head.weight", table)
+    head = configuration.tiesHead ? embedding : try reader.linearWeight("lm_head", table)
     lastNorm = try reader.vector("model.norm.weight", configuration.width)
     var layers: [DecoderLayer] = []
     for index in configuration.layers.indices {
       layers.append(try DecoderLayer(index, configuration, reader))
+      progress(index + 1, configuration.layers.count)
     }
     self.layers = layers
   }

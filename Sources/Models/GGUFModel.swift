@@ -8,8 +8,7 @@ struct GGUFModel: Sendable {
   let file: GGUFFile
   let path: String
   let configuration: JSONValue
-  private let ggufNames: [String: String]
-  private let architecture: String
+  private let naming: GGUFNaming
 
   init(_ file: GGUFFile, path: String) throws(ModelError) {
     self.file = file
@@ -17,23 +16,17 @@ struct GGUFModel: Sendable {
     guard let architecture = file.metadata["general.architecture"]?.string else {
       throw ModelError("\(path): the header has no general.architecture; is this a language model?")
     }
-    self.architecture = architecture
+    naming = GGUFNaming(architecture: architecture)
     configuration = try Self.configuration(file, architecture, path)
-    ggufNames = Self.names(file, architecture)
   }
 
   // MARK: Header
 
-  /// llama.cpp's architecture names and transformers' `model_type`s for them.
-  private static let modelTypes = [
-    "llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "phi3": "phi3", "gemma3": "gemma3_text", "smollm3": "smollm3",
-  ]
-
   private static func configuration(
     _ file: GGUFFile, _ architecture: String, _ path: String
   ) throws(ModelError) -> JSONValue {
-    guard let modelType = modelTypes[architecture] else {
-      let known = modelTypes.keys.sorted().joined(separator: ", ")
+    guard let modelType = GGUFNaming.modelTypes[architecture] else {
+      let known = GGUFNaming.modelTypes.keys.sorted().joined(separator: ", ")
       throw ModelError("\(path): architecture \"\(architecture)\" is not supported; supported are \(known)")
     }
     var config = JSONObject([("model_type", .string(modelType))])
@@ -63,8 +56,25 @@ struct GGUFModel: Sendable {
     {
       config["partial_rotary_factor"] = .number(Double(rotated) / Double(size))
     }
-    if architecture == "gemma3" { config["query_pre_attn_scalar"] = config["head_dim"] ?? .integer(256) }
+    if architecture == "gemma3" { addGemma(file, to: &config) }
     return .object(config)
+  }
+
+  /// What only Gemma 3 has: the kinds of its layers, the rope base of local ones, and a limit of logits.
+  private static func addGemma(_ file: GGUFFile, to config: inout JSONObject) {
+    config["query_pre_attn_scalar"] = config["head_dim"] ?? .integer(256)
+    if let base = file.metadata["gemma3.rope.freq_base_swa"]?.float { config["rope_local_base_freq"] = .number(base) }
+    if let cap = file.metadata["gemma3.final_logit_softcapping"]?.float {
+      config["final_logit_softcapping"] = .number(cap)
+    }
+    let pattern = file.metadata["gemma3.attention.sliding_window_pattern"]
+    if let period = pattern?.integer, period > 0 { config["sliding_window_pattern"] = .integer(period) }
+    if let isLocal = pattern?.bools {
+      config["layer_types"] = .array(isLocal.map { $0 ? "sliding_attention" : "full_attention" })
+    }
+    if config["sliding_window"] == nil, let layers = config["num_hidden_layers"]?.integer {
+      config["layer_types"] = .array(Array(repeating: "full_attention", count: min(layers, 1000)))
+    }
   }
 
   private static func headSize(_ config: JSONObject) -> Int? {
@@ -97,65 +107,12 @@ struct GGUFModel: Sendable {
 
   // MARK: Tensors
 
-  /// The parts of a layer: llama.cpp's name, transformers' name.
-  private static func layerNames(_ architecture: String) -> [(gguf: String, name: String)] {
-    var names = [
-      ("attn_norm", "input_layernorm"), ("attn_q", "self_attn.q_proj"), ("attn_k", "self_attn.k_proj"),
-      ("attn_v", "self_attn.v_proj"), ("attn_qkv", "self_attn.qkv_proj"), ("attn_output", "self_attn.o_proj"),
-      ("attn_q_norm", "self_attn.q_norm"), ("attn_k_norm", "self_attn.k_norm"), ("ffn_gate", "mlp.gate_proj"),
-      ("ffn_up", architecture == "phi3" ? "mlp.gate_up_proj" : "mlp.up_proj"), ("ffn_down", "mlp.down_proj"),
-    ]
-    if architecture == "gemma3" {
-      names += [
-        ("post_attention_norm", "post_attention_layernorm"), ("ffn_norm", "pre_feedforward_layernorm"),
-        ("post_ffw_norm", "post_feedforward_layernorm"),
-      ]
-    } else {
-      names.append(("ffn_norm", "post_attention_layernorm"))
-    }
-    return names
-  }
-
-  private static func names(_ file: GGUFFile, _ architecture: String) -> [String: String] {
-    var names = [
-      "model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-      "lm_head.weight": "output.weight",
-    ]
-    let parts = layerNames(architecture)
-    for layer in 0..<min(file.metadata["\(architecture).block_count"]?.integer ?? 0, file.tensorNames.count) {
-      for (gguf, name) in parts {
-        for kind in ["weight", "bias"] {
-          names["model.layers.\(layer).\(name).\(kind)"] = "blk.\(layer).\(gguf).\(kind)"
-        }
-      }
-    }
-    return names
-  }
-
   /// The tensor that transformers calls `name`.
   func tensor(named name: String, configuration: DecoderConfiguration) -> Tensor? {
-    guard let ggufName = ggufNames[name], let tensor = file.tensor(named: ggufName) else { return nil }
-    let heads: Int
-    if ggufName.contains(".attn_q.") {
-      heads = configuration.heads
-    } else if ggufName.contains(".attn_k.") {
-      heads = configuration.keyValueHeads
-    } else {
-      return tensor
-    }
-    guard architecture == "llama" || architecture == "smollm3" else { return tensor }
-    // llama.cpp rotates neighbours (2i, 2i + 1), transformers halves (i, i + d/2): its converter reorders the rows of
-    // each head, and this puts them back.
-    let outputs = tensor.shape.first ?? 0
-    guard heads > 0, outputs % (2 * heads) == 0 else { return tensor }
-    let size = outputs / heads
-    let order = (0..<outputs).map { row in
-      let within = row % size
-      return row - within + within % (size / 2) * 2 + within / (size / 2)
-    }
-    if tensor.shape.count == 1 {
-      return CPUBackend.shared.permutedRows(tensor.reshaped([outputs, 1]), order).reshaped([outputs])
-    }
-    return CPUBackend.shared.permutedRows(tensor, order)
+    guard let ggufName = naming.ggufName(of: name), let tensor = file.tensor(named: ggufName) else { return nil }
+    let rows = tensor.shape.first ?? 0
+    guard let order = naming.rowOrder(of: name, rows: rows, configuration, .fromGGUF) else { return tensor }
+    let matrix = tensor.shape.count == 1 ? tensor.reshaped([rows, 1]) : tensor
+    return CPUBackend.shared.permutedRows(matrix, order).reshaped(tensor.shape)
   }
 }

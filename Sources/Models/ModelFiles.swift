@@ -11,7 +11,9 @@ public struct ModelFiles: Sendable {
   public let configuration: DecoderConfiguration
   /// `config.json`, or the GGUF header in its words.
   public let configurationJSON: JSONValue
-  private let source: Source
+  /// How weights are quantized, if the configuration says that they are.
+  public let quantization: BitsAndBytesConfiguration?
+  private var source: Source
 
   private enum Source: Sendable {
     case folder(SafetensorsCheckpoint?)
@@ -31,10 +33,12 @@ public struct ModelFiles: Sendable {
       let configURL = url.appendingPathComponent("config.json")
       configurationJSON = try Self.json(at: configURL)
       configuration = try DecoderConfiguration(json: configurationJSON, path: configURL.path)
+      quantization = try Self.quantization(configurationJSON, configURL)
       source = .folder(try Self.checkpoint(in: url))
     } else if url.lastPathComponent == "config.json" {
       configurationJSON = try Self.json(at: url)
       configuration = try DecoderConfiguration(json: configurationJSON, path: url.path)
+      quantization = try Self.quantization(configurationJSON, url)
       source = .folder(nil)
     } else {
       let model = try GGUFModel(GGUFFile(path: url), path: url.path)
@@ -42,8 +46,22 @@ public struct ModelFiles: Sendable {
       var configuration = try DecoderConfiguration(json: model.configuration, path: url.path)
       configuration.normOffset = 0  // llama.cpp's converter has already added Gemma's 1 to the weights.
       self.configuration = configuration
+      quantization = nil
       source = .gguf(model)
     }
+  }
+
+  private static func quantization(
+    _ json: JSONValue, _ url: URL
+  ) throws(ModelError) -> BitsAndBytesConfiguration? {
+    try BitsAndBytesConfiguration(ConfigurationReader(json: json, path: url.path))
+  }
+
+  /// The same model without its weights: its shape.
+  public var shapeOnly: ModelFiles {
+    var files = self
+    files.source = .folder(nil)
+    return files
   }
 
   private static func checkpoint(in folder: URL) throws -> SafetensorsCheckpoint? {
@@ -74,9 +92,10 @@ public struct ModelFiles: Sendable {
   public var hasWeights: Bool { if case .folder(nil) = source { false } else { true } }
 
   /// The tensor that transformers calls `name`, or `nil`.
-  public func tensor(named name: String) -> Tensor? {
+  /// - Throws: `CheckpointError` where it is quantized and its parts do not fit each other.
+  public func tensor(named name: String) throws(CheckpointError) -> Tensor? {
     switch source {
-    case .folder(let checkpoint): checkpoint?.tensor(named: name)
+    case .folder(let checkpoint): try checkpoint?.weight(named: name)
     case .gguf(let model): model.tensor(named: name, configuration: configuration)
     }
   }

@@ -45,7 +45,7 @@ public struct ModuleTree: Sendable {
       let value = parameter.value
       weights.append(
         Weight(
-          name: first, shape: value.shape, type: value.type, count: value.count, byteCount: value.byteCount,
+          name: first, shape: value.shape, type: value.type, count: value.count, byteCount: value.totalByteCount,
           isTrainable: parameter.isTrainable))
       return
     }

@@ -1,3 +1,5 @@
+import Foundation
+
 /// SplitMix64 (Steele, Lea and Flood 2014): a small generator whose whole state is one number.
 public struct RandomSource: RandomNumberGenerator, Sendable {
   /// The state, to save and restore.
@@ -17,4 +19,10 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
 
   /// A number in [0, 1).
   public mutating func uniform() -> Float { Float(next() >> 40) / 16_777_216 }
+
+  /// A number of the standard normal distribution, of two uniform ones (Box and Muller 1958).
+  public mutating func normal() -> Float {
+    let radius = (-2 * log(1 - Double(uniform()))).squareRoot()
+    return Float(radius * cos(2 * .pi * Double(uniform())))
+  }
 }

@@ -104,7 +104,7 @@ public enum Activation: Int, Sendable {
 
 /// What cross-entropy finds for each row.
 public struct CrossEntropyRows: Sendable {
-  /// −log p(target), natural logarithm.
+  /// −log p(target), natural logarithm; with smoothing, the cross-entropy with the smoothed target.
   public var losses: [Float]
   /// Rows whose most likely token is the target.
   public var correct: Int
@@ -129,10 +129,15 @@ public protocol Backend: Sendable {
   func floats(_ tensor: Tensor) -> [Float]
   /// Fills with zeros.
   func clear(_ tensor: Tensor)
+  /// Copies the bytes of a tensor to another one of the same type and size.
+  func copy(_ from: Tensor, to: Tensor)
   /// A float32 copy of a tensor of any float or block type.
   func widened(_ tensor: Tensor) -> Tensor
-  /// A copy in `type`, float32, float16 or bfloat16, rounding to nearest even.
+  /// A copy in `type`: float32, float16 or bfloat16, rounding to nearest even, or the blocks q8_0 or q4_0 as GGML's
+  /// reference makes them, for rows that are whole blocks.
   func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor
+  /// A copy as 4-bit codes of a tensor of a float type; `nil` where an element is not finite.
+  func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor?
   /// A copy of rows in another order, in the same type.
   func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor
   /// Copies rows of columns: `to[toRow + i] = from[fromRow + i]`.
@@ -157,6 +162,8 @@ public protocol Backend: Sendable {
   func rmsNorm(
     _ x: Tensor, residual: Tensor?, weight: Tensor, offset: Float, epsilon: Float
   ) -> (sum: Tensor, out: Tensor, inverseRMS: Tensor)
+  /// What `rmsNorm` gave for its sum `x`, by the inverse root mean squares that it found, to the same bits.
+  func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor
   /// The gradient through a norm of `x`, added to `into`.
   func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool)
@@ -200,49 +207,30 @@ public protocol Backend: Sendable {
   /// Attention of new rows of one sequence on `keyCount` cached keys and values, their own included at the end.
   func cachedAttention(_ q: Columns, keys: Tensor, values: Tensor, keyCount: Int, shape: AttentionShape) -> Tensor
 
-  // MARK: Loss and optimizer
+  // MARK: Loss
 
   /// Cross-entropy of each row of logits; with a gradient scale, the logits become their gradient times it.
-  func crossEntropy(_ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float) -> CrossEntropyRows
+  /// With `smoothing` above 0, that share of each target is spread over all columns (Szegedy and others 2016).
+  func crossEntropy(
+    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float
+  ) -> CrossEntropyRows
   /// logits = cap · tanh(logits / cap), in place.
   func softcap(_ logits: Tensor, _ cap: Float)
   /// Sum of squares, in double precision.
   func sumOfSquares(_ x: Tensor) -> Double
+
+  // MARK: Optimizers
+
+  /// A tensor of zeros that the system may move out of memory while nobody looks at it: it lies in a file without a
+  /// name in `folder`, which is gone with the tensor.
+  /// - Throws: `PagedMemoryError` where there is no room.
+  func pageable(_ shape: [Int], _ type: ElementType, in folder: String) throws(PagedMemoryError) -> Tensor
   /// One AdamW step.
-  func adamW(_ weight: Tensor, gradient: Tensor, m: Tensor, v: Tensor, _ step: AdamWStep)
-}
-
-/// The numbers of one AdamW step.
-public struct AdamWStep: Sendable {
-  /// Step size.
-  public var learningRate: Float
-  /// Decay rates of the moments.
-  public var beta1: Float, beta2: Float
-  /// Added to the root of the second moment.
-  public var epsilon: Float
-  /// Decoupled weight decay.
-  public var weightDecay: Float
-  /// 1 − β₁ᵗ and 1 − β₂ᵗ.
-  public var correction1: Float, correction2: Float
-  /// What the gradient is multiplied by first (clipping).
-  public var gradientScale: Float
-
-  /// The numbers of step `step`, counted from 1.
-  public init(
-    step: Int, learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float, gradientScale: Float
-  ) {
-    self.learningRate = learningRate
-    self.beta1 = beta1
-    self.beta2 = beta2
-    self.epsilon = epsilon
-    self.weightDecay = weightDecay
-    self.gradientScale = gradientScale
-    func correction(_ beta: Float) -> Float {
-      var power = 1.0
-      for _ in 0..<step { power *= Double(beta) }
-      return Float(1 - power)
-    }
-    correction1 = correction(beta1)
-    correction2 = correction(beta2)
-  }
+  func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep)
+  /// One step of Lion.
+  func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep)
+  /// One step of gradient descent; `buffer` is its momentum, if it has any.
+  func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep)
+  /// Adds a gradient to Adafactor's statistics, and divides it by the root that they estimate, in place.
+  func adafactor(_ gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep)
 }

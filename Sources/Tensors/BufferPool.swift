@@ -1,48 +1,85 @@
 import Synchronization
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// Host memory that is handed out, given back and handed out again, so that a training step in the steady state
 /// allocates nothing and every step needs what the first one needed.
 final class BufferPool: Sendable {
+  private struct Buffer: @unchecked Sendable {
+    let pointer: UnsafeMutableRawPointer
+    let size: Int
+  }
+
   private struct Shelves {
     var free: [Int: [UnsafeMutableRawPointer]] = [:]
+    /// All buffers, handed out or not.
+    var bytesAllocated = 0
+    /// What was asked for, rounded.
     var bytesInUse = 0
-    var bytesFree = 0
     var peakBytesInUse = 0
 
-    /// A free buffer of this size, else a new one.
+    /// A free buffer of this size or little more, else a new one.
     mutating func take(_ size: Int) -> Buffer {
-      use(size)
-      if let pointer = free[size]?.popLast() {
-        bytesFree -= size
-        return Buffer(pointer: pointer, size: size)
-      }
-      makeRoom()
-      return Buffer(pointer: .allocate(byteCount: size, alignment: 64), size: size)
-    }
-
-    private mutating func use(_ size: Int) {
       bytesInUse += size
       peakBytesInUse = max(peakBytesInUse, bytesInUse)
+      // Batches of other lengths leave buffers of other sizes.
+      let fitting = free[size] != nil ? size : free.keys.filter { $0 > size && $0 <= size + size / 4 }.min()
+      if let fitting, let pointer = pop(fitting) { return Buffer(pointer: pointer, size: fitting) }
+      makeRoom(for: size)
+      bytesAllocated += size
+      return Buffer(pointer: Self.allocate(size), size: size)
     }
 
-    /// Batches of other lengths leave buffers of sizes that nobody asks for again: they go, the largest first, before
-    /// everything together takes more than an eighth over what was ever in use at once.
-    private mutating func makeRoom() {
-      let limit = peakBytesInUse + peakBytesInUse / 8 + (16 << 20)
-      for size in free.keys.sorted(by: >) {
-        while bytesInUse + bytesFree > limit, let pointer = free[size]?.popLast() {
-          pointer.deallocate()
-          bytesFree -= size
-        }
+    private mutating func pop(_ size: Int) -> UnsafeMutableRawPointer? {
+      defer { if free[size]?.isEmpty == true { free[size] = nil } }
+      return free[size]?.popLast()
+    }
+
+    /// Buffers of sizes that nobody asks for again go, the largest first, before all together take more than a sixteenth
+    /// over what was ever in use at once.
+    private mutating func makeRoom(for size: Int) {
+      let limit = peakBytesInUse + peakBytesInUse / 16 + (16 << 20)
+      for other in free.keys.sorted(by: >) {
+        while bytesAllocated + size > limit, let pointer = pop(other) { deallocate(pointer, other) }
       }
     }
 
-    mutating func put(_ buffer: Buffer) {
-      bytesInUse -= buffer.size
-      bytesFree += buffer.size
+    mutating func put(_ buffer: Buffer, asked size: Int) {
+      bytesInUse -= size
       free[buffer.size, default: []].append(buffer.pointer)
     }
+
+    mutating func trim() {
+      for (size, pointers) in free { for pointer in pointers { deallocate(pointer, size) } }
+      free = [:]
+    }
+
+    private mutating func deallocate(_ pointer: UnsafeMutableRawPointer, _ size: Int) {
+      bytesAllocated -= size
+      if size < BufferPool.largeSize { pointer.deallocate() } else { munmap(pointer, size) }
+    }
+
+    /// Large buffers are mapped, so that the system has them back at once when they go, and pages that nobody touches
+    /// take no memory.
+    private static func allocate(_ size: Int) -> UnsafeMutableRawPointer {
+      if size >= BufferPool.largeSize,
+        let base = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0), base != MAP_FAILED
+      {
+        return base
+      }
+      // Where the system has no memory left, this ends the process, and so would the next allocation of anybody.
+      precondition(size < BufferPool.largeSize, "the system has no \(size) bytes of memory left")
+      return .allocate(byteCount: size, alignment: 64)
+    }
   }
+  private static let largeSize = 1 << 20
+
   // The pointers on the shelves belong to nobody else, so moving them between threads is safe.
   private struct Contents: @unchecked Sendable { var shelves = Shelves() }
   private let contents = Mutex(Contents())
@@ -54,35 +91,22 @@ final class BufferPool: Sendable {
     return (least + step - 1) / step * step
   }
 
-  private struct Buffer: @unchecked Sendable {
-    let pointer: UnsafeMutableRawPointer
-    let size: Int
-  }
-
   /// A buffer of at least `byteCount` bytes, 64-byte aligned, its content undefined.
   func storage(byteCount: Int) -> Storage {
     let size = Self.roundedSize(byteCount)
     let buffer = contents.withLock { $0.shelves.take(size) }
-    return Storage(base: buffer.pointer, byteCount: buffer.size) { [self] pointer, size in
-      contents.withLock { $0.shelves.put(Buffer(pointer: pointer, size: size)) }
+    return Storage(base: buffer.pointer, byteCount: buffer.size) { [self] pointer, full in
+      contents.withLock { $0.shelves.put(Buffer(pointer: pointer, size: full), asked: size) }
     }
   }
 
   /// Gives what nobody uses back to the system.
-  func trim() {
-    contents.withLock { box in
-      for pointer in box.shelves.free.values.joined() { pointer.deallocate() }
-      box.shelves.free = [:]
-      box.shelves.bytesFree = 0
-    }
-  }
+  func trim() { contents.withLock { $0.shelves.trim() } }
 
   /// Bytes handed out now, and the most there ever were.
   var statistics: (inUse: Int, peak: Int) {
     contents.withLock { ($0.shelves.bytesInUse, $0.shelves.peakBytesInUse) }
   }
 
-  deinit {
-    contents.withLock { box in for pointer in box.shelves.free.values.joined() { pointer.deallocate() } }
-  }
+  deinit { trim() }
 }

@@ -1,17 +1,21 @@
 /// How the elements of a tensor are stored.
 ///
-/// The block formats are GGML's (`ggml-common.h`): `blockLength` consecutive elements of a row share their scales.
+/// The block formats are GGML's (`ggml-common.h`): `blockLength` consecutive elements of a row share their scales. The
+/// 4-bit codes are bitsandbytes': two elements a byte, the first in the high nibble, and their scales apart from them in
+/// `Tensor.scales`.
 public enum ElementType: String, Sendable, Hashable, CaseIterable {
   case float64, float32, float16, bfloat16
   case int64, int32, int16, int8, uint8, bool
   case q4_0, q4_1, q5_0, q5_1, q8_0
   case q2_K, q3_K, q4_K, q5_K, q6_K
+  case nf4, fp4
 
   /// Elements in a block; 1 where elements stand alone.
   public var blockLength: Int {
     switch self {
     case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
     case .q2_K, .q3_K, .q4_K, .q5_K, .q6_K: 256
+    case .nf4, .fp4: 2
     default: 1
     }
   }
@@ -33,11 +37,15 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
     case .q4_K: 144
     case .q5_K: 176
     case .q6_K: 210
+    case .nf4, .fp4: 1
     }
   }
 
   /// Whether elements share scales in blocks.
   public var isQuantized: Bool { blockLength > 1 }
+
+  /// Whether these are bitsandbytes' 4-bit codes.
+  public var isFourBitCode: Bool { self == .nf4 || self == .fp4 }
 
   /// Whether this is one of the IEEE or brain floating-point types.
   public var isFloat: Bool {

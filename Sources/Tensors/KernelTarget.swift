@@ -2,6 +2,8 @@ import CKernels
 
 /// The instruction set that the kernels are run for.
 package enum KernelTarget: String, CaseIterable, Sendable {
+  /// x86-64 with AVX-512 (F, BW, DQ and VL).
+  case avx512
   /// x86-64 with AVX2, FMA and F16C.
   case avx2
   /// What every processor of the architecture has.

@@ -7,15 +7,19 @@ public final class Storage: @unchecked Sendable {
   public let base: UnsafeMutableRawPointer
   /// The number of bytes.
   public let byteCount: Int
+  /// Whether the bytes are a file's, mapped to be read only: the system can take their pages and read them again.
+  public let isMappedFile: Bool
   private let release: @Sendable (UnsafeMutableRawPointer, Int) -> Void
 
   /// Takes over `byteCount` bytes at `base`; `release` is called with them once nobody needs them.
+  /// - Parameter isMappedFile: whether it is a map of a file that is only read.
   public init(
-    base: UnsafeMutableRawPointer, byteCount: Int,
+    base: UnsafeMutableRawPointer, byteCount: Int, isMappedFile: Bool = false,
     release: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
   ) {
     self.base = base
     self.byteCount = byteCount
+    self.isMappedFile = isMappedFile
     self.release = release
   }
 

@@ -42,10 +42,19 @@ public final class Variable {
   /// Where the gradient gathers. Operations keep hold of this and not of the variable, so that a value that nobody
   /// needs for a gradient is released at once.
   let slot: GradientSlot
+  /// Gives the value again for a backward pass. Where it follows by a cheap pass over memory from what is kept anyway,
+  /// it is computed anew, so that nobody has to keep it.
+  package let recall: () -> Tensor
 
   /// A variable; one without history, unless an operation makes it.
-  public init(_ value: Tensor, requiresGradient: Bool = false) {
+  public convenience init(_ value: Tensor, requiresGradient: Bool = false) {
+    self.init(value, requiresGradient: requiresGradient, recall: { value })
+  }
+
+  /// A variable whose value `recall` computes again, to the same bits.
+  init(_ value: Tensor, requiresGradient: Bool, recall: @escaping () -> Tensor) {
     self.value = value
+    self.recall = recall
     slot = GradientSlot(requiresGradient: requiresGradient)
   }
 

@@ -1,5 +1,13 @@
 import CKernels
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 extension Tensor {
   /// The first element, for kernels.
   func pointer<Element>(_: Element.Type = Float.self) -> UnsafeMutablePointer<Element> {
@@ -23,21 +31,37 @@ extension Tensor {
     case .q4_K: format = ck_q4_K
     case .q5_K: format = ck_q5_K
     case .q6_K: format = ck_q6_K
+    case .nf4: format = ck_nf4
+    case .fp4: format = ck_fp4
     default: return nil
     }
-    return ck_matrix(data: storage.base + byteOffset, format: format, rows: rows, columns: columns)
+    if type.isFourBitCode, scales == nil { return nil }
+    return ck_matrix(
+      data: storage.base + byteOffset, format: format, rows: rows, columns: columns,
+      scales: scales?.kernelScales ?? ck_scales())
   }
 
   /// The same elements under another shape with as many of them.
   public func reshaped(_ shape: [Int]) -> Tensor {
     precondition(shape.reduce(1, *) == count, "a reshaped tensor keeps its number of elements")
-    return Tensor(type: type, shape: shape, storage: storage, byteOffset: byteOffset)
+    return Tensor(type: type, shape: shape, storage: storage, byteOffset: byteOffset, scales: scales)
   }
 
-  /// Rows of a matrix, sharing its bytes.
+  /// Rows of a matrix, sharing its bytes; not of 4-bit codes, whose blocks are not of a row.
   public func rows(_ range: Range<Int>) -> Tensor {
+    precondition(!type.isFourBitCode, "4-bit codes cannot be cut into rows")
     let rowBytes = byteCount / max(rows, 1)
     return Tensor(
       type: type, shape: [range.count, columns], storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes)
+  }
+
+  /// Gives the pages of a mapped file that the tensor lies in back to the system; whoever reads them again reads the
+  /// file again. Nothing happens to tensors elsewhere.
+  public func releasePages() {
+    guard storage.isMappedFile, byteCount > 0 else { return }
+    let first = UInt(bitPattern: storage.base + byteOffset)
+    let pageSize = UInt(sysconf(Int32(_SC_PAGESIZE)))
+    let start = first / pageSize * pageSize
+    madvise(UnsafeMutableRawPointer(bitPattern: start), Int(first - start) + byteCount, MADV_DONTNEED)
   }
 }

@@ -8,20 +8,32 @@ public struct Tensor: Sendable {
   public private(set) var storage: Storage
   /// Where in the storage the first element stands, in bytes.
   public let byteOffset: Int
+  /// What the elements are multiplied by, where they are 4-bit codes; `nil` for all other types, and for a tensor that
+  /// has its shape only.
+  public let scales: BlockScales?
 
   /// A view of `storage` from `byteOffset` on. The bytes that `shape` needs must lie inside the storage.
-  public init(type: ElementType, shape: [Int], storage: Storage, byteOffset: Int = 0) {
+  public init(
+    type: ElementType, shape: [Int], storage: Storage, byteOffset: Int = 0, scales: BlockScales? = nil
+  ) {
     self.type = type
     self.shape = shape
     self.storage = storage
     self.byteOffset = byteOffset
+    self.scales = scales
+    precondition(scales == nil || type.isFourBitCode, "scales belong to 4-bit codes")
     precondition(byteOffset >= 0 && byteOffset + byteCount <= storage.byteCount, "a tensor must lie in its storage")
   }
 
   /// The number of elements.
   public var count: Int { shape.reduce(1, *) }
-  /// The number of bytes.
-  public var byteCount: Int { count / type.blockLength * type.blockByteCount }
+  /// The number of bytes, without those of the scales.
+  public var byteCount: Int {
+    // The blocks of other types end with a row; 4-bit codes run on, and the last byte may be half empty.
+    (count + (type.isFourBitCode ? 1 : 0)) / type.blockLength * type.blockByteCount
+  }
+  /// The number of bytes, with those of the scales.
+  public var totalByteCount: Int { byteCount + (scales?.byteCount ?? 0) }
   /// Rows of a matrix: all extents but the last, multiplied.
   public var rows: Int { shape.dropLast().reduce(1, *) }
   /// Columns: the last extent, 1 for a scalar.

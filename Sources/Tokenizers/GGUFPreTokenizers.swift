@@ -116,7 +116,7 @@ struct GGUFPreTokenizer: Sendable {
     lead + upper + "*" + lower + "+|" + lead + upper + "+" + lower + #"*|\p{N}"# + slashTail
   }
 
-  private static let bloom = " ?[^(\\s|[.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{0964}\u{06D4}\u{060C}])]+"
+  private static let bloom = " ?[^(\\s|.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{0964}\u{06D4}\u{060C})]+"
 
   private static let seedCoder =
     #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+"#

@@ -20,7 +20,7 @@ extension Tokenizer {
 
 /// A GGUF vocabulary in the terms of `tokenizer.json`.
 struct GGUFDescription: Sendable {
-  private let metadata: GGUFVocabulary
+  let metadata: GGUFVocabulary
   private let merges: MergeList
   private let options: BytePairEncoding.Options
   private let isByteLevel: Bool
@@ -30,14 +30,7 @@ struct GGUFDescription: Sendable {
   private(set) var configuration: JSONValue = nil
   private(set) var addedTokens: [AddedToken] = []
 
-  /// The kinds of tokens that `tokenizer.ggml.token_type` tells apart.
-  private enum Kind {
-    static let normal: Int32 = 1
-    static let unknown: Int32 = 2
-    static let control: Int32 = 3
-    static let userDefined: Int32 = 4
-    static let byte: Int32 = 6
-  }
+  private typealias Kind = GGUFVocabulary.Kind
 
   init(_ metadata: GGUFVocabulary) throws(TokenizerError) {
     self.metadata = metadata

@@ -16,6 +16,8 @@ public struct GGUFVocabulary: Sendable {
   public var bosID: Int32?
   /// The token that ends texts.
   public var eosID: Int32?
+  /// The token that ends turns, where that is another than `eosID`.
+  public var eotID: Int32?
   /// The token for what no other stands for.
   public var unkID: Int32?
   /// The token that fills rows.
@@ -28,6 +30,8 @@ public struct GGUFVocabulary: Sendable {
   public var addSpacePrefix: Bool?
   /// The chat template, in Jinja.
   public var chatTemplate: String?
+  /// Further chat templates by name.
+  public var namedTemplates: [String: String] = [:]
   /// `general.name`, by which llama.cpp knows Phi-3, whose special tokens take white space along.
   public var modelName: String?
 
@@ -53,5 +57,17 @@ public struct GGUFVocabulary: Sendable {
     self.addSpacePrefix = addSpacePrefix
     self.chatTemplate = chatTemplate
     self.modelName = modelName
+  }
+}
+
+extension GGUFVocabulary {
+  /// The kinds of tokens that `tokenizer.ggml.token_type` tells apart.
+  enum Kind {
+    static let normal: Int32 = 1
+    static let unknown: Int32 = 2
+    static let control: Int32 = 3
+    static let userDefined: Int32 = 4
+    static let unused: Int32 = 5
+    static let byte: Int32 = 6
   }
 }

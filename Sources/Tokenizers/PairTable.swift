@@ -34,6 +34,13 @@ struct PairTable: Sendable {
     return slot
   }
 
+  /// The pairs, those merged first before others.
+  var pairs: [(left: Int32, right: Int32, id: Int32)] {
+    slots.filter { $0.pair != Self.free }.sorted { ($0.rank, $0.pair) < ($1.rank, $1.pair) }.map {
+      (Int32(bitPattern: UInt32($0.pair >> 32)), Int32(bitPattern: UInt32(truncatingIfNeeded: $0.pair)), $0.id)
+    }
+  }
+
   /// Sets what a pair merges into, in place of what it did before. At most `capacity` pairs may be set.
   mutating func set(_ left: Int32, _ right: Int32, rank: UInt32, id: Int32) {
     let key = Self.key(left, right)

@@ -22,5 +22,34 @@ extension GGUFVocabulary {
       addEOS: metadata["tokenizer.ggml.add_eos_token"]?.bool,
       addSpacePrefix: metadata["tokenizer.ggml.add_space_prefix"]?.bool,
       chatTemplate: metadata["tokenizer.chat_template"]?.string, modelName: metadata["general.name"]?.string)
+    eotID = id("eot_token_id")
+  }
+
+  /// The entries that say so in the header of a GGUF file.
+  public var entries: [(key: String, value: GGUFValue)] {
+    var entries: [(key: String, value: GGUFValue)] = []
+    func add(_ key: String, _ value: GGUFValue?) {
+      if let value { entries.append(("tokenizer.\(key)", value)) }
+    }
+    func id(_ id: Int32?) -> GGUFValue? { id.flatMap { UInt32(exactly: $0) }.map { .uint32($0) } }
+    add("ggml.model", .string(model))
+    add("ggml.pre", preTokenizer.map { .string($0) })
+    add("ggml.tokens", .array(.string(tokens)))
+    add("ggml.scores", scores.map { .array(.float32($0)) })
+    add("ggml.token_type", tokenTypes.map { .array(.int32($0)) })
+    add("ggml.merges", merges.map { .array(.string($0)) })
+    add("ggml.bos_token_id", id(bosID))
+    add("ggml.eos_token_id", id(eosID))
+    add("ggml.eot_token_id", id(eotID))
+    add("ggml.unknown_token_id", id(unkID))
+    add("ggml.padding_token_id", id(padID))
+    add("ggml.add_bos_token", addBOS.map { .bool($0) })
+    add("ggml.add_eos_token", addEOS.map { .bool($0) })
+    add("ggml.add_space_prefix", addSpacePrefix.map { .bool($0) })
+    add("chat_template", chatTemplate.map { .string($0) })
+    let names = namedTemplates.keys.sorted()
+    if !names.isEmpty { add("chat_templates", .array(.string(names))) }
+    for name in names { add("chat_template.\(name)", namedTemplates[name].map { .string($0) }) }
+    return entries
   }
 }

@@ -5,7 +5,7 @@ import Foundation
 /// Reads what Hugging Face's `tokenizers` writes (`tokenizer.json` with its companions) and the vocabularies of GGUF
 /// files, and gives the same ids. Safe to use from several threads at once.
 public final class Tokenizer: Sendable {
-  private let pipeline: Pipeline
+  let pipeline: Pipeline
   private let encoder: Encoder
   private let detokenizer: Detokenizer
   private let addedByID: [Int32: AddedToken]

@@ -13,6 +13,8 @@ struct Bench: AsyncParsableCommand {
   @Option(name: [.short, .long], help: "Measure generation and training with this model too.")
   var model: String?
 
+  @OptionGroup var quantization: QuantizationOptions
+
   @Option(help: "Tokens to generate.")
   var decode = 64
 
@@ -35,7 +37,8 @@ struct Bench: AsyncParsableCommand {
     // A model that cannot be opened is found out before the machine is measured.
     var opened: CausalLM?
     if let model {
-      opened = try CausalLM(opening: await ModelLocation.find(model, progress: DownloadProgress().report))
+      let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+      opened = try quantization.load(ModelFiles(opening: url))
     }
     var figures = JSONObject()
     let products = ProductBenchmark.run(on: CPUBackend.shared)

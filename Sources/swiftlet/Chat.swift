@@ -7,7 +7,8 @@ import Terminal
 
 /// `swiftlet chat --model M [--adapter A]`
 struct Chat: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Talk to a model; q quits, /new starts over.")
+  static let configuration = CommandConfiguration(
+    abstract: "Talk to a model; q quits, /new starts over, Ctrl-C ends an answer.")
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var sampling: SamplingFlags
@@ -21,7 +22,7 @@ struct Chat: AsyncParsableCommand {
   func run() async throws {
     let (model, _) = try await modelOptions.open()
     let output = Output.standardOutput
-    Printing.note("Type a message; q quits, /new starts over.")
+    Printing.note("Type a message; q quits, /new starts over, Ctrl-C ends an answer.")
     var conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
     while true {
       if output.isTerminal { output.write(output.style.bold("> ")) }
@@ -71,11 +72,13 @@ private struct Conversation {
     // A template may write earlier turns anew, so only what is truly the same is kept; at least one token must be read.
     let shared = min(zip(ids, cached).prefix { $0 == $1 }.count, ids.count - 1)
     cache.truncate(to: shared)
+    let signals = StopSignals()
+    defer { signals.end() }
     let (answer, generation) = model.generate(
       Array(ids[shared...]), cache: cache, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
     ) { piece in
       stream(piece)
-      return true
+      return signals.caught == nil
     }
     cached = Array((ids + generation.ids).prefix(cache.count))
     messages.append(["role": "assistant", "content": .string(answer)])

@@ -36,12 +36,14 @@ struct Generate: AsyncParsableCommand {
     let question = raw ? Question(continuing: text) : Question(text, system: system)
     let ids = try question.prompt(for: model, thinking: thinking?.isOn)
     let output = Output.standardOutput
+    let signals = json ? nil : StopSignals()
     let (answer, generation) = model.generate(
       ids, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
     ) { piece in
       if !json { output.write(output.isTerminal ? piece.printable : piece) }
-      return true
+      return signals?.caught == nil
     }
+    signals?.end()
     if json {
       Printing.json([
         "text": .string(answer), "ids": .array(generation.ids.map { .integer(Int($0)) }),
@@ -50,5 +52,6 @@ struct Generate: AsyncParsableCommand {
     } else {
       output.write("\n")
     }
+    if let signal = signals?.caught { throw ExitCode(128 + signal) }
   }
 }

@@ -9,11 +9,14 @@ import Terminal
 struct Inspect: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The modules of a model: shapes, types, counts, bytes, and what an adapter would train.",
-    discussion: "Needs only config.json; with the weights beside it, the types are those of the file.")
+    discussion: """
+      Needs only config.json; with the weights beside it, the types are those of the file, unless --quantization asks
+      what they would be.
+      """)
 
   /// How linear layers would be stored.
-  enum Quantization: String, ExpressibleByArgument {
-    case nf4
+  enum Quantization: String, ExpressibleByArgument, CaseIterable {
+    case nf4, fp4, none
   }
 
   @Argument(help: "A model folder, its config.json, a GGUF file, or org/name.")
@@ -22,8 +25,13 @@ struct Inspect: AsyncParsableCommand {
   @Option(name: [.customLong("adapter"), .short], help: "An adapter folder to show on it.")
   var adapterFolder: String?
 
-  @Option(help: "Count the linear layers as if quantized: nf4.")
+  @Option(help: "Count the linear layers as if quantized by load_in_4bit: nf4 or fp4; or as if not: none.")
   var quantization: Quantization?
+
+  @Flag(
+    name: [.customLong("double-quantization"), .customLong("double_quantization")],
+    help: "With --quantization: count the scales as if quantized as well.")
+  var doubleQuantization = false
 
   @Option(name: [.customLong("lora-r"), .customLong("lora_r")], help: "The rank of an adapter to plan.")
   var loraR: Int?
@@ -35,12 +43,18 @@ struct Inspect: AsyncParsableCommand {
 
   func validate() throws {
     if let loraR, !(1...65_536).contains(loraR) { throw ValidationError("--lora-r must lie from 1 to 65536") }
+    if doubleQuantization, quantization == nil || quantization == Quantization.none {
+      throw ValidationError("--double-quantization needs --quantization nf4 or fp4")
+    }
     if !loraTargetModules.isEmpty, loraR == nil { throw ValidationError("--lora-target-modules needs --lora-r") }
   }
 
   func run() async throws {
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
-    let decoder = try Decoder(ModelFiles(opening: url))
+    let files = try ModelFiles(opening: url)
+    let shown = quantization == nil ? files : files.shapeOnly
+    let configuration = quantization(of: files)
+    let decoder = try Decoder(shown, quantization: shown.hasWeights ? nil : configuration)
     if let adapterFolder {
       _ = try Adapter(reading: URL(fileURLWithPath: adapterFolder), onto: decoder)
     } else if let loraR {
@@ -56,7 +70,17 @@ struct Inspect: AsyncParsableCommand {
     let tree = ModuleTree(decoder)
     Printing.result(tree.name)
     show(tree, indent: 1)
-    summarize(tree, decoder)
+    summarize(tree, decoder, configuration?.format)
+  }
+
+  /// What is asked for, else what the model's own configuration says.
+  private func quantization(of files: ModelFiles) -> BitsAndBytesConfiguration? {
+    switch quantization {
+    case .nf4?: BitsAndBytesConfiguration(FourBitFormat(.nf4, isNested: doubleQuantization))
+    case .fp4?: BitsAndBytesConfiguration(FourBitFormat(.fp4, isNested: doubleQuantization))
+    case Quantization.none?: nil
+    case nil: files.quantization
+    }
   }
 
   private func show(_ module: ModuleTree, indent: Int) {
@@ -74,7 +98,7 @@ struct Inspect: AsyncParsableCommand {
     }
   }
 
-  private func summarize(_ tree: ModuleTree, _ decoder: Decoder) {
+  private func summarize(_ tree: ModuleTree, _ decoder: Decoder, _ format: FourBitFormat?) {
     let all = tree.allWeights
     let total = all.reduce(0) { $0 + $1.count }
     let trained = all.reduce(0) { $0 + ($1.isTrainable ? $1.count : 0) }
@@ -84,17 +108,26 @@ struct Inspect: AsyncParsableCommand {
       let share = String(format: "%.2f%%", Double(trained) / Double(total) * 100)
       Printing.result("trained     \(Self.millions(trained)) of \(Self.millions(total)) (\(share))")
     }
-    let linears = decoder.linears.reduce(0) { $0 + $1.weight.value.count }
+    let packed = decoder.parameters.map(\.value).filter(\.type.isFourBitCode)
     let bytes = all.reduce(0) { $0 + $1.byteCount }
-    guard quantization == .nf4 else {
+    guard let type = packed.first?.type, let format else {
       Printing.result("bytes       \(Self.grouped(bytes)) (\(Figures.bytes(bytes)))")
       return
     }
-    let linearBytes = decoder.linears.reduce(0) { $0 + $1.weight.value.byteCount }
-    let tables = decoder.embedding.value.count + (decoder.head === decoder.embedding ? 0 : decoder.head.value.count)
-    let packed = Self.grouped(linears / 2)
-    Printing.result("nf4         \(packed) bytes of packed linears, \(Self.grouped(linearBytes)) before")
-    Printing.result("embeddings  \(Self.grouped(tables * 2)) bytes in 16 bits")
+    let codes = packed.reduce(0) { $0 + $1.byteCount }
+    let halves = packed.reduce(0) { $0 + 2 * $1.count }
+    // A shape has no scales yet, and its bytes are those of the codes alone.
+    let known = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? 0) }
+    let scales = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? BlockScales.byteCount(of: $1.count, in: format)) }
+    Printing.result(
+      "\(type.rawValue)         \(Self.grouped(codes)) bytes of packed linears, \(Self.grouped(halves)) in 16 bits")
+    Printing.result("scales      \(Self.grouped(scales)) bytes\(format.isNested ? ", quantized too" : "")")
+    let tables = [decoder.embedding.value] + (decoder.head === decoder.embedding ? [] : [decoder.head.value])
+    let plain = tables.filter { !$0.type.isFourBitCode }
+    let bits = (plain.first?.type.blockByteCount ?? 2) * 8
+    Printing.result("embeddings  \(Self.grouped(plain.reduce(0) { $0 + $1.byteCount })) bytes in \(bits) bits")
+    let sum = bytes - known + scales
+    Printing.result("bytes       \(Self.grouped(sum)) (\(Figures.bytes(sum)))")
   }
 
   private static func millions(_ count: Int) -> String {

@@ -24,6 +24,6 @@ struct SFT: AsyncParsableCommand {
     let recipe = try Recipe(commandLine: words)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.note("Note: \(note)") }
-    _ = try await TrainingSession(recipe).run()
+    _ = try await TrainingSession(recipe, command: ["sft"] + words).run()
   }
 }

@@ -9,15 +9,17 @@ struct Swiftlet: AsyncParsableCommand {
     abstract: "Fine-tunes language models: train, compare, chat, and take the files away.",
     version: "0.1.0",
     subcommands: [
-      SFT.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Inspect.self, Preview.self,
-      Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
+      SFT.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
+      Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
     ])
 }
 
 @main
 enum Main {
-  /// Exit status: 0 done, 1 the work failed, 2 the call was wrong.
+  /// Exit status: 0 done, 1 the work failed, 2 the call was wrong, 128 and its number for a signal.
   static func main() async {
+    // A file that grows beyond a limit (ulimit -f) is then an error like a full disk, and not the end of the process.
+    signal(SIGXFSZ, SIG_IGN)
     do {
       var command = try Swiftlet.parseAsRoot()
       if var asynchronous = command as? AsyncParsableCommand {
@@ -31,6 +33,11 @@ enum Main {
   }
 
   private static func leave(_ error: any Error) -> Never {
+    if let paused = error as? PausedRun {
+      Printing.note("\n\(paused)")
+      exit(128 + paused.signal)
+    }
+    if let code = error as? ExitCode { exit(code.rawValue) }
     let status = Swiftlet.exitCode(for: error)
     if status == .success {
       print(Swiftlet.fullMessage(for: error))

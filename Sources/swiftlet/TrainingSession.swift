@@ -8,65 +8,129 @@ import Terminal
 /// A training run as a person sees it: what it works on, a moving bar, figures before and after, where things are.
 struct TrainingSession {
   private let recipe: Recipe
+  private let command: [String]
 
-  init(_ recipe: Recipe) { self.recipe = recipe }
+  /// - Parameter command: the words behind `swiftlet` that carry the recipe out, for the line that goes on with it.
+  init(_ recipe: Recipe, command: [String]) {
+    self.recipe = recipe
+    self.command = command
+  }
 
   /// What was found before and after.
   struct Outcome {
     let run: TrainingRun
     let lossBefore: Double?
     let lossAfter: Double?
-    let answers: [ModelCard.Answer]
     let seconds: Double
   }
 
-  /// - Parameter questions: asked before and after, instead of the recipe's.
-  func run(questions given: [Question]? = nil) async throws -> Outcome {
+  /// The run with all that it needs opened and prepared.
+  func prepared() async throws -> TrainingRun {
     let modelURL = try await ModelLocation.find(
       recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
       progress: DownloadProgress().report)
     let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let run = try TrainingRun(
+    let loading = QuantizationProgress()
+    defer { loading.finish() }
+    return try TrainingRun(
       recipe, modelURL: modelURL, data: data,
-      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment),
+      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment), loading: loading.report,
       preparing: PreparationProgress().update)
-    describe(run)
-
-    let questions = try given ?? run.questions()
-    let before = try answers(questions, run, "asking the model before training")
-    let lossBefore = evaluate(run, "held-out loss before")
-
-    Printing.heading("Training")
-    let progress = TrainingProgress(run.trainer)
-    run.trainer.callbacks.append(progress)
-    let begin = ContinuousClock().now
-    try run.trainer.train()
-    let seconds = (ContinuousClock().now - begin) / .seconds(1)
-    progress.finish()
-
-    let lossAfter = evaluate(run, "held-out loss after")
-    let after = try answers(questions, run, "asking the model after training")
-    let pairs = zip(questions, zip(before, after)).map { question, pair in
-      ModelCard.Answer(question: question.text, before: pair.0, after: pair.1)
-    }
-    try run.write(answers: pairs)
-    summarize(run, lossBefore, lossAfter, pairs, seconds)
-    return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, answers: pairs, seconds: seconds)
   }
 
-  private func describe(_ run: TrainingRun) {
+  /// - Parameter questions: asked before and after, instead of the recipe's.
+  /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
+  func run(questions given: [Question]? = nil) async throws -> Outcome {
+    let run = try await prepared()
+    try describe(run)
+
+    let interview = try run.interview(given)
+    if interview.log.rounds.isEmpty {
+      try run.beforeTraining { try ask(interview, step: 0, "asking the model before training") }
+    }
+    let lossBefore = run.beforeTraining { evaluate(run, "held-out loss before") } ?? nil
+    let seconds = try train(run, interview)
+
+    // First what cannot be had again.
+    try run.write()
+    let lossAfter = evaluate(run, "held-out loss after")
+    try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
+    try run.writeCard(answers: interview.log.beforeAndAfter)
+    summarize(run, lossBefore, lossAfter, interview, seconds)
+    return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, seconds: seconds)
+  }
+
+  /// Trains, and tells the seconds that it took.
+  private func train(_ run: TrainingRun, _ interview: Interview) throws -> Double {
+    Printing.heading("Training")
+    let signals = StopSignals("\nSaving a checkpoint after this step; Ctrl-C once more leaves at once.")
+    defer { signals.end() }
+    let progress = TrainingProgress(run.trainer, signals)
+    interview.isCut = { signals.caught != nil }
+    interview.answered = { round in
+      let table = interview.log.table([interview.log.rounds.first, round].compactMap(\.self))
+      progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
+    }
+    run.trainer.callbacks += [progress, interview]
+    let begin = ContinuousClock().now
+    let ending = try run.trainer.train()
+    if case .paused(let checkpoint) = ending, let signal = signals.caught {
+      progress.clear()
+      let state = run.trainer.state
+      throw PausedRun(
+        step: state.globalStep, steps: state.maxSteps,
+        checkpoint: "\(recipe.training.outputDir)/\(checkpoint?.lastPathComponent ?? "")", command: command,
+        signal: signal)
+    }
+    progress.finish()
+    return (ContinuousClock().now - begin) / .seconds(1)
+  }
+
+  private func ask(_ interview: Interview, step: Int, _ label: String) throws {
+    var bar = ProgressBar(label, total: interview.questions.count)
+    defer { bar.clear() }
+    try interview.ask(step: step) { bar.update($0) }
+  }
+
+  private func describe(_ run: TrainingRun) throws {
     let (trainable, total) = run.parameterCounts
     let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
+    let bytes = run.weightBytes
+    var held = "\(Figures.bytes(bytes.stored)) in memory"
+    if bytes.unquantized != bytes.stored { held += ", \(Figures.bytes(bytes.unquantized)) before quantization" }
     Printing.heading("Model")
     Printing.facts([
       ("base", recipe.model.modelNameOrPath),
-      ("weights", "\(Figures.count(weights)), \(Figures.bytes(run.weightBytes)) in memory"),
+      ("weights", "\(Figures.count(weights)), \(held)"),
       (
         "trained",
         "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"
       ),
     ])
     DataReport.show(run.report, heldOut: run.evaluationRows)
+    try describeMemory(run)
+  }
+
+  /// What the run needs, and what was or should be changed for it.
+  private func describeMemory(_ run: TrainingRun) throws {
+    let plan = try run.plan()
+    let asked = recipe.training
+    let batch = run.trainer.arguments.trainBatchSize
+    Printing.heading("Memory")
+    var facts = [
+      ("planned", "\(Figures.bytes(plan.memory.total)) at its peak, \(Figures.bytes(plan.system.reachable)) to be had")
+    ]
+    if plan.memory.checkpointedLayers > 0 {
+      facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
+    }
+    Printing.facts(facts)
+    if batch != asked.trainBatchSize {
+      Printing.note(
+        "  Note: auto_find_batch_size: \(batch) rows a batch instead of \(asked.trainBatchSize), and "
+          + "\(run.trainer.arguments.gradientAccumulationSteps) batches a step, so that a step learns from the same rows"
+      )
+    }
+    if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
   }
 
   private func evaluate(_ run: TrainingRun, _ label: String) -> Double? {
@@ -76,17 +140,13 @@ struct TrainingSession {
     return loss
   }
 
-  private func answers(_ questions: [Question], _ run: TrainingRun, _ label: String) throws -> [String] {
-    guard !questions.isEmpty else { return [] }
-    return try Answers.ask(questions, run.model, maxNewTokens: recipe.data.maxNewTokens, label: label)
-  }
-
   private func summarize(
-    _ run: TrainingRun, _ before: Double?, _ after: Double?, _ answers: [ModelCard.Answer], _ seconds: Double
+    _ run: TrainingRun, _ before: Double?, _ after: Double?, _ interview: Interview, _ seconds: Double
   ) {
-    if !answers.isEmpty {
+    if let last = interview.log.rounds.last {
       Printing.heading("Answers before and after")
-      let table = Table.comparison(answers.map { ($0.question, $0.before, $0.after) })
+      let first = interview.log.rounds.first { $0.step < last.step }
+      let table = interview.log.table([first, last].compactMap(\.self))
       Printing.note(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
     }
     let tokens = run.trainer.state.numInputTokensSeen
@@ -94,6 +154,9 @@ struct TrainingSession {
     var facts = [
       ("time", "\(Figures.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
     ]
+    if SystemMemory.peakResident > 0 {
+      facts.append(("memory", "\(Figures.bytes(SystemMemory.peakResident)) at its peak"))
+    }
     if let before, let after {
       facts.append(("held-out loss", "\(Figures.loss(before)) before, \(Figures.loss(after)) after"))
     }
@@ -102,17 +165,10 @@ struct TrainingSession {
       (recipe.lora == nil ? "model" : "adapter", path), ("loss curve", "\(path)/loss_curve.png"),
       ("log", "\(path)/trainer_state.json"), ("model card", "\(path)/README.md"),
     ]
+    if !interview.questions.isEmpty { facts.append(("answers", "\(path)/questions.md")) }
     Printing.facts(facts)
-  }
-}
-
-extension TrainingRun {
-  /// The questions of the recipe.
-  func questions() throws -> [Question] {
-    switch recipe.data.questions {
-    case .inline(let questions): questions.map { Question($0.text, system: $0.system) }
-    case .file(let path): try Question.read(recipe.locate(path))
-    }
+    for failure in run.trainer.reportFailures { Printing.note("  Warning: \(failure)") }
+    if let failure = interview.failure { Printing.note("  Warning: answers along the run are missing: \(failure)") }
   }
 }
 
@@ -137,8 +193,10 @@ final class TrainingProgress: TrainerCallback {
   private var bar: ProgressBar
   private let begin = ContinuousClock().now
   private var tokens = 0
+  private let signals: StopSignals
 
-  init(_ trainer: SFTTrainer) {
+  init(_ trainer: SFTTrainer, _ signals: StopSignals) {
+    self.signals = signals
     bar = ProgressBar("training", total: trainer.state.maxSteps, done: trainer.state.globalStep)
   }
 
@@ -151,6 +209,12 @@ final class TrainingProgress: TrainerCallback {
   func evaluated(_ log: EvaluationLog, _ state: TrainerState) {
     bar.log("step \(log.step): held-out loss \(Figures.loss(log.loss))")
   }
+
+  func shouldPause() -> Bool { signals.caught != nil }
+
+  func log(_ text: String) { bar.log(text) }
+
+  func clear() { bar.clear() }
 
   func finish() { bar.finish() }
 }

@@ -46,6 +46,9 @@ import Testing
     call("inspect m --lora-r 99999999", "--lora-r"),
     call("inspect m --quantization q5", "'q5'"), call("inspect m --lora-target-modules q_proj", "--lora-r"),
     call("merge --model m", "--output"), call("merge --model m --output out --save-method merged_1bit", "merged_16bit"),
+    call("export --model m", "--output"), call("export --output a.gguf", "--model"),
+    call("export --model m --output a", ".gguf"), call("export --model m --output a.gguf --type q5_0", "q8_0"),
+    call("export --model m --base m --output a.gguf", "--base"),
     call("bench --decode 0", "--decode"), call("bench --rows=-1", "--rows"),
     call("bench --row-tokens 1", "--row-tokens"),
     call("chat", "--model"), call("chat --model m --top-p 3", "--top-p"),
@@ -67,6 +70,8 @@ import Testing
     work("render none.jinja --messages rows.jsonl", "none.jinja"),
     work("inspect m --lora-r 4 --lora-target-modules nope", "q_proj"), work("inspect m --adapter nope", "nope"),
     work("merge --model m --output rows.jsonl", "rows.jsonl"),
+    work("export --model none --output a.gguf", "none"), work("export --adapter none --output a.gguf", "none"),
+    work("export --model m --output none/a.gguf", "none/a.gguf"),
     work("merge --model m --output /proc/nope/out", "/proc/nope/out"),
     work("chat --model nope", "nope"), work("bench --model nope", "nope"),
   ]

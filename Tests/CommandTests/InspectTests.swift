@@ -21,10 +21,19 @@ import Testing
     #expect(shown.contains("1,811,939,328 bytes of packed linears"))
     #expect(shown.contains("394,002,432 bytes in 16 bits"))
     #expect(shown.contains("12.58M of 3,833.66M (0.33%)"))
+    // 4 bytes for each of 56,623,104 blocks of 64.
+    #expect(shown.contains("scales      226,492,416 bytes\n"))
     for line in ["(qkv_proj) weight [9216 × 3072]", "(down_proj) weight [3072 × 8192]", "(0-31  × 32)"] {
       #expect(shown.contains(line), "\(line)")
     }
     #expect(try await workspace.run(line: "inspect phi3/config.json \(words)").text() == shown)
+    let nested = try await workspace.run(line: "inspect phi3 --quantization fp4 --double-quantization").text()
+    // A byte a block, 4 for each 256, and for each of 128 matrices a map of 1 KiB.
+    #expect(nested.contains("(o_proj) weight [3072 × 3072] fp4\n"))
+    #expect(nested.contains("scales      57,638,912 bytes, quantized too\n"))
+    let plain = try await workspace.run(line: "inspect phi3 --quantization none").text()
+    #expect(plain.contains("bytes       7,642,159,104 "))
+    #expect(plain == (try await workspace.run(line: "inspect phi3").text()))
     let refused = try await workspace.run(line: "generate --model phi3 --prompt hi")
     #expect(refused.status == 1 && !refused.wasKilled)
   }
@@ -42,8 +51,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "sft", "train", "chat", "generate", "compare", "eval", "merge", "inspect", "preview", "tokenize", "render", "pull",
-    "bench", "demo",
+    "sft", "train", "chat", "generate", "compare", "eval", "merge", "export", "inspect", "preview", "tokenize",
+    "render", "pull", "bench", "demo",
   ]) func everySubcommandExplainsItself(_ name: String) async throws {
     let workspace = try Workspace()
     let help = try await workspace.run(name, "--help")
@@ -54,7 +63,9 @@ import Testing
   @Test func theCommandExplainsItself() async throws {
     let workspace = try Workspace()
     let help = try await workspace.run("--help").text()
-    for name in ["sft", "chat", "generate", "compare", "eval", "merge", "inspect", "preview", "tokenize", "render"] {
+    for name in [
+      "sft", "chat", "generate", "compare", "eval", "merge", "export", "inspect", "preview", "tokenize", "render",
+    ] {
       #expect(help.contains("  \(name)"))
     }
     #expect(try await workspace.run().text().contains("USAGE: swiftlet"))

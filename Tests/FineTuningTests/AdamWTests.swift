@@ -22,7 +22,9 @@ import Testing
           step: step, learningRate: Float(try #require(settings["lr"]?.double)), beta1: Float(betas[0]),
           beta2: Float(betas[1]), epsilon: Float(try #require(settings["eps"]?.double)),
           weightDecay: Float(try #require(settings["weight_decay"]?.double)), gradientScale: 1)
-        backend.adamW(value, gradient: backend.tensor(gradient, [count]), m: moments[0], v: moments[1], numbers)
+        backend.adamW(
+          value, gradient: backend.tensor(gradient, [count]), m: .float32(moments[0]), v: .float32(moments[1]),
+          numbers)
         guard states.first?["step"]?.integer == step, let state = states.popFirst() else { continue }
         // Weights of up to 0.5 hold 6e-8; torch rounds its moments another way.
         for (ours, theirs) in zip(backend.floats(value), try #require(state[tensor]?.doubles)) {

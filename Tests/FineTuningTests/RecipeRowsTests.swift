@@ -156,12 +156,42 @@ import Testing
   }
 
   /// The recipes of the examples name rows that are there and have the columns that training looks for.
-  @Test func examplesHaveTheirRows() throws {
-    let recipe = try Recipe(commandLine: [
-      "--config", repository.appendingPathComponent("Examples/demo/recipe.yaml").path,
-    ])
+  @Test(arguments: [
+    ("demo", 360, 40, ["prompt", "completion"]), ("yoda", 360, 40, ["prompt", "completion"]),
+    ("medical-reasoning", 60, nil, ["text"]),
+  ])
+  func examplesHaveTheirRows(name: String, trained: Int, heldOut: Int?, columns: [String]) throws {
+    let rows = try RecipeRows(Self.example(name))
+    #expect(rows.train.count == trained && rows.evaluation?.count == heldOut)
+    #expect(try rows.train.row(at: trained - 1).keys == columns)
+  }
+
+  @Test func exampleOfTwoSourcesMakesMessagesOfBoth() throws {
+    var recipe = try Self.example("cantonese")
+    recipe.data.steps = []  // They render the chat template of a model.
     let rows = try RecipeRows(recipe)
-    #expect(rows.train.count == 360 && rows.evaluation?.count == 40)
-    #expect(try rows.train.row(at: 0).keys == ["prompt", "completion"])
+    #expect(rows.train.count == 200 && rows.evaluation?.count == 20)
+    for index in [0, 199] {
+      let messages = try rows.train.row(at: index)["messages"]?.array
+      #expect(messages?.compactMap { $0["role"]?.string } == ["system", "user", "assistant"])
+    }
+    #expect(
+      try rows.train.row(at: 199)["messages"]?.array?.last?["content"]?.string == "生日快樂！個蛋糕係我自己整㗎。")
+  }
+
+  @Test(.enabled(if: hasDuckDB, "Parquet is read through the DuckDB command line"))
+  func exampleInParquetHasItsRows() throws {
+    let rows = try RecipeRows(Self.example("assistant"))
+    #expect(rows.train.count == 78)
+    #expect(try rows.train.row(at: 2)["messages"]?.array?.first?["role"]?.string == "system")
+  }
+
+  private static func example(_ name: String) throws -> Recipe {
+    try Recipe(commandLine: ["--config", repository.appendingPathComponent("Examples/\(name)/recipe.yaml").path])
+  }
+
+  private static var hasDuckDB: Bool {
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+    return folders.contains { FileManager.default.isExecutableFile(atPath: "\($0)/duckdb") }
   }
 }

@@ -7,7 +7,9 @@ import Testing
 
 /// A run that is interrupted and taken up again leaves what an uninterrupted one leaves.
 @Suite struct ResumeTests {
-  static func trainer(_ output: URL, dropout: Double?) throws -> SFTTrainer {
+  static func trainer(
+    _ output: URL, dropout: Double?, optimizer: OptimizerName = .adamWTorch
+  ) throws -> SFTTrainer {
     try TrainerLoopTests.trainer(rows: 0..<34, evaluationRows: 34..<40, output: output, dropout: dropout) {
       $0.maxSteps = 13
       $0.loggingSteps = 3
@@ -17,8 +19,17 @@ import Testing
       $0.evalSteps = 5
       $0.weightDecay = 0.01
       $0.warmupSteps = 2
+      $0.optimizer = optimizer
+      if optimizer == .sgd { $0.sgdOptions = Self.momentum }
     }
   }
+
+  static let momentum = {
+    var options = SGDOptions()
+    options.momentum = 0.9
+    options.nesterov = true
+    return options
+  }()
 
   /// The log without what a clock says.
   static func log(_ trainer: SFTTrainer) -> String {
@@ -32,18 +43,30 @@ import Testing
 
   @Test(arguments: [(0.0, 4), (0.2, 4), (0.2, 8), (nil, 4), (0.2, 12)] as [(Double?, Int)])
   func resumedIsUninterrupted(_ dropout: Double?, _ interruption: Int) throws {
+    try Self.checkResumed(dropout, interruption)
+  }
+
+  /// Every weight, so that some tensors are large enough for 8 bits.
+  @Test(arguments: [
+    OptimizerName.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .lion, .lion8Bit, .pagedLion8Bit,
+  ])
+  func everyOptimizerResumes(_ optimizer: OptimizerName) throws { try Self.checkResumed(nil, 4, optimizer) }
+
+  static func checkResumed(
+    _ dropout: Double?, _ interruption: Int, _ optimizer: OptimizerName = .adamWTorch
+  ) throws {
     let folder = try scratchFolder("resume")
     defer { try? FileManager.default.removeItem(at: folder) }
     let (one, two) = (folder.appendingPathComponent("one"), folder.appendingPathComponent("two"))
-    let whole = try Self.trainer(one, dropout: dropout)
+    let whole = try Self.trainer(one, dropout: dropout, optimizer: optimizer)
     try whole.train()
 
-    let first = try Self.trainer(two, dropout: dropout)
+    let first = try Self.trainer(two, dropout: dropout, optimizer: optimizer)
     // Killed one step after the checkpoint.
     let recorder = Kill(after: interruption + 1)
     first.callbacks = [recorder]
     try first.train()
-    let second = try Self.trainer(two, dropout: dropout)
+    let second = try Self.trainer(two, dropout: dropout, optimizer: optimizer)
     try second.resume(from: two.appendingPathComponent("checkpoint-\(interruption)"))
     #expect(second.state.globalStep == interruption)
     try second.train()
@@ -70,8 +93,12 @@ import Testing
       return TrainerLoopTests.message { try trainer.resume(from: checkpoint) }
     }
     #expect(try message().isEmpty)
-    // Another rank; every weight; another length.
-    for text in [
+    // Another rank; every weight; another optimizer; another length.
+    let others = try [OptimizerName.sgd, .adafactor, .lion].map { name in
+      let trainer = try Self.trainer(folder.appendingPathComponent("other"), dropout: 0.2, optimizer: name)
+      return TrainerLoopTests.message { try trainer.resume(from: checkpoint) }
+    }
+    for text in others + [
       try message(0.0), try message(nil),
       TrainerLoopTests.message {
         try TrainerLoopTests.trainer(dropout: 0.2) { $0.maxSteps = 12 }.resume(from: checkpoint)

@@ -11,11 +11,12 @@ enum TinyModel {
   static let folder = repository.appendingPathComponent("Tests/Goldens")
 
   static func model(
-    _ name: String = "llama", widened: Bool = false, on backend: any Backend = CPUBackend.shared
+    _ name: String = "llama", widened: Bool = false, on backend: any Backend = CPUBackend.shared,
+    quantization: BitsAndBytesConfiguration? = nil
   ) throws -> CausalLM {
     let files = try ModelFiles(opening: folder.appendingPathComponent("models/\(name)"))
     let tokenizer = try Tokenizer(directory: folder.appendingPathComponent("models/tokenizer"))
-    return try CausalLM(files, tokenizer: tokenizer, on: backend, widened: widened)
+    return try CausalLM(files, tokenizer: tokenizer, on: backend, widened: widened, quantization: quantization)
   }
 
   /// The rows of `training/rows.json`, or some of them.

@@ -2,7 +2,7 @@
 """Makes the reference values that the Swift tests compare with. README.md says how to set up Python for it.
 
     python make_goldens.py models            every tiny model family, or: models llama qwen3
-    python make_goldens.py gguf_files --llama-cpp FOLDER
+    python make_goldens.py gguf_files --llama-cpp FOLDER        and: gguf_export
     python make_goldens.py training          ten steps of TRL's SFTTrainer on the tiny Llama
     python make_goldens.py recipe_runs       twenty steps from recipes and rows of text
     python make_goldens.py smollm2 --gguf FILE --tokenizer FOLDER --checkpoint FOLDER     a real model; minutes
@@ -30,6 +30,7 @@ def main():
     for subject, help in {
         "models": "logits, gradients and greedy tokens of tiny random models",
         "gguf_files": "GGUF files of the tiny models, by llama.cpp's converter",
+        "gguf_export": "what llama.cpp's tools make of adapters and of float32 blocks",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
@@ -43,7 +44,8 @@ def main():
     real.add_argument("--gguf", type=Path, required=True, help="SmolLM2-135M-Instruct.Q4_1.gguf")
     real.add_argument("--tokenizer", type=Path, required=True, help="folder with SmolLM2's tokenizer.json")
     real.add_argument("--checkpoint", type=Path, required=True, help="where the float32 checkpoint is, or will be")
-    parsers["gguf_files"].add_argument("--llama-cpp", type=Path, required=True, help="llama.cpp's source folder")
+    for subject in ["gguf_files", "gguf_export"]:
+        parsers[subject].add_argument("--llama-cpp", type=Path, required=True, help="llama.cpp's source folder")
     arguments = parser.parse_args()
     import datasets
     import transformers

@@ -21,6 +21,34 @@ import Tokenizers
     return decoder.backend.floats(decoder.logits(decoder.hiddenStates(RaggedTokens([ids]), on: tape).value))
   }
 
+  /// PEFT's `init_lora_weights="gaussian"`: A normal with standard deviation 1/r, B zero.
+  @Test func gaussianStart() throws {
+    let decoder = try Decoder(ModelFiles(opening: Goldens.folder.appendingPathComponent("models/llama")))
+    var configuration = LoRAConfiguration()
+    configuration.r = 5
+    configuration.initialization = .gaussian
+    configuration.targetModules = .allLinear
+    configuration.excludeModules = .names(["q_proj", "layers.0.mlp.up_proj"])
+    let adapter = try Adapter(configuration, on: decoder, seed: 3)
+    let excluded = decoder.linears.map(\.path).filter { path in !adapter.layers.contains { $0.path == path } }
+    #expect(excluded.count == 3 && excluded.allSatisfy { $0.hasSuffix("q_proj") || $0.hasSuffix("0.mlp.up_proj") })
+    let (a, b) = (
+      adapter.parameters.filter { $0.name.contains("lora_A") }, adapter.parameters.filter { $0.name.contains("lora_B") }
+    )
+    let values = a.flatMap { decoder.backend.floats($0.value) }.map { Double($0) * 5 }
+    let count = Double(values.count)
+    let mean = values.reduce(0, +) / count
+    let deviation = (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / count).squareRoot()
+    // Five standard errors.
+    #expect(abs(mean) < 5 / count.squareRoot() && abs(deviation - 1) < 5 / (2 * count).squareRoot())
+    let within = values.filter { abs($0) < 1 }.count
+    #expect(abs(Double(within) / count - 0.6827) < 5 * (0.6827 * 0.3173 / count).squareRoot())
+    #expect(b.allSatisfy { decoder.backend.floats($0.value).allSatisfy { $0 == 0 } })
+    let json = configuration.json(base: "b", names: [])
+    #expect(json["init_lora_weights"] == "gaussian")
+    #expect(try LoRAConfiguration(json: json, path: "c").initialization == .gaussian)
+  }
+
   /// The message of what `body` throws.
   static func message(_ body: () throws -> Void) -> String {
     do {
@@ -68,7 +96,7 @@ import Tokenizers
     let merged = try #require(golden["merged"]?.object)
     #expect(merged.count >= adapter.layers.count)
     for (name, summary) in merged.members {
-      let tensor = try #require(written.tensor(named: name), "\(name)")
+      let tensor = try #require(try written.tensor(named: name), "\(name)")
       let values = model.decoder.backend.floats(tensor)
       let norm = try #require(summary["l2"]?.double)
       let ours = values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()

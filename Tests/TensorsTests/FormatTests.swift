@@ -4,7 +4,8 @@ import Testing
 /// Widening and narrowing.
 struct FormatTests {
   @Test func everyBlockFormatIsTested() {
-    #expect(StoredBlocks.all.map(\.type) == ElementType.allCases.filter(\.isQuantized))
+    let types = ElementType.allCases.filter { $0.isQuantized && !$0.isFourBitCode }
+    #expect(StoredBlocks.all.map(\.type) == types)
   }
 
   /// The reference computes in float32 too, so only the order of a multiplication and a subtraction may differ.

@@ -5,7 +5,7 @@ import Testing
 /// Cross-entropy of rows of logits, and the exponential function that everything shares.
 struct LossTests {
   /// Loss, gradient, entropy and largest index of a row, in double precision.
-  private func reference(_ row: [Float], target: Int, softcap: Double) -> (
+  private func reference(_ row: [Float], target: Int, softcap: Double, smoothing: Double = 0) -> (
     loss: Double, gradient: [Double], entropy: Double
   ) {
     let logits = row.map { softcap > 0 ? softcap * tanh(Double($0) / softcap) : Double($0) }
@@ -14,14 +14,20 @@ struct LossTests {
     let shares = logits.map { exp($0 - largest) / total }
     let gradient = shares.enumerated().map { index, share in
       let slope = softcap > 0 ? 1 - pow(logits[index] / softcap, 2) : 1
-      return (share - (index == target ? 1 : 0)) * slope
+      let wanted = (index == target ? 1 - smoothing : 0) + smoothing / Double(logits.count)
+      return (share - wanted) * slope
     }
     let entropy = shares.reduce(0) { $1 > 0 ? $0 - $1 * log($1) : $0 }
-    return (largest + log(total) - logits[target], gradient, entropy)
+    let mean = logits.reduce(0, +) / Double(logits.count)
+    let wanted = smoothing > 0 ? (1 - smoothing) * logits[target] + smoothing * mean : logits[target]
+    return (largest + log(total) - wanted, gradient, entropy)
   }
 
-  @Test(arguments: [1, 2, 7, 8, 9, 1000, 1024, 1031, 5000], [Float(0), 30])
-  func values(columns: Int, softcap: Float) {
+  @Test(
+    arguments: [1, 2, 7, 8, 9, 1000, 1024, 1031, 5000],
+    [(softcap: Float(0), smoothing: Float(0)), (30, 0), (0, 0.125), (30, 0.125)])
+  func values(columns: Int, head: (softcap: Float, smoothing: Float)) {
+    let (softcap, smoothing) = head
     let rows = 6
     // Rows of little and of much contrast, and one far from zero.
     let logits = (0..<rows).flatMap { row in
@@ -35,9 +41,11 @@ struct LossTests {
     var entropy = -1.0
     let results = Backends.results { backend in
       let tensor = backend.tensor(logits, [rows, columns])
-      let silent = backend.crossEntropy(tensor, targets: targets, gradientScale: nil, softcap: softcap)
+      let silent = backend.crossEntropy(
+        tensor, targets: targets, gradientScale: nil, softcap: softcap, smoothing: smoothing)
       let fresh = backend.tensor(logits, [rows, columns])
-      let found = backend.crossEntropy(fresh, targets: targets, gradientScale: 0.25, softcap: softcap)
+      let found = backend.crossEntropy(
+        fresh, targets: targets, gradientScale: 0.25, softcap: softcap, smoothing: smoothing)
       #expect(sameBits(found.losses, silent.losses) && found.entropy == silent.entropy)
       correct = found.correct
       entropy = found.entropy
@@ -45,7 +53,8 @@ struct LossTests {
     }
     let expected = (0..<rows).map { row in
       reference(
-        Array(logits[row * columns..<(row + 1) * columns]), target: Int(targets[row]), softcap: Double(softcap))
+        Array(logits[row * columns..<(row + 1) * columns]), target: Int(targets[row]), softcap: Double(softcap),
+        smoothing: Double(smoothing))
     }
     for (target, values) in results {
       for row in 0..<rows {
@@ -74,7 +83,7 @@ struct LossTests {
       let gateUp = backend.tensor(positive + [Float](repeating: 1, count: positive.count), [1, 2 * positive.count])
       let logits = backend.tensor(negative.flatMap { [0, $0] }, [negative.count, 2])
       _ = backend.crossEntropy(
-        logits, targets: [Int32](repeating: 0, count: negative.count), gradientScale: 1, softcap: 0)
+        logits, targets: [Int32](repeating: 0, count: negative.count), gradientScale: 1, softcap: 0, smoothing: 0)
       return [backend.floats(backend.gated(gateUp, .silu)), backend.floats(logits)]
     }) {
       for (x, value) in zip(positive, values[0]) where x != 0 {
@@ -102,10 +111,10 @@ struct LossTests {
       let entropies = rows.enumerated().map { index, row in
         Float(
           backend.crossEntropy(
-            backend.tensor(row, [1, 9]), targets: [targets[index]], gradientScale: nil, softcap: 0
+            backend.tensor(row, [1, 9]), targets: [targets[index]], gradientScale: nil, softcap: 0, smoothing: 0
           ).entropy)
       }
-      let losses = backend.crossEntropy(logits, targets: targets, gradientScale: 1, softcap: 0).losses
+      let losses = backend.crossEntropy(logits, targets: targets, gradientScale: 1, softcap: 0, smoothing: 0).losses
       return [losses, backend.floats(logits), entropies].map { $0.map { $0.isNaN ? nan : $0 } }
     }) {
       for (index, row) in rows.enumerated() {

@@ -44,7 +44,9 @@ struct OptimizerTests {
         let step = AdamWStep(
           step: index + 1, learningRate: test.learningRate, beta1: test.betas.0, beta2: test.betas.1,
           epsilon: epsilon, weightDecay: test.weightDecay, gradientScale: test.gradientScale)
-        backend.adamW(tensor, gradient: backend.tensor(gradient, [count]), m: moments[0], v: moments[1], step)
+        backend.adamW(
+          tensor, gradient: backend.tensor(gradient, [count]), m: .float32(moments[0]), v: .float32(moments[1]),
+          step)
       }
       return [tensor, moments[0], moments[1]].map(backend.floats)
     }) {

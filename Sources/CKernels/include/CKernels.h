@@ -15,16 +15,28 @@ typedef enum {
   ck_float32, ck_float16, ck_bfloat16,
   ck_q4_0, ck_q4_1, ck_q5_0, ck_q5_1, ck_q8_0,
   ck_q2_K, ck_q3_K, ck_q4_K, ck_q5_K, ck_q6_K,
+  ck_nf4, ck_fp4,
 } ck_format;
 
-// A matrix in memory: `rows` rows of `columns` elements, rows one after the other without gaps.
+// The scales of 4-bit codes, as bitsandbytes keeps them: one for each 2^block_shift elements of the flattened matrix.
+// absmax holds floats; or, where `map` is not NULL, bytes b that stand for map[b] * nested_absmax[block / 256] + offset.
+typedef struct {
+  const void *absmax;
+  const float *map, *nested_absmax;
+  float offset;
+  int block_shift;
+} ck_scales;
+
+// A matrix in memory: `rows` rows of `columns` elements, rows one after the other without gaps. 4-bit codes have two
+// elements of the flattened matrix in a byte, the first in the high nibble, and their scales apart.
 typedef struct {
   const void *data;
   ck_format format;
   long rows, columns;
+  ck_scales scales;
 } ck_matrix;
 
-// "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
+// "avx512", "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
 const char *ck_target(void);
 
 // Makes this thread run the code for `name` from now on; false if the processor has no such code.
@@ -45,17 +57,32 @@ void ck_widen(const ck_matrix *matrix, long row, long column, long count, float 
 void ck_narrow_float16(const float *x, uint16_t *out, long count);
 void ck_narrow_bfloat16(const float *x, uint16_t *out, long count);
 
-// ---- product.h ------------------------------------------------------------------------------------------------------
+// ---- quantize.h -----------------------------------------------------------------------------------------------------
 
-// Rows of the left operand that a tile holds, and columns of the result that a unit of work holds.
-enum { ck_tile_rows = 6, ck_unit_columns = 32 };
+// Blocks [block_begin, block_end) of a float matrix, flattened, as 4-bit codes (ck_nf4 or ck_fp4) with one absmax a block.
+// block_size is a multiple of 32, at most 4096. A block that holds a value that is not finite gets a NaN.
+void ck_quantize_4bit(
+  const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin, long block_end);
 
-// One term of a sum of products: left [m, k] times right, which is [n, k] if `transposed`, else [k, n]. Element (i, p)
-// of the left operand is left[i / 6 * left_tile + i % 6 + p * left_step]: packed (steps of 6), or as the transpose of a
-// matrix in memory (tiles 6 apart, steps of its row length), which needs no packing.
+// ---- blocks.h -------------------------------------------------------------------------------------------------------
+
+// float32 to blocks of 32 elements.
+void ck_narrow_q8_0(const float *x, uint8_t *out, long blocks);
+void ck_narrow_q4_0(const float *x, uint8_t *out, long blocks);
+
+// ---- packing.h, product.h, few_rows.h -------------------------------------------------------------------------------
+
+// Columns of the result that a unit of work holds.
+enum { ck_unit_columns = 32 };
+
+// Rows of the left operand that a tile holds; depends on the target.
+long ck_tile_rows(void);
+
+// One term of a sum of products: left [m, k] times right, which is [n, k] if `transposed`, else [k, n]. The left operand
+// is packed by ck_pack_left (left_stride 0), or the transpose of a matrix in memory with rows left_stride apart.
 typedef struct {
   const float *left;
-  long left_tile, left_step, k;
+  long left_stride, k;
   ck_matrix right;
   bool transposed;
 } ck_term;
@@ -63,14 +90,17 @@ typedef struct {
 // Floats that a packed left operand takes.
 long ck_packed_count(long m, long k);
 
-// Packs tiles [tile_begin, tile_end) of a left operand [m, k]: tile t holds rows 6t to 6t+5 as [k][6], rows past m as
-// zero.
+// Packs tiles [tile_begin, tile_end) of a left operand [m, k], rows past m as zero: stretch of k by stretch, tile by
+// tile, k by k the rows of a tile.
 void ck_pack_left(float *packed, const float *a, long lda, long m, long k, long tile_begin, long tile_end);
 
-// Units [unit_begin, unit_end) of 32 columns each of  c [m, n] (+)= sum of terms. n is a multiple of 32 where a right
-// operand is [k, n] in blocks. The order of additions depends on the shapes alone.
+// Rows and units of 32 columns of a result that one call computes. row_begin is a multiple of ck_tile_rows().
+typedef struct { long row_begin, row_end, unit_begin, unit_end; } ck_part;
+
+// A part of  c [m, n] (+)= sum of terms. n is a multiple of 32 where a right operand is [k, n] in blocks. The order of
+// additions depends on the shapes alone.
 void ck_sum_of_products(
-  const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, long unit_begin, long unit_end);
+  const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part);
 
 // Rows [row_begin, row_end) of the right operand [n, k] against few rows of x [m, k], m <= 8:
 // y[i][row] (+)= x[i] . right[row]. Reads the right operand once, in its own format.
@@ -116,6 +146,11 @@ void ck_attention_backward_kv(
 void ck_rms_norm(
   const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
   float *inverse_rms, long columns, long begin, long end);
+
+// The last of its steps: out = x * inverse_rms * (weight + offset), to the same bits.
+void ck_rms_normed(
+  const float *x, const float *weight, float offset, const float *inverse_rms, float *out, long columns, long begin,
+  long end);
 
 // dx (+)= gradient through the norm for rows [begin, end).
 void ck_rms_norm_backward(
@@ -175,17 +210,75 @@ void ck_softcap(float *x, float cap, long begin, long end);
 // For rows [begin, end) of logits [rows, columns]: losses[row] = log sum exp(logits) - logits[target], and, if
 // `gradient`, the logits are overwritten by (softmax - one_hot(target)) * scale. correct[row] tells whether the target
 // has the largest logit; entropy[row] is that of the softmax, in nats. cap > 0: logits are cap * tanh(logit / cap).
+// smoothing > 0: the target is (1 - smoothing) * one_hot(target) + smoothing / columns.
 void ck_cross_entropy(
-  float *logits, const int32_t *targets, long columns, float scale, float cap, bool gradient, float *losses,
-  uint8_t *correct, float *entropy, long begin, long end);
+  float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
+  float *losses, uint8_t *correct, float *entropy, long begin, long end);
 
 // ---- optimizer.h ----------------------------------------------------------------------------------------------------
 
-// One AdamW step (Loshchilov and Hutter 2019) on elements [begin, end); correction1 = 1 - beta1^t, correction2 likewise.
-// The gradient is multiplied by `gradient_scale` first.
+// The numbers of an AdamW step (Loshchilov and Hutter 2019): correction1 = 1 - beta1^t, correction2 likewise.
+typedef struct {
+  float learning_rate, beta1, beta2, epsilon, weight_decay, correction1, correction2, gradient_scale;
+} ck_adamw_step;
+
+// The numbers of a step of Lion (Chen et al. 2023).
+typedef struct {
+  float learning_rate, beta1, beta2, weight_decay, gradient_scale;
+} ck_lion_step;
+
+// The numbers of a step of stochastic gradient descent with momentum, torch's.
+typedef struct {
+  float learning_rate, momentum, dampening, weight_decay, gradient_scale;
+  bool nesterov, is_first;
+} ck_sgd_step;
+
+// Elements of a moment in bytes that share their largest magnitude.
+enum { ck_moment_block = 256 };
+
+// What a byte stands for, as a share of its block's largest magnitude: 256 rising levels (Dettmers 2015). `boundaries`
+// are halfway between neighbours, the last one infinite; first[b] is the level of the least number whose first 16 bits
+// are b.
+typedef struct {
+  const float *values, *boundaries;
+  const uint8_t *first;
+} ck_byte_map;
+
+// A moment in bytes, with the largest magnitude of each block of ck_moment_block elements.
+typedef struct {
+  uint8_t *codes;
+  float *absmax;
+  ck_byte_map map;
+} ck_byte_moment;
+
+// One step on elements [begin, end).
 void ck_adamw(
-  float *weight, const float *gradient, float *m, float *v, float learning_rate, float beta1, float beta2,
-  float epsilon, float weight_decay, float correction1, float correction2, float gradient_scale, long begin, long end);
+  float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long begin, long end);
+void ck_lion(float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long end);
+// `buffer` may be NULL where there is no momentum.
+void ck_sgd(float *weight, const float *gradient, float *buffer, const ck_sgd_step *step, long begin, long end);
+
+// One step on blocks [block_begin, block_end) of `count` elements, the moments decoded, stepped and encoded again.
+void ck_adamw_8bit(
+  float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const ck_adamw_step *step, long count,
+  long block_begin, long block_end);
+void ck_lion_8bit(
+  float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long count, long block_begin,
+  long block_end);
+
+// Adafactor (Shazeer and Stern 2018). means = means * decay + (1 - decay) * (mean of squares + epsilon), for rows or
+// columns [begin, end); then the gradient, in place, divided by the root of row mean times column mean over `mean`, the
+// mean of the row means. For a vector both at once, with a mean for each element.
+void ck_adafactor_rows(
+  const float *gradient, float *means, long columns, float scale, float epsilon, float decay, long begin, long end);
+void ck_adafactor_columns(
+  const float *gradient, float *means, long rows, long columns, float scale, float epsilon, float decay, long begin,
+  long end);
+void ck_adafactor_divide(
+  float *gradient, const float *row_means, const float *column_means, float mean, long columns, float scale, long begin,
+  long end);
+void ck_adafactor_vector(
+  float *gradient, float *squares, float scale, float epsilon, float decay, long begin, long end);
 
 // ---- measure.h ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,11 @@
 // Everything that is compiled once for each instruction set; CK(name) gives the name its suffix.
 #include "../vector.h"
 #include "../formats.h"
+#include "../quantize.h"
+#include "../blocks.h"
+#include "../packing.h"
 #include "../product.h"
+#include "../few_rows.h"
 #include "../attention.h"
 #include "../layers.h"
 #include "../loss.h"

@@ -2,5 +2,7 @@
 #include "headers.h"
 // Vectors pass between inlined functions only, so how a call would pass them does not matter.
 #pragma clang diagnostic ignored "-Wpsabi"
+#define LANES 8
+#define TILE_ROWS 6
 #define CK(name) name##_portable
 #include "all.h"

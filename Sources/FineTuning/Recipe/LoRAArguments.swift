@@ -1,3 +1,4 @@
+import Models
 import OrderedJSON
 
 /// The adapters to train: low-rank updates beside frozen weights (LoRA, arXiv:2106.09685).
@@ -10,6 +11,8 @@ public struct LoRAArguments: Sendable, Hashable {
   public var dropout = 0.05
   /// The modules that get an adapter; `nil` for those PEFT picks for the architecture.
   public var targetModules: TargetModules?
+  /// Modules that get none, though `targetModules` names them.
+  public var excludeModules: TargetModules?
   /// Modules trained whole and saved beside the adapter.
   public var modulesToSave: [String] = []
   /// Whether the scale is alpha/sqrt(r) (rank-stabilized LoRA, arXiv:2312.03732).
@@ -50,13 +53,8 @@ public struct LoRAArguments: Sendable, Hashable {
     }
   }
 
-  /// How the adapter's matrices start; B is zero in each.
-  public enum Initialization: Sendable, Hashable {
-    /// A uniform in +-1/sqrt(in), PEFT's `true`.
-    case kaiming
-    /// A normal with standard deviation 1/r.
-    case gaussian
-  }
+  /// How the adapter's matrices start.
+  public typealias Initialization = LoRAConfiguration.Initialization
 }
 
 extension LoRAArguments.TargetModules: RecipeConvertible {
@@ -81,7 +79,7 @@ extension LoRAArguments.TargetModules: RecipeConvertible {
   }
 }
 
-extension LoRAArguments.Initialization: RecipeConvertible {
+extension LoRAConfiguration.Initialization: RecipeConvertible {
   static var expectation: String { "true or gaussian" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {

@@ -29,5 +29,7 @@ public struct ModelArguments: Sendable, Hashable {
   public enum FourBitType: String, Sendable, CaseIterable, RecipeWord {
     /// NormalFloat of the QLoRA paper (arXiv:2305.14314).
     case nf4
+    /// Four bits as sign, exponent and mantissa.
+    case fp4
   }
 }

@@ -27,7 +27,7 @@ extension RecipeKey {
     idle(
       "logs and trainer_state.json always hold loss, gradient norm, rate, tokens and time",
       "include_num_input_tokens_seen", "include_tokens_per_second", "log_level", "log_level_replica",
-      "log_on_each_node", "logging_dir", "skip_memory_metrics", "project"),
+      "log_on_each_node", "skip_memory_metrics", "project"),
     idle(
       "evaluation is a sum over tokens, whatever the batches", "prediction_loss_only", "eval_do_concat_batches",
       "eval_use_gather_object", "eval_accumulation_steps", "batch_eval_metrics", "use_legacy_prediction_loop",
@@ -66,7 +66,6 @@ extension RecipeKey {
       .refused("inference_mode", .lora, "a recipe is for training"),
       .refused("fan_in_fan_out", .lora, "no supported architecture transposes its weights"),
       .refused("lora_bias", .lora, "adapters have no bias"),
-      .refused("exclude_modules", .lora, "name the modules to adapt in lora_target_modules instead"),
       .refused("layers_to_transform", .lora, "give lora_target_modules an expression for the layers' paths instead"),
       .refused("layers_pattern", .lora, "give lora_target_modules an expression for the layers' paths instead"),
       .refused("layer_replication", .lora, "layers cannot be repeated"),
@@ -85,16 +84,10 @@ extension RecipeKey {
       .refused("label_names", .data, "labels come from the rows' structure"),
       .refused("model_init_kwargs", .model, "use the keys of this page, such as dtype"),
       .refused("router_aux_loss_coef", .tokens, harmless: ["0", "0.0", "0.001"], "no mixture of experts is supported"),
-      .refused("label_smoothing_factor", .tokens, harmless: ["0", "0.0"], "the loss is the plain likelihood"),
       .refused("activation_offloading", .optimization, "activations stay in memory; gradient_checkpointing saves more"),
-      .refused("optim_args", .optimization, "use the adam_ keys"),
       .refused("optim_target_modules", .optimization, "it belongs to GaLore"),
       .refused(
         "average_tokens_across_devices", .optimization, harmless: ["true"], "the loss is always a mean over all tokens"),
-      .refused(
-        "report_to", .reports, harmless: ["none", "no", "false", ""],
-        "only none; figures are in trainer_state.json and loss_curve.png"),
-      .refused("eval_delay", .reports, harmless: ["0", "0.0"], "evaluation begins with the run"),
       .refused("include_for_metrics", .reports, "evaluation measures loss and perplexity"),
       .refused(
         "metric_for_best_model", .reports, harmless: ["loss", "eval_loss"],

@@ -11,13 +11,16 @@ extension RecipeKey {
       "model_name_or_path", .model, \.model.modelNameOrPath, "The base model: a folder, a GGUF file or `org/name`."),
     .honoured("model_revision", .model, \.model.revision, "Branch, tag or commit of `org/name`."),
     .honoured("dtype", .model, \.model.dtype, "How base weights are stored. Arithmetic is float32 whatever this says."),
-    .honoured("load_in_4bit", .quantization, \.model.loadIn4Bit, "Quantize the linear layers on loading (QLoRA)."),
+    .honoured(
+      "load_in_4bit", .quantization, \.model.loadIn4Bit,
+      "Quantize the linear layers on loading (QLoRA). A base that is quantized already stays as it is."),
     .honoured("bnb_4bit_quant_type", .quantization, \.model.quantType, "The 4-bit code."),
     .honoured(
       "use_bnb_nested_quant", .quantization, \.model.usesNestedQuantization, "Quantize the block scales as well."),
     .honoured(
       "llm_int8_skip_modules", .quantization, \.model.unquantizedModules,
-      "Modules that stay as they are (for 4 bits too, despite the name); by default the output head."),
+      "Modules that stay as they are (for 4 bits too, despite the name): paths, their ends, or expressions for their start. "
+        + "By default the output head; a list of your own has to name `lm_head` too."),
   ]
 
   private static let loraKeys: [RecipeKey] = [
@@ -30,6 +33,8 @@ extension RecipeKey {
       "lora_target_modules", .lora, \.lora.targetModules,
       "Names, `all-linear`, or an expression for whole paths; by default what PEFT picks for the architecture."),
     .honoured("lora_modules_to_save", .lora, \.lora.modulesToSave, "Modules trained whole, saved beside the adapter."),
+    .honoured(
+      "exclude_modules", .lora, \.lora.excludeModules, "Modules without an adapter, though the key above names them."),
     .honoured("use_rslora", .lora, \.lora.usesRSLoRA, "Scale by alpha/sqrt(r)."),
     .honoured("use_dora", .lora, \.lora.usesDoRA, "Train direction and magnitude apart."),
     .honoured("rank_pattern", .lora, \.lora.rankPatterns, "Ranks of modules whose path ends in a match."),
@@ -67,7 +72,9 @@ extension RecipeKey {
       "max_eval_samples", .data, \.data.maxEvalSamples, .orNull(.atLeast(1)), "Evaluate on the first rows only."),
     .honoured("dataset_text_field", .data, \.data.textField, "The column of finished text."),
     .honoured("shuffle_dataset", .data, \.data.shufflesDataset, "Shuffle the rows before packing them."),
-    .honoured("questions", .data, \.data.questions, "Asked before and after training: a list, or a file of them."),
+    .honoured(
+      "questions", .data, \.data.questions,
+      "Asked before the first step, at each evaluation, and after the last step: a list, or a file of them."),
     .honoured("max_new_tokens", .data, \.data.maxNewTokens, .atLeast(1), "The length of those answers."),
   ]
 
@@ -102,7 +109,9 @@ extension RecipeKey {
     .honoured(
       "max_steps", .optimization, \.training.maxStepsOrMinusOne, .within(-1...1_000_000_000_000),
       "Optimizer steps; -1 for as many as the epochs give."),
-    .honoured("auto_find_batch_size", .optimization, \.training.findsBatchSize, "Halve the batch until a step fits."),
+    .honoured(
+      "auto_find_batch_size", .optimization, \.training.findsBatchSize,
+      "Make the batch smaller, and the accumulation longer, until the plan fits."),
     .honoured("dataloader_drop_last", .optimization, \.training.dropsLastBatch, "Leave out an incomplete last batch."),
     .honoured("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of rows."),
     .honoured("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "Seeds everything random."),
@@ -114,7 +123,13 @@ extension RecipeKey {
     .honoured(
       "warmup_steps", .optimization, \.training.warmupSteps, .within(0...1e12), "Steps of warm-up; below 1 a share."),
     .honoured("warmup_ratio", .optimization, \.training.warmupRatio, .within(0...1), "The share that warms up."),
-    .honoured("optim", .optimization, \.training.optimizer, "AdamW with moments in 32 or 8 bits."),
+    .honoured(
+      "optim", .optimization, \.training.optimizer,
+      "The update rule: AdamW or Lion with moments in 32 or 8 bits, `paged_` in a file that may leave memory; Adafactor; "
+        + "gradient descent."),
+    .honoured(
+      "optim_args", .optimization, \.training.sgdOptions,
+      "`momentum`, `dampening` and `nesterov` of `sgd`, as `momentum=0.9, nesterov=true`."),
     .honoured("weight_decay", .optimization, \.training.weightDecay, .atLeast(0), "Not on biases and norms."),
     .honoured("adam_beta1", .optimization, \.training.adamBeta1, .within(0..<1), "Decay of the first moment."),
     .honoured("adam_beta2", .optimization, \.training.adamBeta2, .within(0..<1), "Decay of the second moment."),
@@ -124,8 +139,12 @@ extension RecipeKey {
       "neftune_noise_alpha", .optimization, \.training.neftuneNoiseAlpha, .orNull(.atLeast(0)),
       "Noise on the embeddings."),
     .honoured(
-      "gradient_checkpointing", .optimization, \.training.gradientCheckpointing,
-      "Compute activations again rather than keep them."),
+      "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
+      "The share of each target that is spread over the vocabulary, in training."),
+    .honoured(
+      "gradient_checkpointing", .optimization, \.training.checkpointing,
+      "Compute activations again rather than keep them: in all layers (`true`, `unsloth`), none (`false`), or as many as "
+        + "memory asks for (`auto`; TRL's default is `true`)."),
   ]
 
   private static let reportKeys: [RecipeKey] = [
@@ -136,9 +155,17 @@ extension RecipeKey {
     .honoured("logging_strategy", .reports, \.training.loggingStrategy, "When figures are logged."),
     .honoured("logging_steps", .reports, \.training.loggingSteps, .above(0), "How often; below 1 a share of the run."),
     .honoured("logging_first_step", .reports, \.training.logsFirstStep, "Log the first step as well."),
+    .honoured(
+      "report_to", .reports, \.training.recipeReports,
+      "Also write TensorBoard's event files, or `log.jsonl` with a line for each log."),
+    .honoured(
+      "logging_dir", .reports, \.training.loggingDir,
+      "The folder of the event files; null for `runs/<time>_<host>` in `output_dir`."),
     .honoured("disable_tqdm", .reports, \.training.hidesProgress, "Show no progress bar."),
     .honoured("eval_strategy", .reports, \.training.evalStrategy, "When held-out rows are measured."),
     .honoured("eval_steps", .reports, \.training.evalSteps, .orNull(.above(0)), "How often; null as `logging_steps`."),
+    .honoured(
+      "eval_delay", .reports, \.training.evalDelay, .atLeast(0), "Not before this step, or this epoch."),
     .honoured("eval_on_start", .reports, \.training.evalOnStart, "Measure before the first step as well."),
     .honoured(
       "per_device_eval_batch_size", .reports, \.training.evalBatchSize, .within(1...1_000_000), "Rows a batch there."),
@@ -148,6 +175,11 @@ extension RecipeKey {
     .honoured("save_only_model", .reports, \.training.saveOnlyModel, "Leave out what resuming needs."),
     .honoured(
       "load_best_model_at_end", .reports, \.training.loadBestModelAtEnd, "Hand back the lowest evaluation loss."),
+    .honoured(
+      "early_stopping_patience", .reports, \.training.earlyStoppingPatience, .orNull(.atLeast(1)),
+      "End after so many evaluations in a row without a lower loss; needs `load_best_model_at_end`."),
+    .honoured(
+      "early_stopping_threshold", .reports, \.training.earlyStoppingThreshold, .atLeast(0), "Lower by more than this."),
   ]
 }
 

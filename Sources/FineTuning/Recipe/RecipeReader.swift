@@ -54,10 +54,14 @@ struct RecipeReader {
   mutating func check() throws(RecipeError) {
     try checkAdapter()
     try checkData()
+    try checkEarlyStopping()
     if let problem = draft.training.schedulerOptions.problem(
       for: draft.training.scheduler, peak: draft.training.learningRate)
     {
       throw error("lr_scheduler_kwargs", or: "lr_scheduler_type", "lr_scheduler_kwargs \(problem)")
+    }
+    if draft.training.labelSmoothing > 0, draft.training.lossType == .dft {
+      throw error("label_smoothing_factor", "label_smoothing_factor does not go with loss_type: dft; leave out one")
     }
     if draft.training.warmupSteps > 0, draft.training.warmupRatio > 0 {
       notes.append("\(origin("warmup_ratio")): warmup_ratio has no effect: warmup_steps is set.")
@@ -100,6 +104,15 @@ struct RecipeReader {
     }
     if training.saveStrategy == .best, training.evalStrategy == .no {
       throw error("save_strategy", "save_strategy best needs an eval_strategy of steps or epoch")
+    }
+  }
+
+  private func checkEarlyStopping() throws(RecipeError) {
+    if draft.training.earlyStoppingPatience != nil, !draft.training.loadBestModelAtEnd {
+      throw error("early_stopping_patience", "early_stopping_patience needs load_best_model_at_end: true")
+    }
+    if draft.training.earlyStoppingPatience == nil, draft.training.earlyStoppingThreshold > 0 {
+      throw error("early_stopping_threshold", "early_stopping_threshold needs an early_stopping_patience")
     }
   }
 

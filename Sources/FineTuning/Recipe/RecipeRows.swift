@@ -104,16 +104,20 @@ extension RowStep {
 extension PreparationOptions {
   /// How the rows of a recipe become examples, for training or for evaluation.
   public init(_ recipe: Recipe, forEvaluation: Bool = false) {
+    self.init(recipe.training, forEvaluation: forEvaluation)
+    textField = recipe.data.textField
+    // TRL shuffles with the run's seed, and shuffles held-out rows as well.
+    shuffleSeed = recipe.data.shufflesDataset ? UInt64(max(0, recipe.training.seed)) : nil
+  }
+
+  /// How rows become examples, for training or for evaluation.
+  init(_ training: TrainingArguments, forEvaluation: Bool) {
     self.init()
-    let training = recipe.training
     maxLength = training.maxLength
     truncation = training.truncationMode
     completionOnlyLoss = training.completionOnlyLoss
     assistantOnlyLoss = training.assistantOnlyLoss
-    textField = recipe.data.textField
     packing =
       (forEvaluation ? training.evalPacking ?? training.packing : training.packing) ? training.packingStrategy : nil
-    // TRL shuffles with the run's seed, and shuffles held-out rows as well.
-    shuffleSeed = recipe.data.shufflesDataset ? UInt64(max(0, training.seed)) : nil
   }
 }

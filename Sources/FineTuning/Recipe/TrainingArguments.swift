@@ -1,4 +1,5 @@
 import Datasets
+import OrderedJSON
 
 /// How training runs. Names and defaults are those of TRL's `SFTConfig`; a key's meaning stands in
 /// `Documentation/RecipeKeys.md`.
@@ -18,7 +19,7 @@ public struct TrainingArguments: Sendable, Hashable {
   public var epochs = 3.0
   /// Optimizer steps; `nil` for as many as `epochs` gives.
   public var maxSteps: Int?
-  /// Whether the batch is halved, and the accumulation doubled, until a step fits into memory.
+  /// Whether the batch is made smaller, and the accumulation longer, until a step fits into memory.
   public var findsBatchSize = false
   /// Whether an incomplete last batch is left out.
   public var dropsLastBatch = false
@@ -41,6 +42,8 @@ public struct TrainingArguments: Sendable, Hashable {
   public var warmupRatio = 0.0
   /// The update rule.
   public var optimizer = OptimizerName.adamWTorchFused
+  /// What `sgd` takes beyond the learning rate.
+  public var sgdOptions: SGDOptions?
   /// Decoupled weight decay.
   public var weightDecay = 0.0
   /// AdamW's decay of the first moment.
@@ -53,8 +56,10 @@ public struct TrainingArguments: Sendable, Hashable {
   public var maxGradNorm = 1.0
   /// The strength of noise added to embeddings (NEFTune, arXiv:2310.05914).
   public var neftuneNoiseAlpha: Double?
-  /// Whether activations are computed again in the backward pass instead of kept.
-  public var gradientCheckpointing = true
+  /// How far labels are smoothed: this share of each target is spread over the whole vocabulary (arXiv:1512.00567).
+  public var labelSmoothing = 0.0
+  /// Which activations are computed again in the backward pass instead of kept.
+  public var checkpointing = Checkpointing.auto
 
   /// What is minimized.
   public var lossType = LossType.nll
@@ -94,6 +99,8 @@ public struct TrainingArguments: Sendable, Hashable {
   public var evalSteps: Double?
   /// Whether it is measured before the first step too.
   public var evalOnStart = false
+  /// Optimizer steps, or epochs for an `evalStrategy` of epochs, before which nothing is measured.
+  public var evalDelay = 0.0
   /// Rows a batch in evaluation.
   public var evalBatchSize = 8
   /// When checkpoints are written.
@@ -106,6 +113,14 @@ public struct TrainingArguments: Sendable, Hashable {
   public var saveOnlyModel = false
   /// Whether the checkpoint of the lowest evaluation loss becomes the result.
   public var loadBestModelAtEnd = false
+  /// Evaluations in a row without a better loss after which the run ends; `nil` for never.
+  public var earlyStoppingPatience: Int?
+  /// By how much a loss has to be lower to count as better, in nats.
+  public var earlyStoppingThreshold = 0.0
+  /// Where figures go beside `trainer_state.json`.
+  public var reportTo: [ReportDestination] = []
+  /// The folder of TensorBoard's files; `nil` for one in `runs` of the output folder.
+  public var loggingDir: String?
 
   /// TRL's defaults.
   public init() {}
@@ -140,6 +155,18 @@ extension TrainingArguments {
     case dft
   }
 
+  /// Which layers compute their activations again instead of keeping them.
+  public enum Checkpointing: String, Sendable, CaseIterable {
+    /// As many as do not fit into memory.
+    case auto
+    /// All.
+    case always = "true"
+    /// None.
+    case never = "false"
+    /// Unsloth's word for all.
+    case unsloth
+  }
+
   /// When something recurs.
   public enum IntervalStrategy: String, Sendable, CaseIterable, RecipeWord {
     case no, steps, epoch
@@ -152,19 +179,20 @@ extension TrainingArguments {
     case best
   }
 
-  /// transformers' names of the optimizers that exist here.
-  public enum OptimizerName: String, Sendable, CaseIterable, RecipeWord {
-    case adamWTorchFused = "adamw_torch_fused"
-    case adamWTorch = "adamw_torch"
-    case adamWHF = "adamw_hf"
-    case pagedAdamW = "paged_adamw"
-    case pagedAdamW32Bit = "paged_adamw_32bit"
-    case adamW8Bit = "adamw_8bit"
-    case adamWBnb8Bit = "adamw_bnb_8bit"
-    case pagedAdamW8Bit = "paged_adamw_8bit"
+  /// Makes the batch smaller by the least factor that leaves the rows of a step the same: halves it, where it is even,
+  /// and doubles the accumulation.
+  /// - Returns: `false` where a batch is a single row.
+  package mutating func reduceBatch() -> Bool {
+    guard let factor = (2...max(2, trainBatchSize)).first(where: { trainBatchSize % $0 == 0 }), trainBatchSize > 1
+    else { return false }
+    trainBatchSize /= factor
+    gradientAccumulationSteps *= factor
+    return true
+  }
 
-    /// Whether the moments are held in 8 bits.
-    public var isEightBit: Bool { rawValue.hasSuffix("8bit") }
+  /// The optimizer steps of a run with so many an epoch.
+  func totalSteps(stepsPerEpoch: Int) -> Int {
+    maxSteps ?? Int(clamping: (epochs * Double(stepsPerEpoch)).rounded(.up))
   }
 
   /// How many of `total` optimizer steps warm up: `warmupSteps` if set, else the ratio, rounded up.
@@ -187,4 +215,37 @@ extension Int {
 }
 
 extension PackingStrategy: RecipeWord {}
+
+extension TrainingArguments.Checkpointing: RecipeConvertible {
+  static var expectation: String { "true, false, auto or unsloth" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    if let isAsked = try? Bool(value) {
+      self = isAsked ? .always : .never
+    } else if case .scalar(let text, _) = value, let word = Self(rawValue: text.lowercased()) {
+      self = word
+    } else {
+      throw .mismatch(value, expected: Self.expectation)
+    }
+  }
+
+  var json: JSONValue {
+    switch self {
+    case .always: true
+    case .never: false
+    case .auto, .unsloth: .string(rawValue)
+    }
+  }
+}
+
+extension BatchOrder {
+  /// The order in which a run with these settings goes over its items.
+  package init(itemCount: Int, _ arguments: TrainingArguments) {
+    self.init(
+      itemCount: itemCount, batchSize: arguments.trainBatchSize,
+      accumulationSteps: arguments.gradientAccumulationSteps,
+      seed: UInt64(truncatingIfNeeded: arguments.dataSeed ?? arguments.seed),
+      sampling: arguments.samplingStrategy == .random ? .random : .sequential, dropsLast: arguments.dropsLastBatch)
+  }
+}
 extension PreparationOptions.Truncation: RecipeWord {}

@@ -157,7 +157,7 @@ public struct ModelCard: Sendable {
     With llama.cpp, beside the base model as GGUF:
 
     ```
-    swiftlet export --adapter . --model \(base) --output adapter.gguf
+    swiftlet export --adapter . --base \(base) --output adapter.gguf
     llama-cli -m base.gguf --lora adapter.gguf
     ```
 

@@ -39,10 +39,10 @@ public struct TrainerState: Sendable {
   /// Adds what an optimizer step logs.
   public mutating func append(_ log: TrainingLog) { logHistory.append(log.object) }
 
-  /// Adds an evaluation, and keeps its loss if it is the lowest.
+  /// Adds an evaluation, and keeps its loss if it is the lowest after a step.
   public mutating func append(_ log: EvaluationLog, checkpoint: String? = nil) {
     logHistory.append(log.object)
-    if log.loss < bestMetric ?? .infinity {
+    if log.step > 0, log.loss < bestMetric ?? .infinity {
       bestMetric = log.loss
       bestGlobalStep = log.step
       bestModelCheckpoint = checkpoint

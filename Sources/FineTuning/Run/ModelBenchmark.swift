@@ -56,16 +56,7 @@ public struct ModelBenchmark: Sendable {
     let times = zip(recorder.ends, recorder.ends.dropFirst()).map { ($1 - $0) / .seconds(1) }.sorted()
     return ModelBenchmark(
       prompt: Double(prompt.count) / promptSeconds, decode: Double(decode) / decodeSeconds,
-      training: Double(rows * rowTokens) / times[times.count / 2], peakBytes: peakBytes)
-  }
-
-  /// The peak of the process' resident memory.
-  static var peakBytes: Int {
-    guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
-      let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-      let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).compactMap({ Int($0) }).first
-    else { return 0 }
-    return kilobytes * 1024
+      training: Double(rows * rowTokens) / times[times.count / 2], peakBytes: SystemMemory.peakResident)
   }
 
   private final class StepClock: TrainerCallback {

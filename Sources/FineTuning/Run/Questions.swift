@@ -79,11 +79,14 @@ public struct Question: Sendable {
   }
 
   /// What `model` answers.
+  /// - Parameter goesOn: asked at each new piece of text; `false` ends the answer there.
   public func answer(
-    by model: CausalLM, sampling: SamplingOptions = SamplingOptions(), maxNewTokens: Int, thinking: Bool? = nil
+    by model: CausalLM, sampling: SamplingOptions = SamplingOptions(), maxNewTokens: Int, thinking: Bool? = nil,
+    while goesOn: () -> Bool = { true }
   ) throws -> String {
     let (text, _) = model.generate(
-      try prompt(for: model, thinking: thinking), sampling: sampling, maxNewTokens: maxNewTokens)
+      try prompt(for: model, thinking: thinking), sampling: sampling, maxNewTokens: maxNewTokens
+    ) { _ in goesOn() }
     return text.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 }

@@ -21,22 +21,26 @@ public final class TrainingRun {
   public let trainer: SFTTrainer
   private let evaluation: (set: TrainingSet, report: PreparationReport)?
   private let trainRows: Int
+  private let estimator: RunEstimator
 
   /// Opens and prepares all that the recipe names; nothing is trained yet.
   /// - Parameters:
   ///   - modelURL: where the base model is.
   ///   - data: the recipe's sources once they are on this machine, see `DatasetLocation`.
   ///   - cache: where prepared rows are kept for the next run, and out of memory.
+  ///   - loading: told how many layers have been read, and of how many, where they are quantized on the way.
   ///   - preparing: told how many of how many rows are prepared.
   /// - Throws: one-sentence errors of the modules involved.
   public init(
     _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
-    on backend: any Backend = CPUBackend.shared, preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    on backend: any Backend = CPUBackend.shared, loading: (Int, Int) -> Void = { _, _ in },
+    preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
     try Self.checkSupported(recipe)
     self.recipe = recipe
     output = URL(fileURLWithPath: recipe.training.outputDir)
     try Self.checkWritable(output)
+    AtomicFolder.recover(in: output)
     let files = try ModelFiles(opening: modelURL)
     let tokenizer = try files.tokenizer()
     let template = try recipe.chatTemplate()
@@ -55,34 +59,24 @@ public final class TrainingRun {
     report = prepared.report
     trainRows = rows.train.count
     evaluation = try rows.evaluation.map { try prepare($0, forEvaluation: true) }
-    model = try CausalLM(files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil)
+    let quantization = recipe.model.quantization
+    model = try CausalLM(
+      files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil,
+      quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     let decoder = model.decoder
     adapter = try recipe.lora.map {
       try Adapter(LoRAConfiguration($0), on: decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
+    estimator = RunEstimator(model, adapter: adapter, trainingSet: prepared.set)
+    let arguments = try recipe.training.findsBatchSize ? estimator.fittingBatch(recipe.training) : recipe.training
     trainer = try SFTTrainer(
-      model, adapter: adapter, arguments: recipe.training, trainingSet: prepared.set,
+      model, adapter: adapter, arguments: arguments, trainingSet: prepared.set,
       evaluationSet: evaluation?.set, output: output, baseName: recipe.model.modelNameOrPath,
-      activationBudget: Self.activationBudget(recipe))
+      activationBudget: estimator.checkpointing(arguments).budget)
     try resume()
   }
 
-  /// Layers are checkpointed once their activations would take more than this.
-  private static func activationBudget(_ recipe: Recipe) -> Int {
-    let isAsked = recipe.origins["gradient_checkpointing"] != nil
-    if isAsked, recipe.training.gradientCheckpointing { return 0 }
-    return isAsked ? .max : Int(ProcessInfo.processInfo.physicalMemory / 4)
-  }
-
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.model.loadIn4Bit {
-      throw TrainingError("load_in_4bit is not supported yet; a GGUF base can be 4-bit already")
-    }
-    if recipe.training.findsBatchSize {
-      throw TrainingError("auto_find_batch_size is not supported yet; set per_device_train_batch_size")
-    }
-    if recipe.lora?.initialization == .gaussian {
-      throw TrainingError("init_lora_weights: gaussian is not supported yet; leave it out")
     }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
@@ -97,6 +91,24 @@ public final class TrainingRun {
     } catch {
       throw TrainingError("output_dir \(folder.path) cannot be written; choose another with --output_dir")
     }
+  }
+
+  /// The recipe's questions, or these instead, to be asked along the run.
+  /// - Throws: `DataError` for a file of questions that cannot be read.
+  public func interview(_ questions: [Question]? = nil) throws -> Interview {
+    Interview(
+      try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens, output: output,
+      after: trainer.state.globalStep)
+  }
+
+  /// What `body` gives for the model as it was before its training; `nil` where that model is gone, since every weight
+  /// was trained and the run taken up again.
+  public func beforeTraining<Value>(_ body: () throws -> Value) rethrows -> Value? {
+    if trainer.state.globalStep == 0 { return try body() }
+    guard let adapter else { return nil }
+    adapter.isEnabled = false
+    defer { adapter.isEnabled = true }
+    return try body()
   }
 
   private func resume() throws {
@@ -118,8 +130,20 @@ public final class TrainingRun {
     return (trainable, adapter == nil ? base : base + trainable)
   }
 
-  /// Bytes that the model's weights take, as stored.
-  public var weightBytes: Int { model.decoder.parameters.reduce(0) { $0 + $1.value.byteCount } }
+  /// Bytes that the model's weights take, as stored, and what they would take if none were 4-bit codes.
+  public var weightBytes: (stored: Int, unquantized: Int) {
+    model.decoder.parameters.reduce(into: (0, 0)) { sum, parameter in
+      let value = parameter.value
+      sum.0 += value.totalByteCount
+      sum.1 += value.scales.map { value.count * $0.original.blockByteCount } ?? value.byteCount
+    }
+  }
+
+  /// What the run needs, and what other settings would.
+  /// - Parameter calibrated: whether to measure for a second how long it will take.
+  public func plan(calibrated: Bool = false) throws -> RunPlan {
+    try estimator.plan(trainer.arguments, calibrated: calibrated)
+  }
 
   /// The number of held-out rows.
   public var evaluationRows: Int? { evaluation?.report.keptRows }
@@ -128,7 +152,7 @@ public final class TrainingRun {
   public func evaluate() -> LossSums? { evaluation.map { trainer.evaluate($0.set) } }
 
   /// Writes the adapter or model, tokenizer, log, arguments, loss curve and model card.
-  public func write(answers: [ModelCard.Answer] = []) throws {
+  public func write() throws {
     try trainer.saveModel(to: output)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
@@ -139,6 +163,11 @@ public final class TrainingRun {
     let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
     try curve.write(to: output.appendingPathComponent("loss_curve.png"))
     try curve.write(to: output.appendingPathComponent("loss_curve.svg"))
+    try writeCard()
+  }
+
+  /// Writes the model card.
+  public func writeCard(answers: [ModelCard.Answer] = []) throws {
     var facts = ModelCard.Facts()
     facts.trainRows = trainRows
     facts.evalRows = evaluationRows
@@ -146,6 +175,17 @@ public final class TrainingRun {
     facts.totalParameters = parameterCounts.total
     facts.answers = answers
     try ModelCard(recipe: recipe, state: trainer.state, facts: facts).write(to: output)
+  }
+}
+
+extension Recipe {
+  /// The questions of the recipe, those of a file read.
+  /// - Throws: `DataError` naming file and row.
+  func readQuestions() throws(DataError) -> [Question] {
+    switch data.questions {
+    case .inline(let questions): questions.map { Question($0.text, system: $0.system) }
+    case .file(let path): try Question.read(locate(path))
+    }
   }
 }
 
@@ -160,11 +200,29 @@ extension LoRAConfiguration {
     modulesToSave = arguments.modulesToSave
     for pattern in arguments.rankPattern { rankPattern[pattern.pattern] = pattern.value }
     for pattern in arguments.alphaPattern { alphaPattern[pattern.pattern] = pattern.value }
-    switch arguments.targetModules {
-    case .allLinear: targetModules = .allLinear
-    case .names(let names): targetModules = .names(names)
-    case .pattern(let pattern): targetModules = .pattern(pattern)
-    case nil: targetModules = .names(["q_proj", "v_proj", "qkv_proj"])
+    initialization = arguments.initialization
+    targetModules = arguments.targetModules.map(TargetModules.init) ?? .names(["q_proj", "v_proj", "qkv_proj"])
+    excludeModules = arguments.excludeModules.map(TargetModules.init)
+  }
+}
+
+extension LoRAConfiguration.TargetModules {
+  /// The modules that a recipe names.
+  fileprivate init(_ modules: LoRAArguments.TargetModules) {
+    switch modules {
+    case .allLinear: self = .allLinear
+    case .names(let names): self = .names(names)
+    case .pattern(let pattern): self = .pattern(pattern)
     }
+  }
+}
+
+extension ModelArguments {
+  /// How the base is quantized on loading; `nil` where it is not.
+  public var quantization: BitsAndBytesConfiguration? {
+    guard loadIn4Bit else { return nil }
+    return BitsAndBytesConfiguration(
+      FourBitFormat(quantType == .nf4 ? .nf4 : .fp4, isNested: usesNestedQuantization),
+      skippedModules: unquantizedModules)
   }
 }

@@ -15,20 +15,29 @@ extension SFTTrainer {
   }
 
   /// Writes `checkpoint-N` beside its predecessors, whole or not at all.
-  func saveCheckpoint() throws {
+  /// - Parameter resumable: with all that resuming needs, whatever `save_only_model` says.
+  /// - Throws: `TrainingError` that names the last whole checkpoint.
+  func saveCheckpoint(resumable: Bool = false) throws(TrainingError) {
     guard let output else { return }
     let name = "checkpoint-\(state.globalStep)"
     let folder = output.appendingPathComponent(name)
     if state.bestGlobalStep == state.globalStep { state.bestModelCheckpoint = folder.path }
-    try AtomicFolder.write(folder) { temporary in
-      try saveModel(to: temporary)
-      if !arguments.saveOnlyModel {
-        try optimizer.write(to: temporary.appendingPathComponent("optimizer.safetensors"))
+    do {
+      try AtomicFolder.write(folder) { temporary in
+        try saveModel(to: temporary)
+        if !arguments.saveOnlyModel || resumable {
+          try optimizer.write(to: temporary.appendingPathComponent("optimizer.safetensors"))
+        }
+        try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
       }
-      try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
+    } catch {
+      let last = Self.checkpoints(in: output).last { $0.lastPathComponent != name }
+      throw TrainingError(
+        "\(name) could not be saved: \(error)"
+          + (last.map { "; \($0.path) is whole, resume_from_checkpoint goes on from it" } ?? ""))
     }
     if let limit = arguments.saveTotalLimit { removeCheckpoints(beyond: limit, in: output, keeping: name) }
-    for callback in callbacks { callback.saved(name, state) }
+    for callback in allCallbacks { callback.saved(name, state) }
   }
 
   /// Removes the oldest checkpoints until `limit` are left; the one just written stays, and the best where it matters.

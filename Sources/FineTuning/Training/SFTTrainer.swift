@@ -4,7 +4,7 @@ import Foundation
 import Models
 import Tensors
 
-/// Supervised fine-tuning: goes over prepared rows in the reference's order, takes AdamW steps, logs, evaluates and
+/// Supervised fine-tuning: goes over prepared rows in the reference's order, takes optimizer steps, logs, evaluates and
 /// saves. What it computes is TRL's `SFTTrainer`; DESIGN in `Documentation/Numerics.md`.
 public final class SFTTrainer {
   /// The model that is trained, in place.
@@ -17,6 +17,8 @@ public final class SFTTrainer {
   public var callbacks: [any TrainerCallback] = []
   /// How far the run is.
   public internal(set) var state = TrainerState()
+  /// The reports and early stops that the arguments ask for.
+  private let ownCallbacks: [any TrainerCallback]
 
   private let trainingSet: TrainingSet
   private let evaluationSet: TrainingSet?
@@ -24,7 +26,7 @@ public final class SFTTrainer {
   let baseName: String
   private let order: BatchOrder
   private let schedule: LearningRateSchedule
-  let optimizer: AdamW
+  let optimizer: Optimizer
   private let step: TrainingStep
   private var begin = ContinuousClock.now
   /// Seconds that the run took before it was interrupted.
@@ -34,13 +36,13 @@ public final class SFTTrainer {
   ///   - adapter: on the model already; `nil` to train every weight, which must be float32 (`widened`).
   ///   - output: where checkpoints go; `nil` for none.
   ///   - baseName: what the adapter's files call the base model.
-  ///   - activationBudget: bytes that activations may take before layers are checkpointed.
+  ///   - activationBudget: bytes that activations may take before layers are checkpointed; `nil` for what the
+  ///     arguments say and the machine has.
   /// - Throws: `TrainingError` for arguments that this trainer cannot honour.
   public init(
     _ model: CausalLM, adapter: Adapter?, arguments: TrainingArguments, trainingSet: TrainingSet,
-    evaluationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int = 2 << 30
+    evaluationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil
   ) throws(TrainingError) {
-    try Self.checkSupported(arguments)
     try Self.check(trainingSet, model)
     if let evaluationSet { try Self.check(evaluationSet, model) }
     if arguments.evalStrategy != .no, evaluationSet == nil {
@@ -58,21 +60,25 @@ public final class SFTTrainer {
     self.evaluationSet = evaluationSet
     self.output = output
     self.baseName = baseName
-    order = BatchOrder(
-      itemCount: trainingSet.items.count, batchSize: arguments.trainBatchSize,
-      accumulationSteps: arguments.gradientAccumulationSteps,
-      seed: UInt64(truncatingIfNeeded: arguments.dataSeed ?? arguments.seed),
-      sampling: arguments.samplingStrategy == .random ? .random : .sequential, dropsLast: arguments.dropsLastBatch)
+    ownCallbacks = Self.callbacks(arguments, output)
+    order = BatchOrder(itemCount: trainingSet.items.count, arguments)
     guard order.stepsPerEpoch > 0 else {
       throw TrainingError("there are no training rows; check the data set and the steps that filter it")
     }
-    let total = arguments.maxSteps ?? Int(clamping: (arguments.epochs * Double(order.stepsPerEpoch)).rounded(.up))
+    let total = arguments.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     schedule = LearningRateSchedule(arguments, totalSteps: total)
     let parameters = try Self.trainable(model, adapter)
-    optimizer = AdamW(parameters, arguments, on: model.decoder.backend)
+    optimizer = try Optimizer(
+      parameters, arguments, on: model.decoder.backend,
+      pagesIn: output ?? FileManager.default.temporaryDirectory)
+    let checkpoints =
+      if let activationBudget {
+        CheckpointingPlan(activations: ActivationMemory(model.decoder), budget: activationBudget)
+      } else {
+        try RunEstimator(model, adapter: adapter, trainingSet: trainingSet).checkpointing(arguments)
+      }
     step = TrainingStep(
-      decoder: model.decoder, parameters: parameters, arguments: arguments,
-      checkpoints: CheckpointingPlan(model.decoder.configuration, budget: activationBudget))
+      decoder: model.decoder, parameters: parameters, arguments: arguments, checkpoints: checkpoints)
     state.maxSteps = total
     state.numTrainEpochs =
       arguments.maxSteps == nil
@@ -83,10 +89,12 @@ public final class SFTTrainer {
     state.saveSteps = TrainingArguments.interval(arguments.saveSteps, ofTotal: total)
   }
 
-  private static func checkSupported(_ arguments: TrainingArguments) throws(TrainingError) {
-    if arguments.optimizer.isEightBit {
-      throw TrainingError("optim: \(arguments.optimizer.rawValue) is not supported yet; use adamw_torch")
+  private static func callbacks(_ arguments: TrainingArguments, _ output: URL?) -> [any TrainerCallback] {
+    var callbacks: [any TrainerCallback] = output.map { ReportDestination.reports(arguments, output: $0) } ?? []
+    if let patience = arguments.earlyStoppingPatience {
+      callbacks.append(EarlyStopping(patience: patience, threshold: arguments.earlyStoppingThreshold))
     }
+    return callbacks
   }
 
   /// Rows that hold tokens already may hold ids that the model does not have.
@@ -124,13 +132,26 @@ public final class SFTTrainer {
 
   // MARK: Running
 
+  /// How a run ended.
+  public enum Ending: Sendable, Hashable {
+    /// After its last step.
+    case complete
+    /// A callback ended it before that.
+    case stopped
+    /// A callback wants it to be resumed later, from this checkpoint; `nil` where there is no output folder.
+    case paused(checkpoint: URL?)
+  }
+
   /// Trains to the end, or until a callback stops it; then takes the best checkpoint's weights back if asked to.
-  /// - Throws: `TrainingError` for a loss that is not finite, `CheckpointError` where saving fails.
-  public func train() throws {
-    for callback in callbacks { callback.trainingBegins(state) }
+  /// - Throws: `TrainingError` for a loss that is not finite, or where saving fails.
+  @discardableResult public func train() throws -> Ending {
+    for callback in allCallbacks { callback.trainingBegins(state) }
     begin = ContinuousClock.now
-    if arguments.evalOnStart, state.globalStep == 0 { try evaluateAndLog() }
-    var goesOn = state.globalStep < state.maxSteps
+    if isEvaluationOwed {
+      try evaluateAndLog()
+      if state.globalStep > 0 { try saveIfDue(isLast: isOver) }
+    }
+    var goesOn = !isOver && !isPaused
     while goesOn {
       let (epoch, firstStep) = order.position(after: state.globalStep)
       for items in order.steps(epoch: epoch, from: firstStep) {
@@ -138,9 +159,14 @@ public final class SFTTrainer {
         if !goesOn { break }
       }
     }
+    if isPaused {
+      try saveCheckpoint(resumable: true)
+      return .paused(checkpoint: output?.appendingPathComponent("checkpoint-\(state.globalStep)"))
+    }
     if arguments.loadBestModelAtEnd, let best = state.bestModelCheckpoint, let output {
       try readWeights(from: output.appendingPathComponent(URL(fileURLWithPath: best).lastPathComponent))
     }
+    return state.globalStep == state.maxSteps ? .complete : .stopped
   }
 
   /// One optimizer step on these batches of items, and what is due after it; whether the run goes on.
@@ -152,22 +178,33 @@ public final class SFTTrainer {
     state.epoch = Double(epoch) + Double(batches) / Double(order.batchesPerEpoch)
     state.numInputTokensSeen += report.tokens
     state.unlogged.add(report)
-    for callback in callbacks { callback.stepEnded(report, state) }
-    var isLast = state.globalStep == state.maxSteps || isStopped
+    for callback in allCallbacks { callback.stepEnded(report, state) }
+    let isLast = isOver
     if isDue(arguments.loggingStrategy, every: state.loggingSteps, isLast)
       || (arguments.logsFirstStep && state.globalStep == 1)
     {
       log(report)
     }
-    if isDue(arguments.evalStrategy, every: state.evalSteps, isLast) {
-      try evaluateAndLog()
-      isLast = isLast || isStopped
-    }
-    if isSaveDue(isLast) { try saveCheckpoint() }
-    return !isLast
+    if isEvaluationDue(isLast) { try evaluateAndLog() }
+    try saveIfDue(isLast: isOver)
+    return !isOver && !isPaused
   }
 
-  private var isStopped: Bool { callbacks.contains { $0.shouldStop(state) } }
+  /// A pause saves at its end, whatever is due.
+  private func saveIfDue(isLast: Bool) throws { if !isPaused, isSaveDue(isLast) { try saveCheckpoint() } }
+
+  /// Callbacks of the arguments first.
+  var allCallbacks: [any TrainerCallback] { ownCallbacks + callbacks }
+
+  /// Whether the run has taken its last step.
+  private var isOver: Bool {
+    state.globalStep >= state.maxSteps || allCallbacks.contains { $0.shouldStop(state) }
+  }
+
+  private var isPaused: Bool { allCallbacks.contains { $0.shouldPause() } }
+
+  /// What the reports that the arguments ask for could not write.
+  public var reportFailures: [TrainingError] { ownCallbacks.compactMap { ($0 as? any RunReport)?.failure } }
 
   /// Seconds since the first step began, those before an interruption included.
   var elapsed: Double { elapsedBefore + (ContinuousClock.now - begin) / .seconds(1) }
@@ -192,7 +229,7 @@ public final class SFTTrainer {
       meanTokenAccuracy: state.unlogged.accuracy, elapsed: elapsed)
     state.unlogged = UnloggedSteps()
     state.append(log)
-    for callback in callbacks { callback.logged(log, state) }
+    for callback in allCallbacks { callback.logged(log, state) }
   }
 
   /// As in transformers, what recurs also happens after the last step.
@@ -202,6 +239,17 @@ public final class SFTTrainer {
     case .steps: isLast || state.globalStep % max(1, steps) == 0
     case .epoch: isLast || state.globalStep % order.stepsPerEpoch == 0
     }
+  }
+
+  private func isEvaluationDue(_ isLast: Bool) -> Bool {
+    let begun = arguments.evalStrategy == .epoch ? state.epoch : Double(state.globalStep)
+    return arguments.evalDelay <= begun && isDue(arguments.evalStrategy, every: state.evalSteps, isLast)
+  }
+
+  /// Whether an evaluation before the first step is wanted, or one that a pause kept from being made.
+  private var isEvaluationOwed: Bool {
+    if state.globalStep == 0 ? !arguments.evalOnStart : !isEvaluationDue(isOver) { return false }
+    return !state.logHistory.contains { $0["eval_loss"] != nil && $0["step"]?.integer == state.globalStep }
   }
 
   private func isSaveDue(_ isLast: Bool) -> Bool {
@@ -219,10 +267,14 @@ public final class SFTTrainer {
   // MARK: Evaluating
 
   /// The sums of the losses over `set`; they do not depend on the batch size.
-  public func evaluate(_ set: TrainingSet) -> LossSums {
+  public func evaluate(_ set: TrainingSet) -> LossSums { sums(over: set) { false } ?? LossSums() }
+
+  /// The sums of the losses over `set`; `nil` once `isCut` says so.
+  private func sums(over set: TrainingSet, until isCut: () -> Bool) -> LossSums? {
     var sums = LossSums()
     let size = max(1, arguments.evalBatchSize)
     for start in stride(from: 0, to: set.items.count, by: size) {
+      if isCut() { return nil }
       sums += TrainingStep.loss(set.batch(start..<min(set.items.count, start + size)), model.decoder)
     }
     return sums
@@ -231,12 +283,12 @@ public final class SFTTrainer {
   private func evaluateAndLog() throws {
     guard let evaluationSet else { return }
     let begin = ContinuousClock.now
-    let sums = evaluate(evaluationSet)
+    guard let sums = sums(over: evaluationSet, until: { isPaused }) else { return }
     let log = EvaluationLog(
       step: state.globalStep, epoch: state.epoch, loss: sums.loss / Double(max(1, sums.count)), tokens: sums.count,
       runtime: (ContinuousClock.now - begin) / .seconds(1))
     // Where it is saved, saving will tell.
     state.append(log, checkpoint: state.bestModelCheckpoint)
-    for callback in callbacks { callback.evaluated(log, state) }
+    for callback in allCallbacks { callback.evaluated(log, state) }
   }
 }

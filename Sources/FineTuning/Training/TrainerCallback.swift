@@ -1,6 +1,7 @@
 import Tensors
 
-/// What follows a run: progress bars, recorders, early stops. Every member has a default that does nothing.
+/// What follows a run: progress bars, recorders (`LossRecorder`), early stops (`EarlyStopping`). Every member has a
+/// default that does nothing.
 public protocol TrainerCallback: AnyObject {
   /// Before the first step.
   func trainingBegins(_ state: TrainerState)
@@ -14,6 +15,8 @@ public protocol TrainerCallback: AnyObject {
   func saved(_ folder: String, _ state: TrainerState)
   /// Asked after each step; `true` ends the run as if it were complete.
   func shouldStop(_ state: TrainerState) -> Bool
+  /// Asked after each step, and during evaluations; `true` saves a checkpoint and leaves the run there, to be resumed.
+  func shouldPause() -> Bool
 }
 
 extension TrainerCallback {
@@ -29,6 +32,8 @@ extension TrainerCallback {
   public func saved(_ folder: String, _ state: TrainerState) {}
   /// Goes on.
   public func shouldStop(_ state: TrainerState) -> Bool { false }
+  /// Goes on.
+  public func shouldPause() -> Bool { false }
 }
 
 /// What one optimizer step did.

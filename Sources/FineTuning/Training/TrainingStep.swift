@@ -23,7 +23,8 @@ struct TrainingStep {
         noise: arguments.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) })
       let found = tape.headLoss(
         hidden, head: decoder.head, targets: batch.targets, gradientScale: 1 / Float(max(1, targets)),
-        softcap: decoder.configuration.logitSoftcap, weighsByProbability: arguments.lossType == .dft)
+        softcap: decoder.configuration.logitSoftcap, smoothing: Float(arguments.labelSmoothing),
+        weighsByProbability: arguments.lossType == .dft)
       guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
       tape.backward()
       sums += found

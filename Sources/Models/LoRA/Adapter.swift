@@ -12,8 +12,8 @@ public final class Adapter {
   private let updates: [LowRank]
   private let savedModules: [SavedModule]
 
-  /// Puts fresh updates on the layers of `decoder` that `configuration` names: A Kaiming-uniform with a = √5, B zero, so
-  /// that nothing changes yet (PEFT's `init_lora_weights=True`).
+  /// Puts fresh updates on the layers of `decoder` that `configuration` names: A random, B zero, so that nothing changes
+  /// yet.
   /// - Throws: `ModelError` if no layer matches, or one does that can't have an update.
   public init(_ configuration: LoRAConfiguration, on decoder: Decoder, seed: UInt64) throws(ModelError) {
     self.configuration = configuration
@@ -24,7 +24,12 @@ public final class Adapter {
     updates = layers.map { layer in
       let rank = configuration.rank(of: layer.path)
       let bound = 1 / Float(layer.inputs).squareRoot()
-      let a = (0..<rank * layer.inputs).map { _ in (2 * random.uniform() - 1) * bound }
+      let a = (0..<rank * layer.inputs).map { _ in
+        switch configuration.initialization {
+        case .kaiming: (2 * random.uniform() - 1) * bound
+        case .gaussian: random.normal() / Float(rank)
+        }
+      }
       return Self.update(
         of: layer, configuration, a: backend.tensor(a, [rank, layer.inputs]),
         b: backend.tensor([Float](repeating: 0, count: layer.outputs * rank), [layer.outputs, rank]))

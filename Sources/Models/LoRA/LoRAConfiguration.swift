@@ -21,6 +21,8 @@ public struct LoRAConfiguration: Sendable, Hashable {
   public var alphaPattern: [String: Double] = [:]
   /// Modules that are trained whole and saved with the adapter.
   public var modulesToSave: [String] = []
+  /// How fresh matrices start.
+  public var initialization = Initialization.kaiming
 
   /// PEFT's defaults.
   public init() {}
@@ -33,6 +35,14 @@ public struct LoRAConfiguration: Sendable, Hashable {
     case pattern(String)
     /// Every linear layer but the head.
     case allLinear
+  }
+
+  /// How A starts; B is zero, so that nothing changes yet.
+  public enum Initialization: Sendable, Hashable {
+    /// Uniform within ±1/√in (Kaiming with a = √5), PEFT's `init_lora_weights=True`.
+    case kaiming
+    /// Normal with standard deviation 1/r.
+    case gaussian
   }
 
   /// The rank of the layer at `path`.
@@ -88,6 +98,7 @@ extension LoRAConfiguration {
     loraAlpha = try config.optionalNumber("lora_alpha") ?? 8
     loraDropout = try config.optionalNumber("lora_dropout") ?? 0
     useRSLoRA = try config.optionalBool("use_rslora") ?? false
+    if config.json["init_lora_weights"]?.string == "gaussian" { initialization = .gaussian }
     targetModules = try Self.modules(config, "target_modules") ?? targetModules
     excludeModules = try Self.modules(config, "exclude_modules")
     for (key, value) in config.json["rank_pattern"]?.object?.members ?? [] {
@@ -136,7 +147,7 @@ extension LoRAConfiguration {
       "alpha_pattern": patterns(alphaPattern) { .number($0) }, "base_model_name_or_path": .string(base),
       "bias": "none", "exclude_modules": excludeModules.map(modules) ?? .null, "fan_in_fan_out": false,
       "inference_mode": true,
-      "init_lora_weights": true,
+      "init_lora_weights": initialization == .gaussian ? "gaussian" : true,
       "lora_alpha": alpha, "lora_bias": false, "lora_dropout": .number(loraDropout),
       "modules_to_save": modulesToSave.isEmpty ? nil : .array(modulesToSave.map { .string($0) }),
       "peft_type": "LORA", "r": .integer(r), "rank_pattern": patterns(rankPattern) { .integer($0) },

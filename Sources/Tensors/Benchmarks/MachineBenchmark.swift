@@ -41,7 +41,7 @@ public enum ProductBenchmark {
 
   /// The linear layers of SmolLM2-135M, Qwen3-0.6B and Phi-3-mini.
   static let shapes = [(1024, 576, 576), (1024, 1536, 576), (1024, 576, 1536), (1024, 3072, 1024), (512, 3072, 3072)]
-  static let formats: [ElementType] = [.float32, .bfloat16, .q8_0, .q4_1]
+  static let formats: [ElementType] = [.float32, .bfloat16, .nf4, .q8_0, .q4_1]
 
   /// Measures every shape, the first one in every format.
   public static func run(on backend: CPUBackend) -> [Result] {
@@ -51,9 +51,19 @@ public enum ProductBenchmark {
 
   private static func measure(_ m: Int, _ n: Int, _ k: Int, _ type: ElementType, on backend: CPUBackend) -> Result {
     let left = backend.empty([m, k], .float32)
-    let right = backend.empty([n, k], type)
     backend.clear(left)
-    backend.clear(right)
+    let right: Tensor
+    if type.isFourBitCode {
+      let zeros = backend.empty([n, k], .float32)
+      backend.clear(zeros)
+      guard let codes = backend.quantized(zeros, to: FourBitFormat(type, isNested: true)) else {
+        preconditionFailure("zeros are finite")
+      }
+      right = codes
+    } else {
+      right = backend.empty([n, k], type)
+      backend.clear(right)
+    }
     let out = backend.empty([m, n], .float32)
     let seconds = MachineBenchmark.best(of: 5) {
       let operand = backend.leftOperand(Columns(left), transposed: false)

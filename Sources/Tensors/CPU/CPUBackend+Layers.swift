@@ -20,6 +20,17 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
+  public func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
+    let out = empty(x.shape)
+    pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
+      ck_rms_normed(
+        x.pointer(), weight.pointer(), offset, inverseRMS.pointer(), out.pointer(), x.columns, range.lowerBound,
+        range.upperBound)
+    }
+    return out
+  }
+
+  /// See ``Backend``.
   public func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool
   ) {
@@ -177,18 +188,8 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
-  public func adamW(_ weight: Tensor, gradient: Tensor, m: Tensor, v: Tensor, _ step: AdamWStep) {
-    pool.runRanges(weight.count, grain: 16384) { range in
-      ck_adamw(
-        weight.pointer(), gradient.pointer(), m.pointer(), v.pointer(), step.learningRate, step.beta1, step.beta2,
-        step.epsilon, step.weightDecay, step.correction1, step.correction2, step.gradientScale, range.lowerBound,
-        range.upperBound)
-    }
-  }
-
-  /// See ``Backend``.
   public func crossEntropy(
-    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float
+    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float
   ) -> CrossEntropyRows {
     precondition(targets.count == logits.rows, "a target for each row of logits")
     precondition(targets.allSatisfy { $0 >= 0 && Int($0) < logits.columns }, "targets must be in the vocabulary")
@@ -197,8 +198,9 @@ extension CPUBackend {
     let entropies = empty([targets.count])
     pool.runRanges(targets.count, grain: max(1, 8192 / max(1, logits.columns))) { range in
       ck_cross_entropy(
-        logits.pointer(), targets, logits.columns, gradientScale ?? 0, softcap, gradientScale != nil, losses.pointer(),
-        correct.pointer(), entropies.pointer(), range.lowerBound, range.upperBound)
+        logits.pointer(), targets, logits.columns, gradientScale ?? 0, softcap, smoothing,
+        gradientScale != nil, losses.pointer(), correct.pointer(), entropies.pointer(), range.lowerBound,
+        range.upperBound)
     }
     let correctBytes = UnsafeBufferPointer(start: correct.pointer(UInt8.self), count: targets.count)
     return CrossEntropyRows(

@@ -17,7 +17,7 @@ extension CPUBackend {
     let packed = empty([ck_packed_count(source.rows, source.count)])
     let from = source.pointer
     let to: UnsafeMutablePointer<Float> = packed.pointer()
-    let tileRows = Int(ck_tile_rows)
+    let tileRows = ck_tile_rows()
     pool.runRanges((source.rows + tileRows - 1) / tileRows, grain: max(1, 4096 / max(1, source.count))) { range in
       ck_pack_left(to, from, source.stride, source.rows, source.count, range.lowerBound, range.upperBound)
     }
@@ -56,26 +56,48 @@ extension CPUBackend {
       return fewRowsWork(product, m: m, n: n, out: out, stride: stride)
     }
     var packedOperands: [Tensor] = []
-    let tileRows = Int(ck_tile_rows)
     let terms = product.terms.compactMap { term -> ck_term? in
       guard let right = term.right.matrix else { return nil }
+      let source = term.left.source
       if term.left.isTransposed {
         return ck_term(
-          left: term.left.source.pointer, left_tile: tileRows, left_step: term.left.source.stride, k: term.left.depth,
-          right: right, transposed: term.transposed)
+          left: source.pointer, left_stride: source.stride, k: term.left.depth, right: right,
+          transposed: term.transposed)
       }
-      let packed = term.left.packed ?? pack(term.left.source)
+      let packed = term.left.packed ?? pack(source)
       packedOperands.append(packed)
       return ck_term(
-        left: packed.pointer(), left_tile: tileRows * term.left.depth, left_step: tileRows, k: term.left.depth,
-        right: right, transposed: term.transposed)
+        left: packed.pointer(), left_stride: 0, k: term.left.depth, right: right, transposed: term.transposed)
     }
     precondition(terms.count == product.terms.count, "a product reads float and block types only")
-    let units = (n + Int(ck_unit_columns) - 1) / Int(ck_unit_columns)
+    let parts = parts(m: m, n: n, terms)
     let accumulate = product.accumulate
-    return Work(taskCount: units) { [packedOperands] unit in
+    return Work(taskCount: parts.count) { [packedOperands] index in
       withExtendedLifetime(packedOperands) {
-        ck_sum_of_products(terms, terms.count, m, n, out, stride, accumulate, unit, unit + 1)
+        withUnsafePointer(to: parts[index]) {
+          ck_sum_of_products(terms, terms.count, m, n, out, stride, accumulate, $0)
+        }
+      }
+    }
+  }
+
+  /// The parts that threads compute one after the other. Each packs its stretch of the right operands for itself and
+  /// reads its rows of the left ones once, so there is something to win from many rows, and from many columns where the
+  /// left operand is too large for the caches; but there have to be enough parts to go round evenly.
+  private func parts(m: Int, n: Int, _ terms: [ck_term]) -> [ck_part] {
+    let depth = terms.reduce(0) { $0 + $1.k }
+    let tileRows = ck_tile_rows()
+    func shares(_ count: Int, of size: Int) -> Int { (count + size - 1) / size }
+    let units = shares(n, of: Int(ck_unit_columns))
+    // A part of less than a million multiply-adds is not worth a hand-over.
+    let most = max(1, min(m * n * depth >> 20, threadCount * (m * depth >> 22 > 0 ? 4 : 12)))
+    let rowShares = max(shares(m, of: 576), min(shares(most, of: units), shares(m, of: 192)))
+    let rows = shares(shares(m, of: rowShares), of: tileRows) * tileRows
+    let columns = min(8, shares(units * rowShares, of: most))
+    return stride(from: 0, to: m, by: rows).flatMap { row in
+      stride(from: 0, to: units, by: columns).map { unit in
+        ck_part(
+          row_begin: row, row_end: min(m, row + rows), unit_begin: unit, unit_end: min(units, unit + columns))
       }
     }
   }

@@ -14,7 +14,7 @@ public final class CPUBackend: Backend {
   /// See ``Backend``.
   public func empty(_ shape: [Int], _ type: ElementType) -> Tensor {
     let count = shape.reduce(1, *)
-    let byteCount = count / type.blockLength * type.blockByteCount
+    let byteCount = (count + type.blockLength - 1) / type.blockLength * type.blockByteCount
     return Tensor(type: type, shape: shape, storage: buffers.storage(byteCount: byteCount))
   }
 
@@ -36,6 +36,13 @@ public final class CPUBackend: Backend {
     return result
   }
 
+  /// Copies bytes to a uint8 tensor.
+  public func tensor(bytes: [UInt8]) -> Tensor {
+    let result = empty([bytes.count], .uint8)
+    result.pointer(UInt8.self).update(from: bytes, count: bytes.count)
+    return result
+  }
+
   /// See ``Backend``.
   public func floats(_ tensor: Tensor) -> [Float] {
     let wide = tensor.type == .float32 ? tensor : widened(tensor)
@@ -48,6 +55,12 @@ public final class CPUBackend: Backend {
     pool.runRanges(tensor.byteCount, grain: 1 << 20) { range in
       (bytes + range.lowerBound).initializeMemory(as: UInt8.self, repeating: 0, count: range.count)
     }
+  }
+
+  /// See ``Backend``.
+  public func copy(_ from: Tensor, to: Tensor) {
+    precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
+    (to.storage.base + to.byteOffset).copyMemory(from: from.storage.base + from.byteOffset, byteCount: from.byteCount)
   }
 
   /// See ``Backend``.
@@ -87,10 +100,14 @@ public final class CPUBackend: Backend {
   /// See ``Backend``.
   public func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor {
     if type == .float32 { return widened(tensor) }
-    precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
     let wide = tensor.type == .float32 ? tensor : widened(tensor)
     let result = empty(tensor.shape, type)
     let source: UnsafeMutablePointer<Float> = wide.pointer()
+    if type.isQuantized {
+      narrowBlocks(source, wide.count, to: result)
+      return result
+    }
+    precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
     let target = result.pointer(UInt16.self)
     pool.runRanges(wide.count, grain: 1 << 16) { range in
       let count = range.count
@@ -103,8 +120,24 @@ public final class CPUBackend: Backend {
     return result
   }
 
+  private func narrowBlocks(_ source: UnsafeMutablePointer<Float>, _ count: Int, to result: Tensor) {
+    precondition(result.type == .q8_0 || result.type == .q4_0, "tensors are narrowed to blocks of q8_0 and q4_0 only")
+    precondition(result.columns % result.type.blockLength == 0, "blocks fill the rows they are in")
+    let target = result.pointer(UInt8.self)
+    pool.runRanges(count / result.type.blockLength, grain: 1 << 11) { range in
+      let from = source + range.lowerBound * result.type.blockLength
+      let to = target + range.lowerBound * result.type.blockByteCount
+      if result.type == .q8_0 {
+        ck_narrow_q8_0(from, to, range.count)
+      } else {
+        ck_narrow_q4_0(from, to, range.count)
+      }
+    }
+  }
+
   /// See ``Backend``.
   public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
+    precondition(!tensor.type.isFourBitCode, "4-bit codes cannot be cut into rows")
     let rowBytes = tensor.byteCount / max(1, tensor.rows)
     let result = empty([order.count] + tensor.shape.dropFirst(), tensor.type)
     let from = tensor.storage.base + tensor.byteOffset

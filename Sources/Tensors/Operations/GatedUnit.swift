@@ -1,7 +1,10 @@
 extension Tape {
   /// activation(gate) · up (Shazeer 2020): `[rows, 2 n]`, gate and up side by side, to `[rows, n]`.
   public func gatedUnit(_ gateUp: Variable, _ activation: Activation) -> Variable {
-    let output = Variable(backend.gated(gateUp.value, activation), requiresGradient: gateUp.requiresGradient)
+    let source = gateUp.value
+    let output = Variable(backend.gated(source, activation), requiresGradient: gateUp.requiresGradient) { [backend] in
+      backend.gated(source, activation)
+    }
     if output.requiresGradient {
       let (slot, source, value) = (output.slot, gateUp.slot, gateUp.value)
       record { [unowned self] in

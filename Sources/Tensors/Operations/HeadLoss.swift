@@ -27,6 +27,10 @@ public struct LossSums: Sendable {
 public let ignoredTarget: Int32 = -100
 
 extension Tape {
+  /// Rows of logits that exist at once. Eight million of them are 32 MB, and as much again packed; with fewer than 96 rows
+  /// the product would wait for the packing of the head.
+  package static func headRows(vocabulary: Int) -> Int { min(max(96, (8 << 20) / max(1, vocabulary)), 1024) }
+
   /// The head and its cross-entropy in one pass: hidden states `[rows, width]` and, for each row, the id to predict or
   /// `ignoredTarget`. Logits exist for a few hundred rows at a time, and only for rows with a target; their gradient
   /// is taken at once, times `gradientScale`.
@@ -34,20 +38,21 @@ extension Tape {
   /// - Parameters:
   ///   - logitScale: what logits are multiplied by.
   ///   - softcap: if positive, logits are softcap · tanh(logit / softcap).
+  ///   - smoothing: the share of each target that is spread over the vocabulary.
   ///   - weighsByProbability: whether each token's loss, and with it its gradient, is multiplied by the probability that
   ///     the token has (dynamic fine-tuning, arXiv:2508.05629); the probability itself counts as a constant.
   ///   - collect: called with each chunk's row numbers and losses.
   public func headLoss(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
-    softcap: Float = 0, weighsByProbability: Bool = false, collect: (([Int32], [Float]) -> Void)? = nil
+    softcap: Float = 0, smoothing: Float = 0, weighsByProbability: Bool = false,
+    collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
     var sums = LossSums()
     let counted = targets.indices.filter { targets[$0] != ignoredTarget }.map(Int32.init)
     let needsGradient = isRecording && (hidden.requiresGradient || head.isTrainable)
     let dHidden: Tensor? = needsGradient && hidden.requiresGradient ? backend.empty(hidden.value.shape, .float32) : nil
     if let dHidden { backend.clear(dHidden) }
-    // 16 M logits are 64 MB; fewer than 96 rows would leave the product waiting for its packing.
-    let chunk = min(max(96, (16 << 20) / max(1, head.value.rows)), 1024)
+    let chunk = Self.headRows(vocabulary: head.value.rows)
     for start in stride(from: 0, to: counted.count, by: chunk) {
       let rows = Array(counted[start..<min(counted.count, start + chunk)])
       var states = backend.gatherRows(hidden.value, rows)
@@ -57,7 +62,7 @@ extension Tape {
       backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
       let found = backend.crossEntropy(
         logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
-        softcap: softcap)
+        softcap: softcap, smoothing: smoothing)
       let losses = weighsByProbability ? found.losses.map { $0 * exp(-$0) } : found.losses
       sums.loss += losses.reduce(0) { $0 + Double($1) }
       sums.correct += found.correct

@@ -48,11 +48,13 @@ extension Tape {
     let ranges = columnRanges(layers)
     let output = backend.empty([x.value.rows, ranges.last?.upperBound ?? 0], .float32)
     let left = backend.leftOperand(Columns(x.value), transposed: false)
-    let branches = layers.map { layer in layer.lowRank.map { branch($0, x: x.value) } }
+    let branches = layers.map { layer in layer.lowRank.map { branch($0, rows: x.value.rows) } }
     backend.compute(
       branches.compactMap { $0 }.map { branch in
         // Without dropout the update sees what the layer itself sees, prepared already.
-        let seen = branch.dropoutKey == nil ? left : backend.leftOperand(Columns(branch.input), transposed: false)
+        let seen =
+          branch.dropoutKey == nil
+          ? left : backend.leftOperand(Columns(branch.input(of: x.value, on: backend)), transposed: false)
         return Product([ProductTerm(seen, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
       })
     for branch in branches.compactMap({ $0 }) { scaleInPlace(branch.down, branch.lowRank.scale) }
@@ -74,10 +76,11 @@ extension Tape {
     if needsGradient {
       let (slot, source) = (result.slot, x.slot)
       // A frozen layer without an update needs no input for its gradient.
-      let input = layers.contains { $0.weight.isTrainable } ? x.value : nil
+      let needsInput = layers.contains { $0.weight.isTrainable || $0.lowRank?.a.isTrainable == true }
+      let recall = needsInput ? x.recall : nil
       record { [unowned self] in
         guard let upstream = slot.take() else { return }
-        linearBackward(source, input, layers, branches, ranges, upstream)
+        linearBackward(source, recall?(), layers, branches, ranges, upstream)
       }
     }
     return result
@@ -86,22 +89,23 @@ extension Tape {
   /// What the forward pass of a low-rank update leaves for the backward pass.
   private struct Branch {
     let lowRank: LowRank
-    /// The input, after dropout.
-    let input: Tensor
     /// scale · input Aᵀ, `[rows, r]`
     let down: Tensor
     let dropoutKey: UInt64?
+
+    /// The layer's input as the update sees it: after dropout, whose mask follows from the key.
+    func input(of x: Tensor, on backend: any Backend) -> Tensor {
+      guard let dropoutKey else { return x }
+      let input = backend.empty(x.shape, .float32)
+      backend.dropout(x, rate: lowRank.dropout, key: dropoutKey, into: input, accumulate: false)
+      return input
+    }
   }
 
-  private func branch(_ lowRank: LowRank, x: Tensor) -> Branch {
-    let down = backend.empty([x.rows, lowRank.a.value.rows], .float32)
-    guard drawsDropout, lowRank.dropout > 0 else {
-      return Branch(lowRank: lowRank, input: x, down: down, dropoutKey: nil)
-    }
-    let key = nextDropoutKey()
-    let input = backend.empty(x.shape, .float32)
-    backend.dropout(x, rate: lowRank.dropout, key: key, into: input, accumulate: false)
-    return Branch(lowRank: lowRank, input: input, down: down, dropoutKey: key)
+  private func branch(_ lowRank: LowRank, rows: Int) -> Branch {
+    let down = backend.empty([rows, lowRank.a.value.rows], .float32)
+    let drops = drawsDropout && lowRank.dropout > 0
+    return Branch(lowRank: lowRank, down: down, dropoutKey: drops ? nextDropoutKey() : nil)
   }
 
   private func columnRanges(_ layers: [Projection]) -> [Range<Int>] {
@@ -152,7 +156,7 @@ extension Tape {
         backend.addColumnSums(range, into: bias.gradient(on: backend))
       }
       if let branch = branches[index], let dDown = dDowns[index] {
-        products.append(contentsOf: lowRankGradients(branch, dy: range, dDown: dDown))
+        products.append(contentsOf: lowRankGradients(branch, input, dy: range, dDown: dDown))
       }
     }
     if source.requiresGradient {
@@ -169,17 +173,17 @@ extension Tape {
   }
 
   /// dB = dyᵀ down, dA = d(down)ᵀ x.
-  private func lowRankGradients(_ branch: Branch, dy: Columns, dDown: Tensor) -> [Product] {
+  private func lowRankGradients(_ branch: Branch, _ x: Tensor?, dy: Columns, dDown: Tensor) -> [Product] {
     var products: [Product] = []
     if branch.lowRank.b.isTrainable {
       let left = backend.leftOperand(dy, transposed: true)
       products.append(
         branch.lowRank.b.gradientProduct([ProductTerm(left, branch.down, transposed: false)], on: backend))
     }
-    if branch.lowRank.a.isTrainable {
+    if branch.lowRank.a.isTrainable, let x {
       let left = backend.leftOperand(Columns(dDown), transposed: true)
-      products.append(
-        branch.lowRank.a.gradientProduct([ProductTerm(left, branch.input, transposed: false)], on: backend))
+      let input = branch.input(of: x, on: backend)
+      products.append(branch.lowRank.a.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
     }
     return products
   }

@@ -9,7 +9,9 @@ extension Tape {
       x.value, residual: residual?.value, weight: weight.value, offset: offset, epsilon: epsilon)
     let flowsOn = isRecording && (x.requiresGradient || residual?.requiresGradient == true)
     let sumVariable = Variable(sum, requiresGradient: flowsOn)
-    let output = Variable(out, requiresGradient: flowsOn || (isRecording && weight.isTrainable))
+    let output = Variable(out, requiresGradient: flowsOn || (isRecording && weight.isTrainable)) { [backend] in
+      backend.rmsNormed(sum, weight: weight.value, offset: offset, inverseRMS: inverse)
+    }
     if output.requiresGradient {
       let (sumSlot, slot) = (sumVariable.slot, output.slot)
       let sources = [x.slot] + (residual.map { [$0.slot] } ?? [])

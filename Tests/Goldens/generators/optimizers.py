@@ -1,13 +1,15 @@
-"""Learning-rate schedules of transformers and torch's AdamW on fixed gradients.
+"""Learning-rate schedules of transformers and the optimizers that its trainer takes, on fixed gradients.
 
-`optimizers/schedules.json`: the rate of every step. `optimizers/adamw.json`: parameters along the way.
+`optimizers/schedules.json`: the rate of every step. `optimizers/adamw.json` and `rules.json`: parameters along the way.
 """
 
+import bitsandbytes
 import torch
 from transformers import get_scheduler
+from transformers.optimization import Adafactor
 
 from .smollm2 import FORMULA, value_by_formula
-from .values import rounded, write
+from .values import rounded, summary, write
 
 RATE, STEPS = 1e-3, 50
 # (lr_scheduler_type, warmup_steps, lr_scheduler_kwargs)
@@ -38,6 +40,21 @@ ADAMW_RUNS = {
     "other_betas": {"lr": 1e-2, "betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.01},
 }
 SHAPES = {"weight": (6, 10), "bias": (7,)}
+# name -> (optim, optim_args as recipes spell them, class, settings)
+LION = {"lr": 1e-3, "betas": [0.9, 0.99], "weight_decay": 0.1}
+ADAFACTOR = {"lr": 1e-2, "scale_parameter": False, "relative_step": False}
+RULES = {
+    "sgd": ("sgd", None, torch.optim.SGD, {"lr": 1e-1, "weight_decay": 0.1}),
+    "sgd_momentum": ("sgd", "momentum=0.9, dampening=0.25", torch.optim.SGD,
+                     {"lr": 1e-1, "momentum": 0.9, "dampening": 0.25, "weight_decay": 0.01}),
+    "sgd_nesterov": ("sgd", "momentum=0.8,nesterov=True", torch.optim.SGD,
+                     {"lr": 1e-1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.0}),
+    "adafactor": ("adafactor", None, Adafactor, ADAFACTOR | {"weight_decay": 0.0}),
+    "adafactor_weight_decay": ("adafactor", None, Adafactor, ADAFACTOR | {"weight_decay": 0.1}),
+    "lion": ("lion_32bit", None, bitsandbytes.optim.Lion, LION),
+    "lion_8bit": ("lion_8bit", None, bitsandbytes.optim.Lion, LION | {"optim_bits": 8}),
+}
+LARGE = {"ragged": (33, 130)}  # only tensors of 4096 elements and more are held in 8 bits
 
 
 def schedule(name, warmup, settings):
@@ -56,21 +73,33 @@ def schedule(name, warmup, settings):
     }
 
 
-def adamw(settings):
-    parameters = {name: torch.nn.Parameter(value_by_formula(name, shape, 1.0)) for name, shape in SHAPES.items()}
-    optimizer = torch.optim.AdamW(parameters.values(), foreach=False, fused=False, **settings)
+def run(kind, settings, shapes=SHAPES):
+    parameters = {name: torch.nn.Parameter(value_by_formula(name, shape, 1.0)) for name, shape in shapes.items()}
+    optimizer = kind(parameters.values(), **settings)
     states = []
     for step in range(1, 21):
         for name, parameter in parameters.items():
             parameter.grad = value_by_formula(f"{name} {step}", parameter.shape, 0.1 / step)
         optimizer.step()
         if step == 1 or step % 5 == 0:
-            states.append({"step": step} | {name: rounded(value.flatten(), 9) for name, value in parameters.items()})
+            states.append({"step": step} | {
+                name: summary(value) if shapes is LARGE else rounded(value.flatten(), 9)
+                for name, value in parameters.items()
+            })
     return {"settings": settings, "states": states}
 
 
+def adamw(settings):
+    return run(torch.optim.AdamW, settings | {"foreach": False, "fused": False}) | {"settings": settings}
+
+
+def rule(optim, arguments, kind, settings):
+    shapes = LARGE if settings.get("optim_bits") == 8 else SHAPES
+    return {"optim": optim, "optim_args": arguments, "shapes": shapes} | run(kind, settings, shapes)
+
+
 def make(folder, arguments):
-    names = arguments.names or ["schedules", "adamw"]
+    names = arguments.names or ["schedules", "adamw", "rules"]
     if "schedules" in names:
         entries = [schedule(*entry) for entry in SCHEDULES]
         write(folder / "schedules.json", {"learning_rate": RATE, "max_steps": STEPS, "schedules": entries})
@@ -85,3 +114,10 @@ def make(folder, arguments):
             "runs": {name: adamw(settings) for name, settings in ADAMW_RUNS.items()},
         })
         print(f"adamw: {len(ADAMW_RUNS)} runs")
+    if "rules" in names:
+        write(folder / "rules.json", {
+            "parameter": "formula(name, scale 1.0)",
+            "gradient": "formula(name + ' ' + step, scale 0.1 / step), step from 1",
+            "runs": {name: rule(*entry) for name, entry in RULES.items()},
+        })
+        print(f"rules: {len(RULES)} runs")

@@ -30,6 +30,7 @@ RUNS = {
     "full_weight_decay": (None, {"weight_decay": 0.01}),
     "full_no_clip": (None, {"max_grad_norm": 0.0, "lr_scheduler_type": "cosine"}),
     "full_dft": (None, {"loss_type": "dft"}),
+    "full_smoothing": (None, {"label_smoothing_factor": 0.1, "loss_type": "nll"}),
     # States of tensors under 4,096 elements and of the embedding stay in float32.
     "full_adamw_8bit": (None, {"optim": "adamw_8bit"}),
     "lora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS}, {}),

@@ -1,0 +1,144 @@
+// A few rows, as in generation, against a matrix in its storage format. Bound by reading the matrix: each of its rows is
+// read once, straight into a dot product.
+
+// totals += 32 elements of a row, from i on, times those of x. Where the format has one scale for all 32, it is applied to
+// the sum; a minimum is multiplied by x's own sum over the 32, which is the same for all rows.
+#define DOT32(format) INLINE void dot32_##format(stored_row row, long i, const float *x, float x_sum, lanes totals[2], float *rest)
+
+enum { parts_of_32 = 32 / LANES };
+
+#if LANES == 16
+INLINE void add_v8(lanes *total, v8 x) {
+  *total += __builtin_shufflevector(x, (v8){}, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+INLINE float sum_lanes(lanes x) {
+  return sum8(__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+#else
+INLINE void add_v8(lanes *total, v8 x) { *total += x; }
+INLINE float sum_lanes(lanes x) { return sum8(x); }
+#endif
+
+typedef uint8_t byte_lanes __attribute__((vector_size(LANES), aligned(1)));
+typedef int8_t signed_byte_lanes __attribute__((vector_size(LANES), aligned(1)));
+typedef uint16_t half_lanes __attribute__((vector_size(2 * LANES), aligned(2)));
+typedef _Float16 float16_lanes __attribute__((vector_size(2 * LANES), aligned(2)));
+typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
+
+DOT32(float32) {
+  const float *w = (const float *)row.bytes + i;
+  for (int j = 0; j < parts_of_32; j++) totals[j % 2] += load(w + j * LANES) * load(x + j * LANES);
+}
+DOT32(float16) {
+  const uint8_t *w = row.bytes + 2 * i;
+  for (int j = 0; j < parts_of_32; j++)
+    totals[j % 2] += __builtin_convertvector(*(const float16_lanes *)(w + 2 * j * LANES), lanes) * load(x + j * LANES);
+}
+DOT32(bfloat16) {
+  const uint8_t *w = row.bytes + 2 * i;
+  for (int j = 0; j < parts_of_32; j++) {
+    int_lanes bits = __builtin_convertvector(*(const half_lanes *)(w + 2 * j * LANES), int_lanes);
+    totals[j % 2] += (lanes)(bits << 16) * load(x + j * LANES);
+  }
+}
+
+// 16 bytes: the low nibbles are elements 0 to 15, the high ones 16 to 31, as levels 0 to 15.
+INLINE lanes nibbles_times_x(const uint8_t *p, const float *x) {
+#ifdef CK_AVX512
+  const lanes levels = (lanes){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+  lanes low = _mm512_permutexvar_ps(bytes, levels), high = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), levels);
+  return low * load(x) + high * load(x + 16);
+#else
+  v8 sum = low_nibbles(p) * load8(x) + low_nibbles(p + 8) * load8(x + 8);
+  return sum + high_nibbles(p) * load8(x + 16) + high_nibbles(p + 8) * load8(x + 24);
+#endif
+}
+
+DOT32(q4_0) {
+  const uint8_t *block = row.bytes + i / 32 * 18;
+  float d = half(block);
+  totals[0] += nibbles_times_x(block + 2, x) * d;
+  *rest -= 8 * d * x_sum;
+}
+DOT32(q4_1) {
+  const uint8_t *block = row.bytes + i / 32 * 20;
+  totals[0] += nibbles_times_x(block + 4, x) * half(block);
+  *rest += half(block + 2) * x_sum;
+}
+DOT32(q8_0) {
+  const uint8_t *block = row.bytes + i / 32 * 34;
+  lanes sum = __builtin_convertvector(*(const signed_byte_lanes *)(block + 2), lanes) * load(x);
+  for (int j = 1; j < parts_of_32; j++)
+    sum += __builtin_convertvector(*(const signed_byte_lanes *)(block + 2 + j * LANES), lanes) * load(x + j * LANES);
+  totals[0] += sum * half(block);
+}
+DOT32(q4_K) {
+  const uint8_t *block = row.bytes + i / 256 * 144;
+  long s = i % 256 / 32;
+  int scale, minimum;
+  scale_and_minimum(block + 4, s, &scale, &minimum);
+  const uint8_t *q = block + 16 + 32 * (s / 2);
+  lanes sum = splat(0);
+  for (int j = 0; j < parts_of_32; j++) {
+    byte_lanes bytes = *(const byte_lanes *)(q + j * LANES);
+    sum += __builtin_convertvector(s % 2 ? bytes >> 4 : bytes & 15, lanes) * load(x + j * LANES);
+  }
+  totals[0] += sum * (half(block) * scale);
+  *rest -= half(block + 2) * minimum * x_sum;
+}
+// The other formats by widening.
+#define ELEMENTS(format)                               \
+  DOT32(format) {                                      \
+    v8 w[4];                                           \
+    widen32_##format(row, i, w);                       \
+    v8 sum = w[0] * load8(x);                          \
+    for (int j = 1; j < 4; j++) sum += w[j] * load8(x + 8 * j); \
+    add_v8(totals, sum);                                \
+  }
+
+ELEMENTS(q5_0)
+ELEMENTS(q5_1)
+ELEMENTS(q2_K)
+ELEMENTS(q3_K)
+ELEMENTS(q5_K)
+ELEMENTS(q6_K)
+ELEMENTS(nf4)
+ELEMENTS(fp4)
+
+// x . a row of the matrix. The rows lie one after the other, so what is needed soon is some way ahead of what is read
+// now; formats that take some arithmetic leave the processor's own prefetching behind.
+INLINE float dot(const float *x, const float *x_sums, const ck_matrix *matrix, long number) {
+  enum { ahead = 2048 };
+  stored_row row = row_of(matrix, number);
+  long k = matrix->columns, i = 0;
+  lanes totals[2] = {splat(0), splat(0)};
+  float rest = 0;
+#define X(format)                                                          \
+  for (; i + 32 <= k; i += 32) {                                           \
+    __builtin_prefetch(row.bytes + row_bytes(ck_##format, i) + ahead);     \
+    dot32_##format(row, i, x + i, x_sums[i / 32], totals, &rest);          \
+  }
+  FOR_FORMAT(matrix->format, X)
+#undef X
+  rest += sum_lanes(totals[0] + totals[1]);
+  for (; i < k; i++) rest += x[i] * widen1(row, i);
+  return rest;
+}
+
+void CK(ck_few_rows)(
+  const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool accumulate, long row_begin, long row_end) {
+  const ck_matrix matrix = *right;  // known not to change while y is written
+  long blocks = matrix.columns / 32;
+  float *sums = scratch(0, m * blocks + 1);
+  for (long i = 0; i < m; i++)
+    for (long b = 0; b < blocks; b++) {
+      const float *p = x + i * ldx + 32 * b;
+      sums[i * blocks + b] = sum8((load8(p) + load8(p + 8)) + (load8(p + 16) + load8(p + 24)));
+    }
+  for (long row = row_begin; row < row_end; row++)
+    for (long i = 0; i < m; i++) {
+      float value = dot(x + i * ldx, sums + i * blocks, &matrix, row), *out = y + i * ldy + row;
+      *out = accumulate ? *out + value : value;
+    }
+}

@@ -1,0 +1,62 @@
+// Floats to 4-bit codes, to the bit as bitsandbytes does it on a processor (0.50, `quantize_4bit`).
+
+// Levels in ascending order: the bounds half way between neighbours, and the codes.
+typedef struct {
+  float bounds[15];
+  uint8_t codes[16];
+} code_order;
+
+static const code_order nf4_order = {
+  {-0x1.b239bp-1f, -0x1.38a4ep-1f, -0x1.d709p-2f, -0x1.5bd4ecp-2f, -0x1.e079d8p-3f, -0x1.1a7178p-3f, -0x1.74f0e2p-5f,
+   0x1.45f5fep-5f, 0x1.ec90c4p-4f, 0x1.a0cfcp-3f, 0x1.2b05a8p-2f, 0x1.8ea7f2p-2f, 0x1.00da08p-1f, 0x1.491b5ep-1f,
+   0x1.b913b4p-1f},
+  {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+};
+static const code_order fp4_order = {
+  {-0x1.aaaaacp-1f, -0x1.2aaaacp-1f, -0x1.aaaaacp-2f, -0x1.2aaaacp-2f, -0x1.aaaaacp-3f, -0x1.6p-4f, -0x1.555556p-9f, 0.0f,
+   0x1.555556p-9f, 0x1.6p-4f, 0x1.aaaaacp-3f, 0x1.2aaaacp-2f, 0x1.aaaaacp-2f, 0x1.2aaaacp-1f, 0x1.aaaaacp-1f},
+  {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3},
+};
+
+enum { longest_block = 4096 };
+
+// The largest magnitude of `count` values, a multiple of 8; NaN where one is not finite.
+INLINE float largest_magnitude(const float *x, long count) {
+  v8 largest = splat8(0), strange = splat8(0);
+  for (long i = 0; i < count; i += 8) {
+    v8 value = load8(x + i);
+    largest = max8(largest, max8(value, -value));
+    strange += value - value;  // 0, unless infinite or NaN
+  }
+  return largest8(largest) + sum8(strange);
+}
+
+void CK(ck_quantize_4bit)(
+  const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin, long block_end) {
+  const code_order *order = format == ck_nf4 ? &nf4_order : &fp4_order;
+  ck_matrix flat = *x;
+  flat.rows = 1;
+  flat.columns = x->rows * x->columns;
+  for (long block = block_begin; block < block_end; block++) {
+    float values[longest_block];
+    long first = block * block_size;
+    long count = flat.columns - first < block_size ? flat.columns - first : block_size, padded = (count + 7) / 8 * 8;
+    CK(ck_widen)(&flat, 0, first, count, values);
+    for (long i = count; i < padded; i++) values[i] = 0;
+    float largest = largest_magnitude(values, padded), least = 1e-38f;
+    // The reference multiplies whole blocks by the reciprocal and divides a last, shorter one.
+    bool is_whole = count == block_size;
+    float divisor = largest < least ? least : largest, factor = 1 / divisor;
+    absmax[block] = is_whole ? largest : divisor;
+    for (long i = 0; i < padded; i += 8) {
+      v8 value = load8(values + i);
+      value = is_whole ? value * factor : value / divisor;
+      value = min8(max8(value, splat8(-1)), splat8(1));
+      i8x rank = (i8x){} + 15;
+      for (int j = 0; j < 15; j++) rank += value <= order->bounds[j];
+      uint8_t *out = codes + (first + i) / 2;
+      for (int j = 0; j < 8 && i + j < count; j += 2)
+        out[j / 2] = (uint8_t)(order->codes[rank[j]] << 4 | order->codes[rank[j + 1]]);
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import Foundation
+import Tensors
+
+/// Adafactor (Shazeer and Stern 2018) with transformers' settings of it: no first moment, the step size given by the
+/// schedule and not by the weight, updates clipped to a root mean square of 1.
+struct Adafactor: UpdateRule {
+  private static let epsilon: Float = 1e-30
+  private static let decayRate = -0.8
+  private static let clipThreshold = 1.0
+
+  func state(for shape: [Int]) -> [StateTensor] {
+    shape.count == 2
+      ? [
+        StateTensor(name: "exp_avg_sq_row", shape: [shape[0]]), StateTensor(name: "exp_avg_sq_col", shape: [shape[1]]),
+      ] : [StateTensor(name: "exp_avg_sq", shape: shape)]
+  }
+
+  func apply(to weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
+    let numbers = AdafactorStep(
+      decay: Float(1 - pow(Double(step.number), Self.decayRate)), epsilon: Self.epsilon,
+      gradientScale: step.gradientScale)
+    let squares: FactoredSquares = state.count == 2 ? .matrix(rows: state[0], columns: state[1]) : .vector(state[0])
+    backend.adafactor(gradient, squares: squares, numbers)
+    let root = (backend.sumOfSquares(gradient) / Double(max(1, weight.count))).squareRoot()
+    if step.weightDecay != 0 { backend.scale(weight, by: 1 - step.weightDecay * step.learningRate) }
+    backend.add(gradient, scale: -step.learningRate / Float(max(1, root / Self.clipThreshold)), into: weight)
+  }
+}

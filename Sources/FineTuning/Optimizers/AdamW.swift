@@ -1,0 +1,22 @@
+import Tensors
+
+/// AdamW (Loshchilov and Hutter 2019) as torch computes it; with moments in bytes as bitsandbytes does.
+struct AdamW: UpdateRule {
+  let beta1: Float
+  let beta2: Float
+  let epsilon: Float
+  let inBytes: Bool
+
+  func state(for shape: [Int]) -> [StateTensor] {
+    StateTensor.moment("exp_avg", of: shape, inBytes: inBytes)
+      + StateTensor.moment("exp_avg_sq", of: shape, inBytes: inBytes)
+  }
+
+  func apply(to weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
+    let moments = state.moments(2)
+    let numbers = AdamWStep(
+      step: step.number, learningRate: step.learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
+      weightDecay: step.weightDecay, gradientScale: step.gradientScale)
+    backend.adamW(weight, gradient: gradient, m: moments[0], v: moments[1], numbers)
+  }
+}

@@ -1,0 +1,17 @@
+import Tensors
+
+/// Lion (Chen et al. 2023) as bitsandbytes computes it: steps of one size, by the sign of a moment.
+struct Lion: UpdateRule {
+  let beta1: Float
+  let beta2: Float
+  let inBytes: Bool
+
+  func state(for shape: [Int]) -> [StateTensor] { StateTensor.moment("exp_avg", of: shape, inBytes: inBytes) }
+
+  func apply(to weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
+    let numbers = LionStep(
+      learningRate: step.learningRate, beta1: beta1, beta2: beta2, weightDecay: step.weightDecay,
+      gradientScale: step.gradientScale)
+    backend.lion(weight, gradient: gradient, m: state.moments(1)[0], numbers)
+  }
+}

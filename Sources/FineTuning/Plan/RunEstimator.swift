@@ -1,0 +1,194 @@
+import Datasets
+import Models
+import Tensors
+
+/// What a training run will need, with its settings or with others. The plan, automatic checkpointing and
+/// `auto_find_batch_size` all ask it.
+package struct RunEstimator {
+  private let model: CausalLM
+  private let adapter: Adapter?
+  private let set: TrainingSet
+  private let sizes: [Workload.Size]
+  private let activations: ActivationMemory
+  /// The memory of the machine when the estimator was made, and what the program itself took of it.
+  let system: SystemMemory
+  private let program: Int
+
+  package init(_ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, system: SystemMemory = .now) {
+    self.model = model
+    self.adapter = adapter
+    set = trainingSet
+    sizes = Workload.itemSizes(trainingSet)
+    activations = ActivationMemory(model.decoder)
+    self.system = system
+    program = max(0, system.resident - model.decoder.backend.memoryStatistics.inUse)
+  }
+
+  // MARK: Settings
+
+  /// What may be changed to see what it would give.
+  struct Settings {
+    var arguments: TrainingArguments
+    var maxLength = Int.max
+    var quantizes = false
+  }
+
+  // MARK: Plans
+
+  /// What a run with these settings needs.
+  /// - Parameter calibrated: whether to measure for a second how long it takes.
+  package func plan(_ arguments: TrainingArguments, calibrated: Bool) throws(TrainingError) -> RunPlan {
+    let workload = Workload(sizes, arguments)
+    let memory = try memory(Settings(arguments: arguments), workload)
+    var plan = RunPlan(
+      memory: memory, system: system, steps: workload.steps, tokens: workload.total.tokens,
+      largestBatch: workload.largest.tokens)
+    var calibration: Calibration?
+    if calibrated {
+      let measured = try Calibration(model.decoder, arguments, tokens: workload.largest.tokens)
+      calibration = measured
+      let seconds = seconds(workload, memory, measured)
+      plan.time = RunPlan.Time(
+        step: seconds / Double(max(1, workload.steps)), total: seconds,
+        operationsPerSecond: measured.operationsPerSecond)
+    }
+    // They are asked for by a person who reads the plan, or where the run does not fit.
+    guard calibrated || !plan.fits else { return plan }
+    for change in changes(of: arguments) {
+      let cut = change.settings.maxLength
+      let workload = Workload(
+        cut == .max ? sizes : Workload.itemSizes(set, maxLength: cut), change.settings.arguments)
+      let memory = try self.memory(change.settings, workload)
+      plan.alternatives.append(
+        RunPlan.Alternative(
+          change: change.text, memory: memory,
+          secondsPerStep: calibration.map { seconds(workload, memory, $0) / Double(max(1, workload.steps)) },
+          fits: memory.needed <= system.reachable, changesResult: change.changesResult))
+    }
+    return plan
+  }
+
+  private func seconds(_ workload: Workload, _ memory: MemoryEstimate, _ calibration: Calibration) -> Double {
+    let work = WorkEstimate(model.decoder, trainsWeights: adapter == nil)
+    let trained = trainedShapes.reduce(0) { $0 + $1.reduce(1, *) }
+    return work.operations(workload.total, checkpointedLayers: memory.checkpointedLayers)
+      / calibration.operationsPerSecond + Double(workload.steps * trained) * calibration.secondsPerWeight
+  }
+
+  // MARK: Changes
+
+  private struct Change {
+    let text: String
+    let settings: Settings
+    var changesResult = false
+  }
+
+  /// What one knob each would give, in the order in which they are worth trying.
+  private func changes(of arguments: TrainingArguments) -> [Change] {
+    var changes: [Change] = []
+    var smaller = arguments
+    while smaller.reduceBatch() {
+      changes.append(
+        Change(
+          text: "per_device_train_batch_size: \(smaller.trainBatchSize), gradient_accumulation_steps: "
+            + "\(smaller.gradientAccumulationSteps)", settings: Settings(arguments: smaller)))
+    }
+    if arguments.checkpointing == .never || arguments.checkpointing == .auto {
+      var other = arguments
+      other.checkpointing = .always
+      changes.append(Change(text: "gradient_checkpointing: true", settings: Settings(arguments: other)))
+    }
+    if adapter == nil, !arguments.optimizer.isEightBit, !arguments.optimizer.isPaged,
+      let name = arguments.optimizer.inEightBits
+    {
+      var other = arguments
+      other.optimizer = name
+      changes.append(
+        Change(text: "optim: \(name.rawValue)", settings: Settings(arguments: other), changesResult: true))
+    }
+    if adapter != nil, model.decoder.linears.contains(where: { $0.weight.value.type.isFloat }) {
+      changes.append(
+        Change(
+          text: "load_in_4bit: true", settings: Settings(arguments: arguments, quantizes: true), changesResult: true))
+    }
+    let longest = set.items.reduce(0) { max($0, $1.reduce(0) { max($0, $1.count) }) }
+    if longest >= 16 {
+      changes.append(
+        Change(
+          text: "max_length: \(longest / 2)", settings: Settings(arguments: arguments, maxLength: longest / 2),
+          changesResult: true))
+    }
+    return changes
+  }
+
+  /// The arguments with the batch made smaller until the run fits, as far as there is anything to make smaller.
+  package func fittingBatch(_ arguments: TrainingArguments) throws(TrainingError) -> TrainingArguments {
+    var fitting = arguments
+    while try memory(Settings(arguments: fitting), Workload(sizes, fitting)).needed > system.reachable,
+      fitting.reduceBatch()
+    {}
+    return fitting
+  }
+
+  // MARK: Memory
+
+  /// The memory of a run over this workload.
+  func memory(_ settings: Settings, _ workload: Workload) throws(TrainingError) -> MemoryEstimate {
+    var estimate = try fixed(settings)
+    let (tokens, targets) = (workload.largest.tokens, workload.mostTargets)
+    let budget = budget(settings.arguments.checkpointing, besides: estimate, workload)
+    let checkpointed = activations.checkpointed(tokens: tokens, budget: budget)
+    estimate.checkpointedLayers = checkpointed
+    estimate.activations = activations.kept(tokens: tokens, checkpointed: checkpointed)
+    estimate.working =
+      activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
+    return estimate
+  }
+
+  /// How a run with these settings checkpoints its batches.
+  func checkpointing(_ arguments: TrainingArguments) throws(TrainingError) -> CheckpointingPlan {
+    let fixed = try fixed(Settings(arguments: arguments))
+    let budget = budget(arguments.checkpointing, besides: fixed, Workload(sizes, arguments))
+    return CheckpointingPlan(activations: activations, budget: budget)
+  }
+
+  /// What does not depend on the batches.
+  private func fixed(_ settings: Settings) throws(TrainingError) -> MemoryEstimate {
+    let rule = try settings.arguments.updateRule()
+    let trained = trainedShapes
+    var estimate = MemoryEstimate()
+    estimate.program = program
+    estimate.weights = weightBytes(quantized: settings.quantizes)
+    estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
+    estimate.gradients = trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
+    estimate.optimizer = trained.reduce(0) { $0 + rule.state(for: $1).reduce(0) { $0 + $1.byteCount } }
+    estimate.isOptimizerPaged = settings.arguments.optimizer.isPaged
+    return estimate
+  }
+
+  /// Bytes that kept activations may take: nothing or everything as the recipe says; else as much as the machine has
+  /// left, and no more than a quarter of it.
+  private func budget(
+    _ checkpointing: TrainingArguments.Checkpointing, besides fixed: MemoryEstimate, _ workload: Workload
+  ) -> Int {
+    switch checkpointing {
+    case .always, .unsloth: return 0
+    case .never: return .max
+    case .auto:
+      let least = activations.peak(
+        tokens: workload.largest.tokens, targets: workload.mostTargets, checkpointed: activations.layerCount)
+      return max(0, min(system.total / 4, system.reachable - fixed.needed - least))
+    }
+  }
+
+  private var trainedShapes: [[Int]] {
+    (adapter?.parameters ?? model.decoder.parameters).map(\.value.shape)
+  }
+
+  /// NF4 takes half a byte a weight and, with its blocks' scales quantized too, 1 for each 64 of them.
+  private func weightBytes(quantized: Bool) -> Int {
+    let all = model.decoder.parameters.reduce(0) { $0 + $1.value.totalByteCount }
+    guard quantized else { return all }
+    return model.decoder.linears.reduce(all) { $0 - $1.weight.value.totalByteCount + $1.weight.value.count * 33 / 64 }
+  }
+}

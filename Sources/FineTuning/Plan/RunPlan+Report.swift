@@ -1,0 +1,64 @@
+import OrderedJSON
+import Terminal
+
+extension RunPlan {
+  /// Whether the run fits and, if not, what to change: one or two sentences.
+  public var verdict: String {
+    let (needed, there) = (Figures.bytes(memory.needed), Figures.bytes(system.reachable))
+    if fits { return "The run fits: it needs \(needed) of memory, \(there) can be had." }
+    let problem = "The run needs \(needed) of memory, only \(there) can be had."
+    guard let remedy else { return problem + " No single change is enough; make several, or take a smaller model." }
+    return problem + " Set \(remedy.change), which needs \(Figures.bytes(remedy.memory.needed))."
+  }
+
+  /// The plan as `swiftlet plan --json` prints it: bytes and seconds.
+  public var json: JSONValue {
+    var object = JSONObject()
+    object["memory"] = memory.json
+    object["machine"] = .object(
+      JSONObject([
+        ("total", .integer(system.total)), ("available", .integer(system.available)),
+        ("reachable", .integer(system.reachable)),
+      ]))
+    object["fits"] = .bool(fits)
+    object["steps"] = .integer(steps)
+    object["tokens"] = .integer(tokens)
+    object["largest_batch"] = .integer(largestBatch)
+    if let time {
+      object["time"] = .object(
+        JSONObject([
+          ("step_s", .number(time.step)), ("total_s", .number(time.total)),
+          ("product_gflops", .number(time.operationsPerSecond / 1e9)),
+        ]))
+    }
+    object["alternatives"] = .array(alternatives.map(\.json))
+    object["remedy"] = remedy.map { .string($0.change) } ?? .null
+    return .object(object)
+  }
+}
+
+extension RunPlan.Alternative {
+  fileprivate var json: JSONValue {
+    var object = JSONObject()
+    object["change"] = .string(change)
+    object["total"] = .integer(memory.total)
+    object["needed"] = .integer(memory.needed)
+    if let secondsPerStep { object["step_s"] = .number(secondsPerStep) }
+    object["fits"] = .bool(fits)
+    object["changes_result"] = .bool(changesResult)
+    return .object(object)
+  }
+}
+
+extension MemoryEstimate {
+  fileprivate var json: JSONValue {
+    .object(
+      JSONObject([
+        ("program", .integer(program)), ("weights", .integer(weights)), ("adapter", .integer(adapter)),
+        ("gradients", .integer(gradients)), ("optimizer", .integer(optimizer)),
+        ("optimizer_is_paged", .bool(isOptimizerPaged)), ("activations", .integer(activations)),
+        ("working", .integer(working)), ("total", .integer(total)),
+        ("checkpointed_layers", .integer(checkpointedLayers)),
+      ]))
+  }
+}

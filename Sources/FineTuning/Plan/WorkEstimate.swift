@@ -1,0 +1,43 @@
+import Models
+import Tensors
+
+/// The arithmetic that training needs, in operations (a multiply-add counts as two), of a model with what is trained on
+/// it. Products that nobody needs are not done and not counted.
+struct WorkEstimate {
+  /// For a token: forward, and backward.
+  private let forward: Double
+  private let backward: Double
+  /// For a predicted token: the head, both ways.
+  private let head: Double
+  /// For the square of a sequence's length: attention, forward and backward.
+  private let attentionForward: Double
+  private let attentionBackward: Double
+  private let layerCount: Int
+
+  init(_ decoder: Decoder, trainsWeights: Bool) {
+    let configuration = decoder.configuration
+    let weights = decoder.linears.reduce(0.0) { $0 + Double($1.weight.value.count) }
+    let factors = decoder.linears.reduce(0.0) { sum, linear in
+      sum + (linear.lowRank.map { Double($0.a.value.count + $0.b.value.count) } ?? 0)
+    }
+    // Backward: the input's gradient always, the weight's where it is trained.
+    forward = 2 * (weights + factors)
+    backward = 2 * weights * (trainsWeights ? 2 : 1) + 4 * factors
+    head = 2 * Double(decoder.head.value.count) * (trainsWeights ? 3 : 2)
+    layerCount = configuration.layers.count
+    // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of
+    // its two halves, and five products of their size.
+    let columns = configuration.layers.indices.reduce(0.0) {
+      $0 + Double(configuration.attentionShape(layer: $1).queryColumns)
+    }
+    attentionForward = 2 * columns
+    attentionBackward = 7 * columns
+  }
+
+  /// The operations of batches of this size.
+  func operations(_ size: Workload.Size, checkpointedLayers: Int) -> Double {
+    let again = Double(checkpointedLayers) / Double(max(1, layerCount))
+    return Double(size.tokens) * (forward * (1 + again) + backward) + Double(size.targets) * head
+      + size.squares * (attentionForward * (1 + again) + attentionBackward)
+  }
+}

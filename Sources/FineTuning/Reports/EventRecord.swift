@@ -1,0 +1,86 @@
+/// One record of a TensorBoard event file: the few members of TensorFlow's `Event` message
+/// (`tensorflow/core/util/event.proto`) that figures need, in Protocol Buffers' encoding, framed as a TFRecord.
+package struct EventRecord {
+  /// Seconds since 1970.
+  package var wallTime: Double
+  /// The optimizer step.
+  package var step: Int
+  /// What happened.
+  package var content: Content
+
+  package enum Content {
+    /// The first record of every file.
+    case fileVersion
+    /// A run begins at the record's step: TensorBoard forgets what an interrupted run wrote from there on.
+    case sessionStart
+    /// Figures by their tags.
+    case scalars([(tag: String, value: Float)])
+  }
+
+  /// A record.
+  package init(wallTime: Double, step: Int, content: Content) {
+    self.wallTime = wallTime
+    self.step = step
+    self.content = content
+  }
+
+  /// The record as the file holds it: length, checksum of the length, message, checksum of the message.
+  package var bytes: [UInt8] {
+    let message = self.message
+    let length = Self.littleEndian(UInt64(message.count))
+    return length + Self.littleEndian(CRC32C.masked(length)) + message
+      + Self.littleEndian(CRC32C.masked(message))
+  }
+
+  private var message: [UInt8] {
+    var bytes = [0x09] + Self.littleEndian(wallTime.bitPattern)
+    // A number that is zero is left out, as every writer of the format does.
+    if step != 0 { bytes += [0x10] + Self.varint(UInt64(bitPattern: Int64(step))) }
+    switch content {
+    case .fileVersion: bytes += Self.member(0x1A, Array("brain.Event:2".utf8))
+    case .sessionStart: bytes += Self.member(0x3A, [0x08, 0x01])
+    case .scalars(let scalars):
+      let values = scalars.flatMap { tag, value in
+        Self.member(0x0A, Self.member(0x0A, Array(tag.utf8)) + [0x15] + Self.littleEndian(value.bitPattern))
+      }
+      bytes += Self.member(0x2A, values)
+    }
+    return bytes
+  }
+
+  /// A member of a message that is bytes itself: its key, its length, and they.
+  private static func member(_ key: UInt8, _ bytes: [UInt8]) -> [UInt8] { [key] + varint(UInt64(bytes.count)) + bytes }
+
+  /// Seven bits a byte, the lowest first.
+  private static func varint(_ number: UInt64) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var rest = number
+    while rest >= 0x80 {
+      bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    return bytes + [UInt8(rest)]
+  }
+
+  private static func littleEndian<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
+    (0..<Number.bitWidth / 8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+  }
+}
+
+/// The checksum of TFRecord files: CRC-32 by Castagnoli's polynomial, reflected.
+package enum CRC32C {
+  private static let table: [UInt32] = (0..<256).map { byte in
+    (0..<8).reduce(UInt32(byte)) { crc, _ in crc & 1 == 1 ? crc >> 1 ^ 0x82F6_3B78 : crc >> 1 }
+  }
+
+  /// The checksum of `bytes`.
+  static func of(_ bytes: [UInt8]) -> UInt32 {
+    ~bytes.reduce(~UInt32(0)) { crc, byte in table[Int(UInt8(truncatingIfNeeded: crc) ^ byte)] ^ crc >> 8 }
+  }
+
+  /// Rotated and moved, since a checksum of data that hold checksums would be weak.
+  package static func masked(_ bytes: [UInt8]) -> UInt32 {
+    let crc = of(bytes)
+    return (crc >> 15 | crc << 17) &+ 0xA282_EAD8
+  }
+}

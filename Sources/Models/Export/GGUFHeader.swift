@@ -1,0 +1,157 @@
+import Checkpoints
+
+/// The header of a GGUF model: its architecture in llama.cpp's keys, and what llama.cpp does otherwise.
+struct GGUFHeader {
+  /// `general.*` and the architecture's own keys.
+  private(set) var metadata = GGUFMetadata()
+  /// Sentences on where llama.cpp's results will differ, and when.
+  private(set) var notes: [String] = []
+  let naming: GGUFNaming
+
+  /// The header of a model of this shape.
+  /// - Parameter path: named in messages.
+  /// - Throws: `ModelError` where llama.cpp would load the file as something else, or not at all.
+  init(_ decoder: DecoderConfiguration, name: String, path: String) throws(ModelError) {
+    guard let naming = GGUFNaming(modelType: decoder.modelType) else {
+      throw ModelError("\(path): llama.cpp has no architecture for model_type \"\(decoder.modelType)\"")
+    }
+    self.naming = naming
+    try Self.check(decoder, naming.architecture, path)
+    let architecture = naming.architecture
+    metadata["general.architecture"] = .string(architecture)
+    metadata["general.type"] = .string("model")
+    metadata["general.name"] = .string(name)
+    addSizes(decoder)
+    addPositions(decoder)
+    if architecture == "gemma3" { addKindsOfLayers(decoder) }
+    noteWindows(decoder)
+    metadata["general.quantization_version"] = .uint32(2)
+  }
+
+  private mutating func set(_ key: String, _ value: GGUFValue) { metadata["\(naming.architecture).\(key)"] = value }
+
+  private mutating func set(_ key: String, _ value: Int) {
+    set(key, .uint32(UInt32(clamping: value)))
+  }
+
+  private mutating func addSizes(_ decoder: DecoderConfiguration) {
+    set("block_count", decoder.layers.count)
+    set("context_length", decoder.longestContext)
+    set("embedding_length", decoder.width)
+    set("feed_forward_length", decoder.feedForwardWidth)
+    set("attention.head_count", decoder.heads)
+    set("attention.head_count_kv", decoder.keyValueHeads)
+    set("attention.key_length", decoder.headSize)
+    set("attention.value_length", decoder.headSize)
+    set("attention.layer_norm_rms_epsilon", .float32(decoder.normEpsilon))
+    set("vocab_size", decoder.vocabularySize)
+    if decoder.logitSoftcap > 0 { set("final_logit_softcapping", .float32(decoder.logitSoftcap)) }
+  }
+
+  private mutating func addPositions(_ decoder: DecoderConfiguration) {
+    guard let rotary = decoder.widestRotary else { return }
+    set("rope.dimension_count", rotary.rotated)
+    set("rope.freq_base", .float32(Float(rotary.base)))
+    switch rotary.scaling {
+    case .linear(let factor):
+      set("rope.scaling.type", .string("linear"))
+      set("rope.scaling.factor", .float32(Float(factor)))
+    case .longrope(_, _, let original, let attentionFactor):
+      set("rope.scaling.original_context_length", original)
+      set("rope.scaling.attn_factor", .float32(Float(attentionFactor)))
+      notes.append(
+        "llama.cpp takes the long rope factors where its context is set longer than \(original) tokens, whatever the "
+          + "length of the text; start it with --ctx-size \(original) or less for texts that fit")
+    case .dynamic(_, let limit):
+      notes.append("llama.cpp has no dynamic rope scaling: it answers differently beyond \(limit) tokens")
+    case .none, .llama3, .factors: break
+    }
+  }
+
+  /// Gemma: which layers have a window, where that is not llama.cpp's own five of six, and their rope base.
+  private mutating func addKindsOfLayers(_ decoder: DecoderConfiguration) {
+    let isLocal = decoder.layers.map { $0.window > 0 }
+    guard let local = decoder.layers.first(where: { $0.window > 0 }) else { return }
+    set("attention.sliding_window", local.window)
+    if let base = local.rotary?.base { set("rope.freq_base_swa", .float32(Float(base))) }
+    if isLocal != isLocal.indices.map({ ($0 + 1) % 6 != 0 }) {
+      set("attention.sliding_window_pattern", .array(.bool(isLocal)))
+    }
+  }
+
+  private mutating func noteWindows(_ decoder: DecoderConfiguration) {
+    guard naming.architecture != "gemma3", let window = decoder.layers.map(\.window).filter({ $0 > 0 }).min() else {
+      if naming.architecture == "phi3" { set("attention.sliding_window", 0) }
+      return
+    }
+    if naming.architecture == "phi3" { set("attention.sliding_window", window) }
+    guard window < decoder.longestContext else { return }
+    notes.append(
+      "llama.cpp has no sliding window for this architecture: it answers differently beyond \(window) tokens")
+  }
+
+  /// Refuses what llama.cpp's graph of the architecture cannot compute.
+  private static func check(
+    _ decoder: DecoderConfiguration, _ architecture: String, _ path: String
+  ) throws(ModelError) {
+    func refuse(_ what: String) -> ModelError { ModelError("\(path): llama.cpp's \(architecture) has no \(what)") }
+    if decoder.hasAttentionOutputBias, architecture != "llama" { throw refuse("bias on the attention's output") }
+    if decoder.hasFeedForwardBias, architecture != "llama" { throw refuse("bias on the feed-forward layers") }
+    let isWhole = decoder.widestRotary?.rotated == decoder.headSize
+    if !isWhole, architecture != "phi3" { throw refuse("partial rotation (partial_rotary_factor)") }
+    if ["qwen2", "phi3"].contains(architecture), decoder.heads * decoder.headSize != decoder.width {
+      throw refuse("head_dim other than hidden_size / num_attention_heads")
+    }
+    switch decoder.widestRotary?.scaling {
+    case .llama3, .factors:
+      if architecture != "llama" { throw refuse("rope scaling by factors") }
+    case .longrope:
+      if architecture != "phi3" { throw refuse("longrope scaling") }
+    default: break
+    }
+    if architecture == "smollm3" {
+      let isUsual = decoder.layers.enumerated().allSatisfy { ($0.element.rotary == nil) == (($0.offset + 1) % 4 == 0) }
+      if !isUsual { throw refuse("choice of layers without positions (no_rope_layers); it leaves out every fourth") }
+    }
+    if architecture == "gemma3" { try checkGemma(decoder, refuse) }
+  }
+
+  private static func checkGemma(
+    _ decoder: DecoderConfiguration, _ refuse: (String) -> ModelError
+  ) throws(ModelError) {
+    if decoder.hasAttentionInputBias { throw refuse("attention bias") }
+    // llama.cpp knows Gemma 3 27B by its number of layers.
+    let size = decoder.layers.count == 62 ? decoder.width / decoder.heads : decoder.headSize
+    if decoder.attentionScale != Float(1 / Double(size).squareRoot()) {
+      throw refuse("query_pre_attn_scalar other than \(size)")
+    }
+  }
+}
+
+extension DecoderConfiguration {
+  /// The positions of the layers that see everything; of Gemma's two kinds the global one.
+  fileprivate var widestRotary: RotaryConfiguration? {
+    (layers.first { $0.rotary != nil && $0.window == 0 } ?? layers.first { $0.rotary != nil })?.rotary
+  }
+
+  /// The tensors that a GGUF file has for stretched positions, one factor for each frequency.
+  var ropeTensors: [(name: String, factors: [Float])] {
+    switch widestRotary?.scaling {
+    case .factors(let factors): [("rope_freqs.weight", factors.map { Float($0) })]
+    case .llama3: [("rope_freqs.weight", widestRotary?.divisors ?? [])]
+    case .longrope(let short, let long, _, _):
+      [
+        ("rope_factors_long.weight", long.map { Float($0) }), ("rope_factors_short.weight", short.map { Float($0) }),
+      ]
+    default: []
+    }
+  }
+}
+
+extension RotaryConfiguration {
+  /// What each frequency of Llama 3.1's scaling is divided by.
+  fileprivate var divisors: [Float] {
+    let plain = RotaryConfiguration(base: base, rotated: rotated).frequencies(length: 1)
+    return zip(plain, frequencies(length: 1)).map { plain, scaled in plain / scaled }
+  }
+}

@@ -1,0 +1,53 @@
+import Checkpoints
+import Tensors
+
+/// What the matrices of an exported GGUF file are stored as.
+public enum GGUFType: String, Sendable, CaseIterable {
+  case f32, f16, bf16, q8_0, q4_0
+
+  /// The type of elements.
+  var elementType: ElementType {
+    switch self {
+    case .f32: .float32
+    case .f16: .float16
+    case .bf16: .bfloat16
+    case .q8_0: .q8_0
+    case .q4_0: .q4_0
+    }
+  }
+
+  /// `general.file_type` (`llama_ftype` in `llama.h`).
+  var fileType: UInt32 {
+    switch self {
+    case .f32: 0
+    case .f16: 1
+    case .q4_0: 2
+    case .q8_0: 7
+    case .bf16: 32
+    }
+  }
+
+  /// What the tensor `name` is stored as where this type is asked for.
+  ///
+  /// As in llama.cpp's quantizer, vectors and norms stay float32, and rows that are no whole blocks become float16. In a
+  /// q4_0 file the head is q8_0; the quantizer takes q6_K where rows are whole blocks of 256.
+  ///
+  /// - Parameter isHead: whether logits are made with it.
+  func type(of name: String, shape: [Int], isHead: Bool) -> ElementType {
+    guard shape.count > 1, !name.hasSuffix("_norm.weight") else { return .float32 }
+    let type = self == .q4_0 && isHead ? .q8_0 : elementType
+    return (shape.last ?? 0) % type.blockLength == 0 ? type : .float16
+  }
+}
+
+extension TensorSource {
+  /// What `produce` makes, stored as `type`.
+  init(
+    _ name: String, _ type: ElementType, shape: [Int], on backend: any Backend, produce: @escaping () throws -> Tensor
+  ) {
+    self.init(name: name, type: type, shape: shape) {
+      let tensor = try produce()
+      return tensor.type == type ? tensor : backend.narrowed(tensor, to: type)
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import CKernels
+
+extension CPUBackend {
+  /// See ``Backend``.
+  public func pageable(
+    _ shape: [Int], _ type: ElementType, in folder: String
+  ) throws(PagedMemoryError) -> Tensor {
+    let byteCount = shape.reduce(1, *) / type.blockLength * type.blockByteCount
+    return Tensor(type: type, shape: shape, storage: try PagedMemory.storage(byteCount: byteCount, in: folder))
+  }
+
+  /// See ``Backend``.
+  public func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep) {
+    var numbers = ck_adamw_step(
+      learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon,
+      weight_decay: step.weightDecay, correction1: step.correction1, correction2: step.correction2,
+      gradient_scale: step.gradientScale)
+    switch (m, v) {
+    case (.float32(let m), .float32(let v)):
+      overElements(of: weight) { range in
+        ck_adamw(
+          weight.pointer(), gradient.pointer(), m.pointer(), v.pointer(), &numbers, range.lowerBound, range.upperBound)
+      }
+    case (.bytes(let m, let mAbsmax), .bytes(let v, let vAbsmax)):
+      withByteMoment(m, mAbsmax, .signed) { m in
+        withByteMoment(v, vAbsmax, .unsigned) { v in
+          overBlocks(of: weight) { range in
+            var (m, v) = (m, v)
+            ck_adamw_8bit(
+              weight.pointer(), gradient.pointer(), &m, &v, &numbers, weight.count, range.lowerBound, range.upperBound)
+          }
+        }
+      }
+    default: preconditionFailure("both moments are stored in one way")
+    }
+  }
+
+  /// See ``Backend``.
+  public func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep) {
+    var numbers = ck_lion_step(
+      learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2, weight_decay: step.weightDecay,
+      gradient_scale: step.gradientScale)
+    switch m {
+    case .float32(let m):
+      overElements(of: weight) { range in
+        ck_lion(weight.pointer(), gradient.pointer(), m.pointer(), &numbers, range.lowerBound, range.upperBound)
+      }
+    case .bytes(let m, let absmax):
+      withByteMoment(m, absmax, .signed) { m in
+        overBlocks(of: weight) { range in
+          var m = m
+          ck_lion_8bit(
+            weight.pointer(), gradient.pointer(), &m, &numbers, weight.count, range.lowerBound, range.upperBound)
+        }
+      }
+    }
+  }
+
+  /// See ``Backend``.
+  public func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep) {
+    var numbers = ck_sgd_step(
+      learning_rate: step.learningRate, momentum: step.momentum, dampening: step.dampening,
+      weight_decay: step.weightDecay, gradient_scale: step.gradientScale, nesterov: step.nesterov,
+      is_first: step.isFirst)
+    overElements(of: weight) { range in
+      ck_sgd(weight.pointer(), gradient.pointer(), buffer?.pointer(), &numbers, range.lowerBound, range.upperBound)
+    }
+  }
+
+  /// See ``Backend``.
+  public func adafactor(_ gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep) {
+    switch squares {
+    case .vector(let squares):
+      overElements(of: gradient) { range in
+        ck_adafactor_vector(
+          gradient.pointer(), squares.pointer(), step.gradientScale, step.epsilon, step.decay, range.lowerBound,
+          range.upperBound)
+      }
+    case .matrix(let rows, let columns):
+      let (rowCount, columnCount) = (gradient.rows, gradient.columns)
+      let grain = max(1, 16384 / max(1, columnCount))
+      pool.runRanges(rowCount, grain: grain) { range in
+        ck_adafactor_rows(
+          gradient.pointer(), rows.pointer(), columnCount, step.gradientScale, step.epsilon, step.decay,
+          range.lowerBound, range.upperBound)
+      }
+      pool.runRanges(columnCount, grain: 64) { range in
+        ck_adafactor_columns(
+          gradient.pointer(), columns.pointer(), rowCount, columnCount, step.gradientScale, step.epsilon, step.decay,
+          range.lowerBound, range.upperBound)
+      }
+      let mean = floats(rows).reduce(0) { $0 + Double($1) } / Double(max(1, rowCount))
+      pool.runRanges(rowCount, grain: grain) { range in
+        ck_adafactor_divide(
+          gradient.pointer(), rows.pointer(), columns.pointer(), Float(mean), columnCount, step.gradientScale,
+          range.lowerBound, range.upperBound)
+      }
+    }
+  }
+
+  private func overElements(of weight: Tensor, _ body: (Range<Int>) -> Void) {
+    pool.runRanges(weight.count, grain: 16384, body)
+  }
+
+  /// Ranges of whole blocks of moments.
+  private func overBlocks(of weight: Tensor, _ body: (Range<Int>) -> Void) {
+    let length = Moment.blockLength
+    pool.runRanges((weight.count + length - 1) / length, grain: 16, body)
+  }
+
+  private func withByteMoment(_ codes: Tensor, _ absmax: Tensor, _ map: ByteMap, _ body: (ck_byte_moment) -> Void) {
+    map.values.withUnsafeBufferPointer { values in
+      map.boundaries.withUnsafeBufferPointer { boundaries in
+        map.first.withUnsafeBufferPointer { first in
+          let map = ck_byte_map(
+            values: values.baseAddress, boundaries: boundaries.baseAddress, first: first.baseAddress)
+          body(ck_byte_moment(codes: codes.pointer(UInt8.self), absmax: absmax.pointer(), map: map))
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import Foundation
+import OrderedJSON
+import Testing
+
+/// `export`, and what `merge` says and zips.
+@Suite struct ExportTests {
+  private static let adapter =
+    "--use_peft --lora_r 4 --lora_target_modules all-linear --max_steps 3 --learning_rate 5e-2"
+
+  private static func ids(_ workspace: Workspace, _ words: String) async throws -> JSONValue? {
+    try await workspace.run(line: "generate \(words) --max-new-tokens 12 --json --prompt", "Say 你好").json()["ids"]
+  }
+
+  @Test func anExportedModelAnswersAsBaseAndAdapter() async throws {
+    let workspace = try Workspace()
+    try await workspace.train(Self.adapter, to: "out")
+    let exported = try await workspace.run(line: "export --model m --adapter out --output one.gguf --type f32")
+    #expect(exported.text() == "")
+    #expect(exported.errors.contains("one.gguf"))
+    let expected = try await Self.ids(workspace, "--model m --adapter out")
+    #expect(try await Self.ids(workspace, "--model one.gguf") == expected)
+    #expect(try await Self.ids(workspace, "--model m") != expected)
+    let modelfile = String(decoding: try workspace.data("Modelfile"), as: UTF8.self)
+    #expect(modelfile.hasPrefix("FROM ./one.gguf\n") && modelfile.contains("<|im_start|>"))
+    // A GGUF file can be exported again, and the adapter fits it too.
+    #expect(try await workspace.run(line: "export --model m --output base.gguf --type f32 --no-modelfile").text() == "")
+    #expect(
+      try await workspace.run(line: "export --model base.gguf --adapter out --output two.gguf --type f32").text() == "")
+    #expect(try await Self.ids(workspace, "--model two.gguf") == expected)
+    #expect(try await workspace.run(line: "export --model one.gguf --output three.gguf").text() == "")
+    #expect(try workspace.data("three.gguf") == workspace.data("one.gguf"))
+  }
+
+  @Test func anAdapterAloneBecomesALoRAFile() async throws {
+    let workspace = try Workspace()
+    try await workspace.train(Self.adapter, to: "out")
+    #expect(try await workspace.run(line: "export --adapter out --output adapter.gguf").text() == "")
+    let bytes = try workspace.data("adapter.gguf")
+    #expect(bytes.prefix(4) == Data("GGUF".utf8))
+    for text in ["adapter.lora.alpha", "blk.0.attn_q.weight.lora_b"] {
+      #expect(bytes.range(of: Data(text.utf8)) != nil, "\(text)")
+    }
+    #expect(!workspace.exists("Modelfile"))
+    // The base may have moved since.
+    try FileManager.default.moveItem(
+      at: workspace.url.appendingPathComponent("m"), to: workspace.url.appendingPathComponent("n"))
+    let lost = try await workspace.run(line: "export --adapter out --output again.gguf")
+    #expect(lost.status == 1 && lost.errors.contains("--base"), "\(lost.errors)")
+    #expect(try await workspace.run(line: "export --adapter out --base n/config.json --output again.gguf").text() == "")
+    let again = try workspace.data("again.gguf")
+    #expect(again.count == bytes.count)
+  }
+
+  @Test func mergingSaysWhatItChangedAndZips() async throws {
+    let workspace = try Workspace()
+    try await workspace.train(Self.adapter, to: "out")
+    let merged = try await workspace.run(line: "merge --model m --adapter out --output one --zip")
+    #expect(merged.text() == "")
+    #expect(merged.errors.contains("logits differ from base and adapter by"), "\(merged.errors)")
+    #expect(try workspace.data("one.zip").prefix(2) == Data("PK".utf8))
+    // The weights are in it as they are.
+    let weights = try workspace.data("one/model.safetensors")
+    #expect(try workspace.data("one.zip").range(of: weights) != nil)
+    let whole = try await workspace.run(
+      line: "merge --model m --adapter out --output two --save-method merged_32bit")
+    #expect(whole.errors.contains("another at 0 of"), "\(whole.errors)")
+    #expect(!workspace.exists("two.zip"))
+  }
+}

@@ -1,0 +1,236 @@
+import Checkpoints
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+import Tokenizers
+
+/// Models as GGUF files, against the files that llama.cpp's converter makes of the same ones.
+@Suite struct GGUFExportTests {
+  private static func model(_ name: String) throws -> CausalLM {
+    let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent("models/\(name)"))
+    return try CausalLM(files, tokenizer: tokenizer())
+  }
+
+  private static func tokenizer() throws -> Tokenizer {
+    try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
+  }
+
+  private static func ids(_ name: String) throws -> [[Int32]] {
+    try #require(Goldens.json("models/\(name)/golden.json")["sequences"]?.array).map { $0["ids"]?.ids ?? [] }
+  }
+
+  private static func logits(_ decoder: Decoder, _ sequences: [[Int32]]) -> [Float] {
+    sequences.flatMap { AdapterTests.logits(decoder, $0) }
+  }
+
+  /// Runs `body` with a folder that is removed afterwards.
+  private static func inScratch(_ body: (URL) throws -> Void) throws {
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try body(folder)
+  }
+
+  // MARK: Round trips
+
+  /// What llama.cpp has no like of, its files cannot say: windows of Mistral, a rope base that grows.
+  private static let lossy = ["mistral": 8, "llama_dynamic": 16]
+
+  @Test(arguments: FamilyTests.names) func logitsSurviveTheFile(_ name: String) throws {
+    try Self.inScratch { folder in
+      let model = try Self.model(name)
+      let file = folder.appendingPathComponent("model.gguf")
+      let notes = try model.writeGGUF(to: file, type: .f32, name: "tiny")
+      let longest = Self.lossy[name] ?? .max
+      let sequences = try Self.ids(name).map { Array($0.prefix(longest)) }
+      #expect(notes.isEmpty == (Self.lossy[name] == nil && name != "phi3" && name != "phi3_longrope"), "\(notes)")
+      let read = try CausalLM(opening: file)
+      let expected = Self.logits(model.decoder, sequences)
+      #expect(relativeError(Self.logits(read.decoder, sequences), expected) < 1e-6)
+      let text = "Hello the cat's 123  \u{4F60}\u{597D} <|im_start|>\n"
+      #expect(read.tokenizer.encode(text) == model.tokenizer.encode(text))
+      #expect(read.chatTemplate?.source == model.chatTemplate?.source)
+      #expect(read.stopTokens == model.stopTokens)
+    }
+  }
+
+  @Test(arguments: FamilyTests.names) func writingAgainKeepsEveryByte(_ name: String) throws {
+    try Self.inScratch { folder in
+      let (first, second) = (folder.appendingPathComponent("a.gguf"), folder.appendingPathComponent("b.gguf"))
+      try Self.model(name).writeGGUF(to: first, type: .bf16, name: "tiny")
+      try CausalLM(opening: first).writeGGUF(to: second, type: nil, name: "other")
+      #expect(try Data(contentsOf: first) == Data(contentsOf: second))
+    }
+  }
+
+  // MARK: Against llama.cpp's converter
+
+  @Test(arguments: FamilyTests.ggufNames) func filesEqualTheConverters(_ name: String) throws {
+    try Self.inScratch { folder in
+      let file = folder.appendingPathComponent("model.gguf")
+      try Self.model(name).writeGGUF(to: file, type: .f32, name: name)
+      let ours = try GGUFFile(path: file)
+      let theirs = try GGUFFile(path: Goldens.folder.appendingPathComponent("models/\(name)/model.gguf"))
+      for (key, value) in theirs.metadata.entries where !["general.size_label", "general.name"].contains(key) {
+        #expect(ours.metadata[key] == value, "\(key)")
+      }
+      #expect(Set(ours.tensorNames) == Set(theirs.tensorNames))
+      for tensorName in theirs.tensorNames {
+        let (a, b) = (try #require(ours.tensor(named: tensorName)), try #require(theirs.tensor(named: tensorName)))
+        #expect(a.type == b.type && a.shape == b.shape, "\(tensorName)")
+        let (left, right) = (CPUBackend.shared.floats(a), CPUBackend.shared.floats(b))
+        if tensorName.hasPrefix("rope_") {
+          #expect(relativeError(left, right) < 1e-6, "\(tensorName)")
+        } else {
+          #expect(left == right, "\(tensorName)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: ["lora", "fused"]) func adaptersEqualTheConverters(_ name: String) throws {
+    try Self.inScratch { folder in
+      let golden = try Goldens.json("peft/\(name).json")
+      let base = Goldens.folder.appendingPathComponent(try #require(golden["base"]?.string))
+      let adapter = Goldens.folder.appendingPathComponent(try #require(golden["adapter"]?.string))
+      let file = folder.appendingPathComponent("adapter.gguf")
+      try LoRAExport.write(adapter, base: ModelFiles(opening: base).configuration, to: file, name: name)
+      let ours = try GGUFFile(path: file)
+      let theirs = try GGUFFile(path: Goldens.folder.appendingPathComponent("gguf_export/\(name).gguf"))
+      for key in ["general.architecture", "general.type", "adapter.type", "adapter.lora.alpha"] {
+        #expect(ours.metadata[key] == theirs.metadata[key] && ours.metadata[key] != nil, "\(key)")
+      }
+      #expect(Set(ours.tensorNames) == Set(theirs.tensorNames))
+      for tensorName in theirs.tensorNames {
+        let (a, b) = (try #require(ours.tensor(named: tensorName)), try #require(theirs.tensor(named: tensorName)))
+        #expect(a.shape == b.shape && CPUBackend.shared.floats(a) == CPUBackend.shared.floats(b), "\(tensorName)")
+      }
+    }
+  }
+
+  /// llama.cpp scales by alpha over rank; rsLoRA's scale is another, so that B makes up for it.
+  @Test func scalesThatLlamaCppLacksGoIntoB() throws {
+    try Self.inScratch { folder in
+      let file = folder.appendingPathComponent("adapter.gguf")
+      let adapter = Goldens.folder.appendingPathComponent("peft/all_linear")
+      let base = Goldens.folder.appendingPathComponent("models/qwen2")
+      try LoRAExport.write(adapter, base: ModelFiles(opening: base).configuration, to: file, name: "a")
+      let written = try GGUFFile(path: file)
+      let peft = try SafetensorsCheckpoint(path: adapter.appendingPathComponent("adapter_model.safetensors"))
+      let path = "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"
+      let b = CPUBackend.shared.floats(try #require(peft.tensor(named: path)))
+      let scaled = CPUBackend.shared.floats(try #require(written.tensor(named: "blk.0.ffn_up.weight.lora_b")))
+      // rank 2, alpha 2: PEFT scales by 2 / sqrt 2, llama.cpp by 2 / 2.
+      #expect(relativeError(scaled, b.map { $0 * Float(2).squareRoot() }) < 1e-6)
+    }
+  }
+
+  // MARK: Adapters merged in
+
+  @Test(arguments: ["lora", "lora_patterns", "fused", "all_linear"], [false, true])
+  func mergedFilesSayWhatTheAdaptedModelDoes(_ name: String, fromGGUF: Bool) throws {
+    try Self.inScratch { folder in
+      let golden = try Goldens.json("peft/\(name).json")
+      var base = Goldens.folder.appendingPathComponent(try #require(golden["base"]?.string))
+      let plain = try CausalLM(ModelFiles(opening: base), tokenizer: Self.tokenizer())
+      if fromGGUF {
+        base = folder.appendingPathComponent("base.gguf")
+        try plain.writeGGUF(to: base, type: .f32, name: "base")
+      }
+      let model = fromGGUF ? try CausalLM(opening: base) : plain
+      let path = Goldens.folder.appendingPathComponent(try #require(golden["adapter"]?.string))
+      _ = try Adapter(reading: path, onto: model.decoder)
+      let file = folder.appendingPathComponent("merged.gguf")
+      try model.writeGGUF(to: file, type: .f32, name: "merged")
+      let ids = try #require(golden["ids"]?.ids)
+      let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+      #expect(relativeError(AdapterTests.logits(try CausalLM(opening: file).decoder, ids), expected) < 1e-5)
+    }
+  }
+
+  // MARK: Types
+
+  @Test func typesAreLlamaCppsChoice() throws {
+    try Self.inScratch { folder in
+      let file = folder.appendingPathComponent("model.gguf")
+      let model = try Self.model("llama")  // rows of 64, and of 176: no whole blocks
+      let types: [(type: GGUFType, expected: ElementType, tolerance: Double)] = [
+        (.f32, .float32, 1e-6), (.f16, .float16, 1e-2), (.bf16, .bfloat16, 3e-2), (.q8_0, .q8_0, 3e-2),
+        (.q4_0, .q4_0, 0.3),
+      ]
+      for (type, expected, tolerance) in types {
+        try model.writeGGUF(to: file, type: type, name: "tiny")
+        let written = try GGUFFile(path: file)
+        for name in written.tensorNames {
+          let tensor = try #require(written.tensor(named: name))
+          let isWhole = tensor.columns % expected.blockLength == 0
+          switch name {
+          case _ where tensor.shape.count == 1: #expect(tensor.type == .float32, "\(name)")
+          case "output.weight" where type == .q4_0: #expect(tensor.type == .q8_0)
+          default: #expect(tensor.type == (isWhole ? expected : .float16), "\(name)")
+          }
+        }
+        let sequences = try Self.ids("llama")
+        let error = relativeError(
+          Self.logits(try CausalLM(opening: file).decoder, sequences), Self.logits(model.decoder, sequences))
+        #expect(error < tolerance, "\(type)")
+      }
+    }
+  }
+
+  // MARK: Refusals
+
+  @Test func whatLlamaCppCannotComputeIsRefused() throws {
+    func refusal(_ name: String, _ changes: [(String, JSONValue)]) throws -> String {
+      var config = try #require(Goldens.json("models/\(name)/config.json").object)
+      for (key, value) in changes { config[key] = value }
+      let folder = try AdapterTests.scratch()
+      defer { try? FileManager.default.removeItem(at: folder) }
+      try Data(JSONValue.object(config).text().utf8).write(to: folder.appendingPathComponent("config.json"))
+      let weights = Goldens.folder.appendingPathComponent("models/\(name)/model.safetensors")
+      try FileManager.default.copyItem(at: weights, to: folder.appendingPathComponent("model.safetensors"))
+      return AdapterTests.message {
+        let model = try CausalLM(ModelFiles(opening: folder), tokenizer: Self.tokenizer())
+        try model.writeGGUF(to: folder.appendingPathComponent("a.gguf"), type: .f32, name: "a")
+      }
+    }
+    let usual = try Goldens.json("models/smollm3/config.json")["no_rope_layers"]?.array ?? []
+    #expect(
+      try refusal("smollm3", [("no_rope_layers", .array(usual.map { _ in 1 }))]).contains("no_rope_layers"))
+    #expect(try refusal("gemma3_text", [("query_pre_attn_scalar", 4096)]).contains("query_pre_attn_scalar"))
+    let rope: JSONValue = ["rope_type": "default", "rope_theta": 10000, "partial_rotary_factor": 0.5]
+    #expect(try refusal("qwen3", [("rope_parameters", rope)]).contains("partial_rotary_factor"))
+  }
+
+  @Test func adaptersThatLlamaCppCannotApplyAreRefused() throws {
+    try Self.inScratch { folder in
+      let base = try ModelFiles(opening: Goldens.folder.appendingPathComponent("models/llama")).configuration
+      let source = Goldens.folder.appendingPathComponent("training/lora/adapter")
+      let copy = folder.appendingPathComponent("adapter")
+      try FileManager.default.copyItem(at: source, to: copy)
+      let config = copy.appendingPathComponent("adapter_config.json")
+      func refusal(_ key: String, _ value: JSONValue) throws -> String {
+        var json = try #require(
+          JSONValue(parsing: Data(contentsOf: source.appendingPathComponent("adapter_config.json"))).object)
+        json[key] = value
+        try Data(JSONValue.object(json).text().utf8).write(to: config)
+        return AdapterTests.message {
+          try LoRAExport.write(copy, base: base, to: folder.appendingPathComponent("a.gguf"), name: "a")
+        }
+      }
+      #expect(try refusal("modules_to_save", ["lm_head"]).contains("modules_to_save"))
+      let other = try ModelFiles(opening: Goldens.folder.appendingPathComponent("models/phi3")).configuration
+      _ = try refusal("r", 4)
+      #expect(FileManager.default.fileExists(atPath: folder.appendingPathComponent("a.gguf").path))
+      try FileManager.default.removeItem(at: folder.appendingPathComponent("a.gguf"))
+      #expect(other.modelType == "phi3")
+      try FileManager.default.removeItem(at: config)
+      let message = AdapterTests.message {
+        try LoRAExport.write(copy, base: base, to: folder.appendingPathComponent("a.gguf"), name: "a")
+      }
+      #expect(message.contains("adapter_config.json"))
+      #expect(!FileManager.default.fileExists(atPath: folder.appendingPathComponent("a.gguf").path))
+    }
+  }
+}

@@ -1,0 +1,170 @@
+import Checkpoints
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+import Tokenizers
+
+/// 4-bit models: bitsandbytes' checkpoints as transformers saves them, and our own.
+@Suite struct QuantizationTests {
+  static let names = ["llama_nf4", "llama_tied_nf4_bf16", "phi3_fp4_f16"]
+
+  private static func files(_ path: String) throws -> ModelFiles {
+    try ModelFiles(opening: Goldens.folder.appendingPathComponent(path))
+  }
+
+  private static func model(_ path: String, _ quantization: BitsAndBytesConfiguration? = nil) throws -> CausalLM {
+    let tokenizer = try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
+    return try CausalLM(files(path), tokenizer: tokenizer, quantization: quantization)
+  }
+
+  /// The model written in 4 bits to a folder of its own, and what is in it.
+  private static func written(_ model: CausalLM, type: ElementType = .bfloat16) throws -> ModelFiles {
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try model.write(to: folder, type: type, quantization: BitsAndBytesConfiguration(FourBitFormat(isNested: true)))
+    // Mapped files stay readable when their names are gone.
+    return try ModelFiles(opening: folder)
+  }
+
+  @Test(arguments: names) func logitsEqualTheReference(_ name: String) throws {
+    let golden = try Goldens.json("quantization/\(name)/golden.json")
+    let decoder = try Decoder(Self.files("quantization/\(name)"))
+    let ids = try #require(golden["ids"]?.ids)
+    let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+    #expect(relativeError(AdapterTests.logits(decoder, ids), expected) < 1e-5)
+  }
+
+  @Test func layersThatAreLeftAloneStayFloats() throws {
+    let decoder = try Decoder(Self.files("quantization/llama_tied_nf4_bf16"))
+    for linear in decoder.linears {
+      let isSkipped = linear.path == "model.layers.0.mlp.down_proj"
+      #expect(linear.weight.value.type == (isSkipped ? .bfloat16 : .nf4), "\(linear.path)")
+    }
+    #expect(decoder.embedding.value.type == .bfloat16)
+  }
+
+  /// What transformers quantizes on loading and saves, we quantize on loading to the same bytes.
+  @Test func loadingQuantizesAsTransformersDoes() throws {
+    let theirs = try Decoder(Self.files("quantization/llama_nf4"))
+    var done: [Int] = []
+    let ours = try Decoder(
+      Self.files("models/llama"), quantization: BitsAndBytesConfiguration(FourBitFormat(isNested: true))
+    ) { layers, of in
+      done.append(layers)
+      #expect(of == 2)
+    }
+    #expect(done == [1, 2])
+    for (a, b) in zip(ours.parameters, theirs.parameters) {
+      #expect(a.name == b.name && a.value.type == b.value.type && a.value.fourBitFormat == b.value.fourBitFormat)
+      #expect(a.value.withBytes { Array($0) } == b.value.withBytes { Array($0) }, "\(a.name)")
+      #expect(a.value.scales?.nested?.offset == b.value.scales?.nested?.offset)
+    }
+    #expect(ours.linears.allSatisfy { $0.weight.value.type == .nf4 })
+    #expect(ours.head.value.type == .float32)
+  }
+
+  @Test func modulesAreSkippedAsTransformersSkipsThem() {
+    func quantized(_ skipped: [String]?) -> [String] {
+      let paths = ["1.mlp.up_proj", "11.mlp.up_proj", "1.self_attn.q_proj"].map { "model.layers.\($0)" } + ["lm_head"]
+      return paths.filter(BitsAndBytesConfiguration(skippedModules: skipped).quantizes)
+    }
+    #expect(quantized(nil).count == 3)
+    #expect(quantized([]).count == 4)
+    #expect(quantized(["lm_head", "up_proj"]) == ["model.layers.1.self_attn.q_proj"])
+    #expect(quantized(["model.layers.1"]) == ["model.layers.11.mlp.up_proj", "lm_head"])
+    #expect(quantized([#"model.layers.\d+.mlp"#]) == ["model.layers.1.self_attn.q_proj", "lm_head"])
+    #expect(quantized(["model.layers.1.self_attn.q"]).count == 4)
+    #expect(quantized(["("]).count == 4)
+  }
+
+  /// Written without an adapter nothing is quantized again.
+  @Test(arguments: names) func whatIsReadIsWrittenAgain(_ name: String) throws {
+    let model = try Self.model("quantization/\(name)")
+    let type = model.decoder.embedding.value.type
+    let files = try Self.written(model, type: type)
+    let again = try Decoder(files)
+    for (a, b) in zip(again.parameters, model.decoder.parameters) {
+      #expect(a.value.type == b.value.type && a.value.fourBitFormat == b.value.fourBitFormat, "\(a.name)")
+      #expect(a.value.withBytes { Array($0) } == b.value.withBytes { Array($0) }, "\(a.name)")
+    }
+    #expect(files.configurationJSON["quantization_config"] == model.files.configurationJSON["quantization_config"])
+  }
+
+  @Test func mergingQuantizesAgain() throws {
+    for path in ["models/llama", "quantization/llama_nf4"] {
+      let model = try Self.model(path)
+      _ = try Adapter(
+        reading: Goldens.folder.appendingPathComponent("training/lora/adapter"), onto: model.decoder)
+      let files = try Self.written(model)
+      #expect(files.quantization?.format == FourBitFormat(isNested: true))
+      let merged = try Decoder(files)
+      let backend = model.decoder.backend
+      for (merged, linear) in zip(merged.linears, model.decoder.linears) {
+        let lowRank = try #require(linear.lowRank)
+        let sum = backend.widened(linear.weight.value)
+        let left = backend.leftOperand(Columns(backend.scaled(lowRank.b.value, lowRank.scale)), transposed: false)
+        let term = ProductTerm(left, lowRank.a.value, transposed: false)
+        backend.compute([Product([term], into: Columns(sum), accumulate: true)])
+        let expected = try #require(backend.quantized(sum, to: FourBitFormat(isNested: true)))
+        let bytes = merged.weight.value.withBytes { Array($0) }
+        #expect(bytes == expected.withBytes { Array($0) }, "\(path), \(linear.path)")
+        #expect(merged.weight.value.scales?.original == .bfloat16)
+      }
+    }
+  }
+
+  /// Merged to floats a 4-bit base gives its own values and the update.
+  @Test(arguments: [ElementType.float32, .bfloat16]) func mergingWidensTheBase(type: ElementType) throws {
+    let model = try Self.model("quantization/llama_nf4")
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    _ = try Adapter(reading: Goldens.folder.appendingPathComponent("training/lora/adapter"), onto: model.decoder)
+    try model.write(to: folder, type: type)
+    let files = try ModelFiles(opening: folder)
+    #expect(files.quantization == nil)
+    let ids: [Int32] = [5, 9, 200, 31, 7]
+    let error = relativeError(AdapterTests.logits(try Decoder(files), ids), AdapterTests.logits(model.decoder, ids))
+    // bfloat16 keeps 8 bits of each weight.
+    #expect(error < (type == .float32 ? 2e-6 : 1e-2))
+  }
+
+  @Test(
+    arguments: [
+      ["quant_method": "gptq"], ["quant_method": "bitsandbytes", "load_in_8bit": true],
+      ["quant_method": "bitsandbytes", "bnb_4bit_quant_type": "int4"],
+    ] as [JSONValue]) func otherQuantizationsAreRefused(_ quantization: JSONValue) throws
+  {
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var config = try #require(Goldens.json("models/llama/config.json").object)
+    config["quantization_config"] = quantization
+    try JSONValue.object(config).text().write(
+      to: folder.appendingPathComponent("config.json"), atomically: true, encoding: .utf8)
+    let message = AdapterTests.message { _ = try ModelFiles(opening: folder) }
+    #expect(message.contains("config.json") && message.contains("not supported"))
+  }
+
+  @Test func weightsThatAreNotFiniteAreNamed() throws {
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let golden = Goldens.folder.appendingPathComponent("models/llama")
+    let checkpoint = try SafetensorsCheckpoint(path: golden)
+    let backend = CPUBackend.shared
+    let tensors = try checkpoint.tensorNames.map { name in
+      let tensor = try #require(checkpoint.tensor(named: name))
+      guard name == "model.layers.1.mlp.up_proj.weight" else { return (name: name, tensor: tensor) }
+      var values = backend.floats(tensor)
+      values[77] = .nan
+      return (name: name, tensor: backend.tensor(values, tensor.shape))
+    }
+    try SafetensorsWriter.write(tensors: tensors, metadata: [:], to: folder.appendingPathComponent("model.safetensors"))
+    try FileManager.default.copyItem(
+      at: golden.appendingPathComponent("config.json"), to: folder.appendingPathComponent("config.json"))
+    let message = AdapterTests.message {
+      _ = try Decoder(ModelFiles(opening: folder), quantization: BitsAndBytesConfiguration())
+    }
+    #expect(message.contains("model.layers.1.mlp.up_proj.weight") && message.contains("not finite"))
+  }
+}

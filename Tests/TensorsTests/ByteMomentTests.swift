@@ -1,0 +1,88 @@
+import Foundation
+import Tensors
+import Testing
+
+/// Moments in bytes: the code, and steps over blocks of it.
+struct ByteMomentTests {
+  static let length = Moment.blockLength
+
+  /// A moment of zeros.
+  static func zeros(_ count: Int, on backend: CPUBackend) -> (codes: Tensor, absmax: Tensor) {
+    let tensors = (backend.empty([count], .uint8), backend.empty([(count + length - 1) / length], .float32))
+    backend.clear(tensors.0)
+    backend.clear(tensors.1)
+    return tensors
+  }
+
+  static func decoded(_ codes: Tensor, _ absmax: Tensor, _ map: ByteMap, on backend: CPUBackend) -> [Float] {
+    let scales = backend.floats(absmax)
+    return codes.withBytes { bytes in bytes.indices.map { map.values[Int(bytes[$0])] * scales[$0 / length] } }
+  }
+
+  /// A step of Lion with beta2 = 0 leaves the gradient itself as the moment: every value must become its nearest level.
+  @Test func codesAreNearest() {
+    let values = ByteMap.signed.values
+    var x: [Float] = []
+    for (low, high) in zip(values, values.dropFirst()) {
+      let middle = (Double(low) + Double(high)) / 2
+      x += [low, low.nextUp, low.nextDown, Float(middle).nextUp.nextUp, Float(middle).nextDown.nextDown]
+    }
+    var samples = Samples(5)
+    let exponents = samples.floats(20_000, range: 7)
+    for (value, exponent) in zip(samples.floats(20_000), exponents) { x.append(value * pow(10, -abs(exponent))) }
+    x += [0, -0.0, .leastNonzeroMagnitude]
+    // Each block holds a 1, so that shares are the values themselves.
+    let others = x
+    x = []
+    for (index, value) in others.enumerated() { x += index % (Self.length - 1) == 0 ? [1, value] : [value] }
+    let step = LionStep(learningRate: 0, beta1: 0, beta2: 0, weightDecay: 0, gradientScale: 1)
+    for (target, found) in Backends.results({ backend in
+      let (weight, m) = (backend.tensor(x, [x.count]), Self.zeros(x.count, on: backend))
+      backend.lion(weight, gradient: backend.tensor(x, [x.count]), m: .bytes(m.codes, absmax: m.absmax), step)
+      return [Self.decoded(m.codes, m.absmax, .signed, on: backend), backend.floats(weight)]
+    }) {
+      #expect(sameBits(found[1], x), "\(target)")
+      let nearest = x.map { value in values.min { abs($0 - value) < abs($1 - value) } ?? .nan }
+      for (value, (ours, best)) in zip(x, zip(found[0], nearest)) where ours != best {
+        #expect(abs(ours - value) == abs(best - value), "\(value) on \(target)")
+      }
+    }
+  }
+
+  /// The same steps with float32 moments that are rounded to the code in between.
+  @Test(arguments: [1, 255, 256, 257, 20_000], [Float(0), 0.1])
+  func adamW(count: Int, weightDecay: Float) {
+    let start = Operand([count], seed: 1)
+    for (target, found) in Backends.results({ backend in
+      let weights = (backend.tensor(start.values, [count]), backend.tensor(start.values, [count]))
+      let (m, v) = (Self.zeros(count, on: backend), Self.zeros(count, on: backend))
+      for number in 1...5 {
+        let gradient = backend.tensor(Operand([count], seed: 1 + number).values, [count])
+        let step = AdamWStep(
+          step: number, learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: weightDecay,
+          gradientScale: 0.5)
+        let first = backend.tensor(Self.decoded(m.codes, m.absmax, .signed, on: backend), [count])
+        let second = backend.tensor(Self.decoded(v.codes, v.absmax, .unsigned, on: backend), [count])
+        backend.adamW(weights.0, gradient: gradient, m: .float32(first), v: .float32(second), step)
+        backend.adamW(
+          weights.1, gradient: gradient, m: .bytes(m.codes, absmax: m.absmax), v: .bytes(v.codes, absmax: v.absmax),
+          step)
+      }
+      return [backend.floats(weights.0), backend.floats(weights.1), backend.floats(v.absmax)]
+    }) {
+      // Only the order in which the compiler fuses may differ.
+      for (a, b) in zip(found[0], found[1]) { #expect(abs(a - b) < 3e-7, "\(target)") }
+    }
+  }
+
+  @Test func extremesStayWhereTheyAre() {
+    let backend = Backends.single
+    let x: [Float] = [3e38, -3e38, 0, 1e-38] + [Float](repeating: 0, count: 300)
+    let m = Self.zeros(x.count, on: backend)
+    let step = LionStep(learningRate: 0, beta1: 0, beta2: 0, weightDecay: 0, gradientScale: 1)
+    backend.lion(
+      backend.tensor(x, [x.count]), gradient: backend.tensor(x, [x.count]), m: .bytes(m.codes, absmax: m.absmax), step)
+    let values = Self.decoded(m.codes, m.absmax, .signed, on: backend)
+    #expect(values[0] == 3e38 && values[1] < -2.9e38 && values[2...].allSatisfy { $0 == 0 })
+  }
+}

@@ -1,0 +1,33 @@
+import Foundation
+import OrderedJSON
+import Testing
+import Tokenizers
+
+/// Tokenizers written as GGUF vocabularies, and read again.
+@Suite struct GGUFVocabularyTests {
+  /// The tokenizers that llama.cpp has a like of, and what it calls the way they split text.
+  private static let names = [
+    "deepseek": "deepseek-v3", "falcon": "falcon", "gemma": "default", "gpt2": "gpt-2", "gpt4o": "gpt-4o",
+    "llama2": "default", "llama3": "llama-bpe", "mistral": "default", "qwen": "qwen2", "qwen35": "qwen35",
+    "smollm": "smollm",
+  ]
+
+  @Test(arguments: names.keys.sorted()) func theSameIdsComeOut(name: String) throws {
+    let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
+    let vocabulary = try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize + 3)
+    #expect(vocabulary.preTokenizer == Self.names[name])
+    #expect(vocabulary.tokens.count == tokenizer.vocabularySize + 3)
+    #expect(vocabulary.tokens.last == "[PAD\(tokenizer.vocabularySize + 2)]" && vocabulary.tokenTypes?.last == 5)
+    let read = try Tokenizer(gguf: vocabulary)
+    let lines = try #require(try GoldenFiles.json("tiny/lines.json").array).map { try #require($0.string) }
+    for line in lines {
+      #expect(read.encode(line) == tokenizer.encode(line), "\(line.debugDescription)")
+    }
+    #expect(read.specialTokens.eos == tokenizer.specialTokens.eos)
+  }
+
+  @Test(arguments: ["unigram", "splits"]) func whatLlamaCppLacksIsRefused(name: String) throws {
+    let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
+    #expect(throws: TokenizerError.self) { try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize) }
+  }
+}
