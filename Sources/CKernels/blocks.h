@@ -12,9 +12,10 @@ void CK(ck_narrow_q8_0)(const float *x, uint8_t *out, long blocks) {
   }
 }
 
-// d, 16 bytes of nibbles: the element of the largest magnitude, the first of several, becomes -8. The reference adds
-// 8.5 and cuts off; its last bit depends on whether the compiler fused that, and here as in the gguf package it is.
+// d, 16 bytes of nibbles: the element of the largest magnitude, the first of several, becomes -8. Then 8.5 is added and
+// the rest cut off; were that fused with the multiplication, as the reference's is not, ties would fall otherwise.
 void CK(ck_narrow_q4_0)(const float *x, uint8_t *out, long blocks) {
+#pragma STDC FP_CONTRACT OFF
   for (long b = 0; b < blocks; b++, x += 32, out += 18) {
     float largest = 0;
     for (int j = 0; j < 32; j++) {
@@ -24,7 +25,7 @@ void CK(ck_narrow_q4_0)(const float *x, uint8_t *out, long blocks) {
     _Float16 stored = (_Float16)d;
     memcpy(out, &stored, 2);
     for (int j = 0; j < 16; j++) {
-      float low = fminf(15, fmaf(x[j], inverse, 8.5f)), high = fminf(15, fmaf(x[j + 16], inverse, 8.5f));
+      float low = fminf(15, x[j] * inverse + 8.5f), high = fminf(15, x[j + 16] * inverse + 8.5f);
       out[2 + j] = (uint8_t)((uint8_t)low | (uint8_t)high << 4);
     }
   }

@@ -20,8 +20,9 @@ import Testing
     let renamed = try sentences.renamingColumns(["sentence": "prompt", "translation": "completion"])
     #expect(try renamed.rows.columnNames() == ["prompt", "completion"])
     let text = try renamed.addingText("text", "{prompt}{completion}").removingColumns("prompt", "completion")
-    #expect(try text.rows.row(at: 1) == JSONObject([("text", "A cat sat. Sat, a cat did.")]))
-    let messages = try renamed.addingMessages(["system": "S", "user": "<{prompt}>"]).first(1).rows.row(at: 0)
+    #expect(try JSONValue.object(text.rows.row(at: 1)) == ["text": "A cat sat. Sat, a cat did."])
+    let messages = try renamed.addingMessages("messages", ["system": "S", "user": "<{prompt}>"]).first(1).rows.row(
+      at: 0)
     #expect(
       messages["messages"] == [["role": "system", "content": "S"], ["role": "user", "content": "<I left it.>"]])
     let (train, test) = try sentences.split(testSize: 0.5, seed: 1)

@@ -46,13 +46,13 @@ public struct Dataset: Sendable {
 
   /// The rows with a column of text more, made by a pattern in which `{name}` stands for a column, `{a.b}` for a member
   /// of one.
-  public func addingText(_ column: String = "text", _ pattern: String) throws(DataError) -> Dataset {
+  public func addingText(_ column: String, _ pattern: String) throws(DataError) -> Dataset {
     try applying(.template(column: column, TextPattern(pattern)))
   }
 
   /// The rows with a column of messages, each of a role and a pattern.
   public func addingMessages(
-    _ column: String = "messages", _ patterns: KeyValuePairs<String, String>
+    _ column: String, _ patterns: KeyValuePairs<String, String>
   ) throws(DataError) -> Dataset {
     var messages: [RowStep.Message] = []
     for (role, pattern) in patterns { messages.append(.init(role: role, content: try TextPattern(pattern))) }

@@ -6,7 +6,9 @@ extension SFTTrainer {
   /// A trainer of `model` on a data set: prepares the rows as `config` says, and puts a fresh adapter on the model.
   ///
   /// - Parameters:
+  ///   - model: what is trained, in place.
   ///   - lora: the adapter; `nil` trains every weight, for which the model has to be opened `widened`.
+  ///   - config: how rows are prepared and training runs.
   ///   - dataset: rows of any form that recipes take: `text`, `prompt` and `completion`, `messages`, token ids.
   ///   - evaluationDataset: rows to evaluate on, where `config` asks for it.
   /// - Throws: `DataError` for rows that cannot be used, `ModelError` for an adapter that does not fit, `TrainingError`

@@ -42,7 +42,10 @@ public struct Recipe: Sendable {
   }
 
   /// Reads YAML, and command-line words over it.
-  /// - Parameter file: what messages call the text; also where relative paths may start.
+  /// - Parameters:
+  ///   - yaml: `key: value` lines.
+  ///   - file: what messages call the text; also where relative paths may start.
+  ///   - words: keys and values as on a command line, which override the text's.
   /// - Throws: as `init(commandLine:)`.
   public init(yaml: String, file: String? = nil, commandLine words: [String] = []) throws(RecipeError) {
     let (other, overrides) = try RecipeReader.split(words)

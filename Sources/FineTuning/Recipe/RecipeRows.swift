@@ -13,7 +13,9 @@ public struct RecipeRows: Sendable {
   /// Held-out rows come from `eval_dataset`; else from a `split` step or `test_split_size`; else, where
   /// `eval_strategy` asks for them, from `dataset_test_split` of `dataset_name`. Rows from a source of their own take
   /// the steps that change or filter rows, not those that select, shuffle or split the training rows.
-  /// - Parameter tokenizer: renders messages for the step `apply_chat_template`; a recipe without it needs none.
+  /// - Parameters:
+  ///   - recipe: names the sources and steps.
+  ///   - tokenizer: renders messages for the step `apply_chat_template`; a recipe without it needs none.
   /// - Throws: `DataError` where a source cannot be opened or a step does not fit.
   public init(_ recipe: Recipe, tokenizer: RowTokenizer? = nil) throws(DataError) {
     let data = recipe.data

@@ -197,8 +197,8 @@ public struct ModelCard: Sendable {
 
   private var data: String {
     var lines = recipe.data.trainSources.map { source in
-      let share = source.fraction.map { ", share \($0.pythonText)" } ?? ""
-      return "- `\(source.query ?? source.path)`, split \(source.split)\(share)"
+      "- `\(source.query ?? source.path)`, split \(source.split)"
+        + (source.fraction.map { ", share \($0.pythonText)" } ?? "")
     }
     if let rows = facts.trainRows { lines.append("- \(rows) rows trained on") }
     if let rows = facts.evalRows, rows > 0 { lines.append("- \(rows) rows held out") }

@@ -19,7 +19,11 @@ public struct Evaluation: Sendable {
   /// Evaluates `model` on rows of any form that training takes.
   ///
   /// - Parameters:
+  ///   - model: as it is now, with an adapter or without.
+  ///   - source: the rows.
   ///   - options: masks and lengths, as in training.
+  ///   - batchSize: rows that go through the model together; the result does not depend on it.
+  ///   - logProbabilities: whether `rows` is filled.
   ///   - progress: called with rows done and rows in all.
   /// - Throws: `DataError` for rows that cannot be used, `TrainingError` for token ids that the model does not have.
   public init(

@@ -19,7 +19,11 @@ public final class Interview: TrainerCallback {
   private let maxNewTokens: Int
   private let output: URL
 
+  /// An interview of `model`.
   /// - Parameters:
+  ///   - questions: what is asked.
+  ///   - model: who is asked, as it is at that moment.
+  ///   - maxNewTokens: the length of an answer.
   ///   - output: where `questions.json` and `questions.md` are kept.
   ///   - step: optimizer steps taken already; what an earlier part of the run was answered up to there is taken over.
   public init(_ questions: [Question], of model: CausalLM, maxNewTokens: Int, output: URL, after step: Int = 0) {
@@ -37,7 +41,9 @@ public final class Interview: TrainerCallback {
   }
 
   /// Asks all questions and keeps the answers as those after `step` optimizer steps.
-  /// - Parameter progress: told how many are answered.
+  /// - Parameters:
+  ///   - step: what the answers are kept under.
+  ///   - progress: told how many are answered.
   /// - Throws: what keeps a question from being asked, `CheckpointError` where the answers cannot be written.
   public func ask(step: Int, progress: (Int) -> Void = { _ in }) throws {
     guard !questions.isEmpty else { return }

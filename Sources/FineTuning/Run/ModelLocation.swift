@@ -6,7 +6,10 @@ import Models
 public enum ModelLocation {
   /// The folder or file on this machine; `org/name` is looked up in the cache, else downloaded.
   ///
-  /// - Parameter progress: told of a download.
+  /// - Parameters:
+  ///   - name: M.
+  ///   - revision: branch, tag or commit on the hub; `nil` for its default.
+  ///   - progress: told of a download.
   /// - Throws: `ModelError` for a path that is not there, `HubError` for a download that fails.
   public static func find(
     _ name: String, revision: String? = nil, progress: (@Sendable (HubProgress) -> Void)? = nil

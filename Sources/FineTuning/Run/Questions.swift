@@ -79,7 +79,12 @@ public struct Question: Sendable {
   }
 
   /// What `model` answers.
-  /// - Parameter goesOn: asked at each new piece of text; `false` ends the answer there.
+  /// - Parameters:
+  ///   - model: who is asked.
+  ///   - sampling: how its tokens are drawn; by default the likeliest one.
+  ///   - maxNewTokens: the length of the answer.
+  ///   - thinking: whether a model that can think first does so.
+  ///   - goesOn: asked at each new piece of text; `false` ends the answer there.
   public func answer(
     by model: CausalLM, sampling: SamplingOptions = SamplingOptions(), maxNewTokens: Int, thinking: Bool? = nil,
     while goesOn: () -> Bool = { true }

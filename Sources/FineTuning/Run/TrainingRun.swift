@@ -25,9 +25,11 @@ public final class TrainingRun {
 
   /// Opens and prepares all that the recipe names; nothing is trained yet.
   /// - Parameters:
+  ///   - recipe: what is carried out.
   ///   - modelURL: where the base model is.
   ///   - data: the recipe's sources once they are on this machine, see `DatasetLocation`.
   ///   - cache: where prepared rows are kept for the next run, and out of memory.
+  ///   - backend: what computes.
   ///   - loading: told how many layers have been read, and of how many, where they are quantized on the way.
   ///   - preparing: told how many of how many rows are prepared.
   /// - Throws: one-sentence errors of the modules involved.
@@ -77,7 +79,6 @@ public final class TrainingRun {
   }
 
   private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    }
     if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
   }
 

@@ -32,8 +32,13 @@ public final class SFTTrainer {
   /// Seconds that the run took before it was interrupted.
   var elapsedBefore = 0.0
 
+  /// A trainer of `model` on rows that are prepared.
   /// - Parameters:
+  ///   - model: what is trained, in place.
   ///   - adapter: on the model already; `nil` to train every weight, which must be float32 (`widened`).
+  ///   - arguments: how training runs.
+  ///   - trainingSet: the rows to train on.
+  ///   - evaluationSet: the rows to evaluate on.
   ///   - output: where checkpoints go; `nil` for none.
   ///   - baseName: what the adapter's files call the base model.
   ///   - activationBudget: bytes that activations may take before layers are checkpointed; `nil` for what the
