@@ -28,7 +28,18 @@ def blocks():
     rows += [random.integers(-16, 17, 64) / 4 for _ in range(8)]
     rows += [np.zeros(64), np.full(64, 1e-30), np.full(64, -0.0), np.where(np.arange(64) % 2 == 0, 2.5, -2.5)]
     rows += [np.where(np.arange(64) % 2 == 0, -2.5, 2.5), np.arange(64) - 31.5, np.eye(64)[5], -np.eye(64)[40]]
-    return np.stack(rows).astype(np.float32)
+    return np.concatenate([np.stack(rows).astype(np.float32), near_ties()])
+
+
+def near_ties():
+    """Rows with an element whose q4_0 nibble is another where 8.5 is added in a fused operation."""
+    rows = (np.random.default_rng(7).integers(-64, 65, (400_000, 64)) / 8).astype(np.float32)
+    parts = rows.reshape(-1, 32)
+    largest = np.take_along_axis(parts, np.abs(parts).argmax(1)[:, None], 1)
+    inverse = np.float32(1) / (largest / np.float32(-8))
+    apart = np.trunc(parts * inverse + np.float32(8.5))
+    fused = np.trunc((parts.astype(np.float64) * inverse + 8.5).astype(np.float32))
+    return rows[(apart != fused).reshape(len(rows), -1).any(1)][:12]
 
 
 def make(folder, arguments):
