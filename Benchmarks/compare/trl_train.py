@@ -1,6 +1,6 @@
 """Trains with TRL on pre-tokenized rows and prints one JSON object: tokens a second after the first step, peak memory.
 
-trl_train.py MODEL ROWS.jsonl --method lora|full --batch 4 --steps 4 [--accumulation 1] [--threads 2]
+trl_train.py MODEL ROWS.jsonl --method lora|qlora|full --batch 4 --steps 4 [--accumulation 1] [--threads 2]
 """
 
 import argparse
@@ -12,13 +12,13 @@ import time
 import torch
 from datasets import load_dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 parser = argparse.ArgumentParser()
 parser.add_argument("model")
 parser.add_argument("rows")
-parser.add_argument("--method", choices=["lora", "full"], default="lora")
+parser.add_argument("--method", choices=["lora", "qlora", "full"], default="lora")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--accumulation", type=int, default=1)
 parser.add_argument("--steps", type=int, default=4)
@@ -36,20 +36,24 @@ class Clock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
+# NF4 with double quantization under gradient checkpointing, as the `yoda` recipe.
+QUANTIZATION = BitsAndBytesConfig(
+    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 with tempfile.TemporaryDirectory() as folder:
     arguments = SFTConfig(
         output_dir=folder, per_device_train_batch_size=call.batch, gradient_accumulation_steps=call.accumulation,
         max_steps=call.steps, learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none", use_cpu=True,
-        bf16=False, gradient_checkpointing=False, max_length=None, disable_tqdm=True,
+        bf16=False, gradient_checkpointing=call.method == "qlora", max_length=None, disable_tqdm=True,
     )
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(call.model, dtype=torch.float32),
+        model=AutoModelForCausalLM.from_pretrained(
+            call.model, dtype=torch.float32, quantization_config=QUANTIZATION if call.method == "qlora" else None),
         args=arguments,
         train_dataset=load_dataset("json", data_files=call.rows, split="train"),
         processing_class=AutoTokenizer.from_pretrained(call.model),
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, task_type="CAUSAL_LM")
-        if call.method == "lora" else None,
+        if call.method != "full" else None,
         callbacks=[Clock()],
     )
     trainer.train()

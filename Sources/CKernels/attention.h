@@ -92,8 +92,50 @@ static void mask_scores(const ck_attention *a, block_range r, long key, long key
     }
 }
 
+// The scores of one query of one head, softmax over them, and the values' sum: for generation, where the tiles would be
+// almost empty.
+static void attention_of_query(const ck_attention *a, long first, long head, float *out, float *lse) {
+  long d = a->head_size, keys = a->key_count - first;
+  const float *q = a->q + head * d;
+  float *scores = scratch(5, keys + 8), largest = -INFINITY;
+  for (long key = 0; key < keys; key++) {
+    const float *k = a->k + (first + key) * a->ldk;
+    v8 sum = load8(q) * load8(k);
+    for (long j = 8; j < d; j += 8) sum += load8(q + j) * load8(k + j);
+    scores[key] = sum8(sum) * a->scale;
+    if (scores[key] > largest) largest = scores[key];
+  }
+  for (long key = keys; key < keys + 8; key++) scores[key] = -INFINITY;
+  v8 shares = splat8(0);
+  for (long key = 0; key < keys; key += 8) {
+    v8 e = exp8(load8(scores + key) - largest);
+    store8(scores + key, e);
+    shares += e;
+  }
+  float total = sum8(shares);
+  const float *v = a->v + first * a->ldv;
+  long j = 0;
+  for (; j + 32 <= d; j += 32) {
+    v8 sums[4] = {};
+    for (long key = 0; key < keys; key++)
+      for (int c = 0; c < 4; c++) sums[c] += scores[key] * load8(v + key * a->ldv + j + 8 * c);
+    for (int c = 0; c < 4; c++) store8(out + j + 8 * c, sums[c] * (1 / total));
+  }
+  for (; j < d; j += 8) {
+    v8 sum = splat8(0);
+    for (long key = 0; key < keys; key++) sum += scores[key] * load8(v + key * a->ldv + j);
+    store8(out + j, sum * (1 / total));
+  }
+  if (lse) *lse = largest + logf(total);
+}
+
 void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block) {
   block_range r = range_of_queries(a, block);
+  if (a->query_count == 1) {
+    for (long g = 0; g < a->group; g++)
+      attention_of_query(a, r.first_key, g, out + g * a->head_size, lse ? lse + g : NULL);
+    return;
+  }
   long d = a->head_size, rows = r.queries * a->group;
   float *q = scratch(3, rows * d), *sum = scratch(4, rows * d), *scores = scratch(5, rows * ck_key_block);
   float *keys_block = scratch(6, ck_key_block * d), *statistics = scratch(7, 2 * rows);

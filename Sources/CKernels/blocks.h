@@ -12,8 +12,8 @@ void CK(ck_narrow_q8_0)(const float *x, uint8_t *out, long blocks) {
   }
 }
 
-// d, 16 bytes of nibbles: the element of the largest magnitude, the first of several, becomes -8. The reference adds
-// 8.5 and cuts off; its last bit depends on whether the compiler fused that, and here as in the gguf package it is.
+// d, 16 bytes of nibbles: the element of the largest magnitude, the first of several, becomes -8. Then 8.5 is added and
+// the rest cut off; in double precision, as the gguf package does it, so that no processor's way to round decides ties.
 void CK(ck_narrow_q4_0)(const float *x, uint8_t *out, long blocks) {
   for (long b = 0; b < blocks; b++, x += 32, out += 18) {
     float largest = 0;
@@ -24,7 +24,7 @@ void CK(ck_narrow_q4_0)(const float *x, uint8_t *out, long blocks) {
     _Float16 stored = (_Float16)d;
     memcpy(out, &stored, 2);
     for (int j = 0; j < 16; j++) {
-      float low = fminf(15, fmaf(x[j], inverse, 8.5f)), high = fminf(15, fmaf(x[j + 16], inverse, 8.5f));
+      double low = fmin(15, (double)x[j] * inverse + 8.5), high = fmin(15, (double)x[j + 16] * inverse + 8.5);
       out[2 + j] = (uint8_t)((uint8_t)low | (uint8_t)high << 4);
     }
   }

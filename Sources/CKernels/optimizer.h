@@ -7,8 +7,8 @@ INLINE void adamw_elements(
   float keep = 1 - s->learning_rate * s->weight_decay;
   for (long i = begin; i < end; i++) {
     float g = gradient[i] * s->gradient_scale;
-    m[i] = m[i] + (1 - s->beta1) * (g - m[i]);
-    v[i] = v[i] * s->beta2 + (1 - s->beta2) * g * g;
+    m[i] = m[i] + s->rest1 * (g - m[i]);
+    v[i] = v[i] * s->beta2 + s->rest2 * g * g;
     weight[i] = weight[i] * keep - step * m[i] / (sqrtf(v[i]) / root + s->epsilon);
   }
 }
@@ -19,9 +19,9 @@ INLINE void lion_elements(
   float keep = 1 - s->learning_rate * s->weight_decay;
   for (long i = begin; i < end; i++) {
     float g = gradient[i] * s->gradient_scale;
-    float mixed = m[i] * s->beta1 + (1 - s->beta1) * g;
+    float mixed = m[i] * s->beta1 + s->rest1 * g;
     weight[i] = weight[i] * keep - s->learning_rate * (float)((mixed > 0) - (mixed < 0));
-    m[i] = m[i] * s->beta2 + (1 - s->beta2) * g;
+    m[i] = m[i] * s->beta2 + s->rest2 * g;
   }
 }
 

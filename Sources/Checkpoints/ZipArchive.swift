@@ -12,6 +12,7 @@ public enum ZipArchive {
   public static func write(
     folder: URL, to url: URL, progress: @escaping (Double) -> Void = { _ in }
   ) throws(CheckpointError) {
+    let names = try fileNames(in: folder)
     var code: Int32 = 0
     guard let archive = zip_open(url.path, ZIP_CREATE | ZIP_TRUNCATE, &code) else {
       var error = zip_error_t()
@@ -24,7 +25,7 @@ public enum ZipArchive {
     let report = Unmanaged.passRetained(ProgressReport(progress))
     defer { report.release() }
     do {
-      for name in try fileNames(in: folder) { try add(name, of: folder, to: archive, url.path) }
+      for name in names { try add(name, of: folder, to: archive, url.path) }
     } catch {
       zip_discard(archive)
       throw error
@@ -59,6 +60,9 @@ public enum ZipArchive {
       if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue {
         files.append(name)
       }
+    }
+    guard !files.isEmpty else {
+      throw CheckpointError(path: folder.path, reason: "has no files to put into an archive; check the path")
     }
     return files.sorted()
   }

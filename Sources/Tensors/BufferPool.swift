@@ -28,8 +28,9 @@ final class BufferPool: Sendable {
     mutating func take(_ size: Int) -> Buffer {
       bytesInUse += size
       peakBytesInUse = max(peakBytesInUse, bytesInUse)
-      // Batches of other lengths leave buffers of other sizes.
-      let fitting = free[size] != nil ? size : free.keys.filter { $0 > size && $0 <= size + size / 4 }.min()
+      // Batches of other lengths leave large buffers of other sizes.
+      let sizes = size < BufferPool.largeSize ? size...size : size...size + size / 4
+      let fitting = free[size] != nil ? size : free.keys.filter(sizes.contains).min()
       if let fitting, let pointer = pop(fitting) { return Buffer(pointer: pointer, size: fitting) }
       makeRoom(for: size)
       bytesAllocated += size

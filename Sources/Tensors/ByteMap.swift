@@ -35,9 +35,12 @@ public struct ByteMap: Sendable {
     }
   }
 
-  /// As torch computes it in float32: from both ends towards the middle.
+  /// As torch computes it in float32: from both ends towards the middle, each product and sum rounded once.
   private static func linearSpace(from start: Float, to end: Float, count: Int) -> [Float] {
     let step = (end - start) / Float(count - 1)
-    return (0..<count).map { $0 < count / 2 ? start + step * Float($0) : end - step * Float(count - 1 - $0) }
+    return (0..<count).map { index in
+      index < count / 2
+        ? start.addingProduct(step, Float(index)) : end.addingProduct(-step, Float(count - 1 - index))
+    }
   }
 }

@@ -22,7 +22,7 @@ public struct AdamWStep: Sendable {
   /// Step size.
   public var learningRate: Float
   /// Decay rates of the moments.
-  public var beta1: Float, beta2: Float
+  public var beta1: Double, beta2: Double
   /// Added to the root of the second moment.
   public var epsilon: Float
   /// Decoupled weight decay.
@@ -34,7 +34,8 @@ public struct AdamWStep: Sendable {
 
   /// The numbers of step `step`, counted from 1.
   public init(
-    step: Int, learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float, gradientScale: Float
+    step: Int, learningRate: Float, beta1: Double, beta2: Double, epsilon: Float, weightDecay: Float,
+    gradientScale: Float
   ) {
     self.learningRate = learningRate
     self.beta1 = beta1
@@ -42,9 +43,9 @@ public struct AdamWStep: Sendable {
     self.epsilon = epsilon
     self.weightDecay = weightDecay
     self.gradientScale = gradientScale
-    func correction(_ beta: Float) -> Float {
+    func correction(_ beta: Double) -> Float {
       var power = 1.0
-      for _ in 0..<step { power *= Double(beta) }
+      for _ in 0..<step { power *= beta }
       return Float(1 - power)
     }
     correction1 = correction(beta1)
@@ -57,14 +58,14 @@ public struct LionStep: Sendable {
   /// Step size.
   public var learningRate: Float
   /// The moment's share in the direction, and its decay rate.
-  public var beta1: Float, beta2: Float
+  public var beta1: Double, beta2: Double
   /// Decoupled weight decay.
   public var weightDecay: Float
   /// What the gradient is multiplied by first (clipping).
   public var gradientScale: Float
 
   /// These numbers.
-  public init(learningRate: Float, beta1: Float, beta2: Float, weightDecay: Float, gradientScale: Float) {
+  public init(learningRate: Float, beta1: Double, beta2: Double, weightDecay: Float, gradientScale: Float) {
     self.learningRate = learningRate
     self.beta1 = beta1
     self.beta2 = beta2

@@ -8,6 +8,10 @@ import Terminal
 
 /// `swiftlet bench`
 struct Bench: AsyncParsableCommand {
+  enum Part: String, CaseIterable, ExpressibleByArgument {
+    case machine, products, generation, training
+  }
+
   static let configuration = CommandConfiguration(abstract: "What this machine can do, and what we get out of it.")
 
   @Option(name: [.short, .long], help: "Measure generation and training with this model too.")
@@ -24,10 +28,16 @@ struct Bench: AsyncParsableCommand {
   @Option(help: "Tokens of a row.")
   var rowTokens = 250
 
+  @Option(help: "Measure this only; may be given several times: machine, products, generation, training.")
+  var only: [Part] = []
+
   @Flag(help: "Print one JSON object.")
   var json = false
 
   func validate() throws {
+    guard model != nil || !only.contains(where: { $0 == .generation || $0 == .training }) else {
+      throw ValidationError("generation and training are measured with --model")
+    }
     guard decode > 0, rows > 0, rowTokens > 1 else {
       throw ValidationError("--decode and --rows must be positive, --row-tokens at least 2")
     }
@@ -40,17 +50,28 @@ struct Bench: AsyncParsableCommand {
       let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
       opened = try quantization.load(ModelFiles(opening: url))
     }
+    let parts = only.isEmpty ? Part.allCases : only
     var figures = JSONObject()
-    let products = ProductBenchmark.run(on: CPUBackend.shared)
-    figures["fma_gflops"] = .number(MachineBenchmark.fmaGFLOPS(on: CPUBackend.shared))
-    figures["read_gb_s"] = .number(MachineBenchmark.readGBPerSecond(on: CPUBackend.shared))
-    figures["product_gflops"] = .object(JSONObject(products.map { ($0.name, .number($0.gflops)) }))
+    var products: [ProductBenchmark.Result] = []
+    if parts.contains(.machine) {
+      figures["fma_gflops"] = .number(MachineBenchmark.fmaGFLOPS(on: CPUBackend.shared))
+      figures["read_gb_s"] = .number(MachineBenchmark.readGBPerSecond(on: CPUBackend.shared))
+    }
+    if parts.contains(.products) {
+      products = ProductBenchmark.run(on: CPUBackend.shared)
+      figures["product_gflops"] = .object(JSONObject(products.map { ($0.name, .number($0.gflops)) }))
+    }
     if let opened {
-      let speed = try ModelBenchmark.run(opened, decode: decode, rows: rows, rowTokens: rowTokens)
-      figures["prompt_tokens_per_s"] = .number(speed.prompt)
-      figures["decode_tokens_per_s"] = .number(speed.decode)
-      figures["train_tokens_per_s"] = .number(speed.training)
-      figures["peak_bytes"] = .integer(speed.peakBytes)
+      var benchmark = ModelBenchmark(opened)
+      if parts.contains(.generation) {
+        let speed = benchmark.generation(count: decode)
+        figures["prompt_tokens_per_s"] = .number(speed.prompt)
+        figures["decode_tokens_per_s"] = .number(speed.decode)
+      }
+      if parts.contains(.training) {
+        figures["train_tokens_per_s"] = .number(try benchmark.training(rows: rows, rowTokens: rowTokens))
+      }
+      figures["peak_bytes"] = .integer(SystemMemory.peakResident)
     }
     if json {
       Printing.json(.object(figures))

@@ -31,8 +31,10 @@ struct ZipTests {
       var status = zip_stat_t()
       try #require(zip_stat(archive, "model/\(file.name)", 0, &status) == 0, "\(file.name)")
       #expect(status.size == UInt64(file.bytes.count))
-      let isStored = status.comp_method == UInt16(ZIP_CM_STORE)
-      #expect(isStored == (file.name == "model.safetensors" || file.bytes.isEmpty) || file.bytes.count == 2)
+      if file.bytes.count > 1000 {
+        let isWeights = file.name == "model.safetensors"
+        #expect(status.comp_method == UInt16(isWeights ? ZIP_CM_STORE : ZIP_CM_DEFLATE), "\(file.name)")
+      }
       let entry = try #require(zip_fopen(archive, "model/\(file.name)", 0))
       var content = [UInt8](repeating: 0, count: file.bytes.count)
       #expect(zip_fread(entry, &content, UInt64(content.count)) == Int64(content.count))
@@ -43,6 +45,7 @@ struct ZipTests {
 
   @Test func whatCannotBeWrittenIsSaidInASentence() throws {
     let nowhere = folder.url.appending(path: "missing/a.zip")
+    try Data([1]).write(to: folder.url.appending(path: "a"))
     #expect(throws: CheckpointError.self) { try ZipArchive.write(folder: folder.url, to: nowhere) }
     let missing = folder.url.appending(path: "missing")
     #expect(throws: CheckpointError.self) {

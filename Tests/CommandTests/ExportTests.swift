@@ -47,8 +47,7 @@ import Testing
     let lost = try await workspace.run(line: "export --adapter out --output again.gguf")
     #expect(lost.status == 1 && lost.errors.contains("--base"), "\(lost.errors)")
     #expect(try await workspace.run(line: "export --adapter out --base n/config.json --output again.gguf").text() == "")
-    let again = try workspace.data("again.gguf")
-    #expect(again.count == bytes.count)
+    #expect(try workspace.data("again.gguf").suffix(20_000) == bytes.suffix(20_000))
   }
 
   @Test func mergingSaysWhatItChangedAndZips() async throws {

@@ -19,8 +19,8 @@ import Testing
       for step in 1...20 {
         let gradient = Formula.values("\(tensor) \(step)", count: count, scale: 0.1 / Double(step))
         let numbers = AdamWStep(
-          step: step, learningRate: Float(try #require(settings["lr"]?.double)), beta1: Float(betas[0]),
-          beta2: Float(betas[1]), epsilon: Float(try #require(settings["eps"]?.double)),
+          step: step, learningRate: Float(try #require(settings["lr"]?.double)), beta1: betas[0],
+          beta2: betas[1], epsilon: Float(try #require(settings["eps"]?.double)),
           weightDecay: Float(try #require(settings["weight_decay"]?.double)), gradientScale: 1)
         backend.adamW(
           value, gradient: backend.tensor(gradient, [count]), m: .float32(moments[0]), v: .float32(moments[1]),

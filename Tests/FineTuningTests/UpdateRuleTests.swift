@@ -95,7 +95,7 @@ import Testing
   }
 
   /// bitsandbytes looks levels up in a table of 65,536 cells from −1 to 1, so that near the middle between two levels,
-  /// and among the levels below such a cell's width, it may take another one. Ours is the nearest.
+  /// and where levels are closer than cells are wide, it may take another one. Ours is the nearest.
   ///
   /// - Parameter isFirstUse: whether no moment was decoded from such a level before, and moved away from theirs by it.
   /// - Returns: the share of elements with another level.
@@ -110,13 +110,13 @@ import Testing
         others += 1
         guard isFirstUse else { continue }
         let level = try #require(map.values.firstIndex(of: max(x, y)))
-        // One level away from each other, or both smaller than a cell.
-        #expect(map.values[level - 1] == min(x, y) || max(abs(x), abs(y)) < 4e-5, "\(name) of step \(step)")
+        #expect(map.values[level - 1] == min(x, y) || abs(x - y) < 2 / 65536, "\(name) of step \(step)")
       }
       let small = [our.tensor(named: "small.w.\(name)"), their.tensor(named: "\(step).small.state\(state)")]
-      for (x, y) in zip(backend.floats(try #require(small[0])), backend.floats(try #require(small[1]))) {
-        #expect(abs(x - y) <= 1e-6 * abs(y) + 1e-10)
-      }
+      let (found, expected) = (backend.floats(try #require(small[0])), backend.floats(try #require(small[1])))
+      // Up to 20 steps round a sum once each, by 6e-8 of what it held then, which may have been more than it holds now.
+      let largest = expected.map(abs).max() ?? 0
+      for (x, y) in zip(found, expected) { #expect(abs(x - y) <= 1.2e-6 * largest) }
     }
     return Double(others) / Double(2 * 33 * 130)
   }
@@ -204,7 +204,9 @@ import Testing
     optimizer.update(learningRate: 0.01, gradientScale: 1)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
     let text = TrainerLoopTests.message {
-      _ = try Optimizer(parameters, arguments, on: Self.backend, pagesIn: folder.appendingPathComponent("none"))
+      let file = folder.appendingPathComponent("file")
+      try Data().write(to: file)
+      _ = try Optimizer(parameters, arguments, on: Self.backend, pagesIn: file)
     }
     #expect(text.contains("optim: paged_adamw_8bit") && text.contains("without paged_"), "\(text)")
   }

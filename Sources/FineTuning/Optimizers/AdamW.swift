@@ -2,8 +2,8 @@ import Tensors
 
 /// AdamW (Loshchilov and Hutter 2019) as torch computes it; with moments in bytes as bitsandbytes does.
 struct AdamW: UpdateRule {
-  let beta1: Float
-  let beta2: Float
+  let beta1: Double
+  let beta2: Double
   let epsilon: Float
   let inBytes: Bool
 

@@ -2,8 +2,8 @@ import Tensors
 
 /// Lion (Chen et al. 2023) as bitsandbytes computes it: steps of one size, by the sign of a moment.
 struct Lion: UpdateRule {
-  let beta1: Float
-  let beta2: Float
+  let beta1: Double
+  let beta2: Double
   let inBytes: Bool
 
   func state(for shape: [Int]) -> [StateTensor] { StateTensor.moment("exp_avg", of: shape, inBytes: inBytes) }

@@ -27,6 +27,7 @@ package final class Optimizer {
     weightDecay = Float(arguments.weightDecay)
     decayed = parameters.map { Self.isDecayed($0.name) }
     let isPaged = arguments.optimizer.isPaged
+    if isPaged { try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) }
     var states: [[Tensor]] = []
     for parameter in parameters {
       var state: [Tensor] = []

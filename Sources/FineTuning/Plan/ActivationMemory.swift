@@ -14,7 +14,7 @@ package struct ActivationMemory {
   private let checkpointedFloats: Int
   /// Floats for a token that a layer's backward pass needs at its widest, beyond those kept.
   private let workingFloats: Int
-  /// Floats for a token around the layers: the last norm's input, output and gradients, and rotary angles.
+  /// Floats for a token around the layers: the last norm's input and output, and rotary angles.
   private let edgeFloats: Int
   private let vocabulary: Int
   private let width: Int
@@ -37,7 +37,7 @@ package struct ActivationMemory {
     // The gradients of the gated unit's output and inputs; or those of the inputs, packed beside themselves, and the
     // layer's input and its gradient. The stream's gradient lives through all of it.
     workingFloats = max(3 * hidden, 2 * hidden + 3 * width) + 2 * width
-    edgeFloats = 4 * width + 2 * shape.headSize
+    edgeFloats = 2 * width + shape.headSize
   }
 
   /// Bytes kept by layers of which the first `checkpointed` are checkpointed.
@@ -65,8 +65,12 @@ package struct ActivationMemory {
     let atTop = all + max(head(targets: targets), checkpointed < layerCount ? working : 0)
     let atFirst =
       checkpointed > 0 ? 4 * tokens * checkpointed * checkpointedFloats + recomputed(tokens: tokens) : 0
-    return edges(tokens: tokens) + max(atTop, atFirst)
+    // Around the layers there are two gradients as well.
+    return edges(tokens: tokens) + 8 * tokens * width + max(atTop, atFirst)
   }
+
+  /// The most that a batch needs at the end of its backward pass, when one layer's activations are left.
+  func end(tokens: Int) -> Int { edges(tokens: tokens) + recomputed(tokens: tokens) }
 
   /// How many layers, the first ones, have to be checkpointed so that the others keep at most `budget` bytes. Those keep
   /// theirs longest.

@@ -15,35 +15,30 @@ struct Calibration: Sendable {
     secondsPerWeight = try Self.optimizerTime(decoder.backend, arguments, clock)
   }
 
-  /// A layer's products in turn, as forward and backward passes make them.
+  /// A layer's products in turn, as forward and backward passes make them; the shortest time that each took, since
+  /// other programs only make it longer.
   private static func productRate(_ decoder: Decoder, rows: Int, _ clock: ContinuousClock) -> Double {
-    let backend = decoder.backend
     let layers = decoder.linears.prefix(decoder.linears.count / max(1, decoder.configuration.layers.count))
-    var (operations, seconds) = (0.0, 0.0)
-    var rounds = 0
-    while seconds < 0.7 || rounds < 2 {
-      for layer in layers {
-        for transposed in [true, false] {
-          let (depth, columns) =
-            transposed ? (layer.inputs, layer.outputs) : (layer.outputs, layer.inputs)
-          let left = backend.empty([rows, depth], .float32)
-          let out = backend.empty([rows, columns], .float32)
-          backend.clear(left)
-          let time = clock.measure {
-            let operand = backend.leftOperand(Columns(left), transposed: false)
-            backend.compute([
-              Product([ProductTerm(operand, layer.weight.value, transposed: transposed)], into: Columns(out))
-            ])
-          }
-          // The first round brings weights and buffers into memory.
-          guard rounds > 0 else { continue }
-          seconds += time / .seconds(1)
-          operations += 2 * Double(rows) * Double(layer.weight.value.count)
-        }
+    let weights = layers.flatMap { [($0.weight.value, true), ($0.weight.value, false)] }
+    var shortest = [Double](repeating: .infinity, count: weights.count)
+    let begin = clock.now
+    // The first round brings weights and buffers into memory.
+    for round in 0..<100 where round < 3 || clock.now - begin < .milliseconds(700) {
+      for (index, (weight, transposed)) in weights.enumerated() {
+        let time = clock.measure { multiply(weight, transposed, rows: rows, on: decoder.backend) }
+        shortest[index] = min(shortest[index], time / .seconds(1))
       }
-      rounds += 1
     }
-    return operations / max(seconds, 1e-9)
+    let operations = weights.reduce(0.0) { $0 + 2 * Double(rows) * Double($1.0.count) }
+    return operations / max(shortest.reduce(0, +), 1e-9)
+  }
+
+  private static func multiply(_ weight: Tensor, _ transposed: Bool, rows: Int, on backend: any Backend) {
+    let left = backend.empty([rows, transposed ? weight.columns : weight.rows], .float32)
+    let out = backend.empty([rows, transposed ? weight.rows : weight.columns], .float32)
+    backend.clear(left)
+    let operand = backend.leftOperand(Columns(left), transposed: false)
+    backend.compute([Product([ProductTerm(operand, weight, transposed: transposed)], into: Columns(out))])
   }
 
   private static func optimizerTime(
@@ -57,12 +52,10 @@ struct Calibration: Sendable {
     }
     let parameter = Parameter(name: "weight", value: zeros(), isTrainable: true)
     let optimizer = try Optimizer([parameter], arguments, on: backend)
-    var seconds = 0.0
-    for round in 0..<4 {
+    let times = (0..<4).map { _ in
       parameter.gradient = zeros()
-      let time = clock.measure { optimizer.update(learningRate: 0, gradientScale: 1) }
-      if round > 0 { seconds += time / .seconds(3) }
+      return clock.measure { optimizer.update(learningRate: 0, gradientScale: 1) } / .seconds(1)
     }
-    return seconds / Double(count)
+    return (times.min() ?? 0) / Double(count)
   }
 }

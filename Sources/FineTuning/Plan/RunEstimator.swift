@@ -142,7 +142,20 @@ package struct RunEstimator {
     estimate.activations = activations.kept(tokens: tokens, checkpointed: checkpointed)
     estimate.working =
       activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
+    if settings.arguments.gradientAccumulationSteps == 1 { separateGradients(&estimate, tokens: tokens) }
     return estimate
+  }
+
+  /// In a step of one batch gradients come as activations go: the peak is either at the head, whose gradient is the
+  /// first, or at the end.
+  private func separateGradients(_ estimate: inout MemoryEstimate, tokens: Int) {
+    let first = adapter == nil ? 4 * model.decoder.head.value.count : 0
+    let end = activations.end(tokens: tokens)
+    if first + estimate.activations + estimate.working >= estimate.gradients + end {
+      estimate.gradients = min(first, estimate.gradients)
+    } else {
+      (estimate.activations, estimate.working) = (0, end)
+    }
   }
 
   /// How a run with these settings checkpoints its batches.

@@ -42,15 +42,14 @@ extension TrainingArguments {
       }
       return SGD(options: sgdOptions)
     }
-    let (beta1, beta2) = (Float(adamBeta1), Float(adamBeta2))
     return switch optimizer {
     case .sgd: SGD(options: SGDOptions())
     case .adafactor: Adafactor()
     case .lion, .lion32Bit, .lion8Bit, .pagedLion32Bit, .pagedLion8Bit:
-      Lion(beta1: beta1, beta2: beta2, inBytes: optimizer.isEightBit)
+      Lion(beta1: adamBeta1, beta2: adamBeta2, inBytes: optimizer.isEightBit)
     case .adamWTorchFused, .adamWTorch, .adamWHF, .adamWApexFused, .pagedAdamW, .pagedAdamW32Bit, .adamW8Bit,
       .adamWBnb8Bit, .pagedAdamW8Bit:
-      AdamW(beta1: beta1, beta2: beta2, epsilon: Float(adamEpsilon), inBytes: optimizer.isEightBit)
+      AdamW(beta1: adamBeta1, beta2: adamBeta2, epsilon: Float(adamEpsilon), inBytes: optimizer.isEightBit)
     }
   }
 }

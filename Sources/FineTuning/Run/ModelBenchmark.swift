@@ -5,38 +5,45 @@ import OrderedJSON
 import Tensors
 
 /// What a model reaches on this machine.
-public struct ModelBenchmark: Sendable {
-  /// Tokens of a prompt read a second.
-  public var prompt: Double
-  /// Tokens generated a second, greedily.
-  public var decode: Double
-  /// Tokens trained on a second: LoRA r=16 on every linear layer, loss on every token.
-  public var training: Double
-  /// The most memory that this process has had, in bytes.
-  public var peakBytes: Int
+public struct ModelBenchmark {
+  /// Tokens of a prompt read a second, and tokens generated a second, greedily.
+  public struct Generating: Sendable {
+    /// Of a prompt of 256.
+    public var prompt: Double
+    /// After a prompt of 8.
+    public var decode: Double
+  }
 
-  /// Measures `model`; it has an adapter on it afterwards.
-  ///
-  /// - Parameters:
-  ///   - model: what is measured.
-  ///   - decode: tokens to generate.
-  ///   - rows: rows of a training step.
-  ///   - rowTokens: tokens of a row.
-  public static func run(_ model: CausalLM, decode: Int, rows: Int, rowTokens: Int) throws -> ModelBenchmark {
-    let clock = ContinuousClock()
-    func seconds(_ body: () throws -> Void) rethrows -> Double { try clock.measure(body) / .seconds(1) }
-    var random = RandomSource(seed: 1)
-    func ids(_ count: Int) -> [Int32] {
-      (0..<count).map { _ in Int32(random.next() % UInt64(model.decoder.configuration.vocabularySize)) }
-    }
+  private let model: CausalLM
+  private var random = RandomSource(seed: 1)
+
+  /// Measures this model.
+  public init(_ model: CausalLM) { self.model = model }
+
+  private mutating func ids(_ count: Int) -> [Int32] {
+    (0..<count).map { _ in Int32(random.next() % UInt64(model.decoder.configuration.vocabularySize)) }
+  }
+
+  private func seconds(_ body: () throws -> Void) rethrows -> Double {
+    try ContinuousClock().measure(body) / .seconds(1)
+  }
+
+  /// Medians of three runs, which generate `count` tokens each.
+  public mutating func generation(count: Int) -> Generating {
     let prompt = ids(256)
     func generate(_ prompt: [Int32], _ count: Int) -> Double {
       seconds { _ = model.decoder.generate(prompt, maxNewTokens: count, stopTokens: []) }
     }
-    _ = generate(prompt, 1)
+    _ = generate(prompt, 2)
     let promptSeconds = (0..<3).map { _ in generate(prompt, 1) }.sorted()[1]
-    let decodeSeconds = generate(Array(prompt.prefix(8)), decode)
+    let short = Array(prompt.prefix(8))
+    let decodeSeconds = (0..<3).map { _ in generate(short, count) }.sorted()[1]
+    return Generating(prompt: 256 / promptSeconds, decode: Double(count) / decodeSeconds)
+  }
 
+  /// Tokens trained on a second: LoRA r=16 on every linear layer, loss on every token. The model has an adapter on it
+  /// afterwards.
+  public mutating func training(rows: Int, rowTokens: Int) throws -> Double {
     var configuration = LoRAConfiguration()
     configuration.r = 16
     configuration.loraAlpha = 32
@@ -55,9 +62,7 @@ public struct ModelBenchmark: Sendable {
     try trainer.train()
     // The first step fills the buffers.
     let times = zip(recorder.ends, recorder.ends.dropFirst()).map { ($1 - $0) / .seconds(1) }.sorted()
-    return ModelBenchmark(
-      prompt: Double(prompt.count) / promptSeconds, decode: Double(decode) / decodeSeconds,
-      training: Double(rows * rowTokens) / times[times.count / 2], peakBytes: SystemMemory.peakResident)
+    return Double(rows * rowTokens) / times[times.count / 2]
   }
 
   private final class StepClock: TrainerCallback {

@@ -76,6 +76,8 @@ extension CausalLM {
       var tensor = linear?.mergedWeight(on: backend) ?? parameter.value
       if offset != 0 { tensor = backend.tensor(backend.floats(tensor).map { $0 + offset }, shape) }
       guard let order else { return tensor }
+      // 4-bit codes cannot be cut into rows, and no GGUF file can hold them anyway.
+      if tensor.type.isFourBitCode { tensor = backend.widened(tensor) }
       let matrix = shape.count == 1 ? tensor.reshaped([tensor.count, 1]) : tensor
       return backend.permutedRows(matrix, order).reshaped(shape)
     }

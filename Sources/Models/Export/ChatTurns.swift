@@ -32,40 +32,67 @@ package struct ChatTurns: Sendable, Equatable {
   package let system: System
   package let user: Turn
   package let assistant: Turn
-  /// The system message where a conversation has none.
+  /// What asks for an answer: mostly what an answer in the conversation begins with.
+  package let answer: String
+  /// The system message where a conversation has none; empty where its turn is written all the same.
   package let defaultSystem: String?
 
   /// The turns of a template; `nil` for one that does more than to put words around texts.
   package init?(_ template: ChatTemplate, variables: JSONObject) {
     let probe = ChatProbe(template: template, variables: variables)
-    guard let question = probe.render([("user", "Qv1")], answers: true)?.split(around: "Qv1"),
-      let unanswered = probe.render([("user", "Qv1")], answers: false)?.split(around: "Qv1"),
-      question.after.hasPrefix(unanswered.after), question.before == unanswered.before,
-      let second = probe.render([("user", "Qv1"), ("assistant", "Av1"), ("user", "Qv2")], answers: true),
-      let rest = second.split(around: "Av1")?.after.split(around: "Qv2")?.before,
-      let answered = probe.render([("user", "Qv1"), ("assistant", "Av1")], answers: false)?.split(around: "Av1"),
-      rest.hasPrefix(answered.after)
+    // A date in the text would be that of the export for ever.
+    guard !template.source.contains("strftime_now"),
+      let talk = probe.render([("user", "Qv1"), ("assistant", "Av1"), ("user", "Qv2")], answers: true),
+      let (opening, rest) = talk.split(around: "Qv1"), let (toAnswer, again) = rest.split(around: "Av1"),
+      let (toQuestion, asking) = again.split(around: "Qv2")
     else { return nil }
-    user = Turn(before: String(rest.dropFirst(answered.after.count)), after: unanswered.after)
-    assistant = Turn(before: String(question.after.dropFirst(unanswered.after.count)), after: answered.after)
-    guard !user.before.isEmpty, question.before.hasSuffix(user.before) else { return nil }
-    let opening = String(question.before.dropLast(user.before.count))
-
-    let instructed = probe.render([("system", "Sv1"), ("user", "Qv1")], answers: true)
-    if let instructed, let parts = instructed.split(around: "Sv1"), let inner = parts.after.split(around: "Qv1") {
-      if inner.before.hasSuffix(user.before) {
-        let after = String(inner.before.dropLast(user.before.count))
-        // Where every turn begins with BOS, as SmolLM2's do, it belongs to the turns.
-        let bos = user.before.hasPrefix(probe.bos) ? "" : probe.bos
-        (start, system, defaultSystem) = Self.withSystemTurn(opening, parts.before, after, bos)
-      } else {
-        guard parts.before == opening + user.before else { return nil }
-        (start, system, defaultSystem) = (opening, .beforeUser(separator: inner.before), nil)
+    let asked = probe.render([("user", "Qv1")], answers: false)?.split(around: "Qv1")?.after ?? ""
+    let answered = probe.render([("user", "Qv1"), ("assistant", "Av1")], answers: false)?.split(around: "Av1")?.after
+    // Where one turn ends and the next begins does not change the text; how a conversation ends mostly tells.
+    let ending = toAnswer.hasPrefix(asked) && asking.hasPrefix(asked) ? asked : ""
+    let common = String(zip(opening.reversed(), toQuestion.reversed()).prefix { $0 == $1 }.map(\.0).reversed())
+    var beginnings = [common]
+    if let answered, toQuestion.hasPrefix(answered) {
+      beginnings.insert(String(toQuestion.dropFirst(answered.count)), at: 0)
+    }
+    let instructed = probe.render([("system", "Sv1"), ("user", "Qv1")], answers: true)?.split(around: "Sv1")
+    for beginning in beginnings where opening.hasSuffix(beginning) && toQuestion.hasSuffix(beginning) {
+      let turns = ChatTurns(
+        user: Turn(before: beginning, after: ending),
+        assistant: Turn(
+          before: String(toAnswer.dropFirst(ending.count)), after: String(toQuestion.dropLast(beginning.count))),
+        answer: String(asking.dropFirst(ending.count)), opening: String(opening.dropLast(beginning.count)),
+        instructed: instructed.flatMap { before, rest in
+          rest.split(around: "Qv1").map { (before, between: $0.before) }
+        }, bos: probe.bos)
+      if turns.agrees(with: probe) {
+        self = turns
+        return
       }
+    }
+    return nil
+  }
+
+  /// - Parameters:
+  ///   - opening: what comes before the first user's turn.
+  ///   - instructed: the same where there is a system message: before it, and between it and the user's text.
+  private init(
+    user: Turn, assistant: Turn, answer: String, opening: String, instructed: (before: String, between: String)?,
+    bos: String
+  ) {
+    self.user = user
+    self.assistant = assistant
+    self.answer = answer
+    if let (before, between) = instructed, between.hasSuffix(user.before) {
+      // Where every turn begins with BOS, as SmolLM2's do, it belongs to the turns.
+      let bos = user.before.hasPrefix(bos) ? "" : bos
+      let after = String(between.dropLast(user.before.count))
+      (start, system, defaultSystem) = Self.withSystemTurn(opening, before, after, bos)
+    } else if let (before, between) = instructed, before == opening + user.before {
+      (start, system, defaultSystem) = (opening, .beforeUser(separator: between), nil)
     } else {
       (start, system, defaultSystem) = (opening, .none, nil)
     }
-    guard agrees(with: probe) else { return nil }
   }
 
   /// The start is what comes before the system's turn: BOS, or nothing.
@@ -74,7 +101,9 @@ package struct ChatTurns: Sendable, Equatable {
   ) -> (String, System, String?) {
     let start = !bos.isEmpty && before.hasPrefix(bos) ? bos : ""
     let turn = Turn(before: String(before.dropFirst(start.count)), after: after)
-    guard opening.hasPrefix(before), opening.hasSuffix(after), opening.count > before.count + after.count else {
+    guard opening.hasPrefix(before), opening.hasSuffix(after), opening.count >= before.count + after.count,
+      opening != start
+    else {
       return (start, .turn(turn), nil)
     }
     return (start, .turn(turn), String(opening.dropFirst(before.count).dropLast(after.count)))
@@ -83,23 +112,20 @@ package struct ChatTurns: Sendable, Equatable {
   /// Conversations that the turns must predict.
   private static let conversations: [[(role: String, text: String)]] = [
     [("user", "How are you?\nWell?")],
-    [("system", "Be brief: {x}."), ("user", "One"), ("assistant", "Two"), ("user", "Three"), ("assistant", "Four.")],
+    [("system", "Be brief: {x}."), ("user", "One"), ("assistant", "Two"), ("user", "Three.")],
     [("user", "A b"), ("assistant", "c"), ("user", "D"), ("assistant", "e"), ("user", "F?")],
   ]
 
   private func agrees(with probe: ChatProbe) -> Bool {
     for conversation in Self.conversations {
       if system == .none, conversation.first?.role == "system" { continue }
-      let answers = conversation.last?.role == "user"
-      guard probe.render(conversation, answers: answers) == text(of: conversation, answers: answers) else {
-        return false
-      }
+      guard probe.render(conversation, answers: true) == text(of: conversation) else { return false }
     }
     return true
   }
 
-  /// What the template is taken to write.
-  package func text(of conversation: [(role: String, text: String)], answers: Bool) -> String {
+  /// What the template is taken to write of a conversation that ends with a question.
+  private func text(of conversation: [(role: String, text: String)]) -> String {
     var text = start
     var pending = ""
     if conversation.first?.role != "system", let defaultSystem, case .turn(let turn) = system {
@@ -116,7 +142,7 @@ package struct ChatTurns: Sendable, Equatable {
       default: break
       }
     }
-    return answers ? text + assistant.before : text
+    return text + answer
   }
 }
 

@@ -11,10 +11,10 @@ public struct OllamaModelfile: Sendable {
   /// The description of `model`, whose weights stand in `file` beside it.
   public init(_ model: CausalLM, file: String) {
     var lines = ["FROM ./\(file)"]
-    let turns = model.chatTemplate.flatMap { ChatTurns($0, variables: model.templateVariables(thinking: false)) }
+    let turns = model.chatTemplate.flatMap { ChatTurns($0, variables: model.templateVariables()) }
     if let turns, let template = Self.template(turns, addsBOS: model.addsBOS) {
       lines.append("TEMPLATE \"\"\"\(template)\"\"\"")
-      if let system = turns.defaultSystem, !system.contains("\"\"\"") {
+      if let system = turns.defaultSystem, !system.isEmpty, !system.contains("\"\"\"") {
         lines.append("SYSTEM \"\"\"\(system)\"\"\"")
       }
     } else if model.chatTemplate != nil {
@@ -38,8 +38,10 @@ public struct OllamaModelfile: Sendable {
     let content = "{{ .Content }}"
     var user = content
     var system = ""
+    var start = addsBOS ? "" : literal(turns.start)
     switch turns.system {
     case .turn(let turn):
+      if turns.defaultSystem == "" { start += "{{ if not .System }}\(literal(turn.before + turn.after)){{ end }}" }
       system = "{{ if eq .Role \"system\" }}\(literal(turn.before))\(content)\(literal(turn.after)){{ end }}"
     case .beforeUser(let separator):
       user = "{{ if and $.System (eq $i 1) }}{{ $.System }}\(literal(separator)){{ end }}\(content)"
@@ -47,12 +49,12 @@ public struct OllamaModelfile: Sendable {
     }
     // Ollama puts BOS before a prompt where the model's file says so.
     let text =
-      (addsBOS ? "" : literal(turns.start)) + "{{ range $i, $_ := .Messages }}"
+      start + "{{ range $i, $_ := .Messages }}"
       + "{{ $last := eq (len (slice $.Messages $i)) 1 }}\(system)"
       + "{{ if eq .Role \"user\" }}\(literal(turns.user.before))\(user)\(literal(turns.user.after)){{ end }}"
       + "{{ if eq .Role \"assistant\" }}\(literal(turns.assistant.before))\(content)"
       + "{{ if not $last }}\(literal(turns.assistant.after)){{ end }}"
-      + "{{ else if $last }}\(literal(turns.assistant.before)){{ end }}{{ end }}"
+      + "{{ else if $last }}\(literal(turns.answer)){{ end }}{{ end }}"
     return text.contains("\"\"\"") ? nil : text
   }
 

@@ -39,36 +39,43 @@ public enum ProductBenchmark {
     public let gflops: Double
   }
 
-  /// The linear layers of SmolLM2-135M, Qwen3-0.6B and Phi-3-mini.
-  static let shapes = [(1024, 576, 576), (1024, 1536, 576), (1024, 576, 1536), (1024, 3072, 1024), (512, 3072, 3072)]
-  static let formats: [ElementType] = [.float32, .bfloat16, .nf4, .q8_0, .q4_1]
+  /// Columns out and in of linear layers of SmolLM2-135M, Qwen3-0.6B and Phi-3-mini.
+  static let linears = [
+    (576, 576), (1536, 576), (576, 1536), (2048, 1024), (3072, 1024), (1024, 3072), (3072, 3072), (16384, 3072),
+    (3072, 8192),
+  ]
+  static let rowCounts = [256, 1024, 2048]
+  /// Of each model one layer is measured in every format.
+  static let formatShapes = [(1024, 1536, 576), (1024, 3072, 1024), (1024, 3072, 3072)]
+  static let formats: [ElementType] = [.bfloat16, .float16, .nf4, .q8_0, .q4_0, .q4_1, .q4_K, .q6_K]
 
-  /// Measures every shape, the first one in every format.
+  /// Measures every shape in float32, and some in every format.
   public static func run(on backend: CPUBackend) -> [Result] {
-    shapes.flatMap { m, n, k in formats.map { measure(m, n, k, $0, on: backend) } }
-      + [measure(1024, 1536, 1536, .q4_K, on: backend)]
+    let shapes = rowCounts.flatMap { m in linears.map { (m, $0.0, $0.1) } }.filter { $0.0 * $0.1 * $0.2 <= 2 << 34 }
+    let stored = formatShapes.flatMap { shape in
+      formats.filter { $0.isFourBitCode || shape.2 % $0.blockLength == 0 }.map { (shape, $0) }
+    }
+    return (shapes.map { ($0, .float32) } + stored).compactMap { measure($0, $1, on: backend) }
   }
 
-  private static func measure(_ m: Int, _ n: Int, _ k: Int, _ type: ElementType, on backend: CPUBackend) -> Result {
+  private static func measure(
+    _ shape: (m: Int, n: Int, k: Int), _ type: ElementType, on backend: CPUBackend
+  ) -> Result? {
+    let (m, n, k) = shape
     let left = backend.empty([m, k], .float32)
     backend.clear(left)
-    let right: Tensor
-    if type.isFourBitCode {
-      let zeros = backend.empty([n, k], .float32)
-      backend.clear(zeros)
-      guard let codes = backend.quantized(zeros, to: FourBitFormat(type, isNested: true)) else {
-        preconditionFailure("zeros are finite")
-      }
-      right = codes
-    } else {
-      right = backend.empty([n, k], type)
-      backend.clear(right)
-    }
+    guard let right = weight([n, k], type, on: backend) else { return nil }
     let out = backend.empty([m, n], .float32)
     let seconds = MachineBenchmark.best(of: 5) {
       let operand = backend.leftOperand(Columns(left), transposed: false)
       backend.compute([Product([ProductTerm(operand, right, transposed: true)], into: Columns(out))])
     }
     return Result(name: "\(m)x\(n)x\(k) \(type.rawValue)", gflops: 2e-9 * Double(m * n * k) / seconds)
+  }
+
+  private static func weight(_ shape: [Int], _ type: ElementType, on backend: CPUBackend) -> Tensor? {
+    let right = backend.empty(shape, type.isFourBitCode ? .float32 : type)
+    backend.clear(right)
+    return type.isFourBitCode ? backend.quantized(right, to: FourBitFormat(type, isNested: true)) : right
   }
 }

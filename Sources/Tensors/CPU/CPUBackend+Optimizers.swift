@@ -11,8 +11,10 @@ extension CPUBackend {
 
   /// See ``Backend``.
   public func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep) {
+    let (beta1, rest1) = Self.rates(step.beta1)
+    let (beta2, rest2) = Self.rates(step.beta2)
     var numbers = ck_adamw_step(
-      learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2, epsilon: step.epsilon,
+      learning_rate: step.learningRate, beta1: beta1, rest1: rest1, beta2: beta2, rest2: rest2, epsilon: step.epsilon,
       weight_decay: step.weightDecay, correction1: step.correction1, correction2: step.correction2,
       gradient_scale: step.gradientScale)
     switch (m, v) {
@@ -37,9 +39,11 @@ extension CPUBackend {
 
   /// See ``Backend``.
   public func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep) {
+    let (beta1, rest1) = Self.rates(step.beta1)
+    let (beta2, rest2) = Self.rates(step.beta2)
     var numbers = ck_lion_step(
-      learning_rate: step.learningRate, beta1: step.beta1, beta2: step.beta2, weight_decay: step.weightDecay,
-      gradient_scale: step.gradientScale)
+      learning_rate: step.learningRate, beta1: beta1, rest1: rest1, beta2: beta2, rest2: rest2,
+      weight_decay: step.weightDecay, gradient_scale: step.gradientScale)
     switch m {
     case .float32(let m):
       overElements(of: weight) { range in
@@ -97,6 +101,9 @@ extension CPUBackend {
       }
     }
   }
+
+  /// A decay rate, and what is left of 1.
+  private static func rates(_ beta: Double) -> (Float, Float) { (Float(beta), Float(1 - beta)) }
 
   private func overElements(of weight: Tensor, _ body: (Range<Int>) -> Void) {
     pool.runRanges(weight.count, grain: 16384, body)

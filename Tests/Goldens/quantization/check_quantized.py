@@ -60,6 +60,10 @@ def main():
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report.get(kind):
             sys.exit(f"{arguments.folder}: {kind.replace('_', ' ')} {sorted(map(str, report[kind]))[:3]}")
+    for module in model.modules():
+        # Where the processor has bfloat16 products, generating would take these; Swiftlet computes in float32.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     ours = packed(model.eval())
     print(f"{len(ours)} layers are 4-bit", file=sys.stderr)
     if arguments.base:
