@@ -34,6 +34,14 @@ public final class MappedFile: Sendable {
     storage = Storage(base: base, byteCount: length, isMappedFile: true) { munmap($0, $1) }
   }
 
+  /// The number at the byte `offset`, lowest byte first; it must lie within the file.
+  public func number<Number: FixedWidthInteger>(_: Number.Type = Number.self, at offset: Int) -> Number {
+    withBytes { bytes in
+      precondition(offset >= 0 && offset + MemoryLayout<Number>.size <= bytes.count)
+      return Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Number.self))
+    }
+  }
+
   /// `count` numbers from the byte `offset` on, each `stride` bytes after the one before, lowest byte first.
   ///
   /// All of them must lie within the file.

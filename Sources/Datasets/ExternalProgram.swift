@@ -60,18 +60,25 @@ struct ExternalProgram: Sendable {
 
   /// The rows of an SQL query, as DuckDB answers it; `source` is what messages name.
   static func query(_ sql: String, source: String, folder: String? = nil) throws(DataError) -> any RowSource {
-    let bytes = try duckDB.bytes(from: source) { output in
-      // What does not fit the limit DuckDB keeps on disk.
-      let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-duckdb").path
-      var settings = [
-        "enable_progress_bar = false", "memory_limit = '512MB'", "temp_directory = '\(quoted(temporary))'",
-      ]
-      if let folder { settings.append("file_search_path = '\(quoted(folder))'") }
+    let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-duckdb").path
+    var settings = ["enable_progress_bar = false", "temp_directory = '\(quoted(temporary))'"]
+    if let folder { settings.append("file_search_path = '\(quoted(folder))'") }
+    // One thread holds one group of a file's rows, often a hundred megabytes.
+    let frugal = settings + ["threads = 1", "memory_limit = '512MB'"]
+    let bytes: FileBytes
+    do {
+      bytes = try answer(sql, source, frugal)
+    } catch where error.reason.contains("Out of Memory") {
+      bytes = try answer(sql, source, settings)
+    }
+    return NumberedRows(try JSONRows.open(bytes, isLines: true), file: source)
+  }
+
+  private static func answer(_ sql: String, _ source: String, _ settings: [String]) throws(DataError) -> FileBytes {
+    try duckDB.bytes(from: source) { output in
       let copy = "COPY (\(sql)\n) TO '\(quoted(output))' (FORMAT json);"
       return ["-init", "/dev/null", "-bail", "-c", settings.map { "SET \($0); " }.joined() + copy]
     }
-    let rows = try JSONRows.open(bytes, isLines: true)
-    return NumberedRows(rows, file: source)
   }
 
   /// Text between single quotes of SQL.

@@ -7,7 +7,6 @@ struct Gathering {
   /// Why the file could not be written; nothing is gathered after that.
   private(set) var failure: CheckpointError?
   private var writer: PreparedFile.Writer?
-  private var trained = TrainedBits()
 
   /// What was gathered, its tokens in memory.
   var outcome: Preparation.Outcome { (set, report) }
@@ -27,7 +26,6 @@ struct Gathering {
     report.add(row)
     guard row.fate == .kept, failure == nil else { return }
     let example = Example(ids: row.ids, labels: row.labels, row: number)
-    trained.append(example.labels)
     guard writer != nil else { return set.append(example) }
     set.appendDocument(example)
     do { try writer?.append(example) } catch { failure = error }
@@ -49,13 +47,9 @@ struct Gathering {
     }
     report.items = set.items.count
     report.tokens = set.tokenCount
-    if options.packing != nil { report.lostTokens = trained.count - report.tokens }
-    for item in set.items {
-      for sequence in set.sequences(item) {
-        // Nothing predicts a sequence's first token.
-        for piece in sequence { report.trainedTokens += trained.trained(in: piece) }
-        if let first = sequence.first { report.trainedTokens -= trained.trained(in: first.prefix(1)) }
-      }
+    if options.packing != nil { report.lostTokens = set.trained.count - report.tokens }
+    report.trainedTokens = set.items.reduce(0) { sum, item in
+      set.sequences(item).reduce(sum) { $0 + set.targetCount($1) }
     }
   }
 

@@ -21,18 +21,19 @@ enum PreparedFile {
         return nil
       }
     }
-    let offset = file.numbers(Int.self, at: end, count: 1)[0]
+    let offset = file.number(Int.self, at: end)
     guard offset >= 0, offset <= end, offset % 8 == 0 else { return nil }
     var reader = Reader(file: file, position: offset, end: end)
     guard let text = reader.numbers(UInt8.self), let json = try? JSONValue(parsing: text),
       json["key"]?.string == key, let report = json["report"].flatMap({ PreparationReport($0) }),
       let starts = reader.numbers(Int.self), let rows = reader.numbers(Int.self),
+      let words = reader.numbers(UInt64.self), let trained = TrainedBits(words: words, count: offset / 8),
       let counts = reader.numbers(Int.self), let bounds = reader.numbers(Int.self)
     else { return nil }
     var set = TrainingSet()
     set.ids = TokenColumn(file, offset: 0, count: offset / 8)
     set.labels = TokenColumn(file, offset: 4, count: offset / 8)
-    (set.documentStarts, set.rows) = (starts, rows)
+    (set.documentStarts, set.rows, set.trained) = (starts, rows, trained)
     set.joinsPieces = json["joins_pieces"]?.bool ?? false
     if let least = json["least_id"]?.integer, let greatest = json["greatest_id"]?.integer, least <= greatest {
       set.idBounds = Int32(clamping: least)...Int32(clamping: greatest)
@@ -97,6 +98,7 @@ enum PreparedFile {
       try putCounted(Array(about.text(.compact).utf8))
       try putCounted(set.documentStarts)
       try putCounted(set.rows)
+      try putCounted(set.trained.words)
       try putCounted(set.items.map(\.count))
       try putCounted(set.items.flatMap { $0.flatMap { [$0.lowerBound, $0.upperBound] } })
       try put([offset])
@@ -113,7 +115,7 @@ enum PreparedFile {
 
     mutating func numbers<Number: FixedWidthInteger>(_: Number.Type) -> [Number]? {
       guard position + 8 <= end else { return nil }
-      let count = file.numbers(Int.self, at: position, count: 1)[0]
+      let count = file.number(Int.self, at: position)
       let size = MemoryLayout<Number>.size
       guard count >= 0, count <= (end - position - 8) / size else { return nil }
       defer { position += 8 + count * size }

@@ -35,7 +35,7 @@ public struct TokenColumn: RandomAccessCollection, Sendable, Hashable, Expressib
   public subscript(index: Int) -> Int32 {
     switch place {
     case .memory(let numbers): numbers[index]
-    case .file: numbers(index..<index + 1)[0]
+    case .file(let file, let offset, _): file.number(at: offset + 8 * index)
     }
   }
 
@@ -64,10 +64,19 @@ public struct TokenColumn: RandomAccessCollection, Sendable, Hashable, Expressib
   public func hash(into hasher: inout Hasher) { for number in self { hasher.combine(number) } }
 }
 
-/// A bit for each token: whether it is trained on. Small enough to be held while the tokens themselves are in a file.
-struct TrainedBits {
-  private var words: [UInt64] = []
+/// A bit for each token: whether it is trained on. Small enough to be held where the tokens themselves are in a file.
+struct TrainedBits: Sendable {
+  private(set) var words: [UInt64] = []
   private(set) var count = 0
+
+  init() {}
+
+  /// The bits of `count` tokens; `nil` if the words are not as many as these need.
+  init?(words: [UInt64], count: Int) {
+    guard count >= 0, words.count == count / 64 + (count % 64 == 0 ? 0 : 1) else { return nil }
+    self.words = words
+    self.count = count
+  }
 
   mutating func append(_ labels: [Int32]) {
     for label in labels {

@@ -20,6 +20,9 @@ public struct TrainingSet: Sendable {
   /// The least and the greatest of all ids and labels but masked ones; `nil` where there are none.
   public internal(set) var idBounds: ClosedRange<Int32>?
 
+  /// Which tokens are trained on, as `labels` says.
+  var trained = TrainedBits()
+
   /// An empty set.
   public init() {}
 
@@ -37,7 +40,13 @@ public struct TrainingSet: Sendable {
   }
 
   /// The sequences of an item, each the pieces that are joined in it.
-  func sequences(_ item: [Range<Int>]) -> [[Range<Int>]] { joinsPieces ? [item] : item.map { [$0] } }
+  package func sequences(_ item: [Range<Int>]) -> [[Range<Int>]] { joinsPieces ? [item] : item.map { [$0] } }
+
+  /// How many tokens of a sequence are predicted and count in the loss: all that are trained on but its first.
+  package func targetCount(_ sequence: [Range<Int>]) -> Int {
+    let first = sequence.first.map { trained.trained(in: $0.prefix(1)) } ?? 0
+    return sequence.reduce(0) { $0 + trained.trained(in: $1) } - first
+  }
 
   /// Adds a document, and an item that holds it alone.
   package mutating func append(_ example: Example) {
@@ -52,6 +61,7 @@ public struct TrainingSet: Sendable {
     items.append([start..<start + example.ids.count])
     documentStarts.append(start + example.ids.count)
     rows.append(example.row)
+    trained.append(example.labels)
     let labels = example.labels.lazy.filter { $0 != Example.masked }
     for bound in [example.ids.min(), example.ids.max(), labels.min(), labels.max()].compactMap(\.self) {
       idBounds = min(bound, idBounds?.lowerBound ?? bound)...max(bound, idBounds?.upperBound ?? bound)

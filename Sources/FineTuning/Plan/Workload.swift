@@ -32,12 +32,18 @@ package struct Workload: Sendable {
   /// The sizes of a set's items.
   /// - Parameter maxLength: cuts sequences off, as if they had been prepared so.
   package static func itemSizes(_ set: TrainingSet, maxLength: Int = .max) -> [Size] {
-    set.items.map { pieces in
-      pieces.reduce(into: Size()) { size, piece in
-        let piece = piece.prefix(maxLength)
-        size.tokens += piece.count
-        size.targets += set.labels[piece.dropFirst()].reduce(0) { $0 + ($1 == Example.masked ? 0 : 1) }
-        size.squares += Double(piece.count) * Double(piece.count)
+    set.items.map { item in
+      set.sequences(item).reduce(into: Size()) { size, sequence in
+        var room = maxLength
+        let pieces = sequence.map { piece in
+          let piece = piece.prefix(room)
+          room -= piece.count
+          return piece
+        }
+        let tokens = pieces.reduce(0) { $0 + $1.count }
+        size.tokens += tokens
+        size.targets += set.targetCount(pieces)
+        size.squares += Double(tokens) * Double(tokens)
       }
     }
   }
