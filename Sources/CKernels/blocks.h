@@ -13,9 +13,8 @@ void CK(ck_narrow_q8_0)(const float *x, uint8_t *out, long blocks) {
 }
 
 // d, 16 bytes of nibbles: the element of the largest magnitude, the first of several, becomes -8. Then 8.5 is added and
-// the rest cut off; were that fused with the multiplication, as the reference's is not, ties would fall otherwise.
+// the rest cut off; in double precision, as the gguf package does it, so that no processor's way to round decides ties.
 void CK(ck_narrow_q4_0)(const float *x, uint8_t *out, long blocks) {
-#pragma STDC FP_CONTRACT OFF
   for (long b = 0; b < blocks; b++, x += 32, out += 18) {
     float largest = 0;
     for (int j = 0; j < 32; j++) {
@@ -25,7 +24,7 @@ void CK(ck_narrow_q4_0)(const float *x, uint8_t *out, long blocks) {
     _Float16 stored = (_Float16)d;
     memcpy(out, &stored, 2);
     for (int j = 0; j < 16; j++) {
-      float low = fminf(15, x[j] * inverse + 8.5f), high = fminf(15, x[j + 16] * inverse + 8.5f);
+      double low = fmin(15, (double)x[j] * inverse + 8.5), high = fmin(15, (double)x[j + 16] * inverse + 8.5);
       out[2 + j] = (uint8_t)((uint8_t)low | (uint8_t)high << 4);
     }
   }

@@ -113,9 +113,10 @@ import Testing
         #expect(map.values[level - 1] == min(x, y) || abs(x - y) < 2 / 65536, "\(name) of step \(step)")
       }
       let small = [our.tensor(named: "small.w.\(name)"), their.tensor(named: "\(step).small.state\(state)")]
-      for (x, y) in zip(backend.floats(try #require(small[0])), backend.floats(try #require(small[1]))) {
-        #expect(abs(x - y) <= 1e-6 * abs(y) + 1e-10)
-      }
+      let (found, expected) = (backend.floats(try #require(small[0])), backend.floats(try #require(small[1])))
+      // Up to 20 steps round a sum once each, by 6e-8 of what it held then, which may have been more than it holds now.
+      let largest = expected.map(abs).max() ?? 0
+      for (x, y) in zip(found, expected) { #expect(abs(x - y) <= 1.2e-6 * largest) }
     }
     return Double(others) / Double(2 * 33 * 130)
   }

@@ -26,9 +26,14 @@ struct FourBitTests {
             return backend.floats(into)
           }
         }) {
-          // The same sums in the same order, whatever the format.
           try #require(values.count == 2)
-          #expect(sameBits(values[0], values[1]), "\(target), \(m) rows, transposed: \(transposed)")
+          if m <= 4, transposed {
+            // Dot products take a block's scale out of its sum.
+            #expect(worstError(values[0], values[1].map(Double.init)) < 2e-6, "\(target), \(m) rows")
+          } else {
+            // The same sums in the same order, whatever the format.
+            #expect(sameBits(values[0], values[1]), "\(target), \(m) rows, transposed: \(transposed)")
+          }
         }
       }
     }
@@ -66,7 +71,8 @@ struct FourBitTests {
           }
         }
         let again = try #require(backend.quantized(backend.widened(codes), to: FourBitFormat(type)))
-        #expect(sameBits(backend.floats(again), found), "\(target)")
+        // By value: FP4's negative zero is positive the next time.
+        #expect(backend.floats(again) == found, "\(target)")
       }
     }
   }
