@@ -68,7 +68,7 @@ struct ExternalProgram: Sendable {
     let bytes: FileBytes
     do {
       bytes = try answer(sql, source, frugal)
-    } catch where error.reason.contains("Out of Memory") {
+    } catch  where error.reason.contains("Out of Memory") {
       bytes = try answer(sql, source, settings)
     }
     return NumberedRows(try JSONRows.open(bytes, isLines: true), file: source)
