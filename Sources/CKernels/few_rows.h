@@ -1,9 +1,9 @@
 // A few rows, as in generation, against a matrix in its storage format. Bound by reading the matrix: each of its rows is
 // read once, straight into a dot product.
 
-// totals += 32 elements of a row, from i on, times those of x. Where the format has one scale for all 32, it is applied to
-// the sum; a minimum is multiplied by x's own sum over the 32, which is the same for all rows.
-#define DOT32(format) INLINE void dot32_##format(stored_row row, long i, const float *x, float x_sum, lanes totals[2], float *rest)
+// total (float types: floats) += 32 elements of a row, from i on, times those of x. Where there is one scale for all 32,
+// it is applied to the sum; a minimum is multiplied by the sum of x over the 32, which is the same for all rows.
+#define DOT32(format) INLINE void dot32_##format(stored_row row, long i, const float *x, float x_sum, lanes *total, v8 floats[4], float *rest)
 
 enum { parts_of_32 = 32 / LANES };
 
@@ -21,26 +21,19 @@ INLINE float sum_lanes(lanes x) { return sum8(x); }
 
 typedef uint8_t byte_lanes __attribute__((vector_size(LANES), aligned(1)));
 typedef int8_t signed_byte_lanes __attribute__((vector_size(LANES), aligned(1)));
-typedef uint16_t half_lanes __attribute__((vector_size(2 * LANES), aligned(2)));
-typedef _Float16 float16_lanes __attribute__((vector_size(2 * LANES), aligned(2)));
 typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
 
-DOT32(float32) {
-  const float *w = (const float *)row.bytes + i;
-  for (int j = 0; j < parts_of_32; j++) totals[j % 2] += load(w + j * LANES) * load(x + j * LANES);
-}
-DOT32(float16) {
-  const uint8_t *w = row.bytes + 2 * i;
-  for (int j = 0; j < parts_of_32; j++)
-    totals[j % 2] += __builtin_convertvector(*(const float16_lanes *)(w + 2 * j * LANES), lanes) * load(x + j * LANES);
-}
-DOT32(bfloat16) {
-  const uint8_t *w = row.bytes + 2 * i;
-  for (int j = 0; j < parts_of_32; j++) {
-    int_lanes bits = __builtin_convertvector(*(const half_lanes *)(w + 2 * j * LANES), int_lanes);
-    totals[j % 2] += (lanes)(bits << 16) * load(x + j * LANES);
+// Float types are bound by reading alone, and 256-bit loads read a quarter faster than 512-bit ones on Zen 4.
+#define FLOATS(format)                                                        \
+  DOT32(format) {                                                             \
+    v8 w[4];                                                                  \
+    widen32_##format(row, i, w);                                              \
+    _Pragma("clang loop unroll(full)") for (int j = 0; j < 4; j++)            \
+      floats[j] += w[j] * load8(x + 8 * j);                                   \
   }
-}
+FLOATS(float32)
+FLOATS(float16)
+FLOATS(bfloat16)
 
 // 16 bytes: the low nibbles are elements 0 to 15, the high ones 16 to 31, as levels 0 to 15.
 INLINE lanes nibbles_times_x(const uint8_t *p, const float *x) {
@@ -58,12 +51,12 @@ INLINE lanes nibbles_times_x(const uint8_t *p, const float *x) {
 DOT32(q4_0) {
   const uint8_t *block = row.bytes + i / 32 * 18;
   float d = half(block);
-  totals[0] += nibbles_times_x(block + 2, x) * d;
+  *total += nibbles_times_x(block + 2, x) * d;
   *rest -= 8 * d * x_sum;
 }
 DOT32(q4_1) {
   const uint8_t *block = row.bytes + i / 32 * 20;
-  totals[0] += nibbles_times_x(block + 4, x) * half(block);
+  *total += nibbles_times_x(block + 4, x) * half(block);
   *rest += half(block + 2) * x_sum;
 }
 DOT32(q8_0) {
@@ -71,7 +64,7 @@ DOT32(q8_0) {
   lanes sum = __builtin_convertvector(*(const signed_byte_lanes *)(block + 2), lanes) * load(x);
   for (int j = 1; j < parts_of_32; j++)
     sum += __builtin_convertvector(*(const signed_byte_lanes *)(block + 2 + j * LANES), lanes) * load(x + j * LANES);
-  totals[0] += sum * half(block);
+  *total += sum * half(block);
 }
 DOT32(q4_K) {
   const uint8_t *block = row.bytes + i / 256 * 144;
@@ -84,7 +77,7 @@ DOT32(q4_K) {
     byte_lanes bytes = *(const byte_lanes *)(q + j * LANES);
     sum += __builtin_convertvector(s % 2 ? bytes >> 4 : bytes & 15, lanes) * load(x + j * LANES);
   }
-  totals[0] += sum * (half(block) * scale);
+  *total += sum * (half(block) * scale);
   *rest -= half(block + 2) * minimum * x_sum;
 }
 // The other formats by widening.
@@ -94,7 +87,7 @@ DOT32(q4_K) {
     widen32_##format(row, i, w);                       \
     v8 sum = w[0] * load8(x);                          \
     for (int j = 1; j < 4; j++) sum += w[j] * load8(x + 8 * j); \
-    add_v8(totals, sum);                                \
+    add_v8(total, sum);                                 \
   }
 
 ELEMENTS(q5_0)
@@ -173,20 +166,21 @@ INLINE float dot(const float *x, const float *x_sums, const float *arranged, con
   enum { ahead = 2048 };
   stored_row row = row_of(matrix, number);
   long k = matrix->columns, i = 0;
-  lanes totals[2] = {splat(0), splat(0)};
+  lanes total = splat(0);
+  v8 floats[4] = {};
   float rest = 0;
 #ifdef CK_AVX512
-  if (matrix->format == ck_q4_1) i = add_groups(row, true, k, arranged, x_sums, totals, &rest);
-  else if (matrix->format == ck_q4_0) i = add_groups(row, false, k, arranged, x_sums, totals, &rest);
+  if (matrix->format == ck_q4_1) i = add_groups(row, true, k, arranged, x_sums, &total, &rest);
+  else if (matrix->format == ck_q4_0) i = add_groups(row, false, k, arranged, x_sums, &total, &rest);
 #endif
 #define X(format)                                                          \
   for (; i + 32 <= k; i += 32) {                                           \
-    __builtin_prefetch(row.bytes + row_bytes(ck_##format, i) + ahead);     \
-    dot32_##format(row, i, x + i, x_sums[i / 32], totals, &rest);          \
+    if (ck_##format >= ck_q4_0) __builtin_prefetch(row.bytes + row_bytes(ck_##format, i) + ahead); \
+    dot32_##format(row, i, x + i, x_sums[i / 32], &total, floats, &rest);   \
   }
   FOR_FORMAT(matrix->format, X)
 #undef X
-  rest += sum_lanes(totals[0] + totals[1]);
+  rest += sum_lanes(total) + sum8((floats[0] + floats[1]) + (floats[2] + floats[3]));
   for (; i < k; i++) rest += x[i] * widen1(row, i);
   return rest;
 }
