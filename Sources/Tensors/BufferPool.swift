@@ -67,19 +67,33 @@ final class BufferPool: Sendable {
     }
 
     /// Large buffers are mapped, so that the system has them back at once when they go, and pages that nobody touches
-    /// take no memory.
+    /// take no memory. Their whole huge pages are asked for as such: a processor that walks one page table entry for
+    /// 2 MB instead of 512 reads up to twice as fast, and the system clears it in one go.
     private static func allocate(_ size: Int) -> UnsafeMutableRawPointer {
-      if size >= BufferPool.largeSize,
-        let base = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0), base != MAP_FAILED
-      {
-        return base
-      }
       // Where the system has no memory left, this ends the process, and so would the next allocation of anybody.
-      precondition(size < BufferPool.largeSize, "the system has no \(size) bytes of memory left")
-      return .allocate(byteCount: size, alignment: 64)
+      guard size >= BufferPool.largeSize else { return .allocate(byteCount: size, alignment: 64) }
+      let hugePage = BufferPool.hugePageSize
+      let slack = size >= hugePage ? hugePage : 0
+      guard let base = mmap(nil, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0), base != MAP_FAILED
+      else { preconditionFailure("the system has no \(size) bytes of memory left") }
+      guard slack > 0 else { return base }
+      let before = (hugePage - Int(bitPattern: base) % hugePage) % hugePage
+      if before > 0 { munmap(base, before) }
+      let aligned = base + before
+      if slack > before { munmap(aligned + BufferPool.wholePages(size), slack - before) }
+      #if os(Linux)
+        madvise(aligned, size / hugePage * hugePage, MADV_HUGEPAGE)
+      #endif
+      return aligned
     }
   }
   private static let largeSize = 1 << 20
+  private static let hugePageSize = 2 << 20
+
+  private static func wholePages(_ size: Int) -> Int {
+    let pageSize = Int(sysconf(Int32(_SC_PAGESIZE)))
+    return (size + pageSize - 1) / pageSize * pageSize
+  }
 
   // The pointers on the shelves belong to nobody else, so moving them between threads is safe.
   private struct Contents: @unchecked Sendable { var shelves = Shelves() }
