@@ -32,12 +32,12 @@ static void small_product(
   long n, long k, bool accumulate) {
   const float *left = a;
   if (!a_transposed) {
-    float *packed = scratch(1, CK(ck_packed_count)(m, k));
-    CK(ck_pack_left)(packed, a, lda, m, k, 0, padded_rows(m) / tile_rows);
+    float *packed = scratch(1, CK(ck_packed_count)(m, k, false));
+    CK(ck_pack_left)(packed, a, lda, false, false, m, k, 0, padded_rows(m) / tile_rows);
     left = packed;
   }
-  long stretch = stretch_of(k);
-  float *panel = scratch(2, longest_k * panel_columns);
+  long stretch = stretch_of(k, false);
+  float *panel = scratch(2, longest_words * panel_columns);
   for (long n0 = 0; n0 < n; n0 += panel_columns) {
     long columns = n - n0 < panel_columns ? n - n0 : panel_columns;
     for (long k0 = 0; k0 < k; k0 += stretch) {

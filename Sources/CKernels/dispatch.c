@@ -19,23 +19,23 @@ long ck_processors(void) {
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-typedef enum { unknown, portable, avx2, avx512 } target;
-static const char *const names[] = {"", "portable", "avx2", "avx512"};
+typedef enum { unknown, portable, avx2, avx512, avx512bf16 } target;
+static const char *const names[] = {"", "portable", "avx2", "avx512", "avx512bf16"};
 static bool has(target wanted) {
   bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   if (wanted == avx2) return has_avx2;
-  return wanted == portable
-    || (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
+  bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+    && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return wanted == portable || (has_avx512 && (wanted == avx512 || __builtin_cpu_supports("avx512bf16")));
 }
 // What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
 static _Thread_local target chosen;
 static target used(void) {
-  if (chosen == unknown) chosen = has(avx512) ? avx512 : has(avx2) ? avx2 : portable;
+  if (chosen == unknown) chosen = has(avx512bf16) ? avx512bf16 : has(avx512) ? avx512 : has(avx2) ? avx2 : portable;
   return chosen;
 }
 bool ck_select_target(const char *name) {
-  for (target wanted = portable; wanted <= avx512; wanted++)
+  for (target wanted = portable; wanted <= avx512bf16; wanted++)
     if (strcmp(name, names[wanted]) == 0 && has(wanted)) {
       chosen = wanted;
       return true;
@@ -43,12 +43,14 @@ bool ck_select_target(const char *name) {
   return false;
 }
 #define DISPATCH(type, name, parameters, arguments)                \
+  type name##_avx512bf16 parameters;                               \
   type name##_avx512 parameters;                                   \
   type name##_avx2 parameters;                                     \
   type name##_portable parameters;                                 \
   type name parameters {                                           \
     target t = used();                                             \
-    return t == avx512 ? name##_avx512 arguments                   \
+    return t == avx512bf16 ? name##_avx512bf16 arguments           \
+      : t == avx512 ? name##_avx512 arguments                      \
       : t == avx2 ? name##_avx2 arguments : name##_portable arguments; \
   }
 const char *ck_target(void) { return names[used()]; }
@@ -70,9 +72,10 @@ DISPATCH(void, ck_quantize_4bit, (const ck_matrix *x, ck_format format, long blo
   *absmax, long block_begin, long block_end), (x, format, block_size, codes, absmax, block_begin, block_end))
 DISPATCH(void, ck_narrow_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
 DISPATCH(void, ck_narrow_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
-DISPATCH(long, ck_packed_count, (long m, long k), (m, k))
-DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, long m, long k, long tile_begin, long
-  tile_end), (packed, a, lda, m, k, tile_begin, tile_end))
+DISPATCH(bool, ck_multiplies_bfloat16, (void), ())
+DISPATCH(long, ck_packed_count, (long m, long k, bool pairs), (m, k, pairs))
+DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long
+  tile_begin, long tile_end), (packed, a, lda, transposed, pairs, m, k, tile_begin, tile_end))
 DISPATCH(long, ck_tile_rows, (void), ())
 DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
   accumulate, const ck_part *part), (terms, term_count, m, n, c, ldc, accumulate, part))

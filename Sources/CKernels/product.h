@@ -1,21 +1,21 @@
 // The matrix product. While a panel of the right operand (some columns of the result, a stretch of k) stays in the
 // first-level cache, all tiles of the left one pass over it. A tile's sums stay in registers: with 256-bit vectors
-// 6 x 16, 12 multiply-adds for 8 loads; with 512-bit vectors 12 x 32, 24 for 14.
+// 6 x 16, 12 multiply-adds for 8 loads; with 512-bit vectors 12 x 32, 24 for 14. `words` counts k as packing.h does.
 
-// c [rows, vectors * LANES] (+)= a [k][tile_rows], `step` floats from one k to the next, . b [k][panel_columns].
+// c [rows, vectors * LANES] (+)= a [words][tile_rows], `step` floats from one to the next, . b [words][panel_columns].
 INLINE void tile(
-  const int rows, const int vectors, long k, const float *restrict a, long step, const float *restrict b,
+  const bool pairs, const int rows, const int vectors, long words, const float *restrict a, long step, const float *restrict b,
   float *restrict c, long ldc, bool accumulate) {
   lanes sum[tile_rows][2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = splat(0);
-  for (long p = 0; p < k; p++) {
+  for (long w = 0; w < words; w++) {
     lanes b0 = *(const lanes *)b, b1 = *(const lanes *)(b + LANES);
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++) {
       lanes x = splat(a[i]);
-      sum[i][0] += x * b0;
-      if (vectors == 2) sum[i][1] += x * b1;
+      sum[i][0] = add_products(pairs, sum[i][0], x, b0);
+      if (vectors == 2) sum[i][1] = add_products(pairs, sum[i][1], x, b1);
     }
     a += step;
     b += panel_columns;
@@ -30,19 +30,20 @@ INLINE void tile(
 }
 
 // A tile that reaches past the result: through a square.
-static void edge_tile(
-  long k, const float *a, long step, const float *panel, float *c, long ldc, long rows, long columns, bool accumulate) {
+INLINE void edge_tile(
+  const bool pairs, long words, const float *a, long step, const float *panel, float *c, long ldc, long rows,
+  long columns, bool accumulate) {
   enum { part = tile_rows / 3 };
-  float square[tile_rows * panel_columns], rest[longest_k * tile_rows];
+  float square[tile_rows * panel_columns], rest[longest_words * tile_rows];
   if (step != tile_rows && rows < tile_rows) {  // a matrix in memory ends here: nothing may be read past it
-    for (long p = 0; p < k; p++)
-      for (long i = 0; i < tile_rows; i++) rest[p * tile_rows + i] = i < rows ? a[p * step + i] : 0;
+    for (long w = 0; w < words; w++)
+      for (long i = 0; i < tile_rows; i++) rest[w * tile_rows + i] = i < rows ? a[w * step + i] : 0;
     a = rest;
     step = tile_rows;
   }
-  if (rows <= part) tile(part, 2, k, a, step, panel, square, panel_columns, false);
-  else if (rows <= 2 * part) tile(2 * part, 2, k, a, step, panel, square, panel_columns, false);
-  else tile(tile_rows, 2, k, a, step, panel, square, panel_columns, false);
+  if (rows <= part) tile(pairs, part, 2, words, a, step, panel, square, panel_columns, false);
+  else if (rows <= 2 * part) tile(pairs, 2 * part, 2, words, a, step, panel, square, panel_columns, false);
+  else tile(pairs, tile_rows, 2, words, a, step, panel, square, panel_columns, false);
   for (long i = 0; i < rows; i++)
     for (long j = 0; j < columns; j++) {
       float *out = c + i * ldc + j, value = square[i * panel_columns + j];
@@ -50,49 +51,76 @@ static void edge_tile(
     }
 }
 
-// All tiles of m rows with one panel, k at most longest_k.
-static void panel_times_tiles(
-  const float *left, long left_tile, long step, long k, const float *panel, long m, long columns, float *c, long ldc,
-  bool accumulate) {
+// All tiles of m rows with one panel of at most longest_words.
+INLINE void times_tiles(
+  const bool pairs, const float *left, long left_tile, long step, long words, const float *panel, long m, long columns,
+  float *c, long ldc, bool accumulate) {
   long t = 0, whole = m / tile_rows;
   if (columns == panel_columns)
-    for (; t < whole; t++) tile(tile_rows, 2, k, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
+    for (; t < whole; t++)
+      tile(pairs, tile_rows, 2, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
   else if (columns == LANES)
-    for (; t < whole; t++) tile(tile_rows, 1, k, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
+    for (; t < whole; t++)
+      tile(pairs, tile_rows, 1, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
   for (; t * tile_rows < m; t++) {
     long rows = m - t * tile_rows < tile_rows ? m - t * tile_rows : tile_rows;
-    edge_tile(k, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, rows, columns, accumulate);
+    edge_tile(
+      pairs, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, rows, columns, accumulate);
   }
 }
 
+static void panel_times_tiles(
+  const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c, long ldc,
+  bool accumulate) {
+  times_tiles(false, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate);
+}
+
+static void pair_panel_times_tiles(
+  const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c, long ldc,
+  bool accumulate) {
+  times_tiles(has_pairs, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate);
+}
+
 // A stretch of k of all units: the left operand's part of it stays in the second-level cache meanwhile.
-static void add_stretch(
-  const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
-  float *panels = scratch(0, longest_k * ck_unit_columns);
-  long rows = part->row_end - part->row_begin;
+INLINE void add_stretch(
+  const bool pairs, const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate,
+  const ck_part *part) {
+  float *panels = scratch(0, longest_words * ck_unit_columns);
+  long rows = part->row_end - part->row_begin, words = words_of(k, pairs);
   const float *left = term->left + (term->left_stride ? k0 * term->left_stride + part->row_begin
-                                                      : k0 * padded_rows(m) + part->row_begin * k);
-  long left_tile = term->left_stride ? tile_rows : tile_rows * k, step = term->left_stride ? term->left_stride : tile_rows;
+                                                      : words_of(k0, pairs) * padded_rows(m) + part->row_begin * words);
+  long left_tile = term->left_stride ? tile_rows : tile_rows * words, step = term->left_stride ? term->left_stride : tile_rows;
   for (long unit = part->unit_begin; unit < part->unit_end; unit++) {
     long n0 = unit * ck_unit_columns, last = n0 + ck_unit_columns < n ? n0 + ck_unit_columns : n;
-    if (term->transposed) pack_transposed(&term->right, n0, k0, k, panels);
-    else pack_straight(&term->right, n0, k0, k, panels);
+    if (term->transposed) pack_transposed(pairs, &term->right, n0, k0, k, panels);
+    else pack_straight(pairs, &term->right, n0, k0, k, panels);
     for (long first = n0; first < last; first += panel_columns) {
       long columns = last - first < panel_columns ? last - first : panel_columns;
-      panel_times_tiles(
-        left, left_tile, step, k, panels + (first - n0) * k, rows, columns, c + part->row_begin * ldc + first, ldc,
+      (pairs ? pair_panel_times_tiles : panel_times_tiles)(
+        left, left_tile, step, words, panels + (first - n0) * words, rows, columns, c + part->row_begin * ldc + first, ldc,
         accumulate);
     }
   }
 }
 
+static void add_floats(
+  const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
+  add_stretch(false, term, k0, k, m, n, c, ldc, accumulate, part);
+}
+
+static void add_pairs(
+  const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
+  add_stretch(has_pairs, term, k0, k, m, n, c, ldc, accumulate, part);
+}
+
 void CK(ck_sum_of_products)(
   const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
   for (long i = 0; i < term_count; i++) {
-    long stretch = stretch_of(terms[i].k), k0 = 0;
+    bool pairs = terms[i].pairs && has_pairs;
+    long stretch = stretch_of(terms[i].k, pairs), k0 = 0;
     do {  // once at least: a sum of nothing is zero
       long k = terms[i].k - k0 < stretch ? terms[i].k - k0 : stretch;
-      add_stretch(terms + i, k0, k, m, n, c, ldc, accumulate, part);
+      (pairs ? add_pairs : add_floats)(terms + i, k0, k, m, n, c, ldc, accumulate, part);
       k0 += stretch;
       accumulate = true;
     } while (k0 < terms[i].k);

@@ -29,6 +29,16 @@ public struct LeftOperand: Sendable {
   let source: Columns
   let isTransposed: Bool
   let packed: Tensor?
+  /// What its products are computed in.
+  let precision: Precision
+}
+
+/// What the two sides of a product are rounded to before they are multiplied. Sums are float32 in any case.
+public enum Precision: Sendable {
+  /// Not at all.
+  case float32
+  /// Bfloat16, to nearest even, where the device multiplies that faster than float32; elsewhere as `float32`.
+  case bfloat16
 }
 
 /// One product in a sum of them: `left` times `right`, where `right` is `[n, depth]` (a layer's weight) or, if not
@@ -151,8 +161,10 @@ public protocol Backend: Sendable {
 
   // MARK: Products
 
+  /// Whether products in `Precision.bfloat16` are faster than those in float32.
+  var multipliesBFloat16: Bool { get }
   /// Prepares `source`, `[rows, depth]` or transposed, as the left side of products.
-  func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand
+  func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand
   /// Computes all of them.
   func compute(_ products: [Product])
 
@@ -233,4 +245,11 @@ public protocol Backend: Sendable {
   func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep)
   /// Adds a gradient to Adafactor's statistics, and divides it by the root that they estimate, in place.
   func adafactor(_ gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep)
+}
+
+extension Backend {
+  /// Prepares `source` as the left side of products in float32.
+  public func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand {
+    leftOperand(source, transposed: transposed, precision: .float32)
+  }
 }

@@ -74,7 +74,8 @@ final class BufferPool: Sendable {
       guard size >= BufferPool.largeSize else { return .allocate(byteCount: size, alignment: 64) }
       let hugePage = BufferPool.hugePageSize
       let slack = size >= hugePage ? hugePage : 0
-      guard let base = mmap(nil, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0), base != MAP_FAILED
+      guard let base = mmap(nil, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0),
+        base != MAP_FAILED
       else { preconditionFailure("the system has no \(size) bytes of memory left") }
       guard slack > 0 else { return base }
       let before = (hugePage - Int(bitPattern: base) % hugePage) % hugePage

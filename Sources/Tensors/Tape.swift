@@ -91,15 +91,20 @@ public final class Tape {
   public let backend: any Backend
   /// Whether gradients will be asked for.
   public let isRecording: Bool
+  /// What products are computed in.
+  public let precision: Precision
   private var steps: [() -> Void] = []
   private var dropoutKey: UInt64
   /// Whether dropout applies: in training, also where a stretch is run without being recorded.
   var drawsDropout: Bool
 
   /// A tape; `dropoutSeed` decides every mask drawn on it.
-  public init(on backend: any Backend, isRecording: Bool, dropoutSeed: UInt64 = 0) {
+  public init(
+    on backend: any Backend, isRecording: Bool, dropoutSeed: UInt64 = 0, precision: Precision = .float32
+  ) {
     self.backend = backend
     self.isRecording = isRecording
+    self.precision = precision
     dropoutKey = dropoutSeed &* 0xD134_2543_DE82_EF95
     drawsDropout = isRecording
   }

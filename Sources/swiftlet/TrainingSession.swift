@@ -99,14 +99,21 @@ struct TrainingSession {
     var held = "\(Figures.bytes(bytes.stored)) in memory"
     if bytes.unquantized != bytes.stored { held += ", \(Figures.bytes(bytes.unquantized)) before quantization" }
     Printing.heading("Model")
-    Printing.facts([
+    var facts = [
       ("base", recipe.model.modelNameOrPath),
       ("weights", "\(Figures.count(weights)), \(held)"),
       (
         "trained",
         "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"
       ),
-    ])
+    ]
+    if recipe.training.bf16 == true {
+      let rounds = run.model.decoder.backend.multipliesBFloat16
+      facts.append(
+        ("products", rounds ? "bfloat16, added up in float32" : "float32: this processor multiplies bfloat16 no faster")
+      )
+    }
+    Printing.facts(facts)
     DataReport.show(run.report, heldOut: run.evaluationRows)
     try describeMemory(run)
   }

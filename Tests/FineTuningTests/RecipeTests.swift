@@ -28,6 +28,7 @@ import Testing
         eval_strategy: no
         max_length: null
         bf16: true
+        fp16: false
         """)
     #expect(recipe.model.modelNameOrPath == "Qwen/Qwen2.5-0.5B")
     #expect(recipe.training.learningRate == 2e-4)
@@ -37,9 +38,10 @@ import Testing
     #expect(recipe.lora?.rank == 8)
     #expect(recipe.lora?.alpha == 32)
     #expect(recipe.lora?.targetModules == .names(["q_proj", "v_proj"]))
+    #expect(recipe.training.bf16 == true)
     #expect(
       recipe.notes == [
-        "recipe line 12: bf16 has no effect: activations and weights are float32 or as stored, and every product adds up in float32."
+        "recipe line 13: fp16 has no effect: activations and weights are float32 or as stored, and every product adds up in float32."
       ])
     #expect(recipe.origins["lora_r"] == .file("recipe", line: 8))
     #expect(recipe.arguments["learning_rate"] == 2e-4)

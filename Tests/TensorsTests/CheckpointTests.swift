@@ -54,14 +54,14 @@ struct DecoderLayer {
 
 /// Stretches that are run again on the way back.
 struct CheckpointTests {
-  @Test(arguments: [true, false], [Float(0), 0.2])
-  func gradientsAreTheSameBits(trainsWeights: Bool, dropout: Float) {
+  @Test(arguments: [true, false], [(0, .float32), (0.2, .float32), (0.2, .bfloat16)] as [(Float, Precision)])
+  func gradientsAreTheSameBits(trainsWeights: Bool, arithmetic: (dropout: Float, precision: Precision)) {
     let x = Operand([40, 32], seed: 1)
     let upstream = Operand([40, 32], seed: 2)
     let results = Backends.results { backend in
       let found = [false, true].map { checkpoints in
-        let layer = DecoderLayer(on: backend, trainsWeights: trainsWeights, dropout: dropout)
-        let tape = Tape(on: backend, isRecording: true, dropoutSeed: 5)
+        let layer = DecoderLayer(on: backend, trainsWeights: trainsWeights, dropout: arithmetic.dropout)
+        let tape = Tape(on: backend, isRecording: true, dropoutSeed: 5, precision: arithmetic.precision)
         let input = Variable(backend.tensor(x.values, x.shape), requiresGradient: true)
         let output = layer.run(tape, input, starts: [0, 7, 40], checkpoints: checkpoints)
         output.gradient = backend.tensor(upstream.values, upstream.shape)

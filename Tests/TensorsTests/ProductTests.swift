@@ -6,7 +6,7 @@ struct ProductTests {
   private static let rowCounts = [1, 2, 3, 4, 5, 6, 7, 13, 64, 97]
 
   /// A left operand times a right one, in double precision: a [m, k], b [n, k] or, if not transposed, [k, n].
-  private func reference(
+  func reference(
     _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool = false, transposed: Bool
   ) -> [Double] {
     var result = [Double](repeating: 0, count: m * n)

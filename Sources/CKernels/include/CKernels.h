@@ -78,21 +78,26 @@ enum { ck_unit_columns = 32 };
 // Rows of the left operand that a tile holds; depends on the target.
 long ck_tile_rows(void);
 
+// Whether the target multiplies pairs of bfloat16 and adds up in float32, twice as many at once as floats.
+bool ck_multiplies_bfloat16(void);
+
 // One term of a sum of products: left [m, k] times right, which is [n, k] if `transposed`, else [k, n]. The left operand
-// is packed by ck_pack_left (left_stride 0), or the transpose of a matrix in memory with rows left_stride apart.
+// is packed by ck_pack_left (left_stride 0), or the transpose of a matrix in memory with rows left_stride apart. With
+// `pairs`, which packed operands and targets that can do it have, both sides are rounded to bfloat16.
 typedef struct {
   const float *left;
   long left_stride, k;
   ck_matrix right;
-  bool transposed;
+  bool transposed, pairs;
 } ck_term;
 
 // Floats that a packed left operand takes.
-long ck_packed_count(long m, long k);
+long ck_packed_count(long m, long k, bool pairs);
 
 // Packs tiles [tile_begin, tile_end) of a left operand [m, k], rows past m as zero: stretch of k by stretch, tile by
-// tile, k by k the rows of a tile.
-void ck_pack_left(float *packed, const float *a, long lda, long m, long k, long tile_begin, long tile_end);
+// tile, k by k the rows of a tile. Where a is [k, m], `transposed`, only pairs are packed.
+void ck_pack_left(
+  float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long tile_begin, long tile_end);
 
 // Rows and units of 32 columns of a result that one call computes. row_begin is a multiple of ck_tile_rows().
 typedef struct { long row_begin, row_end, unit_begin, unit_end; } ck_part;

@@ -11,13 +11,16 @@ struct Calibration: Sendable {
   /// - Parameter tokens: rows of the products, as in a batch of the run.
   init(_ decoder: Decoder, _ arguments: TrainingArguments, tokens: Int) throws(TrainingError) {
     let clock = ContinuousClock()
-    operationsPerSecond = Self.productRate(decoder, rows: max(8, min(tokens, 512)), clock)
+    operationsPerSecond = Self.productRate(
+      decoder, rows: max(8, min(tokens, 512)), arguments.precision, clock)
     secondsPerWeight = try Self.optimizerTime(decoder.backend, arguments, clock)
   }
 
   /// A layer's products in turn, as forward and backward passes make them; the shortest time that each took, since
   /// other programs only make it longer.
-  private static func productRate(_ decoder: Decoder, rows: Int, _ clock: ContinuousClock) -> Double {
+  private static func productRate(
+    _ decoder: Decoder, rows: Int, _ precision: Precision, _ clock: ContinuousClock
+  ) -> Double {
     let layers = decoder.linears.prefix(decoder.linears.count / max(1, decoder.configuration.layers.count))
     let weights = layers.flatMap { [($0.weight.value, true), ($0.weight.value, false)] }
     var shortest = [Double](repeating: .infinity, count: weights.count)
@@ -25,7 +28,7 @@ struct Calibration: Sendable {
     // The first round brings weights and buffers into memory.
     for round in 0..<100 where round < 3 || clock.now - begin < .milliseconds(700) {
       for (index, (weight, transposed)) in weights.enumerated() {
-        let time = clock.measure { multiply(weight, transposed, rows: rows, on: decoder.backend) }
+        let time = clock.measure { multiply(weight, transposed, rows: rows, precision, on: decoder.backend) }
         shortest[index] = min(shortest[index], time / .seconds(1))
       }
     }
@@ -33,11 +36,13 @@ struct Calibration: Sendable {
     return operations / max(shortest.reduce(0, +), 1e-9)
   }
 
-  private static func multiply(_ weight: Tensor, _ transposed: Bool, rows: Int, on backend: any Backend) {
+  private static func multiply(
+    _ weight: Tensor, _ transposed: Bool, rows: Int, _ precision: Precision, on backend: any Backend
+  ) {
     let left = backend.empty([rows, transposed ? weight.columns : weight.rows], .float32)
     let out = backend.empty([rows, transposed ? weight.rows : weight.columns], .float32)
     backend.clear(left)
-    let operand = backend.leftOperand(Columns(left), transposed: false)
+    let operand = backend.leftOperand(Columns(left), transposed: false, precision: precision)
     backend.compute([Product([ProductTerm(operand, weight, transposed: transposed)], into: Columns(out))])
   }
 

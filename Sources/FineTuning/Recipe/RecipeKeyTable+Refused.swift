@@ -3,7 +3,7 @@ extension RecipeKey {
   static let idleKeys: [RecipeKey] = [
     idle(
       "activations and weights are float32 or as stored, and every product adds up in float32",
-      "bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "fp16_opt_level", "fp16_backend", "half_precision_backend",
+      "fp16", "bf16_full_eval", "fp16_full_eval", "fp16_opt_level", "fp16_backend", "half_precision_backend",
       "tf32", "bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"),
     idle(
       "there is one attention, which never mixes the rows of a pack", "attn_implementation", "padding_free",

@@ -142,6 +142,10 @@ extension RecipeKey {
       "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
       "The share of each target that is spread over the vocabulary, in training."),
     .honoured(
+      "bf16", .optimization, \.training.bf16,
+      "Round both sides of the products of a training step to bfloat16, where the processor multiplies that faster than "
+        + "float32 (AVX-512 BF16); sums and everything else stay float32. Elsewhere nothing changes."),
+    .honoured(
       "gradient_checkpointing", .optimization, \.training.checkpointing,
       "Compute activations again rather than keep them: in all layers (`true`, `unsloth`), none (`false`), or as many as "
         + "memory asks for (`auto`; TRL's default is `true`)."),

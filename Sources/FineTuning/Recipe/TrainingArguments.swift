@@ -1,5 +1,6 @@
 import Datasets
 import OrderedJSON
+import Tensors
 
 /// How training runs. Names and defaults are those of TRL's `SFTConfig`; a key's meaning stands in
 /// `Documentation/RecipeKeys.md`.
@@ -58,6 +59,9 @@ public struct TrainingArguments: Sendable, Hashable {
   public var neftuneNoiseAlpha: Double?
   /// How far labels are smoothed: this share of each target is spread over the whole vocabulary (arXiv:1512.00567).
   public var labelSmoothing = 0.0
+  /// Whether training rounds both sides of products to bfloat16, where the processor multiplies that faster; `nil` for
+  /// not.
+  public var bf16: Bool?
   /// Which activations are computed again in the backward pass instead of kept.
   public var checkpointing = Checkpointing.auto
 
@@ -127,6 +131,9 @@ public struct TrainingArguments: Sendable, Hashable {
 }
 
 extension TrainingArguments {
+  /// What the products of a training step are computed in.
+  var precision: Precision { bf16 == true ? .bfloat16 : .float32 }
+
   /// Where a run goes on from.
   public enum Resume: Sendable, Hashable {
     /// From the beginning.

@@ -16,7 +16,8 @@ struct TrainingStep {
     let targets = batches.reduce(0) { $0 + $1.targetCount }
     for (index, batch) in batches.enumerated() {
       let seed = UInt64(truncatingIfNeeded: arguments.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
-      let tape = Tape(on: decoder.backend, isRecording: true, dropoutSeed: seed)
+      let tape = Tape(
+        on: decoder.backend, isRecording: true, dropoutSeed: seed, precision: arguments.precision)
       let hidden = decoder.hiddenStates(
         batch.tokens, on: tape, checkpointed: checkpoints.layers(tokens: batch.ids.count),
         // Masks draw from the seed itself.

@@ -5,21 +5,29 @@ extension CPUBackend {
   private static let fewRows = 4
 
   /// See ``Backend``.
-  public func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand {
+  public var multipliesBFloat16: Bool { ck_multiplies_bfloat16() }
+
+  /// See ``Backend``.
+  public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
     let rows = transposed ? source.count : source.rows
     let depth = transposed ? source.rows : source.count
-    // A transposed matrix has what a tile needs side by side; few rows are read as they are.
-    let packed = transposed || rows <= Self.fewRows ? nil : pack(source)
-    return LeftOperand(rows: rows, depth: depth, source: source, isTransposed: transposed, packed: packed)
+    let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows > Self.fewRows
+    // A transposed matrix has what a tile of floats needs side by side; few rows are read as they are.
+    let isRead = !isRounded && (transposed || rows <= Self.fewRows)
+    return LeftOperand(
+      rows: rows, depth: depth, source: source, isTransposed: transposed,
+      packed: isRead ? nil : pack(source, transposed: transposed, pairs: isRounded),
+      precision: isRounded ? .bfloat16 : .float32)
   }
 
-  private func pack(_ source: Columns) -> Tensor {
-    let packed = empty([ck_packed_count(source.rows, source.count)])
+  private func pack(_ source: Columns, transposed: Bool = false, pairs: Bool = false) -> Tensor {
+    let (rows, depth) = transposed ? (source.count, source.rows) : (source.rows, source.count)
+    let packed = empty([ck_packed_count(rows, depth, pairs)])
     let from = source.pointer
     let to: UnsafeMutablePointer<Float> = packed.pointer()
     let tileRows = ck_tile_rows()
-    pool.runRanges((source.rows + tileRows - 1) / tileRows, grain: max(1, 4096 / max(1, source.count))) { range in
-      ck_pack_left(to, from, source.stride, source.rows, source.count, range.lowerBound, range.upperBound)
+    pool.runRanges((rows + tileRows - 1) / tileRows, grain: max(1, 4096 / max(1, depth))) { range in
+      ck_pack_left(to, from, source.stride, transposed, pairs, rows, depth, range.lowerBound, range.upperBound)
     }
     return packed
   }
@@ -59,15 +67,16 @@ extension CPUBackend {
     let terms = product.terms.compactMap { term -> ck_term? in
       guard let right = term.right.matrix else { return nil }
       let source = term.left.source
-      if term.left.isTransposed {
+      if term.left.isTransposed, term.left.packed == nil {
         return ck_term(
           left: source.pointer, left_stride: source.stride, k: term.left.depth, right: right,
-          transposed: term.transposed)
+          transposed: term.transposed, pairs: false)
       }
       let packed = term.left.packed ?? pack(source)
       packedOperands.append(packed)
       return ck_term(
-        left: packed.pointer(), left_stride: 0, k: term.left.depth, right: right, transposed: term.transposed)
+        left: packed.pointer(), left_stride: 0, k: term.left.depth, right: right, transposed: term.transposed,
+        pairs: term.left.precision == .bfloat16)
     }
     precondition(terms.count == product.terms.count, "a product reads float and block types only")
     let parts = parts(m: m, n: n, terms)

@@ -4,7 +4,7 @@ extension Tape {
   public func checkpoint(_ inputs: [Variable], _ body: @escaping (Tape, [Variable]) -> [Variable]) -> [Variable] {
     guard isRecording else { return body(self, inputs) }
     let dropoutBefore = dropoutState
-    let silent = Tape(on: backend, isRecording: false)
+    let silent = Tape(on: backend, isRecording: false, precision: precision)
     silent.dropoutState = dropoutBefore
     silent.drawsDropout = true
     let values = body(silent, inputs.map { Variable($0.value) })
@@ -12,7 +12,7 @@ extension Tape {
     let outputs = values.map { Variable($0.value, requiresGradient: true) }
     let slots = outputs.map(\.slot)
     record { [unowned self] in
-      let again = Tape(on: backend, isRecording: true)
+      let again = Tape(on: backend, isRecording: true, precision: precision)
       again.dropoutState = dropoutBefore
       let freshInputs = inputs.map { Variable($0.value, requiresGradient: $0.requiresGradient) }
       let freshOutputs = body(again, freshInputs)

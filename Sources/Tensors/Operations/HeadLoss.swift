@@ -58,7 +58,7 @@ extension Tape {
       var states = backend.gatherRows(hidden.value, rows)
       if logitScale != 1 { states = backend.scaled(states, logitScale) }
       let logits = backend.empty([rows.count, head.value.rows], .float32)
-      let left = backend.leftOperand(Columns(states), transposed: false)
+      let left = backend.leftOperand(Columns(states), transposed: false, precision: precision)
       backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
       let found = backend.crossEntropy(
         logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
@@ -72,12 +72,12 @@ extension Tape {
       if weighsByProbability { backend.scaleRows(logits, by: found.losses.map { exp(-$0) }) }
       var products: [Product] = []
       if head.isTrainable {
-        let dLogits = backend.leftOperand(Columns(logits), transposed: true)
+        let dLogits = backend.leftOperand(Columns(logits), transposed: true, precision: precision)
         products.append(head.gradientProduct([ProductTerm(dLogits, states, transposed: false)], on: backend))
       }
       if let dHidden {
         let dStates = backend.empty(states.shape, .float32)
-        let dLogits = backend.leftOperand(Columns(logits), transposed: false)
+        let dLogits = backend.leftOperand(Columns(logits), transposed: false, precision: precision)
         products.append(Product([ProductTerm(dLogits, head.value, transposed: false)], into: Columns(dStates)))
         backend.compute(products)
         backend.scatterAddRows(

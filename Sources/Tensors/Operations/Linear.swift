@@ -47,14 +47,16 @@ extension Tape {
   public func linear(_ x: Variable, _ layers: [Projection]) -> Variable {
     let ranges = columnRanges(layers)
     let output = backend.empty([x.value.rows, ranges.last?.upperBound ?? 0], .float32)
-    let left = backend.leftOperand(Columns(x.value), transposed: false)
+    let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision)
     let branches = layers.map { layer in layer.lowRank.map { branch($0, rows: x.value.rows) } }
     backend.compute(
       branches.compactMap { $0 }.map { branch in
         // Without dropout the update sees what the layer itself sees, prepared already.
         let seen =
           branch.dropoutKey == nil
-          ? left : backend.leftOperand(Columns(branch.input(of: x.value, on: backend)), transposed: false)
+          ? left
+          : backend.leftOperand(
+            Columns(branch.input(of: x.value, on: backend)), transposed: false, precision: precision)
         return Product([ProductTerm(seen, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
       })
     for branch in branches.compactMap({ $0 }) { scaleInPlace(branch.down, branch.lowRank.scale) }
@@ -62,7 +64,7 @@ extension Tape {
       zip(layers.indices, layers).map { index, layer in
         var terms = [ProductTerm(left, layer.weight.value, transposed: true)]
         if let branch = branches[index] {
-          let down = backend.leftOperand(Columns(branch.down), transposed: false)
+          let down = backend.leftOperand(Columns(branch.down), transposed: false, precision: precision)
           terms.append(ProductTerm(down, branch.lowRank.b.value, transposed: true))
         }
         return Product(terms, into: Columns(output, ranges[index]))
@@ -127,7 +129,7 @@ extension Tape {
   ) {
     let needsLeft = source.requiresGradient || branches.contains { $0 != nil }
     let lefts = ranges.map { range in
-      needsLeft ? backend.leftOperand(Columns(upstream, range), transposed: false) : nil
+      needsLeft ? backend.leftOperand(Columns(upstream, range), transposed: false, precision: precision) : nil
     }
     // d(down) = scale · dy B
     let dDowns = branches.map { branch in
@@ -149,7 +151,7 @@ extension Tape {
     for (index, layer) in layers.enumerated() {
       let range = Columns(upstream, ranges[index])
       if layer.weight.isTrainable, let input {
-        let left = backend.leftOperand(range, transposed: true)
+        let left = backend.leftOperand(range, transposed: true, precision: precision)
         products.append(layer.weight.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
       }
       if let bias = layer.bias, bias.isTrainable {
@@ -172,7 +174,7 @@ extension Tape {
     }
   }
 
-  /// dB = dyᵀ down, dA = d(down)ᵀ x.
+  /// dB = dyᵀ down, dA = d(down)ᵀ x. They are small, and float32 needs no packing of their left sides.
   private func lowRankGradients(_ branch: Branch, _ x: Tensor?, dy: Columns, dDown: Tensor) -> [Product] {
     var products: [Product] = []
     if branch.lowRank.b.isTrainable {
@@ -196,7 +198,7 @@ extension Tape {
     for (index, layer) in layers.enumerated() {
       if let left = lefts[index] { terms.append(ProductTerm(left, layer.weight.value, transposed: false)) }
       if let branch = branches[index], let dDown = dDowns[index], branch.dropoutKey == nil {
-        let left = backend.leftOperand(Columns(dDown), transposed: false)
+        let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
         terms.append(ProductTerm(left, branch.lowRank.a.value, transposed: false))
       }
     }
@@ -206,7 +208,7 @@ extension Tape {
   /// The gradient that reached the dropped input passes the same mask.
   private func addDroppedGradient(_ branch: Branch, _ dDown: Tensor, _ key: UInt64, into dx: Tensor) {
     let gradient = backend.empty(dx.shape, .float32)
-    let left = backend.leftOperand(Columns(dDown), transposed: false)
+    let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
     backend.compute([
       Product([ProductTerm(left, branch.lowRank.a.value, transposed: false)], into: Columns(gradient))
     ])

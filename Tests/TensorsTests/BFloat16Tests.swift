@@ -1,0 +1,96 @@
+import Tensors
+import Testing
+
+/// Products whose sides are rounded to bfloat16, where the processor multiplies that; elsewhere they are float32's.
+struct BFloat16Tests {
+  /// To the nearest bfloat16, ties to even.
+  private func rounded(_ x: Float) -> Float {
+    let bits = x.bitPattern
+    return Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000)
+  }
+
+  /// Expects what `reference` gives for rounded operands from targets that round, for the operands themselves from others.
+  /// Products of bfloat16 are exact in float32, so that only the additions' rounding is left: 2e-6.
+  private func expectProduct(
+    _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool = false, transposed: Bool,
+    _ left: (CPUBackend) -> Tensor, _ right: (CPUBackend) -> Tensor, _ name: String
+  ) {
+    func reference(_ a: [Float], _ b: [Float]) -> [Double] {
+      ProductTests().reference(a, b, m: m, n: n, k: k, leftTransposed: leftTransposed, transposed: transposed)
+    }
+    let exact = reference(a, b)
+    let coarse = reference(a.map(rounded), b.map(rounded))
+    let results = Backends.results { backend in
+      let operand = backend.leftOperand(Columns(left(backend)), transposed: leftTransposed, precision: .bfloat16)
+      let into = backend.tensor([Float](repeating: 1, count: m * n), [m, n])
+      backend.compute([
+        Product([ProductTerm(operand, right(backend), transposed: transposed)], into: Columns(into), accumulate: true)
+      ])
+      return [backend.floats(into), [backend.multipliesBFloat16 ? 1 : 0]]
+    }
+    for (target, values) in results {
+      let expected = (values[1] == [1] && m > 4 ? coarse : exact).map { $0 + 1 }
+      #expect(worstError(values[0], expected) < 2e-6, "\(target), \(name)")
+      #expect((values[1] == [1]) == (target == .avx512bf16))
+    }
+  }
+
+  @Test(
+    arguments: [
+      (1, 1), (2, 7), (7, 2), (15, 31), (16, 32), (17, 33), (31, 15), (33, 17), (48, 191), (64, 193), (40, 384),
+      (65, 385), (35, 801),
+    ], [false, true])
+  func shapes(_ size: (n: Int, k: Int), transposed: Bool) {
+    let (n, k) = size
+    let b = Operand(transposed ? [n, k] : [k, n], seed: 2)
+    for m in [1, 4, 5, 8, 11, 12, 13, 64, 97] {
+      for leftTransposed in [false, true] {
+        let a = Operand(leftTransposed ? [k, m] : [m, k], seed: m)
+        expectProduct(
+          a.values, b.values, m: m, n: n, k: k, leftTransposed: leftTransposed, transposed: transposed,
+          { $0.tensor(a.values, a.shape) }, { $0.tensor(b.values, b.shape) },
+          "\(m) rows, left operand transposed: \(leftTransposed)")
+      }
+    }
+  }
+
+  @Test(arguments: StoredBlocks.all)
+  func formats(_ blocks: StoredBlocks) {
+    let rows = 40
+    let values = (0..<rows / 4).flatMap { _ in blocks.values }
+    for transposed in [true, false] {
+      let (n, k) = transposed ? (rows, blocks.columns) : (blocks.columns, rows)
+      let a = Operand([17, k], seed: 3)
+      expectProduct(
+        a.values, values, m: 17, n: n, k: k, transposed: transposed, { $0.tensor(a.values, a.shape) },
+        { $0.permutedRows(blocks.tensor($0), (0..<rows).map { $0 % 4 }) }, "\(blocks), transposed: \(transposed)")
+    }
+  }
+
+  /// A term that is rounded and one that is not, of different depths, add up.
+  @Test func sumsOfTerms() {
+    let (m, n) = (30, 41)
+    let a = [Operand([m, 200], seed: 1), Operand([m, 7], seed: 2)]
+    let b = [Operand([n, 200], seed: 3), Operand([n, 7], seed: 4)]
+    for (target, values) in Backends.results({ backend in
+      let terms = zip(a, b).enumerated().map { index, pair in
+        ProductTerm(
+          backend.leftOperand(
+            Columns(backend.tensor(pair.0.values, pair.0.shape)), transposed: false,
+            precision: index == 0 ? .bfloat16 : .float32),
+          backend.tensor(pair.1.values, pair.1.shape), transposed: true)
+      }
+      let into = backend.empty([m, n], .float32)
+      backend.compute([Product(terms, into: Columns(into))])
+      return [backend.floats(into)]
+    }) {
+      let rounds = target == .avx512bf16
+      var expected = ProductTests().reference(
+        rounds ? a[0].values.map(rounded) : a[0].values, rounds ? b[0].values.map(rounded) : b[0].values, m: m, n: n,
+        k: 200, transposed: true)
+      let rest = ProductTests().reference(a[1].values, b[1].values, m: m, n: n, k: 7, transposed: true)
+      for i in expected.indices { expected[i] += rest[i] }
+      #expect(worstError(values[0], expected) < 2e-6, "\(target)")
+    }
+  }
+}
