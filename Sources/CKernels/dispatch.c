@@ -26,7 +26,7 @@ static bool has(target wanted) {
   if (wanted == avx2) return has_avx2;
   bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
     && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return wanted == portable || (has_avx512 && (wanted == avx512 || __builtin_cpu_supports("avx512bf16")));
+  return wanted == portable || (has_avx512 && (wanted == avx512 || (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni"))));
 }
 // What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
 static _Thread_local target chosen;
@@ -79,8 +79,12 @@ DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, bool tran
 DISPATCH(long, ck_tile_rows, (void), ())
 DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
   accumulate, const ck_part *part), (terms, term_count, m, n, c, ldc, accumulate, part))
-DISPATCH(void, ck_few_rows, (const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool
-  accumulate, long row_begin, long row_end), (x, ldx, m, right, y, ldy, accumulate, row_begin, row_end))
+DISPATCH(long, ck_prepared_count, (ck_format format, long k), (format, k))
+DISPATCH(void, ck_prepare_few_rows, (const float *x, long ldx, long m, ck_format format, long k, float *out), (x, ldx, m,
+  format, k, out))
+DISPATCH(void, ck_few_rows, (const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y,
+  long ldy, bool accumulate, long row_begin, long row_end), (x, ldx, prepared, m, right, y, ldy, accumulate, row_begin,
+  row_end))
 DISPATCH(void, ck_attention_forward, (const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long
   block), (a, out, ldo, lse, ld_lse, block))
 DISPATCH(void, ck_attention_delta, (const float *out, const float *d_out, long ldo, long head_size, long heads, float

@@ -70,7 +70,7 @@ void ck_quantize_4bit(
 void ck_narrow_q8_0(const float *x, uint8_t *out, long blocks);
 void ck_narrow_q4_0(const float *x, uint8_t *out, long blocks);
 
-// ---- packing.h, product.h, few_rows.h -------------------------------------------------------------------------------
+// ---- packing.h, product.h, whole_dots.h, few_rows.h -------------------------------------------------------------------------------
 
 // Columns of the result that a unit of work holds.
 enum { ck_unit_columns = 32 };
@@ -107,10 +107,17 @@ typedef struct { long row_begin, row_end, unit_begin, unit_end; } ck_part;
 void ck_sum_of_products(
   const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part);
 
-// Rows [row_begin, row_end) of the right operand [n, k] against few rows of x [m, k], m <= 8:
+// Floats that one row of few takes once prepared for products with a matrix of this format.
+long ck_prepared_count(ck_format format, long k);
+
+// Prepares few rows x [m, k].
+void ck_prepare_few_rows(const float *x, long ldx, long m, ck_format format, long k, float *out);
+
+// Rows [row_begin, row_end) of the right operand [n, k] against few rows of x [m, k], which `prepared` was made from:
 // y[i][row] (+)= x[i] . right[row]. Reads the right operand once, in its own format.
 void ck_few_rows(
-  const float *x, long ldx, long m, const ck_matrix *right, float *y, long ldy, bool accumulate, long row_begin, long row_end);
+  const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
+  long row_begin, long row_end);
 
 // ---- attention.h ----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 #include "../blocks.h"
 #include "../packing.h"
 #include "../product.h"
+#include "../whole_dots.h"
 #include "../few_rows.h"
 #include "../attention.h"
 #include "../layers.h"

@@ -1,11 +1,12 @@
-// For x86-64 processors with AVX-512 that also multiplies bfloat16 (Cooper Lake and Zen 4, or later).
+// For x86-64 processors whose AVX-512 also multiplies bfloat16 and bytes (Cooper Lake and Zen 4, or later).
 #include "headers.h"
 #if defined(__x86_64__)
 #pragma clang attribute push( \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c"))), apply_to = function)
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c"))), apply_to = function)
 #define CK_AVX2
 #define CK_AVX512
 #define CK_BFLOAT16
+#define CK_VNNI
 #define LANES 16
 #define TILE_ROWS 12
 #define CK(name) name##_avx512bf16

@@ -117,13 +117,21 @@ extension CPUBackend {
   ) -> Work {
     let depth = product.terms.map(\.left.depth).max() ?? 1
     let rowsPerTask = max(8, min(n, 65536 / max(1, depth)))
+    let terms = product.terms.compactMap { term -> (left: Columns, prepared: Tensor, right: ck_matrix)? in
+      guard let right = term.right.matrix else { return nil }
+      let left = term.left.source
+      let prepared = empty([m * ck_prepared_count(right.format, right.columns)])
+      ck_prepare_few_rows(left.pointer, left.stride, m, right.format, right.columns, prepared.pointer())
+      return (left, prepared, right)
+    }
     return Work(taskCount: (n + rowsPerTask - 1) / rowsPerTask) { task in
       let end = min(n, (task + 1) * rowsPerTask)
-      for (index, term) in product.terms.enumerated() {
-        guard var right = term.right.matrix else { continue }
-        let left = term.left.source
-        ck_few_rows(
-          left.pointer, left.stride, m, &right, out, stride, product.accumulate || index > 0, task * rowsPerTask, end)
+      for (index, term) in terms.enumerated() {
+        withUnsafePointer(to: term.right) {
+          ck_few_rows(
+            term.left.pointer, term.left.stride, term.prepared.pointer(), m, $0, out, stride,
+            product.accumulate || index > 0, task * rowsPerTask, end)
+        }
       }
     }
   }
