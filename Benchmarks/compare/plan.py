@@ -18,6 +18,12 @@ RECIPES = {
     "LoRA r=16, one long row": ((1024, 1024), 1, 2, LORA + ["all-linear", "--lora_r", "16"]),
     "LoRA r=16, checkpointed": (
         (512, 512), 4, 1, LORA + ["all-linear", "--lora_r", "16", "--gradient_checkpointing", "true"]),
+    "QLoRA, checkpointed": (
+        (64, 64), 16, 1, LORA + ["all-linear", "--lora_r", "8", "--load_in_4bit", "--use_bnb_nested_quant",
+                                 "--gradient_checkpointing", "true", "--optim", "paged_adamw_8bit"]),
+    "LoRA r=16, held-out rows": (
+        (120, 120), 1, 2, LORA + ["all-linear", "--lora_r", "16", "--eval_strategy", "steps", "--eval_steps", "1",
+                                  "--test_split_size", "8"]),
     "every weight, AdamW": ((250, 250), 1, 2, []),
     "every weight, 8-bit AdamW": ((128, 128), 8, 1, ["--optim", "adamw_8bit"]),
     "every weight, checkpointed": ((250, 250), 4, 1, ["--gradient_checkpointing", "true", "--optim", "adafactor"]),
@@ -45,7 +51,7 @@ for name in call.only:
     (shortest, longest), batch, accumulation, more = RECIPES[name]
     with tempfile.TemporaryDirectory() as folder:
         rows = os.path.join(folder, "rows.jsonl")
-        write_rows(rows, shortest, longest, batch * accumulation * call.steps)
+        write_rows(rows, shortest, longest, batch * accumulation * call.steps + 16)
         words = ["--model_name_or_path", call.model, "--dataset_name", rows, "--output_dir", folder,
                  "--per_device_train_batch_size", str(batch), "--gradient_accumulation_steps", str(accumulation),
                  "--max_steps", str(call.steps), "--logging_steps", "1", "--save_strategy", "no"] + more

@@ -113,6 +113,24 @@ import Testing
     #expect(try estimator(0.1).fittingBatch(arguments).trainBatchSize == 1)
   }
 
+  /// Held-out rows count where their batch needs more than training's.
+  @Test func evaluationIsCounted() throws {
+    let model = try TinyModel.model()
+    let adapter = try Self.adapter(on: model)
+    func estimate(trainBatch: Int, evalBatch: Int) throws -> MemoryEstimate {
+      var arguments = TrainingArguments()
+      (arguments.trainBatchSize, arguments.evalBatchSize) = (trainBatch, evalBatch)
+      return try RunEstimator(
+        model, adapter: adapter, trainingSet: TinyModel.rows(0..<20), evaluationSet: TinyModel.rows(20..<40),
+        system: Self.machine(megabytes: 4096)
+      ).plan(arguments, calibrated: false).memory
+    }
+    #expect(try estimate(trainBatch: 16, evalBatch: 1).evaluation == 0)
+    let (few, many) = (try estimate(trainBatch: 1, evalBatch: 10), try estimate(trainBatch: 1, evalBatch: 20))
+    #expect(few.evaluation > 0 && many.evaluation > few.evaluation)
+    #expect(many.parts.reduce(0) { $0 + $1.bytes } == many.total)
+  }
+
   @Test func optimizersAreCounted() throws {
     let model = try TinyModel.model(widened: true)
     let weights = model.decoder.parameters.reduce(0) { $0 + $1.value.count }

@@ -18,6 +18,7 @@ package struct ActivationMemory {
   private let edgeFloats: Int
   private let vocabulary: Int
   private let width: Int
+  private let hidden: Int
 
   package init(_ decoder: Decoder) {
     let configuration = decoder.configuration
@@ -27,6 +28,7 @@ package struct ActivationMemory {
     layerCount = configuration.layers.count
     vocabulary = configuration.vocabularySize
     self.width = width
+    self.hidden = hidden
     let ranks = decoder.linears.reduce(0) { $0 + ($1.lowRank?.a.value.rows ?? 0) } / max(1, layerCount)
     // Both norms' sums; q, k, v; the attention's output and statistics; gate and up; the adapters' inner values.
     var kept = 2 * (width + 1) + joined + shape.queryColumns + shape.heads + 2 * hidden + ranks
@@ -71,6 +73,14 @@ package struct ActivationMemory {
 
   /// The most that a batch needs at the end of its backward pass, when one layer's activations are left.
   func end(tokens: Int) -> Int { edges(tokens: tokens) + recomputed(tokens: tokens) }
+
+  /// The most that a batch needs without a backward pass: in a layer, where the gated unit's output and inputs meet the
+  /// packed operand and the stream; or at the head.
+  func evaluation(tokens: Int, targets: Int) -> Int {
+    let rows = min(targets, Tape.headRows(vocabulary: vocabulary))
+    let widest = 4 * tokens * (4 * hidden + 4 * width)
+    return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * width + rows * (vocabulary + 2 * width)))
+  }
 
   /// How many layers, the first ones, have to be checkpointed so that the others keep at most `budget` bytes. Those keep
   /// theirs longest.

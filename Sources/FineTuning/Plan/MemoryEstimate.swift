@@ -16,20 +16,23 @@ public struct MemoryEstimate: Sendable, Hashable {
   public var activations = 0
   /// What the widest place of the passes takes besides: the head's chunk of logits, or a layer's gradients.
   public var working = 0
+  /// What the largest batch of held-out rows takes beyond the training's peak.
+  public var evaluation = 0
   /// Layers whose activations are computed again instead of kept.
   public var checkpointedLayers = 0
 
   /// All of it.
-  public var total: Int { program + weights + adapter + gradients + optimizer + activations + working }
+  public var total: Int { program + weights + adapter + gradients + optimizer + activations + working + evaluation }
 
   /// What has to be in memory at once.
   public var needed: Int { isOptimizerPaged ? total - optimizer : total }
 
   /// The parts with their names.
   public var parts: [(name: String, bytes: Int)] {
-    [
+    let parts = [
       ("program and rows", program), ("weights", weights), ("adapter", adapter), ("gradients", gradients),
       ("optimizer", optimizer), ("activations", activations), ("head and working", working),
     ]
+    return evaluation > 0 ? parts + [("evaluation", evaluation)] : parts
   }
 }

@@ -9,16 +9,21 @@ package struct RunEstimator {
   private let adapter: Adapter?
   private let set: TrainingSet
   private let sizes: [Workload.Size]
+  private let evaluationSizes: [Workload.Size]
   private let activations: ActivationMemory
   /// The memory of the machine when the estimator was made, and what the program itself took of it.
   let system: SystemMemory
   private let program: Int
 
-  package init(_ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, system: SystemMemory = .now) {
+  package init(
+    _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, evaluationSet: TrainingSet? = nil,
+    system: SystemMemory = .now
+  ) {
     self.model = model
     self.adapter = adapter
     set = trainingSet
     sizes = Workload.itemSizes(trainingSet)
+    evaluationSizes = evaluationSet.map { Workload.itemSizes($0) } ?? []
     activations = ActivationMemory(model.decoder)
     self.system = system
     program = max(0, system.resident - model.decoder.backend.memoryStatistics.inUse)
@@ -143,7 +148,19 @@ package struct RunEstimator {
     estimate.working =
       activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
     if settings.arguments.gradientAccumulationSteps == 1 { separateGradients(&estimate, tokens: tokens) }
+    let held = estimate.program + estimate.weights + estimate.adapter + estimate.optimizer
+    let evaluated = held + largestEvaluation(batchSize: settings.arguments.evalBatchSize)
+    estimate.evaluation = max(0, evaluated - estimate.total)
     return estimate
+  }
+
+  /// What the batches of held-out rows, which keep their order, need at most.
+  private func largestEvaluation(batchSize: Int) -> Int {
+    stride(from: 0, to: evaluationSizes.count, by: max(1, batchSize)).reduce(0) { largest, start in
+      var size = Workload.Size()
+      for row in evaluationSizes[start..<min(evaluationSizes.count, start + max(1, batchSize))] { size += row }
+      return max(largest, activations.evaluation(tokens: size.tokens, targets: size.targets))
+    }
   }
 
   /// In a step of one batch gradients come as activations go: the peak is either at the head, whose gradient is the

@@ -4,9 +4,10 @@ import Terminal
 extension RunPlan {
   /// Whether the run fits and, if not, what to change: one or two sentences.
   public var verdict: String {
-    let (needed, there) = (Figures.bytes(memory.needed), Figures.bytes(system.reachable))
-    if fits { return "The run fits: it needs \(needed) of memory, \(there) can be had." }
-    let problem = "The run needs \(needed) of memory, only \(there) can be had."
+    let there = Figures.bytes(system.reachable)
+    let needed = Figures.bytes(memory.needed) + " of memory" + (memory.isOptimizerPaged ? " besides paged state" : "")
+    if fits { return "The run fits: it needs \(needed), \(there) can be had." }
+    let problem = "The run needs \(needed), only \(there) can be had."
     guard let remedy else { return problem + " No single change is enough; make several, or take a smaller model." }
     return problem + " Set \(remedy.change), which needs \(Figures.bytes(remedy.memory.needed))."
   }
@@ -57,7 +58,7 @@ extension MemoryEstimate {
         ("program", .integer(program)), ("weights", .integer(weights)), ("adapter", .integer(adapter)),
         ("gradients", .integer(gradients)), ("optimizer", .integer(optimizer)),
         ("optimizer_is_paged", .bool(isOptimizerPaged)), ("activations", .integer(activations)),
-        ("working", .integer(working)), ("total", .integer(total)),
+        ("working", .integer(working)), ("evaluation", .integer(evaluation)), ("total", .integer(total)),
         ("checkpointed_layers", .integer(checkpointedLayers)),
       ]))
   }

@@ -69,7 +69,7 @@ public final class TrainingRun {
     adapter = try recipe.lora.map {
       try Adapter(LoRAConfiguration($0), on: decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
-    estimator = RunEstimator(model, adapter: adapter, trainingSet: prepared.set)
+    estimator = RunEstimator(model, adapter: adapter, trainingSet: prepared.set, evaluationSet: evaluation?.set)
     let arguments = try recipe.training.findsBatchSize ? estimator.fittingBatch(recipe.training) : recipe.training
     trainer = try SFTTrainer(
       model, adapter: adapter, arguments: arguments, trainingSet: prepared.set,
