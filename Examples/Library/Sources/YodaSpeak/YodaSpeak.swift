@@ -3,17 +3,17 @@ import Foundation
 
 /// Teaches a model to speak like Yoda: LoRA over a 4-bit base, packed rows, loss on the answers only.
 @main enum YodaSpeak {
-  /// YodaSpeak [MODEL] [EPOCHS]: a model's folder, GGUF file or org/name.
+  /// YodaSpeak [MODEL] [EPOCHS]: a model's folder, GGUF file or org/name. Float weights become NF4 on loading.
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
-    let model = try await CausalLM.open(words.first ?? "HuggingFaceTB/SmolLM2-135M-Instruct")
+    let place = try await ModelLocation.find(words.first ?? "HuggingFaceTB/SmolLM2-135M-Instruct")
+    let model = try CausalLM(opening: place, quantization: BitsAndBytesConfiguration(.init(.nf4, isNested: true)))
 
     let system = "Speak like Yoda."
     let rows = try Dataset("../yoda/train.csv")
       .renamingColumns(["sentence": "prompt", "translation_extra": "completion"])
       .addingMessages("prompt", ["system": system, "user": "{prompt}"])
       .addingMessages("completion", ["assistant": "{completion}"])
-      .shuffled(seed: 42)
 
     var config = SFTConfig()
     config.packing = true
@@ -21,9 +21,10 @@ import Foundation
     config.maxLength = 64
     config.completionOnlyLoss = true
     config.trainBatchSize = 16
-    config.epochs = words.dropFirst().first.flatMap(Double.init) ?? 4
+    config.epochs = words.dropFirst().first.flatMap(Double.init) ?? 2
     config.learningRate = 1e-3
     config.scheduler = .cosine
+    config.optimizer = .pagedAdamW8Bit
     config.saveStrategy = .no
     config.outputDir = "outputs/yoda-speak"
 
