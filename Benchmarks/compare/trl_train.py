@@ -1,6 +1,6 @@
 """Trains with TRL on pre-tokenized rows and prints one JSON object: tokens a second after the first step, peak memory.
 
-trl_train.py MODEL ROWS.jsonl --method lora|qlora|full --batch 4 --steps 4 [--accumulation 1] [--threads 2]
+trl_train.py MODEL ROWS.jsonl --method lora|qlora|full --batch 4 --steps 4 [--accumulation 1] [--threads 2] [--bf16]
 """
 
 import argparse
@@ -23,6 +23,7 @@ parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--accumulation", type=int, default=1)
 parser.add_argument("--steps", type=int, default=4)
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16, TRL's default")
 call = parser.parse_args()
 torch.set_num_threads(call.threads)
 
@@ -44,7 +45,7 @@ with tempfile.TemporaryDirectory() as folder:
     arguments = SFTConfig(
         output_dir=folder, per_device_train_batch_size=call.batch, gradient_accumulation_steps=call.accumulation,
         max_steps=call.steps, learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none", use_cpu=True,
-        bf16=False, gradient_checkpointing=call.method == "qlora", max_length=None, disable_tqdm=True,
+        bf16=call.bf16, gradient_checkpointing=call.method == "qlora", max_length=None, disable_tqdm=True,
     )
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(
@@ -58,9 +59,9 @@ with tempfile.TemporaryDirectory() as folder:
     )
     trainer.train()
 with open(call.rows, encoding="utf-8") as file:
-    row_tokens = len(json.loads(file.readline())["input_ids"])
+    lengths = [len(json.loads(line)["input_ids"]) for line in file]
 steps = len(Clock.ends) - 1
-tokens = steps * call.batch * call.accumulation * row_tokens
+tokens = steps * call.batch * call.accumulation * sum(lengths) / len(lengths)
 print(json.dumps({
     "tokens_per_s": round(tokens / (Clock.ends[-1] - Clock.ends[0]), 1),
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
