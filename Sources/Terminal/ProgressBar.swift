@@ -32,7 +32,9 @@ public struct ProgressBar {
     if !figures.isEmpty { self.figures = figures }
     let now = output.seconds()
     let pause = output.isTerminal ? Self.pause.terminal : Self.pause.elsewhere
-    if now - lastShown >= pause { show(at: now) }
+    // Where lines stay, the last one is left to `finish`.
+    let isLast = !output.isTerminal && total > 0 && done >= total
+    if now - lastShown >= pause, !isLast { show(at: now) }
   }
 
   /// Tells of an optimizer step: its loss, and tokens a second.

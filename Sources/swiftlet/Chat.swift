@@ -35,10 +35,12 @@ struct Chat: AsyncParsableCommand {
         continue
       }
       do {
-        try conversation.say(text, sampling: sampling) { piece in
+        let signal = try conversation.say(text, sampling: sampling) { piece in
           output.write(output.isTerminal ? piece.printable : piece)
         }
         output.write("\n")
+        // Ctrl-C ends an answer; the system's wish ends the talk.
+        if let signal, signal != SIGINT { throw ExitCode(128 + signal) }
       } catch let error as ModelError {
         Printing.note(error.description)
       }
@@ -61,7 +63,8 @@ private struct Conversation {
     if let system { messages.append(["role": "system", "content": .string(system)]) }
   }
 
-  mutating func say(_ text: String, sampling: SamplingFlags, stream: (String) -> Void) throws {
+  /// Answers, and tells the signal that cut the answer short.
+  mutating func say(_ text: String, sampling: SamplingFlags, stream: (String) -> Void) throws -> Int32? {
     let asked = messages + [["role": "user", "content": .string(text)]]
     let ids =
       model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(asked), thinking: thinking)
@@ -82,5 +85,6 @@ private struct Conversation {
     }
     cached = Array((ids + generation.ids).prefix(cache.count))
     messages.append(["role": "assistant", "content": .string(answer)])
+    return signals.caught
   }
 }

@@ -40,7 +40,11 @@ final class PreparationProgress {
   /// Told how many rows of how many are done; several sets may follow one another.
   func update(_ done: Int, _ total: Int) {
     let seconds = (ContinuousClock().now - begin) / .seconds(1)
-    guard bar != nil || seconds > 0.5 else { return }
+    // A bar that begins at its end would tell nothing.
+    guard bar != nil || (seconds > 0.5 && done < total) else {
+      if done == total { begin = ContinuousClock().now }
+      return
+    }
     var bar = self.bar ?? ProgressBar("preparing rows", total: total)
     bar.update(done, figures: ["\(Figures.count(Int(Double(done) / seconds))) rows/s"])
     if done == total {

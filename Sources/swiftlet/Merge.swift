@@ -72,6 +72,6 @@ struct Merge: AsyncParsableCommand {
     var bar = ProgressBar("zipping", total: 1000)
     try ZipArchive.write(folder: folder, to: file) { bar.update(Int($0 * 1000)) }
     bar.finish()
-    Printing.note("Its files are in \(file.path).")
+    Printing.note("Its files are in \(output).zip.")
   }
 }

@@ -61,6 +61,28 @@ import Testing
     }
   }
 
+  /// A path is written as where the run was; a hub's name holds everywhere.
+  @Test func theCommandsOfACardWork() throws {
+    let recipe = try Recipe(
+      yaml: """
+        model_name_or_path: outputs/base
+        dataset_name: rows.jsonl
+        use_peft: true
+        load_in_4bit: true
+        use_bnb_nested_quant: true
+        bnb_4bit_quant_type: nf4
+        output_dir: outputs/mine
+        """)
+    let text = ModelCard(recipe: recipe, state: TrainerState()).text
+    #expect(
+      text.contains(
+        "swiftlet chat --model outputs/base --load-in-4bit --bnb-4bit-quant-type nf4 --bnb-4bit-use-double-quant "
+          + "--adapter outputs/mine\n"))
+    #expect(text.contains("swiftlet merge --model outputs/base --adapter outputs/mine --output merged\n"))
+    let fromHub = ModelCard(recipe: try Self.recipe(), state: TrainerState()).text
+    #expect(fromHub.contains("swiftlet chat --model Qwen/Qwen3-0.6B --adapter .\n"))
+  }
+
   @Test func filesAreWritten() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("card-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -251,6 +251,10 @@ import Tokenizers
     }
     #expect(message { $0.targetModules = .names(["query"]) }.contains("q_proj"))
     #expect(message { $0.targetModules = .pattern("([") }.contains("matches no layer"))
+    var configuration = LoRAConfiguration()
+    configuration.targetModules = .names(["q_proj", "qkv_proj", "mlp.up_proj", "roj"])
+    let paths = ["model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj"]
+    #expect(configuration.unmatchedTargets(among: paths) == ["qkv_proj", "roj"])
     #expect(message { $0.targetModules = .names(["q_proj", "lm_head"]) }.contains("lm_head"))
     #expect(message { $0.modulesToSave = ["embed_tokens"] }.contains("embed_tokens"))
     #expect(message { $0.modulesToSave = ["lm_head"] }.contains("lm_head"))

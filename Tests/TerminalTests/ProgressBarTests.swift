@@ -54,6 +54,7 @@ private final class Recorder: @unchecked Sendable {
     let lines = recorder.taken().split(separator: "\n")
     #expect(lines.count == 21)
     #expect(lines.first == "訓練  1/100  loss 2.000  30 tokens/s  1m39s left")
+    #expect(lines.dropLast().allSatisfy { !$0.contains("100/100") })
     #expect(lines.last == "訓練  100/100  loss 2.000  30 tokens/s  in 1m40s")
   }
 

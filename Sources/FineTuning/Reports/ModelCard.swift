@@ -134,14 +134,24 @@ public struct ModelCard: Sendable {
     recipe.lora == nil ? useOfModel : useOfAdapter
   }
 
+  /// The folder as commands name it: from inside, if the base is on the hub; else from where the run was, as the base is.
+  private var adapterPlace: String { Self.isHubName(base) ? "." : recipe.training.outputDir }
+
+  /// A base that was quantized on loading has to be quantized again.
+  private var quantizationOptions: String {
+    guard recipe.model.loadIn4Bit, let format = recipe.model.quantization?.format else { return "" }
+    return " --load-in-4bit --bnb-4bit-quant-type \(format.type.rawValue)"
+      + (format.isNested ? " --bnb-4bit-use-double-quant" : "")
+  }
+
   private var useOfAdapter: String {
     """
     ## Use
 
-    With Swiftlet:
+    With Swiftlet\(adapterPlace == "." ? "" : ", from the folder where it was trained"):
 
     ```
-    swiftlet chat --model \(base) --adapter .
+    swiftlet chat --model \(base)\(quantizationOptions) --adapter \(adapterPlace)
     ```
 
     With PEFT:
@@ -157,11 +167,15 @@ public struct ModelCard: Sendable {
     With llama.cpp, beside the base model as GGUF:
 
     ```
-    swiftlet export --adapter . --base \(base) --output adapter.gguf
+    swiftlet export --adapter \(adapterPlace) --base \(base) --output adapter.gguf
     llama-cli -m base.gguf --lora adapter.gguf
     ```
 
-    Or merged into one model that needs no adapter: `swiftlet merge --model \(base) --adapter . --output merged`.
+    Or merged into one model that needs no adapter:
+
+    ```
+    swiftlet merge --model \(base) --adapter \(adapterPlace) --output merged
+    ```
 
     """
   }

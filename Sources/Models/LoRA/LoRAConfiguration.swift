@@ -71,9 +71,17 @@ public struct LoRAConfiguration: Sendable, Hashable {
     Self.matches(targetModules, path) && !(excludeModules.map { Self.matches($0, path) } ?? false)
   }
 
+  /// Names among the targets that fit none of these layers.
+  public func unmatchedTargets(among paths: [String]) -> [String] {
+    guard case .names(let names) = targetModules else { return [] }
+    return names.filter { name in !paths.contains { Self.isNamed(name, $0) } }
+  }
+
+  private static func isNamed(_ name: String, _ path: String) -> Bool { path == name || path.hasSuffix("." + name) }
+
   private static func matches(_ modules: TargetModules, _ path: String) -> Bool {
     switch modules {
-    case .names(let names): names.contains { path == $0 || path.hasSuffix("." + $0) }
+    case .names(let names): names.contains { isNamed($0, path) }
     case .pattern(let pattern): matches(pattern, path)
     case .allLinear: true
     }
