@@ -47,5 +47,6 @@ memory.set(xlabel="tokens a step", ylabel="peak memory in GB", ylim=(0, None))
 for axes in (speed, memory):
     axes.grid(alpha=0.3)
 speed.set_xticks(tokens, [str(t) for t in tokens])
+speed.minorticks_off()
 figure.tight_layout()
 figure.savefig(call.output)

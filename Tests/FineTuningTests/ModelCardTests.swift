@@ -65,7 +65,7 @@ import Testing
   @Test func theCommandsOfACardWork() throws {
     let recipe = try Recipe(
       yaml: """
-        model_name_or_path: outputs/base
+        model_name_or_path: models/tiny/base
         dataset_name: rows.jsonl
         use_peft: true
         load_in_4bit: true
@@ -76,9 +76,9 @@ import Testing
     let text = ModelCard(recipe: recipe, state: TrainerState()).text
     #expect(
       text.contains(
-        "swiftlet chat --model outputs/base --load-in-4bit --bnb-4bit-quant-type nf4 --bnb-4bit-use-double-quant "
+        "swiftlet chat --model models/tiny/base --load-in-4bit --bnb-4bit-quant-type nf4 --bnb-4bit-use-double-quant "
           + "--adapter outputs/mine\n"))
-    #expect(text.contains("swiftlet merge --model outputs/base --adapter outputs/mine --output merged\n"))
+    #expect(text.contains("swiftlet merge --model models/tiny/base --adapter outputs/mine --output merged\n"))
     let fromHub = ModelCard(recipe: try Self.recipe(), state: TrainerState()).text
     #expect(fromHub.contains("swiftlet chat --model Qwen/Qwen3-0.6B --adapter .\n"))
   }
