@@ -1,6 +1,7 @@
 // The inner loops. Every function works on one thread, on the range it is given; the caller (Tensors) spreads ranges
-// over its worker pool. All arithmetic is float32. Each function exists once in source and is compiled for several
-// instruction sets (targets/); the call goes to the best one that the processor has.
+// over its worker pool. Arithmetic is float32, or as exact; products of pairs of bfloat16 are for those who ask. Each
+// function exists once in source and is compiled for several instruction sets (targets/); the call goes to the best one
+// that the processor has.
 //
 // Matrices are row-major; "ld" is the distance between rows in elements.
 #ifndef CKERNELS_H
@@ -36,7 +37,7 @@ typedef struct {
   ck_scales scales;
 } ck_matrix;
 
-// "avx512", "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
+// "avx512bf16", "avx512", "avx2" or "portable": what this thread runs, the best that the processor has unless another was selected.
 const char *ck_target(void);
 
 // Makes this thread run the code for `name` from now on; false if the processor has no such code.
