@@ -26,7 +26,10 @@ static bool has(target wanted) {
   if (wanted == avx2) return has_avx2;
   bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
     && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return wanted == portable || (has_avx512 && (wanted == avx512 || (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni"))));
+  if (wanted == avx512) return has_avx512;
+  if (wanted == avx512bf16)
+    return has_avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+  return wanted == portable;
 }
 // What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
 static _Thread_local target chosen;

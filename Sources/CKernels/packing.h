@@ -173,7 +173,8 @@ INLINE void pack_transposed(const bool pairs, const ck_matrix *right, long n0, l
       for (int r = 0; r < 8; r++) {
         float row[2 * longest_words] = {};
         if (r < present) CK(ck_widen)(right, first + r, k0, k, row);
-        for (long w = 0; w < words; w++) out[w * panel_columns + r] = word_of(pairs, row[w * each], pairs ? row[2 * w + 1] : 0);
+        for (long w = 0; w < words; w++)
+          out[w * panel_columns + r] = word_of(pairs, row[w * each], pairs ? row[2 * w + 1] : 0);
       }
     }
   }

@@ -4,8 +4,8 @@
 
 // c [rows, vectors * LANES] (+)= a [words][tile_rows], `step` floats from one to the next, . b [words][panel_columns].
 INLINE void tile(
-  const bool pairs, const int rows, const int vectors, long words, const float *restrict a, long step, const float *restrict b,
-  float *restrict c, long ldc, bool accumulate) {
+  const bool pairs, const int rows, const int vectors, long words, const float *restrict a, long step,
+  const float *restrict b, float *restrict c, long ldc, bool accumulate) {
   lanes sum[tile_rows][2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = splat(0);

@@ -44,6 +44,9 @@ public final class Decoder {
   /// The linear layers inside the decoder's layers, in order: what adapters can sit on.
   public var linears: [Linear] { layers.flatMap(\.linears) }
 
+  /// What these are called, as `target_modules` names them, for messages.
+  package var linearNames: String { Set(linears.map(\.name)).sorted().joined(separator: ", ") }
+
   /// Every weight, in the order of the modules; the head only where it is not the embedding.
   public var parameters: [Parameter] {
     [embedding] + layers.flatMap(\.parameters) + [lastNorm] + (head === embedding ? [] : [head])

@@ -2,7 +2,7 @@ import CKernels
 
 /// The instruction set that the kernels are run for.
 package enum KernelTarget: String, CaseIterable, Sendable {
-  /// x86-64 with AVX-512 (F, BW, DQ and VL) that multiplies bfloat16 as well.
+  /// x86-64 with AVX-512 (F, BW, DQ and VL) that multiplies bfloat16 and bytes as well.
   case avx512bf16
   /// x86-64 with AVX-512.
   case avx512

@@ -41,16 +41,11 @@ final class PreparationProgress {
   func update(_ done: Int, _ total: Int) {
     let seconds = (ContinuousClock().now - begin) / .seconds(1)
     // A bar that begins at its end would tell nothing.
-    guard bar != nil || (seconds > 0.5 && done < total) else {
-      if done == total { begin = ContinuousClock().now }
-      return
-    }
-    var bar = self.bar ?? ProgressBar("preparing rows", total: total)
-    bar.update(done, figures: ["\(Figures.count(Int(Double(done) / seconds))) rows/s"])
-    if done == total {
-      bar.finish()
-      begin = ContinuousClock().now
-    }
-    self.bar = done == total ? nil : bar
+    if bar == nil, seconds > 0.5, done < total { bar = ProgressBar("preparing rows", total: total) }
+    bar?.update(done, figures: ["\(Figures.count(Int(Double(done) / seconds))) rows/s"])
+    guard done == total else { return }
+    bar?.finish()
+    bar = nil
+    begin = ContinuousClock().now
   }
 }

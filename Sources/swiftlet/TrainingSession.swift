@@ -115,10 +115,10 @@ struct TrainingSession {
     }
     Printing.facts(facts)
     if let adapter = run.adapter {
-      let linears = run.model.decoder.linears
-      for name in adapter.configuration.unmatchedTargets(among: linears.map(\.path)) {
-        let names = Set(linears.map(\.name)).sorted().joined(separator: ", ")
-        Printing.note("  Warning: lora_target_modules: no layer of this model is called \(name); there are \(names)")
+      let decoder = run.model.decoder
+      for name in adapter.configuration.unmatchedTargets(among: decoder.linears.map(\.path)) {
+        Printing.note(
+          "  Warning: lora_target_modules: no layer of this model is called \(name); there are \(decoder.linearNames)")
       }
     }
     DataReport.show(run.report, heldOut: run.evaluationRows)

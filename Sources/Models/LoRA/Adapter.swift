@@ -95,8 +95,8 @@ public final class Adapter {
     }
     let layers = decoder.linears.filter { configuration.targets($0.path) }
     guard !layers.isEmpty else {
-      let names = Set(decoder.linears.map(\.name)).sorted().joined(separator: ", ")
-      throw ModelError("target_modules matches no layer of this model; its linear layers are \(names)")
+      throw ModelError(
+        "target_modules matches no layer of this model; its linear layers are \(decoder.linearNames)")
     }
     return layers
   }

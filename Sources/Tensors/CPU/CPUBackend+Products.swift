@@ -34,7 +34,8 @@ extension CPUBackend {
 
   /// See ``Backend``.
   public func compute(_ products: [Product]) {
-    let work = products.map(prepare)
+    var fewRows: [FewRows] = []
+    let work = products.map { prepare($0, &fewRows) }
     // Every unit of every product is a task; several small products then share one round of the pool.
     var firstTask = [0]
     for item in work { firstTask.append(firstTask[firstTask.count - 1] + item.taskCount) }
@@ -50,7 +51,7 @@ extension CPUBackend {
     let run: (Int) -> Void
   }
 
-  private func prepare(_ product: Product) -> Work {
+  private func prepare(_ product: Product, _ fewRows: inout [FewRows]) -> Work {
     let m = product.terms[0].left.rows
     let n = product.into.count
     let out = product.into.pointer
@@ -61,7 +62,7 @@ extension CPUBackend {
       precondition(term.right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
     }
     if product.terms.allSatisfy({ $0.left.packed == nil && !$0.left.isTransposed && $0.transposed }) {
-      return fewRowsWork(product, m: m, n: n, out: out, stride: stride)
+      return fewRowsWork(product, m: m, n: n, out: out, stride: stride, &fewRows)
     }
     var packedOperands: [Tensor] = []
     let terms = product.terms.compactMap { term -> ck_term? in
@@ -113,16 +114,14 @@ extension CPUBackend {
 
   /// Tasks of a few hundred thousand elements each: long enough to be worth a hand-over, short enough to share evenly.
   private func fewRowsWork(
-    _ product: Product, m: Int, n: Int, out: UnsafeMutablePointer<Float>, stride: Int
+    _ product: Product, m: Int, n: Int, out: UnsafeMutablePointer<Float>, stride: Int, _ fewRows: inout [FewRows]
   ) -> Work {
     let depth = product.terms.map(\.left.depth).max() ?? 1
     let rowsPerTask = max(8, min(n, 65536 / max(1, depth)))
     let terms = product.terms.compactMap { term -> (left: Columns, prepared: Tensor, right: ck_matrix)? in
       guard let right = term.right.matrix else { return nil }
       let left = term.left.source
-      let prepared = empty([m * ck_prepared_count(right.format, right.columns)])
-      ck_prepare_few_rows(left.pointer, left.stride, m, right.format, right.columns, prepared.pointer())
-      return (left, prepared, right)
+      return (left, prepared(left, for: right.format, &fewRows), right)
     }
     return Work(taskCount: (n + rowsPerTask - 1) / rowsPerTask) { task in
       let end = min(n, (task + 1) * rowsPerTask)
@@ -134,5 +133,25 @@ extension CPUBackend {
         }
       }
     }
+  }
+
+  /// Few rows as their products with matrices of a format read them.
+  private struct FewRows {
+    let rows: Columns
+    let format: ck_format
+    let prepared: Tensor
+  }
+
+  /// Layers that share their input mostly share its format, and prepare it once.
+  private func prepared(_ rows: Columns, for format: ck_format, _ known: inout [FewRows]) -> Tensor {
+    let same = known.first {
+      $0.format == format && $0.rows.pointer == rows.pointer && $0.rows.stride == rows.stride
+        && $0.rows.count == rows.count && $0.rows.rows == rows.rows
+    }
+    if let same { return same.prepared }
+    let prepared = empty([rows.rows * ck_prepared_count(format, rows.count)])
+    ck_prepare_few_rows(rows.pointer, rows.stride, rows.rows, format, rows.count, prepared.pointer())
+    known.append(FewRows(rows: rows, format: format, prepared: prepared))
+    return prepared
   }
 }
