@@ -92,48 +92,83 @@ static void mask_scores(const ck_attention *a, block_range r, long key, long key
     }
 }
 
-// The scores of one query of one head, softmax over them, and the values' sum: for generation, where the tiles would be
-// almost empty.
-static void attention_of_query(const ck_attention *a, long first, long head, float *out, float *lse) {
-  long d = a->head_size, keys = a->key_count - first;
-  const float *q = a->q + head * d;
-  float *scores = scratch(5, keys + 8), largest = -INFINITY;
-  for (long key = 0; key < keys; key++) {
-    const float *k = a->k + (first + key) * a->ldk;
-    v8 sum = load8(q) * load8(k);
-    for (long j = 8; j < d; j += 8) sum += load8(q + j) * load8(k + j);
-    scores[key] = sum8(sum) * a->scale;
-    if (scores[key] > largest) largest = scores[key];
+enum { keys_ahead = 32 };
+
+INLINE void prefetch_row(const float *x, long d) {
+  for (long j = 0; j < d; j += 16) __builtin_prefetch(x + j);
+}
+
+// The products of a query with eight keys, ldk apart, of which the first `present` are there.
+INLINE v8 scores_of_eight(const float *q, const float *k, long ldk, long present, long d) {
+  v8 sums[8] = {};
+  if (present >= 8) {
+    for (long j = 0; j < d; j += 8)
+#pragma clang loop unroll(full)
+      for (int r = 0; r < 8; r++) sums[r] += load8(q + j) * load8(k + r * ldk + j);
+  } else {
+    for (long j = 0; j < d; j += 8)
+      for (long r = 0; r < present; r++) sums[r] += load8(q + j) * load8(k + r * ldk + j);
   }
-  for (long key = keys; key < keys + 8; key++) scores[key] = -INFINITY;
-  v8 shares = splat8(0);
+  transpose8(sums);
+  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
+// out, `columns` of it, 64 at most and a multiple of 8, += the sum of `keys` rows of v, each times its share.
+INLINE void add_shares_of(const float *shares, const float *v, long ldv, long keys, const long columns, float *out) {
+  v8 sums[8];
+#pragma clang loop unroll(full)
+  for (int c = 0; c < columns / 8; c++) sums[c] = load8(out + 8 * c);
+  for (long key = 0; key < keys; key++)
+#pragma clang loop unroll(full)
+    for (int c = 0; c < columns / 8; c++) sums[c] += shares[key] * load8(v + key * ldv + 8 * c);
+#pragma clang loop unroll(full)
+  for (int c = 0; c < columns / 8; c++) store8(out + 8 * c, sums[c]);
+}
+
+// The scores of one query of a group of heads, softmax over them, and the values' sum: for generation, where the tiles
+// would be almost empty. Every key and value is read once, for all heads.
+static void attention_of_query(const ck_attention *a, long first, float *out, float *lse) {
+  long d = a->head_size, keys = a->key_count - first, padded = (keys + 7) / 8 * 8;
+  float *scores = scratch(5, a->group * padded);
+  const float *k = a->k + first * a->ldk, *v = a->v + first * a->ldv;
   for (long key = 0; key < keys; key += 8) {
-    v8 e = exp8(load8(scores + key) - largest);
-    store8(scores + key, e);
-    shares += e;
+    for (long r = 0; r < 8; r++) prefetch_row(k + (key + r + keys_ahead) * a->ldk, d);
+    for (long g = 0; g < a->group; g++)
+      store8(scores + g * padded + key, scores_of_eight(a->q + g * d, k + key * a->ldk, a->ldk, keys - key, d) * a->scale);
   }
-  float total = sum8(shares);
-  const float *v = a->v + first * a->ldv;
-  long j = 0;
-  for (; j + 32 <= d; j += 32) {
-    v8 sums[4] = {};
-    for (long key = 0; key < keys; key++)
-      for (int c = 0; c < 4; c++) sums[c] += scores[key] * load8(v + key * a->ldv + j + 8 * c);
-    for (int c = 0; c < 4; c++) store8(out + j + 8 * c, sums[c] * (1 / total));
+  for (long g = 0; g < a->group; g++) {
+    float *row = scores + g * padded;
+    for (long key = keys; key < padded; key++) row[key] = -INFINITY;
+    v8 m = load8(row), sum = splat8(0);
+    for (long key = 8; key < padded; key += 8) m = max8(m, load8(row + key));
+    float largest = largest8(m);
+    for (long key = 0; key < padded; key += 8) {
+      v8 e = exp8(load8(row + key) - largest);
+      store8(row + key, e);
+      sum += e;
+    }
+    float total = sum8(sum);
+    for (long key = 0; key < padded; key += 8) store8(row + key, load8(row + key) * (1 / total));
+    if (lse) lse[g] = largest + logf(total);
   }
-  for (; j < d; j += 8) {
-    v8 sum = splat8(0);
-    for (long key = 0; key < keys; key++) sum += scores[key] * load8(v + key * a->ldv + j);
-    store8(out + j, sum * (1 / total));
+  memset(out, 0, a->group * d * sizeof(float));
+  for (long key = 0; key < keys; key += 8) {
+    long present = keys - key < 8 ? keys - key : 8;
+    for (long r = 0; r < 8; r++) prefetch_row(v + (key + r + keys_ahead) * a->ldv, d);
+    for (long g = 0; g < a->group; g++) {
+      const float *shares = scores + g * padded + key, *from = v + key * a->ldv;
+      float *to = out + g * d;
+      long j = 0;
+      for (; j + 64 <= d; j += 64) add_shares_of(shares, from + j, a->ldv, present, 64, to + j);
+      for (; j < d; j += 8) add_shares_of(shares, from + j, a->ldv, present, 8, to + j);
+    }
   }
-  if (lse) *lse = largest + logf(total);
 }
 
 void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block) {
   block_range r = range_of_queries(a, block);
   if (a->query_count == 1) {
-    for (long g = 0; g < a->group; g++)
-      attention_of_query(a, r.first_key, g, out + g * a->head_size, lse ? lse + g : NULL);
+    attention_of_query(a, r.first_key, out, lse);
     return;
   }
   long d = a->head_size, rows = r.queries * a->group;

@@ -34,6 +34,26 @@ FLOATS(float32)
 FLOATS(float16)
 FLOATS(bfloat16)
 
+// The other formats by widening.
+#define ELEMENTS(format)                               \
+  DOT32(format) {                                      \
+    v8 w[4];                                           \
+    widen32_##format(row, i, w);                       \
+    v8 sum = w[0] * load8(x);                          \
+    for (int j = 1; j < 4; j++) sum += w[j] * load8(x + 8 * j); \
+    add_v8(total, sum);                                 \
+  }
+
+ELEMENTS(q5_0)
+ELEMENTS(q5_1)
+ELEMENTS(q2_K)
+ELEMENTS(q3_K)
+ELEMENTS(q5_K)
+ELEMENTS(nf4)
+ELEMENTS(fp4)
+#ifndef CK_VNNI
+ELEMENTS(q6_K)
+
 // 16 bytes: the low nibbles are elements 0 to 15, the high ones 16 to 31, as levels 0 to 15.
 INLINE lanes nibbles_times_x(const uint8_t *p, const float *x) {
 #ifdef CK_AVX512
@@ -79,54 +99,69 @@ DOT32(q4_K) {
   *total += sum * (half(block) * scale);
   *rest -= half(block + 2) * minimum * x_sum;
 }
-// The other formats by widening.
-#define ELEMENTS(format)                               \
-  DOT32(format) {                                      \
-    v8 w[4];                                           \
-    widen32_##format(row, i, w);                       \
-    v8 sum = w[0] * load8(x);                          \
-    for (int j = 1; j < 4; j++) sum += w[j] * load8(x + 8 * j); \
-    add_v8(total, sum);                                 \
-  }
-
-ELEMENTS(q5_0)
-ELEMENTS(q5_1)
-ELEMENTS(q2_K)
-ELEMENTS(q3_K)
-ELEMENTS(q5_K)
-ELEMENTS(q6_K)
-ELEMENTS(nf4)
-ELEMENTS(fp4)
+#endif
 
 // x . a row of the matrix. The rows lie one after the other, so what is needed soon is some way ahead of what is read
 // now; formats that take some arithmetic leave the processor's own prefetching behind.
-INLINE float dot(prepared_row x, const ck_matrix *matrix, long number) {
-  enum { ahead = 2048 };
-  stored_row row = row_of(matrix, number);
-  lanes total = splat(0);
-  v8 floats[4] = {};
-  float rest = 0;
-  long k = matrix->columns, i = whole_dot(row, k, x, &floats[0], &rest);
-#define X(format)                                                          \
-  for (; i + 32 <= k; i += 32) {                                           \
-    if (ck_##format >= ck_q4_0) __builtin_prefetch(row.bytes + row_bytes(ck_##format, i) + ahead); \
-    dot32_##format(row, i, x.x + i, x.sums[i / 32], &total, floats, &rest);   \
+#define DOT(format)                                                                                     \
+  INLINE float dot_##format(prepared_row x, stored_row row, long k) {                                   \
+    lanes total = splat(0);                                                                             \
+    v8 floats[4] = {};                                                                                  \
+    float rest = 0;                                                                                     \
+    long i = 0;                                                                                         \
+    for (; i + 32 <= k; i += 32) {                                                                      \
+      if (ck_##format >= ck_q4_0) __builtin_prefetch(row.bytes + row_bytes(ck_##format, i) + 2048);     \
+      dot32_##format(row, i, x.x + i, x.prepared[i / 32], &total, floats, &rest);                       \
+    }                                                                                                   \
+    rest += sum_lanes(total) + sum8((floats[0] + floats[1]) + (floats[2] + floats[3]));                 \
+    for (; i < k; i++) rest += x.x[i] * widen1(row, i);                                                 \
+    return rest;                                                                                        \
   }
-  FOR_FORMAT(matrix->format, X)
-#undef X
-  rest += sum_lanes(total) + sum8((floats[0] + floats[1]) + (floats[2] + floats[3]));
-  for (; i < k; i++) rest += x.x[i] * widen1(row, i);
-  return rest;
-}
+DOT(float32)
+DOT(float16)
+DOT(bfloat16)
+DOT(q5_0)
+DOT(q5_1)
+DOT(q2_K)
+DOT(q3_K)
+DOT(q5_K)
+DOT(nf4)
+DOT(fp4)
+#ifndef CK_VNNI
+DOT(q4_0)
+DOT(q4_1)
+DOT(q8_0)
+DOT(q4_K)
+DOT(q6_K)
+#endif
+
+typedef struct {
+  const float *x, *prepared;
+  long ldx, m;
+  float *y;
+  long ldy;
+  bool accumulate;
+} few_rows;
+
+// A function for each format, so that its constants stay in registers from row to row.
+#define ROWS(name)                                                                                             \
+  static void rows_##name(const few_rows f, ck_matrix matrix, long row_begin, long row_end) {                    \
+    matrix.format = ck_##name;                                                                                 \
+    long k = matrix.columns, count = CK(ck_prepared_count)(ck_##name, k);                                      \
+    for (long row = row_begin; row < row_end; row++)                                                             \
+      for (long i = 0; i < f.m; i++) {                                                                           \
+        prepared_row x = {f.x + i * f.ldx, f.prepared + i * count};                                              \
+        float value = dot_##name(x, row_of(&matrix, row), k), *out = f.y + i * f.ldy + row;                    \
+        *out = f.accumulate ? *out + value : value;                                                              \
+      }                                                                                                          \
+  }
+FORMATS(ROWS)
 
 void CK(ck_few_rows)(
-  const float *x, long ldx, const float *memory, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
+  const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
   long row_begin, long row_end) {
-  const ck_matrix matrix = *right;  // known not to change while y is written
-  long k = matrix.columns, count = CK(ck_prepared_count)(matrix.format, k);
-  for (long row = row_begin; row < row_end; row++)
-    for (long i = 0; i < m; i++) {
-      float value = dot(prepared(x + i * ldx, memory + i * count, k), &matrix, row), *out = y + i * ldy + row;
-      *out = accumulate ? *out + value : value;
-    }
+  const few_rows f = {x, prepared, ldx, m, y, ldy, accumulate};
+#define X(format) rows_##format(f, *right, row_begin, row_end);
+  FOR_FORMAT(right->format)
+#undef X
 }

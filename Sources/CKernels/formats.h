@@ -262,25 +262,14 @@ INLINE stored_row row_of(const ck_matrix *matrix, long row) {
   return (stored_row){data + row * row_bytes(matrix->format, matrix->columns), matrix, row * matrix->columns};
 }
 
-// Runs X(format) for the format at hand, so that its loop is compiled with the format known.
-#define FOR_FORMAT(format, X)                  \
-  switch (format) {                            \
-    case ck_float32: X(float32) break;   \
-    case ck_float16: X(float16) break;   \
-    case ck_bfloat16: X(bfloat16) break; \
-    case ck_q4_0: X(q4_0) break;         \
-    case ck_q4_1: X(q4_1) break;         \
-    case ck_q5_0: X(q5_0) break;         \
-    case ck_q5_1: X(q5_1) break;         \
-    case ck_q8_0: X(q8_0) break;         \
-    case ck_q2_K: X(q2_K) break;         \
-    case ck_q3_K: X(q3_K) break;         \
-    case ck_q4_K: X(q4_K) break;         \
-    case ck_q5_K: X(q5_K) break;         \
-    case ck_q6_K: X(q6_K) break;         \
-    case ck_nf4: X(nf4) break;           \
-    case ck_fp4: X(fp4) break;           \
-  }
+#define FORMATS(DO)                                                                                     \
+  DO(float32) DO(float16) DO(bfloat16) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q2_K) DO(q3_K) \
+  DO(q4_K) DO(q5_K) DO(q6_K) DO(nf4) DO(fp4)
+
+// Runs X(format), whatever X is defined as where this is used, for the format at hand: a loop is then compiled with the
+// format known.
+#define FOR_FORMAT(format) switch (format) { FORMATS(CASE_OF_FORMAT) }
+#define CASE_OF_FORMAT(name) case ck_##name: X(name) break;
 
 // One element of a format that needs no blocks of 32 in a row, for what is left of one after the last 32.
 INLINE float widen1(stored_row row, long i) {
@@ -307,7 +296,7 @@ void CK(ck_widen)(const ck_matrix *matrix, long row, long column, long count, fl
     widen32_##format(from, column + i, x);                                     \
     for (int j = 0; j < 4; j++) store8(out + i + 8 * j, x[j]);        \
   }
-  FOR_FORMAT(matrix->format, X)
+  FOR_FORMAT(matrix->format)
 #undef X
   for (; i < count; i++) out[i] = widen1(from, column + i);
 }

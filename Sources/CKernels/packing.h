@@ -163,7 +163,7 @@ INLINE void pack_transposed(const bool pairs, const ck_matrix *right, long n0, l
       for (int c = 0; c < 8; c++) store8(out + (p / each + 8 * j + c) * panel_columns, square[c]); \
     }                                                                           \
   }
-      FOR_FORMAT(matrix.format, X)
+      FOR_FORMAT(matrix.format)
 #undef X
       for (long p = whole; p < k; p += each)
         for (int r = 0; r < 8; r++)
@@ -209,7 +209,7 @@ INLINE void pack_straight(const bool pairs, const ck_matrix *right, long n0, lon
     if (pairs && p + 1 < k) widen32_##format(row_of(&matrix, k0 + p + 1), n0, next);             \
     store_words(pairs, out, p / each, x, next);                                                  \
   }
-    FOR_FORMAT(matrix.format, X)
+    FOR_FORMAT(matrix.format)
 #undef X
   } else {
     for (long p = 0; p < k; p += each) {

@@ -1,18 +1,22 @@
 // Dot products in whole numbers, for few rows against formats whose codes are bytes or nibbles, on processors that add up
-// products of bytes (AVX-512 VNNI). Each 32 elements of x become whole numbers in units of their largest one / (127 · 2¹⁶),
-// as fine as a float's own precision, written as three digits to the base 256. A block's codes times the digits add up
-// without any error; one multiplication by the scales of both makes a float of the sum.
+// products of bytes (AVX-512 VNNI). Each 32 elements of x become whole numbers in units of their largest one / 2²³ (2²² for
+// q8_0), as fine as a float's own precision, written as three digits to the base 256. A block's codes times the digits add
+// up without any error; one multiplication by the scales of both makes a float of the sum.
 
-// A row of x, prepared by ck_prepare_few_rows: for every 32 elements their sum and, for the formats of this file, the unit;
-// and for every 64 elements their digits, 64 of the highest first.
+// A row of x, prepared by ck_prepare_few_rows: the sum of every 32 elements or, for the formats of this file, its groups.
 typedef struct {
-  const float *x, *sums, *units;
-  const uint8_t *digits;
+  const float *x, *prepared;
 } prepared_row;
 
-enum { digit_bytes = 3 * 64 };
+// 128 elements of x: their digits, the highest first, as two sets of 64 in the order in which a format's codes come; what
+// the products of codes that are stored with something added have too much; unit and sum of each 32.
+typedef struct {
+  int8_t digits[2][3][64];
+  int32_t excess[2][16];
+  float units[4], sums[4], unused[8];
+} x_group;
 
-INLINE long padded_blocks(long k) { return (k / 32 + 7) / 8 * 8; }
+enum { group = 128 };
 
 INLINE bool is_whole(ck_format format) {
 #ifdef CK_VNNI
@@ -23,188 +27,227 @@ INLINE bool is_whole(ck_format format) {
 }
 
 long CK(ck_prepared_count)(ck_format format, long k) {
-  return padded_blocks(k) * (is_whole(format) ? 2 : 1) + (is_whole(format) ? k / 64 * digit_bytes / 4 : 0);
-}
-
-INLINE prepared_row prepared(const float *x, const float *memory, long k) {
-  const float *units = memory + padded_blocks(k);
-  return (prepared_row){x, memory, units, (const uint8_t *)(units + padded_blocks(k))};
+  return is_whole(format) ? (k + group - 1) / group * (long)sizeof(x_group) / 4 : (k / 32 + 15) / 16 * 16;
 }
 
 #ifdef CK_VNNI
-// The nibbles of q4_0 and q4_1 lie in halves of 16 elements: the digits of 64 elements as the low nibbles of two blocks
-// come, then the high ones.
-INLINE long digit_place(ck_format format, long element) {
-  bool in_halves = format == ck_q4_0 || format == ck_q4_1;
-  long in_unit = element % 64, place = in_halves ? in_unit / 16 % 2 * 32 + in_unit / 32 * 16 : in_unit;
-  return element / 64 * digit_bytes + place;
+typedef uint16_t words32 __attribute__((vector_size(64)));
+
+INLINE __m512i bytes64(const void *p) { return _mm512_loadu_si512(p); }
+INLINE __m512i nibbles(__m512i x) { return x & _mm512_set1_epi8(15); }
+INLINE __m512i high(__m512i x) { return nibbles(_mm512_srli_epi16(x, 4)); }
+INLINE lanes floats_of(__m512i sums) { return (lanes)_mm512_cvtepi32_ps(sums); }
+
+// 64 unsigned codes times x, four products to a lane, in x's units.
+INLINE __m512i times_digits(__m512i codes, const int8_t digits[3][64]) {
+  __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, bytes64(digits[0]));
+  sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[1]));
+  return _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[2]));
 }
 
-// Sixteen elements' digits. Codes that are unsigned bytes take signed digits; signed ones take unsigned digits, but the
-// highest, which is 128 too large.
-INLINE void write_digits(const float *x, float per_unit, bool is_signed, uint8_t *out) {
+// The same of low nibbles and the first set, and high ones and the second, added.
+INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
+  __m512i low = nibbles(codes), upper = high(codes), sum = _mm512_setzero_si512();
+#pragma clang loop unroll(full)
+  for (int digit = 0; digit < 3; digit++) {
+    sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), low, bytes64(x->digits[0][digit]));
+    sum = _mm512_dpbusd_epi32(sum, upper, bytes64(x->digits[1][digit]));
+  }
+  return sum;
+}
+
+// 64 signed codes.
+INLINE __m512i times_signed(__m512i codes, const x_group *x, int set) {
+  __m512i from_zero = codes ^ _mm512_set1_epi8((char)0x80);
+  return _mm512_sub_epi32(times_digits(from_zero, x->digits[set]), bytes64(x->excess[set]));
+}
+
+// How many elements one after the other are in the same set: in q4_0 and q4_1 sixteen are low nibbles and the next sixteen
+// high ones, in q4_K 32.
+INLINE long run_of(ck_format format) {
+  return format == ck_q4_0 || format == ck_q4_1 ? 16 : format == ck_q4_K ? 32 : 64;
+}
+
+INLINE void write_digits(const float *x, float per_unit, int8_t *out) {
   __m512i whole = _mm512_cvtps_epi32(_mm512_loadu_ps(x) * _mm512_set1_ps(per_unit));
-  whole = _mm512_add_epi32(whole, _mm512_set1_epi32(is_signed ? 0x808080 : 0x800000));
-  __m128i offset = _mm_set1_epi8(is_signed ? (char)0x80 : 0);
-  _mm_storeu_si128((__m128i *)out, _mm512_cvtepi32_epi8(_mm512_srli_epi32(whole, 16)) ^ offset);
-  _mm_storeu_si128((__m128i *)(out + 64), _mm512_cvtepi32_epi8(_mm512_srli_epi32(whole, 8)) ^ offset);
-  _mm_storeu_si128((__m128i *)(out + 128), _mm512_cvtepi32_epi8(whole) ^ offset);
+  whole = _mm512_add_epi32(whole, _mm512_set1_epi32(0x808080));
+  for (int digit = 0; digit < 3; digit++) {
+    __m128i from_zero = _mm512_cvtepi32_epi8(_mm512_srli_epi32(whole, 16 - 8 * digit));
+    _mm_storeu_si128((__m128i *)(out + 64 * digit), from_zero ^ _mm_set1_epi8((char)0x80));
+  }
+}
+
+INLINE void prepare_group(const float *x, long count, const ck_format format, x_group *out) {
+  const long run = run_of(format);
+  // Four products of a code of six bits, or of a signed one of eight, fit into 32 bits.
+  const float most = format == ck_q8_0 ? 127 << 15 : 127 << 16;
+  if (count < group) memset(out, 0, sizeof *out);
+  for (long e = 0; e < count; e += 32) {
+    __m512 first = _mm512_loadu_ps(x + e), second = _mm512_loadu_ps(x + e + 16);
+    float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
+    float per_unit = largest > 1e-30f ? most / largest : 0, sum = _mm512_reduce_add_ps(first + second);
+    out->sums[e / 32] = sum;
+    // What is not finite makes the sum, and so the unit, not a number.
+    out->units[e / 32] = largest * (1 / most) + (sum - sum);
+    for (long i = e; i < e + 32; i += 16)
+      write_digits(x + i, per_unit, &out->digits[i / run % 2][0][i / (2 * run) * run + i % run]);
+  }
+  const int added = format == ck_q8_0 ? 128 : format == ck_q6_K ? 32 : format == ck_q4_0 ? 8 : 0;
+  for (int set = 0; added && set < 2; set++)
+    _mm512_storeu_si512(out->excess[set], times_digits(_mm512_set1_epi8((char)added), out->digits[set]));
+}
+
+INLINE void prepare_groups(const float *x, long k, const ck_format format, x_group *out) {
+  for (long e = 0; e < k; e += group) prepare_group(x + e, k - e < group ? k - e : group, format, out + e / group);
 }
 #endif
 
 void CK(ck_prepare_few_rows)(const float *x, long ldx, long m, ck_format format, long k, float *out) {
   for (long i = 0; i < m; i++, x += ldx, out += CK(ck_prepared_count)(format, k)) {
+#ifdef CK_VNNI
+    if (is_whole(format)) {
+      x_group *groups = (x_group *)out;
+      if (run_of(format) == 16) prepare_groups(x, k, format == ck_q4_0 ? ck_q4_0 : ck_q4_1, groups);
+      else if (run_of(format) == 32) prepare_groups(x, k, ck_q4_K, groups);
+      else prepare_groups(x, k, format == ck_q8_0 ? ck_q8_0 : ck_q6_K, groups);
+      continue;
+    }
+#endif
     for (long b = 0; b < k / 32; b++) {
       const float *p = x + 32 * b;
       out[b] = sum8((load8(p) + load8(p + 8)) + (load8(p + 16) + load8(p + 24)));
     }
-#ifdef CK_VNNI
-    if (!is_whole(format)) continue;
-    float *units = out + padded_blocks(k);
-    uint8_t *digits = (uint8_t *)(units + padded_blocks(k));
-    bool is_signed = format == ck_q4_0 || format == ck_q4_1 || format == ck_q4_K;
-    for (long b = 0; b < k / 64 * 2; b++) {
-      const float *p = x + 32 * b;
-      float largest = _mm512_reduce_max_ps(
-        _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(p)), _mm512_abs_ps(_mm512_loadu_ps(p + 16))));
-      float per_unit = largest > 1e-30f ? 8323072 / largest : 0;
-      // What is not finite makes the sum, and so the unit, not a number.
-      units[b] = largest / 8323072 + (out[b] - out[b]);
-      for (long e = 32 * b; e < 32 * b + 32; e += 16)
-        write_digits(x + e, per_unit, is_signed, digits + digit_place(format, e));
-    }
-#endif
   }
 }
 
 #ifdef CK_VNNI
-INLINE __m256i bytes32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
-INLINE __m256i nibbles(__m256i x) { return x & _mm256_set1_epi8(15); }
-INLINE __m256i high(__m256i x) { return nibbles(_mm256_srli_epi16(x, 4)); }
+// `count` bytes, if not 64, and zeros.
+INLINE words32 first_bytes(const uint8_t *p, long count) {
+  if (count >= 64) return (words32)bytes64(p);
+  if (count == 16) return (words32)_mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)p));
+  if (count == 8) return (words32)_mm512_zextsi128_si512(_mm_loadl_epi64((const __m128i *)p));
+  return (words32)_mm512_maskz_loadu_epi8(count > 0 ? (1ull << count) - 1 : 0, p);
+}
+
 INLINE uint32_t word(const uint8_t *p) {
   uint32_t bits;
   memcpy(&bits, p, 4);
   return bits;
 }
 
-// Sums of four products of unsigned codes and x, in x's units.
-INLINE v8 times_signed(__m256i codes, const uint8_t *digits) {
-  __m256i sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, bytes32(digits));
-  sum = _mm256_dpbusd_epi32(_mm256_slli_epi32(sum, 8), codes, bytes32(digits + 64));
-  return (v8)_mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_slli_epi32(sum, 8), codes, bytes32(digits + 128)));
+// Words of a and b by number; and floats of x by number, each for four lanes or for eight.
+#define WORDS(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define FOUR_LANES(x, i, j, k, l) ((lanes)__builtin_shufflevector(x, x, i, i, i, i, j, j, j, j, k, k, k, k, l, l, l, l))
+#define EIGHT_LANES(x, i, j) FOUR_LANES(x, i, i, j, j)
+
+// Eight floats from as many words in half precision.
+INLINE v8 halfs_to_floats(halfs8 words) { return (v8)_mm256_cvtph_ps((__m128i)words); }
+
+// Each of these adds the products of a group, of which `blocks` blocks of 32 are there, to `total` and, where there are
+// minima, theirs with the sums of x to the last four of `minima`.
+
+INLINE void whole_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
+  words32 a = first_bytes(p, 18 * blocks), b = first_bytes(p + 64, 18 * blocks - 64);
+  __m512i codes = (__m512i)WORDS(a, b, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17,
+    19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32, 33, 34, 35);
+  v8 scales = halfs_to_floats(WORDS(a, a, 0, 9, 18, 27, 0, 9, 18, 27)) * load8(x->units);
+  __m512i excess = _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1]));
+  total[0] += floats_of(_mm512_sub_epi32(times_nibbles(codes, x), excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
-// The same of two sets of codes, at most 15, added.
-INLINE v8 times_signed2(__m256i a, __m256i b, const uint8_t *digits) {
-  __m256i sum = _mm256_setzero_si256();
-#pragma clang loop unroll(full)
-  for (int digit = 0; digit < 3; digit++) {
-    sum = _mm256_dpbusd_epi32(_mm256_slli_epi32(sum, 8), a, bytes32(digits + 64 * digit));
-    sum = _mm256_dpbusd_epi32(sum, b, bytes32(digits + 64 * digit + 32));
+INLINE void whole_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
+  words32 a = first_bytes(p, 20 * blocks), b = first_bytes(p + 64, 20 * blocks - 64);
+  __m512i codes = (__m512i)WORDS(a, b, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19,
+    22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36, 37, 38, 39);
+  v8 scales = halfs_to_floats(WORDS(a, a, 0, 10, 20, 30, 1, 11, 21, 31)) * load8(x->units);
+  *minima += scales;
+  total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
+}
+
+INLINE void whole_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
+  words32 a = first_bytes(p, 34 * blocks), b = first_bytes(p + 64, 34 * blocks - 64);
+  v8 scales = halfs_to_floats(WORDS(a, b, 0, 17, 34, 51, 0, 17, 34, 51)) * load8(x->units);
+  words32 c = first_bytes(p + 72, 34 * blocks - 72);
+  __m512i first = (__m512i)WORDS(a, b, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+    18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33);
+  __m512i second = (__m512i)WORDS(b, c, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
+    48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63);
+  total[0] += floats_of(times_signed(first, x, 0)) * EIGHT_LANES(scales, 0, 1);
+  total[1] += floats_of(times_signed(second, x, 1)) * EIGHT_LANES(scales, 2, 3);
+}
+
+// Half a block.
+INLINE void whole_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
+  // Four of eight scales and minima of six bits, as scale_and_minimum reads them.
+  uint32_t a = word(p + 4), b = word(p + 8), c = word(p + 12);
+  uint32_t six_bits[2] = {a & 0x3f3f3f3f, b & 0x3f3f3f3f};
+  if (half_of) {
+    six_bits[0] = (c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4;
+    six_bits[1] = (c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4;
   }
-  return (v8)_mm256_cvtepi32_ps(sum);
+  float d = half(p), dmin = half(p + 2);
+  v8 scales = bytes_to_floats((const uint8_t *)six_bits) * (v8){d, d, d, d, -dmin, -dmin, -dmin, -dmin} * load8(x->units);
+  *minima += scales;
+  __m512i codes = bytes64(p + 16 + 64 * half_of);
+  total[0] += floats_of(times_digits(nibbles(codes), x->digits[0])) * EIGHT_LANES(scales, 0, 2);
+  total[1] += floats_of(times_digits(high(codes), x->digits[1])) * EIGHT_LANES(scales, 1, 3);
 }
 
-// The same of signed codes. Together the digits would not fit into 32 bits.
-INLINE v8 times_unsigned(__m256i codes, const uint8_t *digits) {
-  const __m256i zero = _mm256_setzero_si256();
-  __m256i highest = _mm256_sub_epi32(
-    _mm256_dpbusd_epi32(zero, bytes32(digits), codes),
-    _mm256_dpbusd_epi32(zero, _mm256_set1_epi8((char)128), codes));
-  __m256i rest = _mm256_slli_epi32(_mm256_dpbusd_epi32(zero, bytes32(digits + 64), codes), 8);
-  rest = _mm256_dpbusd_epi32(rest, bytes32(digits + 128), codes);
-  return (v8)_mm256_cvtepi32_ps(highest) * 65536.0f + (v8)_mm256_cvtepi32_ps(rest);
+INLINE void whole_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
+  // A scale for 16 elements, a unit of x for 32.
+  v8 units = load8(x->units);
+  units = __builtin_shufflevector(units, units, 0, 0, 1, 1, 2, 2, 3, 3);
+  v8 scales = signed_bytes((const int8_t *)p + 192 + 8 * half_of) * half(p + 208) * units;
+  __m512i low = bytes64(p + 64 * half_of);
+  __m512i upper = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(p + 128 + 32 * half_of)));
+  // Two bits of each element, for the first 32 the lowest two of a byte, and so on.
+  const __m512i two_bits = _mm512_set1_epi8(0x30);
+  const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
+  const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
+  __m512i first = nibbles(low) | (_mm512_sllv_epi16(upper, left) & two_bits);
+  __m512i second = high(low) | (_mm512_srlv_epi16(upper, right) & two_bits);
+  total[0] += floats_of(_mm512_sub_epi32(times_digits(first, x->digits[0]), bytes64(x->excess[0]))) * FOUR_LANES(scales, 0, 1, 2, 3);
+  total[1] += floats_of(_mm512_sub_epi32(times_digits(second, x->digits[1]), bytes64(x->excess[1]))) * FOUR_LANES(scales, 4, 5, 6, 7);
 }
 
-INLINE v8 spread(v8 x, i8x lanes) { return (v8)_mm256_permutevar8x32_ps((__m256)x, (__m256i)lanes); }
+// Lines of memory that are wanted soon. The rows lie one after the other.
+INLINE void prefetch(const uint8_t *p, long bytes) {
+  for (long line = 0; line < bytes; line += 64) __builtin_prefetch(p + 2048 + line);
+}
 
-// Each adds up whole units of 64 elements (256 for K-quants), or what is in them, and returns how many elements those are.
-// Where there are two blocks' scales and minima, the products with x's units and sums lie in turn.
-INLINE long whole_dot_q4(const bool has_minimum, const uint8_t *p, long k, prepared_row x, v8 *total, float *rest) {
-  const long header = has_minimum ? 4 : 2, block = header + 16;
-  __m128 minima = _mm_setzero_ps();
-  long i = 0;
-  for (; i + 64 <= k; i += 64, p += 2 * block) {
-    __builtin_prefetch(p + 2048);
-    __m256i codes = _mm256_inserti128_si256(
-      _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + header))),
-      _mm_loadu_si128((const __m128i *)(p + block + header)), 1);
-    v8 sums = times_signed2(nibbles(codes), high(codes), x.digits + i * 3);
-    __m128i halves = _mm_insert_epi32(_mm_cvtsi32_si128(word(p)), word(p + block), 1);
-    if (!has_minimum) halves = _mm_shufflelo_epi16(halves, 0xA0);  // the scale twice
-    __m128 both = _mm_unpacklo_ps(
-      _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(x.units + i / 32))),
-      _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(x.sums + i / 32))));
-    both *= _mm_cvtph_ps(halves);
-    minima += both;
-    *total += sums * spread((v8)_mm256_castps128_ps256(both), (i8x){0, 0, 0, 0, 2, 2, 2, 2});
+INLINE float sum_of(lanes total[2], v8 minima) {
+  return _mm512_reduce_add_ps((__m512)(total[0] + total[1])) + ((minima[4] + minima[5]) + (minima[6] + minima[7]));
+}
+
+#define DOT_OF_32(format, size, ...)                                               \
+  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) {       \
+    const x_group *x = (const x_group *)prepared.prepared;                         \
+    const uint8_t *p = row.bytes;                                                  \
+    lanes total[2] = {};                                                           \
+    v8 minima = splat8(0);                                                         \
+    for (long i = 0; i + group <= k; i += group, p += 4 * size, x++) {            \
+      prefetch(p, 4 * size);                                                      \
+      whole_##format(p, 4, x, total, ##__VA_ARGS__);                               \
+    }                                                                              \
+    if (k % group) whole_##format(p, k % group / 32, x, total, ##__VA_ARGS__);     \
+    return sum_of(total, minima);                                                  \
   }
-  *rest += (has_minimum ? 1 : -8) * (minima[1] + minima[3]);
-  return i;
-}
-
-INLINE long whole_dot_q8_0(const uint8_t *p, long k, prepared_row x, v8 *total) {
-  long i = 0;
-  for (; i + 64 <= k; i += 64)
-    for (long j = 0; j < 2; j++, p += 34) {
-      __builtin_prefetch(p + 2048);
-      *total += times_unsigned(bytes32(p + 2), x.digits + i * 3 + 32 * j) * (half(p) * x.units[i / 32 + j]);
-    }
-  return i;
-}
-
-INLINE long whole_dot_q4_K(const uint8_t *p, long k, prepared_row x, v8 *total, float *rest) {
-  v8 minima = splat8(0);
-  for (long i = 0; i < k; i += 256, p += 144) {
-    // Eight scales and minima of six bits, as scale_and_minimum reads them.
-    uint32_t a = word(p + 4), b = word(p + 8), c = word(p + 12);
-    uint32_t scales[2] = {a & 0x3f3f3f3f, (c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4};
-    uint32_t low[2] = {b & 0x3f3f3f3f, (c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4};
-    v8 scale = bytes_to_floats((const uint8_t *)scales) * half(p) * load8(x.units + i / 32);
-    minima += bytes_to_floats((const uint8_t *)low) * half(p + 2) * load8(x.sums + i / 32);
-#pragma clang loop unroll(full)
-    for (int s = 0; s < 8; s += 2) {
-      __builtin_prefetch(p + 2048 + 16 * s);
-      __m256i codes = bytes32(p + 16 + 16 * s);
-      const uint8_t *digits = x.digits + (i + 32 * s) * 3;
-      *total += times_signed(nibbles(codes), digits) * splat8(scale[s]);
-      *total += times_signed(high(codes), digits + 32) * splat8(scale[s + 1]);
-    }
+#define DOT_OF_256(format, size, ...)                                              \
+  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) {       \
+    const x_group *x = (const x_group *)prepared.prepared;                         \
+    const uint8_t *p = row.bytes;                                                  \
+    lanes total[2] = {};                                                           \
+    v8 minima = splat8(0);                                                         \
+    for (long i = 0; i < k; i += 2 * group, p += size, x += 2) {                  \
+      prefetch(p, size);                                                          \
+      whole_##format(p, 0, x, total, ##__VA_ARGS__);                               \
+      whole_##format(p, 1, x + 1, total, ##__VA_ARGS__);                           \
+    }                                                                              \
+    return sum_of(total, minima);                                                  \
   }
-  *rest -= sum8(minima);
-  return k;
-}
-
-INLINE long whole_dot_q6_K(const uint8_t *p, long k, prepared_row x, v8 *total) {
-  for (long i = 0; i < k; i += 256, p += 210) {
-    float d = half(p + 208);
-#pragma clang loop unroll(full)
-    for (int s = 0; s < 8; s++) {
-      __builtin_prefetch(p + 2048 + 32 * s);
-      __m256i low = bytes32(p + 64 * (s / 4) + 32 * (s % 2)), upper = bytes32(p + 128 + 32 * (s / 4));
-      low = s % 4 < 2 ? nibbles(low) : high(low);
-      upper = _mm256_srli_epi16(upper, 2 * (s % 4)) & _mm256_set1_epi8(3);
-      __m256i codes = _mm256_sub_epi8(low | _mm256_slli_epi16(upper, 4), _mm256_set1_epi8(32));
-      float unit = d * x.units[i / 32 + s], first = (int8_t)p[192 + 2 * s] * unit, second = (int8_t)p[193 + 2 * s] * unit;
-      v8 scale = (v8){first, first, first, first, second, second, second, second};
-      *total += times_unsigned(codes, x.digits + (i + s / 2 * 64) * 3 + 32 * (s % 2)) * scale;
-    }
-  }
-  return k;
-}
+DOT_OF_32(q4_0, 18)
+DOT_OF_32(q4_1, 20, &minima)
+DOT_OF_32(q8_0, 34)
+DOT_OF_256(q4_K, 144, &minima)
+DOT_OF_256(q6_K, 210)
 #endif
-
-// What the formats of this file have, up to the number of elements returned.
-INLINE long whole_dot(stored_row row, long k, prepared_row x, v8 *total, float *rest) {
-#ifdef CK_VNNI
-  switch (row.matrix->format) {
-    case ck_q4_0: return whole_dot_q4(false, row.bytes, k, x, total, rest);
-    case ck_q4_1: return whole_dot_q4(true, row.bytes, k, x, total, rest);
-    case ck_q8_0: return whole_dot_q8_0(row.bytes, k, x, total);
-    case ck_q4_K: return whole_dot_q4_K(row.bytes, k, x, total, rest);
-    case ck_q6_K: return whole_dot_q6_K(row.bytes, k, x, total);
-    default: break;
-  }
-#endif
-  return 0;
-}

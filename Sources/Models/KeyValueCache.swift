@@ -1,6 +1,7 @@
 import Tensors
 
-/// The keys and values of a sequence's tokens so far, for every layer: `[capacity, key columns]` each.
+/// The keys and values of a sequence's tokens so far, for every layer: `[key/value heads, capacity, head size]` each, so
+/// that what one head reads lies in one piece.
 public final class KeyValueCache {
   /// The tokens that are in it.
   public internal(set) var ids: [Int32] = []
@@ -9,7 +10,8 @@ public final class KeyValueCache {
   /// The length of the sequence that the keys were last rotated for; some ways to stretch positions depend on it.
   var rotatedLength = 0
   private let backend: any Backend
-  private let columns: Int
+  private let heads: Int
+  private let headSize: Int
   private var keys: [Tensor]
   private var values: [Tensor]
   private var capacity: Int
@@ -17,9 +19,10 @@ public final class KeyValueCache {
   /// An empty cache for `decoder`, with room for `capacity` tokens before it has to grow.
   public init(for decoder: Decoder, capacity: Int = 512) {
     backend = decoder.backend
-    columns = decoder.configuration.attentionShape(layer: 0).keyColumns
+    let attention = decoder.configuration.attentionShape(layer: 0)
+    (heads, headSize) = (attention.keyValueHeads, attention.headSize)
     self.capacity = max(64, capacity)
-    let shape = [self.capacity, columns]
+    let shape = [heads, self.capacity, headSize]
     let layers = decoder.configuration.layers
     keys = layers.map { _ in decoder.backend.empty(shape, .float32) }
     values = layers.map { _ in decoder.backend.empty(shape, .float32) }
@@ -30,8 +33,10 @@ public final class KeyValueCache {
     guard count + more > capacity else { return }
     let larger = max(count + more, capacity * 2)
     func grown(_ tensor: Tensor) -> Tensor {
-      let copy = backend.empty([larger, columns], .float32)
-      backend.copyRows(Columns(tensor), 0, to: Columns(copy), 0, count: count)
+      let copy = backend.empty([heads, larger, headSize], .float32)
+      for head in 0..<heads {
+        backend.copyRows(Columns(tensor), head * capacity, to: Columns(copy), head * larger, count: count)
+      }
       return copy
     }
     keys = keys.map(grown)
@@ -41,13 +46,16 @@ public final class KeyValueCache {
 
   /// Adds the keys and values of `qkv` to layer `index` and lets its queries attend to all that are there.
   func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape) -> Tensor {
-    let queries = 0..<shape.queryColumns
-    let keyRange = queries.upperBound..<queries.upperBound + shape.keyColumns
-    let valueRange = keyRange.upperBound..<keyRange.upperBound + shape.keyColumns
-    backend.copyRows(Columns(qkv, keyRange), 0, to: Columns(keys[index]), count, count: qkv.rows)
-    backend.copyRows(Columns(qkv, valueRange), 0, to: Columns(values[index]), count, count: qkv.rows)
+    for head in 0..<heads {
+      let key = shape.queryColumns + head * headSize
+      let value = key + shape.keyColumns
+      let row = head * capacity + count
+      backend.copyRows(Columns(qkv, key..<key + headSize), 0, to: Columns(keys[index]), row, count: qkv.rows)
+      backend.copyRows(Columns(qkv, value..<value + headSize), 0, to: Columns(values[index]), row, count: qkv.rows)
+    }
     return backend.cachedAttention(
-      Columns(qkv, queries), keys: keys[index], values: values[index], keyCount: count + qkv.rows, shape: shape)
+      Columns(qkv, 0..<shape.queryColumns), keys: keys[index], values: values[index], keyCount: count + qkv.rows,
+      shape: shape)
   }
 
   /// Forgets all tokens from `count` on.

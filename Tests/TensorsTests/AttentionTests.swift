@@ -65,9 +65,13 @@ struct AttentionTests {
       let caches = [0, 1].map { part in
         // What the cache holds past the last key must not matter.
         let cache = backend.tensor(
-          [Float](repeating: .nan, count: capacity * shape.keyColumns), [capacity, shape.keyColumns])
-        let start = shape.queryColumns + part * shape.keyColumns
-        backend.copyRows(Columns(all, start..<start + shape.keyColumns), 0, to: Columns(cache), 0, count: rows)
+          [Float](repeating: .nan, count: capacity * shape.keyColumns),
+          [shape.keyValueHeads, capacity, shape.headSize])
+        for head in 0..<shape.keyValueHeads {
+          let start = shape.queryColumns + part * shape.keyColumns + head * shape.headSize
+          let columns = Columns(all, start..<start + shape.headSize)
+          backend.copyRows(columns, 0, to: Columns(cache), head * capacity, count: rows)
+        }
         return cache
       }
       let queries = Columns(all.rows(rows - newRows..<rows), 0..<shape.queryColumns)

@@ -1,24 +1,15 @@
 import CKernels
 
 extension CPUBackend {
-  /// One sequence's attention for key/value head `head`.
-  private func problem(
-    q: UnsafeMutablePointer<Float>, k: UnsafeMutablePointer<Float>, v: UnsafeMutablePointer<Float>, stride: Int,
-    queries: Int, shape: AttentionShape, head: Int
-  ) -> ck_attention {
-    let group = shape.heads / shape.keyValueHeads
-    return ck_attention(
-      q: q + head * group * shape.headSize, k: k + head * shape.headSize, v: v + head * shape.headSize, ldq: stride,
-      ldk: stride, ldv: stride, query_count: queries, key_count: queries, group: group, head_size: shape.headSize,
-      window: shape.window, scale: shape.scale)
-  }
-
-  /// One sequence's attention on its own rows of a joined q, k, v matrix.
+  /// One sequence's attention on its own rows of a joined q, k, v matrix, for key/value head `head`.
   private func problem(_ qkv: Tensor, rows: Range<Int>, shape: AttentionShape, head: Int) -> ck_attention {
+    let group = shape.heads / shape.keyValueHeads
     let first: UnsafeMutablePointer<Float> = qkv.pointer() + rows.lowerBound * qkv.columns
-    let k = first + shape.queryColumns
-    return problem(
-      q: first, k: k, v: k + shape.keyColumns, stride: qkv.columns, queries: rows.count, shape: shape, head: head)
+    let k = first + shape.queryColumns + head * shape.headSize
+    return ck_attention(
+      q: first + head * group * shape.headSize, k: k, v: k + shape.keyColumns, ldq: qkv.columns, ldk: qkv.columns,
+      ldv: qkv.columns, query_count: rows.count, key_count: rows.count, group: group, head_size: shape.headSize,
+      window: shape.window, scale: shape.scale)
   }
 
   /// Blocks of `size` rows of each sequence for each key/value head, the longest work first within a sequence.
@@ -93,16 +84,23 @@ extension CPUBackend {
     let group = shape.heads / shape.keyValueHeads
     let size = Int(ck_query_block)
     let blocks = (q.rows + size - 1) / size
-    pool.run(blocks * shape.keyValueHeads) { task in
-      let head = task % shape.keyValueHeads
-      var problem = problem(
-        q: q.pointer, k: keys.pointer(), v: values.pointer(), stride: q.stride, queries: q.rows, shape: shape,
-        head: head)
-      problem.ldk = keys.columns
-      problem.ldv = values.columns
-      problem.key_count = keyCount
+    // One query's heads go to the threads one by one where whole groups would not go round.
+    let isSplit = q.rows == 1 && shape.keyValueHeads % threadCount != 0
+    let heads = isSplit ? shape.heads : shape.keyValueHeads
+    let first: UnsafeMutablePointer<Float> = keys.pointer()
+    let firstValue: UnsafeMutablePointer<Float> = values.pointer()
+    let headElements = keys.count / shape.keyValueHeads
+    pool.run(blocks * heads) { task in
+      let part = task % heads
+      let head = isSplit ? part / group : part
+      let queryHead = isSplit ? part : part * group
+      var problem = ck_attention(
+        q: q.pointer + queryHead * shape.headSize, k: first + head * headElements,
+        v: firstValue + head * headElements, ldq: q.stride, ldk: shape.headSize, ldv: shape.headSize,
+        query_count: q.rows, key_count: keyCount, group: isSplit ? 1 : group, head_size: shape.headSize,
+        window: shape.window, scale: shape.scale)
       ck_attention_forward(
-        &problem, out.pointer() + head * group * shape.headSize, out.columns, nil, 0, task / shape.keyValueHeads)
+        &problem, out.pointer() + queryHead * shape.headSize, out.columns, nil, 0, task / heads)
     }
     return out
   }
