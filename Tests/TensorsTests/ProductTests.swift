@@ -183,6 +183,25 @@ struct ProductTests {
     }
   }
 
+  /// Few rows take blocks of 32 in groups of four: no whole group, whole ones only, and each rest.
+  @Test(arguments: StoredBlocks.all.filter { $0.type.blockLength == 32 })
+  func fewRowsOfBlocks(_ blocks: StoredBlocks) {
+    let (m, n) = (2, 7)
+    for k in [32, 64, 96, 128, 160, 320, 480, 512] {
+      let a = Operand([m, k], seed: k)
+      var wide: [Float] = []
+      let results = Backends.results { backend in
+        let right = blocks.matrix(rows: n, columns: k, backend)
+        wide = right.values
+        let into = backend.empty([m, n], .float32)
+        let left = backend.leftOperand(Columns(backend.tensor(a.values, a.shape)), transposed: false)
+        backend.compute([Product([ProductTerm(left, right.tensor, transposed: true)], into: Columns(into))])
+        return [backend.floats(into)]
+      }
+      expectClose(results, reference(a.values, wide, m: m, n: n, k: k, transposed: true), "\(blocks), \(k) columns")
+    }
+  }
+
   /// float16 and bfloat16 have no blocks: any shape will do.
   @Test(arguments: [ElementType.float16, .bfloat16], [(5, 3), (19, 45), (40, 200)])
   func halves(type: ElementType, size: (n: Int, k: Int)) {
