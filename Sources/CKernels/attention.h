@@ -72,10 +72,20 @@ static void gather_heads(const float *x, long ldx, long rows, long heads, long d
       for (long j = 0; j < d; j += 8) store8(out + (g * rows + i) * d + j, load8(x + i * ldx + g * d + j) * scale);
 }
 
-// Copies `present` rows of k or v into a block of ck_key_block rows, the rest zero.
-static void gather_keys(const float *x, long ldx, long present, long d, float *out) {
-  for (long i = 0; i < present; i++) memcpy(out + i * d, x + i * ldx, d * sizeof(float));
+// Copies keys [key, key + present), or values, into a block of ck_key_block rows, the rest zero.
+static void gather_rows(
+  const float *shared, long shared_count, const float *own, long ld, long key, long present, long d, float *out) {
+  for (long i = 0; i < present; i++) {
+    long n = key + i;
+    memcpy(out + i * d, n < shared_count ? shared + n * ld : own + (n - shared_count) * ld, d * sizeof(float));
+  }
   memset(out + present * d, 0, (ck_key_block - present) * d * sizeof(float));
+}
+static void gather_keys(const ck_attention *a, long key, long present, float *out) {
+  gather_rows(a->shared_k, a->shared_count, a->k, a->ldk, key, present, a->head_size, out);
+}
+static void gather_values(const ck_attention *a, long key, long present, float *out) {
+  gather_rows(a->shared_v, a->shared_count, a->v, a->ldv, key, present, a->head_size, out);
 }
 
 // Marks the scores that a query may not see: those of keys after it, before its window, or past the block's end.
@@ -167,7 +177,7 @@ static void attention_of_query(const ck_attention *a, long first, float *out, fl
 
 void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block) {
   block_range r = range_of_queries(a, block);
-  if (a->query_count == 1) {
+  if (a->query_count == 1 && a->shared_count == 0) {
     attention_of_query(a, r.first_key, out, lse);
     return;
   }
@@ -181,7 +191,7 @@ void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float
 
   for (long key = r.first_key; key < r.last_key; key += ck_key_block) {
     long keys = r.last_key - key < ck_key_block ? r.last_key - key : ck_key_block;
-    gather_keys(a->k + key * a->ldk, a->ldk, keys, d, keys_block);
+    gather_keys(a, key, keys, keys_block);
     small_product(q, d, false, keys_block, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
     mask_scores(a, r, key, keys, scores, -INFINITY);
     for (long i = 0; i < rows; i++) {
@@ -206,7 +216,7 @@ void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float
         for (long j = 0; j < d; j += 8) store8(sum + i * d + j, load8(sum + i * d + j) * shrink);
       largest[i] = highest;
     }
-    gather_keys(a->v + key * a->ldv, a->ldv, keys, d, keys_block);
+    gather_values(a, key, keys, keys_block);
     small_product(scores, ck_key_block, false, keys_block, d, false, sum, d, rows, d, ck_key_block, true);
   }
 
@@ -259,9 +269,9 @@ void CK(ck_attention_backward_q)(
   memset(result, 0, rows * d * sizeof(float));
   for (long key = r.first_key; key < r.last_key; key += ck_key_block) {
     long keys = r.last_key - key < ck_key_block ? r.last_key - key : ck_key_block;
-    gather_keys(a->v + key * a->ldv, a->ldv, keys, d, keys_block);
+    gather_values(a, key, keys, keys_block);
     small_product(d_sum, d, false, keys_block, d, true, d_p, ck_key_block, rows, ck_key_block, d, false);
-    gather_keys(a->k + key * a->ldk, a->ldk, keys, d, keys_block);
+    gather_keys(a, key, keys, keys_block);
     small_product(q, d, false, keys_block, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
     mask_scores(a, r, key, keys, scores, -INFINITY);
     tile_gradients(a, r, lse, delta, ld_lse, scores, d_p);
@@ -274,15 +284,14 @@ void CK(ck_attention_backward_q)(
 
 void CK(ck_attention_backward_kv)(
   const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
-  long lddk, float *dv, long lddv, long block) {
-  long d = a->head_size, key = block * ck_key_block, past = a->key_count - a->query_count;
-  long keys = a->key_count - key < ck_key_block ? a->key_count - key : ck_key_block;
+  long lddk, float *dv, long lddv, long key, long keys, bool accumulate) {
+  long d = a->head_size, past = a->key_count - a->query_count;
   long longest = ck_query_block * a->group;
   float *operands = scratch(3, 2 * longest * d), *sums = scratch(4, 2 * ck_key_block * d);
   float *squares = scratch(5, 2 * longest * ck_key_block), *both = scratch(6, 2 * ck_key_block * d);
   float *k = both, *v = both + ck_key_block * d, *sum_k = sums, *sum_v = sums + ck_key_block * d;
-  gather_keys(a->k + key * a->ldk, a->ldk, keys, d, k);
-  gather_keys(a->v + key * a->ldv, a->ldv, keys, d, v);
+  gather_keys(a, key, keys, k);
+  gather_values(a, key, keys, v);
   memset(sums, 0, 2 * ck_key_block * d * sizeof(float));
   long blocks = (a->query_count + ck_query_block - 1) / ck_query_block;
   long first_seen = key - past > 0 ? (key - past) / ck_query_block : 0;
@@ -301,8 +310,11 @@ void CK(ck_attention_backward_kv)(
     small_product(scores, ck_key_block, true, d_sum, d, false, sum_v, d, ck_key_block, d, rows, true);
     small_product(d_p, ck_key_block, true, q, d, false, sum_k, d, ck_key_block, d, rows, true);
   }
-  for (long i = 0; i < keys; i++) {
-    memcpy(dk + (key + i) * lddk, sum_k + i * d, d * sizeof(float));
-    memcpy(dv + (key + i) * lddv, sum_v + i * d, d * sizeof(float));
-  }
+  for (long i = 0; i < keys; i++)
+    for (long j = 0; j < d; j += 8) {
+      float *to_k = dk + i * lddk + j, *to_v = dv + i * lddv + j;
+      v8 more_k = load8(sum_k + i * d + j), more_v = load8(sum_v + i * d + j);
+      store8(to_k, accumulate ? load8(to_k) + more_k : more_k);
+      store8(to_v, accumulate ? load8(to_v) + more_v : more_v);
+    }
 }

@@ -95,8 +95,8 @@ DISPATCH(void, ck_attention_delta, (const float *out, const float *d_out, long l
 DISPATCH(void, ck_attention_backward_q, (const ck_attention *a, const float *d_out, long ldo, const float *lse, const
   float *delta, long ld_lse, float *dq, long lddq, long block), (a, d_out, ldo, lse, delta, ld_lse, dq, lddq, block))
 DISPATCH(void, ck_attention_backward_kv, (const ck_attention *a, const float *d_out, long ldo, const float *lse, const
-  float *delta, long ld_lse, float *dk, long lddk, float *dv, long lddv, long block), (a, d_out, ldo, lse, delta,
-  ld_lse, dk, lddk, dv, lddv, block))
+  float *delta, long ld_lse, float *dk, long lddk, float *dv, long lddv, long first_key, long keys, bool accumulate),
+  (a, d_out, ldo, lse, delta, ld_lse, dk, lddk, dv, lddv, first_key, keys, accumulate))
 DISPATCH(void, ck_rms_norm, (const float *x, const float *residual, float *sum, const float *weight, float offset,
   float epsilon, float *out, float *inverse_rms, long columns, long begin, long end), (x, residual, sum, weight,
   offset, epsilon, out, inverse_rms, columns, begin, end))

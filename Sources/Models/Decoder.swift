@@ -52,6 +52,9 @@ public final class Decoder {
     [embedding] + layers.flatMap(\.parameters) + [lastNorm] + (head === embedding ? [] : [head])
   }
 
+  /// Whether tokens that begin several sequences have the same states in all of them, however long these are.
+  public var canShareBeginnings: Bool { !configuration.layers.contains { $0.rotary?.dependsOnLength == true } }
+
   /// The last hidden states, normed: `[tokens, width]`.
   ///
   /// - Parameters:
@@ -138,7 +141,8 @@ public struct RaggedTokens: Sendable {
   public var ids: [Int32]
   /// The position of each in its document.
   public var positions: [Int32]
-  /// Where sequences start, and the end: `[0, ..., ids.count]`. Tokens attend within their sequence only.
+  /// Where sequences start, and the end: `[0, ..., ids.count]`. Tokens attend within their sequence only. Where the first
+  /// start is not 0, the tokens before it begin every sequence.
   public var starts: [Int]
 
   /// Sequences in this layout.
@@ -158,10 +162,28 @@ public struct RaggedTokens: Sendable {
   /// The number of tokens of each sequence.
   var lengths: [Int] { zip(starts.dropFirst(), starts).map(-) }
 
-  /// The rows of each sequence, and how long it is by its last position.
+  /// The rows of each sequence, those that all of them share first, and how long it is by its last position.
   var sequences: [(rows: Range<Int>, length: Int)] {
-    zip(starts, starts.dropFirst()).map { start, end in
+    zip([0] + starts, starts).map { start, end in
       (start..<end, 1 + Int(positions[start..<end].max() ?? 0))
+    }.filter { !$0.rows.isEmpty }
+  }
+
+  /// The same sequences with the tokens that all of them begin with, at most `limit`, held once; and which rows these are
+  /// in the old layout. Each sequence keeps a token of its own at least.
+  public func sharingBeginning(atMost limit: Int) -> (tokens: RaggedTokens, rows: [Int]) {
+    let ranges = zip(starts, starts.dropFirst()).map { $0..<$1 }
+    guard starts.first == 0, ranges.count > 1, let first = ranges.first else { return (self, Array(ids.indices)) }
+    var shared = min(limit, first.count - 1)
+    for range in ranges.dropFirst() {
+      let most = min(shared, range.count - 1)
+      let begin = range.lowerBound
+      shared =
+        (0..<max(0, most)).first { ids[begin + $0] != ids[$0] || positions[begin + $0] != positions[$0] } ?? most
     }
+    guard shared > 0 else { return (self, Array(ids.indices)) }
+    let rows = Array(0..<shared) + ranges.flatMap { $0.dropFirst(shared) }
+    let own = ranges.reduce(into: [shared]) { $0.append(($0.last ?? 0) + $1.count - shared) }
+    return (RaggedTokens(ids: rows.map { ids[$0] }, positions: rows.map { positions[$0] }, starts: own), rows)
   }
 }

@@ -97,6 +97,14 @@ public struct RotaryConfiguration: Sendable, Hashable {
     }
   }
 
+  /// Whether the angles of a position depend on how long its sequence is.
+  var dependsOnLength: Bool {
+    switch scaling {
+    case .dynamic, .longrope: true
+    case .none, .linear, .llama3, .factors: false
+    }
+  }
+
   /// Whether keys that were rotated for a sequence of `old` positions must be made again for one of `new`. Dynamic
   /// scaling would need it too, but leaves them as they were, in transformers and here.
   func changes(from old: Int, to new: Int) -> Bool {

@@ -208,7 +208,8 @@ public protocol Backend: Sendable {
   // MARK: Attention
 
   /// Causal attention of each sequence on itself. q, k, v lie side by side in `qkv`; `starts` are the sequences'
-  /// first rows and the end. Returns the heads' outputs and, if asked, the log-sum-exp of each row and head.
+  /// first rows and the end. Rows before the first of them are the beginning of every sequence. Returns the heads'
+  /// outputs and, if asked, the log-sum-exp of each row and head.
   func attention(_ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool) -> (
     out: Tensor, lse: Tensor?
   )

@@ -81,6 +81,18 @@ import Testing
     }
   }
 
+  /// What all rows of a batch begin with is computed once; of a batch of one row nothing can be.
+  @Test(arguments: methods) func sharedBeginningsChangeNothing(_ dropout: Double?) throws {
+    let set = try TinyModel.rows(beginning: (0..<30).map { Int32(5 + $0 * 13 % 200) })
+    // The last token of the beginning predicts what is a row's own.
+    #expect(set.sharedBeginning() == 29)
+    let shared = try Self.run(dropout: dropout, batch: 8, set: set)
+    let apart = try Self.run(dropout: dropout, batch: 1, accumulation: 8, set: set)
+    Self.expectClose(shared, apart, tolerance: 1e-6, mean: 3e-7)
+    #expect(try shared.isSame(as: Self.run(dropout: dropout, batch: 8, set: set, activationBudget: 0)))
+    #expect(try shared.isSame(as: Self.run(dropout: dropout, batch: 8, set: set, threads: 3)))
+  }
+
   @Test(arguments: [nil, 0, 0.3]) func checkpointingChangesNoBit(_ dropout: Double?) throws {
     let kept = try Self.run(dropout: dropout)
     #expect(try kept.isSame(as: Self.run(dropout: dropout, activationBudget: 0)))

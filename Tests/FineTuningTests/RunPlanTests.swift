@@ -66,6 +66,29 @@ import Testing
     #expect(cut.largest.tokens <= 12 && cut.steps == workload.steps)
   }
 
+  /// What goes through the model is what the trainer lays out.
+  @Test func sharedBeginningsAreCountedOnce() throws {
+    #expect(try TinyModel.rows().sharedBeginning() == 0)
+    let set = try TinyModel.rows(beginning: [7, 8, 9, 10, 11, 12])
+    var arguments = TrainingArguments()
+    arguments.trainBatchSize = 4
+    arguments.epochs = 1
+    arguments.samplingStrategy = .sequential
+    let workload = Workload(Workload.itemSizes(set), arguments, shared: set.sharedBeginning())
+    let order = BatchOrder(itemCount: set.items.count, arguments)
+    let batches = order.steps(epoch: 0).flatMap { $0 }.map { set.batch($0) }
+    let laidOut = batches.map { $0.laidOut(sharingBeginning: true) }
+    #expect(workload.tokens == set.tokenCount)
+    #expect(workload.total.tokens == set.tokenCount - 5 * (set.items.count - batches.count))
+    #expect(workload.total.tokens == laidOut.reduce(0) { $0 + $1.tokens.ids.count })
+    #expect(workload.largest.tokens == laidOut.map(\.tokens.ids.count).max())
+    for (batch, shared) in zip(batches, laidOut) {
+      #expect(shared.tokens.starts.first == 5 && shared.targets.count == shared.tokens.ids.count)
+      #expect(shared.targets.filter { $0 != ignoredTarget } == batch.targets.filter { $0 != ignoredTarget })
+      #expect(batch.laidOut(sharingBeginning: false).tokens.ids == batch.ids)
+    }
+  }
+
   @Test func smallerBatchesKeepTheStep() {
     func path(_ size: Int) -> [[Int]] {
       var arguments = TrainingArguments()

@@ -19,11 +19,16 @@ enum TinyModel {
     return try CausalLM(files, tokenizer: tokenizer, on: backend, widened: widened, quantization: quantization)
   }
 
-  /// The rows of `training/rows.json`, or some of them.
-  static func rows(_ range: Range<Int>? = nil, packing: PackingStrategy? = nil, length: Int = 1024) throws
-    -> TrainingSet
-  {
-    let rows = try golden("training/rows.json").array?.compactMap(\.object) ?? []
+  /// The rows of `training/rows.json`, or some of them, each after a beginning that is not trained on.
+  static func rows(
+    _ range: Range<Int>? = nil, packing: PackingStrategy? = nil, length: Int = 1024, beginning: [Int32] = []
+  ) throws -> TrainingSet {
+    let rows = try (golden("training/rows.json").array?.compactMap(\.object) ?? []).map { row in
+      JSONObject([
+        ("input_ids", .array(beginning.map { .integer(Int($0)) } + (row["input_ids"]?.array ?? []))),
+        ("labels", .array(beginning.map { _ in .integer(-100) } + (row["labels"]?.array ?? []))),
+      ])
+    }
     var options = PreparationOptions()
     options.maxLength = length
     options.packing = packing

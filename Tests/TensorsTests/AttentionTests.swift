@@ -39,6 +39,32 @@ struct AttentionTests {
     ).verify()
   }
 
+  /// Sequences with a beginning in common, which is there once, are the same as whole ones; its gradient is the sum.
+  @Test(arguments: [
+    (1, Case(lengths: [1])), (3, Case(lengths: [4, 1, 7])), (64, Case(lengths: [5, 33])),
+    (65, Case(lengths: [30, 2], heads: 6, keyValueHeads: 2)), (100, Case(lengths: [40, 1, 20], window: 33)),
+    (20, Case(lengths: [70, 9], heads: 4, keyValueHeads: 2, size: 24, window: 5)), (40, Case(lengths: [0, 30])),
+  ])
+  func sharedBeginning(_ shared: Int, _ test: Case) {
+    let starts = test.lengths.reduce(into: [shared]) { $0.append($0[$0.count - 1] + $1) }
+    let shape = AttentionShape(
+      heads: test.heads, keyValueHeads: test.keyValueHeads, headSize: test.size, window: test.window, scale: 0.25)
+    let columns = shape.queryColumns + 2 * shape.keyColumns
+    OperationCheck(
+      variables: [Operand([starts[starts.count - 1], columns], seed: 3, range: 2)], parameters: [],
+      run: { tape, x, _ in [tape.attention(x[0], starts: starts, shape: shape)] },
+      reference: { graph, x, _ in
+        let own = zip(starts, starts.dropFirst()).map { Array(x[0].rows[$0..<$1]) }
+        let beginning = Array(x[0].rows[..<shared])
+        let attended = own.map { rows in
+          ReferenceMatrix(graph, beginning + rows).attention(starts: [0, shared + rows.count], shape: shape).rows
+        }
+        let rows = Array(attended[0].prefix(shared)) + attended.flatMap { $0.dropFirst(shared) }
+        return [ReferenceMatrix(graph, rows).flat]
+      }
+    ).verify()
+  }
+
   /// Scores in the hundreds: the softmax is almost one-hot, and nothing overflows.
   @Test func largeScores() {
     let shape = AttentionShape(heads: 2, keyValueHeads: 1, headSize: 16, scale: 16)

@@ -123,12 +123,13 @@ void ck_few_rows(
 // ---- attention.h ----------------------------------------------------------------------------------------------------
 
 // One sequence and one key/value head with its `group` query heads. Query i of query_count stands at position
-// key_count - query_count + i and sees keys up to its own position, at most `window` of them if window > 0.
+// key_count - query_count + i and sees keys up to its own position, at most `window` of them if window > 0. The first
+// shared_count of the key_count keys and values, which other sequences may have too, are at shared_k and shared_v.
 // Heads of a group lie side by side in a row of q and out. Sizes: head_size is a multiple of 8.
 typedef struct {
-  const float *q, *k, *v;
+  const float *q, *k, *v, *shared_k, *shared_v;
   long ldq, ldk, ldv;
-  long query_count, key_count, group, head_size, window;
+  long query_count, key_count, shared_count, group, head_size, window;
   float scale;
 } ck_attention;
 
@@ -147,10 +148,11 @@ void ck_attention_backward_q(
   const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
   long lddq, long block);
 
-// dk and dv of one key block.
+// dk and dv (+)= what the queries give to keys [first_key, first_key + keys), at most a block; dk and dv are the rows of
+// these keys.
 void ck_attention_backward_kv(
   const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
-  long lddk, float *dv, long lddv, long block);
+  long lddk, float *dv, long lddv, long first_key, long keys, bool accumulate);
 
 // ---- layers.h -------------------------------------------------------------------------------------------------------
 

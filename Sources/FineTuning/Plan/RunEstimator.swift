@@ -10,6 +10,9 @@ package struct RunEstimator {
   private let set: TrainingSet
   private let sizes: [Workload.Size]
   private let evaluationSizes: [Workload.Size]
+  /// Tokens that all training sequences, and all held-out ones, begin with.
+  private let shared: Int
+  private let evaluationShared: Int
   private let activations: ActivationMemory
   /// The memory of the machine when the estimator was made, and what the program itself took of it.
   let system: SystemMemory
@@ -24,6 +27,9 @@ package struct RunEstimator {
     set = trainingSet
     sizes = Workload.itemSizes(trainingSet)
     evaluationSizes = evaluationSet.map { Workload.itemSizes($0) } ?? []
+    let canShare = model.decoder.canShareBeginnings
+    shared = canShare ? trainingSet.sharedBeginning() : 0
+    evaluationShared = canShare ? evaluationSet?.sharedBeginning() ?? 0 : 0
     activations = ActivationMemory(model.decoder)
     self.system = system
     program = max(0, system.resident - model.decoder.backend.memoryStatistics.inUse)
@@ -43,10 +49,10 @@ package struct RunEstimator {
   /// What a run with these settings needs.
   /// - Parameter calibrated: whether to measure for a second how long it takes.
   package func plan(_ arguments: TrainingArguments, calibrated: Bool) throws(TrainingError) -> RunPlan {
-    let workload = Workload(sizes, arguments)
+    let workload = self.workload(Settings(arguments: arguments))
     let memory = try memory(Settings(arguments: arguments), workload)
     var plan = RunPlan(
-      memory: memory, system: system, steps: workload.steps, tokens: workload.total.tokens,
+      memory: memory, system: system, steps: workload.steps, tokens: workload.tokens,
       largestBatch: workload.largest.tokens)
     var calibration: Calibration?
     if calibrated {
@@ -60,9 +66,7 @@ package struct RunEstimator {
     // They are asked for by a person who reads the plan, or where the run does not fit.
     guard calibrated || !plan.fits else { return plan }
     for change in changes(of: arguments) {
-      let cut = change.settings.maxLength
-      let workload = Workload(
-        cut == .max ? sizes : Workload.itemSizes(set, maxLength: cut), change.settings.arguments)
+      let workload = self.workload(change.settings)
       let memory = try self.memory(change.settings, workload)
       plan.alternatives.append(
         RunPlan.Alternative(
@@ -71,6 +75,12 @@ package struct RunEstimator {
           fits: memory.needed <= system.reachable, changesResult: change.changesResult))
     }
     return plan
+  }
+
+  private func workload(_ settings: Settings) -> Workload {
+    let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
+    let isShared = model.decoder.sharesBeginnings(settings.arguments)
+    return Workload(sizes, settings.arguments, shared: isShared ? min(shared, settings.maxLength - 1) : 0)
   }
 
   private func seconds(_ workload: Workload, _ memory: MemoryEstimate, _ calibration: Calibration) -> Double {
@@ -129,7 +139,7 @@ package struct RunEstimator {
   /// The arguments with the batch made smaller until the run fits, as far as there is anything to make smaller.
   package func fittingBatch(_ arguments: TrainingArguments) throws(TrainingError) -> TrainingArguments {
     var fitting = arguments
-    while try memory(Settings(arguments: fitting), Workload(sizes, fitting)).needed > system.reachable,
+    while try memory(Settings(arguments: fitting), workload(Settings(arguments: fitting))).needed > system.reachable,
       fitting.reduceBatch()
     {}
     return fitting
@@ -159,6 +169,7 @@ package struct RunEstimator {
     stride(from: 0, to: evaluationSizes.count, by: max(1, batchSize)).reduce(0) { largest, start in
       var size = Workload.Size()
       for row in evaluationSizes[start..<min(evaluationSizes.count, start + max(1, batchSize))] { size += row }
+      size = size.sharing(evaluationShared)
       return max(largest, activations.evaluation(tokens: size.tokens, targets: size.targets))
     }
   }
@@ -178,7 +189,7 @@ package struct RunEstimator {
   /// How a run with these settings checkpoints its batches.
   func checkpointing(_ arguments: TrainingArguments) throws(TrainingError) -> CheckpointingPlan {
     let fixed = try fixed(Settings(arguments: arguments))
-    let budget = budget(arguments.checkpointing, besides: fixed, Workload(sizes, arguments))
+    let budget = budget(arguments.checkpointing, besides: fixed, workload(Settings(arguments: arguments)))
     return CheckpointingPlan(activations: activations, budget: budget)
   }
 

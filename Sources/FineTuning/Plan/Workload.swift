@@ -9,21 +9,35 @@ package struct Workload: Sendable {
     package var targets = 0
     /// Σ n² over sequences of n tokens: what attention costs.
     package var squares = 0.0
+    /// Sequences that are not empty.
+    package var sequences = 0
 
     static func += (a: inout Size, b: Size) {
       a.tokens += b.tokens
       a.targets += b.targets
       a.squares += b.squares
+      a.sequences += b.sequences
+    }
+
+    /// The same batch where all sequences begin with the same tokens, which go through the model once.
+    func sharing(_ beginning: Int) -> Size {
+      var size = self
+      let others = max(0, sequences - 1)
+      size.tokens -= others * beginning
+      size.squares -= Double(others * beginning * beginning)
+      return size
     }
   }
 
   /// Optimizer steps.
   package let steps: Int
+  /// Tokens of all steps, however often they are the same.
+  package private(set) var tokens = 0
   /// The batch of the most tokens.
   package private(set) var largest = Size()
   /// The batch with the most predicted tokens.
   package private(set) var mostTargets = 0
-  /// All batches of all steps.
+  /// What goes through the model in all batches of all steps.
   package private(set) var total = Size()
 
   /// Orders of the same rows are drawn for further epochs as long as that is no work.
@@ -44,12 +58,14 @@ package struct Workload: Sendable {
         size.tokens += tokens
         size.targets += set.targetCount(pieces)
         size.squares += Double(tokens) * Double(tokens)
+        size.sequences += tokens > 0 ? 1 : 0
       }
     }
   }
 
-  /// What a run with these settings makes of items of these sizes.
-  package init(_ sizes: [Size], _ arguments: TrainingArguments) {
+  /// What a run with these settings makes of items of these sizes, whose sequences all begin with the same `shared`
+  /// tokens.
+  package init(_ sizes: [Size], _ arguments: TrainingArguments, shared: Int = 0) {
     let order = BatchOrder(itemCount: sizes.count, arguments)
     steps = arguments.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     var (counted, epoch) = (0, 0)
@@ -58,6 +74,8 @@ package struct Workload: Sendable {
         for batch in step {
           var size = Size()
           for item in batch { size += sizes[item] }
+          tokens += size.tokens
+          size = size.sharing(shared)
           total += size
           mostTargets = max(mostTargets, size.targets)
           if size.tokens > largest.tokens { largest = size }
@@ -67,6 +85,7 @@ package struct Workload: Sendable {
       epoch += 1
     }
     let share = Double(steps) / Double(max(1, counted))
+    tokens = Int(Double(tokens) * share)
     total.tokens = Int(Double(total.tokens) * share)
     total.targets = Int(Double(total.targets) * share)
     total.squares *= share

@@ -39,11 +39,15 @@ public struct Evaluation: Sendable {
     let size = logProbabilities ? 1 : max(1, batchSize)
     for start in stride(from: 0, to: set.items.count, by: size) {
       let batch = set.batch(start..<min(set.items.count, start + size))
-      var found = [Float?](repeating: nil, count: max(0, batch.ids.count - 1))
-      sums += TrainingStep.loss(batch, model.decoder) { positions, losses in
-        for (position, loss) in zip(positions, losses) where logProbabilities { found[Int(position)] = -loss }
+      if logProbabilities {
+        var found = [Float?](repeating: nil, count: max(0, batch.ids.count - 1))
+        sums += TrainingStep.loss(batch, model.decoder) { positions, losses in
+          for (position, loss) in zip(positions, losses) { found[Int(position)] = -loss }
+        }
+        rows.append((batch.ids, found))
+      } else {
+        sums += TrainingStep.loss(batch, model.decoder)
       }
-      if logProbabilities { rows.append((batch.ids, found)) }
       progress(min(set.items.count, start + size), set.items.count)
     }
     tokens = sums.count

@@ -18,12 +18,13 @@ struct TrainingStep {
       let seed = UInt64(truncatingIfNeeded: arguments.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
       let tape = Tape(
         on: decoder.backend, isRecording: true, dropoutSeed: seed, precision: arguments.precision)
+      let (tokens, targetIDs) = batch.laidOut(sharingBeginning: decoder.sharesBeginnings(arguments))
       let hidden = decoder.hiddenStates(
-        batch.tokens, on: tape, checkpointed: checkpoints.layers(tokens: batch.ids.count),
+        tokens, on: tape, checkpointed: checkpoints.layers(tokens: tokens.ids.count),
         // Masks draw from the seed itself.
         noise: arguments.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) })
       let found = tape.headLoss(
-        hidden, head: decoder.head, targets: batch.targets, gradientScale: 1 / Float(max(1, targets)),
+        hidden, head: decoder.head, targets: targetIDs, gradientScale: 1 / Float(max(1, targets)),
         softcap: decoder.configuration.logitSoftcap, smoothing: Float(arguments.labelSmoothing),
         weighsByProbability: arguments.lossType == .dft)
       guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
@@ -61,14 +62,10 @@ struct TrainingStep {
     _ batch: Batch, _ decoder: Decoder, collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
     let tape = Tape(on: decoder.backend, isRecording: false)
-    let hidden = decoder.hiddenStates(batch.tokens, on: tape)
+    let (tokens, targets) = batch.laidOut(sharingBeginning: collect == nil && decoder.canShareBeginnings)
+    let hidden = decoder.hiddenStates(tokens, on: tape)
     return tape.headLoss(
-      hidden, head: decoder.head, targets: batch.targets, gradientScale: 1, softcap: decoder.configuration.logitSoftcap,
+      hidden, head: decoder.head, targets: targets, gradientScale: 1, softcap: decoder.configuration.logitSoftcap,
       collect: collect)
   }
-}
-
-extension Batch {
-  /// The batch as the decoder takes it.
-  var tokens: RaggedTokens { RaggedTokens(ids: ids, positions: positions, starts: sequenceStarts) }
 }

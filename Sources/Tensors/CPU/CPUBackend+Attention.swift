@@ -1,22 +1,34 @@
 import CKernels
 
 extension CPUBackend {
-  /// One sequence's attention on its own rows of a joined q, k, v matrix, for key/value head `head`.
-  private func problem(_ qkv: Tensor, rows: Range<Int>, shape: AttentionShape, head: Int) -> ck_attention {
+  /// The attention of one sequence's rows of a joined q, k, v matrix, for key/value head `head`; the first `shared` rows
+  /// of the matrix are keys too.
+  private func problem(_ qkv: Tensor, rows: Range<Int>, shared: Int, shape: AttentionShape, head: Int) -> ck_attention {
     let group = shape.heads / shape.keyValueHeads
-    let first: UnsafeMutablePointer<Float> = qkv.pointer() + rows.lowerBound * qkv.columns
-    let k = first + shape.queryColumns + head * shape.headSize
+    let matrix: UnsafeMutablePointer<Float> = qkv.pointer()
+    let first = matrix + rows.lowerBound * qkv.columns
+    let key = shape.queryColumns + head * shape.headSize
+    let value = key + shape.keyColumns
     return ck_attention(
-      q: first + head * group * shape.headSize, k: k, v: k + shape.keyColumns, ldq: qkv.columns, ldk: qkv.columns,
-      ldv: qkv.columns, query_count: rows.count, key_count: rows.count, group: group, head_size: shape.headSize,
+      q: first + head * group * shape.headSize, k: first + key, v: first + value, shared_k: matrix + key,
+      shared_v: matrix + value, ldq: qkv.columns, ldk: qkv.columns, ldv: qkv.columns, query_count: rows.count,
+      key_count: shared + rows.count, shared_count: shared, group: group, head_size: shape.headSize,
       window: shape.window, scale: shape.scale)
   }
 
+  /// The rows of each sequence; the beginning that they share is one of its own, the first.
+  private func sequences(_ starts: [Int]) -> [Range<Int>] {
+    let shared = starts.first ?? 0
+    return (shared > 0 ? [0..<shared] : []) + zip(starts, starts.dropFirst()).map { $0..<$1 }
+  }
+
   /// Blocks of `size` rows of each sequence for each key/value head, the longest work first within a sequence.
-  private func tasks(_ starts: [Int], heads: Int, size: Int) -> [(rows: Range<Int>, head: Int, block: Int)] {
-    zip(starts, starts.dropFirst()).flatMap { start, end in
+  private func tasks(
+    _ sequences: [Range<Int>], heads: Int, size: Int
+  ) -> [(rows: Range<Int>, head: Int, block: Int)] {
+    sequences.flatMap { rows in
       (0..<heads).flatMap { head in
-        (0..<(end - start + size - 1) / size).reversed().map { (start..<end, head, $0) }
+        (0..<(rows.count + size - 1) / size).reversed().map { (rows, head, $0) }
       }
     }
   }
@@ -28,10 +40,12 @@ extension CPUBackend {
     let out = empty([qkv.rows, shape.queryColumns])
     let lse = keepsStatistics ? empty([qkv.rows, shape.heads]) : nil
     let group = shape.heads / shape.keyValueHeads
-    let tasks = tasks(starts, heads: shape.keyValueHeads, size: Int(ck_query_block))
+    let shared = starts.first ?? 0
+    let tasks = tasks(sequences(starts), heads: shape.keyValueHeads, size: Int(ck_query_block))
     pool.run(tasks.count) { index in
       let (rows, head, block) = tasks[index]
-      var problem = problem(qkv, rows: rows, shape: shape, head: head)
+      var problem = problem(
+        qkv, rows: rows, shared: rows.lowerBound < shared ? 0 : shared, shape: shape, head: head)
       let target: UnsafeMutablePointer<Float> = out.pointer() + rows.lowerBound * out.columns
       let statistics = lse.map { $0.pointer(Float.self) + rows.lowerBound * shape.heads + head * group }
       ck_attention_forward(
@@ -52,25 +66,36 @@ extension CPUBackend {
         out.pointer(), dOut.pointer(), out.columns, shape.headSize, shape.heads, delta.pointer(), range.lowerBound,
         range.upperBound)
     }
-    let queryTasks = tasks(starts, heads: shape.keyValueHeads, size: Int(ck_query_block))
-    let keyTasks = tasks(starts, heads: shape.keyValueHeads, size: Int(ck_key_block))
-    pool.run(queryTasks.count + keyTasks.count) { index in
-      let isQuery = index < queryTasks.count
-      let (rows, head, block) = isQuery ? queryTasks[index] : keyTasks[index - queryTasks.count]
-      var problem = problem(qkv, rows: rows, shape: shape, head: head)
-      let headColumn = head * group * shape.headSize
-      let upstream = dOut.pointer(Float.self) + rows.lowerBound * dOut.columns + headColumn
-      let statistics = lse.pointer(Float.self) + rows.lowerBound * shape.heads + head * group
-      let less = delta.pointer(Float.self) + rows.lowerBound * shape.heads + head * group
-      let gradient = dQKV.pointer(Float.self) + rows.lowerBound * dQKV.columns
-      if isQuery {
-        ck_attention_backward_q(
-          &problem, upstream, dOut.columns, statistics, less, shape.heads, gradient + headColumn, dQKV.columns, block)
-      } else {
-        let dk = gradient + shape.queryColumns + head * shape.headSize
-        ck_attention_backward_kv(
-          &problem, upstream, dOut.columns, statistics, less, shape.heads, dk, dQKV.columns, dk + shape.keyColumns,
-          dQKV.columns, block)
+    let shared = starts.first ?? 0
+    let sequences = sequences(starts)
+    let queryTasks = tasks(sequences, heads: shape.keyValueHeads, size: Int(ck_query_block))
+    let keyTasks = tasks(sequences, heads: shape.keyValueHeads, size: Int(ck_key_block))
+    // The keys that all sequences share wait for all of them, so they come first.
+    pool.run(keyTasks.count + queryTasks.count) { index in
+      let isKey = index < keyTasks.count
+      let (rows, head, block) = isKey ? keyTasks[index] : queryTasks[index - keyTasks.count]
+      let isShared = rows.lowerBound < shared
+      for (number, sequence) in (isKey && isShared ? sequences : [rows]).enumerated() {
+        let before = sequence.lowerBound < shared ? 0 : shared
+        var problem = problem(qkv, rows: sequence, shared: before, shape: shape, head: head)
+        let headColumn = head * group * shape.headSize
+        let upstream = dOut.pointer(Float.self) + sequence.lowerBound * dOut.columns + headColumn
+        let statistics = lse.pointer(Float.self) + sequence.lowerBound * shape.heads + head * group
+        let less = delta.pointer(Float.self) + sequence.lowerBound * shape.heads + head * group
+        let gradient = dQKV.pointer(Float.self)
+        if isKey {
+          let first = block * Int(ck_key_block)
+          let keys = min(Int(ck_key_block), rows.count - first)
+          let dk =
+            gradient + (rows.lowerBound + first) * dQKV.columns + shape.queryColumns + head * shape.headSize
+          ck_attention_backward_kv(
+            &problem, upstream, dOut.columns, statistics, less, shape.heads, dk, dQKV.columns, dk + shape.keyColumns,
+            dQKV.columns, isShared ? first : before + first, keys, number > 0)
+        } else {
+          ck_attention_backward_q(
+            &problem, upstream, dOut.columns, statistics, less, shape.heads,
+            gradient + rows.lowerBound * dQKV.columns + headColumn, dQKV.columns, block)
+        }
       }
     }
     return dQKV
@@ -96,9 +121,9 @@ extension CPUBackend {
       let queryHead = isSplit ? part : part * group
       var problem = ck_attention(
         q: q.pointer + queryHead * shape.headSize, k: first + head * headElements,
-        v: firstValue + head * headElements, ldq: q.stride, ldk: shape.headSize, ldv: shape.headSize,
-        query_count: q.rows, key_count: keyCount, group: isSplit ? 1 : group, head_size: shape.headSize,
-        window: shape.window, scale: shape.scale)
+        v: firstValue + head * headElements, shared_k: nil, shared_v: nil, ldq: q.stride, ldk: shape.headSize,
+        ldv: shape.headSize, query_count: q.rows, key_count: keyCount, shared_count: 0, group: isSplit ? 1 : group,
+        head_size: shape.headSize, window: shape.window, scale: shape.scale)
       ck_attention_forward(
         &problem, out.pointer() + queryHead * shape.headSize, out.columns, nil, 0, task / heads)
     }

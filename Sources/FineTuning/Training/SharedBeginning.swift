@@ -1,0 +1,44 @@
+import Datasets
+import Models
+
+extension Batch {
+  /// The batch as the decoder takes it, and the id that each of its rows must predict.
+  ///
+  /// Rows of the same chat template mostly begin alike: with the same system message. What all sequences of a batch begin
+  /// with, as far as nothing is predicted in it, can go through the model once: its states are the same in all of them,
+  /// and its gradient is the sum of what they give it.
+  package func laidOut(sharingBeginning: Bool) -> (tokens: RaggedTokens, targets: [Int32]) {
+    let tokens = RaggedTokens(ids: ids, positions: positions, starts: sequenceStarts)
+    guard sharingBeginning else { return (tokens, targets) }
+    let unpredicted = zip(sequenceStarts, sequenceStarts.dropFirst()).map { start, end in
+      targets[start..<end].prefix { $0 == Example.masked }.count
+    }
+    let (shared, rows) = tokens.sharingBeginning(atMost: unpredicted.min() ?? 0)
+    return (shared, rows.map { targets[$0] })
+  }
+}
+
+extension Decoder {
+  /// Whether training may share beginnings: not where each sequence has noise or a dropout mask of its own.
+  func sharesBeginnings(_ arguments: TrainingArguments) -> Bool {
+    canShareBeginnings && arguments.neftuneNoiseAlpha == nil
+      && !linears.contains { ($0.lowRank?.dropout ?? 0) > 0 }
+  }
+}
+
+extension TrainingSet {
+  /// How many tokens all sequences begin with, as far as nothing is predicted in them; what any of their batches can
+  /// share at least.
+  package func sharedBeginning() -> Int {
+    var shared: [Int32]?
+    for pieces in items.lazy.flatMap(sequences) {
+      guard let piece = pieces.first, shared?.isEmpty != true else { break }
+      // The last token is the sequence's own, and so is the one before the first that is predicted.
+      let labels = labels.numbers(piece.prefix(min(piece.count, (shared?.count ?? piece.count) + 2)))
+      let unpredicted = labels.dropFirst().prefix { $0 == Example.masked }.count
+      let begin = ids.numbers(piece.prefix(min(unpredicted, piece.count - 1, shared?.count ?? .max)))
+      shared = shared.map { zip($0, begin).prefix { $0 == $1 }.map(\.0) } ?? begin
+    }
+    return shared?.count ?? 0
+  }
+}
