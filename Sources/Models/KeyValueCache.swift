@@ -46,16 +46,7 @@ public final class KeyValueCache {
 
   /// Adds the keys and values of `qkv` to layer `index` and lets its queries attend to all that are there.
   func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape) -> Tensor {
-    for head in 0..<heads {
-      let key = shape.queryColumns + head * headSize
-      let value = key + shape.keyColumns
-      let row = head * capacity + count
-      backend.copyRows(Columns(qkv, key..<key + headSize), 0, to: Columns(keys[index]), row, count: qkv.rows)
-      backend.copyRows(Columns(qkv, value..<value + headSize), 0, to: Columns(values[index]), row, count: qkv.rows)
-    }
-    return backend.cachedAttention(
-      Columns(qkv, 0..<shape.queryColumns), keys: keys[index], values: values[index], keyCount: count + qkv.rows,
-      shape: shape)
+    backend.cachedAttention(qkv, keys: keys[index], values: values[index], before: count, shape: shape)
   }
 
   /// Forgets all tokens from `count` on.

@@ -217,9 +217,9 @@ public protocol Backend: Sendable {
   func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor
-  /// Attention of new rows of one sequence on `keyCount` cached keys and values, their own included at the end; these
-  /// are `[key/value heads, capacity, head size]`.
-  func cachedAttention(_ q: Columns, keys: Tensor, values: Tensor, keyCount: Int, shape: AttentionShape) -> Tensor
+  /// Attention of new rows of one sequence, q, k, v side by side, on `before` earlier keys and values and their own, which
+  /// are added to the caches. These are `[key/value heads, capacity, head size]`.
+  func cachedAttention(_ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape) -> Tensor
 
   // MARK: Loss
 

@@ -88,23 +88,18 @@ struct AttentionTests {
     let expected = matrix.attention(starts: [0, rows], shape: shape).rows.suffix(newRows).flatMap { $0 }
     let results = Backends.results { backend in
       let all = backend.tensor(qkv.values, qkv.shape)
-      let caches = [0, 1].map { part in
-        // What the cache holds past the last key must not matter.
-        let cache = backend.tensor(
+      // What a cache holds past the last key must not matter.
+      let caches = [0, 1].map { _ in
+        backend.tensor(
           [Float](repeating: .nan, count: capacity * shape.keyColumns),
           [shape.keyValueHeads, capacity, shape.headSize])
-        for head in 0..<shape.keyValueHeads {
-          let start = shape.queryColumns + part * shape.keyColumns + head * shape.headSize
-          let columns = Columns(all, start..<start + shape.headSize)
-          backend.copyRows(columns, 0, to: Columns(cache), head * capacity, count: rows)
-        }
-        return cache
       }
-      let queries = Columns(all.rows(rows - newRows..<rows), 0..<shape.queryColumns)
-      return [
-        backend.floats(
-          backend.cachedAttention(queries, keys: caches[0], values: caches[1], keyCount: rows, shape: shape))
-      ]
+      func attend(_ range: Range<Int>) -> Tensor {
+        backend.cachedAttention(
+          all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape)
+      }
+      if newRows < rows { _ = attend(0..<rows - newRows) }
+      return [backend.floats(attend(rows - newRows..<rows))]
     }
     for (target, values) in results {
       #expect(worstError(values[0], expected.map { graph[$0] }) < 1e-5, "\(target)")

@@ -103,29 +103,39 @@ extension CPUBackend {
 
   /// See ``Backend``.
   public func cachedAttention(
-    _ q: Columns, keys: Tensor, values: Tensor, keyCount: Int, shape: AttentionShape
+    _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
   ) -> Tensor {
-    let out = empty([q.rows, shape.queryColumns])
-    let group = shape.heads / shape.keyValueHeads
-    let size = Int(ck_query_block)
-    let blocks = (q.rows + size - 1) / size
-    // One query's heads go to the threads one by one where whole groups would not go round.
-    let isSplit = q.rows == 1 && shape.keyValueHeads % threadCount != 0
-    let heads = isSplit ? shape.heads : shape.keyValueHeads
-    let first: UnsafeMutablePointer<Float> = keys.pointer()
-    let firstValue: UnsafeMutablePointer<Float> = values.pointer()
+    let rows = qkv.rows
+    let (size, queryBlock) = (shape.headSize, Int(ck_query_block))
     let headElements = keys.count / shape.keyValueHeads
+    precondition((before + rows) * size <= headElements, "a cache must have room for what is added to it")
+    let matrix: UnsafeMutablePointer<Float> = qkv.pointer()
+    let firstKey: UnsafeMutablePointer<Float> = keys.pointer()
+    let firstValue: UnsafeMutablePointer<Float> = values.pointer()
+    for head in 0..<shape.keyValueHeads {
+      for row in 0..<rows {
+        let key = matrix + row * qkv.columns + shape.queryColumns + head * size
+        let place = head * headElements + (before + row) * size
+        (firstKey + place).update(from: key, count: size)
+        (firstValue + place).update(from: key + shape.keyColumns, count: size)
+      }
+    }
+    let out = empty([rows, shape.queryColumns])
+    let target: UnsafeMutablePointer<Float> = out.pointer()
+    let group = shape.heads / shape.keyValueHeads
+    let blocks = (rows + queryBlock - 1) / queryBlock
+    // One query's heads go to the threads one by one where whole groups would not go round.
+    let isSplit = rows == 1 && shape.keyValueHeads % threadCount != 0
+    let heads = isSplit ? shape.heads : shape.keyValueHeads
     pool.run(blocks * heads) { task in
       let part = task % heads
       let head = isSplit ? part / group : part
-      let queryHead = isSplit ? part : part * group
+      let queryColumn = (isSplit ? part : part * group) * size
       var problem = ck_attention(
-        q: q.pointer + queryHead * shape.headSize, k: first + head * headElements,
-        v: firstValue + head * headElements, shared_k: nil, shared_v: nil, ldq: q.stride, ldk: shape.headSize,
-        ldv: shape.headSize, query_count: q.rows, key_count: keyCount, shared_count: 0, group: isSplit ? 1 : group,
-        head_size: shape.headSize, window: shape.window, scale: shape.scale)
-      ck_attention_forward(
-        &problem, out.pointer() + queryHead * shape.headSize, out.columns, nil, 0, task / heads)
+        q: matrix + queryColumn, k: firstKey + head * headElements, v: firstValue + head * headElements, shared_k: nil,
+        shared_v: nil, ldq: qkv.columns, ldk: size, ldv: size, query_count: rows, key_count: before + rows,
+        shared_count: 0, group: isSplit ? 1 : group, head_size: size, window: shape.window, scale: shape.scale)
+      ck_attention_forward(&problem, target + queryColumn, shape.queryColumns, nil, 0, task / heads)
     }
     return out
   }

@@ -1,9 +1,6 @@
 import CKernels
 
 extension CPUBackend {
-  /// Up to this many rows a product reads its right operand straight from memory instead of packing it.
-  private static let fewRows = 4
-
   /// See ``Backend``.
   public var multipliesBFloat16: Bool { ck_multiplies_bfloat16() }
 
@@ -34,9 +31,11 @@ extension CPUBackend {
 
   /// See ``Backend``.
   public func compute(_ products: [Product]) {
-    var fewRows: [FewRows] = []
-    let work = products.map { prepare($0, &fewRows) }
-    // Every unit of every product is a task; several small products then share one round of the pool.
+    for product in products { check(product) }
+    if products.allSatisfy(isOfFewRows) { return computeFewRows(products) }
+    computeFewRows(products.filter(isOfFewRows))
+    let work = products.filter { !isOfFewRows($0) }.map(prepare)
+    // Every part of every product is a task; several small products then share one round of the pool.
     var firstTask = [0]
     for item in work { firstTask.append(firstTask[firstTask.count - 1] + item.taskCount) }
     pool.run(firstTask[work.count]) { task in
@@ -46,24 +45,25 @@ extension CPUBackend {
     }
   }
 
+  private func check(_ product: Product) {
+    let (m, n) = (product.into.rows, product.into.count)
+    for term in product.terms {
+      precondition(term.left.rows == m, "a product's rows are its left operand's")
+      precondition(term.right.rows == (term.transposed ? n : term.left.depth), "operands of a product must fit")
+      precondition(term.right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
+    }
+  }
+
   private struct Work {
     let taskCount: Int
     let run: (Int) -> Void
   }
 
-  private func prepare(_ product: Product, _ fewRows: inout [FewRows]) -> Work {
-    let m = product.terms[0].left.rows
+  private func prepare(_ product: Product) -> Work {
+    let m = product.into.rows
     let n = product.into.count
     let out = product.into.pointer
     let stride = product.into.stride
-    for term in product.terms {
-      precondition(term.left.rows == m && product.into.rows == m, "a product's rows are its left operand's")
-      precondition(term.right.rows == (term.transposed ? n : term.left.depth), "operands of a product must fit")
-      precondition(term.right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
-    }
-    if product.terms.allSatisfy({ $0.left.packed == nil && !$0.left.isTransposed && $0.transposed }) {
-      return fewRowsWork(product, m: m, n: n, out: out, stride: stride, &fewRows)
-    }
     var packedOperands: [Tensor] = []
     let terms = product.terms.compactMap { term -> ck_term? in
       guard let right = term.right.matrix else { return nil }
@@ -110,48 +110,5 @@ extension CPUBackend {
           row_begin: row, row_end: min(m, row + rows), unit_begin: unit, unit_end: min(units, unit + columns))
       }
     }
-  }
-
-  /// Tasks of a few hundred thousand elements each: long enough to be worth a hand-over, short enough to share evenly.
-  private func fewRowsWork(
-    _ product: Product, m: Int, n: Int, out: UnsafeMutablePointer<Float>, stride: Int, _ fewRows: inout [FewRows]
-  ) -> Work {
-    let depth = product.terms.map(\.left.depth).max() ?? 1
-    let rowsPerTask = max(8, min(n, 65536 / max(1, depth)))
-    let terms = product.terms.compactMap { term -> (left: Columns, prepared: Tensor, right: ck_matrix)? in
-      guard let right = term.right.matrix else { return nil }
-      let left = term.left.source
-      return (left, prepared(left, for: right.format, &fewRows), right)
-    }
-    return Work(taskCount: (n + rowsPerTask - 1) / rowsPerTask) { task in
-      let end = min(n, (task + 1) * rowsPerTask)
-      for (index, term) in terms.enumerated() {
-        withUnsafePointer(to: term.right) {
-          ck_few_rows(
-            term.left.pointer, term.left.stride, term.prepared.pointer(), m, $0, out, stride,
-            product.accumulate || index > 0, task * rowsPerTask, end)
-        }
-      }
-    }
-  }
-
-  /// Few rows as their products with matrices of a format read them.
-  private struct FewRows {
-    let rows: Columns
-    let format: ck_format
-    let prepared: Tensor
-  }
-
-  /// Layers that share their input mostly share its format, and prepare it once.
-  private func prepared(_ rows: Columns, for format: ck_format, _ known: inout [FewRows]) -> Tensor {
-    let same = known.first {
-      $0.format == format && $0.rows.pointer == rows.pointer && $0.rows.stride == rows.stride
-        && $0.rows.count == rows.count && $0.rows.rows == rows.rows
-    }
-    if let same { return same.prepared }
-    let prepared = empty([rows.rows * ck_prepared_count(format, rows.count)])
-    ck_prepare_few_rows(rows.pointer, rows.stride, rows.rows, format, rows.count, prepared.pointer())
-    known.append(FewRows(rows: rows, format: format, prepared: prepared))
-    return prepared
   }
 }
