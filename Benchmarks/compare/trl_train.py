@@ -1,4 +1,4 @@
-"""Trains with TRL on pre-tokenized rows and prints one JSON object: tokens a second after the first step, peak memory.
+"""Trains with TRL on rows of any kind that it takes, and prints one JSON object: tokens a second after the first step, peak memory.
 
 trl_train.py MODEL ROWS.jsonl --method lora|qlora|full --batch 4 --steps 4 [--accumulation 1] [--threads 2] [--bf16]
 """
@@ -58,10 +58,8 @@ with tempfile.TemporaryDirectory() as folder:
         callbacks=[Clock()],
     )
     trainer.train()
-with open(call.rows, encoding="utf-8") as file:
-    lengths = [len(json.loads(line)["input_ids"]) for line in file]
-steps = len(Clock.ends) - 1
-tokens = steps * call.batch * call.accumulation * sum(lengths) / len(lengths)
+counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
+tokens = counts[len(Clock.ends) - 1] - counts[0]  # padding is not among them
 print(json.dumps({
     "tokens_per_s": round(tokens / (Clock.ends[-1] - Clock.ends[0]), 1),
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

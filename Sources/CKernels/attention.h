@@ -135,39 +135,41 @@ INLINE void add_shares_of(const float *shares, const float *v, long ldv, long ke
   for (int c = 0; c < columns / 8; c++) store8(out + 8 * c, sums[c]);
 }
 
-// The scores of one query of a group of heads, softmax over them, and the values' sum: for generation, where the tiles
-// would be almost empty. Every key and value is read once, for all heads.
-static void attention_of_query(const ck_attention *a, long first, float *out, float *lse) {
-  long d = a->head_size, keys = a->key_count - first, padded = (keys + 7) / 8 * 8;
+// What one query of a group of heads finds among keys [first, last): for each head the largest score, the sum of e^(score -
+// largest), and the values' sum with these shares. For generation, where the tiles would be almost empty: every key and
+// value is read once, for all heads.
+static void attention_of_query(
+  const ck_attention *a, long first, long last, float *sums, float *largest, float *totals) {
+  long d = a->head_size, keys = last - first, padded = (keys + 7) / 8 * 8;
   float *scores = scratch(5, a->group * padded);
   const float *k = a->k + first * a->ldk, *v = a->v + first * a->ldv;
+  for (long key = 0; key < keys_ahead && key < keys; key++) prefetch_row(k + key * a->ldk, d);
   for (long key = 0; key < keys; key += 8) {
     for (long r = 0; r < 8; r++) prefetch_row(k + (key + r + keys_ahead) * a->ldk, d);
     for (long g = 0; g < a->group; g++)
       store8(scores + g * padded + key, scores_of_eight(a->q + g * d, k + key * a->ldk, a->ldk, keys - key, d) * a->scale);
   }
+  for (long key = 0; key < keys_ahead && key < keys; key++) prefetch_row(v + key * a->ldv, d);
   for (long g = 0; g < a->group; g++) {
     float *row = scores + g * padded;
     for (long key = keys; key < padded; key++) row[key] = -INFINITY;
     v8 m = load8(row), sum = splat8(0);
     for (long key = 8; key < padded; key += 8) m = max8(m, load8(row + key));
-    float largest = largest8(m);
+    largest[g] = largest8(m);
     for (long key = 0; key < padded; key += 8) {
-      v8 e = exp8(load8(row + key) - largest);
+      v8 e = exp8(load8(row + key) - largest[g]);
       store8(row + key, e);
       sum += e;
     }
-    float total = sum8(sum);
-    for (long key = 0; key < padded; key += 8) store8(row + key, load8(row + key) * (1 / total));
-    if (lse) lse[g] = largest + logf(total);
+    totals[g] = sum8(sum);
   }
-  memset(out, 0, a->group * d * sizeof(float));
+  memset(sums, 0, a->group * d * sizeof(float));
   for (long key = 0; key < keys; key += 8) {
     long present = keys - key < 8 ? keys - key : 8;
     for (long r = 0; r < 8; r++) prefetch_row(v + (key + r + keys_ahead) * a->ldv, d);
     for (long g = 0; g < a->group; g++) {
       const float *shares = scores + g * padded + key, *from = v + key * a->ldv;
-      float *to = out + g * d;
+      float *to = sums + g * d;
       long j = 0;
       for (; j + 64 <= d; j += 64) add_shares_of(shares, from + j, a->ldv, present, 64, to + j);
       for (; j < d; j += 8) add_shares_of(shares, from + j, a->ldv, present, 8, to + j);
@@ -175,10 +177,40 @@ static void attention_of_query(const ck_attention *a, long first, float *out, fl
   }
 }
 
+// A part's findings: the sums, the largest scores and the totals, of all heads each.
+long CK(ck_attention_part_count)(long group, long head_size) { return group * (head_size + 2); }
+
+void CK(ck_attention_part)(const ck_attention *a, long part, long parts, float *found) {
+  long first = range_of_queries(a, 0).first_key, keys = a->key_count - first, sums = a->group * a->head_size;
+  attention_of_query(
+    a, first + keys * part / parts, first + keys * (part + 1) / parts, found, found + sums, found + sums + a->group);
+}
+
+void CK(ck_attention_join)(
+  const float *found, long parts, long group, long head_size, float *out, float *lse) {
+  long sums = group * head_size, count = CK(ck_attention_part_count)(group, head_size);
+  for (long g = 0; g < group; g++) {
+    float largest = -INFINITY, total = 0, weights[ck_most_parts];
+    for (long p = 0; p < parts; p++) largest = fmaxf(largest, found[p * count + sums + g]);
+    for (long p = 0; p < parts; p++) {
+      weights[p] = expf(found[p * count + sums + g] - largest);
+      total += weights[p] * found[p * count + sums + group + g];
+    }
+    for (long j = 0; j < head_size; j += 8) {
+      v8 sum = splat8(0);
+      for (long p = 0; p < parts; p++) sum += load8(found + p * count + g * head_size + j) * weights[p];
+      store8(out + g * head_size + j, sum * (1 / total));
+    }
+    if (lse) lse[g] = largest + logf(total);
+  }
+}
+
 void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block) {
   block_range r = range_of_queries(a, block);
   if (a->query_count == 1 && a->shared_count == 0) {
-    attention_of_query(a, r.first_key, out, lse);
+    float *found = scratch(3, CK(ck_attention_part_count)(a->group, a->head_size));
+    CK(ck_attention_part)(a, 0, 1, found);
+    CK(ck_attention_join)(found, 1, a->group, a->head_size, out, lse);
     return;
   }
   long d = a->head_size, rows = r.queries * a->group;

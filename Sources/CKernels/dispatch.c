@@ -90,6 +90,10 @@ DISPATCH(void, ck_few_rows, (const float *x, long ldx, const float *prepared, lo
   row_end))
 DISPATCH(void, ck_attention_forward, (const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long
   block), (a, out, ldo, lse, ld_lse, block))
+DISPATCH(long, ck_attention_part_count, (long group, long head_size), (group, head_size))
+DISPATCH(void, ck_attention_part, (const ck_attention *a, long part, long parts, float *found), (a, part, parts, found))
+DISPATCH(void, ck_attention_join, (const float *found, long parts, long group, long head_size, float *out, float *lse),
+  (found, parts, group, head_size, out, lse))
 DISPATCH(void, ck_attention_delta, (const float *out, const float *d_out, long ldo, long head_size, long heads, float
   *delta, long begin, long end), (out, d_out, ldo, head_size, heads, delta, begin, end))
 DISPATCH(void, ck_attention_backward_q, (const ck_attention *a, const float *d_out, long ldo, const float *lse, const

@@ -37,6 +37,10 @@ struct Plan: AsyncParsableCommand {
         "time",
         [
           ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
+          (
+            "shared",
+            plan.sharedBeginning > 0 ? "the first \(plan.sharedBeginning) tokens of all rows, once a batch" : "nothing"
+          ),
           ("a step", Figures.duration(time.step)), ("all steps", Figures.duration(time.total)),
           ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) a second"),
           ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import Terminal
 
 /// Ctrl-C, and the system's wish that the process ends. While this is watching, the first one is only noted, so that work
 /// can end well; a second one ends the process at once.
@@ -65,14 +66,7 @@ struct PausedRun: Error, CustomStringConvertible {
       if !isLeftOut { words.append(word) }
     }
     let program = CommandLine.arguments.first ?? "swiftlet"
-    let line = ([program] + words + ["--\(key)", checkpoint]).map(Self.quoted).joined(separator: " ")
+    let line = ([program] + words + ["--\(key)", checkpoint]).map(ShellWord.quoted).joined(separator: " ")
     return "Stopped after step \(step) of \(steps). \(checkpoint) holds what was trained so far; to go on:\n  \(line)"
-  }
-
-  /// A word as a shell takes it.
-  private static func quoted(_ word: String) -> String {
-    let isPlain =
-      !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_./=:,+@%".contains($0)) }
-    return isPlain ? word : "'" + word.replacing("'", with: "'\\''") + "'"
   }
 }

@@ -137,6 +137,9 @@ struct TrainingSession {
     if plan.memory.checkpointedLayers > 0 {
       facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
     }
+    if plan.sharedBeginning > 0 {
+      facts.append(("shared", "the first \(plan.sharedBeginning) tokens of all rows, computed once a batch"))
+    }
     Printing.facts(facts)
     if batch != asked.trainBatchSize {
       Printing.note(

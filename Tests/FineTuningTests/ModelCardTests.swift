@@ -63,7 +63,7 @@ import Testing
 
   /// A path is written as where the run was; a hub's name holds everywhere.
   @Test func theCommandsOfACardWork() throws {
-    let recipe = try Recipe(
+    var recipe = try Recipe(
       yaml: """
         model_name_or_path: models/tiny/base
         dataset_name: rows.jsonl
@@ -79,6 +79,10 @@ import Testing
         "swiftlet chat --model models/tiny/base --load-in-4bit --bnb-4bit-quant-type nf4 --bnb-4bit-use-double-quant "
           + "--adapter outputs/mine\n"))
     #expect(text.contains("swiftlet merge --model models/tiny/base --adapter outputs/mine --output merged\n"))
+    recipe.model.modelNameOrPath = "my models/tiny/base"
+    #expect(
+      ModelCard(recipe: recipe, state: TrainerState()).text.contains(
+        "swiftlet merge --model 'my models/tiny/base' --adapter outputs/mine"))
     let fromHub = ModelCard(recipe: try Self.recipe(), state: TrainerState()).text
     #expect(fromHub.contains("swiftlet chat --model Qwen/Qwen3-0.6B --adapter .\n"))
   }

@@ -16,7 +16,7 @@ struct BFloat16Tests {
     _ left: (CPUBackend) -> Tensor, _ right: (CPUBackend) -> Tensor, _ name: String
   ) {
     func reference(_ a: [Float], _ b: [Float]) -> [Double] {
-      ProductTests().reference(a, b, m: m, n: n, k: k, leftTransposed: leftTransposed, transposed: transposed)
+      referenceProduct(a, b, m: m, n: n, k: k, leftTransposed: leftTransposed, transposed: transposed)
     }
     let exact = reference(a, b)
     let coarse = reference(a.map(rounded), b.map(rounded))
@@ -85,10 +85,10 @@ struct BFloat16Tests {
       return [backend.floats(into)]
     }) {
       let rounds = target == .avx512bf16
-      var expected = ProductTests().reference(
+      var expected = referenceProduct(
         rounds ? a[0].values.map(rounded) : a[0].values, rounds ? b[0].values.map(rounded) : b[0].values, m: m, n: n,
         k: 200, transposed: true)
-      let rest = ProductTests().reference(a[1].values, b[1].values, m: m, n: n, k: 7, transposed: true)
+      let rest = referenceProduct(a[1].values, b[1].values, m: m, n: n, k: 7, transposed: true)
       for i in expected.indices { expected[i] += rest[i] }
       #expect(worstError(values[0], expected) < 2e-6, "\(target)")
     }

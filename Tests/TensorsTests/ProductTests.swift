@@ -5,20 +5,6 @@ import Testing
 struct ProductTests {
   private static let rowCounts = [1, 2, 3, 4, 5, 6, 7, 13, 64, 97]
 
-  /// A left operand times a right one, in double precision: a [m, k], b [n, k] or, if not transposed, [k, n].
-  func reference(
-    _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool = false, transposed: Bool
-  ) -> [Double] {
-    var result = [Double](repeating: 0, count: m * n)
-    for i in 0..<m {
-      for p in 0..<k {
-        let x = Double(leftTransposed ? a[p * m + i] : a[i * k + p])
-        for j in 0..<n { result[i * n + j] += x * Double(transposed ? b[j * k + p] : b[p * n + j]) }
-      }
-    }
-    return result
-  }
-
   private func expectClose(
     _ results: [(target: KernelTarget, values: [[Float]])], _ expected: [Double], _ name: String,
     tolerance: Double = 2e-6, sourceLocation: SourceLocation = #_sourceLocation
@@ -49,7 +35,7 @@ struct ProductTests {
           backend.compute([Product([term], into: Columns(into), accumulate: true)])
           return [once, backend.floats(into)]
         }
-        let expected = reference(
+        let expected = referenceProduct(
           a.values, b.values, m: m, n: n, k: k, leftTransposed: leftTransposed, transposed: transposed)
         let name = "\(m) rows, left operand transposed: \(leftTransposed)"
         expectClose(results, expected, name)
@@ -76,7 +62,7 @@ struct ProductTests {
       backend.compute([Product([term], into: Columns(into, 3..<3 + n))])
       return [backend.floats(into)]
     }
-    let product = reference(a, b.values, m: m, n: n, k: k, leftTransposed: leftTransposed, transposed: true)
+    let product = referenceProduct(a, b.values, m: m, n: n, k: k, leftTransposed: leftTransposed, transposed: true)
     var expected = [Double](repeating: 9, count: m * (n + 8))
     for i in 0..<m {
       expected.replaceSubrange(i * (n + 8) + 3..<i * (n + 8) + 3 + n, with: product[i * n..<(i + 1) * n])
@@ -113,7 +99,7 @@ struct ProductTests {
         return into.map(backend.floats)
       }
       let sum = operands.prefix(count).reduce(into: [Double](repeating: 0, count: m * n)) { sum, term in
-        let product = reference(term.a.values, term.b.values, m: m, n: n, k: term.k, transposed: term.transposed)
+        let product = referenceProduct(term.a.values, term.b.values, m: m, n: n, k: term.k, transposed: term.transposed)
         for i in sum.indices { sum[i] += product[i] }
       }
       expectClose(results, sum.map { $0 + 1 }, "\(count) terms, added")
@@ -177,7 +163,7 @@ struct ProductTests {
           backend.compute([Product([ProductTerm(left, right, transposed: transposed)], into: Columns(into))])
           return [backend.floats(into)]
         }
-        let expected = reference(a.values, wide, m: m, n: n, k: k, transposed: transposed)
+        let expected = referenceProduct(a.values, wide, m: m, n: n, k: k, transposed: transposed)
         expectClose(results, expected, "\(blocks), \(m) rows, transposed: \(transposed)")
       }
     }
@@ -198,7 +184,8 @@ struct ProductTests {
         backend.compute([Product([ProductTerm(left, right.tensor, transposed: true)], into: Columns(into))])
         return [backend.floats(into)]
       }
-      expectClose(results, reference(a.values, wide, m: m, n: n, k: k, transposed: true), "\(blocks), \(k) columns")
+      let expected = referenceProduct(a.values, wide, m: m, n: n, k: k, transposed: true)
+      expectClose(results, expected, "\(blocks), \(k) columns")
     }
   }
 
@@ -216,7 +203,7 @@ struct ProductTests {
           backend.compute([Product([ProductTerm(left, right, transposed: transposed)], into: Columns(into))])
           return [backend.floats(into), backend.floats(right)]
         }
-        let expected = reference(
+        let expected = referenceProduct(
           a.values, results[0].values[1], m: m, n: size.n, k: size.k, transposed: transposed)
         expectClose(results, expected, "\(m) rows, transposed: \(transposed)")
       }

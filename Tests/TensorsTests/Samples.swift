@@ -63,3 +63,17 @@ enum Backends {
     }
   }
 }
+
+/// A left operand times a right one, in double precision: a [m, k], b [n, k] or, if not transposed, [k, n].
+func referenceProduct(
+  _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool = false, transposed: Bool
+) -> [Double] {
+  var result = [Double](repeating: 0, count: m * n)
+  for i in 0..<m {
+    for p in 0..<k {
+      let x = Double(leftTransposed ? a[p * m + i] : a[i * k + p])
+      for j in 0..<n { result[i * n + j] += x * Double(transposed ? b[j * k + p] : b[p * n + j]) }
+    }
+  }
+  return result
+}

@@ -139,6 +139,13 @@ enum { ck_query_block = 32, ck_key_block = 64 };
 // a query head.
 void ck_attention_forward(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block);
 
+// One query in parts, no more than keys that it sees: each finds what its share of these gives, ck_attention_part_count
+// floats, and ck_attention_join makes the output of the group's heads from the parts' findings, one after the other.
+enum { ck_most_parts = 16 };
+long ck_attention_part_count(long group, long head_size);
+void ck_attention_part(const ck_attention *a, long part, long parts, float *found);
+void ck_attention_join(const float *found, long parts, long group, long head_size, float *out, float *lse);
+
 // delta[i][g] = out . d_out for query rows [begin, end): what the softmax's gradient subtracts.
 void ck_attention_delta(
   const float *out, const float *d_out, long ldo, long head_size, long heads, float *delta, long begin, long end);

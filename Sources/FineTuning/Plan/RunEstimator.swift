@@ -53,7 +53,7 @@ package struct RunEstimator {
     let memory = try memory(Settings(arguments: arguments), workload)
     var plan = RunPlan(
       memory: memory, system: system, steps: workload.steps, tokens: workload.tokens,
-      largestBatch: workload.largest.tokens)
+      largestBatch: workload.largest.tokens, sharedBeginning: workload.shared)
     var calibration: Calibration?
     if calibrated {
       let measured = try Calibration(model.decoder, arguments, tokens: workload.largest.tokens)

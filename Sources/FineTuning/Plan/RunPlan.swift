@@ -8,8 +8,10 @@ public struct RunPlan: Sendable {
   public let steps: Int
   /// Tokens of all steps.
   public let tokens: Int
-  /// Tokens of the largest batch.
+  /// Tokens of the largest batch that go through the model.
   public let largestBatch: Int
+  /// Tokens that all rows begin with and that go through the model once a batch; 0 where nothing is shared.
+  public let sharedBeginning: Int
   /// How long it takes; `nil` where nothing was measured.
   public var time: Time?
   /// What one change of the settings would give.

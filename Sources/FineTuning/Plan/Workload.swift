@@ -31,6 +31,8 @@ package struct Workload: Sendable {
 
   /// Optimizer steps.
   package let steps: Int
+  /// Tokens that all sequences begin with and that go through the model once a batch; 0 where nothing is shared.
+  package let shared: Int
   /// Tokens of all steps, however often they are the same.
   package private(set) var tokens = 0
   /// The batch of the most tokens.
@@ -66,6 +68,7 @@ package struct Workload: Sendable {
   /// What a run with these settings makes of items of these sizes, whose sequences all begin with the same `shared`
   /// tokens.
   package init(_ sizes: [Size], _ arguments: TrainingArguments, shared: Int = 0) {
+    self.shared = sizes.count > 1 && arguments.trainBatchSize > 1 ? shared : 0
     let order = BatchOrder(itemCount: sizes.count, arguments)
     steps = arguments.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     var (counted, epoch) = (0, 0)
@@ -75,7 +78,7 @@ package struct Workload: Sendable {
           var size = Size()
           for item in batch { size += sizes[item] }
           tokens += size.tokens
-          size = size.sharing(shared)
+          size = size.sharing(self.shared)
           total += size
           mostTargets = max(mostTargets, size.targets)
           if size.tokens > largest.tokens { largest = size }

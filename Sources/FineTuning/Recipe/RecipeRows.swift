@@ -61,11 +61,11 @@ public struct RecipeRows: Sendable {
   private static func open(
     _ source: DatasetSource, _ recipe: Recipe, _ tokenizer: RowTokenizer?
   ) throws(DataError) -> any RowSource {
-    var rows = try openFiles(source, recipe)
-    if let columns = source.columns { rows = try rows.applying(.selectColumns(columns)) }
     if source.steps.contains(where: \.isSplit) {
       throw DataError("split belongs to the recipe's own steps, not to those of one source")
     }
+    var rows = try openFiles(source, recipe)
+    if let columns = source.columns { rows = try rows.applying(.selectColumns(columns)) }
     return try rows.applying(source.steps, tokenizer: tokenizer)
   }
 

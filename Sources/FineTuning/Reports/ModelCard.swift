@@ -135,7 +135,10 @@ public struct ModelCard: Sendable {
   }
 
   /// The folder as commands name it: from inside, if the base is on the hub; else from where the run was, as the base is.
-  private var adapterPlace: String { Self.isHubName(base) ? "." : recipe.training.outputDir }
+  private var adapterPlace: String { Self.isHubName(base) ? "." : ShellWord.quoted(recipe.training.outputDir) }
+
+  /// The base as commands name it.
+  private var basePlace: String { ShellWord.quoted(base) }
 
   /// A base that was quantized on loading has to be quantized again.
   private var quantizationOptions: String {
@@ -151,7 +154,7 @@ public struct ModelCard: Sendable {
     With Swiftlet\(adapterPlace == "." ? "" : ", from the folder where it was trained"):
 
     ```
-    swiftlet chat --model \(base)\(quantizationOptions) --adapter \(adapterPlace)
+    swiftlet chat --model \(basePlace)\(quantizationOptions) --adapter \(adapterPlace)
     ```
 
     With PEFT:
@@ -167,14 +170,14 @@ public struct ModelCard: Sendable {
     With llama.cpp, beside the base model as GGUF:
 
     ```
-    swiftlet export --adapter \(adapterPlace) --base \(base) --output adapter.gguf
+    swiftlet export --adapter \(adapterPlace) --base \(basePlace) --output adapter.gguf
     llama-cli -m base.gguf --lora adapter.gguf
     ```
 
     Or merged into one model that needs no adapter:
 
     ```
-    swiftlet merge --model \(base) --adapter \(adapterPlace) --output merged
+    swiftlet merge --model \(basePlace) --adapter \(adapterPlace) --output merged
     ```
 
     """

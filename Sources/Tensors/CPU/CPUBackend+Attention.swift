@@ -120,22 +120,39 @@ extension CPUBackend {
         (firstValue + place).update(from: key + shape.keyColumns, count: size)
       }
     }
+    let group = shape.heads / shape.keyValueHeads
+    func problem(_ head: Int) -> ck_attention {
+      ck_attention(
+        q: matrix + head * group * size, k: firstKey + head * headElements, v: firstValue + head * headElements,
+        shared_k: nil, shared_v: nil, ldq: qkv.columns, ldk: size, ldv: size, query_count: rows,
+        key_count: before + rows, shared_count: 0, group: group, head_size: size, window: shape.window,
+        scale: shape.scale)
+    }
     let out = empty([rows, shape.queryColumns])
     let target: UnsafeMutablePointer<Float> = out.pointer()
-    let group = shape.heads / shape.keyValueHeads
+    if rows == 1 {
+      // Few heads would not go round the threads evenly. How many parts there are goes by the keys alone, so that results
+      // do not depend on the threads.
+      let seen = shape.window > 0 ? min(before + 1, shape.window) : before + 1
+      let parts = min(4, 1 + seen / 64)
+      let count = ck_attention_part_count(group, size)
+      let found = empty([shape.keyValueHeads * parts, count])
+      let first: UnsafeMutablePointer<Float> = found.pointer()
+      pool.run(shape.keyValueHeads * parts) { task in
+        var problem = problem(task / parts)
+        ck_attention_part(&problem, task % parts, parts, first + task * count)
+      }
+      for head in 0..<shape.keyValueHeads {
+        ck_attention_join(first + head * parts * count, parts, group, size, target + head * group * size, nil)
+      }
+      return out
+    }
     let blocks = (rows + queryBlock - 1) / queryBlock
-    // One query's heads go to the threads one by one where whole groups would not go round.
-    let isSplit = rows == 1 && shape.keyValueHeads % threadCount != 0
-    let heads = isSplit ? shape.heads : shape.keyValueHeads
-    pool.run(blocks * heads) { task in
-      let part = task % heads
-      let head = isSplit ? part / group : part
-      let queryColumn = (isSplit ? part : part * group) * size
-      var problem = ck_attention(
-        q: matrix + queryColumn, k: firstKey + head * headElements, v: firstValue + head * headElements, shared_k: nil,
-        shared_v: nil, ldq: qkv.columns, ldk: size, ldv: size, query_count: rows, key_count: before + rows,
-        shared_count: 0, group: isSplit ? 1 : group, head_size: size, window: shape.window, scale: shape.scale)
-      ck_attention_forward(&problem, target + queryColumn, shape.queryColumns, nil, 0, task / heads)
+    pool.run(blocks * shape.keyValueHeads) { task in
+      let head = task % shape.keyValueHeads
+      var problem = problem(head)
+      ck_attention_forward(
+        &problem, target + head * group * size, shape.queryColumns, nil, 0, task / shape.keyValueHeads)
     }
     return out
   }
