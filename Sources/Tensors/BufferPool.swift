@@ -88,7 +88,7 @@ final class BufferPool: Sendable {
       return aligned
     }
   }
-  private static let largeSize = 1 << 20
+  private static let largeSize = 1 << 17
   private static let hugePageSize = 2 << 20
 
   private static func wholePages(_ size: Int) -> Int {
