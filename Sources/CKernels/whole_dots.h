@@ -1,7 +1,7 @@
 // Dot products in whole numbers, for few rows against formats whose codes are bytes or nibbles, on processors that add up
-// products of bytes (AVX-512 VNNI). Each 32 elements of x become whole numbers in units of their largest one / 2²³ (2²² for
-// q8_0), as fine as a float's own precision, written as three digits to the base 256. A block's codes times the digits add
-// up without any error; one multiplication by the scales of both makes a float of the sum.
+// products of bytes (AVX-512 VNNI). Each 32 elements of x become whole numbers in units of their largest one / (127 · 2¹⁶),
+// 2¹⁵ for q8_0, about as fine as a float's own precision, written as three digits to the base 256. A block's codes times the
+// digits add up without any error; one multiplication by the scales of both makes a float of the sum.
 
 // A row of x, prepared by ck_prepare_few_rows: the sum of every 32 elements or, for the formats of this file, its groups.
 typedef struct {

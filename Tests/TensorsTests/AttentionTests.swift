@@ -105,4 +105,25 @@ struct AttentionTests {
       #expect(worstError(values[0], expected.map { graph[$0] }) < 1e-5, "\(target)")
     }
   }
+
+  /// One query reads its keys in one to four parts.
+  @Test(arguments: [1, 7, 63, 64, 65, 128, 191, 192, 300], [0, 70])
+  func oneCachedQuery(keys: Int, window: Int) {
+    let shape = AttentionShape(heads: 6, keyValueHeads: 2, headSize: 24, window: window, scale: 0.25)
+    let qkv = Operand([keys, shape.queryColumns + 2 * shape.keyColumns], seed: 5, range: 2)
+    for (target, values) in Backends.results({ backend in
+      let all = backend.tensor(qkv.values, qkv.shape)
+      let caches = [0, 1].map { _ in backend.empty([shape.keyValueHeads, keys, shape.headSize], .float32) }
+      func attend(_ range: Range<Int>) -> Tensor {
+        backend.cachedAttention(
+          all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape)
+      }
+      if keys > 1 { _ = attend(0..<keys - 1) }
+      let whole = backend.attention(all, starts: [0, keys], shape: shape, keepsStatistics: false).out
+      return [backend.floats(attend(keys - 1..<keys)), backend.floats(whole.rows(keys - 1..<keys))]
+    }) {
+      // Scores reach 20, whose rounding is 2e-6 of a share, on either side.
+      #expect(worstError(values[0], values[1].map(Double.init)) < 4e-6, "\(target)")
+    }
+  }
 }

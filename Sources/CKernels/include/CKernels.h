@@ -120,7 +120,7 @@ void ck_few_rows(
   const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
   long row_begin, long row_end);
 
-// ---- attention.h ----------------------------------------------------------------------------------------------------
+// ---- attention.h, one_query.h ---------------------------------------------------------------------------------------
 
 // One sequence and one key/value head with its `group` query heads. Query i of query_count stands at position
 // key_count - query_count + i and sees keys up to its own position, at most `window` of them if window > 0. The first

@@ -7,6 +7,7 @@
 #include "../product.h"
 #include "../whole_dots.h"
 #include "../few_rows.h"
+#include "../one_query.h"
 #include "../attention.h"
 #include "../layers.h"
 #include "../loss.h"
