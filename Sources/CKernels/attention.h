@@ -61,7 +61,7 @@ INLINE block_range range_of_queries(const ck_attention *a, long block) {
   r.queries = a->query_count - r.first_query < ck_query_block ? a->query_count - r.first_query : ck_query_block;
   long past = a->key_count - a->query_count;
   r.last_key = past + r.first_query + r.queries;
-  r.first_key = a->window > 0 && past + r.first_query + 1 > a->window ? past + r.first_query + 1 - a->window : 0;
+  r.first_key = first_seen_from(a, past + r.first_query);
   return r;
 }
 

@@ -1,6 +1,11 @@
 // Attention of a single query, as in generation, where the tiles of attention.h would be almost empty. Bound by memory:
 // every key and value is read once, for all heads of a group.
 
+// The first key that the query at `position` sees.
+INLINE long first_seen_from(const ck_attention *a, long position) {
+  return a->window > 0 && position + 1 > a->window ? position + 1 - a->window : 0;
+}
+
 enum { keys_ahead = 32 };
 
 INLINE void prefetch_row(const float *x, long d) {
@@ -79,8 +84,7 @@ static void attention_of_query(
 long CK(ck_attention_part_count)(long group, long head_size) { return group * (head_size + 2); }
 
 void CK(ck_attention_part)(const ck_attention *a, long part, long parts, float *found) {
-  long first = a->window > 0 && a->key_count > a->window ? a->key_count - a->window : 0;
-  long keys = a->key_count - first, sums = a->group * a->head_size;
+  long first = first_seen_from(a, a->key_count - 1), keys = a->key_count - first, sums = a->group * a->head_size;
   attention_of_query(
     a, first + keys * part / parts, first + keys * (part + 1) / parts, found, found + sums, found + sums + a->group);
 }

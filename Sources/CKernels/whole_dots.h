@@ -56,10 +56,9 @@ INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
   return sum;
 }
 
-// 64 signed codes.
-INLINE __m512i times_signed(__m512i codes, const x_group *x, int set) {
-  __m512i from_zero = codes ^ _mm512_set1_epi8((char)0x80);
-  return _mm512_sub_epi32(times_digits(from_zero, x->digits[set]), bytes64(x->excess[set]));
+// The products of codes to which something was added, without what that adds.
+INLINE __m512i less_excess(__m512i codes, const x_group *x, int set) {
+  return _mm512_sub_epi32(times_digits(codes, x->digits[set]), bytes64(x->excess[set]));
 }
 
 // How many elements one after the other are in the same set: in q4_0 and q4_1 sixteen are low nibbles and the next sixteen
@@ -172,12 +171,14 @@ INLINE void whole_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes to
     18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33);
   __m512i second = (__m512i)WORDS(b, c, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
     48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63);
-  total[0] += floats_of(times_signed(first, x, 0)) * EIGHT_LANES(scales, 0, 1);
-  total[1] += floats_of(times_signed(second, x, 1)) * EIGHT_LANES(scales, 2, 3);
+  const __m512i added = _mm512_set1_epi8((char)0x80);
+  total[0] += floats_of(less_excess(first ^ added, x, 0)) * EIGHT_LANES(scales, 0, 1);
+  total[1] += floats_of(less_excess(second ^ added, x, 1)) * EIGHT_LANES(scales, 2, 3);
 }
 
-// Half a block.
-INLINE void whole_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
+// Of blocks of 256 each takes a half, 128 elements, of which all are there.
+
+INLINE void half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
   // Four of eight scales and minima of six bits, as scale_and_minimum reads them.
   uint32_t a = word(p + 4), b = word(p + 8), c = word(p + 12);
   uint32_t six_bits[2] = {a & 0x3f3f3f3f, b & 0x3f3f3f3f};
@@ -193,7 +194,7 @@ INLINE void whole_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes t
   total[1] += floats_of(times_digits(high(codes), x->digits[1])) * EIGHT_LANES(scales, 1, 3);
 }
 
-INLINE void whole_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
+INLINE void half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
   // A scale for 16 elements, a unit of x for 32.
   v8 units = load8(x->units);
   units = __builtin_shufflevector(units, units, 0, 0, 1, 1, 2, 2, 3, 3);
@@ -206,8 +207,8 @@ INLINE void whole_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes t
   const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
   __m512i first = nibbles(low) | (_mm512_sllv_epi16(upper, left) & two_bits);
   __m512i second = high(low) | (_mm512_srlv_epi16(upper, right) & two_bits);
-  total[0] += floats_of(_mm512_sub_epi32(times_digits(first, x->digits[0]), bytes64(x->excess[0]))) * FOUR_LANES(scales, 0, 1, 2, 3);
-  total[1] += floats_of(_mm512_sub_epi32(times_digits(second, x->digits[1]), bytes64(x->excess[1]))) * FOUR_LANES(scales, 4, 5, 6, 7);
+  total[0] += floats_of(less_excess(first, x, 0)) * FOUR_LANES(scales, 0, 1, 2, 3);
+  total[1] += floats_of(less_excess(second, x, 1)) * FOUR_LANES(scales, 4, 5, 6, 7);
 }
 
 // Lines of memory that are wanted soon. The rows lie one after the other.
@@ -219,35 +220,26 @@ INLINE float sum_of(lanes total[2], v8 minima) {
   return _mm512_reduce_add_ps((__m512)(total[0] + total[1])) + ((minima[4] + minima[5]) + (minima[6] + minima[7]));
 }
 
-#define DOT_OF_32(format, size, ...)                                               \
-  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) {       \
-    const x_group *x = (const x_group *)prepared.prepared;                         \
-    const uint8_t *p = row.bytes;                                                  \
-    lanes total[2] = {};                                                           \
-    v8 minima = splat8(0);                                                         \
-    for (long i = 0; i + group <= k; i += group, p += 4 * size, x++) {            \
-      prefetch(p, 4 * size);                                                      \
-      whole_##format(p, 4, x, total, ##__VA_ARGS__);                               \
-    }                                                                              \
-    if (k % group) whole_##format(p, k % group / 32, x, total, ##__VA_ARGS__);     \
-    return sum_of(total, minima);                                                  \
+// The dot product of a row, `size` bytes for every 128 elements, 256 with K-quants, by `step`, which is run over each of
+// these at p and x, with the number of its `blocks` of 32.
+#define WHOLE_DOT(format, elements, size, step)                              \
+  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) { \
+    const x_group *x = (const x_group *)prepared.prepared;                   \
+    const uint8_t *p = row.bytes;                                            \
+    lanes total[2] = {};                                                     \
+    v8 minima = splat8(0);                                                   \
+    long blocks = elements / 32, i = 0;                                      \
+    for (; i + elements <= k; i += elements, p += size, x += elements / group) { \
+      prefetch(p, size);                                                     \
+      step;                                                                  \
+    }                                                                        \
+    blocks = k % elements / 32;                                              \
+    if (blocks) { step; }                                                    \
+    return sum_of(total, minima);                                            \
   }
-#define DOT_OF_256(format, size, ...)                                              \
-  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) {       \
-    const x_group *x = (const x_group *)prepared.prepared;                         \
-    const uint8_t *p = row.bytes;                                                  \
-    lanes total[2] = {};                                                           \
-    v8 minima = splat8(0);                                                         \
-    for (long i = 0; i < k; i += 2 * group, p += size, x += 2) {                  \
-      prefetch(p, size);                                                          \
-      whole_##format(p, 0, x, total, ##__VA_ARGS__);                               \
-      whole_##format(p, 1, x + 1, total, ##__VA_ARGS__);                           \
-    }                                                                              \
-    return sum_of(total, minima);                                                  \
-  }
-DOT_OF_32(q4_0, 18)
-DOT_OF_32(q4_1, 20, &minima)
-DOT_OF_32(q8_0, 34)
-DOT_OF_256(q4_K, 144, &minima)
-DOT_OF_256(q6_K, 210)
+WHOLE_DOT(q4_0, 128, 72, whole_q4_0(p, blocks, x, total))
+WHOLE_DOT(q4_1, 128, 80, whole_q4_1(p, blocks, x, total, &minima))
+WHOLE_DOT(q8_0, 128, 136, whole_q8_0(p, blocks, x, total))
+WHOLE_DOT(q4_K, 256, 144, half_q4_K(p, 0, x, total, &minima); half_q4_K(p, 1, x + 1, total, &minima))
+WHOLE_DOT(q6_K, 256, 210, half_q6_K(p, 0, x, total); half_q6_K(p, 1, x + 1, total))
 #endif

@@ -66,6 +66,19 @@ import Testing
     #expect(cut.largest.tokens <= 12 && cut.steps == workload.steps)
   }
 
+  /// A document without tokens begins with nothing, and keeps nothing from being shared.
+  @Test func emptyDocumentsShareNothing() {
+    var set = TrainingSet()
+    #expect(set.sharedBeginning() == 0)
+    for ids: [Int32] in [[], [5, 6, 7, 8], [], [5, 6, 9]] {
+      let labels = ids.indices.map { $0 < 2 ? Example.masked : ids[$0] }
+      set.append(Example(ids: ids, labels: labels, row: set.documentCount))
+    }
+    #expect(set.sharedBeginning() == 1)
+    set.append(Example(ids: [5], labels: [5], row: 4))
+    #expect(set.sharedBeginning() == 0)
+  }
+
   /// What goes through the model is what the trainer lays out.
   @Test func sharedBeginningsAreCountedOnce() throws {
     #expect(try TinyModel.rows().sharedBeginning() == 0)
