@@ -1,7 +1,7 @@
 import Tensors
 
 /// One layer: attention, then a gated feed-forward network, each behind a norm and added to the stream.
-struct DecoderLayer {
+final class DecoderLayer {
   private let configuration: DecoderConfiguration
   private let shape: AttentionShape
   private let inputNorm: Parameter

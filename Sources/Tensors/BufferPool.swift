@@ -13,11 +13,32 @@ import Synchronization
 final class BufferPool: Sendable {
   private struct Buffer: @unchecked Sendable {
     let pointer: UnsafeMutableRawPointer
-    let size: Int
+    let size: SizeClass
+  }
+
+  /// One of eight sizes per power of two, so that slightly different requests share buffers.
+  private struct SizeClass: Equatable {
+    /// Eight times the exponent, and which eighth on from there.
+    let index: Int
+
+    /// The smallest that holds `byteCount` bytes.
+    init(holding byteCount: Int) {
+      let least = max(byteCount, 64)
+      let step = max(64, (1 << Self.exponent(least)) / 8)
+      let size = (least + step - 1) / step * step
+      index = 8 * Self.exponent(size) + (size >> (Self.exponent(size) - 3)) & 7
+    }
+
+    init(index: Int) { self.index = index }
+
+    var byteCount: Int { (8 + index & 7) << (index / 8 - 3) }
+
+    private static func exponent(_ size: Int) -> Int { Int.bitWidth - 1 - size.leadingZeroBitCount }
   }
 
   private struct Shelves {
-    var free: [Int: [UnsafeMutableRawPointer]] = [:]
+    /// By the index of the size.
+    var free = [[UnsafeMutableRawPointer]](repeating: [], count: 8 * Int.bitWidth)
     /// All buffers, handed out or not.
     var bytesAllocated = 0
     /// What was asked for, rounded.
@@ -25,40 +46,42 @@ final class BufferPool: Sendable {
     var peakBytesInUse = 0
 
     /// A free buffer of this size or little more, else a new one.
-    mutating func take(_ size: Int) -> Buffer {
-      bytesInUse += size
+    mutating func take(_ size: SizeClass) -> Buffer {
+      bytesInUse += size.byteCount
       peakBytesInUse = max(peakBytesInUse, bytesInUse)
       // Batches of other lengths leave large buffers of other sizes.
-      let sizes = size < BufferPool.largeSize ? size...size : size...size + size / 4
-      let fitting = free[size] != nil ? size : free.keys.filter(sizes.contains).min()
-      if let fitting, let pointer = pop(fitting) { return Buffer(pointer: pointer, size: fitting) }
-      makeRoom(for: size)
-      bytesAllocated += size
-      return Buffer(pointer: Self.allocate(size), size: size)
-    }
-
-    private mutating func pop(_ size: Int) -> UnsafeMutableRawPointer? {
-      defer { if free[size]?.isEmpty == true { free[size] = nil } }
-      return free[size]?.popLast()
+      let most = size.byteCount < BufferPool.largeSize ? size.byteCount : size.byteCount + size.byteCount / 4
+      var fitting = size
+      while fitting.byteCount <= most {
+        if let pointer = free[fitting.index].popLast() { return Buffer(pointer: pointer, size: fitting) }
+        fitting = SizeClass(index: fitting.index + 1)
+      }
+      makeRoom(for: size.byteCount)
+      bytesAllocated += size.byteCount
+      return Buffer(pointer: Self.allocate(size.byteCount), size: size)
     }
 
     /// Buffers of sizes that nobody asks for again go, the largest first, before all together take more than a sixteenth
     /// over what was ever in use at once.
-    private mutating func makeRoom(for size: Int) {
+    private mutating func makeRoom(for byteCount: Int) {
       let limit = peakBytesInUse + peakBytesInUse / 16 + (16 << 20)
-      for other in free.keys.sorted(by: >) {
-        while bytesAllocated + size > limit, let pointer = pop(other) { deallocate(pointer, other) }
+      for index in free.indices.reversed() {
+        while bytesAllocated + byteCount > limit, let pointer = free[index].popLast() {
+          deallocate(pointer, SizeClass(index: index).byteCount)
+        }
       }
     }
 
-    mutating func put(_ buffer: Buffer, asked size: Int) {
-      bytesInUse -= size
-      free[buffer.size, default: []].append(buffer.pointer)
+    mutating func put(_ buffer: Buffer, asked size: SizeClass) {
+      bytesInUse -= size.byteCount
+      free[buffer.size.index].append(buffer.pointer)
     }
 
     mutating func trim() {
-      for (size, pointers) in free { for pointer in pointers { deallocate(pointer, size) } }
-      free = [:]
+      for index in free.indices {
+        for pointer in free[index] { deallocate(pointer, SizeClass(index: index).byteCount) }
+        free[index] = []
+      }
     }
 
     private mutating func deallocate(_ pointer: UnsafeMutableRawPointer, _ size: Int) {
@@ -100,19 +123,12 @@ final class BufferPool: Sendable {
   private struct Contents: @unchecked Sendable { var shelves = Shelves() }
   private let contents = Mutex(Contents())
 
-  /// Bytes are rounded up to one of eight sizes per power of two, so that slightly different requests share buffers.
-  static func roundedSize(_ byteCount: Int) -> Int {
-    let least = max(byteCount, 64)
-    let step = max(64, (1 << (Int.bitWidth - 1 - least.leadingZeroBitCount)) / 8)
-    return (least + step - 1) / step * step
-  }
-
   /// A buffer of at least `byteCount` bytes, 64-byte aligned, its content undefined.
   func storage(byteCount: Int) -> Storage {
-    let size = Self.roundedSize(byteCount)
+    let size = SizeClass(holding: byteCount)
     let buffer = contents.withLock { $0.shelves.take(size) }
-    return Storage(base: buffer.pointer, byteCount: buffer.size) { [self] pointer, full in
-      contents.withLock { $0.shelves.put(Buffer(pointer: pointer, size: full), asked: size) }
+    return Storage(base: buffer.pointer, byteCount: buffer.size.byteCount) { [self] pointer, _ in
+      contents.withLock { $0.shelves.put(Buffer(pointer: pointer, size: buffer.size), asked: size) }
     }
   }
 

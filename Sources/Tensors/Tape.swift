@@ -42,21 +42,20 @@ public final class Variable {
   /// Where the gradient gathers. Operations keep hold of this and not of the variable, so that a value that nobody
   /// needs for a gradient is released at once.
   let slot: GradientSlot
-  /// Gives the value again for a backward pass. Where it follows by a cheap pass over memory from what is kept anyway,
-  /// it is computed anew, so that nobody has to keep it.
-  package let recall: () -> Tensor
+  /// Computes the value again, to the same bits, where it follows by a cheap pass over memory from what is kept anyway.
+  private let recomputed: (() -> Tensor)?
 
   /// A variable; one without history, unless an operation makes it.
-  public convenience init(_ value: Tensor, requiresGradient: Bool = false) {
-    self.init(value, requiresGradient: requiresGradient, recall: { value })
-  }
-
-  /// A variable whose value `recall` computes again, to the same bits.
-  init(_ value: Tensor, requiresGradient: Bool, recall: @escaping () -> Tensor) {
+  ///
+  /// - Parameter recomputed: computes the value again, to the same bits.
+  public init(_ value: Tensor, requiresGradient: Bool = false, recomputed: (() -> Tensor)? = nil) {
     self.value = value
-    self.recall = recall
+    self.recomputed = recomputed
     slot = GradientSlot(requiresGradient: requiresGradient)
   }
+
+  /// Gives the value again for a backward pass; nobody has to keep one that can be computed anew.
+  package var recall: () -> Tensor { recomputed ?? { [value] in value } }
 
   /// Whether anything trained is upstream.
   public var requiresGradient: Bool { slot.requiresGradient }

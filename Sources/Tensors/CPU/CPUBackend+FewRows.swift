@@ -12,9 +12,12 @@ extension CPUBackend {
 
   /// Computes products that are all of few rows. The rows of their matrices are shared out in a single round.
   func computeFewRows(_ products: [Product]) {
+    if products.isEmpty { return }
     var rows: [PreparedRows] = []
     var terms: [FewRowsTerm] = []
     var sums: [FewRowsSum] = []
+    terms.reserveCapacity(2 * products.count)
+    sums.reserveCapacity(products.count)
     for product in products {
       let first = terms.count
       for term in product.terms {
@@ -25,26 +28,24 @@ extension CPUBackend {
             x: source.pointer, stride: source.stride, prepared: prepared(source, for: right.format, &rows),
             right: right))
       }
-      let n = product.into.count
-      // Long enough to be worth a hand-over, and for reading ahead; short enough to share evenly.
-      let shares = (n + 2 * threadCount - 1) / (2 * threadCount)
       sums.append(
         FewRowsSum(
-          terms: first..<terms.count, m: product.into.rows, n: n, out: product.into.pointer,
-          stride: product.into.stride, accumulate: product.accumulate,
-          rowsPerTask: max(8, min(shares, 262_144 / max(1, product.terms[0].left.depth))),
-          firstTask: sums.last?.endTask ?? 0))
+          terms: first..<terms.count, m: product.into.rows, out: product.into.pointer, stride: product.into.stride,
+          accumulate: product.accumulate, firstRow: sums.last?.endRow ?? 0, n: product.into.count))
     }
-    pool.run(sums.last?.endTask ?? 0) { task in
-      var index = 0
-      while sums[index].endTask <= task { index += 1 }
-      let sum = sums[index]
-      let begin = (task - sum.firstTask) * sum.rowsPerTask
-      for number in sum.terms {
-        withUnsafePointer(to: terms[number].right) {
-          ck_few_rows(
-            terms[number].x, terms[number].stride, terms[number].prepared, sum.m, $0, sum.out, sum.stride,
-            sum.accumulate || number > sum.terms.lowerBound, begin, min(sum.n, begin + sum.rowsPerTask))
+    let shares = FewRowsShares(
+      rows: sums.last?.endRow ?? 0, depth: products[0].terms.first?.left.depth ?? 1, threads: threadCount)
+    pool.run(shares.count) { task in
+      let range = shares[task]
+      for sum in sums where range.overlaps(sum.firstRow..<sum.endRow) {
+        let begin = max(range.lowerBound - sum.firstRow, 0)
+        let end = min(range.upperBound - sum.firstRow, sum.n)
+        for number in sum.terms {
+          withUnsafePointer(to: terms[number].right) {
+            ck_few_rows(
+              terms[number].x, terms[number].stride, terms[number].prepared, sum.m, $0, sum.out, sum.stride,
+              sum.accumulate || number > sum.terms.lowerBound, begin, end)
+          }
         }
       }
     }
@@ -61,14 +62,40 @@ extension CPUBackend {
   private struct FewRowsSum {
     let terms: Range<Int>
     let m: Int
-    let n: Int
     let out: UnsafeMutablePointer<Float>
     let stride: Int
     let accumulate: Bool
-    let rowsPerTask: Int
-    let firstTask: Int
+    /// Where its rows stand when those of all sums are counted through.
+    let firstRow: Int
+    let n: Int
 
-    var endTask: Int { firstTask + (n + rowsPerTask - 1) / rowsPerTask }
+    var endRow: Int { firstRow + n }
+  }
+
+  /// How the rows of matrices go round the threads: first a long stretch for each, which reads ahead well, then short
+  /// ones, so that a thread that is slower for a moment keeps nobody waiting.
+  private struct FewRowsShares {
+    private let rows: Int
+    private let long: Int
+    private let short: Int
+    private let threads: Int
+
+    init(rows: Int, depth: Int, threads: Int) {
+      // What two threads write lies on lines of memory of their own.
+      let line = 16
+      self.rows = rows
+      long = rows * 3 / (4 * threads) / line * line
+      self.threads = long > 0 ? threads : 0
+      short = max(line, min(rows / (16 * threads), 262_144 / max(1, depth)) / line * line)
+    }
+
+    var count: Int { threads + (rows - threads * long + short - 1) / short }
+
+    subscript(task: Int) -> Range<Int> {
+      if task < threads { return task * long..<(task + 1) * long }
+      let begin = threads * long + (task - threads) * short
+      return begin..<min(rows, begin + short)
+    }
   }
 
   /// Few rows as their products with matrices of a format read them.

@@ -49,17 +49,7 @@ extension Tape {
     let output = backend.empty([x.value.rows, ranges.last?.upperBound ?? 0], .float32)
     let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision)
     let branches = layers.map { layer in layer.lowRank.map { branch($0, rows: x.value.rows) } }
-    backend.compute(
-      branches.compactMap { $0 }.map { branch in
-        // Without dropout the update sees what the layer itself sees, prepared already.
-        let seen =
-          branch.dropoutKey == nil
-          ? left
-          : backend.leftOperand(
-            Columns(branch.input(of: x.value, on: backend)), transposed: false, precision: precision)
-        return Product([ProductTerm(seen, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
-      })
-    for branch in branches.compactMap({ $0 }) { scaleInPlace(branch.down, branch.lowRank.scale) }
+    computeDown(branches.compactMap { $0 }, x.value, left)
     backend.compute(
       zip(layers.indices, layers).map { index, layer in
         var terms = [ProductTerm(left, layer.weight.value, transposed: true)]
@@ -108,6 +98,19 @@ extension Tape {
     let down = backend.empty([rows, lowRank.a.value.rows], .float32)
     let drops = drawsDropout && lowRank.dropout > 0
     return Branch(lowRank: lowRank, down: down, dropoutKey: drops ? nextDropoutKey() : nil)
+  }
+
+  /// down = scale · input Aᵀ. Without dropout the input is what the layers themselves see, prepared already in `left`.
+  private func computeDown(_ branches: [Branch], _ x: Tensor, _ left: LeftOperand) {
+    if branches.isEmpty { return }
+    backend.compute(
+      branches.map { branch in
+        let seen =
+          branch.dropoutKey == nil
+          ? left : backend.leftOperand(Columns(branch.input(of: x, on: backend)), transposed: false, precision: precision)
+        return Product([ProductTerm(seen, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
+      })
+    for branch in branches { scaleInPlace(branch.down, branch.lowRank.scale) }
   }
 
   private func columnRanges(_ layers: [Projection]) -> [Range<Int>] {
