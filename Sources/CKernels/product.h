@@ -51,14 +51,46 @@ INLINE void edge_tile(
     }
 }
 
-// All tiles of m rows with one panel of at most longest_words.
+// What will be packed next of a right operand: so many bytes of so many rows.
+typedef struct {
+  const uint8_t *row;
+  long bytes, row_step, rows, fetched;
+} wanted_soon;
+
+// Columns [n0, n0 + ck_unit_columns) of the result, a stretch of k. Floats only: blocks are small enough for packing to be
+// bound by widening them.
+INLINE wanted_soon wanted_of(const ck_term *term, long n, long n0, long k0, long k) {
+  const ck_matrix *right = &term->right;
+  if (right->format > ck_bfloat16) return (wanted_soon){0};
+  long columns = n - n0 < ck_unit_columns ? n - n0 : ck_unit_columns, size = right->format == ck_float32 ? 4 : 2;
+  const uint8_t *data = right->data;
+  long step = right->columns * size;
+  return term->transposed ? (wanted_soon){data + n0 * step + k0 * size, k * size, step, columns, 0}
+                          : (wanted_soon){data + k0 * step + n0 * size, columns * size, step, k, 0};
+}
+
+// Has some of it brought into the second-level cache. Apart from the tiles, whose registers it would take.
+static __attribute__((noinline)) void fetch(wanted_soon *wanted, long lines) {
+  for (; lines > 0 && wanted->rows > 0; lines--) {
+    __builtin_prefetch(wanted->row + wanted->fetched, 0, 2);
+    wanted->fetched += 64;
+    if (wanted->fetched < wanted->bytes) continue;
+    wanted->fetched = 0;
+    wanted->row += wanted->row_step;
+    wanted->rows--;
+  }
+}
+
+// All tiles of m rows with one panel of at most longest_words; what is `wanted` next is fetched meanwhile.
 INLINE void times_tiles(
   const bool pairs, const float *left, long left_tile, long step, long words, const float *panel, long m, long columns,
-  float *c, long ldc, bool accumulate) {
-  long t = 0, whole = m / tile_rows;
+  float *c, long ldc, bool accumulate, wanted_soon wanted) {
+  long t = 0, whole = m / tile_rows, lines = (wanted.bytes / 64 + 1) * wanted.rows / (whole + 1) + 1;
   if (columns == panel_columns)
-    for (; t < whole; t++)
+    for (; t < whole; t++) {
+      if (wanted.rows) fetch(&wanted, lines);
       tile(pairs, tile_rows, 2, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
+    }
   else if (columns == LANES)
     for (; t < whole; t++)
       tile(pairs, tile_rows, 1, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
@@ -71,14 +103,14 @@ INLINE void times_tiles(
 
 static void panel_times_tiles(
   const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c, long ldc,
-  bool accumulate) {
-  times_tiles(false, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate);
+  bool accumulate, wanted_soon wanted) {
+  times_tiles(false, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, wanted);
 }
 
 static void pair_panel_times_tiles(
   const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c, long ldc,
-  bool accumulate) {
-  times_tiles(has_pairs, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate);
+  bool accumulate, wanted_soon wanted) {
+  times_tiles(has_pairs, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, wanted);
 }
 
 // A stretch of k of all units: the left operand's part of it stays in the second-level cache meanwhile.
@@ -94,11 +126,15 @@ INLINE void add_stretch(
     long n0 = unit * ck_unit_columns, last = n0 + ck_unit_columns < n ? n0 + ck_unit_columns : n;
     if (term->transposed) pack_transposed(pairs, &term->right, n0, k0, k, panels);
     else pack_straight(pairs, &term->right, n0, k0, k, panels);
+    long after = k0 + k, rest = term->k - after < k ? term->k - after : k;
+    wanted_soon wanted = unit + 1 < part->unit_end ? wanted_of(term, n, last, k0, k)
+                         : rest > 0 ? wanted_of(term, n, part->unit_begin * ck_unit_columns, after, rest)
+                                    : (wanted_soon){0};
     for (long first = n0; first < last; first += panel_columns) {
       long columns = last - first < panel_columns ? last - first : panel_columns;
       (pairs ? pair_panel_times_tiles : panel_times_tiles)(
         left, left_tile, step, words, panels + (first - n0) * words, rows, columns, c + part->row_begin * ldc + first, ldc,
-        accumulate);
+        accumulate, first == n0 ? wanted : (wanted_soon){0});
     }
   }
 }
