@@ -107,7 +107,8 @@ extension Tape {
       branches.map { branch in
         let seen =
           branch.dropoutKey == nil
-          ? left : backend.leftOperand(Columns(branch.input(of: x, on: backend)), transposed: false, precision: precision)
+          ? left
+          : backend.leftOperand(Columns(branch.input(of: x, on: backend)), transposed: false, precision: precision)
         return Product([ProductTerm(seen, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
       })
     for branch in branches { scaleInPlace(branch.down, branch.lowRank.scale) }
