@@ -128,6 +128,12 @@ INLINE words32 first_bytes(const uint8_t *p, long count) {
   return (words32)_mm512_maskz_loadu_epi8(count > 0 ? (1ull << count) - 1 : 0, p);
 }
 
+INLINE uint64_t halfword(const uint8_t *p) {
+  uint16_t bits;
+  memcpy(&bits, p, 2);
+  return bits;
+}
+
 INLINE uint32_t word(const uint8_t *p) {
   uint32_t bits;
   memcpy(&bits, p, 4);
@@ -163,17 +169,22 @@ INLINE void whole_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes to
   total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
+// The codes of two blocks of q8_0, of those that are there.
+INLINE __m512i two_blocks(const uint8_t *p, long blocks) {
+  __m256i first = blocks > 0 ? _mm256_loadu_si256((const __m256i *)(p + 2)) : _mm256_setzero_si256();
+  __m256i second = blocks > 1 ? _mm256_loadu_si256((const __m256i *)(p + 36)) : _mm256_setzero_si256();
+  return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+}
+
 INLINE void whole_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
-  words32 a = first_bytes(p, 34 * blocks), b = first_bytes(p + 64, 34 * blocks - 64);
-  v8 scales = halfs_to_floats(WORDS(a, b, 0, 17, 34, 51, 0, 17, 34, 51)) * load8(x->units);
-  words32 c = first_bytes(p + 72, 34 * blocks - 72);
-  __m512i first = (__m512i)WORDS(a, b, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
-    18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33);
-  __m512i second = (__m512i)WORDS(b, c, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
-    48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63);
+  uint64_t halfs = halfword(p);
+  if (blocks > 1) halfs |= halfword(p + 34) << 16;
+  if (blocks > 2) halfs |= halfword(p + 68) << 32;
+  if (blocks > 3) halfs |= halfword(p + 102) << 48;
+  v8 scales = halfs_to_floats((halfs8)_mm_cvtsi64_si128((long long)halfs)) * load8(x->units);
   const __m512i added = _mm512_set1_epi8((char)0x80);
-  total[0] += floats_of(less_excess(first ^ added, x, 0)) * EIGHT_LANES(scales, 0, 1);
-  total[1] += floats_of(less_excess(second ^ added, x, 1)) * EIGHT_LANES(scales, 2, 3);
+  total[0] += floats_of(less_excess(two_blocks(p, blocks) ^ added, x, 0)) * EIGHT_LANES(scales, 0, 1);
+  total[1] += floats_of(less_excess(two_blocks(p + 68, blocks - 2) ^ added, x, 1)) * EIGHT_LANES(scales, 2, 3);
 }
 
 // Of blocks of 256 each takes a half, 128 elements, of which all are there.
@@ -211,9 +222,9 @@ INLINE void half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes to
   total[1] += floats_of(less_excess(second, x, 1)) * FOUR_LANES(scales, 4, 5, 6, 7);
 }
 
-// Lines of memory that are wanted soon. The rows lie one after the other.
+// Lines of memory that are wanted soon, and only once. The rows lie one after the other.
 INLINE void prefetch(const uint8_t *p, long bytes) {
-  for (long line = 0; line < bytes; line += 64) __builtin_prefetch(p + 2048 + line);
+  for (long line = 0; line < bytes; line += 64) __builtin_prefetch(p + 2048 + line, 0, 0);
 }
 
 INLINE float sum_of(lanes total[2], v8 minima) {
