@@ -39,9 +39,9 @@ INLINE float largest8(v8 x) {
 // e^x to about 2 units in the last place: x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial in r, scaled by 2^n.
 // Below -87.3 the result is 0 (no subnormals); above 88 it is infinite, as e^x nearly is.
 INLINE v8 exp8(v8 x) {
-  v8 clamped = max8(min8(x, splat8(88.72283f)), splat8(-87.33654f));
+  // What is not a number is neither less nor more, and stays.
+  v8 clamped = max8(splat8(-87.33654f), min8(splat8(88.72283f), x));
   v8 shifted = clamped * 1.44269504f + 12582912.0f;  // rounds to an integer in the low mantissa bits
-  i8x n = (i8x)shifted - 0x4B400000;
   v8 whole = shifted - 12582912.0f;
   v8 r = clamped - whole * 0.693359375f;
   r = r - whole * -2.12194440e-4f;
@@ -52,11 +52,14 @@ INLINE v8 exp8(v8 x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   v8 y = p * (r * r) + r + 1.0f;
+#ifdef CK_AVX512
+  y = (v8)_mm256_scalef_ps((__m256)y, (__m256)whole);
+#else
   // 2^n in two halves, since n = 128 alone does not fit an exponent.
-  i8x half = n >> 1;
+  i8x n = (i8x)shifted - 0x4B400000, half = n >> 1;
   y = y * (v8)((half + 127) << 23) * (v8)((n - half + 127) << 23);
-  y = select8(x < splat8(-87.33654f), splat8(0), y);
-  return select8(x != x, x, y);
+#endif
+  return select8(x < splat8(-87.33654f), splat8(0), y);
 }
 
 INLINE v8 sigmoid8(v8 x) { return 1.0f / (1.0f + exp8(-x)); }
