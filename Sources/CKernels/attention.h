@@ -44,11 +44,10 @@ static void small_product(
       long length = k - k0 < stretch ? k - k0 : stretch;
       gather_panel(b, ldb, b_transposed, n0, columns, k0, length, panel);
       if (a_transposed)
-        panel_times_tiles(a + k0 * lda, tile_rows, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0,
-          (wanted_soon){0});
+        panel_times_tiles(a + k0 * lda, tile_rows, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
       else
         panel_times_tiles(left + k0 * padded_rows(m), tile_rows * length, tile_rows, length, panel, m, columns, c + n0, ldc,
-          accumulate || k0 > 0, (wanted_soon){0});
+          accumulate || k0 > 0, NULL);
     }
   }
 }

@@ -17,11 +17,16 @@ typedef struct {
   long first;
 } stored_row;
 
+INLINE uint64_t halfword(const uint8_t *p) {
+  uint16_t bits;
+  memcpy(&bits, p, 2);
+  return bits;
+}
+
 INLINE float half(const uint8_t *p) {
 #ifdef CK_AVX2
-  uint16_t bits;  // by way of a general register: an insertion into a vector would wait for what was in it
-  memcpy(&bits, p, 2);
-  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+  // By way of a general register: an insertion into a vector would wait for what was in it.
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128((int)halfword(p))));
 #else
   _Float16 x;
   memcpy(&x, p, 2);

@@ -81,14 +81,14 @@ static __attribute__((noinline)) void fetch(wanted_soon *wanted, long lines) {
   }
 }
 
-// All tiles of m rows with one panel of at most longest_words; what is `wanted` next is fetched meanwhile.
+// All tiles of m rows with one panel of at most longest_words; what is `wanted` next, if not NULL, is fetched meanwhile.
 INLINE void times_tiles(
   const bool pairs, const float *left, long left_tile, long step, long words, const float *panel, long m, long columns,
-  float *c, long ldc, bool accumulate, wanted_soon wanted) {
-  long t = 0, whole = m / tile_rows, lines = (wanted.bytes / 64 + 1) * wanted.rows / (whole + 1) + 1;
+  float *c, long ldc, bool accumulate, wanted_soon *wanted) {
+  long t = 0, whole = m / tile_rows, lines = wanted ? (wanted->bytes / 64 + 1) * wanted->rows / (whole + 1) + 1 : 0;
   if (columns == panel_columns)
     for (; t < whole; t++) {
-      if (wanted.rows) fetch(&wanted, lines);
+      if (wanted && wanted->rows) fetch(wanted, lines);
       tile(pairs, tile_rows, 2, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
     }
   else if (columns == LANES)
@@ -103,13 +103,13 @@ INLINE void times_tiles(
 
 static void panel_times_tiles(
   const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c, long ldc,
-  bool accumulate, wanted_soon wanted) {
+  bool accumulate, wanted_soon *wanted) {
   times_tiles(false, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, wanted);
 }
 
 static void pair_panel_times_tiles(
   const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c, long ldc,
-  bool accumulate, wanted_soon wanted) {
+  bool accumulate, wanted_soon *wanted) {
   times_tiles(has_pairs, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, wanted);
 }
 
@@ -134,7 +134,7 @@ INLINE void add_stretch(
       long columns = last - first < panel_columns ? last - first : panel_columns;
       (pairs ? pair_panel_times_tiles : panel_times_tiles)(
         left, left_tile, step, words, panels + (first - n0) * words, rows, columns, c + part->row_begin * ldc + first, ldc,
-        accumulate, first == n0 ? wanted : (wanted_soon){0});
+        accumulate, &wanted);
     }
   }
 }

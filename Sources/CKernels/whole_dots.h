@@ -128,12 +128,6 @@ INLINE words32 first_bytes(const uint8_t *p, long count) {
   return (words32)_mm512_maskz_loadu_epi8(count > 0 ? (1ull << count) - 1 : 0, p);
 }
 
-INLINE uint64_t halfword(const uint8_t *p) {
-  uint16_t bits;
-  memcpy(&bits, p, 2);
-  return bits;
-}
-
 INLINE uint32_t word(const uint8_t *p) {
   uint32_t bits;
   memcpy(&bits, p, 4);

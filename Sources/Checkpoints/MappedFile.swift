@@ -31,12 +31,15 @@ public final class MappedFile: Sendable {
     guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
       throw .system(path, "could not be mapped into memory")
     }
-    #if os(Linux)
-      // A file that is read from the disk now comes in huge pages where its file system can, and is read faster for it
-      // as long as it stays in memory.
-      if length >= 2 << 20 { madvise(base, length, MADV_HUGEPAGE) }
-    #endif
     storage = Storage(base: base, byteCount: length, isMappedFile: true) { munmap($0, $1) }
+  }
+
+  /// Asks for huge pages, for a file that is read as a whole: what comes from the disk from now on comes in them where
+  /// the file system can, and is read faster for it as long as it stays in memory.
+  func preferHugePages() {
+    #if os(Linux)
+      if byteCount >= 2 << 20 { madvise(storage.base, byteCount, MADV_HUGEPAGE) }
+    #endif
   }
 
   /// The number at the byte `offset`, lowest byte first; it must lie within the file.

@@ -71,6 +71,7 @@ struct TensorDirectory: Sendable {
           "the tensors \(quoted(first.name)) and \(quoted(second.name)) overlap; the file is damaged, get it "
           + "again")
     }
+    file.preferHugePages()
   }
 
   func contains(_ name: String) -> Bool { places[ExactName(name)] != nil }

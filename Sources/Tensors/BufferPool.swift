@@ -17,7 +17,7 @@ final class BufferPool: Sendable {
   }
 
   /// One of eight sizes per power of two, so that slightly different requests share buffers.
-  private struct SizeClass: Equatable {
+  private struct SizeClass {
     /// Eight times the exponent, and which eighth on from there.
     let index: Int
 

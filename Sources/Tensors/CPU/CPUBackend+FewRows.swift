@@ -12,7 +12,6 @@ extension CPUBackend {
 
   /// Computes products that are all of few rows. The rows of their matrices are shared out in a single round.
   func computeFewRows(_ products: [Product]) {
-    if products.isEmpty { return }
     var rows: [PreparedRows] = []
     var terms: [FewRowsTerm] = []
     var sums: [FewRowsSum] = []
@@ -34,7 +33,7 @@ extension CPUBackend {
           accumulate: product.accumulate, firstRow: sums.last?.endRow ?? 0, n: product.into.count))
     }
     let shares = FewRowsShares(
-      rows: sums.last?.endRow ?? 0, depth: products[0].terms.first?.left.depth ?? 1, threads: threadCount)
+      rows: sums.last?.endRow ?? 0, depth: terms.first?.right.columns ?? 0, threads: threadCount)
     pool.run(shares.count) { task in
       let range = shares[task]
       for sum in sums where range.overlaps(sum.firstRow..<sum.endRow) {

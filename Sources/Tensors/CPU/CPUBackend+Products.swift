@@ -101,7 +101,7 @@ extension CPUBackend {
     let units = shares(n, of: Int(ck_unit_columns))
     // A part of less than a million multiply-adds is not worth a hand-over.
     let most = max(1, min(m * n * depth >> 20, threadCount * (m * depth >> 22 > 0 ? 4 : 12)))
-    let rowShares = max(shares(m, of: 576), min(shares(4 * threadCount, of: units), shares(m, of: 192)))
+    let rowShares = max(shares(m, of: 576), min(shares(min(most, 4 * threadCount), of: units), shares(m, of: 192)))
     let rows = shares(shares(m, of: rowShares), of: tileRows) * tileRows
     let columns = min(8, shares(units * rowShares, of: most))
     return stride(from: 0, to: m, by: rows).flatMap { row in

@@ -102,7 +102,6 @@ extension Tape {
 
   /// down = scale · input Aᵀ. Without dropout the input is what the layers themselves see, prepared already in `left`.
   private func computeDown(_ branches: [Branch], _ x: Tensor, _ left: LeftOperand) {
-    if branches.isEmpty { return }
     backend.compute(
       branches.map { branch in
         let seen =
