@@ -25,57 +25,63 @@ let package = Package(
     .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
     .systemLibrary(name: "CZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"]), .brew(["libzip"])]),
 
-    .target(name: "OrderedJSON"),
+    .target(name: "Diagnostics"),
+    .target(name: "OrderedJSON", dependencies: ["Diagnostics"]),
     .target(name: "Terminal"),
-    .target(name: "Tensors", dependencies: ["CKernels"]),
-    .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "CZip"]),
+    .target(name: "Tensors", dependencies: ["CKernels", "Diagnostics"]),
+    .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "Diagnostics", "CZip"]),
     .target(
       name: "Hub",
       dependencies: [
-        "Checkpoints", "OrderedJSON",
+        "Checkpoints", "OrderedJSON", "Diagnostics",
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ]),
-    .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "CPCRE2"]),
-    .target(name: "ChatTemplates", dependencies: ["OrderedJSON"]),
-    .target(name: "Datasets", dependencies: ["ChatTemplates", "Tokenizers", "Checkpoints", "OrderedJSON"]),
-    .target(name: "Models", dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON"]),
+    .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CPCRE2"]),
+    .target(name: "ChatTemplates", dependencies: ["OrderedJSON", "Diagnostics"]),
+    .target(
+      name: "Datasets", dependencies: ["ChatTemplates", "Tokenizers", "Checkpoints", "OrderedJSON", "Diagnostics"]),
+    .target(
+      name: "Models",
+      dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics"]),
     .target(
       name: "FineTuning",
       dependencies: [
-        "Models", "Datasets", "Hub", "Checkpoints", "OrderedJSON", "Terminal", "CCairo",
+        "Models", "Datasets", "Hub", "Checkpoints", "OrderedJSON", "Diagnostics", "Terminal", "CCairo",
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
       name: "swiftlet",
       dependencies: [
         "FineTuning", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub",
-        "OrderedJSON", "Terminal",
+        "OrderedJSON", "Diagnostics", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
-    .testTarget(name: "OrderedJSONTests", dependencies: ["OrderedJSON"]),
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Tensors", "OrderedJSON", "CZip"]),
+    .testTarget(name: "OrderedJSONTests", dependencies: ["Diagnostics", "OrderedJSON"]),
+    .testTarget(name: "TensorsTests", dependencies: ["Diagnostics", "Tensors"]),
+    .testTarget(
+      name: "CheckpointsTests", dependencies: ["Diagnostics", "Checkpoints", "Tensors", "OrderedJSON", "CZip"]),
     .testTarget(
       name: "HubTests",
       dependencies: [
-        "Hub", "OrderedJSON",
+        "Diagnostics", "Hub", "OrderedJSON",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ]),
-    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "Checkpoints", "OrderedJSON"]),
-    .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates"]),
-    .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Tokenizers", "Checkpoints", "OrderedJSON"]),
-    .testTarget(name: "ModelsTests", dependencies: ["Models"]),
-    .testTarget(name: "FineTuningTests", dependencies: ["FineTuning", "Datasets", "OrderedJSON"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Diagnostics", "Tokenizers", "Checkpoints", "OrderedJSON"]),
+    .testTarget(name: "ChatTemplatesTests", dependencies: ["Diagnostics", "ChatTemplates"]),
+    .testTarget(
+      name: "DatasetsTests", dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "OrderedJSON"]),
+    .testTarget(name: "ModelsTests", dependencies: ["Diagnostics", "Models"]),
+    .testTarget(name: "FineTuningTests", dependencies: ["Diagnostics", "FineTuning", "Datasets", "OrderedJSON"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
-    .testTarget(name: "CommandTests", dependencies: ["swiftlet", "OrderedJSON"]),
+    .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "swiftlet", "OrderedJSON"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,8 +1,10 @@
+import Diagnostics
+
 /// Reading attributes, items and slices by Jinja2's rules: `a.b` looks for an attribute first and an item second,
 /// `a['b']` the other way round.
 extension Interpreter {
   /// `value.name`
-  func attribute(_ name: String, of value: Value) throws(TemplateError) -> Value {
+  func attribute(_ name: String, of value: Value) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value {
       if Self.ofEveryObject.contains(name) { return unsafe(name, value) }
       throw error(undefined.message)
@@ -13,7 +15,7 @@ extension Interpreter {
   }
 
   /// `value[key]`
-  func item(_ value: Value, at key: Value) throws(TemplateError) -> Value {
+  func item(_ value: Value, at key: Value) throws(SwiftletError) -> Value {
     switch value {
     case .undefined(let undefined): throw error(undefined.message)
     case .dictionary(let mapping):
@@ -46,7 +48,7 @@ extension Interpreter {
     return place >= 0 && place < count ? place : nil
   }
 
-  private func codePoint(_ index: Int, of text: String) throws(TemplateError) -> Unicode.Scalar? {
+  private func codePoint(_ index: Int, of text: String) throws(SwiftletError) -> Unicode.Scalar? {
     try spend(text.utf8.count / 16)
     let scalars = text.unicodeScalars
     if index >= 0 { return scalars.dropFirst(index).first }
@@ -111,7 +113,7 @@ extension Interpreter {
   }
 
   /// `value[start:stop:step]`
-  func slice(_ value: Value, _ start: Int?, _ stop: Int?, _ step: Int?) throws(TemplateError) -> Value {
+  func slice(_ value: Value, _ start: Int?, _ stop: Int?, _ step: Int?) throws(SwiftletError) -> Value {
     if step == 0 { throw error("slice step cannot be zero") }
     switch value {
     case .undefined(let undefined): throw error(undefined.message)
@@ -130,7 +132,7 @@ extension Interpreter {
 
   private func sliced<Item>(
     _ items: [Item], _ start: Int?, _ stop: Int?, _ step: Int?
-  ) throws(TemplateError) -> [Item] {
+  ) throws(SwiftletError) -> [Item] {
     let step = step ?? 1
     let count = items.count
     func clamp(_ bound: Int?, _ missing: Int) -> Int {

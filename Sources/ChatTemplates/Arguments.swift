@@ -1,9 +1,11 @@
+import Diagnostics
+
 extension CallArguments {
   /// The arguments in the order of `parameters`, `nil` for those not given.
   /// - Throws: for too many, unknown, doubled or missing ones. `required` is how many must be there.
   func bound(
     to parameters: [String], required: Int = 0, of function: String, _ interpreter: Interpreter
-  ) throws(TemplateError) -> [Value?] {
+  ) throws(SwiftletError) -> [Value?] {
     if positional.count > parameters.count {
       throw interpreter.error(
         "\(function)() takes at most \(parameters.count) arguments (\(positional.count) given)")
@@ -28,7 +30,7 @@ extension CallArguments {
 
 extension Interpreter {
   /// An argument that must be an integer.
-  func integer(_ value: Value?, default missing: Int, of function: String) throws(TemplateError) -> Int {
+  func integer(_ value: Value?, default missing: Int, of function: String) throws(SwiftletError) -> Int {
     guard let value else { return missing }
     if case .undefined(let undefined) = value { throw error(undefined.message) }
     guard let index = value.index else {
@@ -38,7 +40,7 @@ extension Interpreter {
   }
 
   /// An argument that must be text.
-  func text(_ value: Value, of function: String) throws(TemplateError) -> String {
+  func text(_ value: Value, of function: String) throws(SwiftletError) -> String {
     guard let text = value.text else { throw error("\(function)() argument must be str, not \(value.typeName)") }
     return text
   }

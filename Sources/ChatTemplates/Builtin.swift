@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The functions that every template can call.
 enum Builtin: String, Sendable {
   case range, dict, namespace, cycler, joiner
@@ -7,7 +9,7 @@ enum Builtin: String, Sendable {
 
 extension Interpreter {
   /// `callee(arguments)`
-  func call(_ callee: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  func call(_ callee: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     switch callee {
     case .function(let builtin): return try call(builtin, arguments)
     case .method(let method): return try call(method, arguments)
@@ -21,7 +23,7 @@ extension Interpreter {
     }
   }
 
-  private func recurse(_ loop: LoopState, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func recurse(_ loop: LoopState, _ arguments: CallArguments) throws(SwiftletError) -> String {
     guard let recursion = loop.recursion else {
       throw error("The loop must have the 'recursive' marker to be called recursively.")
     }
@@ -32,7 +34,7 @@ extension Interpreter {
       recursion.loop, over: iterable, depth0: loop.depth0 + 1, recursion.activation, recursion.scope)
   }
 
-  private func call(_ builtin: Builtin, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func call(_ builtin: Builtin, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     switch builtin {
     case .range: return try range(arguments)
     case .dict: return try dictionary(try members(arguments, of: "dict"))
@@ -56,7 +58,7 @@ extension Interpreter {
     }
   }
 
-  private func range(_ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func range(_ arguments: CallArguments) throws(SwiftletError) -> Value {
     var numbers: [Int] = []
     for value in arguments.positional { numbers.append(try integer(value, default: 0, of: "range")) }
     guard arguments.named.isEmpty, (1...3).contains(numbers.count) else {
@@ -72,7 +74,7 @@ extension Interpreter {
   }
 
   /// What `dict(mapping or pairs, **names)` holds.
-  private func members(_ arguments: CallArguments, of function: String) throws(TemplateError) -> [Mapping.Member] {
+  private func members(_ arguments: CallArguments, of function: String) throws(SwiftletError) -> [Mapping.Member] {
     var members: [Mapping.Member] = []
     if arguments.positional.count > 1 {
       throw error("\(function) expected at most 1 argument, got \(arguments.positional.count)")

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// A model's chat template: what turns messages into the text that the model was trained on.
@@ -12,11 +13,11 @@ public struct ChatTemplate: Sendable {
   private let limits: Limits
 
   /// Reads a template.
-  /// - Throws: `TemplateError` with the line where it is no template.
-  public init(_ source: String) throws(TemplateError) { try self.init(source, limits: Limits()) }
+  /// - Throws: `SwiftletError` with the line where it is no template.
+  public init(_ source: String) throws(SwiftletError) { try self.init(source, limits: Limits()) }
 
   /// Reads a template that may use up no more than `limits`.
-  package init(_ source: String, limits: Limits) throws(TemplateError) {
+  package init(_ source: String, limits: Limits) throws(SwiftletError) {
     self.source = source
     self.limits = limits
     program = try Program(source)
@@ -42,12 +43,12 @@ public struct ChatTemplate: Sendable {
   ///   - tools: an array of function schemas, where there are any.
   ///   - addGenerationPrompt: whether the text ends with what starts the model's answer.
   ///   - variables: further variables, such as `bos_token`, `eos_token` and `enable_thinking`.
-  /// - Throws: `TemplateError` with the template's line, for what the template refuses (`raise_exception`) or cannot do
+  /// - Throws: `SwiftletError` with the template's line, for what the template refuses (`raise_exception`) or cannot do
   ///   with these messages, and for templates that use more than any honest one needs.
   public func render(
     messages: JSONValue, tools: JSONValue? = nil, addGenerationPrompt: Bool = false,
     variables: JSONObject = JSONObject()
-  ) throws(TemplateError) -> Rendering {
+  ) throws(SwiftletError) -> Rendering {
     try render(
       messages: messages, tools: tools, addGenerationPrompt: addGenerationPrompt, variables: variables, now: .now)
   }
@@ -56,7 +57,7 @@ public struct ChatTemplate: Sendable {
   package func render(
     messages: JSONValue, tools: JSONValue? = nil, addGenerationPrompt: Bool = false,
     variables: JSONObject = JSONObject(), now: CivilTime
-  ) throws(TemplateError) -> Rendering {
+  ) throws(SwiftletError) -> Rendering {
     let chat = try Self.chat(messages)
     let interpreter = Interpreter(program: program, limits: limits, now: now) { name in
       if let value = variables[name] { return Value(value) }
@@ -73,15 +74,16 @@ public struct ChatTemplate: Sendable {
   }
 
   /// The messages as the template sees them, with reasoning under every name that templates read.
-  private static func chat(_ messages: JSONValue) throws(TemplateError) -> Value {
+  private static func chat(_ messages: JSONValue) throws(SwiftletError) -> Value {
     guard case .array(let elements) = messages else {
-      throw TemplateError(line: nil, reason: "the messages are \(messages.kind), not an array of objects")
+      throw SwiftletError.template(line: nil, reason: "the messages are \(messages.kind), not an array of objects")
     }
     var chat: [Value] = []
     chat.reserveCapacity(elements.count)
     for (index, element) in elements.enumerated() {
       guard case .object(let message) = element else {
-        throw TemplateError(line: nil, reason: "message \(index + 1) is \(element.kind), not an object with a role")
+        throw SwiftletError.template(
+          line: nil, reason: "message \(index + 1) is \(element.kind), not an object with a role")
       }
       chat.append(Value(.object(withReasoning(message))))
     }

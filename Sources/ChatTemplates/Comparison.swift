@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Truth, equality and order as Python has them.
 extension Interpreter {
   /// `bool(value)`.
@@ -18,7 +20,7 @@ extension Interpreter {
   }
 
   /// `a == b`.
-  func isEqual(_ a: Value, _ b: Value) throws(TemplateError) -> Bool {
+  func isEqual(_ a: Value, _ b: Value) throws(SwiftletError) -> Bool {
     try spend(1)
     switch (a, b) {
     case (.string(let x), .string(let y)), (.string(let x), .markup(let y)), (.markup(let x), .string(let y)),
@@ -56,7 +58,7 @@ extension Interpreter {
     }
   }
 
-  private func areEqual(_ a: [Value], _ b: [Value]) throws(TemplateError) -> Bool {
+  private func areEqual(_ a: [Value], _ b: [Value]) throws(SwiftletError) -> Bool {
     guard a.count == b.count else { return false }
     try enter()
     defer { leave() }
@@ -64,7 +66,7 @@ extension Interpreter {
     return true
   }
 
-  private func areEqual(_ a: Mapping, _ b: Mapping) throws(TemplateError) -> Bool {
+  private func areEqual(_ a: Mapping, _ b: Mapping) throws(SwiftletError) -> Bool {
     guard a.members.count == b.members.count else { return false }
     try enter()
     defer { leave() }
@@ -75,13 +77,13 @@ extension Interpreter {
   }
 
   /// Whether an element equals `value`.
-  func contains(_ items: [Value], _ value: Value) throws(TemplateError) -> Bool {
+  func contains(_ items: [Value], _ value: Value) throws(SwiftletError) -> Bool {
     for item in items where try isEqual(item, value) { return true }
     return false
   }
 
   /// The value of a key, which compares as Python's keys do: `1`, `1.0` and `true` are one key.
-  func lookUp(_ key: Value, in dictionary: Mapping) throws(TemplateError) -> Value? {
+  func lookUp(_ key: Value, in dictionary: Mapping) throws(SwiftletError) -> Value? {
     try spend(1 + dictionary.members.count / 8)
     if let text = key.text { return dictionary[text] }
     for member in dictionary.members where try isEqual(member.key, key) { return member.value }
@@ -89,7 +91,7 @@ extension Interpreter {
   }
 
   /// `a < b`, in the sense of an operator named `symbol` for messages.
-  func isLess(_ a: Value, _ b: Value, symbol: String = "<") throws(TemplateError) -> Bool {
+  func isLess(_ a: Value, _ b: Value, symbol: String = "<") throws(SwiftletError) -> Bool {
     try spend(1)
     if let x = a.text, let y = b.text {
       try spend(min(x.utf8.count, y.utf8.count) / 16)
@@ -118,17 +120,17 @@ extension Interpreter {
 
   /// A stable sort by `key`, as Python's `sorted`.
   func sorted<Element>(
-    _ items: [Element], reverse: Bool = false, by key: (Element) throws(TemplateError) -> Value
-  ) throws(TemplateError) -> [Element] {
+    _ items: [Element], reverse: Bool = false, by key: (Element) throws(SwiftletError) -> Value
+  ) throws(SwiftletError) -> [Element] {
     var keyed: [(key: Value, element: Element)] = []
     keyed.reserveCapacity(items.count)
     for item in items { keyed.append((try key(item), item)) }
     if reverse { keyed.reverse() }
-    var failure: TemplateError?
+    var failure: SwiftletError?
     // The standard sort, which is stable, cannot carry a typed error out.
     keyed.sort { a, b in
       guard failure == nil else { return false }
-      do throws(TemplateError) {
+      do throws(SwiftletError) {
         return try isLess(a.key, b.key)
       } catch {
         failure = error
@@ -141,7 +143,7 @@ extension Interpreter {
   }
 
   /// `a <relation> b`.
-  func compare(_ relation: Expression.Relation, _ a: Value, _ b: Value) throws(TemplateError) -> Bool {
+  func compare(_ relation: Expression.Relation, _ a: Value, _ b: Value) throws(SwiftletError) -> Bool {
     switch relation {
     case .equal: return try isEqual(a, b)
     case .unequal: return !(try isEqual(a, b))
@@ -154,21 +156,21 @@ extension Interpreter {
     }
   }
 
-  private func isOrderReversed(_ a: Value, _ b: Value, _ symbol: String) throws(TemplateError) -> Bool {
+  private func isOrderReversed(_ a: Value, _ b: Value, _ symbol: String) throws(SwiftletError) -> Bool {
     try checkOrder(a, b, symbol)
     return try isLess(b, a, symbol: symbol)
   }
 
   private func isLessOrEqual(
     _ a: Value, _ b: Value, _ symbol: String, isReversed: Bool = false
-  ) throws(TemplateError) -> Bool {
+  ) throws(SwiftletError) -> Bool {
     try checkOrder(isReversed ? b : a, isReversed ? a : b, symbol)
     if try isLess(a, b, symbol: symbol) { return true }
     return try isEqual(a, b)
   }
 
   /// Complains about the operands in the order they were written.
-  private func checkOrder(_ a: Value, _ b: Value, _ symbol: String) throws(TemplateError) {
+  private func checkOrder(_ a: Value, _ b: Value, _ symbol: String) throws(SwiftletError) {
     if case .undefined(let undefined) = a { throw error(undefined.message) }
     if case .undefined(let undefined) = b { throw error(undefined.message) }
     func isNumber(_ value: Value) -> Bool {
@@ -183,7 +185,7 @@ extension Interpreter {
   }
 
   /// `value in container`.
-  func isContained(_ value: Value, in container: Value) throws(TemplateError) -> Bool {
+  func isContained(_ value: Value, in container: Value) throws(SwiftletError) -> Bool {
     switch container {
     case .string(let text), .markup(let text):
       guard let part = value.text else {
@@ -201,7 +203,7 @@ extension Interpreter {
   }
 
   /// Refuses what cannot be the key of a dictionary.
-  func checkHashable(_ value: Value) throws(TemplateError) {
+  func checkHashable(_ value: Value) throws(SwiftletError) {
     switch value {
     case .list, .dictionary: throw error("unhashable type: '\(value.typeName)'")
     case .tuple(let elements), .group(let elements):

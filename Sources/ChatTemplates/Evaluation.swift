@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The arguments of a call once evaluated.
 struct CallArguments {
   var positional: [Value] = []
@@ -7,7 +9,7 @@ struct CallArguments {
 /// Evaluating expressions.
 extension Interpreter {
   /// The value of `expression`. `blockText` is what a filter without operand applies to.
-  func evaluate(_ expression: Expression, blockText: String? = nil) throws(TemplateError) -> Value {
+  func evaluate(_ expression: Expression, blockText: String? = nil) throws(SwiftletError) -> Value {
     try spend(1)
     try enter()
     defer { leave() }
@@ -17,7 +19,7 @@ extension Interpreter {
     case .attribute(let operand, let name): return try attribute(name, of: try evaluate(operand))
     case .item(let operand, let index): return try item(try evaluate(operand), at: try evaluate(index))
     case .filter(let operand, let name, let arguments):
-      let value = try operand.map { (operand) throws(TemplateError) in try evaluate(operand, blockText: blockText) }
+      let value = try operand.map { (operand) throws(SwiftletError) in try evaluate(operand, blockText: blockText) }
       guard let filter = Filter(rawValue: name) else { throw error("No filter named '\(name)' found.") }
       return try apply(filter, to: value ?? .string(blockText ?? ""), try evaluate(arguments))
     case .test(let operand, let name, let arguments):
@@ -50,7 +52,7 @@ extension Interpreter {
   }
 
   /// The rest of the forms, apart so that the frames of the common ones stay small.
-  private func evaluateRare(_ expression: Expression) throws(TemplateError) -> Value {
+  private func evaluateRare(_ expression: Expression) throws(SwiftletError) -> Value {
     switch expression.node {
     case .list(let parts): return try list(try evaluate(parts))
     case .tuple(let parts): return try tuple(try evaluate(parts))
@@ -71,7 +73,7 @@ extension Interpreter {
   }
 
   /// The text of a call block: its call, with the block's body as the macro `caller`.
-  func evaluate(_ call: Expression, caller: Value) throws(TemplateError) -> Value {
+  func evaluate(_ call: Expression, caller: Value) throws(SwiftletError) -> Value {
     guard case .call(let function, let arguments) = call.node else { throw error("expected call") }
     let callee = try evaluate(function)
     var values = try evaluate(arguments)
@@ -89,14 +91,14 @@ extension Interpreter {
     }
   }
 
-  private func evaluate(_ expressions: [Expression]) throws(TemplateError) -> [Value] {
+  private func evaluate(_ expressions: [Expression]) throws(SwiftletError) -> [Value] {
     var values: [Value] = []
     values.reserveCapacity(expressions.count)
     for expression in expressions { values.append(try evaluate(expression)) }
     return values
   }
 
-  private func evaluate(_ arguments: Expression.Arguments) throws(TemplateError) -> CallArguments {
+  private func evaluate(_ arguments: Expression.Arguments) throws(SwiftletError) -> CallArguments {
     var result = CallArguments(positional: try evaluate(arguments.positional))
     for argument in arguments.named { result.named.append((argument.name, try evaluate(argument.value))) }
     if let spread = arguments.spread {
@@ -119,7 +121,7 @@ extension Interpreter {
 
   private func compare(
     _ first: Expression, _ links: [Expression.Comparison]
-  ) throws(TemplateError) -> Bool {
+  ) throws(SwiftletError) -> Bool {
     var left = try evaluate(first)
     for link in links {
       let right = try evaluate(link.operand)
@@ -129,7 +131,7 @@ extension Interpreter {
     return true
   }
 
-  private func concatenate(_ parts: [Expression]) throws(TemplateError) -> Value {
+  private func concatenate(_ parts: [Expression]) throws(SwiftletError) -> Value {
     var values: [Value] = []
     for part in parts { values.append(try evaluate(part)) }
     var text = ""
@@ -138,7 +140,7 @@ extension Interpreter {
     return .string(text)
   }
 
-  private func bound(_ expression: Expression?) throws(TemplateError) -> Int? {
+  private func bound(_ expression: Expression?) throws(SwiftletError) -> Int? {
     guard let expression else { return nil }
     let value = try evaluate(expression)
     if value.isNone { return nil }
@@ -151,7 +153,7 @@ extension Interpreter {
 
   /// What a `for` goes through.
   /// - Throws: for what Python cannot iterate.
-  func elements(of value: Value) throws(TemplateError) -> [Value] {
+  func elements(of value: Value) throws(SwiftletError) -> [Value] {
     switch value {
     case .undefined: return []
     case .list(let elements), .tuple(let elements), .group(let elements): return elements.items
@@ -174,7 +176,7 @@ extension Interpreter {
     }
   }
 
-  func drain(_ generator: Generator) throws(TemplateError) -> [Value] {
+  func drain(_ generator: Generator) throws(SwiftletError) -> [Value] {
     try enter()
     defer { leave() }
     let items = try generator.drain()

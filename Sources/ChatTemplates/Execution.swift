@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Running statements.
 extension Interpreter {
   /// How a run of statements ended.
@@ -7,7 +9,7 @@ extension Interpreter {
     case continueLoop
   }
 
-  func execute(_ statements: [Statement]) throws(TemplateError) -> Flow {
+  func execute(_ statements: [Statement]) throws(SwiftletError) -> Flow {
     try enter()
     defer { leave() }
     for statement in statements {
@@ -18,7 +20,7 @@ extension Interpreter {
     return .onward
   }
 
-  private func execute(_ statement: Statement) throws(TemplateError) -> Flow {
+  private func execute(_ statement: Statement) throws(SwiftletError) -> Flow {
     switch statement.node {
     case .text(let text): try emit(text)
     case .output(let expression): try emit(try string(try evaluate(expression)))
@@ -26,11 +28,11 @@ extension Interpreter {
     case .branch(let branches, let otherwise): return try choose(branches, otherwise)
     case .loop(let loop): return try start(loop)
     case .assignBlock(let target, let filter, let body):
-      return try captured(body) { text throws(TemplateError) in
+      return try captured(body) { text throws(SwiftletError) in
         try assign(try filtered(text, by: filter), to: target)
       }
     case .filterBlock(let filter, let body):
-      return try captured(body) { text throws(TemplateError) in
+      return try captured(body) { text throws(SwiftletError) in
         try emit(try string(try filtered(text, by: filter)))
       }
     case .with(let bindings, let body): return try with(bindings, body)
@@ -48,7 +50,7 @@ extension Interpreter {
     return .onward
   }
 
-  private func choose(_ branches: [Statement.Branch], _ otherwise: [Statement]) throws(TemplateError) -> Flow {
+  private func choose(_ branches: [Statement.Branch], _ otherwise: [Statement]) throws(SwiftletError) -> Flow {
     for branch in branches {
       line = branch.line
       if isTrue(try evaluate(branch.test)) { return try execute(branch.body) }
@@ -58,8 +60,8 @@ extension Interpreter {
 
   /// Runs `body` in its scope, then comes back to this one.
   private func within<Result>(
-    _ inner: Int, _ body: () throws(TemplateError) -> Result
-  ) throws(TemplateError) -> Result {
+    _ inner: Int, _ body: () throws(SwiftletError) -> Result
+  ) throws(SwiftletError) -> Result {
     let outer = scope
     defer { scope = outer }
     enterScope(inner)
@@ -68,11 +70,11 @@ extension Interpreter {
 
   /// Captures what `body` writes and, if it ran to its end, hands it to `use`.
   private func captured(
-    _ body: Statement.Body, _ use: (String) throws(TemplateError) -> Void
-  ) throws(TemplateError) -> Flow {
+    _ body: Statement.Body, _ use: (String) throws(SwiftletError) -> Void
+  ) throws(SwiftletError) -> Flow {
     let line = self.line
-    let (text, flow) = try capture { () throws(TemplateError) in
-      try within(body.scope) { () throws(TemplateError) in try execute(body.statements) }
+    let (text, flow) = try capture { () throws(SwiftletError) in
+      try within(body.scope) { () throws(SwiftletError) in try execute(body.statements) }
     }
     self.line = line
     if flow == .onward { try use(text) }
@@ -80,33 +82,33 @@ extension Interpreter {
   }
 
   /// Applies the filters of a block, whose innermost has no operand of its own, to its text.
-  private func filtered(_ text: String, by filter: Expression?) throws(TemplateError) -> Value {
+  private func filtered(_ text: String, by filter: Expression?) throws(SwiftletError) -> Value {
     guard let filter else { return .string(text) }
     return try evaluate(filter, blockText: text)
   }
 
   private func with(
     _ bindings: [(target: Statement.Target, value: Expression)], _ body: Statement.Body
-  ) throws(TemplateError) -> Flow {
+  ) throws(SwiftletError) -> Flow {
     var values: [Value] = []
     for binding in bindings { values.append(try evaluate(binding.value)) }
-    return try within(body.scope) { () throws(TemplateError) in
+    return try within(body.scope) { () throws(SwiftletError) in
       for (binding, value) in zip(bindings, values) { try assign(value, to: binding.target) }
       return try execute(body.statements)
     }
   }
 
   /// A block of a template that nothing extends: its body, seeing only the outermost variables.
-  private func block(_ function: Int, _ body: Statement.Body) throws(TemplateError) {
+  private func block(_ function: Int, _ body: Statement.Body) throws(SwiftletError) {
     let outer = activation
     activation = Activation(count: program.functions[function].variableCount, outer: nil)
     defer { activation = outer }
-    _ = try within(body.scope) { () throws(TemplateError) in try execute(body.statements) }
+    _ = try within(body.scope) { () throws(SwiftletError) in try execute(body.statements) }
   }
 
   // MARK: Assignment
 
-  func assign(_ value: Value, to target: Statement.Target) throws(TemplateError) {
+  func assign(_ value: Value, to target: Statement.Target) throws(SwiftletError) {
     switch target {
     case .name(let name): write(value, to: name)
     case .attribute(let name, let attribute):
@@ -121,7 +123,7 @@ extension Interpreter {
     }
   }
 
-  private func unpack(_ value: Value, into count: Int) throws(TemplateError) -> [Value] {
+  private func unpack(_ value: Value, into count: Int) throws(SwiftletError) -> [Value] {
     switch value {
     case .none, .bool, .integer, .number, .macro, .function, .method, .namespace, .cycler, .joiner:
       throw error("cannot unpack non-iterable \(value.typeName) object")
@@ -135,7 +137,7 @@ extension Interpreter {
 
   // MARK: Loops
 
-  private func start(_ loop: Statement.Loop) throws(TemplateError) -> Flow {
+  private func start(_ loop: Statement.Loop) throws(SwiftletError) -> Flow {
     let iterable = try evaluate(loop.iterable)
     guard loop.recursiveFunction != nil else {
       return try run(loop, over: iterable, depth0: 0, recursion: nil)
@@ -147,13 +149,13 @@ extension Interpreter {
   /// Runs a recursive loop's body as the function that `loop(...)` calls.
   func recurse(
     _ loop: Statement.Loop, over iterable: Value, depth0: Int, _ outer: Activation, _ outerScope: Int
-  ) throws(TemplateError) -> String {
+  ) throws(SwiftletError) -> String {
     let (callerActivation, callerScope, callerLine) = (activation, scope, line)
     defer { (activation, scope, line) = (callerActivation, callerScope, callerLine) }
     activation = Activation(
       count: program.functions[loop.recursiveFunction ?? 0].variableCount, outer: outer)
     scope = outerScope
-    return try capture { () throws(TemplateError) in
+    return try capture { () throws(SwiftletError) in
       try run(loop, over: iterable, depth0: depth0, recursion: (loop, outer, outerScope))
     }.text
   }
@@ -161,7 +163,7 @@ extension Interpreter {
   private func run(
     _ loop: Statement.Loop, over iterable: Value, depth0: Int,
     recursion: (loop: Statement.Loop, activation: Activation, scope: Int)?
-  ) throws(TemplateError) -> Flow {
+  ) throws(SwiftletError) -> Flow {
     let outer = scope
     let line = self.line
     defer { scope = outer }
@@ -185,15 +187,15 @@ extension Interpreter {
     }
     scope = outer
     if !finishedRound, let otherwise = loop.otherwise {
-      return try within(otherwise.scope) { () throws(TemplateError) in try execute(otherwise.statements) }
+      return try within(otherwise.scope) { () throws(SwiftletError) in try execute(otherwise.statements) }
     }
     return .onward
   }
 
   /// The elements that pass the loop's `if`.
-  private func select(_ items: [Value], for loop: Statement.Loop) throws(TemplateError) -> [Value] {
+  private func select(_ items: [Value], for loop: Statement.Loop) throws(SwiftletError) -> [Value] {
     guard let test = loop.test else { return items }
-    return try within(loop.testScope) { () throws(TemplateError) in
+    return try within(loop.testScope) { () throws(SwiftletError) in
       var selected: [Value] = []
       for item in items {
         try assign(item, to: loop.target)
@@ -213,7 +215,7 @@ extension Interpreter {
   /// Calls a macro or the body of a call block.
   func call(
     _ definition: Statement.Macro, _ arguments: CallArguments, in outer: Activation
-  ) throws(TemplateError) -> String {
+  ) throws(SwiftletError) -> String {
     try enter()
     defer { leave() }
     let (callerActivation, callerScope, callerLine) = (activation, scope, line)
@@ -254,7 +256,7 @@ extension Interpreter {
         write(.undefined(.because("parameter '\(names[parameter])' was not provided")), to: parameter)
       }
     }
-    return try capture { () throws(TemplateError) in try execute(definition.body.statements) }.text
+    return try capture { () throws(SwiftletError) in try execute(definition.body.statements) }.text
   }
 
   private func label(_ definition: Statement.Macro) -> String { definition.name.map(PythonText.quoted) ?? "None" }

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Expressions, by precedence climbing: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`, unary signs,
 /// then subscripts, calls, filters and tests. Jinja2 binds `~` tighter than `+`, and `**` to the left.
 extension Parser {
@@ -6,7 +8,7 @@ extension Parser {
     static func < (a: Precedence, b: Precedence) -> Bool { a.rawValue < b.rawValue }
   }
 
-  private func make(_ node: Expression.Node, over parts: [Expression]) throws(TemplateError) -> Expression {
+  private func make(_ node: Expression.Node, over parts: [Expression]) throws(SwiftletError) -> Expression {
     let depth = 1 + (parts.lazy.map(\.depth).max() ?? 0)
     if depth > 2 * Limits.syntaxDepth { throw error("an expression deeper than \(2 * Limits.syntaxDepth) levels") }
     return Expression(node: node, depth: depth)
@@ -17,7 +19,7 @@ extension Parser {
   /// One expression, or several with commas between them as a tuple.
   mutating func tuple(
     withConditional: Bool = true, endingAt end: String? = nil, inParentheses: Bool = false
-  ) throws(TemplateError) -> Expression {
+  ) throws(SwiftletError) -> Expression {
     var parts: [Expression] = []
     var isTuple = false
     while true {
@@ -32,7 +34,7 @@ extension Parser {
     return try make(.tuple(parts), over: parts)
   }
 
-  mutating func expression(withConditional: Bool = true) throws(TemplateError) -> Expression {
+  mutating func expression(withConditional: Bool = true) throws(SwiftletError) -> Expression {
     try descend()
     defer { level -= 1 }
     var line = current.line
@@ -69,7 +71,7 @@ extension Parser {
     }
   }
 
-  private mutating func operation(_ minimum: Precedence) throws(TemplateError) -> Expression {
+  private mutating func operation(_ minimum: Precedence) throws(SwiftletError) -> Expression {
     var left: Expression
     if minimum <= .not, skip(name: "not") {
       try descend()
@@ -106,7 +108,7 @@ extension Parser {
     return left
   }
 
-  private mutating func comparison(_ left: Expression) throws(TemplateError) -> Expression {
+  private mutating func comparison(_ left: Expression) throws(SwiftletError) -> Expression {
     var links: [Expression.Comparison] = []
     while operatorPrecedence == .comparison {
       var symbol = current.text
@@ -121,7 +123,7 @@ extension Parser {
     return try make(.comparison(left, links), over: [left] + links.map(\.operand))
   }
 
-  private mutating func unary(withFilters: Bool = true) throws(TemplateError) -> Expression {
+  private mutating func unary(withFilters: Bool = true) throws(SwiftletError) -> Expression {
     var result: Expression
     if current.isSymbol("-") || current.isSymbol("+") {
       let isNegative = current.text == "-"
@@ -148,7 +150,7 @@ extension Parser {
     return result
   }
 
-  private mutating func primary() throws(TemplateError) -> Expression {
+  private mutating func primary() throws(SwiftletError) -> Expression {
     let token = current
     switch token.kind {
     case .name:
@@ -189,7 +191,7 @@ extension Parser {
     throw error("unexpected '\(token.label)'")
   }
 
-  private func integer(_ token: Token) throws(TemplateError) -> Int {
+  private func integer(_ token: Token) throws(SwiftletError) -> Int {
     let text = token.text.lowercased()
     let (digits, radix): (Substring, Int) =
       switch text.prefix(2) {
@@ -204,7 +206,7 @@ extension Parser {
     return value
   }
 
-  private mutating func list() throws(TemplateError) -> Expression {
+  private mutating func list() throws(SwiftletError) -> Expression {
     try expect(symbol: "[")
     var parts: [Expression] = []
     while !current.isSymbol("]") {
@@ -216,7 +218,7 @@ extension Parser {
     return try make(.list(parts), over: parts)
   }
 
-  private mutating func dictionary() throws(TemplateError) -> Expression {
+  private mutating func dictionary() throws(SwiftletError) -> Expression {
     try expect(symbol: "{")
     var pairs: [Expression.Pair] = []
     while !current.isSymbol("}") {
@@ -230,7 +232,7 @@ extension Parser {
     return try make(.dictionary(pairs), over: pairs.flatMap { [$0.key, $0.value] })
   }
 
-  private mutating func postfixes(on operand: Expression) throws(TemplateError) -> Expression {
+  private mutating func postfixes(on operand: Expression) throws(SwiftletError) -> Expression {
     var result = operand
     while true {
       if current.isSymbol(".") {
@@ -252,7 +254,7 @@ extension Parser {
     }
   }
 
-  private mutating func subscripted(_ operand: Expression) throws(TemplateError) -> Expression {
+  private mutating func subscripted(_ operand: Expression) throws(SwiftletError) -> Expression {
     try expect(symbol: "[")
     let start = current.isSymbol(":") ? nil : try expression()
     if let start, !current.isSymbol(":") {
@@ -275,12 +277,12 @@ extension Parser {
     return try make(.slice(operand, start: start, stop: stop, step: step), over: parts)
   }
 
-  private mutating func call(_ function: Expression) throws(TemplateError) -> Expression {
+  private mutating func call(_ function: Expression) throws(SwiftletError) -> Expression {
     let arguments = try self.arguments()
     return try make(.call(function, arguments), over: [function] + arguments.all)
   }
 
-  private mutating func arguments() throws(TemplateError) -> Expression.Arguments {
+  private mutating func arguments() throws(SwiftletError) -> Expression.Arguments {
     let line = current.line
     var result = Expression.Arguments()
     try expect(symbol: "(")
@@ -313,14 +315,14 @@ extension Parser {
     return result
   }
 
-  private mutating func dottedName() throws(TemplateError) -> String {
+  private mutating func dottedName() throws(SwiftletError) -> String {
     var name = try expectName()
     while skip(symbol: ".") { name += "." + (try expectName()) }
     return name
   }
 
   /// One or more filters; `inline` where the first has no bar before it.
-  mutating func filters(on operand: Expression?, inline: Bool) throws(TemplateError) -> Expression {
+  mutating func filters(on operand: Expression?, inline: Bool) throws(SwiftletError) -> Expression {
     var result = operand
     var isFirst = inline
     repeat {
@@ -334,7 +336,7 @@ extension Parser {
     return result
   }
 
-  private mutating func test(on operand: Expression) throws(TemplateError) -> Expression {
+  private mutating func test(on operand: Expression) throws(SwiftletError) -> Expression {
     advance()
     let isNegated = skip(name: "not")
     let name = try dottedName()

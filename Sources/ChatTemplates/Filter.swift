@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The filters, by their names in templates.
 enum Filter: String, Sendable {
   case abs, attr, batch, capitalize, center, count, d, `default`, dictsort, e, escape, filesizeformat, first, float,
@@ -13,7 +15,7 @@ extension Interpreter {
   ]
 
   /// `value | filter(arguments)`
-  func apply(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  func apply(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     if Self.withoutArguments.contains(filter) { _ = try arguments.bound(to: [], of: filter.rawValue, self) }
     switch filter {
     case .default, .d:
@@ -38,7 +40,7 @@ extension Interpreter {
     }
   }
 
-  private func attributeOnly(_ name: String, of value: Value) throws(TemplateError) -> Value {
+  private func attributeOnly(_ name: String, of value: Value) throws(SwiftletError) -> Value {
     if case .dictionary = value, !Methods.names(value).contains(name), !Methods.changing(value).contains(name) {
       return .undefined(.attribute(objectName: value.objectName, name))
     }
@@ -46,7 +48,7 @@ extension Interpreter {
   }
 
   /// `len(value)`
-  func length(of value: Value) throws(TemplateError) -> Int {
+  func length(of value: Value) throws(SwiftletError) -> Int {
     switch value {
     case .undefined: return 0
     case .string(let text), .markup(let text):
@@ -62,14 +64,14 @@ extension Interpreter {
   }
 
   /// A text to indent by, or a number of spaces.
-  func indentation(_ value: Value, of filter: String) throws(TemplateError) -> String {
+  func indentation(_ value: Value, of filter: String) throws(SwiftletError) -> String {
     if let text = value.text { return text }
     let width = try integer(value, default: 0, of: filter)
     if width > 4096 { throw error("\(filter)() by \(width) spaces") }
     return String(repeating: " ", count: max(width, 0))
   }
 
-  private func jsonText(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func jsonText(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> String {
     let given = try arguments.bound(
       to: ["ensure_ascii", "indent", "separators", "sort_keys"], of: "tojson", self)
     var style = JSONText()

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// One field of Python's format strings: how a number or text is laid out.
@@ -151,7 +152,7 @@ struct FieldFormat {
 
 /// `format % values`.
 extension Interpreter {
-  func percentFormat(_ format: String, _ values: Value, isMarkup: Bool) throws(TemplateError) -> Value {
+  func percentFormat(_ format: String, _ values: Value, isMarkup: Bool) throws(SwiftletError) -> Value {
     var positional: [Value]
     var mapping: Mapping?
     switch values {
@@ -202,7 +203,7 @@ extension Interpreter {
 
   private func percentField(
     _ rest: inout String.UnicodeScalarView.SubSequence, _ arguments: inout ArraySlice<Value>
-  ) throws(TemplateError) -> (FieldFormat, Unicode.Scalar) {
+  ) throws(SwiftletError) -> (FieldFormat, Unicode.Scalar) {
     var field = FieldFormat()
     var isLeft = false
     var isZero = false
@@ -217,7 +218,7 @@ extension Interpreter {
       }
       rest = rest.dropFirst()
     }
-    func number(_ limit: Int) throws(TemplateError) -> Int {
+    func number(_ limit: Int) throws(SwiftletError) -> Int {
       if rest.first == "*" {
         rest = rest.dropFirst()
         guard let value = arguments.popFirst()?.index else { throw error("* wants int") }
@@ -245,7 +246,7 @@ extension Interpreter {
 
   private func percentText(
     _ value: Value, _ field: FieldFormat, _ type: Unicode.Scalar
-  ) throws(TemplateError) -> String {
+  ) throws(SwiftletError) -> String {
     var field = field
     switch type {
     case "s": return field.format(try string(value))
@@ -286,7 +287,7 @@ extension Interpreter {
 
 /// `text.format(...)`.
 extension Interpreter {
-  func braceFormat(_ format: String, _ arguments: CallArguments, isMarkup: Bool) throws(TemplateError) -> Value {
+  func braceFormat(_ format: String, _ arguments: CallArguments, isMarkup: Bool) throws(SwiftletError) -> Value {
     var automatic = 0
     let text = try braceFormat(format, arguments, isMarkup: isMarkup, &automatic, depth: 0)
     return isMarkup ? .markup(text) : .string(text)
@@ -294,7 +295,7 @@ extension Interpreter {
 
   private func braceFormat(
     _ format: String, _ arguments: CallArguments, isMarkup: Bool, _ automatic: inout Int, depth: Int
-  ) throws(TemplateError) -> String {
+  ) throws(SwiftletError) -> String {
     if depth > 2 { throw error("Max string recursion exceeded") }
     var output = ""
     var rest = format.unicodeScalars[...]
@@ -314,7 +315,7 @@ extension Interpreter {
   }
 
   /// The text of a field up to its closing brace.
-  private func fieldText(_ rest: inout String.UnicodeScalarView.SubSequence) throws(TemplateError) -> String {
+  private func fieldText(_ rest: inout String.UnicodeScalarView.SubSequence) throws(SwiftletError) -> String {
     var open = 1
     var field = String.UnicodeScalarView()
     while let scalar = rest.popFirst() {
@@ -328,7 +329,7 @@ extension Interpreter {
 
   private func braceField(
     _ field: String, _ arguments: CallArguments, isMarkup: Bool, _ automatic: inout Int, depth: Int
-  ) throws(TemplateError) -> String {
+  ) throws(SwiftletError) -> String {
     var rest = field.unicodeScalars[...]
     let path = String(rest.prefix { $0 != "!" && $0 != ":" })
     rest = rest.dropFirst(path.unicodeScalars.count)
@@ -352,7 +353,7 @@ extension Interpreter {
 
   private func fieldValue(
     _ path: String, _ arguments: CallArguments, _ automatic: inout Int
-  ) throws(TemplateError) -> Value {
+  ) throws(SwiftletError) -> Value {
     var rest = path.unicodeScalars[...]
     let first = String(rest.prefix { $0 != "." && $0 != "[" })
     rest = rest.dropFirst(first.unicodeScalars.count)
@@ -383,7 +384,7 @@ extension Interpreter {
     return value
   }
 
-  private func formatted(_ value: Value, _ specification: String) throws(TemplateError) -> String {
+  private func formatted(_ value: Value, _ specification: String) throws(SwiftletError) -> String {
     if specification.isEmpty { return try string(value) }
     guard let field = FieldFormat(specification) else { throw error("Invalid format specifier") }
     let result: String?

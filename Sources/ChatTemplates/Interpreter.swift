@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// Runs one rendering of a template: walks its syntax, keeps its variables and writes its output.
@@ -48,7 +49,7 @@ final class Interpreter {
   }
 
   /// The whole text.
-  func run() throws(TemplateError) -> String {
+  func run() throws(SwiftletError) -> String {
     defer {
       for activation in activationsWithClosures { activation.variables = [] }
       for namespace in namespaces { namespace.members = [] }
@@ -61,22 +62,22 @@ final class Interpreter {
 
   // MARK: Limits
 
-  func error(_ reason: String) -> TemplateError { TemplateError(line: line, reason: reason) }
+  func error(_ reason: String) -> SwiftletError { SwiftletError.template(line: line, reason: reason) }
 
   /// Counts work done.
-  func spend(_ amount: Int) throws(TemplateError) {
+  func spend(_ amount: Int) throws(SwiftletError) {
     workLeft -= amount
     if workLeft < 0 { throw error("the template takes too long: it was stopped after \(limits.work) steps") }
   }
 
   /// Counts text made.
-  func spendText(_ bytes: Int) throws(TemplateError) {
+  func spendText(_ bytes: Int) throws(SwiftletError) {
     if bytes > limits.textBytes { throw error("a text grew beyond \(limits.textBytes) bytes") }
     try spend(bytes / 16)
   }
 
   /// Goes one level down; `leave` comes back up.
-  func enter() throws(TemplateError) {
+  func enter() throws(SwiftletError) {
     openLevels += 1
     if openLevels > limits.levels {
       openLevels -= 1
@@ -87,26 +88,26 @@ final class Interpreter {
   func leave() { openLevels -= 1 }
 
   /// A list of `items`, unless it is nested too deep.
-  func list(_ items: [Value]) throws(TemplateError) -> Value {
+  func list(_ items: [Value]) throws(SwiftletError) -> Value {
     try spend(items.count)
     let elements = Elements(items)
     try checkDepth(elements.depth)
     return .list(elements)
   }
 
-  func tuple(_ items: [Value]) throws(TemplateError) -> Value {
+  func tuple(_ items: [Value]) throws(SwiftletError) -> Value {
     try spend(items.count)
     let elements = Elements(items)
     try checkDepth(elements.depth)
     return .tuple(elements)
   }
 
-  func checkDepth(_ depth: Int) throws(TemplateError) {
+  func checkDepth(_ depth: Int) throws(SwiftletError) {
     if depth > Limits.dataDepth { throw error("data nested deeper than \(Limits.dataDepth) levels") }
   }
 
   /// A dictionary of `members`, where the later of two equal keys wins.
-  func dictionary(_ members: [Mapping.Member]) throws(TemplateError) -> Value {
+  func dictionary(_ members: [Mapping.Member]) throws(SwiftletError) -> Value {
     var distinct: [Mapping.Member] = []
     var places: [[UInt8]: Int] = [:]
     for member in members {
@@ -132,7 +133,7 @@ final class Interpreter {
     return .dictionary(mapping)
   }
 
-  func namespace(_ members: [(name: String, value: Value)]) throws(TemplateError) -> Value {
+  func namespace(_ members: [(name: String, value: Value)]) throws(SwiftletError) -> Value {
     let namespace = Namespace([])
     for member in members {
       try checkNamespaceName(member.name)
@@ -142,7 +143,7 @@ final class Interpreter {
     return .namespace(namespace)
   }
 
-  func checkNamespaceName(_ name: String) throws(TemplateError) {
+  func checkNamespaceName(_ name: String) throws(SwiftletError) {
     if name.hasPrefix("_") {
       throw error(
         "Chat templates cannot store underscore-prefixed attributes on a namespace, but got "
@@ -192,7 +193,7 @@ final class Interpreter {
   // MARK: Output
 
   /// Writes `text` where output goes now.
-  func emit(_ text: String) throws(TemplateError) {
+  func emit(_ text: String) throws(SwiftletError) {
     output += text
     if output.utf8.count > limits.textBytes { throw error("the text grew beyond \(limits.textBytes) bytes") }
     try spend(1 + text.utf8.count / 16)
@@ -200,8 +201,8 @@ final class Interpreter {
 
   /// What `body` writes, kept out of the output.
   func capture<Result>(
-    _ body: () throws(TemplateError) -> Result
-  ) throws(TemplateError) -> (text: String, result: Result) {
+    _ body: () throws(SwiftletError) -> Result
+  ) throws(SwiftletError) -> (text: String, result: Result) {
     if captures == 0 { writtenBeforeCapture = output.utf8.count }
     let outside = output
     output = ""

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// How `tojson` writes: Python's `json.dumps`.
@@ -11,7 +12,7 @@ struct JSONText {
 
   /// The text of `value`.
   /// - Throws: for what JSON has no form for, such as undefined values.
-  func text(_ value: Value, _ interpreter: Interpreter) throws(TemplateError) -> String {
+  func text(_ value: Value, _ interpreter: Interpreter) throws(SwiftletError) -> String {
     var output = ""
     try write(value, level: 0, into: &output, interpreter)
     return output
@@ -19,7 +20,7 @@ struct JSONText {
 
   private func write(
     _ value: Value, level: Int, into output: inout String, _ interpreter: Interpreter
-  ) throws(TemplateError) {
+  ) throws(SwiftletError) {
     try interpreter.enter()
     defer { interpreter.leave() }
     let before = output.utf8.count
@@ -31,13 +32,13 @@ struct JSONText {
     case .string(let text), .markup(let text): write(text, into: &output)
     case .list(let elements), .tuple(let elements), .group(let elements):
       try writeParts(elements.items, "[", "]", level, into: &output) {
-        (item, output) throws(TemplateError) in
+        (item, output) throws(SwiftletError) in
         try write(item, level: level + 1, into: &output, interpreter)
       }
     case .dictionary(let dictionary):
       var members = dictionary.members
       if sortsKeys { members = try interpreter.sorted(members, by: { $0.key }) }
-      try writeParts(members, "{", "}", level, into: &output) { (member, output) throws(TemplateError) in
+      try writeParts(members, "{", "}", level, into: &output) { (member, output) throws(SwiftletError) in
         write(try key(member.key, interpreter), into: &output)
         output += colon
         try write(member.value, level: level + 1, into: &output, interpreter)
@@ -50,8 +51,8 @@ struct JSONText {
 
   private func writeParts<Part>(
     _ parts: [Part], _ open: String, _ close: String, _ level: Int, into output: inout String,
-    _ each: (Part, inout String) throws(TemplateError) -> Void
-  ) throws(TemplateError) {
+    _ each: (Part, inout String) throws(SwiftletError) -> Void
+  ) throws(SwiftletError) {
     output += open
     for (index, part) in parts.enumerated() {
       if index > 0 { output += comma }
@@ -62,7 +63,7 @@ struct JSONText {
     output += close
   }
 
-  private func key(_ value: Value, _ interpreter: Interpreter) throws(TemplateError) -> String {
+  private func key(_ value: Value, _ interpreter: Interpreter) throws(SwiftletError) -> String {
     switch value {
     case .string(let text), .markup(let text): return text
     case .integer(let number): return String(number)

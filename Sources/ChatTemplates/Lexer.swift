@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Cuts a template into tokens by Jinja2's rules with `trim_blocks` and `lstrip_blocks` on, as transformers sets them:
 /// the newline after a block or comment goes, and so do the blanks before one that starts a line.
 struct Lexer {
@@ -9,7 +11,7 @@ struct Lexer {
   private var startsLine = true
 
   /// The tokens of `template`, the last of kind `end`.
-  static func tokens(of template: String) throws(TemplateError) -> [Token] {
+  static func tokens(of template: String) throws(SwiftletError) -> [Token] {
     var lexer = Lexer(template)
     try lexer.readAll()
     lexer.append(.end, "")
@@ -28,7 +30,7 @@ struct Lexer {
     source = bytes
   }
 
-  private func error(_ reason: String) -> TemplateError { TemplateError(line: line, reason: reason) }
+  private func error(_ reason: String) -> SwiftletError { SwiftletError.template(line: line, reason: reason) }
 
   private func text(_ range: Range<Int>) -> String { String(decoding: source[range], as: UTF8.self) }
 
@@ -57,7 +59,7 @@ struct Lexer {
 
   // MARK: Outside of tags
 
-  private mutating func readAll() throws(TemplateError) {
+  private mutating func readAll() throws(SwiftletError) {
     while position < source.count {
       guard let tag = nextTag() else {
         append(.data, text(position..<source.count))
@@ -129,7 +131,7 @@ struct Lexer {
     return has("%}", at: index) ? index + 2 : nil
   }
 
-  private mutating func readRaw() throws(TemplateError) {
+  private mutating func readRaw() throws(SwiftletError) {
     var index = position
     while index + 1 < source.count {
       if has("{%", at: index) {
@@ -148,7 +150,7 @@ struct Lexer {
     throw error("Missing end of raw directive")
   }
 
-  private mutating func readComment() throws(TemplateError) {
+  private mutating func readComment() throws(SwiftletError) {
     var index = position
     while index + 1 < source.count {
       if has("#}", at: index) {
@@ -181,7 +183,7 @@ struct Lexer {
 
   // MARK: Inside of tags
 
-  private mutating func readTag(isBlock: Bool) throws(TemplateError) {
+  private mutating func readTag(isBlock: Bool) throws(SwiftletError) {
     var open: [UInt8] = []
     while position < source.count {
       if open.isEmpty, let end = isBlock ? blockEnd(at: position) : variableEnd(at: position) {
@@ -272,7 +274,7 @@ struct Lexer {
     advance(to: end)
   }
 
-  private mutating func readString(quote: UInt8) throws(TemplateError) {
+  private mutating func readString(quote: UInt8) throws(SwiftletError) {
     var index = position + 1
     while index < source.count, source[index] != quote {
       index += source[index] == UInt8(ascii: "\\") ? 2 : 1
@@ -283,7 +285,7 @@ struct Lexer {
     advance(to: index + 1)
   }
 
-  private mutating func readSymbol(_ open: inout [UInt8]) throws(TemplateError) {
+  private mutating func readSymbol(_ open: inout [UInt8]) throws(SwiftletError) {
     let byte = source[position]
     var length = 1
     for double: StaticString in ["//", "**", "==", "!=", ">=", "<="] where has(double, at: position) { length = 2 }

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The methods that Python's objects have in templates.
 enum Methods {
   private static let ofText: Set<String> = [
@@ -42,7 +44,7 @@ enum Methods {
 
 extension Interpreter {
   /// `receiver.name(arguments)`
-  func call(_ method: Method, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  func call(_ method: Method, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     switch method.receiver {
     case .string(let text): return try callText(method.name, on: text, arguments)
     case .markup(let text): return marked(try callText(method.name, on: text, arguments, isMarkup: true))
@@ -72,7 +74,7 @@ extension Interpreter {
 
   private func callMapping(
     _ name: String, on mapping: Mapping, _ arguments: CallArguments
-  ) throws(TemplateError) -> Value {
+  ) throws(SwiftletError) -> Value {
     if name == "get" {
       guard arguments.named.isEmpty else { throw error("dict.get() takes no keyword arguments") }
       let given = try arguments.bound(to: ["key", "default"], required: 1, of: "get", self)
@@ -92,7 +94,7 @@ extension Interpreter {
     }
   }
 
-  private func callList(_ name: String, on list: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func callList(_ name: String, on list: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     if name == "copy" { return list }
     let items = try elements(of: list)
     if name == "count" {
@@ -103,7 +105,7 @@ extension Interpreter {
     }
     let given = try arguments.bound(to: ["value", "start", "stop"], required: 1, of: name, self)
     let wanted = given[0] ?? .none
-    func bound(_ value: Value?, _ missing: Int) throws(TemplateError) -> Int {
+    func bound(_ value: Value?, _ missing: Int) throws(SwiftletError) -> Int {
       let index = try integer(value, default: missing, of: name)
       return min(max(index < 0 ? index + items.count : index, 0), items.count)
     }
@@ -112,7 +114,7 @@ extension Interpreter {
     throw error("\(try representation(wanted)) is not in list")
   }
 
-  private func callLoop(_ name: String, on loop: LoopState, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func callLoop(_ name: String, on loop: LoopState, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     if name == "cycle" {
       if arguments.positional.isEmpty { throw error("no items for cycling given") }
       return arguments.positional[loop.index0 % arguments.positional.count]
@@ -126,7 +128,7 @@ extension Interpreter {
     return .bool(true)
   }
 
-  private func fromKeys(_ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func fromKeys(_ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["iterable", "value"], required: 1, of: "fromkeys", self)
     let keys = try elements(of: given[0] ?? .none)
     return try dictionary(keys.map { Mapping.Member($0, given[1] ?? .none) })

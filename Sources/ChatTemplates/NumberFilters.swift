@@ -1,8 +1,9 @@
+import Diagnostics
 import Foundation
 
 /// Filters that give numbers.
 extension Interpreter {
-  func applyNumber(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  func applyNumber(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value { throw error(undefined.message) }
     switch filter {
     case .int: return try integer(from: value, arguments)
@@ -53,7 +54,7 @@ extension Interpreter {
     return parts.joined()
   }
 
-  private func integer(from value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func integer(from value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["default", "base"], of: "int", self)
     let base = try integer(given[1], default: 10, of: "int")
     if let text = value.text, let number = Self.integer(parsing: text, base: base) { return .integer(number) }
@@ -94,10 +95,10 @@ extension Interpreter {
     return Int((isNegative ? "-" : "") + digits, radix: radix)
   }
 
-  private func round(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func round(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["precision", "method"], of: "round", self)
     let precision = try integer(given[0], default: 0, of: "round")
-    let method = try given[1].map { (value) throws(TemplateError) in try text(value, of: "round") } ?? "common"
+    let method = try given[1].map { (value) throws(SwiftletError) in try text(value, of: "round") } ?? "common"
     guard ["common", "ceil", "floor"].contains(method) else { throw error("method must be common, ceil or floor") }
     guard abs(precision) <= 300 else { throw error("round() to \(precision) places") }
     if method == "common" {
@@ -129,7 +130,7 @@ extension Interpreter {
     return Double(String(format: "%.\(precision)f", number)) ?? number
   }
 
-  private func fileSize(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func fileSize(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> String {
     let given = try arguments.bound(to: ["binary"], of: "filesizeformat", self)
     let isBinary = given[0].map(isTrue) ?? false
     guard let bytes = double(from: value) else { throw error("could not convert \(value.typeName) to float") }

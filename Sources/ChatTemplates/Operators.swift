@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// Arithmetic on numbers, texts and lists.
@@ -18,7 +19,7 @@ extension Interpreter {
     return value.index.map { .integer($0) }
   }
 
-  func negate(_ value: Value) throws(TemplateError) -> Value {
+  func negate(_ value: Value) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value { throw error(undefined.message) }
     switch number(value) {
     case .integer(let number): return .integer(try checked(0.subtractingReportingOverflow(number)))
@@ -27,7 +28,7 @@ extension Interpreter {
     }
   }
 
-  func unaryPlus(_ value: Value) throws(TemplateError) -> Value {
+  func unaryPlus(_ value: Value) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value { throw error(undefined.message) }
     switch number(value) {
     case .integer(let number): return .integer(number)
@@ -36,12 +37,12 @@ extension Interpreter {
     }
   }
 
-  private func checked(_ result: (partialValue: Int, overflow: Bool)) throws(TemplateError) -> Int {
+  private func checked(_ result: (partialValue: Int, overflow: Bool)) throws(SwiftletError) -> Int {
     if result.overflow { throw error("an integer grew beyond 64 bits") }
     return result.partialValue
   }
 
-  func calculate(_ operation: Expression.Arithmetic, _ a: Value, _ b: Value) throws(TemplateError) -> Value {
+  func calculate(_ operation: Expression.Arithmetic, _ a: Value, _ b: Value) throws(SwiftletError) -> Value {
     if operation == .modulo, let format = a.text { return try percentFormat(format, b, isMarkup: isMarkup(a)) }
     if case .undefined(let undefined) = a { throw error(undefined.message) }
     if case .undefined(let undefined) = b { throw error(undefined.message) }
@@ -62,7 +63,7 @@ extension Interpreter {
     throw error("unsupported operand type(s) for \(symbol): '\(a.typeName)' and '\(b.typeName)'")
   }
 
-  private func calculate(_ operation: Expression.Arithmetic, _ a: Number, _ b: Number) throws(TemplateError) -> Value {
+  private func calculate(_ operation: Expression.Arithmetic, _ a: Number, _ b: Number) throws(SwiftletError) -> Value {
     if case .integer(let x) = a, case .integer(let y) = b { return try calculate(operation, x, y) }
     let (x, y) = (a.double, b.double)
     switch operation {
@@ -82,7 +83,7 @@ extension Interpreter {
     }
   }
 
-  private func calculate(_ operation: Expression.Arithmetic, _ x: Int, _ y: Int) throws(TemplateError) -> Value {
+  private func calculate(_ operation: Expression.Arithmetic, _ x: Int, _ y: Int) throws(SwiftletError) -> Value {
     switch operation {
     case .add: return .integer(try checked(x.addingReportingOverflow(y)))
     case .subtract: return .integer(try checked(x.subtractingReportingOverflow(y)))
@@ -120,7 +121,7 @@ extension Interpreter {
   }
 
   /// The sum of two texts, or of two lists or tuples.
-  private func join(_ a: Value, _ b: Value) throws(TemplateError) -> Value? {
+  private func join(_ a: Value, _ b: Value) throws(SwiftletError) -> Value? {
     if let x = a.text, let y = b.text {
       try spendText(x.utf8.count + y.utf8.count)
       switch (isMarkup(a), isMarkup(b)) {
@@ -141,7 +142,7 @@ extension Interpreter {
     }
   }
 
-  private func repeated(_ value: Value, _ count: Int) throws(TemplateError) -> Value? {
+  private func repeated(_ value: Value, _ count: Int) throws(SwiftletError) -> Value? {
     let count = max(count, 0)
     if let text = value.text {
       let (bytes, overflow) = text.utf8.count.multipliedReportingOverflow(by: count)

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Reads a template's statements; `ExpressionParser.swift` has its expressions.
 struct Parser {
   private let tokens: [Token]
@@ -17,7 +19,7 @@ struct Parser {
   private var openTags: [String] = []
 
   /// Parses a whole template.
-  static func syntax(of template: String) throws(TemplateError) -> Syntax {
+  static func syntax(of template: String) throws(SwiftletError) -> Syntax {
     var parser = Parser(tokens: try Lexer.tokens(of: template))
     let scope = parser.newScope()
     let statements = try parser.statements(until: [])
@@ -38,8 +40,8 @@ struct Parser {
     if position < tokens.count - 1 { position += 1 }
   }
 
-  func error(_ reason: String, line: Int? = nil) -> TemplateError {
-    TemplateError(line: line ?? current.line, reason: reason)
+  func error(_ reason: String, line: Int? = nil) -> SwiftletError {
+    SwiftletError.template(line: line ?? current.line, reason: reason)
   }
 
   mutating func skip(symbol: String) -> Bool {
@@ -54,15 +56,15 @@ struct Parser {
     return true
   }
 
-  mutating func expect(symbol: String) throws(TemplateError) {
+  mutating func expect(symbol: String) throws(SwiftletError) {
     if !skip(symbol: symbol) { throw error("expected token '\(symbol)', got '\(current.label)'") }
   }
 
-  mutating func expect(name: String) throws(TemplateError) {
+  mutating func expect(name: String) throws(SwiftletError) {
     if !skip(name: name) { throw error("expected token '\(name)', got '\(current.label)'") }
   }
 
-  private mutating func expect(_ kind: Token.Kind) throws(TemplateError) {
+  private mutating func expect(_ kind: Token.Kind) throws(SwiftletError) {
     if current.kind != kind {
       let wanted = Token(kind: kind, text: "", line: 0).label
       throw error("expected token '\(wanted)', got '\(current.label)'")
@@ -70,7 +72,7 @@ struct Parser {
     advance()
   }
 
-  mutating func expectName() throws(TemplateError) -> String {
+  mutating func expectName() throws(SwiftletError) -> String {
     guard current.kind == .name else { throw error("expected token 'name', got '\(current.label)'") }
     defer { advance() }
     return current.text
@@ -94,7 +96,7 @@ struct Parser {
   }
 
   /// Goes one level of syntax down; callers come up by lowering `level`.
-  mutating func descend() throws(TemplateError) {
+  mutating func descend() throws(SwiftletError) {
     level += 1
     if level > Limits.syntaxDepth { throw error("nested deeper than \(Limits.syntaxDepth) levels") }
   }
@@ -102,7 +104,7 @@ struct Parser {
   // MARK: Statements
 
   /// Statements up to a tag of one of `ends`, which is left for the caller; an empty list means the end of the template.
-  private mutating func statements(until ends: [String]) throws(TemplateError) -> [Statement] {
+  private mutating func statements(until ends: [String]) throws(SwiftletError) -> [Statement] {
     var result: [Statement] = []
     while true {
       let line = current.line
@@ -130,7 +132,7 @@ struct Parser {
     }
   }
 
-  private func unfinished(_ what: String, _ ends: [String]) -> TemplateError {
+  private func unfinished(_ what: String, _ ends: [String]) -> SwiftletError {
     var reason = what
     if !ends.isEmpty {
       let wanted = ends.map { "'\($0)'" }.joined(separator: " or ")
@@ -141,20 +143,20 @@ struct Parser {
   }
 
   /// The statements of a tag's body after the tag itself; the end tag's name is left for the caller.
-  private mutating func body(until ends: String...) throws(TemplateError) -> [Statement] {
+  private mutating func body(until ends: String...) throws(SwiftletError) -> [Statement] {
     _ = skip(symbol: ":")
     try expect(.blockEnd)
     return try statements(until: ends)
   }
 
-  private mutating func scopedBody(until end: String) throws(TemplateError) -> Statement.Body {
+  private mutating func scopedBody(until end: String) throws(SwiftletError) -> Statement.Body {
     let scope = newScope()
     let content = try body(until: end)
     advance()
     return Statement.Body(scope: scope, statements: content)
   }
 
-  private mutating func statement(ends: [String]) throws(TemplateError) -> [Statement] {
+  private mutating func statement(ends: [String]) throws(SwiftletError) -> [Statement] {
     let line = current.line
     let tag = current.text
     openTags.append(tag)
@@ -190,12 +192,12 @@ struct Parser {
     default:
       openTags.removeLast()
       defer { openTags.append(tag) }
-      throw TemplateError(line: line, reason: unfinished("Encountered unknown tag '\(tag)'.", ends).reason)
+      throw SwiftletError.template(line: line, reason: unfinished("Encountered unknown tag '\(tag)'.", ends).reason)
     }
     return [Statement(line: line, node: node)]
   }
 
-  private mutating func branches(_ line: Int) throws(TemplateError) -> Statement.Node {
+  private mutating func branches(_ line: Int) throws(SwiftletError) -> Statement.Node {
     var found: [Statement.Branch] = []
     var line = line
     while true {
@@ -215,7 +217,7 @@ struct Parser {
     }
   }
 
-  private mutating func loop() throws(TemplateError) -> Statement.Loop {
+  private mutating func loop() throws(SwiftletError) -> Statement.Loop {
     let line = current.line
     let target = try self.target(endingAt: "in")
     try expect(name: "in")
@@ -260,21 +262,21 @@ struct Parser {
     }
   }
 
-  private mutating func assignment() throws(TemplateError) -> Statement.Node {
+  private mutating func assignment() throws(SwiftletError) -> Statement.Node {
     let target = try self.target(withAttributes: true)
     if skip(symbol: "=") { return .assign(target, try tuple()) }
     let filter = current.isSymbol("|") ? try filters(on: nil, inline: false) : nil
     return .assignBlock(target, filter: filter, body: try scopedBody(until: "endset"))
   }
 
-  private mutating func macro() throws(TemplateError) -> Statement.Node {
+  private mutating func macro() throws(SwiftletError) -> Statement.Node {
     let name = try expectName()
     let (parameters, defaults) = try signature()
     let number = self.number(of: name)
     return .macro(number, try function(name: name, parameters: parameters, defaults: defaults, end: "endmacro"))
   }
 
-  private mutating func callBlock() throws(TemplateError) -> Statement.Node {
+  private mutating func callBlock() throws(SwiftletError) -> Statement.Node {
     let line = current.line
     var parameters: [Int] = []
     var defaults: [Expression] = []
@@ -285,7 +287,7 @@ struct Parser {
     return .callBlock(call, caller)
   }
 
-  private mutating func signature() throws(TemplateError) -> ([Int], [Expression]) {
+  private mutating func signature() throws(SwiftletError) -> ([Int], [Expression]) {
     var parameters: [Int] = []
     var defaults: [Expression] = []
     try expect(symbol: "(")
@@ -305,7 +307,7 @@ struct Parser {
 
   private mutating func function(
     name: String?, parameters: [Int], defaults: [Expression], end: String
-  ) throws(TemplateError) -> Statement.Macro {
+  ) throws(SwiftletError) -> Statement.Macro {
     let outerLoops = loops
     loops = 0
     let number = newFunction()
@@ -314,7 +316,7 @@ struct Parser {
     return Statement.Macro(name: name, parameters: parameters, defaults: defaults, function: number, body: content)
   }
 
-  private mutating func with() throws(TemplateError) -> Statement.Node {
+  private mutating func with() throws(SwiftletError) -> Statement.Node {
     var bindings: [(target: Statement.Target, value: Expression)] = []
     while current.kind != .blockEnd && current.kind != .end {
       if !bindings.isEmpty { try expect(symbol: ",") }
@@ -325,7 +327,7 @@ struct Parser {
     return .with(bindings, body: try scopedBody(until: "endwith"))
   }
 
-  private mutating func block() throws(TemplateError) -> Statement.Node {
+  private mutating func block() throws(SwiftletError) -> Statement.Node {
     let name = try expectName()
     if !blockNames.insert(name).inserted { throw error("block '\(name)' defined twice") }
     _ = skip(name: "scoped")
@@ -339,7 +341,7 @@ struct Parser {
     return .block(name, function: number, body: content)
   }
 
-  private mutating func printed() throws(TemplateError) -> [Statement] {
+  private mutating func printed() throws(SwiftletError) -> [Statement] {
     var result: [Statement] = []
     while current.kind != .blockEnd && current.kind != .end {
       if !result.isEmpty { try expect(symbol: ",") }
@@ -354,7 +356,7 @@ struct Parser {
   /// What `set`, `for` and `with` bind: names, attributes of namespaces, tuples of them.
   private mutating func target(
     withAttributes: Bool = false, endingAt end: String = "="
-  ) throws(TemplateError) -> Statement.Target {
+  ) throws(SwiftletError) -> Statement.Target {
     var parts: [Statement.Target] = []
     var isTuple = false
     while true {
@@ -366,7 +368,7 @@ struct Parser {
     return isTuple ? .tuple(parts) : parts[0]
   }
 
-  private mutating func simpleTarget(withAttributes: Bool) throws(TemplateError) -> Statement.Target {
+  private mutating func simpleTarget(withAttributes: Bool) throws(SwiftletError) -> Statement.Target {
     if skip(symbol: "(") {
       try descend()
       let inner = try target(withAttributes: withAttributes)

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Where a variable lives: `hops` functions outwards, at `index` among that function's variables.
 struct Place: Sendable, Hashable {
   let hops: Int
@@ -38,10 +40,10 @@ struct Program: Sendable {
   let loopName: Int?
 
   /// Reads `template` and resolves its names.
-  init(_ template: String) throws(TemplateError) {
+  init(_ template: String) throws(SwiftletError) {
     let syntax = try Parser.syntax(of: template)
     if syntax.names.count * syntax.scopeCount > 4_000_000 {
-      throw TemplateError(line: nil, reason: "too many variables (\(syntax.names.count))")
+      throw SwiftletError.template(line: nil, reason: "too many variables (\(syntax.names.count))")
     }
     var resolver = ScopeResolver(syntax)
     try resolver.resolve()
@@ -103,7 +105,7 @@ struct ScopeResolver {
 
   /// Fills `scopes` and `functions`.
   /// - Throws: for filters and tests that do not exist, where Jinja2 finds out before rendering.
-  mutating func resolve() throws(TemplateError) {
+  mutating func resolve() throws(SwiftletError) {
     var symbols = Symbols(scope: syntax.body.scope, function: 0, functionDepths: [0: 0], outer: [:])
     note(syntax.body.statements, in: &symbols)
     try finish(syntax.body.statements, symbols)
@@ -215,7 +217,7 @@ struct ScopeResolver {
     return Place(hops: depth - (symbols.functionDepths[slot.function] ?? 0), index: slot.index)
   }
 
-  private mutating func finish(_ statements: [Statement], _ symbols: Symbols) throws(TemplateError) {
+  private mutating func finish(_ statements: [Statement], _ symbols: Symbols) throws(SwiftletError) {
     record(symbols)
     try enterScopes(in: statements, symbols, isSoft: false)
   }
@@ -235,7 +237,7 @@ struct ScopeResolver {
     scopes[symbols.scope] = Scope(places: places, entries: entries)
   }
 
-  private mutating func finishInner(_ body: Statement.Body, _ symbols: Symbols) throws(TemplateError) {
+  private mutating func finishInner(_ body: Statement.Body, _ symbols: Symbols) throws(SwiftletError) {
     var scope = inner(body.scope, of: symbols)
     note(body.statements, in: &scope)
     try finish(body.statements, scope)
@@ -244,7 +246,7 @@ struct ScopeResolver {
   /// `isSoft` inside of an `if`, where an unknown filter is an error only once it is reached.
   private mutating func enterScopes(
     in statements: [Statement], _ symbols: Symbols, isSoft: Bool
-  ) throws(TemplateError) {
+  ) throws(SwiftletError) {
     for statement in statements {
       let line = statement.line
       switch statement.node {
@@ -283,7 +285,7 @@ struct ScopeResolver {
     }
   }
 
-  private mutating func finish(_ loop: Statement.Loop, _ symbols: Symbols) throws(TemplateError) {
+  private mutating func finish(_ loop: Statement.Loop, _ symbols: Symbols) throws(SwiftletError) {
     if let test = loop.test {
       var scope = inner(loop.testScope, function: loop.recursiveFunction, of: symbols)
       store(loop.target, asParameter: true, in: &scope)
@@ -304,7 +306,7 @@ struct ScopeResolver {
 
   private mutating func finish(
     _ macro: Statement.Macro, line: Int, _ symbols: Symbols
-  ) throws(TemplateError) {
+  ) throws(SwiftletError) {
     var scope = inner(macro.body.scope, function: macro.function, of: symbols)
     for parameter in macro.parameters { declareParameter(parameter, in: &scope) }
     for value in macro.defaults { try value.checkNames(isSoft: false, line: line) }

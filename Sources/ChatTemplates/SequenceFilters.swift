@@ -1,6 +1,8 @@
+import Diagnostics
+
 /// Filters on lists and what else can be gone through.
 extension Interpreter {
-  func applySequence(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  func applySequence(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     switch filter {
     case .join: return .string(try joined(value, arguments))
     case .list: return try list(try elements(of: value))
@@ -13,7 +15,7 @@ extension Interpreter {
       let getters = try paths(given[2])
       let isSensitive = given[1].map(isTrue) ?? false
       let items = try sorted(try elements(of: value), reverse: given[0].map(isTrue) ?? false) {
-        (item) throws(TemplateError) in
+        (item) throws(SwiftletError) in
         var keys: [Value] = []
         for getter in getters { keys.append(key(try follow(getter, from: item), isSensitive)) }
         return keys.count == 1 ? keys[0] : try tuple(keys)
@@ -41,7 +43,7 @@ extension Interpreter {
 
   // MARK: Paths such as "function.name" or "0"
 
-  private func path(_ attribute: Value?) throws(TemplateError) -> [Value] {
+  private func path(_ attribute: Value?) throws(SwiftletError) -> [Value] {
     guard let attribute, !attribute.isNone else { return [] }
     guard let text = attribute.text else { return [attribute] }
     return text.split(separator: ".", omittingEmptySubsequences: false).map { part in
@@ -50,7 +52,7 @@ extension Interpreter {
     }
   }
 
-  private func paths(_ attribute: Value?) throws(TemplateError) -> [[Value]] {
+  private func paths(_ attribute: Value?) throws(SwiftletError) -> [[Value]] {
     guard let text = attribute?.text else { return [try path(attribute)] }
     var result: [[Value]] = []
     for part in text.split(separator: ",", omittingEmptySubsequences: false) {
@@ -59,7 +61,7 @@ extension Interpreter {
     return result
   }
 
-  private func follow(_ path: [Value], from item: Value, default missing: Value? = nil) throws(TemplateError) -> Value {
+  private func follow(_ path: [Value], from item: Value, default missing: Value? = nil) throws(SwiftletError) -> Value {
     var value = item
     for part in path {
       value = try self.item(value, at: part)
@@ -76,7 +78,7 @@ extension Interpreter {
 
   // MARK: Elements
 
-  private func joined(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func joined(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> String {
     let given = try arguments.bound(to: ["d", "attribute"], of: "join", self)
     let separator = try string(given[0] ?? .string(""))
     let path = try path(given[1])
@@ -90,7 +92,7 @@ extension Interpreter {
     return text
   }
 
-  private func first(of value: Value) throws(TemplateError) -> Value {
+  private func first(of value: Value) throws(SwiftletError) -> Value {
     let none = Value.undefined(.because("No first item, sequence was empty."))
     if case .generator(let generator) = value { return try generator.next() ?? none }
     if let text = value.text {
@@ -100,7 +102,7 @@ extension Interpreter {
     return try elements(of: value).first ?? none
   }
 
-  private func last(of value: Value) throws(TemplateError) -> Value {
+  private func last(of value: Value) throws(SwiftletError) -> Value {
     if case .generator = value { throw error("'\(value.typeName)' object is not reversible") }
     if let scalar = value.text?.unicodeScalars.last {
       return isMarkup(value) ? .markup(String(scalar)) : .string(String(scalar))
@@ -108,8 +110,8 @@ extension Interpreter {
     return try elements(of: value).last ?? .undefined(.because("No last item, sequence was empty."))
   }
 
-  private func items(of value: Value) throws(TemplateError) -> Value {
-    try generator(over: value) { () throws(TemplateError) in
+  private func items(of value: Value) throws(SwiftletError) -> Value {
+    try generator(over: value) { () throws(SwiftletError) in
       switch value {
       case .undefined: return []
       case .dictionary(let mapping): return mapping.members.map { .tuple(Elements([$0.key, $0.value])) }
@@ -120,14 +122,14 @@ extension Interpreter {
 
   /// A lazy sequence over `source`.
   private func generator(
-    over source: Value, typeName: String = "generator", _ produce: @escaping () throws(TemplateError) -> [Value]
-  ) throws(TemplateError) -> Value {
+    over source: Value, typeName: String = "generator", _ produce: @escaping () throws(SwiftletError) -> [Value]
+  ) throws(SwiftletError) -> Value {
     let generator = Generator(typeName: typeName, depth: source.depth, produce: produce)
     try checkDepth(generator.depth)
     return .generator(generator)
   }
 
-  private func reversed(_ value: Value) throws(TemplateError) -> Value {
+  private func reversed(_ value: Value) throws(SwiftletError) -> Value {
     if let text = value.text {
       let result = String(String.UnicodeScalarView(text.unicodeScalars.reversed()))
       return isMarkup(value) ? .markup(result) : .string(result)
@@ -142,9 +144,9 @@ extension Interpreter {
     }
   }
 
-  private func dictionarySort(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func dictionarySort(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["case_sensitive", "by", "reverse"], of: "dictsort", self)
-    let by = try given[1].map { (value) throws(TemplateError) in try text(value, of: "dictsort") } ?? "key"
+    let by = try given[1].map { (value) throws(SwiftletError) in try text(value, of: "dictsort") } ?? "key"
     guard by == "key" || by == "value" else { throw error("You can only sort by either \"key\" or \"value\"") }
     if case .undefined(let undefined) = value { throw error(undefined.message) }
     guard case .dictionary(let mapping) = value else {
@@ -157,11 +159,11 @@ extension Interpreter {
     return try list(members.map { .tuple(Elements([$0.key, $0.value])) })
   }
 
-  private func unique(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func unique(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["case_sensitive", "attribute"], of: "unique", self)
     let path = try path(given[1])
     let isSensitive = given[0].map(isTrue) ?? false
-    return try generator(over: value) { [unowned self] () throws(TemplateError) in
+    return try generator(over: value) { [unowned self] () throws(SwiftletError) in
       var seenTexts: Set<[UInt8]> = []
       var seen: [Value] = []
       var result: [Value] = []
@@ -179,7 +181,7 @@ extension Interpreter {
     }
   }
 
-  private func extreme(_ value: Value, _ arguments: CallArguments, isMaximum: Bool) throws(TemplateError) -> Value {
+  private func extreme(_ value: Value, _ arguments: CallArguments, isMaximum: Bool) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["case_sensitive", "attribute"], of: isMaximum ? "max" : "min", self)
     let path = try path(given[1])
     let isSensitive = given[0].map(isTrue) ?? false
@@ -197,8 +199,8 @@ extension Interpreter {
 
   // MARK: Mapping and choosing
 
-  private func mapped(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
-    try generator(over: value) { [unowned self] () throws(TemplateError) in
+  private func mapped(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
+    try generator(over: value) { [unowned self] () throws(SwiftletError) in
       guard isTrue(value) else { return [] }
       var result: [Value] = []
       if arguments.positional.isEmpty, let attribute = arguments.named.first(where: { $0.name == "attribute" }) {
@@ -221,8 +223,8 @@ extension Interpreter {
 
   private func selected(
     _ value: Value, _ arguments: CallArguments, byAttribute: Bool, keeps: Bool
-  ) throws(TemplateError) -> Value {
-    try generator(over: value) { [unowned self] () throws(TemplateError) in
+  ) throws(SwiftletError) -> Value {
+    try generator(over: value) { [unowned self] () throws(SwiftletError) in
       guard isTrue(value) else { return [] }
       var positional = arguments.positional[...]
       var path: [Value] = []
@@ -241,7 +243,7 @@ extension Interpreter {
       var result: [Value] = []
       for item in try elements(of: value) {
         let subject = try follow(path, from: item)
-        let holds = try test.map { (test) throws(TemplateError) in try check(test, subject, rest) } ?? isTrue(subject)
+        let holds = try test.map { (test) throws(SwiftletError) in try check(test, subject, rest) } ?? isTrue(subject)
         if holds == keeps { result.append(item) }
       }
       return result
@@ -250,7 +252,7 @@ extension Interpreter {
 
   // MARK: Grouping
 
-  private func batches(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func batches(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["linecount", "fill_with"], required: 1, of: "batch", self)
     let size = try integer(given[0], default: 1, of: "batch")
     let items = try elements(of: value)
@@ -268,7 +270,7 @@ extension Interpreter {
     return try generator(over: value) { result }
   }
 
-  private func slices(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func slices(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(to: ["slices", "fill_with"], required: 1, of: "slice", self)
     let count = try integer(given[0], default: 1, of: "slice")
     let items = try elements(of: value)
@@ -286,13 +288,13 @@ extension Interpreter {
     return try generator(over: value) { result }
   }
 
-  private func grouped(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  private func grouped(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let given = try arguments.bound(
       to: ["attribute", "default", "case_sensitive"], required: 1, of: "groupby", self)
     let path = try path(given[0])
     let missing = given[1].flatMap { $0.isNone ? nil : $0 }
     let isSensitive = given[2].map(isTrue) ?? false
-    let items = try sorted(try elements(of: value)) { (item) throws(TemplateError) in
+    let items = try sorted(try elements(of: value)) { (item) throws(SwiftletError) in
       key(try follow(path, from: item, default: missing), isSensitive)
     }
     var groups: [(key: Value, name: Value, items: [Value])] = []

@@ -1,6 +1,8 @@
+import Diagnostics
+
 /// The escapes of a string literal in a template, which are those of Python's `unicode-escape` codec.
 enum StringEscapes {
-  static func resolved(_ literal: ArraySlice<UInt8>, line: Int) throws(TemplateError) -> String {
+  static func resolved(_ literal: ArraySlice<UInt8>, line: Int) throws(SwiftletError) -> String {
     guard literal.contains(UInt8(ascii: "\\")) else { return String(decoding: literal, as: UTF8.self) }
     var result = String.UnicodeScalarView()
     var rest = String(decoding: literal, as: UTF8.self).unicodeScalars[...]
@@ -9,7 +11,9 @@ enum StringEscapes {
         result.append(scalar)
         continue
       }
-      guard let escape = rest.popFirst() else { throw TemplateError(line: line, reason: "\\ at end of string") }
+      guard let escape = rest.popFirst() else {
+        throw SwiftletError.template(line: line, reason: "\\ at end of string")
+      }
       switch escape {
       case "\n": break
       case "\\", "'", "\"": result.append(escape)
@@ -35,11 +39,11 @@ enum StringEscapes {
 
   private static func hexadecimal(
     _ rest: inout String.UnicodeScalarView.SubSequence, count: Int, _ kind: Unicode.Scalar, _ line: Int
-  ) throws(TemplateError) -> Unicode.Scalar {
+  ) throws(SwiftletError) -> Unicode.Scalar {
     let digits = String(String.UnicodeScalarView(rest.prefix(count)))
     guard digits.utf8.count == count, digits.utf8.allSatisfy({ $0 != 43 && $0 != 45 }),
       let value = UInt32(digits, radix: 16), value <= 0x10FFFF
-    else { throw TemplateError(line: line, reason: "truncated \\\(kind) escape in a string") }
+    else { throw SwiftletError.template(line: line, reason: "truncated \\\(kind) escape in a string") }
     rest = rest.dropFirst(count)
     return Unicode.Scalar(value) ?? "\u{FFFD}"  // Half of a surrogate pair, which no `String` can hold.
   }

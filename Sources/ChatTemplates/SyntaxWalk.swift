@@ -1,3 +1,5 @@
+import Diagnostics
+
 extension Expression {
   /// The expressions directly inside this one.
   var parts: [Expression] {
@@ -23,13 +25,13 @@ extension Expression {
   }
 
   /// Finds filters and tests that do not exist. `isSoft` inside of `if`, where Jinja2 only complains on reaching them.
-  func checkNames(isSoft: Bool, line: Int) throws(TemplateError) {
+  func checkNames(isSoft: Bool, line: Int) throws(SwiftletError) {
     var isSoft = isSoft
     switch node {
     case .filter(_, let name, _) where !isSoft && Filter(rawValue: name) == nil:
-      throw TemplateError(line: line, reason: "No filter named '\(name)'.")
+      throw SwiftletError.template(line: line, reason: "No filter named '\(name)'.")
     case .test(_, let name, _) where !isSoft && Test(rawValue: name) == nil:
-      throw TemplateError(line: line, reason: "No test named '\(name)'.")
+      throw SwiftletError.template(line: line, reason: "No test named '\(name)'.")
     case .conditional: isSoft = true
     default: break
     }

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The tests, by their names in templates.
 enum Test: String, Sendable {
   case odd, even, divisibleby, defined, undefined, filter, test, none, boolean, `false`, `true`, integer, float, lower,
@@ -19,7 +21,7 @@ enum Test: String, Sendable {
 
 extension Interpreter {
   /// `value is test(arguments)`
-  func check(_ test: Test, _ value: Value, _ arguments: CallArguments) throws(TemplateError) -> Bool {
+  func check(_ test: Test, _ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Bool {
     if let relation = relation(test) {
       let other = try arguments.bound(to: ["other"], required: 1, of: test.rawValue, self)[0] ?? .none
       return try compare(relation, value, other)
@@ -91,7 +93,7 @@ extension Interpreter {
   }
 
   /// Identity, as far as values have one: scalars by type and content.
-  private func isSame(_ a: Value, _ b: Value) throws(TemplateError) -> Bool {
+  private func isSame(_ a: Value, _ b: Value) throws(SwiftletError) -> Bool {
     a.typeName == b.typeName ? try isEqual(a, b) : false
   }
 }

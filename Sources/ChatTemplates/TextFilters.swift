@@ -1,6 +1,8 @@
+import Diagnostics
+
 /// Filters on text.
 extension Interpreter {
-  func applyText(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(TemplateError) -> Value {
+  func applyText(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let text = try string(value)
     try spendText(text.utf8.count)
     /// As `soft_str`, which lets marked text stay marked.
@@ -53,7 +55,7 @@ extension Interpreter {
     return result
   }
 
-  private func indented(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func indented(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> String {
     let given = try arguments.bound(to: ["width", "first", "blank"], of: "indent", self)
     guard let text = value.text else {
       if case .undefined(let undefined) = value { throw error(undefined.message) }
@@ -75,10 +77,10 @@ extension Interpreter {
     return result
   }
 
-  private func truncated(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func truncated(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> String {
     let given = try arguments.bound(to: ["length", "killwords", "end", "leeway"], of: "truncate", self)
     let length = try integer(given[0], default: 255, of: "truncate")
-    let end = try given[2].map { (value) throws(TemplateError) in try text(value, of: "truncate") } ?? "..."
+    let end = try given[2].map { (value) throws(SwiftletError) in try text(value, of: "truncate") } ?? "..."
     let leeway = given[3].map(\.isNone) ?? true ? 5 : try integer(given[3], default: 5, of: "truncate")
     let endLength = PythonText.length(end)
     if length < endLength { throw error("expected length >= \(endLength), got \(length)") }
@@ -101,7 +103,7 @@ extension Interpreter {
     return count
   }
 
-  private func urlEncoded(_ value: Value) throws(TemplateError) -> String {
+  private func urlEncoded(_ value: Value) throws(SwiftletError) -> String {
     var pairs: [Value]
     switch value {
     case .dictionary(let mapping): pairs = mapping.members.map { .tuple(Elements([$0.key, $0.value])) }
@@ -139,7 +141,7 @@ extension Interpreter {
     return plain
   }
 
-  private func attributes(_ value: Value, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func attributes(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> String {
     let given = try arguments.bound(to: ["autospace"], of: "xmlattr", self)
     guard case .dictionary(let mapping) = value else {
       throw error("'\(value.objectName)' has no attribute 'items'")

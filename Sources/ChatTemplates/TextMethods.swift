@@ -1,11 +1,13 @@
+import Diagnostics
+
 /// The methods of Python's strings, by code points.
 extension Interpreter {
   func callText(
     _ name: String, on text: String, _ arguments: CallArguments, isMarkup: Bool = false
-  ) throws(TemplateError) -> Value {
+  ) throws(SwiftletError) -> Value {
     try spendText(text.utf8.count)
     /// Marked text escapes the texts that it takes in.
-    func taken(_ value: Value) throws(TemplateError) -> String {
+    func taken(_ value: Value) throws(SwiftletError) -> String {
       let text = try self.text(value, of: name)
       return isMarkup && !self.isMarkup(value) ? HTMLText.escaped(text) : text
     }
@@ -85,14 +87,14 @@ extension Interpreter {
 
   // MARK: Shared with filters
 
-  func stripped(_ text: String, _ characters: Value?, left: Bool, right: Bool) throws(TemplateError) -> String {
+  func stripped(_ text: String, _ characters: Value?, left: Bool, right: Bool) throws(SwiftletError) -> String {
     guard let characters, !characters.isNone else { return PythonText.strip(text, left: left, right: right) }
     guard let set = characters.text else { throw error("strip arg must be None or str") }
     let scalars = Set(set.unicodeScalars)
     return PythonText.strip(text, left: left, right: right) { scalars.contains($0) }
   }
 
-  func replaced(_ text: String, _ old: String, _ new: String, _ count: Int) throws(TemplateError) -> String {
+  func replaced(_ text: String, _ old: String, _ new: String, _ count: Int) throws(SwiftletError) -> String {
     let (bytes, wanted, insert) = (Array(text.utf8), Array(old.utf8), Array(new.utf8))
     var result: [UInt8] = []
     var start = 0
@@ -120,7 +122,7 @@ extension Interpreter {
     return String(decoding: result, as: UTF8.self)
   }
 
-  func centered(_ text: String, _ width: Int, _ fill: String) throws(TemplateError) -> String {
+  func centered(_ text: String, _ width: Int, _ fill: String) throws(SwiftletError) -> String {
     let missing = width - min(PythonText.length(text), width)
     guard missing > 0 else { return text }
     try spendText(missing)
@@ -132,7 +134,7 @@ extension Interpreter {
 
   private func split(
     _ text: String, _ separator: Value?, _ most: Int, fromEnd: Bool
-  ) throws(TemplateError) -> [String] {
+  ) throws(SwiftletError) -> [String] {
     guard let separator else { return splitAtSpace(text, most, fromEnd: fromEnd) }
     if case .undefined(let undefined) = separator {
       throw error("must be str or None, not Undefined: \(undefined.message)")
@@ -178,7 +180,7 @@ extension Interpreter {
     return fromEnd ? words.reversed() : words
   }
 
-  private func partition(_ text: String, _ separator: String, fromEnd: Bool) throws(TemplateError) -> Value {
+  private func partition(_ text: String, _ separator: String, fromEnd: Bool) throws(SwiftletError) -> Value {
     let (bytes, wanted) = (Array(text.utf8), Array(separator.utf8))
     if wanted.isEmpty { throw error("empty separator") }
     let place =
@@ -196,11 +198,11 @@ extension Interpreter {
   // MARK: Searching
 
   /// The bytes between two bounds given in code points, and the code points before them.
-  private func window(_ text: String, _ start: Value?, _ stop: Value?) throws(TemplateError) -> (String, Int)? {
+  private func window(_ text: String, _ start: Value?, _ stop: Value?) throws(SwiftletError) -> (String, Int)? {
     guard start != nil || stop != nil else { return (text, 0) }
     let scalars = text.unicodeScalars
     let count = scalars.count
-    func bound(_ value: Value?, _ missing: Int) throws(TemplateError) -> Int {
+    func bound(_ value: Value?, _ missing: Int) throws(SwiftletError) -> Int {
       guard let value, !value.isNone else { return missing }
       let index = try integer(value, default: missing, of: "find")
       return max(index < 0 ? index + count : index, 0)
@@ -210,7 +212,7 @@ extension Interpreter {
     return (String(scalars.dropFirst(from).prefix(to - from)), from)
   }
 
-  private func hasAffix(_ text: String, _ arguments: CallArguments, atEnd: Bool) throws(TemplateError) -> Bool {
+  private func hasAffix(_ text: String, _ arguments: CallArguments, atEnd: Bool) throws(SwiftletError) -> Bool {
     let name = atEnd ? "endswith" : "startswith"
     let given = try arguments.bound(to: ["affix", "start", "end"], required: 1, of: name, self)
     var affixes: [Value] = [given[0] ?? .none]
@@ -229,7 +231,7 @@ extension Interpreter {
     return false
   }
 
-  private func search(_ name: String, _ text: String, _ arguments: CallArguments) throws(TemplateError) -> Int {
+  private func search(_ name: String, _ text: String, _ arguments: CallArguments) throws(SwiftletError) -> Int {
     let given = try arguments.bound(to: ["sub", "start", "end"], required: 1, of: name, self)
     let wanted = Array(try self.text(given[0] ?? .none, of: name).utf8)
     guard let (part, offset) = try window(text, given[1], given[2]) else { return name == "count" ? 0 : -1 }
@@ -254,7 +256,7 @@ extension Interpreter {
 
   // MARK: Padding
 
-  private func padded(_ name: String, _ text: String, _ arguments: CallArguments) throws(TemplateError) -> String {
+  private func padded(_ name: String, _ text: String, _ arguments: CallArguments) throws(SwiftletError) -> String {
     if name == "expandtabs" {
       let given = try arguments.bound(to: ["tabsize"], of: name, self)
       return try expanded(text, try integer(given[0], default: 8, of: name))
@@ -281,7 +283,7 @@ extension Interpreter {
     }
   }
 
-  private func expanded(_ text: String, _ size: Int) throws(TemplateError) -> String {
+  private func expanded(_ text: String, _ size: Int) throws(SwiftletError) -> String {
     var result = ""
     var column = 0
     for scalar in text.unicodeScalars {

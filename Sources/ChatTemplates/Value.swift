@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// A value while a template runs: what Python objects it can meet.
 enum Value {
   case undefined(Undefined)
@@ -198,29 +200,29 @@ struct NumberRange {
 final class Generator {
   let typeName: String
   let depth: Int
-  private var produce: (() throws(TemplateError) -> [Value])?
+  private var produce: (() throws(SwiftletError) -> [Value])?
   private var rest: ArraySlice<Value> = []
 
-  init(typeName: String = "generator", depth: Int, produce: @escaping () throws(TemplateError) -> [Value]) {
+  init(typeName: String = "generator", depth: Int, produce: @escaping () throws(SwiftletError) -> [Value]) {
     self.typeName = typeName
     self.depth = depth + 1
     self.produce = produce
   }
 
-  private func start() throws(TemplateError) {
+  private func start() throws(SwiftletError) {
     guard let produce else { return }
     self.produce = nil
     rest = try produce()[...]
   }
 
   /// The next element, or `nil` at the end.
-  func next() throws(TemplateError) -> Value? {
+  func next() throws(SwiftletError) -> Value? {
     try start()
     return rest.popFirst()
   }
 
   /// All that are left.
-  func drain() throws(TemplateError) -> [Value] {
+  func drain() throws(SwiftletError) -> [Value] {
     try start()
     defer { rest = [] }
     return Array(rest)

@@ -1,7 +1,9 @@
+import Diagnostics
+
 /// How values are printed: Python's `str` and `repr`.
 extension Interpreter {
   /// `str(value)`.
-  func string(_ value: Value) throws(TemplateError) -> String {
+  func string(_ value: Value) throws(SwiftletError) -> String {
     switch value {
     case .string(let text), .markup(let text): return text
     case .undefined: return ""
@@ -14,13 +16,13 @@ extension Interpreter {
   }
 
   /// `repr(value)`.
-  func representation(_ value: Value) throws(TemplateError) -> String {
+  func representation(_ value: Value) throws(SwiftletError) -> String {
     var output = ""
     try describe(value, into: &output)
     return output
   }
 
-  private func describe(_ value: Value, into output: inout String) throws(TemplateError) {
+  private func describe(_ value: Value, into output: inout String) throws(SwiftletError) {
     try enter()
     defer { leave() }
     let before = output.utf8.count
@@ -66,7 +68,7 @@ extension Interpreter {
 
   private func describe(
     _ items: [Value], _ open: String, _ close: String, into output: inout String
-  ) throws(TemplateError) {
+  ) throws(SwiftletError) {
     output += open
     for (index, item) in items.enumerated() {
       if index > 0 { output += ", " }

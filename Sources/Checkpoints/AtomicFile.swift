@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// Replaces a file as a whole or not at all: bytes go to a temporary file in the same folder, which takes the name of
@@ -11,8 +12,8 @@ public final class AtomicFile {
   private var isCommitted = false
 
   /// Creates the temporary file beside `url`; the folder must exist.
-  /// - Throws: `CheckpointError` where it cannot be created.
-  public init(replacing url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where it cannot be created.
+  public init(replacing url: URL) throws(SwiftletError) {
     path = url.path
     folder = url.deletingLastPathComponent().path
     let number = String(UInt64.random(in: .min ... .max), radix: 36)
@@ -22,8 +23,8 @@ public final class AtomicFile {
   }
 
   /// Appends bytes.
-  /// - Throws: `CheckpointError` where they cannot be written, as on a full disk.
-  public func write(_ bytes: UnsafeRawBufferPointer) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where they cannot be written, as on a full disk.
+  public func write(_ bytes: UnsafeRawBufferPointer) throws(SwiftletError) {
     var rest = bytes[...]
     while !rest.isEmpty {
       // The largest write that every kernel takes.
@@ -42,17 +43,17 @@ public final class AtomicFile {
   }
 
   /// Appends bytes, or larger numbers as they lie in memory, lowest byte first.
-  /// - Throws: `CheckpointError` where they cannot be written, as on a full disk.
-  public func write<Number: FixedWidthInteger>(_ numbers: [Number]) throws(CheckpointError) {
-    try numbers.withUnsafeBufferPointer { (numbers) throws(CheckpointError) in
+  /// - Throws: `SwiftletError` where they cannot be written, as on a full disk.
+  public func write<Number: FixedWidthInteger>(_ numbers: [Number]) throws(SwiftletError) {
+    try numbers.withUnsafeBufferPointer { (numbers) throws(SwiftletError) in
       try write(UnsafeRawBufferPointer(numbers))
     }
   }
 
   /// Brings everything to the disk and closes the temporary file; `commit()` does this too. Calling it earlier lets
   /// several files take their names at one moment.
-  /// - Throws: `CheckpointError` where the disk reports a failure.
-  public func finish() throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where the disk reports a failure.
+  public func finish() throws(SwiftletError) {
     if descriptor < 0 { return }
     if fsync(descriptor) != 0 { throw .system(path, "could not be brought to the disk") }
     let closed = close(descriptor)
@@ -61,8 +62,8 @@ public final class AtomicFile {
   }
 
   /// Gives the temporary file the name of the old one, which is gone from then on.
-  /// - Throws: `CheckpointError` where that fails; the old file then stands as it was.
-  public func commit() throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where that fails; the old file then stands as it was.
+  public func commit() throws(SwiftletError) {
     try finish()
     if rename(temporary, path) != 0 { throw .system(path, "could not be replaced") }
     isCommitted = true
@@ -70,21 +71,21 @@ public final class AtomicFile {
   }
 
   /// Replaces the file at `url` by `bytes`.
-  /// - Throws: `CheckpointError`; the old file then stands as it was.
-  public static func write(_ bytes: [UInt8], to url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError`; the old file then stands as it was.
+  public static func write(_ bytes: [UInt8], to url: URL) throws(SwiftletError) {
     let file = try AtomicFile(replacing: url)
     try file.write(bytes)
     try file.commit()
   }
 
   /// Replaces the file at `url` by `text` in UTF-8.
-  /// - Throws: `CheckpointError`; the old file then stands as it was.
-  public static func write(_ text: String, to url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError`; the old file then stands as it was.
+  public static func write(_ text: String, to url: URL) throws(SwiftletError) {
     try write(Array(text.utf8), to: url)
   }
 
   /// Makes a rename in `folder` survive a power cut.
-  static func synchronize(folder: String) throws(CheckpointError) {
+  static func synchronize(folder: String) throws(SwiftletError) {
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { throw .system(folder, "could not be opened") }
     defer { close(descriptor) }

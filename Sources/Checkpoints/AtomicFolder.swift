@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// Folders that appear whole or not at all.
@@ -24,7 +25,7 @@ public enum AtomicFolder {
   /// Fills a temporary folder beside `folder` and renames it into place; what was there before is
   /// set aside until the new folder has its name. If `fill`
   /// throws, the temporary folder is removed and the old one stays.
-  /// - Throws: what `fill` throws, and `CheckpointError` if the folder cannot be made or renamed.
+  /// - Throws: what `fill` throws, and `SwiftletError` if the folder cannot be made or renamed.
   public static func write(_ folder: URL, _ fill: (URL) throws -> Void) throws {
     let parent = folder.deletingLastPathComponent()
     let temporary = parent.appendingPathComponent(".\(folder.lastPathComponent).partial")
@@ -33,7 +34,8 @@ public enum AtomicFolder {
       if manager.fileExists(atPath: temporary.path) { try manager.removeItem(at: temporary) }
       try manager.createDirectory(at: temporary, withIntermediateDirectories: true)
     } catch {
-      throw CheckpointError(path: folder.path, reason: "cannot be written; check the folder's permissions and space")
+      throw SwiftletError.checkpoint(
+        path: folder.path, reason: "cannot be written; check the folder's permissions and space")
     }
     do {
       try fill(temporary)

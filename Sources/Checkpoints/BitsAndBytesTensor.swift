@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 import Tensors
 
@@ -13,8 +14,8 @@ private enum Suffix {
 
 extension SafetensorsCheckpoint {
   /// The tensor of that name, with its scales if it is 4-bit codes of bitsandbytes; `nil` where there is none.
-  /// - Throws: `CheckpointError` where codes and statistics do not fit each other.
-  public func weight(named name: String) throws(CheckpointError) -> Tensor? {
+  /// - Throws: `SwiftletError` where codes and statistics do not fit each other.
+  public func weight(named name: String) throws(SwiftletError) -> Tensor? {
     guard let stored = tensor(named: name) else { return nil }
     for type in [ElementType.nf4, .fp4] {
       if let state = tensor(named: name + Suffix.state(type)) {
@@ -22,9 +23,11 @@ extension SafetensorsCheckpoint {
       }
     }
     if stored.type == .uint8, tensor(named: name + Suffix.absmax) != nil {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: path(of: name) ?? "",
-        reason: "\(quoted(name)) is quantized, but \(quoted(name + Suffix.state(.nf4))) is missing; get the file again")
+        reason:
+          "\(name.quotedExcerpt) is quantized, but \((name + Suffix.state(.nf4)).quotedExcerpt) is missing; get the file again"
+      )
     }
     return stored
   }
@@ -36,13 +39,13 @@ private struct FourBitReader {
   let name: String
   let type: ElementType
 
-  private func failure(_ reason: String) -> CheckpointError {
-    CheckpointError(
+  private func failure(_ reason: String) -> SwiftletError {
+    SwiftletError.checkpoint(
       path: checkpoint.path(of: name) ?? "",
-      reason: "the quantized tensor \(quoted(name)) \(reason); the file is damaged, get it again")
+      reason: "the quantized tensor \(name.quotedExcerpt) \(reason); the file is damaged, get it again")
   }
 
-  func tensor(_ stored: Tensor, _ stateBytes: Tensor) throws(CheckpointError) -> Tensor {
+  func tensor(_ stored: Tensor, _ stateBytes: Tensor) throws(SwiftletError) -> Tensor {
     let state = try json(stateBytes)
     guard state["quant_type"]?.string == type.rawValue else { throw failure("has another quant_type in its state") }
     guard let blockSize = state["blocksize"]?.integer, FourBitFormat.blockSizes.contains(blockSize) else {
@@ -73,16 +76,16 @@ private struct FourBitReader {
       type: type, shape: shape, storage: stored.storage, byteOffset: stored.byteOffset, scales: scales)
   }
 
-  private func json(_ bytes: Tensor) throws(CheckpointError) -> JSONValue {
+  private func json(_ bytes: Tensor) throws(SwiftletError) -> JSONValue {
     guard bytes.type == .uint8 else { throw failure("has a state that is not bytes") }
     do {
-      return try bytes.withBytes { (bytes) throws(JSONError) in try JSONValue(parsing: bytes) }
+      return try bytes.withBytes { (bytes) throws(SwiftletError) in try JSONValue(parsing: bytes) }
     } catch {
       throw failure("has a state that is not JSON (\(error))")
     }
   }
 
-  private func statistic(_ suffix: String, _ type: ElementType, _ count: Int) throws(CheckpointError) -> Tensor {
+  private func statistic(_ suffix: String, _ type: ElementType, _ count: Int) throws(SwiftletError) -> Tensor {
     guard let tensor = checkpoint.tensor(named: name + suffix) else { throw failure("lacks its \(suffix.dropFirst())") }
     guard tensor.type == type, tensor.count == count else {
       throw failure(
@@ -92,7 +95,7 @@ private struct FourBitReader {
     return tensor
   }
 
-  private func nested(_ state: JSONValue, blocks: Int) throws(CheckpointError) -> BlockScales.Nested {
+  private func nested(_ state: JSONValue, blocks: Int) throws(SwiftletError) -> BlockScales.Nested {
     guard state["nested_blocksize"]?.integer == FourBitFormat.nestedBlockSize else {
       throw failure("has a nested_blocksize other than \(FourBitFormat.nestedBlockSize) in its state")
     }
@@ -106,7 +109,7 @@ private struct FourBitReader {
   }
 
   /// The levels are known; a file with others means something else by its codes.
-  private func check(_ map: Tensor) throws(CheckpointError) {
+  private func check(_ map: Tensor) throws(SwiftletError) {
     let levels = FourBitFormat.levels(of: type)
     let isOurs =
       map.type == .float32

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Tensors
 
@@ -52,10 +53,10 @@ public struct GGUFFile: Sendable {
   public func tensor(named name: String) -> Tensor? { directory.tensor(named: name) }
 
   /// Opens the file at `url`.
-  /// - Throws: `CheckpointError` where it is missing, truncated, of a type not supported, or breaks the format.
-  public init(path url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where it is missing, truncated, of a type not supported, or breaks the format.
+  public init(path url: URL) throws(SwiftletError) {
     let file = try MappedFile(url)
-    let (metadata, entries) = try file.withBytes { (bytes) throws(CheckpointError) in
+    let (metadata, entries) = try file.withBytes { (bytes) throws(SwiftletError) in
       var reader = GGUFReader(bytes: bytes, path: file.path)
       return try Self.header(&reader)
     }
@@ -63,7 +64,7 @@ public struct GGUFFile: Sendable {
     directory = try TensorDirectory(file: file, entries: entries)
   }
 
-  private static func header(_ reader: inout GGUFReader) throws(CheckpointError) -> (GGUFMetadata, [TensorEntry]) {
+  private static func header(_ reader: inout GGUFReader) throws(SwiftletError) -> (GGUFMetadata, [TensorEntry]) {
     try checkVersion(&reader)
     // A tensor takes at least its name's length, the number of extents, type and offset; an entry a length and a type.
     let tensorCount = try reader.count(ofSize: 24, "the list of tensors")
@@ -71,7 +72,7 @@ public struct GGUFFile: Sendable {
     var metadata = GGUFMetadata()
     for _ in 0..<entryCount {
       let key = try reader.string("a key")
-      if metadata[key] != nil { throw reader.failure("has the key \(quoted(key)) twice") }
+      if metadata[key] != nil { throw reader.failure("has the key \(key.quotedExcerpt) twice") }
       metadata[key] = try reader.value(key)
     }
     try refuseParts(metadata, reader)
@@ -82,35 +83,36 @@ public struct GGUFFile: Sendable {
     var entries: [TensorEntry] = []
     for info in infos {
       let (offset, overflow) = info.offset.addingReportingOverflow(dataStart)
-      if overflow { throw reader.failure("the tensor \(quoted(info.name)) lies outside the file") }
+      if overflow { throw reader.failure("the tensor \(info.name.quotedExcerpt) lies outside the file") }
       entries.append(
         TensorEntry(name: info.name, type: info.type, shape: info.shape, offset: offset, byteCount: info.byteCount))
     }
     return (metadata, entries)
   }
 
-  private static func checkVersion(_ reader: inout GGUFReader) throws(CheckpointError) {
+  private static func checkVersion(_ reader: inout GGUFReader) throws(SwiftletError) {
     guard try reader.scalar(UInt32.self, "the header").bigEndian == 0x4747_5546 else {
-      throw CheckpointError(path: reader.path, reason: "is not a GGUF file; give a file that starts with \"GGUF\"")
+      throw SwiftletError.checkpoint(
+        path: reader.path, reason: "is not a GGUF file; give a file that starts with \"GGUF\"")
     }
     let version = try reader.scalar(UInt32.self, "the header")
     if version.byteSwapped == 2 || version.byteSwapped == 3 {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: reader.path, reason: "is a big-endian GGUF file, which is not supported; get the little-endian one")
     }
     guard version == 2 || version == 3 else {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: reader.path, reason: "has GGUF version \(version), not 2 or 3; convert the model again")
     }
   }
 
-  private static func refuseParts(_ metadata: GGUFMetadata, _ reader: GGUFReader) throws(CheckpointError) {
+  private static func refuseParts(_ metadata: GGUFMetadata, _ reader: GGUFReader) throws(SwiftletError) {
     guard let parts = metadata["split.count"]?.integer, parts > 1 else { return }
-    throw CheckpointError(
+    throw SwiftletError.checkpoint(
       path: reader.path, reason: "is one of \(parts) parts of a model; join them with llama-gguf-split --merge")
   }
 
-  private static func alignment(_ metadata: GGUFMetadata, _ reader: GGUFReader) throws(CheckpointError) -> Int {
+  private static func alignment(_ metadata: GGUFMetadata, _ reader: GGUFReader) throws(SwiftletError) -> Int {
     guard let value = metadata["general.alignment"] else { return 32 }
     guard let alignment = value.integer, alignment > 0, alignment <= 1 << 30, alignment.nonzeroBitCount == 1 else {
       throw reader.failure("has a general.alignment that is no power of two")
@@ -126,11 +128,11 @@ public struct GGUFFile: Sendable {
     let byteCount: Int
   }
 
-  private static func tensorInfo(_ reader: inout GGUFReader, alignment: Int) throws(CheckpointError) -> TensorInfo {
+  private static func tensorInfo(_ reader: inout GGUFReader, alignment: Int) throws(SwiftletError) -> TensorInfo {
     let name = try reader.string("the name of a tensor")
-    let what = "the description of the tensor \(quoted(name))"
+    let what = "the description of the tensor \(name.quotedExcerpt)"
     let rank = try reader.scalar(UInt32.self, what)
-    guard rank <= 4 else { throw reader.failure("gives the tensor \(quoted(name)) \(rank) dimensions") }
+    guard rank <= 4 else { throw reader.failure("gives the tensor \(name.quotedExcerpt) \(rank) dimensions") }
     var shape: [Int] = []
     for _ in 0..<rank {
       let extent = try reader.scalar(UInt64.self, what)
@@ -139,18 +141,18 @@ public struct GGUFFile: Sendable {
     }
     let number = try reader.scalar(UInt32.self, what)
     guard let type = ElementType(ggmlNumber: number) else {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: reader.path,
         reason:
-          "the tensor \(quoted(name)) has the GGML type \(number), which is not supported; use a file in F16, "
+          "the tensor \(name.quotedExcerpt) has the GGML type \(number), which is not supported; use a file in F16, "
           + "BF16, Q8_0, Q4_K, Q5_K, Q6_K or another of the classic types")
     }
     guard let byteCount = TensorEntry.byteCount(of: type, shape: shape) else {
-      throw reader.failure("gives the tensor \(quoted(name)) an impossible shape")
+      throw reader.failure("gives the tensor \(name.quotedExcerpt) an impossible shape")
     }
     let offset = try reader.scalar(UInt64.self, what)
     guard offset % UInt64(alignment) == 0, let offset = Int(exactly: offset) else {
-      throw reader.failure("places the tensor \(quoted(name)) at \(offset), which is out of range or misaligned")
+      throw reader.failure("places the tensor \(name.quotedExcerpt) at \(offset), which is out of range or misaligned")
     }
     return TensorInfo(name: name, type: type, shape: shape, offset: offset, byteCount: byteCount)
   }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Tensors
 
 /// Reads the fields of a GGUF header one after another, each checked to lie in the file.
@@ -18,24 +19,24 @@ struct GGUFReader {
 
   var remaining: Int { bytes.count - position }
 
-  func failure(_ reason: String) -> CheckpointError {
-    CheckpointError(path: path, reason: "\(reason); the file is cut short or damaged, get it again")
+  func failure(_ reason: String) -> SwiftletError {
+    SwiftletError.checkpoint(path: path, reason: "\(reason); the file is cut short or damaged, get it again")
   }
 
-  mutating func scalar<Scalar: BitwiseCopyable>(_: Scalar.Type, _ what: String) throws(CheckpointError) -> Scalar {
+  mutating func scalar<Scalar: BitwiseCopyable>(_: Scalar.Type, _ what: String) throws(SwiftletError) -> Scalar {
     guard MemoryLayout<Scalar>.size <= remaining else { throw failure("ends inside \(what)") }
     defer { position += MemoryLayout<Scalar>.size }
     return bytes.loadUnaligned(fromByteOffset: position, as: Scalar.self)
   }
 
   /// A count of things that take at least `size` bytes each.
-  mutating func count(ofSize size: Int, _ what: String) throws(CheckpointError) -> Int {
+  mutating func count(ofSize size: Int, _ what: String) throws(SwiftletError) -> Int {
     let count = try scalar(UInt64.self, what)
     guard count <= UInt64(remaining / size) else { throw failure("claims \(count) elements in \(what)") }
     return Int(count)
   }
 
-  mutating func string(_ what: String) throws(CheckpointError) -> String {
+  mutating func string(_ what: String) throws(SwiftletError) -> String {
     let length = try count(ofSize: 1, what)
     let utf8 = UnsafeRawBufferPointer(rebasing: bytes[position..<position + length]).bindMemory(to: UInt8.self)
     guard let text = String(validating: utf8, as: UTF8.self) else { throw failure("has invalid UTF-8 in \(what)") }
@@ -43,8 +44,8 @@ struct GGUFReader {
     return text
   }
 
-  mutating func value(_ key: String) throws(CheckpointError) -> GGUFValue {
-    let what = "the value of \(quoted(key))"
+  mutating func value(_ key: String) throws(SwiftletError) -> GGUFValue {
+    let what = "the value of \(key.quotedExcerpt)"
     let type = try scalar(UInt32.self, what)
     switch type {
     case 0: return .uint8(try scalar(UInt8.self, what))
@@ -60,11 +61,11 @@ struct GGUFReader {
     case 10: return .uint64(try scalar(UInt64.self, what))
     case 11: return .int64(try scalar(Int64.self, what))
     case 12: return .float64(try scalar(Double.self, what))
-    default: throw failure("gives \(quoted(key)) the unknown type \(type)")
+    default: throw failure("gives \(key.quotedExcerpt) the unknown type \(type)")
     }
   }
 
-  private mutating func array(_ what: String, depth: Int) throws(CheckpointError) -> GGUFArray {
+  private mutating func array(_ what: String, depth: Int) throws(SwiftletError) -> GGUFArray {
     if depth > Self.deepestNesting { throw failure("nests arrays deeper than \(Self.deepestNesting) in \(what)") }
     let type = try scalar(UInt32.self, what)
     switch type {
@@ -96,7 +97,7 @@ struct GGUFReader {
 
   private mutating func scalars<Scalar: BitwiseCopyable>(
     _: Scalar.Type, _ what: String
-  ) throws(CheckpointError) -> [Scalar] {
+  ) throws(SwiftletError) -> [Scalar] {
     let count = try count(ofSize: MemoryLayout<Scalar>.size, what)
     let byteCount = count * MemoryLayout<Scalar>.size
     let source = UnsafeRawBufferPointer(rebasing: bytes[position..<position + byteCount])

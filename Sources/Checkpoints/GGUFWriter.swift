@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Tensors
 
@@ -9,7 +10,7 @@ public enum GGUFWriter {
   /// Writes metadata and tensors, in the given order, one tensor in memory at a time.
   ///
   /// Tensors are aligned to `general.alignment`, or to 32 where the metadata do not have it.
-  /// - Throws: `CheckpointError`, or what a tensor's `produce` throws; the old file then stands as it was.
+  /// - Throws: `SwiftletError`, or what a tensor's `produce` throws; the old file then stands as it was.
   public static func write(metadata: GGUFMetadata, tensors: [TensorSource], to url: URL) throws {
     let path = url.path
     try TensorSource.requireDistinctNames(tensors, path: path)
@@ -29,10 +30,10 @@ public enum GGUFWriter {
     (alignment - count % alignment) % alignment
   }
 
-  private static func alignment(_ metadata: GGUFMetadata, path: String) throws(CheckpointError) -> Int {
+  private static func alignment(_ metadata: GGUFMetadata, path: String) throws(SwiftletError) -> Int {
     guard let value = metadata["general.alignment"] else { return 32 }
     guard case .uint32(let alignment) = value, alignment.nonzeroBitCount == 1, alignment <= 1 << 20 else {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: path, reason: "general.alignment must be an unsigned 32-bit power of two up to 1048576; remove it")
     }
     return Int(alignment)
@@ -40,7 +41,7 @@ public enum GGUFWriter {
 
   private static func header(
     _ metadata: GGUFMetadata, _ tensors: [TensorSource], alignment: Int, path: String
-  ) throws(CheckpointError) -> [UInt8] {
+  ) throws(SwiftletError) -> [UInt8] {
     var bytes = GGUFBytes()
     bytes.content = Array("GGUF".utf8)
     bytes.append(UInt32(3))
@@ -53,20 +54,21 @@ public enum GGUFWriter {
     var offset = 0
     for tensor in tensors {
       guard let type = tensor.type.ggmlNumber, tensor.shape.count <= 4 else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: path,
-          reason: "GGUF cannot hold the tensor \(quoted(tensor.name)) of type \(tensor.type.rawValue) with "
+          reason: "GGUF cannot hold the tensor \(tensor.name.quotedExcerpt) of type \(tensor.type.rawValue) with "
             + "\(tensor.shape.count) dimensions; choose another type or shape")
       }
       guard tensor.name.utf8.count <= longestTensorName else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: path,
-          reason: "the tensor name \(quoted(tensor.name)) has more than \(longestTensorName) bytes; shorten it")
+          reason: "the tensor name \(tensor.name.quotedExcerpt) has more than \(longestTensorName) bytes; shorten it")
       }
       let byteCount = try tensor.byteCount(path: path)
       let (end, overflow) = offset.addingReportingOverflow(byteCount)
       if overflow || end > Int.max - alignment {
-        throw CheckpointError(path: path, reason: "the tensors are too large for one file; choose a smaller type")
+        throw SwiftletError.checkpoint(
+          path: path, reason: "the tensors are too large for one file; choose a smaller type")
       }
       bytes.append(tensor.name)
       bytes.append(UInt32(tensor.shape.count))

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Tensors
 
@@ -15,8 +16,8 @@ public final class MappedFile: Sendable {
   public var byteCount: Int { storage.byteCount }
 
   /// Maps the file at `url`.
-  /// - Throws: `CheckpointError` where it is missing, unreadable, empty, or no regular file.
-  public init(_ url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where it is missing, unreadable, empty, or no regular file.
+  public init(_ url: URL) throws(SwiftletError) {
     path = url.path
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     if descriptor < 0 { throw .system(path, "could not be opened") }
@@ -24,10 +25,10 @@ public final class MappedFile: Sendable {
     var status = stat()
     if fstat(descriptor, &status) != 0 { throw .system(path, "could not be examined") }
     guard status.st_mode & S_IFMT == S_IFREG else {
-      throw CheckpointError(path: path, reason: "is not a regular file; give the path of a file")
+      throw SwiftletError.checkpoint(path: path, reason: "is not a regular file; give the path of a file")
     }
     let length = Int(status.st_size)
-    guard length > 0 else { throw CheckpointError(path: path, reason: "is empty; download or write it again") }
+    guard length > 0 else { throw SwiftletError.checkpoint(path: path, reason: "is empty; download or write it again") }
     guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
       throw .system(path, "could not be mapped into memory")
     }

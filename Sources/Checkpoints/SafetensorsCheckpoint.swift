@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
@@ -14,8 +15,8 @@ public struct SafetensorsCheckpoint: Sendable {
   private let places: [ExactName: Int]
 
   /// Opens a `.safetensors` file, an index file, or a folder that has either.
-  /// - Throws: `CheckpointError` where a file is missing, truncated, or breaks the format in any way.
-  public init(path url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where a file is missing, truncated, or breaks the format in any way.
+  public init(path url: URL) throws(SwiftletError) {
     var isFolder: ObjCBool = false
     let files = FileManager.default
     guard files.fileExists(atPath: url.path, isDirectory: &isFolder), isFolder.boolValue else {
@@ -29,7 +30,7 @@ public struct SafetensorsCheckpoint: Sendable {
     } else if files.fileExists(atPath: index.path) {
       try self.init(index: index)
     } else {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: url.path,
         reason: "has neither model.safetensors nor model.safetensors.index.json; give a folder with safetensors weights"
       )
@@ -45,7 +46,7 @@ public struct SafetensorsCheckpoint: Sendable {
   /// The file that has the tensor of that name.
   func path(of name: String) -> String? { places[ExactName(name)].map { files[$0].directory.file.path } }
 
-  private init(file url: URL) throws(CheckpointError) {
+  private init(file url: URL) throws(SwiftletError) {
     let file = try SafetensorsFile(url)
     files = [file]
     tensorNames = file.directory.entries.map(\.name)
@@ -53,7 +54,7 @@ public struct SafetensorsCheckpoint: Sendable {
     places = Dictionary(uniqueKeysWithValues: tensorNames.map { (ExactName($0), 0) })
   }
 
-  private init(index url: URL) throws(CheckpointError) {
+  private init(index url: URL) throws(SwiftletError) {
     let weights = try Self.weightMap(of: url)
     let shardNames = Set(weights.map { ExactName($0.shard) }).map(\.text).sorted()
     let shardPlaces = Dictionary(uniqueKeysWithValues: shardNames.enumerated().map { (ExactName($1), $0) })
@@ -67,9 +68,11 @@ public struct SafetensorsCheckpoint: Sendable {
     var places: [ExactName: Int] = [:]
     for (name, shard) in weights {
       guard let place = shardPlaces[ExactName(shard)], files[place].directory.contains(name) else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: url.path,
-          reason: "places the tensor \(quoted(name)) in \(quoted(shard)), which does not have it; get both files again")
+          reason:
+            "places the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which does not have it; get both files again"
+        )
       }
       places[ExactName(name)] = place
     }
@@ -85,27 +88,28 @@ public struct SafetensorsCheckpoint: Sendable {
 
   /// Tensor names with the file names of their shards, which must lie beside the index: a model from a stranger could
   /// otherwise name any file of the machine.
-  private static func weightMap(of url: URL) throws(CheckpointError) -> [(name: String, shard: String)] {
+  private static func weightMap(of url: URL) throws(SwiftletError) -> [(name: String, shard: String)] {
     let file = try MappedFile(url)
     let index: JSONValue
     do {
-      index = try file.withBytes { (bytes) throws(JSONError) in try JSONValue(parsing: bytes) }
+      index = try file.withBytes { (bytes) throws(SwiftletError) in try JSONValue(parsing: bytes) }
     } catch {
-      throw CheckpointError(path: url.path, reason: "is not JSON (\(error)); get it again")
+      throw SwiftletError.checkpoint(path: url.path, reason: "is not JSON (\(error)); get it again")
     }
     guard let map = index["weight_map"]?.object else {
-      throw CheckpointError(path: url.path, reason: "has no object at \"weight_map\"; get it again")
+      throw SwiftletError.checkpoint(path: url.path, reason: "has no object at \"weight_map\"; get it again")
     }
     var weights: [(name: String, shard: String)] = []
     for (name, value) in map.members {
       guard let shard = value.string else {
-        throw CheckpointError(
-          path: url.path, reason: "has \(value.kind) for the tensor \(quoted(name)) where a file name must stand")
+        throw SwiftletError.checkpoint(
+          path: url.path, reason: "has \(value.kind) for the tensor \(name.quotedExcerpt) where a file name must stand")
       }
       guard shard.hasSuffix(".safetensors"), !shard.utf8.contains(where: { $0 == 0x2F || $0 == 0x5C || $0 == 0 }) else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: url.path,
-          reason: "places the tensor \(quoted(name)) in \(quoted(shard)), which is not the name of a .safetensors file "
+          reason:
+            "places the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which is not the name of a .safetensors file "
             + "beside it; do not trust this model")
       }
       weights.append((name, shard))

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
@@ -35,7 +36,7 @@ struct SafetensorsFile: Sendable {
   /// The longest header that the reference reader accepts.
   static let longestHeader = 100_000_000
 
-  init(_ url: URL) throws(CheckpointError) {
+  init(_ url: URL) throws(SwiftletError) {
     let file = try MappedFile(url)
     let (header, dataStart) = try Self.header(of: file)
     var entries: [TensorEntry] = []
@@ -52,15 +53,15 @@ struct SafetensorsFile: Sendable {
     try Self.requireNoHoles(in: directory, dataStart: dataStart)
   }
 
-  private static func header(of file: MappedFile) throws(CheckpointError) -> (JSONObject, dataStart: Int) {
+  private static func header(of file: MappedFile) throws(SwiftletError) -> (JSONObject, dataStart: Int) {
     let damaged = "the file is cut short, damaged or of another format, get it again"
-    return try file.withBytes { (bytes) throws(CheckpointError) in
+    return try file.withBytes { (bytes) throws(SwiftletError) in
       guard bytes.count >= 8 else {
-        throw CheckpointError(path: file.path, reason: "is too short for a safetensors header; \(damaged)")
+        throw SwiftletError.checkpoint(path: file.path, reason: "is too short for a safetensors header; \(damaged)")
       }
       let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
       guard length <= UInt64(longestHeader), length <= UInt64(bytes.count - 8) else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: file.path, reason: "claims a safetensors header of \(length) bytes in \(bytes.count); \(damaged)")
       }
       let dataStart = 8 + Int(length)
@@ -68,25 +69,27 @@ struct SafetensorsFile: Sendable {
       do {
         value = try JSONValue(parsing: bytes[8..<dataStart])
       } catch {
-        throw CheckpointError(path: file.path, reason: "its safetensors header is not JSON (\(error)); \(damaged)")
+        throw SwiftletError.checkpoint(
+          path: file.path, reason: "its safetensors header is not JSON (\(error)); \(damaged)")
       }
       guard let header = value.object else {
-        throw CheckpointError(path: file.path, reason: "its safetensors header is \(value.kind); \(damaged)")
+        throw SwiftletError.checkpoint(path: file.path, reason: "its safetensors header is \(value.kind); \(damaged)")
       }
       return (header, dataStart)
     }
   }
 
-  private static func metadata(_ value: JSONValue, of file: MappedFile) throws(CheckpointError) -> [String: String] {
+  private static func metadata(_ value: JSONValue, of file: MappedFile) throws(SwiftletError) -> [String: String] {
     guard let object = value.object else {
-      throw CheckpointError(path: file.path, reason: "its __metadata__ is \(value.kind), not an object; get it again")
+      throw SwiftletError.checkpoint(
+        path: file.path, reason: "its __metadata__ is \(value.kind), not an object; get it again")
     }
     var metadata: [String: String] = [:]
     for (key, value) in object.members {
       guard let text = value.string else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: file.path,
-          reason: "its __metadata__ has \(value.kind) at \(quoted(key)) where a string must stand; get it again")
+          reason: "its __metadata__ has \(value.kind) at \(key.quotedExcerpt) where a string must stand; get it again")
       }
       metadata[key] = text
     }
@@ -95,14 +98,14 @@ struct SafetensorsFile: Sendable {
 
   private static func entry(
     _ name: String, _ value: JSONValue, dataStart: Int, of file: MappedFile
-  ) throws(CheckpointError) -> TensorEntry {
-    func failure(_ cause: String) -> CheckpointError {
-      CheckpointError(path: file.path, reason: "the tensor \(quoted(name)) \(cause)")
+  ) throws(SwiftletError) -> TensorEntry {
+    func failure(_ cause: String) -> SwiftletError {
+      SwiftletError.checkpoint(path: file.path, reason: "the tensor \(name.quotedExcerpt) \(cause)")
     }
     let damaged = "; the file is damaged, get it again"
     guard let typeName = value["dtype"]?.string else { throw failure("has no dtype\(damaged)") }
     guard let type = ElementType(safetensorsName: typeName) else {
-      throw failure("has the type \(quoted(typeName)), which is not supported; convert it to BF16, F16 or F32")
+      throw failure("has the type \(typeName.quotedExcerpt), which is not supported; convert it to BF16, F16 or F32")
     }
     guard let shape = integers(value["shape"]) else { throw failure("has no shape of whole numbers\(damaged)") }
     guard let byteCount = TensorEntry.byteCount(of: type, shape: shape) else {
@@ -132,14 +135,14 @@ struct SafetensorsFile: Sendable {
 
   /// The format wants every byte to belong to a tensor. This also finds a name that stands twice in the header, of
   /// which the parser keeps only the last, and bytes appended to hide something.
-  private static func requireNoHoles(in directory: TensorDirectory, dataStart: Int) throws(CheckpointError) {
+  private static func requireNoHoles(in directory: TensorDirectory, dataStart: Int) throws(SwiftletError) {
     var end = dataStart
     for entry in directory.entries.filter({ $0.byteCount > 0 }).sorted(by: { $0.offset < $1.offset }) {
       if entry.offset != end { break }
       end += entry.byteCount
     }
     if end != directory.file.byteCount {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: directory.file.path,
         reason: "the bytes from \(end) on belong to no tensor, or a tensor is named twice; the file is damaged, get it "
           + "again")

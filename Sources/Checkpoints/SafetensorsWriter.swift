@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
@@ -10,13 +11,13 @@ public enum SafetensorsWriter {
   /// Writes one file. The header lists the tensors in the given order, save that those with wide elements come first,
   /// which keeps every tensor aligned.
   /// - Parameter metadata: the strings under `__metadata__`; readers of the torch kind look for `"format": "pt"`.
-  /// - Throws: `CheckpointError`, or what a tensor's `produce` throws; the old file then stands as it was.
+  /// - Throws: `SwiftletError`, or what a tensor's `produce` throws; the old file then stands as it was.
   public static func write(_ tensors: [TensorSource], metadata: [String: String], to url: URL) throws {
     try finishedFile(tensors, metadata: metadata, at: url).commit()
   }
 
   /// Writes one file of tensors that exist.
-  /// - Throws: `CheckpointError`; the old file then stands as it was.
+  /// - Throws: `SwiftletError`; the old file then stands as it was.
   public static func write(
     tensors: [(name: String, tensor: Tensor)], metadata: [String: String], to url: URL
   ) throws {
@@ -27,7 +28,7 @@ public enum SafetensorsWriter {
   /// `model-00001-of-0000N.safetensors` and so on with `model.safetensors.index.json`, as Hugging Face names them. A
   /// tensor larger than the limit gets a shard of its own. The files take their names together at the end; weights
   /// under those names from an earlier call are removed then.
-  /// - Throws: `CheckpointError`, or what a tensor's `produce` throws; the old files then stand as they were.
+  /// - Throws: `SwiftletError`, or what a tensor's `produce` throws; the old files then stand as they were.
   public static func write(
     _ tensors: [TensorSource], metadata: [String: String], toFolder folder: URL, shardSize: Int = usualShardSize
   ) throws {
@@ -59,18 +60,19 @@ public enum SafetensorsWriter {
     return "model-\(padded(place + 1))-of-\(padded(count)).safetensors"
   }
 
-  private static func createFolder(_ folder: URL) throws(CheckpointError) {
+  private static func createFolder(_ folder: URL) throws(SwiftletError) {
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     } catch {
-      throw CheckpointError(path: folder.path, reason: "could not be created; check the path and the permissions")
+      throw SwiftletError.checkpoint(
+        path: folder.path, reason: "could not be created; check the path and the permissions")
     }
   }
 
   /// Fills shards in order, as the reference does.
   private static func split(
     _ tensors: [TensorSource], shardSize: Int, path: String
-  ) throws(CheckpointError) -> [[TensorSource]] {
+  ) throws(SwiftletError) -> [[TensorSource]] {
     var shards: [[TensorSource]] = [[]]
     var filled = 0
     for tensor in tensors {
@@ -87,7 +89,7 @@ public enum SafetensorsWriter {
 
   private static func indexText(
     _ shards: [[TensorSource]], names: [String], path: String
-  ) throws(CheckpointError) -> String {
+  ) throws(SwiftletError) -> String {
     var size = 0
     var places: [(key: String, value: JSONValue)] = []
     for (shard, name) in zip(shards, names) {
@@ -104,7 +106,7 @@ public enum SafetensorsWriter {
   }
 
   /// An older `model.safetensors` would be read in preference to new shards, and old shards waste space.
-  private static func removeStale(in folder: URL, keeping names: [String]) throws(CheckpointError) {
+  private static func removeStale(in folder: URL, keeping names: [String]) throws(SwiftletError) {
     let files = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
     for file in files where !names.contains(file) {
       let isShard = file.wholeMatch(of: /model-[0-9]{5,}-of-[0-9]{5,}\.safetensors/) != nil
@@ -133,7 +135,7 @@ public enum SafetensorsWriter {
   /// The length and the JSON text, padded so that the data start at a multiple of eight.
   private static func header(
     _ tensors: [TensorSource], metadata: [String: String], path: String
-  ) throws(CheckpointError) -> [UInt8] {
+  ) throws(SwiftletError) -> [UInt8] {
     var members: [(key: String, value: JSONValue)] = []
     if !metadata.isEmpty {
       let strings = metadata.sorted { $0.key < $1.key }.map { ($0.key, JSONValue.string($0.value)) }
@@ -142,13 +144,16 @@ public enum SafetensorsWriter {
     var offset = 0
     for tensor in tensors {
       guard let type = tensor.type.safetensorsName, tensor.name != "__metadata__" else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: path,
-          reason: "safetensors cannot hold the tensor \(quoted(tensor.name)) of type \(tensor.type.rawValue); choose "
+          reason:
+            "safetensors cannot hold the tensor \(tensor.name.quotedExcerpt) of type \(tensor.type.rawValue); choose "
             + "another type or name, or write GGUF")
       }
       let (end, overflow) = offset.addingReportingOverflow(try tensor.byteCount(path: path))
-      if overflow { throw CheckpointError(path: path, reason: "the tensors are too large for one file; write shards") }
+      if overflow {
+        throw SwiftletError.checkpoint(path: path, reason: "the tensors are too large for one file; write shards")
+      }
       members.append(
         (
           tensor.name,
@@ -162,7 +167,7 @@ public enum SafetensorsWriter {
     var text = Array(JSONValue.object(JSONObject(distinct: members)).text(.compact).utf8)
     while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
     guard text.count <= SafetensorsFile.longestHeader else {
-      throw CheckpointError(path: path, reason: "has too many tensors for one header; write shards")
+      throw SwiftletError.checkpoint(path: path, reason: "has too many tensors for one header; write shards")
     }
     return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
   }

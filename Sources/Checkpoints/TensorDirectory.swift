@@ -1,3 +1,4 @@
+import Diagnostics
 import Tensors
 
 /// A name compared byte by byte; `String`'s own `==` is canonical equivalence, which would join distinct names.
@@ -45,18 +46,20 @@ struct TensorDirectory: Sendable {
   let entries: [TensorEntry]
   private let places: [ExactName: Int]
 
-  init(file: MappedFile, entries: [TensorEntry]) throws(CheckpointError) {
+  init(file: MappedFile, entries: [TensorEntry]) throws(SwiftletError) {
     var places: [ExactName: Int] = [:]
     for (place, entry) in entries.enumerated() {
       if places.updateValue(place, forKey: ExactName(entry.name)) != nil {
-        throw CheckpointError(
-          path: file.path, reason: "names the tensor \(quoted(entry.name)) twice; the file is damaged, get it again")
+        throw SwiftletError.checkpoint(
+          path: file.path,
+          reason: "names the tensor \(entry.name.quotedExcerpt) twice; the file is damaged, get it again")
       }
       let (end, overflow) = entry.offset.addingReportingOverflow(entry.byteCount)
       guard !overflow, entry.offset >= 0, end <= file.byteCount else {
-        throw CheckpointError(
+        throw SwiftletError.checkpoint(
           path: file.path,
-          reason: "the tensor \(quoted(entry.name)) lies outside the file of \(file.byteCount) bytes; the file is cut "
+          reason:
+            "the tensor \(entry.name.quotedExcerpt) lies outside the file of \(file.byteCount) bytes; the file is cut "
             + "short or damaged, get it again")
       }
     }
@@ -65,10 +68,10 @@ struct TensorDirectory: Sendable {
     self.places = places
     let filled = entries.filter { $0.byteCount > 0 }.sorted { $0.offset < $1.offset }
     for (first, second) in zip(filled, filled.dropFirst()) where first.offset + first.byteCount > second.offset {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: file.path,
         reason:
-          "the tensors \(quoted(first.name)) and \(quoted(second.name)) overlap; the file is damaged, get it "
+          "the tensors \(first.name.quotedExcerpt) and \(second.name.quotedExcerpt) overlap; the file is damaged, get it "
           + "again")
     }
     file.preferHugePages()

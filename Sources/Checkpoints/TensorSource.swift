@@ -1,3 +1,4 @@
+import Diagnostics
 import Tensors
 
 /// A tensor to be written: described up front, made only when its turn comes, so that a model larger than memory can be
@@ -26,11 +27,12 @@ public struct TensorSource {
   }
 
   /// The bytes the tensor will take in the file at `path`.
-  func byteCount(path: String) throws(CheckpointError) -> Int {
+  func byteCount(path: String) throws(SwiftletError) -> Int {
     guard let byteCount = TensorEntry.byteCount(of: type, shape: shape) else {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: path,
-        reason: "the tensor \(quoted(name)) cannot be written as \(type.rawValue) in the shape \(shape); choose a type "
+        reason:
+          "the tensor \(name.quotedExcerpt) cannot be written as \(type.rawValue) in the shape \(shape); choose a type "
           + "whose blocks of \(type.blockLength) fill its rows")
     }
     return byteCount
@@ -40,19 +42,21 @@ public struct TensorSource {
   func write(to file: AtomicFile, path: String) throws {
     let tensor = try produce()
     guard tensor.type == type, tensor.shape == shape else {
-      throw CheckpointError(
+      throw SwiftletError.checkpoint(
         path: path,
-        reason: "the tensor \(quoted(name)) came as \(tensor.type.rawValue) \(tensor.shape) where \(type.rawValue) "
+        reason:
+          "the tensor \(name.quotedExcerpt) came as \(tensor.type.rawValue) \(tensor.shape) where \(type.rawValue) "
           + "\(shape) was announced; this is a fault of the program")
     }
     try tensor.withBytes { bytes in try file.write(bytes) }
   }
 
   /// Two tensors of one name could not be told apart by a reader.
-  static func requireDistinctNames(_ tensors: [TensorSource], path: String) throws(CheckpointError) {
+  static func requireDistinctNames(_ tensors: [TensorSource], path: String) throws(SwiftletError) {
     var names: Set<ExactName> = []
     for tensor in tensors where !names.insert(ExactName(tensor.name)).inserted {
-      throw CheckpointError(path: path, reason: "the tensor \(quoted(tensor.name)) was to be written twice; rename one")
+      throw SwiftletError.checkpoint(
+        path: path, reason: "the tensor \(tensor.name.quotedExcerpt) was to be written twice; rename one")
     }
   }
 }

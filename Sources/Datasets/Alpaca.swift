@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// A row of Stanford Alpaca's columns: `instruction`, perhaps `input`, `output`; and, as LLaMA-Factory extends it,
@@ -9,8 +10,8 @@ struct Alpaca {
   private let system: String?
   private let history: [(question: String, answer: String)]
 
-  init(_ row: Row) throws(DataError) {
-    func text(_ column: String) throws(DataError) -> String {
+  init(_ row: Row) throws(SwiftletError) {
+    func text(_ column: String) throws(SwiftletError) -> String {
       guard let value = row.present(column) else { return "" }
       guard case .string(let text) = value else { throw RowForm.wrongKind(value, "a string", column) }
       return text
@@ -22,7 +23,7 @@ struct Alpaca {
     var pairs: [(String, String)] = []
     for turn in row.present("history")?.array ?? [] {
       guard let question = turn[0]?.string, let answer = turn[1]?.string else {
-        throw DataError("a turn is not a pair of strings, question and answer", column: "history")
+        throw SwiftletError.data("a turn is not a pair of strings, question and answer", column: "history")
       }
       pairs.append((question, answer))
     }

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// Comma- or tab-separated values with a header (RFC 4180), typed as `datasets` types them: a column of whole numbers
@@ -5,9 +6,9 @@ import OrderedJSON
 ///
 /// Words such as `NA` and `None` are null in columns of numbers only; as text they are somebody's answer.
 enum CSVRows {
-  static func open(_ bytes: FileBytes, separator: UInt8) throws(DataError) -> any RowSource {
+  static func open(_ bytes: FileBytes, separator: UInt8) throws(SwiftletError) -> any RowSource {
     var index = CSVIndex(separator: separator, start: try bytes.textStart(), file: bytes)
-    try bytes.scan { chunk, offset throws(DataError) in
+    try bytes.scan { chunk, offset throws(SwiftletError) in
       try index.take(chunk, at: offset)
       return true
     }
@@ -15,7 +16,8 @@ enum CSVRows {
     guard let header = index.header else { return MemoryRows([], file: bytes.path) }
     let columns = index.columns
     let types = columns.map(\.type)
-    return IndexedRows(bytes: bytes, records: index.records, format: "csv \(separator)") { record throws(DataError) in
+    return IndexedRows(bytes: bytes, records: index.records, format: "csv \(separator)") {
+      record throws(SwiftletError) in
       var scanner = CSVScanner(separator: separator)
       for byte in record { _ = scanner.feed(byte) }
       let fields = scanner.takeFields()
@@ -28,9 +30,9 @@ enum CSVRows {
     }
   }
 
-  fileprivate static func text(_ bytes: [UInt8]) throws(DataError) -> String {
+  fileprivate static func text(_ bytes: [UInt8]) throws(SwiftletError) -> String {
     guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw DataError("a field is not valid UTF-8; save the file as UTF-8")
+      throw SwiftletError.data("a field is not valid UTF-8; save the file as UTF-8")
     }
     return text
   }
@@ -54,7 +56,7 @@ private struct CSVIndex {
     recordStart = start
   }
 
-  mutating func take(_ chunk: [UInt8], at offset: Int) throws(DataError) {
+  mutating func take(_ chunk: [UInt8], at offset: Int) throws(SwiftletError) {
     for place in max(0, min(start - offset, chunk.count))..<chunk.count {
       let byte = chunk[place]
       if afterReturn, byte == 10 {
@@ -71,20 +73,20 @@ private struct CSVIndex {
     }
   }
 
-  mutating func finish() throws(DataError) {
+  mutating func finish() throws(SwiftletError) {
     if scanner.isInsideQuotes {
       throw located(
-        DataError("a quoted field that opens in this record never ends; double the quotation marks inside it"))
+        SwiftletError.data("a quoted field that opens in this record never ends; double the quotation marks inside it"))
     }
     try close(at: file.count)
   }
 
-  private mutating func close(at end: Int) throws(DataError) {
+  private mutating func close(at end: Int) throws(SwiftletError) {
     let fields = scanner.takeFields()
     if fields.isEmpty { return }
     guard header != nil else {
-      do throws(DataError) {
-        header = Self.uniqueNames(try fields.map { field throws(DataError) in try CSVRows.text(field) })
+      do throws(SwiftletError) {
+        header = Self.uniqueNames(try fields.map { field throws(SwiftletError) in try CSVRows.text(field) })
       } catch {
         throw located(error)
       }
@@ -93,15 +95,15 @@ private struct CSVIndex {
     }
     guard fields.count <= columns.count else {
       throw located(
-        DataError(
+        SwiftletError.data(
           "\(fields.count) fields, but the header names \(columns.count); quote fields that contain the separator"))
     }
     for index in columns.indices { columns[index].see(index < fields.count ? fields[index] : []) }
     records.append(recordStart..<end)
   }
 
-  private func located(_ error: DataError) -> DataError {
-    error.located(at: RowPlace(file: file.path, line: file.line(at: recordStart)))
+  private func located(_ error: SwiftletError) -> SwiftletError {
+    error.located(at: FileLocation(file: file.path, line: file.line(at: recordStart)))
   }
 
   /// Names made distinct as pandas does it: `a`, `a.1`, and `Unnamed: 2` for an empty one.
@@ -202,7 +204,7 @@ private struct CSVColumn {
 private enum CSVType: Sendable {
   case text, integer, number, boolean
 
-  func value(of field: [UInt8]) throws(DataError) -> JSONValue {
+  func value(of field: [UInt8]) throws(SwiftletError) -> JSONValue {
     if field.isEmpty { return .null }
     if self != .text, Self.isGap(field) { return .null }
     switch self {

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// Opens data sets from files, folders and SQL queries.
@@ -16,31 +17,31 @@ public enum DataFile {
   ///     parts joined by `+`. A single file is the split `train`.
   ///   - files: the files of each split, or patterns for them, relative to the folder; without any they are found by
   ///     their names.
-  /// - Throws: `DataError` when a file is missing, of an unknown kind, or broken as a whole, or the program it needs is
+  /// - Throws: `SwiftletError` when a file is missing, of an unknown kind, or broken as a whole, or the program it needs is
   ///   missing. A fault inside one row is thrown when that row is read.
   public static func open(
     _ path: String, split: String = "train", files: [String: [String]] = [:]
-  ) throws(DataError) -> any RowSource {
+  ) throws(SwiftletError) -> any RowSource {
     var parts: [any RowSource] = []
     for part in split.split(separator: "+") {
       let (name, slice) = try SplitSlice.parse(part.trimmingCharacters(in: .whitespaces))
       let rows = try openSplit(name, of: path, files)
       parts.append(slice.map { SelectedRows(rows, Array($0.range(of: rows.count))) } ?? rows)
     }
-    guard let first = parts.first else { throw DataError("the split is empty; name one, such as train") }
+    guard let first = parts.first else { throw SwiftletError.data("the split is empty; name one, such as train") }
     return parts.count == 1 ? first : JoinedRows(parts)
   }
 
   private static func openSplit(
     _ name: String, of path: String, _ files: [String: [String]]
-  ) throws(DataError) -> any RowSource {
+  ) throws(SwiftletError) -> any RowSource {
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
       let rows = try openFile(path)
       if name != "train" {
-        throw DataError(
+        throw SwiftletError.data(
           "this is one file, and its only split is train, not \(name); name a folder that has the split, or hold rows "
-            + "out with test_split_size", at: RowPlace(file: path))
+            + "out with test_split_size", at: FileLocation(file: path))
       }
       return rows
     }
@@ -59,8 +60,8 @@ public enum DataFile {
 
   /// The rows that DuckDB answers an SQL query with, such as `SELECT zh, yue FROM 'pairs.parquet' WHERE n > 3`.
   /// - Parameter folder: where files that the query names by a relative path are sought too.
-  /// - Throws: `DataError` when DuckDB is missing or refuses the query.
-  public static func query(_ sql: String, folder: String? = nil) throws(DataError) -> any RowSource {
+  /// - Throws: `SwiftletError` when DuckDB is missing or refuses the query.
+  public static func query(_ sql: String, folder: String? = nil) throws(SwiftletError) -> any RowSource {
     let statement = sql.trimmingCharacters(in: CharacterSet(charactersIn: "; \n\t\r"))
     return try ExternalProgram.query(statement, source: "the SQL query", folder: folder)
   }
@@ -84,11 +85,11 @@ public enum DataFile {
     return endings.contains(ending) ? Format(kind: ending) : nil
   }
 
-  private static func openFile(_ path: String) throws(DataError) -> any RowSource {
+  private static func openFile(_ path: String) throws(SwiftletError) -> any RowSource {
     guard let format = format(of: path) else {
-      throw DataError(
+      throw SwiftletError.data(
         "a data file must end in .\(endings.joined(separator: ", .")); rename it if it is one of these",
-        at: RowPlace(file: path))
+        at: FileLocation(file: path))
     }
     // Opened even if another program reads it, for one way of saying what is wrong with a path.
     var bytes = try FileBytes(path: path)

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// Finds the files of a split in a folder, as `datasets.load_dataset` does: by the names of folders, else by the names
@@ -15,13 +16,13 @@ enum DataFolder {
   private static let mostFiles = 100_000
 
   /// The paths of the files of `split` under `folder`, in order of their names.
-  /// - Throws: `DataError` when there are none, naming the splits that there are.
-  static func files(of split: String, in folder: String) throws(DataError) -> [String] {
+  /// - Throws: `SwiftletError` when there are none, naming the splits that there are.
+  static func files(of split: String, in folder: String) throws(SwiftletError) -> [String] {
     let names = try dataFiles(in: folder)
     if names.isEmpty {
-      throw DataError(
+      throw SwiftletError.data(
         "the folder holds no data files; they end in .\(DataFile.endings.joined(separator: ", ."))",
-        at: RowPlace(file: folder))
+        at: FileLocation(file: folder))
     }
     func paths(_ names: [String]) -> [String] {
       names.map { URL(fileURLWithPath: folder).appendingPathComponent($0).path }
@@ -49,8 +50,9 @@ enum DataFolder {
     throw missing(split, have: ["train"], in: folder)
   }
 
-  static func missing(_ split: String, have: [String], in folder: String) -> DataError {
-    DataError("there is no split \"\(split)\"; there is \(have.joined(separator: ", "))", at: RowPlace(file: folder))
+  static func missing(_ split: String, have: [String], in folder: String) -> SwiftletError {
+    SwiftletError.data(
+      "there is no split \"\(split)\"; there is \(have.joined(separator: ", "))", at: FileLocation(file: folder))
   }
 
   private static func isSynonym(_ word: String, of split: String) -> Bool {
@@ -59,8 +61,8 @@ enum DataFolder {
 
   /// The paths of the data files that patterns such as `data/train-*.parquet` name, relative to `folder`: `*` and `?`
   /// stand for characters of one name, `**` for any path.
-  /// - Throws: `DataError` when a pattern names none.
-  static func files(matching patterns: [String], in folder: String) throws(DataError) -> [String] {
+  /// - Throws: `SwiftletError` when a pattern names none.
+  static func files(matching patterns: [String], in folder: String) throws(SwiftletError) -> [String] {
     var paths: [String] = []
     for pattern in patterns {
       let whole = pattern.hasPrefix("/") ? pattern : URL(fileURLWithPath: folder).appendingPathComponent(pattern).path
@@ -76,7 +78,7 @@ enum DataFolder {
       let flags = rest.contains("**") ? 0 : FNM_PATHNAME
       let found = try dataFiles(in: base).filter { fnmatch(rest, $0, flags) == 0 }
       if found.isEmpty {
-        throw DataError("no data file fits the pattern \(pattern); check it", at: RowPlace(file: folder))
+        throw SwiftletError.data("no data file fits the pattern \(pattern); check it", at: FileLocation(file: folder))
       }
       paths += found.map { base + "/" + $0 }
     }
@@ -84,9 +86,10 @@ enum DataFolder {
   }
 
   /// The names of the data files under `folder`, relative to it.
-  private static func dataFiles(in folder: String) throws(DataError) -> [String] {
+  private static func dataFiles(in folder: String) throws(SwiftletError) -> [String] {
     guard URL(fileURLWithPath: folder).standardized.path != "/" else {
-      throw DataError("this is the whole disk; name the folder that the rows are in", at: RowPlace(file: folder))
+      throw SwiftletError.data(
+        "this is the whole disk; name the folder that the rows are in", at: FileLocation(file: folder))
     }
     guard let names = FileManager.default.enumerator(atPath: folder) else { return [] }
     var files: [String] = []
@@ -94,9 +97,9 @@ enum DataFolder {
     for case let name as String in names {
       seen += 1
       guard seen <= mostFiles else {
-        throw DataError(
+        throw SwiftletError.data(
           "the folder holds more than \(mostFiles) files; name the one that the rows are in",
-          at: RowPlace(file: folder))
+          at: FileLocation(file: folder))
       }
       let parts = name.split(separator: "/")
       guard let last = parts.last.map(String.init), !parts.contains(where: { $0.hasPrefix(".") }) else { continue }

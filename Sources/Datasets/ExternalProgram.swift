@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// A program of the system that turns a file into rows we can read.
@@ -24,10 +25,10 @@ struct ExternalProgram: Sendable {
   /// - Parameters:
   ///   - arguments: its arguments, given the output's path.
   ///   - source: the file it reads, for messages.
-  func bytes(from source: String, arguments: (_ output: String) -> [String]) throws(DataError) -> FileBytes {
-    let place = RowPlace(file: source)
+  func bytes(from source: String, arguments: (_ output: String) -> [String]) throws(SwiftletError) -> FileBytes {
+    let place = FileLocation(file: source)
     guard let path else {
-      throw DataError("reading this needs the program \(name), which is not found; \(remedy)", at: place)
+      throw SwiftletError.data("reading this needs the program \(name), which is not found; \(remedy)", at: place)
     }
     let folder = FileManager.default.temporaryDirectory
     let output = folder.appendingPathComponent("swiftlet-\(UUID().uuidString)")
@@ -50,16 +51,18 @@ struct ExternalProgram: Sendable {
       guard process.terminationReason == .exit, process.terminationStatus == 0 else {
         let said = (try? String(contentsOf: complaints, encoding: .utf8)) ?? ""
         let line = said.split(whereSeparator: \.isNewline).map(String.init).first { !$0.allSatisfy(\.isWhitespace) }
-        throw DataError("\(name) could not read it: \(line ?? "status \(process.terminationStatus)")", at: place)
+        throw SwiftletError.data(
+          "\(name) could not read it: \(line ?? "status \(process.terminationStatus)")", at: place)
       }
     } catch {
-      throw error as? DataError ?? DataError("\(name) cannot be run: \(error.localizedDescription)", at: place)
+      throw error as? SwiftletError
+        ?? SwiftletError.data("\(name) cannot be run: \(error.localizedDescription)", at: place)
     }
     return try FileBytes(path: output.path, name: source)
   }
 
   /// The rows of an SQL query, as DuckDB answers it; `source` is what messages name.
-  static func query(_ sql: String, source: String, folder: String? = nil) throws(DataError) -> any RowSource {
+  static func query(_ sql: String, source: String, folder: String? = nil) throws(SwiftletError) -> any RowSource {
     let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-duckdb").path
     var settings = ["enable_progress_bar = false", "temp_directory = '\(quoted(temporary))'"]
     if let folder { settings.append("file_search_path = '\(quoted(folder))'") }
@@ -74,7 +77,7 @@ struct ExternalProgram: Sendable {
     return NumberedRows(try JSONRows.open(bytes, isLines: true), file: source)
   }
 
-  private static func answer(_ sql: String, _ source: String, _ settings: [String]) throws(DataError) -> FileBytes {
+  private static func answer(_ sql: String, _ source: String, _ settings: [String]) throws(SwiftletError) -> FileBytes {
     try duckDB.bytes(from: source) { output in
       let copy = "COPY (\(sql)\n) TO '\(quoted(output))' (FORMAT json);"
       return ["-init", "/dev/null", "-bail", "-c", settings.map { "SET \($0); " }.joined() + copy]
@@ -97,17 +100,15 @@ private struct NumberedRows: RowSource {
 
   var count: Int { base.count }
 
-  func row(at index: Int) throws(DataError) -> Row {
+  func row(at index: Int) throws(SwiftletError) -> Row {
     do {
       return try base.row(at: index)
     } catch {
-      var located = error
-      located.place = place(of: index)
-      throw located
+      throw error.relocated(to: location(of: index))
     }
   }
 
-  func place(of index: Int) -> RowPlace { RowPlace(file: file, row: index + 1) }
+  func location(of index: Int) -> FileLocation { FileLocation(file: file, row: index + 1) }
 
-  func fingerprint() throws(DataError) -> String { try base.fingerprint() }
+  func fingerprint() throws(SwiftletError) -> String { try base.fingerprint() }
 }

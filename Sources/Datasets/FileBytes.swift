@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 
@@ -16,28 +17,29 @@ final class FileBytes: @unchecked Sendable {
   static let windowSize = 1 << 16
 
   /// Opens `path`, which messages call `name` (a decompressed copy goes by its original's name).
-  /// - Throws: `DataError` when there is no such regular file or it cannot be read.
-  init(path: String, name: String? = nil) throws(DataError) {
+  /// - Throws: `SwiftletError` when there is no such regular file or it cannot be read.
+  init(path: String, name: String? = nil) throws(SwiftletError) {
     self.path = name ?? path
-    let place = RowPlace(file: self.path)
+    let place = FileLocation(file: self.path)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-      throw DataError("there is no such file; check the path", at: place)
+      throw SwiftletError.data("there is no such file; check the path", at: place)
     }
-    if isFolder.boolValue { throw DataError("this is a folder; name a file in it", at: place) }
+    if isFolder.boolValue { throw SwiftletError.data("this is a folder; name a file in it", at: place) }
     do {
       handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
       count = Int(clamping: try handle.seekToEnd())
     } catch {
-      throw DataError("the file cannot be read; check its permissions and that it is a regular file", at: place)
+      throw SwiftletError.data(
+        "the file cannot be read; check its permissions and that it is a regular file", at: place)
     }
   }
 
   deinit { try? handle.close() }
 
   /// The bytes of `range`.
-  /// - Throws: `DataError` if the file no longer holds them.
-  func read(_ range: Range<Int>) throws(DataError) -> [UInt8] {
+  /// - Throws: `SwiftletError` if the file no longer holds them.
+  func read(_ range: Range<Int>) throws(SwiftletError) -> [UInt8] {
     lock.lock()
     defer { lock.unlock() }
     let windowEnd = windowStart + window.count
@@ -51,7 +53,7 @@ final class FileBytes: @unchecked Sendable {
     return Array(window[range.lowerBound - windowStart..<range.upperBound - windowStart])
   }
 
-  private func readFromFile(_ range: Range<Int>) throws(DataError) -> [UInt8] {
+  private func readFromFile(_ range: Range<Int>) throws(SwiftletError) -> [UInt8] {
     var bytes: [UInt8] = []
     do {
       try handle.seek(toOffset: UInt64(range.lowerBound))
@@ -59,16 +61,16 @@ final class FileBytes: @unchecked Sendable {
         if bytes.isEmpty { bytes = [UInt8](more) } else { bytes += more }
       }
     } catch {
-      throw DataError("the file cannot be read", at: RowPlace(file: path))
+      throw SwiftletError.data("the file cannot be read", at: FileLocation(file: path))
     }
     if bytes.count < range.count {
-      throw DataError("the file became shorter while it was read; start again", at: RowPlace(file: path))
+      throw SwiftletError.data("the file became shorter while it was read; start again", at: FileLocation(file: path))
     }
     return bytes
   }
 
   /// Hands over the whole file in pieces of a megabyte, each with the offset it starts at; stops when `body` says false.
-  func scan(_ body: (_ chunk: [UInt8], _ offset: Int) throws(DataError) -> Bool) throws(DataError) {
+  func scan(_ body: (_ chunk: [UInt8], _ offset: Int) throws(SwiftletError) -> Bool) throws(SwiftletError) {
     var offset = 0
     while offset < count {
       let end = min(count, offset + 1 << 20)
@@ -84,9 +86,9 @@ final class FileBytes: @unchecked Sendable {
   }
 
   /// What tells the bytes of the file from others.
-  func fingerprint() throws(DataError) -> String {
+  func fingerprint() throws(SwiftletError) -> String {
     var hash = ContentHash()
-    try scan { chunk, _ throws(DataError) in
+    try scan { chunk, _ throws(SwiftletError) in
       hash.update(chunk)
       return true
     }
@@ -96,7 +98,7 @@ final class FileBytes: @unchecked Sendable {
   /// The line that the byte at `offset` stands on, counted from 1.
   func line(at offset: Int) -> Int {
     var line = 1
-    try? scan { chunk, start throws(DataError) in
+    try? scan { chunk, start throws(SwiftletError) in
       for byte in chunk.prefix(max(0, offset - start)) where byte == 10 { line += 1 }
       return start + chunk.count < offset
     }

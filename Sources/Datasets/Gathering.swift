@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 
 /// A training set that grows row by row: its tokens in memory, or written to a file as they come.
@@ -5,7 +6,7 @@ struct Gathering {
   private var set = TrainingSet()
   var report = PreparationReport()
   /// Why the file could not be written; nothing is gathered after that.
-  private(set) var failure: CheckpointError?
+  private(set) var failure: SwiftletError?
   private var writer: PreparedFile.Writer?
 
   /// What was gathered, its tokens in memory.
@@ -15,7 +16,7 @@ struct Gathering {
   init() {}
 
   /// Nothing yet, to be written to a file.
-  init(writer: Result<PreparedFile.Writer, CheckpointError>) {
+  init(writer: Result<PreparedFile.Writer, SwiftletError>) {
     switch writer {
     case .success(let writer): self.writer = writer
     case .failure(let error): failure = error

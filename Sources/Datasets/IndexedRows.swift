@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// The rows of one file, of which only the places are held in memory; a row is read and parsed when it is asked for.
@@ -8,47 +9,46 @@ struct IndexedRows: RowSource {
   /// What tells `parse` from that of other formats.
   let format: String
   /// Makes a row of a record's bytes; the line in its error counts from the record's first.
-  let parse: @Sendable ([UInt8]) throws(DataError) -> Row
+  let parse: @Sendable ([UInt8]) throws(SwiftletError) -> Row
 
   var count: Int { records.count }
 
-  func row(at index: Int) throws(DataError) -> Row {
+  func row(at index: Int) throws(SwiftletError) -> Row {
     guard records.indices.contains(index) else { throw outOfRange(index) }
     let record = try bytes.read(records[index])
     do {
       return try parse(record)
     } catch {
-      var located = error
-      located.place = place(of: index)
-      if let line = error.place.line { located.place.line = (located.place.line ?? 1) + line - 1 }
-      throw located
+      var location = location(of: index)
+      if let line = error.location.line { location.line = (location.line ?? 1) + line - 1 }
+      throw error.relocated(to: location)
     }
   }
 
-  func place(of index: Int) -> RowPlace {
-    guard records.indices.contains(index) else { return RowPlace(file: bytes.path) }
-    return RowPlace(file: bytes.path, line: bytes.line(at: records[index].lowerBound))
+  func location(of index: Int) -> FileLocation {
+    guard records.indices.contains(index) else { return FileLocation(file: bytes.path) }
+    return FileLocation(file: bytes.path, line: bytes.line(at: records[index].lowerBound))
   }
 
   /// The format, and the bytes of the file.
-  func fingerprint() throws(DataError) -> String { combined(["file", format, try bytes.fingerprint()]) }
+  func fingerprint() throws(SwiftletError) -> String { combined(["file", format, try bytes.fingerprint()]) }
 }
 
 extension FileBytes {
   /// Where the text starts: after a UTF-8 byte order mark, if there is one.
-  /// - Throws: `DataError` on the marks of UTF-16 and UTF-32, which no reader here decodes.
-  func textStart() throws(DataError) -> Int {
+  /// - Throws: `SwiftletError` on the marks of UTF-16 and UTF-32, which no reader here decodes.
+  func textStart() throws(SwiftletError) -> Int {
     let head = try read(0..<min(3, count))
     if head.starts(with: [0xFF, 0xFE]) || head.starts(with: [0xFE, 0xFF]) {
-      throw DataError("the text is UTF-16; save it as UTF-8", at: RowPlace(file: path))
+      throw SwiftletError.data("the text is UTF-16; save it as UTF-8", at: FileLocation(file: path))
     }
     return head == [0xEF, 0xBB, 0xBF] ? 3 : 0
   }
 
   /// The offset and value of the first byte from `start` on that is not JSON's white space.
-  func firstByte(from start: Int) throws(DataError) -> (offset: Int, byte: UInt8)? {
+  func firstByte(from start: Int) throws(SwiftletError) -> (offset: Int, byte: UInt8)? {
     var found: (offset: Int, byte: UInt8)?
-    try scan { chunk, offset throws(DataError) in
+    try scan { chunk, offset throws(SwiftletError) in
       let from = max(0, min(start - offset, chunk.count))
       if let index = chunk[from...].firstIndex(where: { !isJSONSpace($0) }) { found = (offset + index, chunk[index]) }
       return found == nil
@@ -61,7 +61,7 @@ extension FileBytes {
   /// - Parameters:
   ///   - returnEnds: whether a carriage return of its own ends a line too, as in Python's text files.
   ///   - skipsBlank: whether lines of nothing but spaces are left out.
-  func lines(from start: Int, returnEnds: Bool, skipsBlank: Bool) throws(DataError) -> [Range<Int>] {
+  func lines(from start: Int, returnEnds: Bool, skipsBlank: Bool) throws(SwiftletError) -> [Range<Int>] {
     var lines: [Range<Int>] = []
     var lineStart = start
     var lastByteOfText = start  // one past the last byte that is not a space
@@ -69,7 +69,7 @@ extension FileBytes {
     func close(at end: Int) {
       if !skipsBlank || lastByteOfText > lineStart { lines.append(lineStart..<end) }
     }
-    try scan { chunk, offset throws(DataError) in
+    try scan { chunk, offset throws(SwiftletError) in
       for (index, byte) in chunk.enumerated() where offset + index >= start {
         let here = offset + index
         if byte == 10 {

@@ -1,10 +1,11 @@
+import Diagnostics
 import OrderedJSON
 
 /// Rows of JSON: one object a line, an array of objects, an object of columns, or an array under `data`.
 enum JSONRows {
   /// Opens a JSON or JSON Lines file; what it is is read from its first bytes, since both endings are used for both.
-  /// - Throws: `DataError` when it is neither. Faults inside a row are thrown when the row is read.
-  static func open(_ bytes: FileBytes, isLines: Bool) throws(DataError) -> any RowSource {
+  /// - Throws: `SwiftletError` when it is neither. Faults inside a row are thrown when the row is read.
+  static func open(_ bytes: FileBytes, isLines: Bool) throws(SwiftletError) -> any RowSource {
     let start = try bytes.textStart()
     guard let first = try bytes.firstByte(from: start) else { return MemoryRows([], file: bytes.path) }
     if first.byte == UInt8(ascii: "[") { return try array(bytes, from: first.offset) }
@@ -19,66 +20,66 @@ enum JSONRows {
     if case .object? = try? JSONValue(parsing: bytes) { true } else { false }
   }
 
-  private static func line(_ bytes: [UInt8]) throws(DataError) -> Row {
+  private static func line(_ bytes: [UInt8]) throws(SwiftletError) -> Row {
     let value: JSONValue
     do {
       value = try JSONValue(parsing: bytes)
     } catch {
-      throw DataError("\(error.reason); a line of JSON Lines must hold one whole object")
+      throw SwiftletError.data("\(error.reason); a line of JSON Lines must hold one whole object")
     }
     guard case .object(let row) = value else {
-      throw DataError("\(value.kind) stands where an object with the columns of a row should")
+      throw SwiftletError.data("\(value.kind) stands where an object with the columns of a row should")
     }
     return row
   }
 
-  private static func element(_ bytes: [UInt8]) throws(DataError) -> Row {
+  private static func element(_ bytes: [UInt8]) throws(SwiftletError) -> Row {
     let value: JSONValue
     do {
       value = try JSONValue(parsing: bytes)
     } catch {
-      throw DataError("\(error.reason) in this element of the array", at: RowPlace(line: error.line))
+      throw SwiftletError.data("\(error.reason) in this element of the array", at: FileLocation(line: error.line))
     }
     switch value {
     case .object(let row): return row
     case .string: return Row([("text", value)])
-    default: throw DataError("\(value.kind) stands where an object with the columns of a row should")
+    default: throw SwiftletError.data("\(value.kind) stands where an object with the columns of a row should")
     }
   }
 
   /// The elements of the array that opens at `start`, found by counting brackets outside strings.
-  private static func array(_ bytes: FileBytes, from start: Int) throws(DataError) -> IndexedRows {
+  private static func array(_ bytes: FileBytes, from start: Int) throws(SwiftletError) -> IndexedRows {
     var elements = ArrayElements()
-    try bytes.scan { chunk, offset throws(DataError) in
+    try bytes.scan { chunk, offset throws(SwiftletError) in
       for (index, byte) in chunk.enumerated() where offset + index >= start {
-        do throws(DataError) {
+        do throws(SwiftletError) {
           try elements.feed(byte, at: offset + index)
         } catch {
-          throw error.located(at: RowPlace(file: bytes.path, line: bytes.line(at: offset + index)))
+          throw error.located(at: FileLocation(file: bytes.path, line: bytes.line(at: offset + index)))
         }
       }
       return true
     }
     guard elements.isClosed else {
-      throw DataError(
-        "the file ends inside its array; it was cut short, fetch it again", at: RowPlace(file: bytes.path))
+      throw SwiftletError.data(
+        "the file ends inside its array; it was cut short, fetch it again", at: FileLocation(file: bytes.path))
     }
     return IndexedRows(bytes: bytes, records: elements.found, format: "json", parse: element)
   }
 
   /// A whole document in memory: an object that holds rows in one of three ways.
-  private static func document(_ bytes: FileBytes, from start: Int) throws(DataError) -> MemoryRows {
+  private static func document(_ bytes: FileBytes, from start: Int) throws(SwiftletError) -> MemoryRows {
     let text = try bytes.read(start..<bytes.count)
     let value: JSONValue
     do {
       value = try JSONValue(parsing: text)
     } catch {
-      throw DataError(
+      throw SwiftletError.data(
         "\(error.reason); the file is neither JSON nor JSON Lines",
-        at: RowPlace(file: bytes.path, line: error.line))
+        at: FileLocation(file: bytes.path, line: error.line))
     }
     guard case .object(let object) = value else {
-      throw DataError("\(value.kind) stands where rows should", at: RowPlace(file: bytes.path))
+      throw SwiftletError.data("\(value.kind) stands where rows should", at: FileLocation(file: bytes.path))
     }
     for key in ["data", "rows", "train"] {
       guard case .array(let elements)? = object[key], case .object? = elements.first else { continue }
@@ -87,13 +88,13 @@ enum JSONRows {
     return MemoryRows(columns(object) ?? [object], file: bytes.path)
   }
 
-  private static func rows(_ elements: [JSONValue], file: String) throws(DataError) -> [Row] {
+  private static func rows(_ elements: [JSONValue], file: String) throws(SwiftletError) -> [Row] {
     var rows: [Row] = []
     for (index, element) in elements.enumerated() {
       guard case .object(let row) = element else {
-        throw DataError(
+        throw SwiftletError.data(
           "\(element.kind) stands where an object with the columns of a row should",
-          at: RowPlace(file: file, row: index + 1))
+          at: FileLocation(file: file, row: index + 1))
       }
       rows.append(row)
     }
@@ -126,9 +127,9 @@ private struct ArrayElements {
   private var start: Int?
   private var end = 0  // one past the element's last byte that is not a space
 
-  mutating func feed(_ byte: UInt8, at offset: Int) throws(DataError) {
+  mutating func feed(_ byte: UInt8, at offset: Int) throws(SwiftletError) {
     if isJSONSpace(byte), !inString { return }
-    if isClosed { throw DataError("there is more after the end of the array") }
+    if isClosed { throw SwiftletError.data("there is more after the end of the array") }
     if inString {
       if escaped {
         escaped = false
@@ -158,8 +159,8 @@ private struct ArrayElements {
     end = offset + 1
   }
 
-  private mutating func close() throws(DataError) {
-    guard let start else { throw DataError("a comma stands where an element of the array should") }
+  private mutating func close() throws(SwiftletError) {
+    guard let start else { throw SwiftletError.data("a comma stands where an element of the array should") }
     found.append(start..<end)
     self.start = nil
   }

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Several sources as one, as `interleave_datasets` of `datasets` mixes them.
 public struct Mixing: Sendable, Hashable {
   /// When a mixture ends.
@@ -23,13 +25,14 @@ public struct Mixing: Sendable, Hashable {
   }
 
   /// The rows of `sources`, mixed.
-  /// - Throws: `DataError` when the shares do not fit the sources, or one of them is empty.
-  public func mix(_ sources: [any RowSource]) throws(DataError) -> any RowSource {
+  /// - Throws: `SwiftletError` when the shares do not fit the sources, or one of them is empty.
+  public func mix(_ sources: [any RowSource]) throws(SwiftletError) -> any RowSource {
     let counts = sources.map(\.count)
     if let empty = counts.firstIndex(of: 0) {
-      throw DataError("source \(empty + 1) of the mixture has no rows; leave it out", at: sources[empty].place(of: 0))
+      throw SwiftletError.data(
+        "source \(empty + 1) of the mixture has no rows; leave it out", at: sources[empty].location(of: 0))
     }
-    guard let last = sources.indices.last else { throw DataError("a mixture needs sources") }
+    guard let last = sources.indices.last else { throw SwiftletError.data("a mixture needs sources") }
     var offsets = [0]
     for count in counts[..<last] { offsets.append(offsets.last.map { $0 + count } ?? 0) }
     let draws = try draws(counts)
@@ -42,14 +45,14 @@ public struct Mixing: Sendable, Hashable {
   }
 
   /// The source of each row of the mixture.
-  private func draws(_ counts: [Int]) throws(DataError) -> [Int] {
+  private func draws(_ counts: [Int]) throws(SwiftletError) -> [Int] {
     guard let shares else {
       let rounds = (stop == .firstExhausted ? counts.min() : counts.max()) ?? 0
       return (0..<rounds).flatMap { _ in counts.indices }
     }
     let total = shares.reduce(0, +)
     guard shares.count == counts.count, shares.allSatisfy({ $0 > 0 }), abs(total - 1) < 1e-8 else {
-      throw DataError(
+      throw SwiftletError.data(
         "the shares \(shares) do not fit \(counts.count) sources; give each a share above 0, adding up to 1")
     }
     var random = NumPyRandom(seed: seed)
@@ -61,7 +64,7 @@ public struct Mixing: Sendable, Hashable {
     var draws: [Int] = []
     while exhausted < (stop == .firstExhausted ? 1 : counts.count) {
       guard draws.count < 1_000_000 + 1_000 * counts.reduce(0, +) else {
-        throw DataError("the share of a source is so small that the mixture would not end; raise it")
+        throw SwiftletError.data("the share of a source is so small that the mixture would not end; raise it")
       }
       let draw = random.nextDouble()
       let source = cumulative.firstIndex { draw < $0 / whole } ?? counts.count - 1
@@ -76,11 +79,12 @@ public struct Mixing: Sendable, Hashable {
 extension JoinedRows {
   /// Sources end to end, each cut to its first rows so that they stand in the proportion of `fractions`, and none is
   /// repeated: TRL's mixture of `datasets` with `fraction`.
-  /// - Throws: `DataError` unless there is a fraction for each source, not negative and not all 0.
-  public init(_ sources: [any RowSource], fractions: [Double]) throws(DataError) {
+  /// - Throws: `SwiftletError` unless there is a fraction for each source, not negative and not all 0.
+  public init(_ sources: [any RowSource], fractions: [Double]) throws(SwiftletError) {
     let sum = fractions.reduce(0, +)
     guard fractions.count == sources.count, fractions.allSatisfy({ $0 >= 0 }), sum > 0, sum.isFinite else {
-      throw DataError("the fractions \(fractions) do not fit \(sources.count) sources; give each source one, or none")
+      throw SwiftletError.data(
+        "the fractions \(fractions) do not fit \(sources.count) sources; give each source one, or none")
     }
     let weights = fractions.map { $0 / sum }
     let total = zip(sources, weights).filter { $1 > 0 }.map { Double($0.count) / $1 }.min() ?? 0

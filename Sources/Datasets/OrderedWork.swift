@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// Work on numbered pieces by several threads, its results in the order of the numbers.
@@ -18,12 +19,12 @@ enum OrderedWork {
   /// - Throws: the error of the first stretch that has one.
   static func map<Value: Sendable>(
     rows: Range<Int>, stretch: Int, threads: Int? = nil,
-    _ body: @Sendable (Range<Int>) throws(DataError) -> Value
-  ) throws(DataError) -> [Value] {
+    _ body: @Sendable (Range<Int>) throws(SwiftletError) -> Value
+  ) throws(SwiftletError) -> [Value] {
     let count = (rows.count + stretch - 1) / stretch
     let results = map(0..<count, threads: threads) { number in
       let start = rows.lowerBound + number * stretch
-      return Result { () throws(DataError) in try body(start..<min(start + stretch, rows.upperBound)) }
+      return Result { () throws(SwiftletError) in try body(start..<min(start + stretch, rows.upperBound)) }
     }
     var values: [Value] = []
     values.reserveCapacity(count)

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 
 /// Makes a training set of rows: encodes, masks, cuts and packs them.
@@ -26,14 +27,17 @@ public struct Preparation: Sendable {
   ///
   /// The result does not depend on the number of threads. With a cache, the tokens of a large set lie in a file.
   /// - Parameter progress: told now and then how many rows are done.
-  /// - Throws: `DataError` for the first row that cannot be used; also when there are no rows, or nothing is trained on.
+  /// - Throws: `SwiftletError` for the first row that cannot be used; also when there are no rows, or nothing is trained on.
   public func prepare(
     _ rows: any RowSource, progress: (_ rowsDone: Int) -> Void = { _ in }
-  ) throws(DataError) -> Outcome {
-    if let limit = options.maxLength, limit < 1 { throw DataError("max_length is \(limit); it must be at least 1") }
-    if options.packing != nil, options.maxLength == nil { throw DataError("packing needs max_length; set it") }
+  ) throws(SwiftletError) -> Outcome {
+    if let limit = options.maxLength, limit < 1 {
+      throw SwiftletError.data("max_length is \(limit); it must be at least 1")
+    }
+    if options.packing != nil, options.maxLength == nil { throw SwiftletError.data("packing needs max_length; set it") }
     if rows.count == 0 {
-      throw DataError("there are no rows; check the file and the steps that filter it", at: rows.place(of: 0))
+      throw SwiftletError.data(
+        "there are no rows; check the file and the steps that filter it", at: rows.location(of: 0))
     }
     guard let cache, let key = try cache.key(rows, options, encoder.tokenizer) else {
       return try make(rows, in: Gathering(), progress).outcome
@@ -56,7 +60,7 @@ public struct Preparation: Sendable {
 
   private func make(
     _ rows: any RowSource, in empty: Gathering, _ progress: (Int) -> Void
-  ) throws(DataError) -> Gathering {
+  ) throws(SwiftletError) -> Gathering {
     var gathering = empty
     gathering.report.rows = rows.count
     for start in stride(from: 0, to: rows.count, by: Self.waveRows) {
@@ -68,21 +72,22 @@ public struct Preparation: Sendable {
     gathering.arrange(options)
     if gathering.report.trainedTokens == 0 {
       let cause = gathering.report.warnings.first ?? "check the masks and max_length"
-      throw DataError("none of the \(rows.count) rows has a token to train on; \(cause)")
+      throw SwiftletError.data("none of the \(rows.count) rows has a token to train on; \(cause)")
     }
     return gathering
   }
 
-  private func prepared(_ wave: Range<Int>, of rows: any RowSource) throws(DataError) -> [PreparedRow] {
-    try OrderedWork.map(rows: wave, stretch: Self.stretchRows, threads: options.threads) { stretch throws(DataError) in
+  private func prepared(_ wave: Range<Int>, of rows: any RowSource) throws(SwiftletError) -> [PreparedRow] {
+    try OrderedWork.map(rows: wave, stretch: Self.stretchRows, threads: options.threads) {
+      stretch throws(SwiftletError) in
       var prepared: [PreparedRow] = []
       prepared.reserveCapacity(stretch.count)
       for index in stretch {
         let row = try rows.row(at: index)
-        do throws(DataError) {
+        do throws(SwiftletError) {
           prepared.append(PreparedRow(try encoder.encode(row), encoder))
         } catch {
-          throw error.located(at: rows.place(of: index))
+          throw error.located(at: rows.location(of: index))
         }
       }
       return prepared

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 
@@ -32,10 +33,10 @@ public struct PreparationCache: Sendable {
   }
 
   /// The key of rows under options and a tokenizer; `nil` if the set is not to be cached.
-  /// - Throws: `DataError` for rows that cannot be read.
+  /// - Throws: `SwiftletError` for rows that cannot be read.
   func key(
     _ rows: any RowSource, _ options: PreparationOptions, _ tokenizer: RowTokenizer
-  ) throws(DataError) -> String? {
+  ) throws(SwiftletError) -> String? {
     guard rows.count >= leastRows, let identity = tokenizer.identity?(), let program = Self.program else { return nil }
     var hash = ContentHash()
     hash.update(program)
@@ -61,15 +62,15 @@ public struct PreparationCache: Sendable {
   }
 
   /// A writer of the set of `key`, unless the folder cannot be made or written.
-  func writer(_ key: String) -> Result<PreparedFile.Writer, CheckpointError> {
+  func writer(_ key: String) -> Result<PreparedFile.Writer, SwiftletError> {
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     } catch {
       return .failure(
-        CheckpointError(path: folder.path, reason: "cannot be made; set SWIFTLET_CACHE to another folder"))
+        SwiftletError.checkpoint(path: folder.path, reason: "cannot be made; set SWIFTLET_CACHE to another folder"))
     }
     removeForgotten()
-    return Result { () throws(CheckpointError) in try PreparedFile.Writer(file(key)) }
+    return Result { () throws(SwiftletError) in try PreparedFile.Writer(file(key)) }
   }
 
   private func removeForgotten() {

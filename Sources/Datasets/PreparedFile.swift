@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -57,12 +58,12 @@ enum PreparedFile {
     private static let mostPending = 1 << 18
 
     /// A file that appears at `url` once it is whole; the folder must exist.
-    init(_ url: URL) throws(CheckpointError) {
+    init(_ url: URL) throws(SwiftletError) {
       file = try AtomicFile(replacing: url)
     }
 
     /// Adds a document's tokens.
-    mutating func append(_ example: Example) throws(CheckpointError) {
+    mutating func append(_ example: Example) throws(SwiftletError) {
       for (id, label) in zip(example.ids, example.labels) {
         pending.append(id)
         pending.append(label)
@@ -70,24 +71,24 @@ enum PreparedFile {
       if pending.count >= Self.mostPending { try flush() }
     }
 
-    private mutating func flush() throws(CheckpointError) {
+    private mutating func flush() throws(SwiftletError) {
       try put(pending)
       pending.removeAll(keepingCapacity: true)
     }
 
-    private mutating func put<Number: FixedWidthInteger>(_ numbers: [Number]) throws(CheckpointError) {
+    private mutating func put<Number: FixedWidthInteger>(_ numbers: [Number]) throws(SwiftletError) {
       try file.write(numbers)
       hash.update(numbers)
       byteCount += numbers.count * MemoryLayout<Number>.size
     }
 
-    private mutating func putCounted<Number: FixedWidthInteger>(_ numbers: [Number]) throws(CheckpointError) {
+    private mutating func putCounted<Number: FixedWidthInteger>(_ numbers: [Number]) throws(SwiftletError) {
       try put([numbers.count])
       try put(numbers)
     }
 
     /// Writes the rest and gives the file its name.
-    mutating func finish(_ set: TrainingSet, _ report: PreparationReport, key: String) throws(CheckpointError) {
+    mutating func finish(_ set: TrainingSet, _ report: PreparationReport, key: String) throws(SwiftletError) {
       try flush()
       let offset = byteCount
       let bounds = set.idBounds.map { (Int($0.lowerBound), Int($0.upperBound)) }

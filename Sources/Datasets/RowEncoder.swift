@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// Turns one row into ids and labels, as TRL's `SFTTrainer` does.
@@ -16,8 +17,8 @@ struct RowEncoder: Sendable {
     var note: String?
   }
 
-  /// - Throws: `DataError` without a place.
-  func encode(_ row: Row) throws(DataError) -> Encoded {
+  /// - Throws: `SwiftletError` without a place.
+  func encode(_ row: Row) throws(SwiftletError) -> Encoded {
     let form = try RowForm(row, textField: options.textField, hasTemplate: tokenizer.render != nil)
     var encoded: Encoded
     switch form {
@@ -65,9 +66,9 @@ struct RowEncoder: Sendable {
       + "assistant and tool"
   }
 
-  private func refuseAssistantMask() throws(DataError) {
+  private func refuseAssistantMask() throws(SwiftletError) {
     if options.assistantOnlyLoss {
-      throw DataError("assistant_only_loss needs conversations, and this row is plain text; set it to false")
+      throw SwiftletError.data("assistant_only_loss needs conversations, and this row is plain text; set it to false")
     }
   }
 
@@ -95,14 +96,14 @@ struct RowEncoder: Sendable {
 extension RowEncoder {
   private func conversation(
     _ messages: [JSONValue], _ row: Row, addsGenerationPrompt: Bool = false, marksAssistant: Bool = false
-  ) throws(DataError) -> (ids: [Int32], mask: [Bool]?) {
+  ) throws(SwiftletError) -> (ids: [Int32], mask: [Bool]?) {
     let rendering = try rendered(
       messages, row, addsGenerationPrompt: addsGenerationPrompt, marksAssistant: marksAssistant)
     guard marksAssistant else { return (tokenizer.encode(rendering.text, false), nil) }
     let encoding = tokenizer.encodeWithOffsets(rendering.text)
     let mask = assistantMask(rendering.assistantSpans, encoding.offsets, in: rendering.text)
     if !mask.contains(true) {
-      throw DataError(
+      throw SwiftletError.data(
         "assistant_only_loss is set, but no token of this row is the assistant's; "
           + "the chat template must mark its words with {% generation %}, and the row must have an assistant's turn")
     }
@@ -111,9 +112,10 @@ extension RowEncoder {
 
   private func rendered(
     _ messages: [JSONValue], _ row: Row, addsGenerationPrompt: Bool = false, marksAssistant: Bool = false
-  ) throws(DataError) -> RowTokenizer.Rendering {
+  ) throws(SwiftletError) -> RowTokenizer.Rendering {
     guard let render = tokenizer.render else {
-      throw DataError("the row is a conversation, but the model has no chat template; name one with chat_template_path")
+      throw SwiftletError.data(
+        "the row is a conversation, but the model has no chat template; name one with chat_template_path")
     }
     var conversation = RowTokenizer.Conversation(messages: messages, tools: try tools(row))
     conversation.addsGenerationPrompt = addsGenerationPrompt
@@ -128,21 +130,22 @@ extension RowEncoder {
   }
 
   /// The row's messages as the chat template renders them.
-  func renderedMessages(_ row: Row) throws(DataError) -> String {
+  func renderedMessages(_ row: Row) throws(SwiftletError) -> String {
     guard let messages = row.present("messages") ?? row.present("conversations") else {
-      throw DataError("the chat template needs this column; make it with the step messages", column: "messages")
+      throw SwiftletError.data(
+        "the chat template needs this column; make it with the step messages", column: "messages")
     }
     return try rendered(try RowForm.messages(messages, column: "messages"), row).text
   }
 
-  private func tools(_ row: Row) throws(DataError) -> JSONValue? {
+  private func tools(_ row: Row) throws(SwiftletError) -> JSONValue? {
     guard let tools = row.present("tools") else { return nil }
     guard case .string(let text) = tools else { return tools }
     do {
       let value = try JSONValue(parsing: text)
       return value.isNull ? nil : value
     } catch {
-      throw DataError("the text is not JSON: \(error)", column: "tools")
+      throw SwiftletError.data("the text is not JSON: \(error)", column: "tools")
     }
   }
 
@@ -165,11 +168,11 @@ extension RowEncoder {
     return mask
   }
 
-  private func tokens(_ row: Row) throws(DataError) -> Encoded {
+  private func tokens(_ row: Row) throws(SwiftletError) -> Encoded {
     let ids = try numbers(row, "input_ids")
     var encoded = Encoded(ids: ids, labels: ids, form: "")
     // Masks that are not applied have to fit as well: a row that contradicts itself is broken.
-    func mask(_ column: String) throws(DataError) -> [Int32]? {
+    func mask(_ column: String) throws(SwiftletError) -> [Int32]? {
       row.present(column) == nil ? nil : try numbers(row, column, count: ids.count)
     }
     if try mask("attention_mask")?.contains(0) == true {
@@ -193,7 +196,7 @@ extension RowEncoder {
     return encoded
   }
 
-  private func numbers(_ row: Row, _ column: String, count: Int? = nil) throws(DataError) -> [Int32] {
+  private func numbers(_ row: Row, _ column: String, count: Int? = nil) throws(SwiftletError) -> [Int32] {
     guard case .array(let elements)? = row[column] else {
       throw RowForm.wrongKind(row[column] ?? .null, "a list of numbers", column)
     }
@@ -207,7 +210,7 @@ extension RowEncoder {
       numbers.append(number)
     }
     if let count, numbers.count != count {
-      throw DataError("the list has \(numbers.count) numbers, but input_ids has \(count)", column: column)
+      throw SwiftletError.data("the list has \(numbers.count) numbers, but input_ids has \(count)", column: column)
     }
     return numbers
   }

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// What a row holds, after its columns have been recognized.
@@ -38,8 +39,8 @@ enum RowForm {
   /// - Parameters:
   ///   - textField: the column that holds plain text.
   ///   - hasTemplate: whether Alpaca rows can become conversations.
-  /// - Throws: `DataError` naming the columns when no form fits, or the column whose value does not.
-  init(_ row: Row, textField: String, hasTemplate: Bool) throws(DataError) {
+  /// - Throws: `SwiftletError` naming the columns when no form fits, or the column whose value does not.
+  init(_ row: Row, textField: String, hasTemplate: Bool) throws(SwiftletError) {
     if row["input_ids"] != nil {
       self = .tokens(row)
     } else if let prompt = row.present("prompt") {
@@ -54,15 +55,15 @@ enum RowForm {
       self = try Alpaca(row).form(hasTemplate: hasTemplate)
     } else {
       let have = row.keys.isEmpty ? "is empty" : "has \(row.columnList)"
-      throw DataError(
+      throw SwiftletError.data(
         "the row \(have), but must have \"prompt\" and \"completion\", \"messages\", \"\(textField)\" or \"input_ids\"; "
           + "rename its columns with rename_columns, or build one with template or messages")
     }
   }
 
-  private static func promptCompletion(_ prompt: JSONValue, _ row: Row) throws(DataError) -> RowForm {
+  private static func promptCompletion(_ prompt: JSONValue, _ row: Row) throws(SwiftletError) -> RowForm {
     guard let completion = row.present("completion") else {
-      throw DataError(
+      throw SwiftletError.data(
         "the row has a prompt but no completion; add one, or rename the prompt to text", column: "completion")
     }
     switch (prompt, completion) {
@@ -77,9 +78,11 @@ enum RowForm {
   }
 
   /// The messages of a column, in the `role` and `content` spelling.
-  static func messages(_ value: JSONValue, column: String) throws(DataError) -> [JSONValue] {
+  static func messages(_ value: JSONValue, column: String) throws(SwiftletError) -> [JSONValue] {
     guard case .array(let elements) = value else { throw wrongKind(value, "a list of messages", column) }
-    if elements.isEmpty { throw DataError("the list of messages is empty; filter such rows out", column: column) }
+    if elements.isEmpty {
+      throw SwiftletError.data("the list of messages is empty; filter such rows out", column: column)
+    }
     var messages: [JSONValue] = []
     for element in elements {
       guard case .object(let message) = element else {
@@ -87,7 +90,7 @@ enum RowForm {
       }
       let normalized = Self.normalized(message)
       guard normalized["role"]?.string != nil else {
-        throw DataError("a message has no \"role\"; give each a role and a content", column: column)
+        throw SwiftletError.data("a message has no \"role\"; give each a role and a content", column: column)
       }
       messages.append(.object(normalized))
     }
@@ -107,8 +110,8 @@ enum RowForm {
     return result
   }
 
-  static func wrongKind(_ value: JSONValue, _ expected: String, _ column: String) -> DataError {
-    DataError("\(value.kind) stands where \(expected) should", column: column)
+  static func wrongKind(_ value: JSONValue, _ expected: String, _ column: String) -> SwiftletError {
+    SwiftletError.data("\(value.kind) stands where \(expected) should", column: column)
   }
 }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import OrderedJSON
 
@@ -13,25 +14,25 @@ public protocol RowSource: Sendable {
   var count: Int { get }
 
   /// The row of number `index`, counted from 0.
-  /// - Throws: `DataError` naming the place if the file does not hold a row there or a step cannot be applied.
-  func row(at index: Int) throws(DataError) -> Row
+  /// - Throws: `SwiftletError` naming the place if the file does not hold a row there or a step cannot be applied.
+  func row(at index: Int) throws(SwiftletError) -> Row
 
   /// Where the row of number `index` came from, for messages. May reread the file to count its lines.
-  func place(of index: Int) -> RowPlace
+  func location(of index: Int) -> FileLocation
 
   /// What tells these rows from any others, read from the data themselves. Without an implementation, all rows are read.
-  /// - Throws: `DataError` if they cannot be read.
-  func fingerprint() throws(DataError) -> String
+  /// - Throws: `SwiftletError` if they cannot be read.
+  func fingerprint() throws(SwiftletError) -> String
 }
 
 extension RowSource {
   /// All rows, in memory: for small sets and previews.
   /// - Throws: the first row's error.
-  public func allRows() throws(DataError) -> [Row] { try rows(0..<count) }
+  public func allRows() throws(SwiftletError) -> [Row] { try rows(0..<count) }
 
   /// The rows of a range of numbers, cut to those there are.
   /// - Throws: the first row's error.
-  public func rows(_ range: Range<Int>) throws(DataError) -> [Row] {
+  public func rows(_ range: Range<Int>) throws(SwiftletError) -> [Row] {
     let range = range.clamped(to: 0..<count)
     var rows: [Row] = []
     rows.reserveCapacity(range.count)
@@ -41,7 +42,7 @@ extension RowSource {
 
   /// The column names of the first `sample` rows, in order of appearance.
   /// - Throws: the first row's error.
-  public func columnNames(sample: Int = 100) throws(DataError) -> [String] {
+  public func columnNames(sample: Int = 100) throws(SwiftletError) -> [String] {
     var seen = Row()
     for row in try rows(0..<sample) {
       for member in row.members { seen[member.key] = .null }
@@ -50,10 +51,10 @@ extension RowSource {
   }
 
   /// What the content of all rows tells from others.
-  public func fingerprint() throws(DataError) -> String { try contentFingerprint() }
+  public func fingerprint() throws(SwiftletError) -> String { try contentFingerprint() }
 
-  fileprivate func contentFingerprint() throws(DataError) -> String {
-    let parts = try OrderedWork.map(rows: 0..<count, stretch: 256) { stretch throws(DataError) in
+  fileprivate func contentFingerprint() throws(SwiftletError) -> String {
+    let parts = try OrderedWork.map(rows: 0..<count, stretch: 256) { stretch throws(SwiftletError) in
       var hash = ContentHash()
       for index in stretch { hash.update(JSONValue.object(try row(at: index)).text(.compact)) }
       return hash.hexadecimal
@@ -61,8 +62,8 @@ extension RowSource {
     return combined(["rows"] + parts)
   }
 
-  func outOfRange(_ index: Int) -> DataError {
-    DataError("row number \(index) is asked for, but there are \(count) rows")
+  func outOfRange(_ index: Int) -> SwiftletError {
+    SwiftletError.data("row number \(index) is asked for, but there are \(count) rows")
   }
 }
 
@@ -88,13 +89,13 @@ public struct MemoryRows: RowSource {
   public var count: Int { stored.count }
 
   /// The row of number `index`; see `RowSource`.
-  public func row(at index: Int) throws(DataError) -> Row {
+  public func row(at index: Int) throws(SwiftletError) -> Row {
     guard stored.indices.contains(index) else { throw outOfRange(index) }
     return stored[index]
   }
 
   /// Where the row of number `index` came from.
-  public func place(of index: Int) -> RowPlace { RowPlace(file: file, row: index + 1) }
+  public func location(of index: Int) -> FileLocation { FileLocation(file: file, row: index + 1) }
 }
 
 /// Some rows of another source, in an order of their own.
@@ -112,18 +113,18 @@ public struct SelectedRows: RowSource {
   public var count: Int { indices.count }
 
   /// The row of number `index`; see `RowSource`.
-  public func row(at index: Int) throws(DataError) -> Row {
+  public func row(at index: Int) throws(SwiftletError) -> Row {
     guard indices.indices.contains(index) else { throw outOfRange(index) }
     return try base.row(at: indices[index])
   }
 
   /// Where the row of number `index` came from.
-  public func place(of index: Int) -> RowPlace {
-    indices.indices.contains(index) ? base.place(of: indices[index]) : RowPlace()
+  public func location(of index: Int) -> FileLocation {
+    indices.indices.contains(index) ? base.location(of: indices[index]) : FileLocation()
   }
 
   /// The numbers, and what tells the other source from others.
-  public func fingerprint() throws(DataError) -> String {
+  public func fingerprint() throws(SwiftletError) -> String {
     var hash = ContentHash()
     hash.update(indices)
     return combined(["selected", hash.hexadecimal, try base.fingerprint()])
@@ -134,12 +135,12 @@ public struct SelectedRows: RowSource {
 public struct MappedRows: RowSource {
   private let base: any RowSource
   private let identity: String?
-  private let change: @Sendable (Row) throws(DataError) -> Row
+  private let change: @Sendable (Row) throws(SwiftletError) -> Row
 
   /// The rows of `base` as `change` makes them; its errors are given the row's place.
   /// - Parameter identity: what tells `change` from any other change, where something does.
   public init(
-    _ base: any RowSource, identity: String? = nil, _ change: @escaping @Sendable (Row) throws(DataError) -> Row
+    _ base: any RowSource, identity: String? = nil, _ change: @escaping @Sendable (Row) throws(SwiftletError) -> Row
   ) {
     self.base = base
     self.identity = identity
@@ -150,20 +151,20 @@ public struct MappedRows: RowSource {
   public var count: Int { base.count }
 
   /// The row of number `index`; see `RowSource`.
-  public func row(at index: Int) throws(DataError) -> Row {
+  public func row(at index: Int) throws(SwiftletError) -> Row {
     let row = try base.row(at: index)
     do {
       return try change(row)
     } catch {
-      throw error.located(at: base.place(of: index))
+      throw error.located(at: base.location(of: index))
     }
   }
 
   /// Where the row of number `index` came from.
-  public func place(of index: Int) -> RowPlace { base.place(of: index) }
+  public func location(of index: Int) -> FileLocation { base.location(of: index) }
 
   /// What tells the change and the other source from others; without an identity of the change, all changed rows.
-  public func fingerprint() throws(DataError) -> String {
+  public func fingerprint() throws(SwiftletError) -> String {
     guard let identity else { return try contentFingerprint() }
     return combined(["mapped", identity, try base.fingerprint()])
   }
@@ -194,19 +195,19 @@ public struct JoinedRows: RowSource {
   }
 
   /// The row of number `index`; see `RowSource`.
-  public func row(at index: Int) throws(DataError) -> Row {
+  public func row(at index: Int) throws(SwiftletError) -> Row {
     guard let place = locate(index) else { throw outOfRange(index) }
     return try place.part.row(at: place.index)
   }
 
   /// Where the row of number `index` came from.
-  public func place(of index: Int) -> RowPlace {
-    guard let place = locate(index) else { return RowPlace() }
-    return place.part.place(of: place.index)
+  public func location(of index: Int) -> FileLocation {
+    guard let place = locate(index) else { return FileLocation() }
+    return place.part.location(of: place.index)
   }
 
   /// What tells all parts from others.
-  public func fingerprint() throws(DataError) -> String {
+  public func fingerprint() throws(SwiftletError) -> String {
     var prints = ["joined"]
     for part in parts { prints.append(try part.fingerprint()) }
     return combined(prints)

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// One step that turns rows into other rows before they are tokenized, in the order of a recipe.
@@ -57,9 +58,9 @@ public enum RowStep: Sendable, Hashable {
 extension RowSource {
   /// These rows after a step.
   /// - Parameter tokenizer: renders messages for `applyChatTemplate`.
-  /// - Throws: `DataError` when the step does not fit the rows; what goes wrong in one row is thrown when it is read,
+  /// - Throws: `SwiftletError` when the step does not fit the rows; what goes wrong in one row is thrown when it is read,
   ///   except by `filter`, which reads them all.
-  public func applying(_ step: RowStep, tokenizer: RowTokenizer? = nil) throws(DataError) -> any RowSource {
+  public func applying(_ step: RowStep, tokenizer: RowTokenizer? = nil) throws(SwiftletError) -> any RowSource {
     switch step {
     case .select(let range): return SelectedRows(self, Array(range.clamped(to: 0..<count)))
     case .shuffle(let seed):
@@ -68,13 +69,13 @@ extension RowSource {
     case .split(let split): return try split.part(of: self)
     case .filter(let column, let wanted): return try filtered(column, wanted)
     case .selectColumns(let columns):
-      return mapped(step) { row throws(DataError) in
+      return mapped(step) { row throws(SwiftletError) in
         var result = Row()
         for column in columns { result[column] = try row.existing(column) }
         return result
       }
     case .removeColumns(let columns):
-      return mapped(step) { row throws(DataError) in
+      return mapped(step) { row throws(SwiftletError) in
         var result = row
         for column in columns {
           _ = try row.existing(column)
@@ -82,15 +83,15 @@ extension RowSource {
         }
         return result
       }
-    case .renameColumns(let renamings): return mapped(step) { row throws(DataError) in try row.renamed(renamings) }
+    case .renameColumns(let renamings): return mapped(step) { row throws(SwiftletError) in try row.renamed(renamings) }
     case .template(let column, let pattern):
-      return mapped(step) { row throws(DataError) in
+      return mapped(step) { row throws(SwiftletError) in
         var result = row
         result[column] = .string(try pattern.text(row))
         return result
       }
     case .messages(let column, let messages):
-      return mapped(step) { row throws(DataError) in
+      return mapped(step) { row throws(SwiftletError) in
         var result = row
         result[column] = try RowStep.messages(messages, of: row)
         return result
@@ -101,23 +102,24 @@ extension RowSource {
 
   /// These rows after several steps, one after the other.
   /// - Throws: the first step's error.
-  public func applying(_ steps: [RowStep], tokenizer: RowTokenizer? = nil) throws(DataError) -> any RowSource {
+  public func applying(_ steps: [RowStep], tokenizer: RowTokenizer? = nil) throws(SwiftletError) -> any RowSource {
     var rows: any RowSource = self
     for step in steps { rows = try rows.applying(step, tokenizer: tokenizer) }
     return rows
   }
 
-  private func mapped(_ step: RowStep, _ change: @escaping @Sendable (Row) throws(DataError) -> Row) -> MappedRows {
+  private func mapped(_ step: RowStep, _ change: @escaping @Sendable (Row) throws(SwiftletError) -> Row) -> MappedRows {
     MappedRows(self, identity: "\(step)", change)
   }
 
-  private func rendered(into column: String, _ tokenizer: RowTokenizer?) throws(DataError) -> MappedRows {
+  private func rendered(into column: String, _ tokenizer: RowTokenizer?) throws(SwiftletError) -> MappedRows {
     guard let tokenizer, tokenizer.render != nil else {
-      throw DataError("apply_chat_template needs a chat template, but the model has none; set chat_template_path")
+      throw SwiftletError.data(
+        "apply_chat_template needs a chat template, but the model has none; set chat_template_path")
     }
     let encoder = RowEncoder(tokenizer: tokenizer, options: PreparationOptions())
     let identity = tokenizer.identity?().map { "apply_chat_template \(column) \($0)" }
-    return MappedRows(self, identity: identity) { row throws(DataError) in
+    return MappedRows(self, identity: identity) { row throws(SwiftletError) in
       var result = row
       result[column] = .string(try encoder.renderedMessages(row))
       // With messages still there the row would be taken for a conversation and rendered again.
@@ -126,9 +128,9 @@ extension RowSource {
     }
   }
 
-  private func filtered(_ column: String, _ wanted: JSONValue?) throws(DataError) -> SelectedRows {
+  private func filtered(_ column: String, _ wanted: JSONValue?) throws(SwiftletError) -> SelectedRows {
     let path = columnPath(column)
-    let kept = try OrderedWork.map(rows: 0..<count, stretch: 256) { stretch throws(DataError) in
+    let kept = try OrderedWork.map(rows: 0..<count, stretch: 256) { stretch throws(SwiftletError) in
       var kept: [Int] = []
       for index in stretch {
         guard let value = try row(at: index).value(at: path) else { continue }
@@ -141,7 +143,7 @@ extension RowSource {
 }
 
 extension RowStep {
-  fileprivate static func messages(_ messages: [Message], of row: Row) throws(DataError) -> JSONValue {
+  fileprivate static func messages(_ messages: [Message], of row: Row) throws(SwiftletError) -> JSONValue {
     var list: [JSONValue] = []
     for message in messages {
       let content = try message.content.text(row)
@@ -152,14 +154,14 @@ extension RowStep {
 }
 
 extension JSONObject {
-  fileprivate func existing(_ column: String) throws(DataError) -> JSONValue {
+  fileprivate func existing(_ column: String) throws(SwiftletError) -> JSONValue {
     guard let value = self[column] else {
-      throw DataError("the row has no such column; it has \(columnList)", column: column)
+      throw SwiftletError.data("the row has no such column; it has \(columnList)", column: column)
     }
     return value
   }
 
-  fileprivate func renamed(_ renamings: [RowStep.Renaming]) throws(DataError) -> JSONObject {
+  fileprivate func renamed(_ renamings: [RowStep.Renaming]) throws(SwiftletError) -> JSONObject {
     var names: [(String, JSONValue)] = []
     for renaming in renamings { _ = try existing(renaming.old) }
     var taken = JSONObject()
@@ -167,7 +169,8 @@ extension JSONObject {
       // By bytes: two names that Swift holds equal, as composed and decomposed accents, are two columns.
       let new = renamings.first { Array($0.old.utf8) == Array(member.key.utf8) }?.new ?? member.key
       if taken[new] != nil {
-        throw DataError("renaming gives two columns this name; remove one with remove_columns first", column: new)
+        throw SwiftletError.data(
+          "renaming gives two columns this name; remove one with remove_columns first", column: new)
       }
       taken[new] = .null
       names.append((new, member.value))

@@ -1,3 +1,4 @@
+import Diagnostics
 import ChatTemplates
 import Checkpoints
 import Foundation
@@ -13,13 +14,13 @@ extension RowTokenizer {
   ///   - endOfText: `eos_token`, where it is to be another than the tokenizer's.
   ///   - marksAssistant: whether the assistant's words have to be marked. A template of a known family without
   ///     `{% generation %}` then gives way to ours with it.
-  /// - Throws: `DataError` if the template is broken or cannot mark the assistant's words, or the tokenizer has no such
+  /// - Throws: `SwiftletError` if the template is broken or cannot mark the assistant's words, or the tokenizer has no such
   ///   token.
   public init(
     _ tokenizer: Tokenizer, template: String? = nil, endOfText: String? = nil, marksAssistant: Bool = false
-  ) throws(DataError) {
+  ) throws(SwiftletError) {
     if let endOfText, tokenizer.id(of: endOfText) == nil {
-      throw DataError("eos_token \"\(endOfText)\" is not in the tokenizer's vocabulary; name a token that is")
+      throw SwiftletError.data("eos_token \"\(endOfText)\" is not in the tokenizer's vocabulary; name a token that is")
     }
     let special = tokenizer.specialTokens
     self.init(
@@ -59,22 +60,22 @@ extension RowTokenizer {
 
   private static func renderer(
     _ source: String, _ tokens: JSONObject, marksAssistant: Bool
-  ) throws(DataError) -> @Sendable (Conversation) throws(DataError) -> Rendering {
+  ) throws(SwiftletError) -> @Sendable (Conversation) throws(SwiftletError) -> Rendering {
     let template: ChatTemplate
     do {
       template = try ChatTemplate(source)
     } catch {
-      throw DataError("the chat template is broken: \(error)")
+      throw SwiftletError.data("the chat template is broken: \(error)")
     }
     if marksAssistant, !template.marksGeneration {
       guard let marked = ChatTemplate.trainingVariant(of: source) else {
-        throw DataError(
+        throw SwiftletError.data(
           "assistant_only_loss needs a chat template with {% generation %} around the assistant's words, and this "
             + "model's has none; name one with chat_template_path")
       }
       return try renderer(marked, tokens, marksAssistant: false)
     }
-    return { conversation throws(DataError) in
+    return { conversation throws(SwiftletError) in
       var variables = tokens
       for member in conversation.variables.members { variables[member.key] = member.value }
       do {
@@ -83,7 +84,7 @@ extension RowTokenizer {
           addGenerationPrompt: conversation.addsGenerationPrompt, variables: variables)
         return Rendering(text: rendering.text, assistantSpans: rendering.generationSpans)
       } catch {
-        throw DataError("the chat template refuses the conversation: \(error)")
+        throw SwiftletError.data("the chat template refuses the conversation: \(error)")
       }
     }
   }

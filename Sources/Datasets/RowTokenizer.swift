@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// What preparing rows needs of a tokenizer and a chat template, as functions, so that any pair of them fits.
@@ -51,7 +52,7 @@ public struct RowTokenizer: Sendable {
   /// What tells this tokenizer and template from any other, asked for when a cache is used; `nil` keeps it out of caches.
   public var identity: (@Sendable () -> String?)?
   /// Applies the chat template; `nil` where there is none.
-  public var render: (@Sendable (Conversation) throws(DataError) -> Rendering)?
+  public var render: (@Sendable (Conversation) throws(SwiftletError) -> Rendering)?
 
   /// A tokenizer of these parts.
   public init(
@@ -59,7 +60,7 @@ public struct RowTokenizer: Sendable {
     encodeWithOffsets: @escaping @Sendable (_ text: String) -> (ids: [Int32], offsets: [Range<Int>]),
     decode: @escaping @Sendable (Int32) -> String, isAdded: @escaping @Sendable (Int32) -> Bool,
     endOfText: String?, beginningOfText: Int32? = nil,
-    render: (@Sendable (Conversation) throws(DataError) -> Rendering)? = nil
+    render: (@Sendable (Conversation) throws(SwiftletError) -> Rendering)? = nil
   ) {
     self.encode = encode
     self.encodeWithOffsets = encodeWithOffsets

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// A set cut in two, as `Dataset.train_test_split` of `datasets` does.
 public struct Split: Sendable, Hashable {
   /// How many rows.
@@ -27,17 +29,18 @@ public struct Split: Sendable, Hashable {
   }
 
   /// The numbers of the rows of both parts, of `count` rows.
-  /// - Throws: `DataError` when a part would be empty.
-  public func indices(count: Int) throws(DataError) -> (train: [Int], test: [Int]) {
+  /// - Throws: `SwiftletError` when a part would be empty.
+  public func indices(count: Int) throws(SwiftletError) -> (train: [Int], test: [Int]) {
     let tests: Int
     switch testSize {
     case .rows(let rows): tests = rows
     case .share(let share):
-      guard share > 0, share < 1 else { throw DataError("test_size \(share) is not between 0 and 1") }
+      guard share > 0, share < 1 else { throw SwiftletError.data("test_size \(share) is not between 0 and 1") }
       tests = Int((share * Double(count)).rounded(.up))
     }
     guard tests > 0, tests < count else {
-      throw DataError("a split of \(count) rows with test_size \(tests) leaves a part empty; choose another size")
+      throw SwiftletError.data(
+        "a split of \(count) rows with test_size \(tests) leaves a part empty; choose another size")
     }
     guard let seed else { return (Array(0..<count - tests), Array(count - tests..<count)) }
     var random = NumPyRandom(seed: seed)
@@ -45,7 +48,7 @@ public struct Split: Sendable, Hashable {
     return (Array(order[tests...]), Array(order[..<tests]))
   }
 
-  func part(of rows: any RowSource) throws(DataError) -> SelectedRows {
+  func part(of rows: any RowSource) throws(SwiftletError) -> SelectedRows {
     let indices = try indices(count: rows.count)
     return SelectedRows(rows, part == .train ? indices.train : indices.test)
   }

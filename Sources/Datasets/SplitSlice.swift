@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The part of a split that brackets name: `[:100]`, `[100:200]`, `[50%:]`, `[-100:]`.
 struct SplitSlice: Sendable, Hashable {
   private enum Bound: Hashable {
@@ -8,8 +10,8 @@ struct SplitSlice: Sendable, Hashable {
   private var to: Bound?
 
   /// The split's name and its slice, if it has one.
-  /// - Throws: `DataError` when the brackets are not understood.
-  static func parse(_ split: String) throws(DataError) -> (name: String, slice: SplitSlice?) {
+  /// - Throws: `SwiftletError` when the brackets are not understood.
+  static func parse(_ split: String) throws(SwiftletError) -> (name: String, slice: SplitSlice?) {
     guard let open = split.firstIndex(of: "[") else { return (split, nil) }
     let name = String(split[..<open])
     let bounds = split[open...].dropFirst().dropLast().split(separator: ":", omittingEmptySubsequences: false)
@@ -17,7 +19,7 @@ struct SplitSlice: Sendable, Hashable {
     return (name, SplitSlice(from: try bound(bounds[0], split), to: try bound(bounds[1], split)))
   }
 
-  private static func bound(_ text: Substring, _ split: String) throws(DataError) -> Bound? {
+  private static func bound(_ text: Substring, _ split: String) throws(SwiftletError) -> Bound? {
     if text.isEmpty { return nil }
     let isPercent = text.hasSuffix("%")
     guard let number = Int(isPercent ? text.dropLast() : text), !isPercent || (-100...100).contains(number) else {
@@ -26,8 +28,8 @@ struct SplitSlice: Sendable, Hashable {
     return isPercent ? .percent(number) : .row(number)
   }
 
-  private static func unclear(_ split: String) -> DataError {
-    DataError("the split \"\(split)\" is not understood; write train, train[:100] or train[10%:20%]")
+  private static func unclear(_ split: String) -> SwiftletError {
+    SwiftletError.data("the split \"\(split)\" is not understood; write train, train[:100] or train[10%:20%]")
   }
 
   func range(of count: Int) -> Range<Int> {

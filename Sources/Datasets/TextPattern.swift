@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// A text with columns of a row in braces: `{zh}`, nested ones with dots as in `{translation.zh}`, and `{{` or `}}` for
@@ -12,8 +13,8 @@ public struct TextPattern: Sendable, Hashable {
   public let source: String
 
   /// Reads a pattern.
-  /// - Throws: `DataError` on a brace without its partner.
-  public init(_ pattern: String) throws(DataError) {
+  /// - Throws: `SwiftletError` on a brace without its partner.
+  public init(_ pattern: String) throws(SwiftletError) {
     source = pattern
     var text = ""
     var rest = pattern.unicodeScalars[...]
@@ -24,13 +25,15 @@ public struct TextPattern: Sendable, Hashable {
         text.unicodeScalars.append(scalar)
       case "{":
         guard let end = rest.firstIndex(of: "}") else {
-          throw DataError("the template opens a brace that it does not close; write {{ for a brace in the text")
+          throw SwiftletError.data(
+            "the template opens a brace that it does not close; write {{ for a brace in the text")
         }
         parts.append(.text(text))
         text = ""
         parts.append(.column(columnPath(String(rest[..<end]))))
         rest = rest[rest.index(after: end)...]
-      case "}": throw DataError("the template closes a brace that it did not open; write }} for a brace in the text")
+      case "}":
+        throw SwiftletError.data("the template closes a brace that it did not open; write }} for a brace in the text")
       default: text.unicodeScalars.append(scalar)
       }
     }
@@ -38,15 +41,15 @@ public struct TextPattern: Sendable, Hashable {
   }
 
   /// The text for a row. A null column is empty; numbers and lists stand as in Python or JSON.
-  /// - Throws: `DataError` naming a column that the row does not have.
-  public func text(_ row: Row) throws(DataError) -> String {
+  /// - Throws: `SwiftletError` naming a column that the row does not have.
+  public func text(_ row: Row) throws(SwiftletError) -> String {
     var result = ""
     for part in parts {
       switch part {
       case .text(let text): result += text
       case .column(let path):
         guard let value = row.value(at: path) else {
-          throw DataError(
+          throw SwiftletError.data(
             "the template asks for this column, but the row has \(row.columnList)",
             column: path.joined(separator: "."))
         }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
@@ -17,8 +18,8 @@ public struct BitsAndBytesConfiguration: Sendable, Hashable {
   }
 
   /// Reads the `quantization_config` of a `config.json`; `nil` where there is none.
-  /// - Throws: `ModelError` for another kind of quantization.
-  init?(_ config: ConfigurationReader) throws(ModelError) {
+  /// - Throws: `SwiftletError` for another kind of quantization.
+  init?(_ config: ConfigurationReader) throws(SwiftletError) {
     guard let section = config.section("quantization_config") else { return nil }
     let json = section.json
     let method = json["quant_method"]?.string ?? "bitsandbytes"

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -12,7 +13,7 @@ extension CausalLM {
   ///   - quantization: how linear layers are stored as 4-bit codes instead. Those that are such codes already stay so,
   ///     in their own format, and those that the model's own configuration leaves as floats stay floats.
   ///   - progress: told of the bytes written and of those there will be.
-  /// - Throws: `CheckpointError` if the folder cannot be written, `ModelError` if a weight cannot be quantized.
+  /// - Throws: `SwiftletError` if the folder cannot be written, `SwiftletError` if a weight cannot be quantized.
   public func write(
     to folder: URL, type: ElementType, quantization: BitsAndBytesConfiguration? = nil,
     progress: @escaping (Int, Int) -> Void = { _, _ in }
@@ -40,7 +41,7 @@ extension CausalLM {
   }
 
   /// Writes the tokenizer's files, and the chat template as `chat_template.jinja`, wherever it came from.
-  /// - Throws: `TokenizerError` or `CheckpointError` if the folder cannot be written.
+  /// - Throws: `SwiftletError` or `SwiftletError` if the folder cannot be written.
   public func writeTokenizer(to folder: URL) throws {
     try tokenizer.writeFiles(to: folder)
     guard let chatTemplate else { return }
@@ -94,13 +95,15 @@ extension Linear {
 
   /// The weight with its update as 4-bit codes: in the format that it has, else in that of `quantization`; `nil` where
   /// neither makes it one.
-  func mergedCodes(_ quantization: BitsAndBytesConfiguration, on backend: any Backend) throws(ModelError) -> Tensor? {
+  func mergedCodes(_ quantization: BitsAndBytesConfiguration, on backend: any Backend) throws(SwiftletError) -> Tensor?
+  {
     guard let format = weight.value.fourBitFormat ?? (quantization.quantizes(path) ? quantization.format : nil) else {
       return nil
     }
     if lowRank == nil, weight.value.type.isFourBitCode { return weight.value }
     guard let codes = backend.quantized(mergedWeight(on: backend) ?? weight.value, to: format) else {
-      throw ModelError("the merged weight \(weight.name) has a value that is not finite; is the adapter damaged?")
+      throw SwiftletError.model(
+        "the merged weight \(weight.name) has a value that is not finite; is the adapter damaged?")
     }
     return codes
   }

@@ -1,3 +1,4 @@
+import Diagnostics
 import ChatTemplates
 import Foundation
 import OrderedJSON
@@ -21,7 +22,7 @@ public final class CausalLM {
   /// - Parameters:
   ///   - widened: whether all weights become float32, for training every one of them.
   ///   - quantization: how linear layers that the files have as floats become 4-bit codes.
-  /// - Throws: `ModelError`, `CheckpointError` or `TokenizerError`, one sentence each.
+  /// - Throws: `SwiftletError` naming the file at fault.
   public convenience init(
     opening url: URL, on backend: any Backend = CPUBackend.shared, widened: Bool = false,
     quantization: BitsAndBytesConfiguration? = nil
@@ -41,18 +42,18 @@ public final class CausalLM {
     do {
       self.chatTemplate = try (chatTemplate ?? tokenizer.chatTemplateSource).map(ChatTemplate.init)
     } catch {
-      throw ModelError("\(files.url.path): the chat template is broken: \(error)")
+      throw SwiftletError.model("\(files.url.path): the chat template is broken: \(error)")
     }
     stopTokens = Self.stopTokens(files, tokenizer)
     decoder = try Decoder(
       files, on: backend, widened: widened, quantization: quantization, progress: progress)
     guard tokenizer.vocabularySize <= decoder.configuration.vocabularySize else {
-      throw ModelError(
+      throw SwiftletError.model(
         "\(files.url.path): the tokenizer has ids up to \(tokenizer.vocabularySize - 1), the model only "
           + "\(decoder.configuration.vocabularySize); they do not belong together")
     }
     guard files.hasWeights else {
-      throw ModelError("\(files.url.path): there is no model.safetensors; is the download complete?")
+      throw SwiftletError.model("\(files.url.path): there is no model.safetensors; is the download complete?")
     }
   }
 
@@ -84,10 +85,10 @@ public final class CausalLM {
   }
 
   /// The ids that ask the model for its next turn.
-  /// - Throws: `ModelError` if there is no chat template, `TemplateError` if it cannot render these messages.
+  /// - Throws: `SwiftletError` if there is no chat template, `SwiftletError` if it cannot render these messages.
   public func prompt(_ messages: JSONValue, thinking: Bool? = nil) throws -> [Int32] {
     guard let chatTemplate else {
-      throw ModelError(
+      throw SwiftletError.model(
         "\(files.url.path): the model has no chat template; give plain text, or a template by chat_template_path")
     }
     let rendering = try chatTemplate.render(
@@ -97,12 +98,12 @@ public final class CausalLM {
   }
 
   /// Whether the model can answer `ids`.
-  /// - Throws: `ModelError` if there are none, or as many as the context holds.
-  public func checkPrompt(_ ids: [Int32]) throws(ModelError) {
+  /// - Throws: `SwiftletError` if there are none, or as many as the context holds.
+  public func checkPrompt(_ ids: [Int32]) throws(SwiftletError) {
     let context = decoder.configuration.longestSequence
-    if ids.isEmpty { throw ModelError("the prompt is empty; give it some text") }
+    if ids.isEmpty { throw SwiftletError.model("the prompt is empty; give it some text") }
     guard ids.count < context else {
-      throw ModelError("the prompt has \(ids.count) tokens and the model's context \(context); shorten it")
+      throw SwiftletError.model("the prompt has \(ids.count) tokens and the model's context \(context); shorten it")
     }
   }
 
@@ -131,7 +132,7 @@ public final class CausalLM {
 
 extension ModelFiles {
   /// The tokenizer of the folder, or of the GGUF header.
-  /// - Throws: `TokenizerError` if there is none or it cannot be read.
+  /// - Throws: `SwiftletError` if there is none or it cannot be read.
   public func tokenizer() throws -> Tokenizer {
     if let gguf { return try Tokenizer(gguf: GGUFVocabulary(gguf)) }
     return try Tokenizer(directory: url)

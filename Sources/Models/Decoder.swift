@@ -1,3 +1,4 @@
+import Diagnostics
 import Tensors
 
 /// The decoder-only transformer that every family is: embedding, layers of attention and gated feed-forward with RMS
@@ -19,11 +20,11 @@ public final class Decoder {
   ///   - widened: whether all weights become float32, for training every weight; otherwise they stay as stored.
   ///   - quantization: how linear layers that the files have as floats become 4-bit codes, one after the other.
   ///   - progress: told how many layers have been read, and of how many.
-  /// - Throws: `ModelError` for a tensor that is missing or has another shape than the configuration says.
+  /// - Throws: `SwiftletError` for a tensor that is missing or has another shape than the configuration says.
   public init(
     _ files: ModelFiles, on backend: any Backend = CPUBackend.shared, widened: Bool = false,
     quantization: BitsAndBytesConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
-  ) throws(ModelError) {
+  ) throws(SwiftletError) {
     let configuration = files.configuration
     let reader = WeightReader(
       files: files, backend: backend, widened: widened, quantization: widened ? nil : quantization)

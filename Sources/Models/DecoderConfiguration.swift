@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 import Tensors
 
@@ -80,7 +81,7 @@ public struct DecoderConfiguration: Sendable {
 
 extension DecoderConfiguration {
   /// What all families read the same way: sizes, norm, head, positions. Every layer attends to everything.
-  init(common config: ConfigurationReader) throws(ModelError) {
+  init(common config: ConfigurationReader) throws(SwiftletError) {
     modelType = try config.string("model_type")
     // Limits far above any model there is, so that no product of sizes can overflow.
     vocabularySize = try config.size("vocab_size", atMost: 1 << 24)
@@ -120,23 +121,23 @@ struct ConfigurationReader {
   /// The file, for messages.
   let path: String
 
-  func error(_ reason: String) -> ModelError { ModelError("\(path): \(reason)") }
+  func error(_ reason: String) -> SwiftletError { SwiftletError.model("\(path): \(reason)") }
 
-  func string(_ key: String) throws(ModelError) -> String {
+  func string(_ key: String) throws(SwiftletError) -> String {
     guard let value = json[key] else { throw error("\"\(key)\" is missing; is this the right file?") }
     guard let text = value.string else { throw error("\"\(key)\" should be a string, not \(value.kind)") }
     return text
   }
 
   /// A positive integer.
-  func size(_ key: String, atMost limit: Int = 1 << 31) throws(ModelError) -> Int {
+  func size(_ key: String, atMost limit: Int = 1 << 31) throws(SwiftletError) -> Int {
     guard let value = try optionalSize(key, atMost: limit) else {
       throw error("\"\(key)\" is missing; is this the right file?")
     }
     return value
   }
 
-  func optionalSize(_ key: String, atMost limit: Int = 1 << 31) throws(ModelError) -> Int? {
+  func optionalSize(_ key: String, atMost limit: Int = 1 << 31) throws(SwiftletError) -> Int? {
     guard let value = json[key], !value.isNull else { return nil }
     guard let number = value.integer, number > 0, number <= limit else {
       throw error("\"\(key)\" should be a positive integer, at most \(limit)")
@@ -144,7 +145,7 @@ struct ConfigurationReader {
     return number
   }
 
-  func optionalNumber(_ key: String) throws(ModelError) -> Double? {
+  func optionalNumber(_ key: String) throws(SwiftletError) -> Double? {
     guard let value = json[key], !value.isNull else { return nil }
     guard let number = value.double, number.isFinite else {
       throw error("\"\(key)\" should be a number, not \(value.kind)")
@@ -153,18 +154,18 @@ struct ConfigurationReader {
   }
 
   /// Refuses a model whose gated units have another function than the family's decoder computes.
-  func checkActivation(_ key: String, isOneOf known: [String]) throws(ModelError) {
+  func checkActivation(_ key: String, isOneOf known: [String]) throws(SwiftletError) {
     guard let name = json[key]?.string, !known.contains(name) else { return }
     throw error("\"\(key)\" \"\(name)\" is not supported; this model_type has \(known[0])")
   }
 
-  func optionalBool(_ key: String) throws(ModelError) -> Bool? {
+  func optionalBool(_ key: String) throws(SwiftletError) -> Bool? {
     guard let value = json[key], !value.isNull else { return nil }
     guard let truth = value.bool else { throw error("\"\(key)\" should be true or false, not \(value.kind)") }
     return truth
   }
 
-  func numbers(_ key: String) throws(ModelError) -> [Double] {
+  func numbers(_ key: String) throws(SwiftletError) -> [Double] {
     guard let elements = json[key]?.array else { throw error("\"\(key)\" should be a list of numbers") }
     var numbers: [Double] = []
     for element in elements {

@@ -1,3 +1,4 @@
+import Diagnostics
 import Tensors
 
 /// One layer: attention, then a gated feed-forward network, each behind a norm and added to the stream.
@@ -16,15 +17,15 @@ final class DecoderLayer {
   /// Gemma's norm of what the feed-forward network gives.
   private let feedForwardOutputNorm: Parameter?
 
-  init(_ index: Int, _ configuration: DecoderConfiguration, _ reader: WeightReader) throws(ModelError) {
+  init(_ index: Int, _ configuration: DecoderConfiguration, _ reader: WeightReader) throws(SwiftletError) {
     self.configuration = configuration
     shape = configuration.attentionShape(layer: index)
     let path = "model.layers.\(index)"
     let width = configuration.width
-    func norm(_ name: String, _ count: Int) throws(ModelError) -> Parameter {
+    func norm(_ name: String, _ count: Int) throws(SwiftletError) -> Parameter {
       try reader.vector("\(path).\(name).weight", count)
     }
-    func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(ModelError) -> Linear {
+    func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(SwiftletError) -> Linear {
       try reader.linear("\(path).\(name)", outputs, inputs, bias: bias)
     }
 

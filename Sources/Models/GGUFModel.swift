@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import OrderedJSON
 import Tensors
@@ -10,11 +11,11 @@ struct GGUFModel: Sendable {
   let configuration: JSONValue
   private let naming: GGUFNaming
 
-  init(_ file: GGUFFile, path: String) throws(ModelError) {
+  init(_ file: GGUFFile, path: String) throws(SwiftletError) {
     self.file = file
     self.path = path
     guard let architecture = file.metadata["general.architecture"]?.string else {
-      throw ModelError("\(path): the header has no general.architecture; is this a language model?")
+      throw SwiftletError.model("\(path): the header has no general.architecture; is this a language model?")
     }
     naming = GGUFNaming(architecture: architecture)
     configuration = try Self.configuration(file, architecture, path)
@@ -24,10 +25,10 @@ struct GGUFModel: Sendable {
 
   private static func configuration(
     _ file: GGUFFile, _ architecture: String, _ path: String
-  ) throws(ModelError) -> JSONValue {
+  ) throws(SwiftletError) -> JSONValue {
     guard let modelType = GGUFNaming.modelTypes[architecture] else {
       let known = GGUFNaming.modelTypes.keys.sorted().joined(separator: ", ")
-      throw ModelError("\(path): architecture \"\(architecture)\" is not supported; supported are \(known)")
+      throw SwiftletError.model("\(path): architecture \"\(architecture)\" is not supported; supported are \(known)")
     }
     var config = JSONObject([("model_type", .string(modelType))])
     func integer(_ key: String, _ ggufKey: String) {

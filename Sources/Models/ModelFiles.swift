@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -22,12 +23,13 @@ public struct ModelFiles: Sendable {
 
   /// Opens a folder with `config.json` and safetensors, or a `.gguf` file. A folder without weights opens too, for
   /// looking at its shape; `tensor(named:)` then finds nothing.
-  /// - Throws: `ModelError` or `CheckpointError`, one sentence each.
+  /// - Throws: `SwiftletError` or `SwiftletError`, one sentence each.
   public init(opening url: URL) throws {
     self.url = url
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
-      throw ModelError("\(url.path): there is no such file or folder; name a model folder, a .gguf file or org/name")
+      throw SwiftletError.model(
+        "\(url.path): there is no such file or folder; name a model folder, a .gguf file or org/name")
     }
     if isFolder.boolValue {
       let configURL = url.appendingPathComponent("config.json")
@@ -53,7 +55,7 @@ public struct ModelFiles: Sendable {
 
   private static func quantization(
     _ json: JSONValue, _ url: URL
-  ) throws(ModelError) -> BitsAndBytesConfiguration? {
+  ) throws(SwiftletError) -> BitsAndBytesConfiguration? {
     try BitsAndBytesConfiguration(ConfigurationReader(json: json, path: url.path))
   }
 
@@ -73,15 +75,15 @@ public struct ModelFiles: Sendable {
   }
 
   /// The JSON file at `url`.
-  /// - Throws: `ModelError` if it cannot be read or is not JSON.
-  static func json(at url: URL) throws(ModelError) -> JSONValue {
+  /// - Throws: `SwiftletError` if it cannot be read or is not JSON.
+  static func json(at url: URL) throws(SwiftletError) -> JSONValue {
     guard let data = try? Data(contentsOf: url) else {
-      throw ModelError("\(url.path): the file is missing or cannot be read; a model folder needs it")
+      throw SwiftletError.model("\(url.path): the file is missing or cannot be read; a model folder needs it")
     }
     do {
       return try JSONValue(parsing: data)
     } catch {
-      throw ModelError("\(url.path), \(error)")
+      throw SwiftletError.model("\(url.path), \(error)")
     }
   }
 
@@ -92,8 +94,8 @@ public struct ModelFiles: Sendable {
   public var hasWeights: Bool { if case .folder(nil) = source { false } else { true } }
 
   /// The tensor that transformers calls `name`, or `nil`.
-  /// - Throws: `CheckpointError` where it is quantized and its parts do not fit each other.
-  public func tensor(named name: String) throws(CheckpointError) -> Tensor? {
+  /// - Throws: `SwiftletError` where it is quantized and its parts do not fit each other.
+  public func tensor(named name: String) throws(SwiftletError) -> Tensor? {
     switch source {
     case .folder(let checkpoint): try checkpoint?.weight(named: name)
     case .gguf(let model): model.tensor(named: name, configuration: configuration)

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
@@ -35,15 +36,15 @@ public struct RotaryConfiguration: Sendable, Hashable {
   }
 
   /// Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
-  init(_ config: ConfigurationReader, headSize: Int, longestContext: Int) throws(ModelError) {
+  init(_ config: ConfigurationReader, headSize: Int, longestContext: Int) throws(SwiftletError) {
     let section = config.section("rope_parameters") ?? config.section("rope_scaling")
     try self.init(config, section: section, headSize: headSize, longestContext: longestContext)
   }
 
   init(
     _ config: ConfigurationReader, section: ConfigurationReader?, headSize: Int, longestContext: Int
-  ) throws(ModelError) {
-    func number(_ key: String) throws(ModelError) -> Double? {
+  ) throws(SwiftletError) {
+    func number(_ key: String) throws(SwiftletError) -> Double? {
       if let value = try section?.optionalNumber(key) { return value }
       return try config.optionalNumber(key)
     }
@@ -58,7 +59,7 @@ public struct RotaryConfiguration: Sendable, Hashable {
     guard let section else { return }
     var type = section.json["rope_type"]?.string ?? section.json["type"]?.string ?? "default"
     if type == "su" { type = "longrope" }
-    func required(_ key: String) throws(ModelError) -> Double {
+    func required(_ key: String) throws(SwiftletError) -> Double {
       guard let value = try section.optionalNumber(key) else { throw section.error("\"\(key)\" is missing") }
       guard value > 0 else { throw section.error("\"\(key)\" must be positive") }
       return value

@@ -1,3 +1,4 @@
+import Diagnostics
 import Tensors
 
 /// Takes weights from a model's files, checks their shapes, and quantizes those that are to be.
@@ -15,7 +16,7 @@ struct WeightReader {
   }
 
   /// A matrix, as stored unless all is to be widened.
-  func matrix(_ name: String, _ shape: [Int]) throws(ModelError) -> Parameter {
+  func matrix(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, shape)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
     guard widened || !isReadable else { return Parameter(name: name, value: tensor) }
@@ -24,19 +25,19 @@ struct WeightReader {
   }
 
   /// A norm's weight or a bias: small, and always float32.
-  func vector(_ name: String, _ count: Int) throws(ModelError) -> Parameter {
+  func vector(_ name: String, _ count: Int) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, [count])
     return Parameter(name: name, value: files.hasWeights ? backend.widened(tensor) : tensor)
   }
 
-  func linear(_ path: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(ModelError) -> Linear {
+  func linear(_ path: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(SwiftletError) -> Linear {
     Linear(
       path: path, weight: try linearWeight(path, [outputs, inputs]),
       bias: bias ? try vector("\(path).bias", outputs) : nil)
   }
 
   /// The matrix of the linear layer at `path`: quantized where it is to be and is not yet.
-  func linearWeight(_ path: String, _ shape: [Int]) throws(ModelError) -> Parameter {
+  func linearWeight(_ path: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let name = "\(path).weight"
     guard let quantization, quantization.quantizes(path) else { return try matrix(name, shape) }
     guard files.hasWeights else {
@@ -45,7 +46,7 @@ struct WeightReader {
     let tensor = try tensor(name, shape)
     if tensor.type.isQuantized { return Parameter(name: name, value: tensor) }
     guard let codes = backend.quantized(tensor, to: quantization.format) else {
-      throw ModelError(
+      throw SwiftletError.model(
         "\(files.url.path): \(name) has a value that is not finite, so it cannot be quantized; get the file again")
     }
     // Only one tensor of the file is in memory beside what is quantized.
@@ -53,23 +54,23 @@ struct WeightReader {
     return Parameter(name: name, value: codes)
   }
 
-  private func tensor(_ name: String, _ shape: [Int]) throws(ModelError) -> Tensor {
+  private func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
     // Nobody touches the memory of a model without weights, so it takes none.
     if !files.hasWeights { return backend.empty(shape, shapeOnlyType) }
     let found: Tensor?
     do {
       found = try files.tensor(named: name)
     } catch {
-      throw ModelError("\(error)")
+      throw SwiftletError.model("\(error)")
     }
     guard let tensor = found else {
-      throw ModelError("\(files.url.path): the tensor \(name) is missing; is the download complete?")
+      throw SwiftletError.model("\(files.url.path): the tensor \(name) is missing; is the download complete?")
     }
     guard tensor.shape == shape else {
-      throw ModelError("\(files.url.path): \(name) has shape \(tensor.shape), the configuration says \(shape)")
+      throw SwiftletError.model("\(files.url.path): \(name) has shape \(tensor.shape), the configuration says \(shape)")
     }
     guard tensor.type.isFloat || tensor.type.isQuantized else {
-      throw ModelError(
+      throw SwiftletError.model(
         "\(files.url.path): \(name) is stored as \(tensor.type.rawValue), which this model's layers cannot compute with; "
           + "convert it to bfloat16, float16 or float32")
     }

@@ -1,23 +1,13 @@
+import Diagnostics
+
 /// Why a text is not JSON, and where.
-public struct JSONError: Error, Sendable, Hashable, CustomStringConvertible {
-  /// The offset in bytes from the start of the text.
-  public let offset: Int
-  /// The line, counted from 1.
-  public let line: Int
-  /// What was found or expected there.
-  public let reason: String
-
-  /// "line 3: expected a comma or a closing brace".
-  public var description: String { "line \(line): \(reason)" }
-}
-
 extension JSONValue {
   /// Reads one JSON text (RFC 8259), which must fill `bytes` but for white space around it.
   ///
   /// Accepts what Python's `json.loads` does beyond the standard: `NaN`, `Infinity` and `-Infinity`. A lone surrogate
   /// escape becomes U+FFFD, since no `String` can hold it.
-  /// - Throws: `JSONError` with line and cause; also past 512 levels of nesting, or on bytes that are not UTF-8.
-  public init(parsing bytes: some Sequence<UInt8>) throws(JSONError) {
+  /// - Throws: `SwiftletError` with line and cause; also past 512 levels of nesting, or on bytes that are not UTF-8.
+  public init(parsing bytes: some Sequence<UInt8>) throws(SwiftletError) {
     var bytes = ContiguousArray(bytes)
     bytes.append(0)  // A sentinel spares every look-ahead a bounds test.
     var parser = JSONParser(bytes: bytes)
@@ -25,7 +15,7 @@ extension JSONValue {
   }
 
   /// Reads one JSON text; see `init(parsing:)` for bytes.
-  public init(parsing text: String) throws(JSONError) { try self.init(parsing: text.utf8) }
+  public init(parsing text: String) throws(SwiftletError) { try self.init(parsing: text.utf8) }
 }
 
 struct JSONParser {
@@ -35,7 +25,7 @@ struct JSONParser {
 
   init(bytes: ContiguousArray<UInt8>) { self.bytes = bytes }
 
-  mutating func document() throws(JSONError) -> JSONValue {
+  mutating func document() throws(SwiftletError) -> JSONValue {
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
     let value = try value(depth: 0)
     skipSpace()
@@ -43,10 +33,10 @@ struct JSONParser {
     return value
   }
 
-  func error(_ reason: String, at offset: Int? = nil) -> JSONError {
+  func error(_ reason: String, at offset: Int? = nil) -> SwiftletError {
     let offset = offset ?? position
     let line = 1 + bytes[..<min(offset, bytes.count)].reduce(0) { $1 == 10 ? $0 + 1 : $0 }
-    return JSONError(offset: offset, line: line, reason: reason)
+    return SwiftletError.json(line: line, reason: reason)
   }
 
   mutating func skipSpace() {
@@ -58,7 +48,7 @@ struct JSONParser {
     }
   }
 
-  mutating func value(depth: Int) throws(JSONError) -> JSONValue {
+  mutating func value(depth: Int) throws(SwiftletError) -> JSONValue {
     if depth > Self.deepest { throw error("nested deeper than \(Self.deepest) levels") }
     skipSpace()
     switch bytes[position] {
@@ -78,14 +68,14 @@ struct JSONParser {
     }
   }
 
-  mutating func literal(_ word: StaticString, _ value: JSONValue) throws(JSONError) -> JSONValue {
+  mutating func literal(_ word: StaticString, _ value: JSONValue) throws(SwiftletError) -> JSONValue {
     let word = word.description.utf8
     guard bytes[position...].starts(with: word) else { throw error("expected a value") }
     position += word.count
     return value
   }
 
-  mutating func number() throws(JSONError) -> JSONValue {
+  mutating func number() throws(SwiftletError) -> JSONValue {
     let start = position
     if bytes[position] == UInt8(ascii: "-") { position += 1 }
     func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
@@ -114,7 +104,7 @@ struct JSONParser {
     return .number(value)
   }
 
-  mutating func array(depth: Int) throws(JSONError) -> [JSONValue] {
+  mutating func array(depth: Int) throws(SwiftletError) -> [JSONValue] {
     position += 1
     var elements: [JSONValue] = []
     skipSpace()
@@ -135,7 +125,7 @@ struct JSONParser {
     }
   }
 
-  mutating func object(depth: Int) throws(JSONError) -> JSONObject {
+  mutating func object(depth: Int) throws(SwiftletError) -> JSONObject {
     position += 1
     var members: [(key: String, value: JSONValue)] = []
     skipSpace()
@@ -189,7 +179,7 @@ struct JSONParser {
     return JSONObject(distinct: kept)
   }
 
-  mutating func string() throws(JSONError) -> String {
+  mutating func string() throws(SwiftletError) -> String {
     position += 1
     let start = position
     while true {
@@ -205,13 +195,13 @@ struct JSONParser {
     }
   }
 
-  private func validated(_ utf8: some Collection<UInt8>, at start: Int) throws(JSONError) -> String {
+  private func validated(_ utf8: some Collection<UInt8>, at start: Int) throws(SwiftletError) -> String {
     guard let text = String(validating: utf8, as: UTF8.self) else { throw error("not valid UTF-8", at: start) }
     return text
   }
 
   /// The slow path, from the first backslash on.
-  private mutating func escapedString(from start: Int) throws(JSONError) -> String {
+  private mutating func escapedString(from start: Int) throws(SwiftletError) -> String {
     var content = Array(bytes[start..<position])
     while true {
       let byte = bytes[position]
@@ -243,7 +233,7 @@ struct JSONParser {
   }
 
   /// Four hexadecimal digits, and the second half of a surrogate pair where one follows.
-  private mutating func unicodeEscape() throws(JSONError) -> Unicode.Scalar {
+  private mutating func unicodeEscape() throws(SwiftletError) -> Unicode.Scalar {
     let first = try fourDigits()
     if let scalar = Unicode.Scalar(first) { return scalar }
     if first < 0xDC00, bytes[position] == UInt8(ascii: "\\"), bytes[position + 1] == UInt8(ascii: "u") {
@@ -260,7 +250,7 @@ struct JSONParser {
     return "\u{FFFD}"
   }
 
-  private mutating func fourDigits() throws(JSONError) -> UInt32 {
+  private mutating func fourDigits() throws(SwiftletError) -> UInt32 {
     var value: UInt32 = 0
     for _ in 0..<4 {
       switch bytes[position] {

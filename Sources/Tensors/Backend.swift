@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Consecutive columns of a float32 matrix, where kernels read or write: all of it by default.
 public struct Columns: Sendable {
   /// The whole matrix, `[rows, ...]`.
@@ -237,8 +239,8 @@ public protocol Backend: Sendable {
 
   /// A tensor of zeros that the system may move out of memory while nobody looks at it: it lies in a file without a
   /// name in `folder`, which is gone with the tensor.
-  /// - Throws: `PagedMemoryError` where there is no room.
-  func pageable(_ shape: [Int], _ type: ElementType, in folder: String) throws(PagedMemoryError) -> Tensor
+  /// - Throws: `SwiftletError` where there is no room.
+  func pageable(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor
   /// One AdamW step.
   func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep)
   /// One step of Lion.

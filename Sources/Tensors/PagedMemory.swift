@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 #if canImport(Glibc)
@@ -8,17 +9,11 @@ import Foundation
   import Darwin
 #endif
 
-/// Why memory over a file could not be had: one sentence with the remedy.
-public struct PagedMemoryError: Error, Sendable, CustomStringConvertible {
-  /// The sentence.
-  public let description: String
-}
-
 /// Memory that lies in a file, so that the system can write it out and take its place for something else.
 enum PagedMemory {
   /// `byteCount` zeros over a file in `folder`. The file loses its name at once: nothing is left behind, however the
   /// process ends.
-  static func storage(byteCount: Int, in folder: String) throws(PagedMemoryError) -> Storage {
+  static func storage(byteCount: Int, in folder: String) throws(SwiftletError) -> Storage {
     let size = max(byteCount, 1)
     let path = "\(folder)/.swiftlet-paged-\(UUID().uuidString)"
     let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -43,7 +38,7 @@ enum PagedMemory {
     #endif
   }
 
-  private static func failure(_ what: String) -> PagedMemoryError {
-    PagedMemoryError(description: "\(what); free some disk space or take an optimizer without paged_ in its name")
+  private static func failure(_ what: String) -> SwiftletError {
+    SwiftletError.memory("\(what); free some disk space or take an optimizer without paged_ in its name")
   }
 }

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// A token that is found in text as it stands, before the model sees any of it.
@@ -18,7 +19,7 @@ struct AddedToken: Sendable, Hashable {
 
 extension AddedToken {
   /// An element of `added_tokens` of a `tokenizer.json`.
-  init(_ configuration: ConfigurationValue) throws(TokenizerError) {
+  init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     let id = try configuration.required("id").integer()
     guard (0..<Vocabulary.idLimit).contains(id) else {
       throw configuration.error("has the id \(id), which is not one a token can have")

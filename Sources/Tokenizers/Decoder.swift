@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// One step of making text of tokens; the steps work on a list of byte strings, at first one a token.
@@ -20,13 +21,13 @@ enum DecoderStep: Sendable {
   ]
 
   /// The steps of the `decoder` of a `tokenizer.json`.
-  static func steps(_ configuration: ConfigurationValue) throws(TokenizerError) -> [DecoderStep] {
+  static func steps(_ configuration: ConfigurationValue) throws(SwiftletError) -> [DecoderStep] {
     var steps: [DecoderStep] = []
     for part in try configuration.parts("decoders") { steps.append(try DecoderStep(part)) }
     return steps
   }
 
-  private init(_ part: ConfigurationValue) throws(TokenizerError) {
+  private init(_ part: ConfigurationValue) throws(SwiftletError) {
     switch try part.type() {
     case "ByteLevel": self = .byteLevel
     case "ByteFallback": self = .byteFallback

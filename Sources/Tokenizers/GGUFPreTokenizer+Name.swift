@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 extension GGUFPreTokenizer {
@@ -10,8 +11,8 @@ extension GGUFPreTokenizer {
   /// llama.cpp's name for how a byte-level tokenizer splits text: the one whose rules split a text with everything that
   /// they tell apart into the same words.
   ///
-  /// - Throws: `TokenizerError` where there is none.
-  static func name(of pipeline: Pipeline, ignoresMerges: Bool) throws(TokenizerError) -> String {
+  /// - Throws: `SwiftletError` where there is none.
+  static func name(of pipeline: Pipeline, ignoresMerges: Bool) throws(SwiftletError) -> String {
     let wanted = words(pipeline.preTokenizers)
     var found: [(name: String, isNormalized: Bool)] = []
     for name in names {
@@ -22,7 +23,7 @@ extension GGUFPreTokenizer {
     // llama.cpp itself normalizes none of these; its readers may go by the name.
     if let exact = found.first(where: { $0.isNormalized == !pipeline.normalizers.isEmpty }) { return exact.name }
     if let other = found.first { return other.name }
-    throw TokenizerError(
+    throw SwiftletError.tokenizer(
       "llama.cpp has no name for the way this tokenizer's pre_tokenizer splits text; known are \(known).")
   }
 

@@ -1,15 +1,16 @@
+import Diagnostics
 import OrderedJSON
 
 extension Tokenizer {
   /// The tokenizer that a GGUF file's vocabulary describes: byte-level BPE (`gpt2`) or SentencePiece BPE (`llama`,
   /// `gemma4`).
   ///
-  /// - Throws: `TokenizerError` naming the key that is missing or not understood.
-  public convenience init(gguf metadata: GGUFVocabulary) throws(TokenizerError) {
+  /// - Throws: `SwiftletError` naming the key that is missing or not understood.
+  public convenience init(gguf metadata: GGUFVocabulary) throws(SwiftletError) {
     let description = try GGUFDescription(metadata)
     let place = "The GGUF file's vocabulary"
     let main = ConfigurationValue(value: description.skeleton, place: "\(place):")
-    let pipeline = try Pipeline(main) { _ throws(TokenizerError) in .bpe(try description.model()) }
+    let pipeline = try Pipeline(main) { _ throws(SwiftletError) in .bpe(try description.model()) }
     let configuration = ConfigurationValue(value: description.configuration, place: "\(place):")
     let special = try SpecialTokens(pipeline, configuration, nil)
     self.init(
@@ -32,14 +33,15 @@ struct GGUFDescription: Sendable {
 
   private typealias Kind = GGUFVocabulary.Kind
 
-  init(_ metadata: GGUFVocabulary) throws(TokenizerError) {
+  init(_ metadata: GGUFVocabulary) throws(SwiftletError) {
     self.metadata = metadata
     let count = metadata.tokens.count
     guard count > 0, count <= Vocabulary.idLimit else {
-      throw TokenizerError("tokenizer.ggml.tokens holds \(count) tokens; use a GGUF file with a whole vocabulary.")
+      throw SwiftletError.tokenizer(
+        "tokenizer.ggml.tokens holds \(count) tokens; use a GGUF file with a whole vocabulary.")
     }
     if let types = metadata.tokenTypes, types.count != count {
-      throw TokenizerError(
+      throw SwiftletError.tokenizer(
         "tokenizer.ggml.token_type holds \(types.count) kinds for \(count) tokens; use a file that is not damaged.")
     }
     let steps: Steps
@@ -48,7 +50,7 @@ struct GGUFDescription: Sendable {
     case "llama": (steps, options, merges) = try Self.sentencePiece(metadata)
     case "gemma4": (steps, options, merges) = try Self.gemma(metadata)
     default:
-      throw TokenizerError(
+      throw SwiftletError.tokenizer(
         "tokenizer.ggml.model is \(metadata.model), which Swiftlet does not know; it knows gpt2, llama and gemma4.")
     }
     isByteLevel = metadata.model == "gpt2"
@@ -73,9 +75,9 @@ struct GGUFDescription: Sendable {
 
   private typealias Parts = (Steps, BytePairEncoding.Options, MergeList)
 
-  private static func byteLevel(_ metadata: GGUFVocabulary) throws(TokenizerError) -> Parts {
+  private static func byteLevel(_ metadata: GGUFVocabulary) throws(SwiftletError) -> Parts {
     guard let rules = GGUFPreTokenizer(metadata.preTokenizer) else {
-      throw TokenizerError(
+      throw SwiftletError.tokenizer(
         "tokenizer.ggml.pre is \(metadata.preTokenizer ?? ""), which Swiftlet does not know; it knows "
           + "\(GGUFPreTokenizer.known).")
     }
@@ -88,9 +90,9 @@ struct GGUFDescription: Sendable {
     return (steps, options, try listedMerges(metadata))
   }
 
-  private static func sentencePiece(_ metadata: GGUFVocabulary) throws(TokenizerError) -> Parts {
+  private static func sentencePiece(_ metadata: GGUFVocabulary) throws(SwiftletError) -> Parts {
     guard let scores = metadata.scores, scores.count == metadata.tokens.count else {
-      throw TokenizerError(
+      throw SwiftletError.tokenizer(
         "tokenizer.ggml.scores holds \(metadata.scores?.count ?? 0) scores for \(metadata.tokens.count) tokens; "
           + "use a file that is not damaged.")
     }
@@ -102,7 +104,7 @@ struct GGUFDescription: Sendable {
   }
 
   /// Gemma 4 lists its merges, and merges across words, but not across line breaks.
-  private static func gemma(_ metadata: GGUFVocabulary) throws(TokenizerError) -> Parts {
+  private static func gemma(_ metadata: GGUFVocabulary) throws(SwiftletError) -> Parts {
     var steps = spaceSteps(prefixes: metadata.addSpacePrefix ?? false, addsBOS: metadata.addBOS ?? true)
     steps.preTokenizer = [
       "type": "Split", "pattern": ["Regex": #"[^\n]+|[\n]+"#], "behavior": "Isolated", "invert": false,
@@ -139,14 +141,15 @@ struct GGUFDescription: Sendable {
     return options
   }
 
-  private static func listedMerges(_ metadata: GGUFVocabulary) throws(TokenizerError) -> MergeList {
+  private static func listedMerges(_ metadata: GGUFVocabulary) throws(SwiftletError) -> MergeList {
     guard let merges = metadata.merges else {
-      throw TokenizerError("The GGUF file has no tokenizer.ggml.merges; use one that holds its tokenizer.")
+      throw SwiftletError.tokenizer("The GGUF file has no tokenizer.ggml.merges; use one that holds its tokenizer.")
     }
     var list = MergeList()
     for (index, merge) in merges.enumerated() {
       guard list.append(spaced: Array(merge.utf8)[...]) else {
-        throw TokenizerError("tokenizer.ggml.merges[\(index)] is \"\(merge)\", but must be two tokens and one space.")
+        throw SwiftletError.tokenizer(
+          "tokenizer.ggml.merges[\(index)] is \"\(merge)\", but must be two tokens and one space.")
       }
     }
     return list
@@ -170,10 +173,10 @@ struct GGUFDescription: Sendable {
   }
 
   /// The text of the token that `key` names.
-  private func role(_ id: Int32?, _ key: String) throws(TokenizerError) -> (text: String, id: Int32)? {
+  private func role(_ id: Int32?, _ key: String) throws(SwiftletError) -> (text: String, id: Int32)? {
     guard let id else { return nil }
     guard metadata.tokens.indices.contains(Int(id)) else {
-      throw TokenizerError(
+      throw SwiftletError.tokenizer(
         "tokenizer.ggml.\(key) is \(id), but there are \(metadata.tokens.count) tokens; use a file that is not damaged."
       )
     }
@@ -202,8 +205,8 @@ struct GGUFDescription: Sendable {
     ]
   }
 
-  private func tokenizerConfiguration(addsBOS: Bool, addsEOS: Bool) throws(TokenizerError) -> JSONValue {
-    func text(_ id: Int32?, _ key: String) throws(TokenizerError) -> JSONValue {
+  private func tokenizerConfiguration(addsBOS: Bool, addsEOS: Bool) throws(SwiftletError) -> JSONValue {
+    func text(_ id: Int32?, _ key: String) throws(SwiftletError) -> JSONValue {
       try role(id, key).map { .string($0.text) } ?? nil
     }
     return [
@@ -217,7 +220,7 @@ struct GGUFDescription: Sendable {
     ]
   }
 
-  func model() throws(TokenizerError) -> BytePairEncoding {
+  func model() throws(SwiftletError) -> BytePairEncoding {
     let vocabulary = Vocabulary(metadata.tokens)
     let (table, splits) = try merges.resolved(in: vocabulary, prefix: "", place: "tokenizer.ggml.merges")
     return BytePairEncoding(

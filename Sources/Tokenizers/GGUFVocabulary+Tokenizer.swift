@@ -1,22 +1,24 @@
+import Diagnostics
+
 extension GGUFVocabulary {
   /// What a GGUF file says of `tokenizer`, for a model with `size` rows of embeddings; those without a token become
   /// `[PAD7]`, as llama.cpp's converter calls them.
   ///
-  /// - Throws: `TokenizerError` for a tokenizer that llama.cpp has no like of.
-  public init(_ tokenizer: Tokenizer, size: Int) throws(TokenizerError) {
+  /// - Throws: `SwiftletError` for a tokenizer that llama.cpp has no like of.
+  public init(_ tokenizer: Tokenizer, size: Int) throws(SwiftletError) {
     if case .gguf(let description) = tokenizer.source {
       self = description.metadata
       pad(to: size)
       return
     }
     guard case .bpe(let model) = tokenizer.pipeline.model else {
-      throw TokenizerError(
+      throw SwiftletError.tokenizer(
         "This tokenizer is a Unigram model, which no GGUF model of the families known here has; export the weights of "
           + "a model with a BPE tokenizer.")
     }
     let isByteLevel = model.takesBytes
     guard isByteLevel || model.options.fallsBackToBytes else {
-      throw TokenizerError(
+      throw SwiftletError.tokenizer(
         "This BPE tokenizer is neither byte-level nor falls back to bytes, so llama.cpp has no like of it; use the "
           + "model's original tokenizer.json.")
     }
@@ -36,8 +38,8 @@ extension GGUFVocabulary {
   }
 
   /// Whether a text of many kinds of words has the same ids by this vocabulary and by `tokenizer`.
-  /// - Throws: `TokenizerError` where the vocabulary is broken.
-  public func agrees(with tokenizer: Tokenizer) throws(TokenizerError) -> Bool {
+  /// - Throws: `SwiftletError` where the vocabulary is broken.
+  public func agrees(with tokenizer: Tokenizer) throws(SwiftletError) -> Bool {
     try Tokenizer(gguf: self).encode(GGUFPreTokenizer.probe) == tokenizer.encode(GGUFPreTokenizer.probe)
   }
 

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The merges of a BPE model as pairs of spellings, those merged first before others.
 struct MergeList: Sendable {
   /// Left and right parts in turn, so that the two parts of a merge lie side by side, as the token they become.
@@ -29,7 +31,7 @@ struct MergeList: Sendable {
   ///   - place: where the merges stand, for messages.
   func resolved(
     in vocabulary: Vocabulary, prefix: String, place: String
-  ) throws(TokenizerError) -> (table: PairTable, splitsBeforeMetaspace: Bool) {
+  ) throws(SwiftletError) -> (table: PairTable, splitsBeforeMetaspace: Bool) {
     var table = PairTable(capacity: count)
     var splits = true
     let prefix = Array(prefix.utf8)
@@ -51,10 +53,10 @@ struct MergeList: Sendable {
     return (table, splits)
   }
 
-  private func missing(_ index: Int, _ vocabulary: Vocabulary, _ place: String) -> TokenizerError {
+  private func missing(_ index: Int, _ vocabulary: Vocabulary, _ place: String) -> SwiftletError {
     let (left, right) = (strings.text(2 * index), strings.text(2 * index + 1))
     let token = [left, right].first { vocabulary.id(of: $0) == nil } ?? left + right
-    return TokenizerError(
+    return SwiftletError.tokenizer(
       "\(place)[\(index)] needs the token \(token), which the vocabulary lacks; use files that belong together.")
   }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// What takes words apart into tokens.
@@ -27,7 +28,7 @@ enum Model: Sendable {
   ///   - scanned: the vocabulary and merges, where they have been read before and `configuration` is without them.
   init(
     _ configuration: ConfigurationValue, endsInBytes: Bool, scanned: TokenizerJSONScanner?
-  ) throws(TokenizerError) {
+  ) throws(SwiftletError) {
     // Files before 2021 name no type; only BPE has merges.
     let type = try configuration.member("type")?.string() ?? (configuration.member("merges") != nil ? "BPE" : "none")
     switch type {
@@ -40,7 +41,7 @@ enum Model: Sendable {
 
 extension Vocabulary {
   /// A `vocab` object: tokens with their ids.
-  init(_ configuration: ConfigurationValue) throws(TokenizerError) {
+  init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     let members = try configuration.object().members
     var tokens = ByteStrings()
     var ids: [Int32] = []
@@ -60,7 +61,7 @@ extension BytePairEncoding {
   /// A BPE `model`.
   init(
     _ configuration: ConfigurationValue, endsInBytes: Bool, scanned: TokenizerJSONScanner?
-  ) throws(TokenizerError) {
+  ) throws(SwiftletError) {
     if let dropout = configuration.member("dropout"), dropout.value.double != 0 {
       throw dropout.error("asks for random tokens; set it to null")
     }
@@ -89,7 +90,7 @@ extension BytePairEncoding {
   }
 
   /// Merges as pairs, which a file gives as `["a", "b"]` or `"a b"`.
-  private static func merges(_ configuration: ConfigurationValue) throws(TokenizerError) -> MergeList {
+  private static func merges(_ configuration: ConfigurationValue) throws(SwiftletError) -> MergeList {
     guard let elements = configuration.value.array else {
       throw configuration.error("is \(configuration.value.kind), but an array is needed")
     }
@@ -98,14 +99,16 @@ extension BytePairEncoding {
       switch element {
       case .array(let pair):
         guard pair.count == 2, case .string(let left) = pair[0], case .string(let right) = pair[1] else {
-          throw TokenizerError("\(configuration.place)[\(index)] must hold two tokens.")
+          throw SwiftletError.tokenizer("\(configuration.place)[\(index)] must hold two tokens.")
         }
         merges.append(Array(left.utf8)[...], Array(right.utf8)[...])
       case .string(let text):
         guard merges.append(spaced: Array(text.utf8)[...]) else {
-          throw TokenizerError("\(configuration.place)[\(index)] is \"\(text)\", but must be two tokens and one space.")
+          throw SwiftletError.tokenizer(
+            "\(configuration.place)[\(index)] is \"\(text)\", but must be two tokens and one space.")
         }
-      default: throw TokenizerError("\(configuration.place)[\(index)] is \(element.kind), but must hold two tokens.")
+      default:
+        throw SwiftletError.tokenizer("\(configuration.place)[\(index)] is \(element.kind), but must hold two tokens.")
       }
     }
     return merges
@@ -114,7 +117,7 @@ extension BytePairEncoding {
 
 extension Unigram {
   /// A Unigram `model`.
-  init(_ configuration: ConfigurationValue) throws(TokenizerError) {
+  init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     var tokens: [String] = []
     var scores: [Double] = []
     let pieces = try configuration.required("vocab")
@@ -123,14 +126,15 @@ extension Unigram {
     }
     for (index, element) in elements.enumerated() {
       guard let token = element[0]?.string, let score = element[1]?.double, score.isFinite else {
-        throw TokenizerError("\(pieces.place)[\(index)] must hold a token and its score.")
+        throw SwiftletError.tokenizer("\(pieces.place)[\(index)] must hold a token and its score.")
       }
       tokens.append(token)
       scores.append(score)
     }
     let unknown = try configuration.member("unk_id")?.integer()
     if let unknown, !scores.indices.contains(unknown) {
-      throw TokenizerError("\(configuration.place).unk_id is \(unknown), but there are \(scores.count) tokens.")
+      throw SwiftletError.tokenizer(
+        "\(configuration.place).unk_id is \(unknown), but there are \(scores.count) tokens.")
     }
     self.init(
       vocabulary: Vocabulary(tokens), scores: scores, unknownID: unknown.map { Int32(truncatingIfNeeded: $0) },

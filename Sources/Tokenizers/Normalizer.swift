@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// One step of what is done to text before it is split into words.
@@ -20,13 +21,13 @@ enum Normalizer: Sendable {
   ]
 
   /// The steps of the `normalizer` of a `tokenizer.json`.
-  static func steps(_ configuration: ConfigurationValue) throws(TokenizerError) -> [Normalizer] {
+  static func steps(_ configuration: ConfigurationValue) throws(SwiftletError) -> [Normalizer] {
     var steps: [Normalizer] = []
     for part in try configuration.parts("normalizers") { steps.append(try Normalizer(part)) }
     return steps
   }
 
-  private init(_ part: ConfigurationValue) throws(TokenizerError) {
+  private init(_ part: ConfigurationValue) throws(SwiftletError) {
     switch try part.type() {
     case "NFC": self = .form(.nfc)
     case "NFD": self = .form(.nfd)

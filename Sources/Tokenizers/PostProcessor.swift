@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// The tokens put before and after those of a text: the `single` template of `TemplateProcessing`, or what BERT's and
@@ -15,7 +16,7 @@ struct PostProcessor: Sendable {
   }
 
   /// The `post_processor` of a `tokenizer.json`.
-  init(_ configuration: ConfigurationValue) throws(TokenizerError) {
+  init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     for part in try configuration.parts("processors") {
       switch try part.type() {
       case "TemplateProcessing":
@@ -32,19 +33,19 @@ struct PostProcessor: Sendable {
   }
 
   /// The id of `["[CLS]", 101]`.
-  private static func pairedID(_ pair: ConfigurationValue) throws(TokenizerError) -> Int32 {
+  private static func pairedID(_ pair: ConfigurationValue) throws(SwiftletError) -> Int32 {
     let elements = try pair.elements()
     guard elements.count == 2 else { throw pair.error("must hold a token and its id") }
     return try id(elements[1])
   }
 
-  private static func id(_ configuration: ConfigurationValue) throws(TokenizerError) -> Int32 {
+  private static func id(_ configuration: ConfigurationValue) throws(SwiftletError) -> Int32 {
     let id = try configuration.integer()
     guard (0..<Vocabulary.idLimit).contains(id) else { throw configuration.error("is not an id a token can have") }
     return Int32(truncatingIfNeeded: id)
   }
 
-  private static func template(_ part: ConfigurationValue) throws(TokenizerError) -> ([Int32], [Int32]) {
+  private static func template(_ part: ConfigurationValue) throws(SwiftletError) -> ([Int32], [Int32]) {
     var before: [Int32] = []
     var after: [Int32] = []
     var isPastText = false

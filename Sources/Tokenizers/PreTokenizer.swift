@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// One step of splitting text into the words that the model takes apart.
@@ -26,7 +27,7 @@ enum PreTokenizer: Sendable {
     case mergedWithNext = "MergedWithNext"
     case contiguous = "Contiguous"
 
-    init(_ configuration: ConfigurationValue) throws(TokenizerError) {
+    init(_ configuration: ConfigurationValue) throws(SwiftletError) {
       let name = try configuration.string()
       guard let behavior = Self(rawValue: name) else {
         throw configuration.error(
@@ -49,13 +50,13 @@ enum PreTokenizer: Sendable {
   ]
 
   /// The steps of the `pre_tokenizer` of a `tokenizer.json`.
-  static func steps(_ configuration: ConfigurationValue) throws(TokenizerError) -> [PreTokenizer] {
+  static func steps(_ configuration: ConfigurationValue) throws(SwiftletError) -> [PreTokenizer] {
     var steps: [PreTokenizer] = []
     for part in try configuration.parts("pretokenizers") { steps += try self.steps(ofPart: part) }
     return steps
   }
 
-  private static func steps(ofPart part: ConfigurationValue) throws(TokenizerError) -> [PreTokenizer] {
+  private static func steps(ofPart part: ConfigurationValue) throws(SwiftletError) -> [PreTokenizer] {
     switch try part.type() {
     case "Split": return [try split(part)]
     case "ByteLevel":
@@ -66,7 +67,7 @@ enum PreTokenizer: Sendable {
     case "Digits": return [.digits(individually: try part.bool("individual_digits", default: false))]
     case "Punctuation":
       return [
-        .punctuation(try part.member("behavior").map { p throws(TokenizerError) in try SplitBehavior(p) } ?? .isolated)
+        .punctuation(try part.member("behavior").map { p throws(SwiftletError) in try SplitBehavior(p) } ?? .isolated)
       ]
     case "Whitespace": return [.whitespace]
     case "WhitespaceSplit": return [.whitespaceSplit]
@@ -75,7 +76,7 @@ enum PreTokenizer: Sendable {
     }
   }
 
-  private static func split(_ part: ConfigurationValue) throws(TokenizerError) -> PreTokenizer {
+  private static func split(_ part: ConfigurationValue) throws(SwiftletError) -> PreTokenizer {
     let pattern = try part.required("pattern")
     let behavior = try SplitBehavior(try part.required("behavior"))
     let inverted = try part.bool("invert", default: false)
@@ -88,7 +89,7 @@ enum PreTokenizer: Sendable {
     return .split(try TextPattern(pattern), behavior, inverted: inverted)
   }
 
-  private static func metaspace(_ part: ConfigurationValue) throws(TokenizerError) -> PreTokenizer {
+  private static func metaspace(_ part: ConfigurationValue) throws(SwiftletError) -> PreTokenizer {
     let replacement = try part.member("replacement")?.string() ?? "\u{2581}"
     let scheme: PrependScheme
     switch try part.member("prepend_scheme")?.string() {

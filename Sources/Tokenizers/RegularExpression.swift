@@ -1,3 +1,4 @@
+import Diagnostics
 import CPCRE2
 
 /// A regular expression in the syntax of Oniguruma, which `tokenizer.json` uses, run by PCRE2.
@@ -17,8 +18,8 @@ package final class RegularExpression: @unchecked Sendable {
   /// The size in bytes of the window a match is first looked for in.
   private static let window = 1024
 
-  /// - Throws: `TokenizerError` naming `place` where the pattern is not understood.
-  package init(_ pattern: String, place: String) throws(TokenizerError) {
+  /// - Throws: `SwiftletError` naming `place` where the pattern is not understood.
+  package init(_ pattern: String, place: String) throws(SwiftletError) {
     self.pattern = pattern
     let translated = Array(Self.translated(pattern).utf8)
     code = try Self.compile(translated, options: 0, pattern: pattern, place: place)
@@ -39,7 +40,7 @@ package final class RegularExpression: @unchecked Sendable {
 
   private static func compile(
     _ translated: [UInt8], options: UInt32, pattern: String, place: String
-  ) throws(TokenizerError) -> OpaquePointer {
+  ) throws(SwiftletError) -> OpaquePointer {
     var number: Int32 = 0
     var offset = 0
     let options =
@@ -51,7 +52,7 @@ package final class RegularExpression: @unchecked Sendable {
     var text = [UInt8](repeating: 0, count: 256)
     let length = pcre2_get_error_message_8(number, &text, text.count)
     let reason = String(decoding: text.prefix(max(0, Int(length))), as: UTF8.self)
-    throw TokenizerError(
+    throw SwiftletError.tokenizer(
       "\(place): the regular expression \(pattern) is not one Swiftlet can run (\(reason)); change it in the file.")
   }
 

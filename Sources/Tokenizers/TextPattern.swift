@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// What `Replace` and `Split` look for: `{"String": ...}` or `{"Regex": ...}`.
@@ -5,7 +6,7 @@ enum TextPattern: Sendable {
   case literal([UInt8])
   case expression(RegularExpression)
 
-  init(_ configuration: ConfigurationValue) throws(TokenizerError) {
+  init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     if let literal = configuration.member("String") {
       self = .literal(Array(try literal.string().utf8))
     } else if let expression = configuration.member("Regex") {

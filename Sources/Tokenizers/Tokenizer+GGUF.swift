@@ -1,17 +1,18 @@
+import Diagnostics
 import Checkpoints
 
 extension GGUFVocabulary {
   /// Reads the vocabulary in the header of a GGUF file.
   ///
-  /// - Throws: `TokenizerError` naming a key that is missing.
-  public init(_ file: GGUFFile) throws(TokenizerError) {
+  /// - Throws: `SwiftletError` naming a key that is missing.
+  public init(_ file: GGUFFile) throws(SwiftletError) {
     let metadata = file.metadata
     func id(_ key: String) -> Int32? { metadata["tokenizer.ggml.\(key)"]?.integer.flatMap { Int32(exactly: $0) } }
     guard let model = metadata["tokenizer.ggml.model"]?.string else {
-      throw TokenizerError("The GGUF file has no tokenizer.ggml.model; use one that holds its tokenizer.")
+      throw SwiftletError.tokenizer("The GGUF file has no tokenizer.ggml.model; use one that holds its tokenizer.")
     }
     guard let tokens = metadata["tokenizer.ggml.tokens"]?.strings else {
-      throw TokenizerError("The GGUF file has no tokenizer.ggml.tokens; use one that holds its tokenizer.")
+      throw SwiftletError.tokenizer("The GGUF file has no tokenizer.ggml.tokens; use one that holds its tokenizer.")
     }
     self.init(
       model: model, preTokenizer: metadata["tokenizer.ggml.pre"]?.string, tokens: tokens,

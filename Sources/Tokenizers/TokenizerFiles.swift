@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -16,7 +17,7 @@ struct TokenizerFiles: Sendable {
   static let templateFolder = "additional_chat_templates"
 
   /// Reads those files of `directory` that there are.
-  init(directory: URL) throws(TokenizerError) {
+  init(directory: URL) throws(SwiftletError) {
     for name in [Self.tokenizer, Self.configuration, Self.specialTokensMap, Self.chatTemplate] {
       try read(name, in: directory)
     }
@@ -29,41 +30,41 @@ struct TokenizerFiles: Sendable {
 
   init(_ contents: [(name: String, bytes: [UInt8])]) { self.contents = contents }
 
-  private mutating func read(_ name: String, in directory: URL) throws(TokenizerError) {
+  private mutating func read(_ name: String, in directory: URL) throws(SwiftletError) {
     let url = directory.appendingPathComponent(name)
     guard FileManager.default.fileExists(atPath: url.path) else { return }
     do {
       contents.append((name, Array(try Data(contentsOf: url))))
     } catch {
-      throw TokenizerError("\(url.path) cannot be read; check that it is a file you may read.")
+      throw SwiftletError.tokenizer("\(url.path) cannot be read; check that it is a file you may read.")
     }
   }
 
   /// The file as JSON; `nil` where there is none.
-  func json(_ name: String, place: String) throws(TokenizerError) -> ConfigurationValue? {
+  func json(_ name: String, place: String) throws(SwiftletError) -> ConfigurationValue? {
     guard let bytes = self[name] else { return nil }
     return try Self.json(bytes, place: place)
   }
 
-  static func json(_ bytes: [UInt8], place: String) throws(TokenizerError) -> ConfigurationValue {
+  static func json(_ bytes: [UInt8], place: String) throws(SwiftletError) -> ConfigurationValue {
     do {
       return ConfigurationValue(value: try JSONValue(parsing: bytes), place: "\(place):")
     } catch {
-      throw TokenizerError("\(place) is not valid JSON, \(error); fetch it again.")
+      throw SwiftletError.tokenizer("\(place) is not valid JSON, \(error); fetch it again.")
     }
   }
 
   func text(_ name: String) -> String? { self[name].map { String(decoding: $0, as: UTF8.self) } }
 
   /// Writes all files; each is whole or not there at all.
-  func write(to directory: URL) throws(TokenizerError) {
+  func write(to directory: URL) throws(SwiftletError) {
     for (name, bytes) in contents {
       let url = directory.appendingPathComponent(name)
       do {
         try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
         try AtomicFile.write(bytes, to: url)
       } catch {
-        throw TokenizerError("\(url.path) cannot be written; check the folder's permissions and free space.")
+        throw SwiftletError.tokenizer("\(url.path) cannot be written; check the folder's permissions and free space.")
       }
     }
   }
@@ -73,18 +74,19 @@ extension Tokenizer {
   /// Reads the tokenizer in a folder: `tokenizer.json`, and where there are such `tokenizer_config.json`,
   /// `special_tokens_map.json`, `chat_template.jinja` and `additional_chat_templates`.
   ///
-  /// - Throws: `TokenizerError` naming the file and key.
-  public convenience init(directory: URL) throws(TokenizerError) {
+  /// - Throws: `SwiftletError` naming the file and key.
+  public convenience init(directory: URL) throws(SwiftletError) {
     try self.init(try TokenizerFiles(directory: directory), place: directory.path)
   }
 
   /// - Parameter place: where the files are, for messages.
-  convenience init(_ files: TokenizerFiles, place: String) throws(TokenizerError) {
-    func json(_ name: String) throws(TokenizerError) -> ConfigurationValue? {
+  convenience init(_ files: TokenizerFiles, place: String) throws(SwiftletError) {
+    func json(_ name: String) throws(SwiftletError) -> ConfigurationValue? {
       try files.json(name, place: "\(place)/\(name)")
     }
     guard let bytes = files[TokenizerFiles.tokenizer] else {
-      throw TokenizerError("\(place) holds no tokenizer.json; save it there with the tokenizer's save_pretrained.")
+      throw SwiftletError.tokenizer(
+        "\(place) holds no tokenizer.json; save it there with the tokenizer's save_pretrained.")
     }
     let scanned = TokenizerJSONScanner(bytes)
     let main = try TokenizerFiles.json(scanned?.rest ?? bytes, place: "\(place)/\(TokenizerFiles.tokenizer)")
@@ -103,7 +105,7 @@ extension Tokenizer {
 
   private static func chatTemplates(
     _ configuration: ConfigurationValue?, _ files: TokenizerFiles
-  ) throws(TokenizerError) -> [String: String] {
+  ) throws(SwiftletError) -> [String: String] {
     var templates: [String: String] = [:]
     if let member = configuration?.member("chat_template") {
       if let text = member.value.string {
@@ -122,8 +124,8 @@ extension Tokenizer {
 
   /// Writes the files the tokenizer was read from, unchanged; for one from a GGUF file, files that say the same.
   ///
-  /// - Throws: `TokenizerError` naming the file that could not be written.
-  public func writeFiles(to directory: URL) throws(TokenizerError) {
+  /// - Throws: `SwiftletError` naming the file that could not be written.
+  public func writeFiles(to directory: URL) throws(SwiftletError) {
     switch source {
     case .files(let files): try files.write(to: directory)
     case .gguf(let description): try description.files().write(to: directory)
@@ -133,8 +135,8 @@ extension Tokenizer {
 
 extension Pipeline {
   /// What a `tokenizer.json` describes.
-  init(_ main: ConfigurationValue, scanned: TokenizerJSONScanner?) throws(TokenizerError) {
-    try self.init(main) { endsInBytes throws(TokenizerError) in
+  init(_ main: ConfigurationValue, scanned: TokenizerJSONScanner?) throws(SwiftletError) {
+    try self.init(main) { endsInBytes throws(SwiftletError) in
       try Model(try main.required("model"), endsInBytes: endsInBytes, scanned: scanned)
     }
   }
@@ -142,20 +144,20 @@ extension Pipeline {
   /// What a `tokenizer.json` describes, with a model made apart.
   ///
   /// - Parameter model: makes the model; told whether pre-tokenization ends by writing bytes in GPT-2's alphabet.
-  init(_ main: ConfigurationValue, model: (Bool) throws(TokenizerError) -> Model) throws(TokenizerError) {
-    normalizers = try main.member("normalizer").map { c throws(TokenizerError) in try Normalizer.steps(c) } ?? []
-    preTokenizers = try main.member("pre_tokenizer").map { c throws(TokenizerError) in try PreTokenizer.steps(c) } ?? []
+  init(_ main: ConfigurationValue, model: (Bool) throws(SwiftletError) -> Model) throws(SwiftletError) {
+    normalizers = try main.member("normalizer").map { c throws(SwiftletError) in try Normalizer.steps(c) } ?? []
+    preTokenizers = try main.member("pre_tokenizer").map { c throws(SwiftletError) in try PreTokenizer.steps(c) } ?? []
     var endsInBytes = false
     if case .byteAlphabet? = preTokenizers.last { endsInBytes = true }
     self.model = try model(endsInBytes)
     postProcessor =
-      try main.member("post_processor").map { c throws(TokenizerError) in try PostProcessor(c) } ?? PostProcessor()
-    decoder = try main.member("decoder").map { c throws(TokenizerError) in try DecoderStep.steps(c) }
+      try main.member("post_processor").map { c throws(SwiftletError) in try PostProcessor(c) } ?? PostProcessor()
+    decoder = try main.member("decoder").map { c throws(SwiftletError) in try DecoderStep.steps(c) }
     for element in try main.member("added_tokens")?.elements() ?? [] { addedTokens.append(try AddedToken(element)) }
   }
 
   /// Adds what `added_tokens_decoder` of `tokenizer_config.json` has beyond `tokenizer.json`, as transformers does.
-  mutating func add(_ configuration: ConfigurationValue?) throws(TokenizerError) {
+  mutating func add(_ configuration: ConfigurationValue?) throws(SwiftletError) {
     guard let decoder = configuration?.member("added_tokens_decoder") else { return }
     let known = Set(addedTokens.map(\.content))
     for key in try decoder.object().keys {
@@ -168,7 +170,7 @@ extension Pipeline {
   }
 
   /// Puts BOS and EOS around texts where `tokenizer_config.json` asks for it and `tokenizer.json` says nothing.
-  mutating func addTokensAround(_ configuration: ConfigurationValue, _ special: SpecialTokens) throws(TokenizerError) {
+  mutating func addTokensAround(_ configuration: ConfigurationValue, _ special: SpecialTokens) throws(SwiftletError) {
     if try configuration.bool("add_bos_token", default: false), let bos = special.bos {
       postProcessor.before.append(bos.id)
     }
@@ -182,16 +184,16 @@ extension SpecialTokens {
   /// The roles that `tokenizer_config.json` gives, or else `special_tokens_map.json`.
   init(
     _ pipeline: Pipeline, _ configuration: ConfigurationValue?, _ map: ConfigurationValue?
-  ) throws(TokenizerError) {
+  ) throws(SwiftletError) {
     func id(_ text: String) -> Int32? {
       let bytes = Array(text.utf8)
       return pipeline.addedTokens.last { $0.content == bytes }?.id ?? pipeline.model.vocabulary.id(of: text)
     }
-    func text(_ value: ConfigurationValue) throws(TokenizerError) -> String {
+    func text(_ value: ConfigurationValue) throws(SwiftletError) -> String {
       if case .object = value.value { return try value.string("content") }
       return try value.string()
     }
-    func token(_ role: String) throws(TokenizerError) -> Token? {
+    func token(_ role: String) throws(SwiftletError) -> Token? {
       guard let value = configuration?.member(role) ?? map?.member(role) else { return nil }
       let text = try text(value)
       return id(text).map { Token(text: text, id: $0) }

@@ -1,3 +1,4 @@
+import Diagnostics
 import ArgumentParser
 import FineTuning
 import Foundation
@@ -41,7 +42,7 @@ struct Chat: AsyncParsableCommand {
         output.write("\n")
         // Ctrl-C ends an answer; the system's wish ends the talk.
         if let signal, signal != SIGINT { throw ExitCode(128 + signal) }
-      } catch let error as ModelError {
+      } catch let error as SwiftletError where error.domain == .model {
         Printing.note(error.description)
       }
     }
@@ -69,7 +70,8 @@ private struct Conversation {
     let ids =
       model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(asked), thinking: thinking)
     guard ids.count < model.decoder.configuration.longestContext else {
-      throw ModelError("the talk is longer than the model's context; say it shorter, or type /new to start over")
+      throw SwiftletError.model(
+        "the talk is longer than the model's context; say it shorter, or type /new to start over")
     }
     messages = asked
     // A template may write earlier turns anew, so only what is truly the same is kept; at least one token must be read.

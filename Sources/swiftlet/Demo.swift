@@ -1,3 +1,4 @@
+import Diagnostics
 import ArgumentParser
 import Checkpoints
 import FineTuning
@@ -27,7 +28,7 @@ struct Demo: AsyncParsableCommand {
     let recipe = try Recipe(commandLine: words)
     try recipe.checkComplete()
     guard let path = recipe.data.evalDataset?.path else {
-      throw ModelError("\(config): the demo needs an eval_dataset to ask the model about")
+      throw SwiftletError.model("\(config): the demo needs an eval_dataset to ask the model about")
     }
     let heldOut = try Question.read(recipe.locate(path))
     let outcome = try await TrainingSession(recipe, command: ["sft"] + words).run(questions: Array(heldOut.prefix(5)))

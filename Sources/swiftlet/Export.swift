@@ -1,3 +1,4 @@
+import Diagnostics
 import ArgumentParser
 import FineTuning
 import Foundation
@@ -78,7 +79,7 @@ struct Export: AsyncParsableCommand {
     do {
       url = try await ModelLocation.find(place, progress: DownloadProgress().report)
     } catch  where base == nil {
-      throw ModelError(
+      throw SwiftletError.model(
         "\(folder.path): its base, \(place), which adapter_config.json names, is not to be had (\(error)); give it by --base"
       )
     }

@@ -1,3 +1,4 @@
+import Diagnostics
 import ArgumentParser
 import ChatTemplates
 import Foundation
@@ -34,7 +35,7 @@ struct Render: AsyncParsableCommand {
     } else {
       let tokenizer = try await Tokenize.tokenizer(model)
       guard let own = tokenizer.chatTemplateSource else {
-        throw ModelError("\(model): the model has no chat template; name a .jinja file instead")
+        throw SwiftletError.model("\(model): the model has no chat template; name a .jinja file instead")
       }
       source = own
       values["bos_token"] = tokenizer.specialTokens.bos.map { .string($0.text) }
@@ -65,25 +66,25 @@ struct Render: AsyncParsableCommand {
         messages: conversation, tools: offered, addGenerationPrompt: addGenerationPrompt, variables: values
       ).text
     } catch {
-      throw ModelError("\(model): the chat template fails: \(error)")
+      throw SwiftletError.model("\(model): the chat template fails: \(error)")
     }
     Output.standardOutput.write(text)
   }
 
-  private static func bytes(_ path: String) throws(ModelError) -> Data {
+  private static func bytes(_ path: String) throws(SwiftletError) -> Data {
     if path == "-" { return FileHandle.standardInput.readDataToEndOfFile() }
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw ModelError("\(path): the file is missing or cannot be read")
+      throw SwiftletError.model("\(path): the file is missing or cannot be read")
     }
     return data
   }
 
-  private static func json(_ path: String) throws(ModelError) -> JSONValue {
+  private static func json(_ path: String) throws(SwiftletError) -> JSONValue {
     let data = try bytes(path)
     do {
       return try JSONValue(parsing: data)
     } catch {
-      throw ModelError("\(path), \(error)")
+      throw SwiftletError.model("\(path), \(error)")
     }
   }
 }

@@ -1,3 +1,4 @@
+import Diagnostics
 import ArgumentParser
 import FineTuning
 import Foundation
@@ -43,7 +44,7 @@ enum Main {
       print(Swiftlet.fullMessage(for: error))
       exit(0)
     }
-    let isCall = status == .validationFailure || error is RecipeError
+    let isCall = status == .validationFailure || (error as? SwiftletError)?.domain == .recipe
     let message = status == .validationFailure ? Swiftlet.fullMessage(for: error) : "Error: \(sentence(error))"
     FileHandle.standardError.write(Data((message + "\n").utf8))
     exit(isCall ? 2 : 1)

@@ -1,3 +1,4 @@
+import Diagnostics
 import ArgumentParser
 import FineTuning
 import Foundation
@@ -70,7 +71,7 @@ struct Tokenize: AsyncParsableCommand {
     if let text { return text }
     guard let file else { return String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) }
     guard let data = FileManager.default.contents(atPath: file) else {
-      throw ModelError("\(file): the file is missing or cannot be read")
+      throw SwiftletError.model("\(file): the file is missing or cannot be read")
     }
     return String(decoding: data, as: UTF8.self)
   }

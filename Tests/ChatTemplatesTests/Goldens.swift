@@ -1,3 +1,4 @@
+import Diagnostics
 import ChatTemplates
 import Foundation
 import OrderedJSON
@@ -62,7 +63,7 @@ struct Goldens {
     var lines: [String] = []
     var compared = 0
     for (file, source) in templates {
-      let template = Result { () throws(TemplateError) in try ChatTemplate(source) }
+      let template = Result { () throws(SwiftletError) in try ChatTemplate(source) }
       for conversation in conversations {
         guard let expected = results[file]?[conversation.name] else {
           lines.append("\(file), \(conversation.name): no golden")
@@ -70,7 +71,7 @@ struct Goldens {
         }
         compared += 1
         let rendering = template.flatMap { template in
-          Result { () throws(TemplateError) in try Self.render(template, conversation) }
+          Result { () throws(SwiftletError) in try Self.render(template, conversation) }
         }
         if let difference = Self.difference(rendering, expected) {
           lines.append("\(file), \(conversation.name): \(difference)")
@@ -82,13 +83,13 @@ struct Goldens {
 
   static func render(
     _ template: ChatTemplate, _ conversation: Conversation
-  ) throws(TemplateError) -> ChatTemplate.Rendering {
+  ) throws(SwiftletError) -> ChatTemplate.Rendering {
     try template.render(
       messages: conversation.messages, tools: conversation.tools,
       addGenerationPrompt: conversation.addGenerationPrompt, variables: conversation.variables, now: now)
   }
 
-  static func difference(_ rendering: Result<ChatTemplate.Rendering, TemplateError>, _ expected: JSONValue) -> String? {
+  static func difference(_ rendering: Result<ChatTemplate.Rendering, SwiftletError>, _ expected: JSONValue) -> String? {
     switch (rendering, expected["text"]?.string) {
     case (.success(let rendering), let text?):
       if !rendering.text.utf8.elementsEqual(text.utf8) { return difference(rendering.text, text) }

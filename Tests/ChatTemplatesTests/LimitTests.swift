@@ -1,3 +1,4 @@
+import Diagnostics
 import ChatTemplates
 import OrderedJSON
 import Testing
@@ -9,7 +10,7 @@ struct LimitTests {
     var limits = Limits()
     limits.work /= 100
     limits.textBytes /= 64
-    do throws(TemplateError) {
+    do throws(SwiftletError) {
       let text = try ChatTemplate(source, limits: limits).render(messages: []).text
       return "rendered \(text.utf8.count) bytes"
     } catch {

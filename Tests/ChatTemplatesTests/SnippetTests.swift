@@ -1,3 +1,4 @@
+import Diagnostics
 import ChatTemplates
 import Foundation
 import OrderedJSON
@@ -6,11 +7,11 @@ import Testing
 @Suite("Expressions and tags as Jinja2 runs them")
 struct SnippetTests {
   /// Errors whose words are Jinja2's or the template's own, so that ours are the same.
-  private static let wordedByJinja = ["TemplateError", "UndefinedError", "SecurityError", "TemplateRuntimeError"]
+  private static let wordedByJinja = ["SwiftletError", "UndefinedError", "SecurityError", "TemplateRuntimeError"]
 
   /// What differs, or `nil`.
   private func difference(_ snippet: String, _ context: JSONValue, _ expected: JSONValue) -> String? {
-    let rendering = Result { () throws(TemplateError) in
+    let rendering = Result { () throws(SwiftletError) in
       try ChatTemplate(snippet).render(
         messages: context["messages"] ?? [], variables: context["variables"]?.object ?? JSONObject(),
         now: Goldens.now)

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -104,7 +105,7 @@ struct BitsAndBytesTests {
     return Dictionary(uniqueKeysWithValues: try sources.map { ($0.name, try $0.produce()) })
   }
 
-  private func failure(_ parts: [String: Tensor]) throws -> CheckpointError? {
+  private func failure(_ parts: [String: Tensor]) throws -> SwiftletError? {
     let folder = try TemporaryFolder()
     let file = folder.url.appending(path: "model.safetensors")
     try SafetensorsWriter.write(

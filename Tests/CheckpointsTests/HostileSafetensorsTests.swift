@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -36,7 +37,7 @@ func mutated(_ bytes: [UInt8], with random: inout Random) -> [UInt8] {
 func expectError(
   _ reason: String, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
 ) {
-  let error = #expect(throws: CheckpointError.self, "\(reason)", sourceLocation: sourceLocation) { try body() }
+  let error = #expect(throws: SwiftletError.self, "\(reason)", sourceLocation: sourceLocation) { try body() }
   let text = error?.description ?? ""
   #expect(text.contains(reason), "\(text)", sourceLocation: sourceLocation)
   #expect(!text.contains("\n") && text.count < 700, "\(text)", sourceLocation: sourceLocation)
@@ -127,7 +128,7 @@ struct HostileSafetensorsTests {
     let bytes = try Golden.bytes("types.safetensors")
     for length in 0..<bytes.count {
       let file = try folder.file("t.safetensors", bytes.prefix(length))
-      #expect(throws: CheckpointError.self, "\(length) bytes") { _ = try SafetensorsCheckpoint(path: file) }
+      #expect(throws: SwiftletError.self, "\(length) bytes") { _ = try SafetensorsCheckpoint(path: file) }
     }
   }
 
@@ -137,7 +138,7 @@ struct HostileSafetensorsTests {
     var refused = 0
     for _ in 0..<500 {
       let file = try folder.file("m.safetensors", mutated(bytes, with: &random))
-      do throws(CheckpointError) {
+      do throws(SwiftletError) {
         let checkpoint = try SafetensorsCheckpoint(path: file)
         for name in checkpoint.tensorNames {
           let tensor = checkpoint.tensor(named: name)

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -172,7 +173,7 @@ struct WritingTests {
       ),
     ]
     for (reason, write) in cases {
-      let error = #expect(throws: CheckpointError.self) { try write() }
+      let error = #expect(throws: SwiftletError.self) { try write() }
       #expect(error?.description.contains(reason) == true, "\(error?.description ?? reason)")
     }
     #expect(try folder.contents == [])
@@ -190,9 +191,9 @@ struct WritingTests {
     #expect(try String(contentsOf: url, encoding: .utf8) == "二")
     let occupied = folder.url.appending(path: "folder")
     try FileManager.default.createDirectory(at: occupied, withIntermediateDirectories: true)
-    let error = #expect(throws: CheckpointError.self) { try AtomicFile.write("三", to: occupied) }
+    let error = #expect(throws: SwiftletError.self) { try AtomicFile.write("三", to: occupied) }
     #expect(error?.description.contains("could not be replaced") == true)
-    #expect(throws: CheckpointError.self) { try AtomicFile.write("", to: folder.url.appending(path: "none/a.json")) }
+    #expect(throws: SwiftletError.self) { try AtomicFile.write("", to: folder.url.appending(path: "none/a.json")) }
     #expect(try folder.contents == ["config.json", "folder"])
   }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import CZip
 import Checkpoints
 import Foundation
@@ -46,9 +47,9 @@ struct ZipTests {
   @Test func whatCannotBeWrittenIsSaidInASentence() throws {
     let nowhere = folder.url.appending(path: "missing/a.zip")
     try Data([1]).write(to: folder.url.appending(path: "a"))
-    #expect(throws: CheckpointError.self) { try ZipArchive.write(folder: folder.url, to: nowhere) }
+    #expect(throws: SwiftletError.self) { try ZipArchive.write(folder: folder.url, to: nowhere) }
     let missing = folder.url.appending(path: "missing")
-    #expect(throws: CheckpointError.self) {
+    #expect(throws: SwiftletError.self) {
       try ZipArchive.write(folder: missing, to: folder.url.appending(path: "a.zip"))
     }
   }

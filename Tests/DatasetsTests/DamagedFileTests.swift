@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Foundation
 import OrderedJSON
@@ -58,8 +59,8 @@ import Testing
   }
 
   /// What is said of a file; `nil` if nothing is wrong with it.
-  private func complaint(_ path: String, _ round: Int) -> DataError? {
-    do throws(DataError) {
+  private func complaint(_ path: String, _ round: Int) -> SwiftletError? {
+    do throws(SwiftletError) {
       let rows = try DataFile.open(path)
       _ = try Preparation(.bytes()).prepare(rows)
       for index in 0..<rows.count { _ = try rows.row(at: index) }
@@ -86,7 +87,7 @@ import Testing
       if round % 3 != 0 { Self.scrambled(&bytes, by: &random) }
       guard let error = complaint(try scratch.write(source.name, bytes), round) else { continue }
       refused += 1
-      let namesRow = error.place.line != nil || error.place.row != nil
+      let namesRow = error.location.line != nil || error.location.row != nil
       let isWholeFile = ["no rows", "UTF-16", "ends inside its array", "rows has a token to train on"]
         .contains { error.reason.contains($0) }
       #expect(namesRow || isWholeFile, "round \(round): \(error)")

@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Foundation
 import OrderedJSON
@@ -28,17 +29,17 @@ import Testing
     let path = try scratch.write(name, "{\"a\": 1}\n\n{\"a\": \"佢\"}\n{\n")
     guard Self.path(of: program) != nil else {
       let bytes = try scratch.write("a.jsonl.\(ending)", "")
-      #expect(throws: DataError.self) { try DataFile.open(bytes) }
+      #expect(throws: SwiftletError.self) { try DataFile.open(bytes) }
       return
     }
     try compress(path, with: program)
     let rows = try DataFile.open("\(path).\(ending)")
     #expect(try rows.rows(0..<2).map { JSONValue.object($0).text() } == [#"{"a": 1}"#, #"{"a": "佢"}"#])
-    #expect(rows.place(of: 2).description == "\(path).\(ending), line 4")
-    #expect(throws: DataError.self) { try rows.row(at: 2) }
+    #expect(rows.location(of: 2).description == "\(path).\(ending), line 4")
+    #expect(throws: SwiftletError.self) { try rows.row(at: 2) }
 
     let broken = try scratch.write("broken.csv.\(ending)", "no such thing")
-    do throws(DataError) {
+    do throws(SwiftletError) {
       _ = try DataFile.open(broken)
       Issue.record("the file is not compressed")
     } catch {
@@ -52,10 +53,10 @@ import Testing
       #"{"n": 1, "messages": [{"role": "user", "content": "佢🙂"}, {"role": "assistant", "content": "it's"}], "x": null}"#,
       #"{"n": 2, "messages": [{"role": "user", "content": "two\nlines"}], "x": 0.5}"#,
     ]
-    do throws(DataError) {
+    do throws(SwiftletError) {
       let rows = try DataFile.open(path)
       #expect(try rows.allRows().map { JSONValue.object($0).text() } == expected)
-      #expect(rows.place(of: 1).description == "\(path), row 2")
+      #expect(rows.location(of: 1).description == "\(path), row 2")
       let query = try DataFile.query("SELECT n, len(messages) AS turns FROM '\(path)' ORDER BY n DESC -- all;\n;")
       #expect(
         try query.allRows().map { JSONValue.object($0).text() } == [
@@ -68,6 +69,6 @@ import Testing
           == "\(path): reading this needs the program duckdb, which is not found; install it with pip install duckdb-cli"
       )
     }
-    #expect(throws: DataError.self) { try DataFile.query("SELECT nothing FROM nowhere") }
+    #expect(throws: SwiftletError.self) { try DataFile.query("SELECT nothing FROM nowhere") }
   }
 }

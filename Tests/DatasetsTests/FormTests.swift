@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Foundation
 import OrderedJSON
@@ -32,7 +33,7 @@ import Tokenizers
       let preparation = try preparation(try #require(example["options"]))
       if targets == 0 {
         // TRL goes on to divide by nothing; here a set that trains on nothing is refused.
-        #expect(throws: DataError.self, "\(name)") { try preparation.prepare(rows) }
+        #expect(throws: SwiftletError.self, "\(name)") { try preparation.prepare(rows) }
         continue
       }
       let (set, report) = try preparation.prepare(rows)
@@ -67,10 +68,10 @@ import Tokenizers
     #expect(set.ids == unmarked.ids)
 
     let unknown = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
-    #expect(throws: DataError.self) { try RowTokenizer(model, template: unknown, marksAssistant: true) }
-    #expect(throws: DataError.self) { try RowTokenizer(model, template: "{% for %}") }
-    #expect(throws: DataError.self) { try RowTokenizer(model, endOfText: "<|nothing|>") }
+    #expect(throws: SwiftletError.self) { try RowTokenizer(model, template: unknown, marksAssistant: true) }
+    #expect(throws: SwiftletError.self) { try RowTokenizer(model, template: "{% for %}") }
+    #expect(throws: SwiftletError.self) { try RowTokenizer(model, endOfText: "<|nothing|>") }
     let refusing = try RowTokenizer(model, template: "{{ raise_exception('No.') }}")
-    #expect(throws: DataError.self) { try Preparation(refusing).prepare(rows) }
+    #expect(throws: SwiftletError.self) { try Preparation(refusing).prepare(rows) }
   }
 }

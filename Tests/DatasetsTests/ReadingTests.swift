@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Foundation
 import OrderedJSON
@@ -36,7 +37,7 @@ final class Scratch {
 
   private func failure(_ name: String, _ bytes: some Sequence<UInt8>) throws -> String {
     let path = try scratch.write(name, bytes)
-    do throws(DataError) {
+    do throws(SwiftletError) {
       _ = try DataFile.open(path).allRows()
       return "no error"
     } catch {
@@ -138,7 +139,7 @@ final class Scratch {
     #expect(
       try failure("i.doc", []) == "i.doc: a data file must end in .json, .jsonl, .ndjson, .csv, .tsv, .txt, .parquet; "
         + "rename it if it is one of these")
-    #expect(throws: DataError.self) { try DataFile.open(scratch.folder.appendingPathComponent("gone.csv").path) }
+    #expect(throws: SwiftletError.self) { try DataFile.open(scratch.folder.appendingPathComponent("gone.csv").path) }
   }
 
   @Test func foldersAndSplits() throws {
@@ -159,12 +160,12 @@ final class Scratch {
     #expect(try read("train", ["test.jsonl", "config.json"]).count == 20)
     #expect(try read("train", ["t*t.js?nl"]).first == "t0")
     #expect(try read("train[:1] + test[:2]") == ["t0", "t0", "t1"])
-    #expect(throws: DataError.self) { try read("train", ["*.csv"]) }
-    #expect(throws: DataError.self) { try read("test", ["train.jsonl"]) }
+    #expect(throws: SwiftletError.self) { try read("train", ["*.csv"]) }
+    #expect(throws: SwiftletError.self) { try read("test", ["train.jsonl"]) }
     do {
       _ = try read("validation")
       Issue.record("there is no such split")
-    } catch let error as DataError {
+    } catch let error as SwiftletError {
       #expect(error.reason == "there is no split \"validation\"; there is train, test")
     }
     for name in ["data/train-00000-of-00002.csv", "data/train-00001-of-00002.csv", "data/test_gen-00000-of-00001.csv"] {
@@ -176,8 +177,8 @@ final class Scratch {
     for pattern in ["data/*", "**/*.csv", "data/t[er]*.csv"] {
       #expect(try DataFile.open(shards, files: ["train": [pattern]]).count == 6, "\(pattern)")
     }
-    #expect(throws: DataError.self) { try DataFile.open(shards, files: ["train": ["*.csv"]]) }
-    #expect(throws: DataError.self) { try DataFile.open(shards + "/data/train-00000-of-00002.csv", split: "test") }
-    for root in ["/", "//", "/."] { #expect(throws: DataError.self) { try DataFile.open(root) } }
+    #expect(throws: SwiftletError.self) { try DataFile.open(shards, files: ["train": ["*.csv"]]) }
+    #expect(throws: SwiftletError.self) { try DataFile.open(shards + "/data/train-00000-of-00002.csv", split: "test") }
+    for root in ["/", "//", "/."] { #expect(throws: SwiftletError.self) { try DataFile.open(root) } }
   }
 }

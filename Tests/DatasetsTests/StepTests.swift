@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import OrderedJSON
 import Testing
@@ -39,8 +40,8 @@ import Testing
     #expect(
       try rows.applying([messages]).row(at: 1)["messages"]?.text()
         == #"[{"role": "system", "content": "Translate."}, {"role": "user", "content": "神"}]"#)
-    #expect(throws: DataError.self) { try TextPattern("{a") }
-    #expect(throws: DataError.self) { try TextPattern("a}") }
+    #expect(throws: SwiftletError.self) { try TextPattern("{a") }
+    #expect(throws: SwiftletError.self) { try TextPattern("a}") }
   }
 
   @Test func filters() throws {
@@ -55,17 +56,17 @@ import Testing
     #expect(try rows.applying([.shuffle(seed: 3407)]).allRows().count == 3)
     let split = Split(testSize: .rows(1), seed: nil, part: .test)
     #expect(try texts([.split(split), .selectColumns(["a"])]) == [#"{"a": null}"#])
-    #expect(throws: DataError.self) { try Split(testSize: .rows(3), seed: 0, part: .test).indices(count: 3) }
-    #expect(throws: DataError.self) { try Split(testSize: .share(.nan), seed: 0, part: .test).indices(count: 3) }
+    #expect(throws: SwiftletError.self) { try Split(testSize: .rows(3), seed: 0, part: .test).indices(count: 3) }
+    #expect(throws: SwiftletError.self) { try Split(testSize: .share(.nan), seed: 0, part: .test).indices(count: 3) }
   }
 
   @Test func joined() throws {
     let joined = try JoinedRows([rows, rows.applying([.select(0..<2)])], fractions: [1, 2])
     // The second source has 2 rows at two thirds, so 3 rows in all: the first gives 1.
     #expect(try joined.allRows().map { $0["a"]?.integer } == [1, 1, 2])
-    #expect(throws: DataError.self) { try JoinedRows([rows], fractions: [0]) }
-    #expect(throws: DataError.self) { try Mixing(shares: [0.5]).mix([rows, rows]) }
-    #expect(throws: DataError.self) { try Mixing(shares: [1e-300, 1], stop: .allExhausted).mix([rows, rows]) }
+    #expect(throws: SwiftletError.self) { try JoinedRows([rows], fractions: [0]) }
+    #expect(throws: SwiftletError.self) { try Mixing(shares: [0.5]).mix([rows, rows]) }
+    #expect(throws: SwiftletError.self) { try Mixing(shares: [1e-300, 1], stop: .allExhausted).mix([rows, rows]) }
   }
 
   @Test func faultsNameRowAndColumn() throws {
@@ -80,10 +81,10 @@ import Testing
           + "\"a\", \"translation\", \"lang\"")
     }
     for step in [RowStep.removeColumns(["x"]), .selectColumns(["x"]), .renameColumns([.init("x", "y")])] {
-      #expect(throws: DataError.self) { try rows.applying([step]).allRows() }
+      #expect(throws: SwiftletError.self) { try rows.applying([step]).allRows() }
     }
-    #expect(throws: DataError.self) { try rows.applying([.renameColumns([.init("a", "lang")])]).allRows() }
-    #expect(throws: DataError.self) { try rows.row(at: 3) }
-    #expect(throws: DataError.self) { try rows.row(at: -1) }
+    #expect(throws: SwiftletError.self) { try rows.applying([.renameColumns([.init("a", "lang")])]).allRows() }
+    #expect(throws: SwiftletError.self) { try rows.row(at: 3) }
+    #expect(throws: SwiftletError.self) { try rows.row(at: -1) }
   }
 }

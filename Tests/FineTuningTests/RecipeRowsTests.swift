@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import FineTuning
 import Foundation
@@ -73,7 +74,7 @@ import Testing
           dataset_name: \(folder)/a.jsonl
           steps: [{messages: [{role: user, content: "{n}"}]}, {apply_chat_template: text}]
           """)
-      #expect(throws: DataError.self) { try RecipeRows(recipe) }
+      #expect(throws: SwiftletError.self) { try RecipeRows(recipe) }
       var tokenizer = RowTokenizer(
         encode: { _, _ in [] }, encodeWithOffsets: { _ in ([], []) }, decode: { _ in "" }, isAdded: { _ in false },
         endOfText: nil)
@@ -92,7 +93,7 @@ import Testing
         "dataset_name: \(folder)/none.jsonl", "seed: 1",
         "datasets: [{path: \(folder)/a.jsonl, steps: [{split: 0.5}]}]",
       ] {
-        #expect(throws: DataError.self, "\(yaml)") { try RecipeRows(Recipe(yaml: yaml)) }
+        #expect(throws: SwiftletError.self, "\(yaml)") { try RecipeRows(Recipe(yaml: yaml)) }
       }
       let huge = try Recipe(
         yaml: "dataset_name: \(folder)/a.jsonl\nsteps: [{select: {start: 9, count: 9223372036854775807}}]")
@@ -107,13 +108,13 @@ import Testing
       #expect(try numbers(part.train) == [100, 101, 104])
       // The rows of a file are for training; they are never measured in silence.
       for yaml in ["dataset_train_split: test", "eval_strategy: steps", "dataset_config: zh"] {
-        #expect(throws: DataError.self, "\(yaml)") { try rows("dataset_name: \(folder)/a.jsonl\n\(yaml)") }
+        #expect(throws: SwiftletError.self, "\(yaml)") { try rows("dataset_name: \(folder)/a.jsonl\n\(yaml)") }
       }
       let format = "datasets: [{path: json, data_files: {train: \(folder)/b.jsonl, test: ['\(folder)/h*.jsonl']}"
       #expect(try numbers(rows("\(format)}]").train) == [100, 101, 102, 103, 104])
       #expect(try numbers(rows("\(format), split: test}]").train) == [200, 201])
-      #expect(throws: DataError.self) { try rows("\(format), split: validation}]") }
-      #expect(throws: DataError.self) { try rows("dataset_name: /") }
+      #expect(throws: SwiftletError.self) { try rows("\(format), split: validation}]") }
+      #expect(throws: SwiftletError.self) { try rows("dataset_name: /") }
     }
   }
 
@@ -128,7 +129,7 @@ import Testing
       try FileManager.default.createDirectory(atPath: folder + "/sub", withIntermediateDirectories: true)
       try FileManager.default.copyItem(atPath: folder + "/b.jsonl", toPath: folder + "/sub/train.jsonl")
       #expect(try numbers("dataset_config: sub") == [100, 101, 102, 103, 104])
-      #expect(throws: DataError.self) { try numbers("dataset_config: none") }
+      #expect(throws: SwiftletError.self) { try numbers("dataset_config: none") }
 
       let both = """
         ---
@@ -145,11 +146,11 @@ import Testing
       #expect(try numbers("dataset_config: large") == [100, 101, 102, 103, 104, 200, 201])
       #expect(try numbers("dataset_config: large\ndataset_train_split: dev").count == 10)
       #expect { try numbers("") } throws: { "\($0)".contains("name one with dataset_config: small, large") }
-      #expect(throws: DataError.self) { try numbers("dataset_config: medium") }
+      #expect(throws: SwiftletError.self) { try numbers("dataset_config: medium") }
       try write("\(both)\n  default: true\n---\n")
       #expect(try numbers("").count == 7)
       try write("---\nconfigs: [{config_name: [a]}]\n---\n")
-      #expect(throws: DataError.self) { try numbers("") }
+      #expect(throws: SwiftletError.self) { try numbers("") }
       try write("---\nlicense: [\n---\n")
       #expect(try numbers("").count == 5)
     }

@@ -1,3 +1,4 @@
+import Diagnostics
 import FineTuning
 import Foundation
 import OrderedJSON
@@ -139,14 +140,14 @@ import Testing
     }
     #expect(message(bomb).hasPrefix("r.yaml line"))
     #expect(message("") == "no error")
-    #expect(throws: RecipeError.self) { try Recipe(commandLine: ["--config", "/nowhere/r.yaml"]) }
-    #expect(throws: RecipeError.self) { try Recipe(commandLine: ["--config"]) }
+    #expect(throws: SwiftletError.self) { try Recipe(commandLine: ["--config", "/nowhere/r.yaml"]) }
+    #expect(throws: SwiftletError.self) { try Recipe(commandLine: ["--config"]) }
   }
 
   @Test func incompleteRecipesAreRefusedBeforeTraining() throws {
     let empty = try Recipe(yaml: "")
-    #expect(throws: RecipeError.self) { try empty.checkComplete() }
-    #expect(throws: RecipeError.self) { try Recipe(yaml: "model_name_or_path: m").checkComplete() }
+    #expect(throws: SwiftletError.self) { try empty.checkComplete() }
+    #expect(throws: SwiftletError.self) { try Recipe(yaml: "model_name_or_path: m").checkComplete() }
   }
 
   @Test func recipesOfTheExamplesAreValid() throws {

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import FineTuning
 import Foundation
@@ -186,9 +187,9 @@ import Testing
     }
     #expect(try message("optim: adamw_8bit\noptim_args: momentum=0.9").contains("optim_args belongs to sgd"))
     for text in ["momentum", "momentum=x", "mass=1", "momentum=1", "nesterov=true", "weight_decay=0.1"] {
-      #expect(throws: RecipeError.self, "\(text)") { try Recipe(yaml: "optim: sgd\noptim_args: \(text)") }
+      #expect(throws: SwiftletError.self, "\(text)") { try Recipe(yaml: "optim: sgd\noptim_args: \(text)") }
     }
-    #expect(throws: RecipeError.self) { try Recipe(yaml: "optim: galore_adamw") }
+    #expect(throws: SwiftletError.self) { try Recipe(yaml: "optim: galore_adamw") }
     let spelled = try Recipe(yaml: "optim: sgd\noptim_args: {momentum: 0.5, nesterov: true}").training.sgdOptions
     #expect(spelled?.momentum == 0.5 && spelled?.nesterov == true)
   }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Testing
@@ -31,6 +32,6 @@ import Tokenizers
 
   @Test(arguments: ["unigram", "splits"]) func whatLlamaCppLacksIsRefused(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
-    #expect(throws: TokenizerError.self) { try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize) }
+    #expect(throws: SwiftletError.self) { try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize) }
   }
 }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Testing
 import Tokenizers
@@ -10,7 +11,7 @@ import Tokenizers
     """#
 
   @Test func aFolderWithoutTokenizerIsNamed() throws {
-    let error = try #require(throws: TokenizerError.self) {
+    let error = try #require(throws: SwiftletError.self) {
       try Tokenizer(directory: URL(fileURLWithPath: "/nonexistent"))
     }
     #expect(error.message.contains("/nonexistent") && error.message.contains("tokenizer.json"))
@@ -61,7 +62,7 @@ import Tokenizers
     let folder = try TemporaryFolder()
     try folder.write(Self.plain, to: "tokenizer.json")
     let tokenizer = try Tokenizer(directory: folder.url)
-    let error = try #require(throws: TokenizerError.self) {
+    let error = try #require(throws: SwiftletError.self) {
       try tokenizer.writeFiles(to: folder.url.appendingPathComponent("tokenizer.json/below"))
     }
     #expect(error.message.contains("tokenizer.json"))

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Testing
 import Tokenizers
@@ -78,7 +79,7 @@ import Tokenizers
   func aBadFileIsNamedInOneSentence(text: String, mention: String) throws {
     let folder = try TemporaryFolder()
     try folder.write(text, to: "tokenizer.json")
-    let error = try #require(throws: TokenizerError.self) { try Tokenizer(directory: folder.url) }
+    let error = try #require(throws: SwiftletError.self) { try Tokenizer(directory: folder.url) }
     #expect(error.message.contains("tokenizer.json") && error.message.contains(mention), "\(error)")
     #expect(error.message.hasSuffix(".") && !error.message.contains("\n"), "\(error)")
   }
@@ -88,7 +89,7 @@ import Tokenizers
     for length in stride(from: 0, to: whole.count - 2, by: 997) {
       let folder = try TemporaryFolder()
       try Data(whole.prefix(length)).write(to: folder.url.appendingPathComponent("tokenizer.json"))
-      #expect(throws: TokenizerError.self) { try Tokenizer(directory: folder.url) }
+      #expect(throws: SwiftletError.self) { try Tokenizer(directory: folder.url) }
     }
   }
 
@@ -132,7 +133,7 @@ import Tokenizers
     let folder = try TemporaryFolder()
     try folder.write(#"{"model":\#(Self.model)}"#, to: "tokenizer.json")
     try folder.write(text, to: name)
-    let error = try #require(throws: TokenizerError.self) { try Tokenizer(directory: folder.url) }
+    let error = try #require(throws: SwiftletError.self) { try Tokenizer(directory: folder.url) }
     #expect(error.message.contains(name) && error.message.contains(mention), "\(error)")
   }
 
@@ -142,7 +143,7 @@ import Tokenizers
     func message(_ change: (inout GGUFVocabulary) -> Void) throws -> String {
       var bad = good
       change(&bad)
-      return try #require(throws: TokenizerError.self) { try Tokenizer(gguf: bad) }.message
+      return try #require(throws: SwiftletError.self) { try Tokenizer(gguf: bad) }.message
     }
     #expect(try message { $0.model = "bert" }.contains("bert"))
     #expect(try message { $0.preTokenizer = "novel" }.contains("novel"))

@@ -5,13 +5,13 @@ extension CausalLM {
   /// Opens a model by a folder, a GGUF file, or `org/name`, which is looked up in the cache, else downloaded.
   ///
   /// - Parameter widened: whether all weights become float32, for training every one of them.
-  /// - Throws: `ModelError`, `HubError`, `CheckpointError` or `TokenizerError`, one sentence each.
+  /// - Throws: `SwiftletError` naming the file at fault.
   public static func open(_ name: String, revision: String? = nil, widened: Bool = false) async throws -> CausalLM {
     try CausalLM(opening: await ModelLocation.find(name, revision: revision), widened: widened)
   }
 
   /// What the model answers to a user's message; a model without a chat template continues the text.
-  /// - Throws: `ModelError` for a text that is empty or too long.
+  /// - Throws: `SwiftletError` for a text that is empty or too long.
   public func answer(
     _ text: String, system: String? = nil, sampling: SamplingOptions = SamplingOptions(), maxNewTokens: Int = 128
   ) throws -> String {

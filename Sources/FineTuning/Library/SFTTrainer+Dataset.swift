@@ -11,7 +11,7 @@ extension SFTTrainer {
   ///   - config: how rows are prepared and training runs.
   ///   - dataset: rows of any form that recipes take: `text`, `prompt` and `completion`, `messages`, token ids.
   ///   - evaluationDataset: rows to evaluate on, where `config` asks for it.
-  /// - Throws: `DataError` for rows that cannot be used, `ModelError` for an adapter that does not fit, `TrainingError`
+  /// - Throws: `SwiftletError` for rows that cannot be used, `SwiftletError` for an adapter that does not fit, `SwiftletError`
   ///   for a configuration that cannot be honoured.
   public convenience init(
     _ model: CausalLM, lora: LoRA? = nil, config: SFTConfig = SFTConfig(), dataset: Dataset,

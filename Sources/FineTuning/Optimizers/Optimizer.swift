@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import Models
@@ -15,11 +16,11 @@ package final class Optimizer {
   package private(set) var step = 0
 
   /// - Parameter folder: where a paged optimizer keeps its state on disk.
-  /// - Throws: `TrainingError` for settings that contradict each other, or where a paged state has no room.
+  /// - Throws: `SwiftletError` for settings that contradict each other, or where a paged state has no room.
   package init(
     _ parameters: [Parameter], _ arguments: TrainingArguments, on backend: any Backend,
     pagesIn folder: URL = FileManager.default.temporaryDirectory
-  ) throws(TrainingError) {
+  ) throws(SwiftletError) {
     let rule = try arguments.updateRule()
     self.parameters = parameters
     self.rule = rule
@@ -36,7 +37,7 @@ package final class Optimizer {
           state.append(
             isPaged
               ? try backend.pageable(part.shape, part.type, in: folder.path) : backend.empty(part.shape, part.type))
-        } catch { throw TrainingError("optim: \(arguments.optimizer.rawValue): \(error)") }
+        } catch { throw SwiftletError.training("optim: \(arguments.optimizer.rawValue): \(error)") }
         if !isPaged, let last = state.last { backend.clear(last) }
       }
       states.append(state)
@@ -78,21 +79,22 @@ package final class Optimizer {
   }
 
   /// Takes up what `write` kept.
-  /// - Throws: `TrainingError` if the file does not belong to these parameters and this rule.
+  /// - Throws: `SwiftletError` if the file does not belong to these parameters and this rule.
   package func read(from url: URL) throws {
     let file = try SafetensorsCheckpoint(path: url)
     guard let step = file.metadata["step"].flatMap(Int.init) else {
-      throw TrainingError("\(url.path) has no step; resume from another checkpoint")
+      throw SwiftletError.training("\(url.path) has no step; resume from another checkpoint")
     }
     let states = namedStates
     for (name, target) in states {
       guard let tensor = file.tensor(named: name), tensor.shape == target.shape, tensor.type == target.type else {
-        throw TrainingError("\(url.path) has no \(name) that fits; resume with the recipe that wrote the checkpoint")
+        throw SwiftletError.training(
+          "\(url.path) has no \(name) that fits; resume with the recipe that wrote the checkpoint")
       }
       backend.copy(tensor, to: target)
     }
     guard file.tensorNames.count == states.count else {
-      throw TrainingError(
+      throw SwiftletError.training(
         "\(url.path) is the state of another optimizer; resume with the recipe that wrote the checkpoint")
     }
     self.step = step

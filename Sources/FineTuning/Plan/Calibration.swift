@@ -1,3 +1,4 @@
+import Diagnostics
 import Models
 import Tensors
 
@@ -9,7 +10,7 @@ struct Calibration: Sendable {
   let secondsPerWeight: Double
 
   /// - Parameter tokens: rows of the products, as in a batch of the run.
-  init(_ decoder: Decoder, _ arguments: TrainingArguments, tokens: Int) throws(TrainingError) {
+  init(_ decoder: Decoder, _ arguments: TrainingArguments, tokens: Int) throws(SwiftletError) {
     let clock = ContinuousClock()
     operationsPerSecond = Self.productRate(
       decoder, rows: max(8, min(tokens, 512)), arguments.precision, clock)
@@ -48,7 +49,7 @@ struct Calibration: Sendable {
 
   private static func optimizerTime(
     _ backend: any Backend, _ arguments: TrainingArguments, _ clock: ContinuousClock
-  ) throws(TrainingError) -> Double {
+  ) throws(SwiftletError) -> Double {
     let count = 1 << 20
     func zeros() -> Tensor {
       let tensor = backend.empty([1024, count / 1024], .float32)

@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Models
 import Tensors
@@ -48,7 +49,7 @@ package struct RunEstimator {
 
   /// What a run with these settings needs.
   /// - Parameter calibrated: whether to measure for a second how long it takes.
-  package func plan(_ arguments: TrainingArguments, calibrated: Bool) throws(TrainingError) -> RunPlan {
+  package func plan(_ arguments: TrainingArguments, calibrated: Bool) throws(SwiftletError) -> RunPlan {
     let workload = self.workload(Settings(arguments: arguments))
     let memory = try memory(Settings(arguments: arguments), workload)
     var plan = RunPlan(
@@ -137,7 +138,7 @@ package struct RunEstimator {
   }
 
   /// The arguments with the batch made smaller until the run fits, as far as there is anything to make smaller.
-  package func fittingBatch(_ arguments: TrainingArguments) throws(TrainingError) -> TrainingArguments {
+  package func fittingBatch(_ arguments: TrainingArguments) throws(SwiftletError) -> TrainingArguments {
     var fitting = arguments
     while try memory(Settings(arguments: fitting), workload(Settings(arguments: fitting))).needed > system.reachable,
       fitting.reduceBatch()
@@ -148,7 +149,7 @@ package struct RunEstimator {
   // MARK: Memory
 
   /// The memory of a run over this workload.
-  func memory(_ settings: Settings, _ workload: Workload) throws(TrainingError) -> MemoryEstimate {
+  func memory(_ settings: Settings, _ workload: Workload) throws(SwiftletError) -> MemoryEstimate {
     var estimate = try fixed(settings)
     let (tokens, targets) = (workload.largest.tokens, workload.mostTargets)
     let budget = budget(settings.arguments.checkpointing, besides: estimate, workload)
@@ -187,14 +188,14 @@ package struct RunEstimator {
   }
 
   /// How a run with these settings checkpoints its batches.
-  func checkpointing(_ arguments: TrainingArguments) throws(TrainingError) -> CheckpointingPlan {
+  func checkpointing(_ arguments: TrainingArguments) throws(SwiftletError) -> CheckpointingPlan {
     let fixed = try fixed(Settings(arguments: arguments))
     let budget = budget(arguments.checkpointing, besides: fixed, workload(Settings(arguments: arguments)))
     return CheckpointingPlan(activations: activations, budget: budget)
   }
 
   /// What does not depend on the batches.
-  private func fixed(_ settings: Settings) throws(TrainingError) -> MemoryEstimate {
+  private func fixed(_ settings: Settings) throws(SwiftletError) -> MemoryEstimate {
     let rule = try settings.arguments.updateRule()
     let trained = trainedShapes
     var estimate = MemoryEstimate()

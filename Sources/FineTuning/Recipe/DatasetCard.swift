@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Foundation
 
@@ -14,8 +15,8 @@ struct DatasetCard {
   }
 
   /// Reads the card; a folder without one has no configurations, and neither has a file.
-  /// - Throws: `DataError` where the card's list of configurations is malformed.
-  init(folder: String) throws(DataError) {
+  /// - Throws: `SwiftletError` where the card's list of configurations is malformed.
+  init(folder: String) throws(SwiftletError) {
     self.folder = folder
     let readme = URL(fileURLWithPath: folder).appendingPathComponent("README.md")
     guard let text = try? String(contentsOf: readme, encoding: .utf8) else { return }
@@ -30,7 +31,7 @@ struct DatasetCard {
       do {
         configurations.append(try Self.configuration(element))
       } catch {
-        throw DataError("configs\(error.path) \(error.reason)", at: RowPlace(file: readme.path))
+        throw SwiftletError.data("configs\(error.path) \(error.reason)", at: FileLocation(file: readme.path))
       }
     }
   }
@@ -62,8 +63,8 @@ struct DatasetCard {
 
   /// The files of each split of a configuration; without a name, of the default or only one.
   /// - Returns: `nil` where the card names no files.
-  /// - Throws: `DataError` where the card has other configurations, or several and no default.
-  func files(of name: String?) throws(DataError) -> [String: [String]]? {
+  /// - Throws: `SwiftletError` where the card has other configurations, or several and no default.
+  func files(of name: String?) throws(SwiftletError) -> [String: [String]]? {
     if configurations.isEmpty { return nil }
     let only = configurations.count == 1 ? configurations.first : nil
     let found = configurations.first { configuration in name.map { $0 == configuration.name } ?? configuration.isDefault
@@ -71,20 +72,21 @@ struct DatasetCard {
     guard let configuration = found ?? (name == nil ? only : nil) else {
       let names = configurations.map(\.name).joined(separator: ", ")
       let asked = name.map { "has no configuration \"\($0)\"" } ?? "has several configurations"
-      throw DataError("the data set \(asked); name one with dataset_config: \(names)", at: RowPlace(file: folder))
+      throw SwiftletError.data(
+        "the data set \(asked); name one with dataset_config: \(names)", at: FileLocation(file: folder))
     }
     return configuration.files.isEmpty ? nil : configuration.files
   }
 
   /// The folder of a configuration that no card describes: the one of its name.
-  /// - Throws: `DataError` where there is none.
-  func folder(of name: String) throws(DataError) -> String {
+  /// - Throws: `SwiftletError` where there is none.
+  func folder(of name: String) throws(SwiftletError) -> String {
     let path = URL(fileURLWithPath: folder).appendingPathComponent(name).path
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
-      throw DataError(
+      throw SwiftletError.data(
         "there is no configuration \"\(name)\"; neither its README.md nor a folder has this name",
-        at: RowPlace(file: folder))
+        at: FileLocation(file: folder))
     }
     return path
   }

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// transformers' names of the optimizers that exist here.
 public enum OptimizerName: String, Sendable, CaseIterable, RecipeWord {
   case adamWTorchFused = "adamw_torch_fused"
@@ -33,11 +35,11 @@ public enum OptimizerName: String, Sendable, CaseIterable, RecipeWord {
 
 extension TrainingArguments {
   /// The update rule that the recipe asks for.
-  /// - Throws: `TrainingError` for `optim_args` that the optimizer does not take.
-  func updateRule() throws(TrainingError) -> any UpdateRule {
+  /// - Throws: `SwiftletError` for `optim_args` that the optimizer does not take.
+  func updateRule() throws(SwiftletError) -> any UpdateRule {
     if let sgdOptions {
       guard optimizer == .sgd else {
-        throw TrainingError(
+        throw SwiftletError.training(
           "optim_args belongs to sgd, the optimizer is \(optimizer.rawValue); use the adam_ keys, or leave it out")
       }
       return SGD(options: sgdOptions)

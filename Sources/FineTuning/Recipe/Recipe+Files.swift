@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -12,8 +13,8 @@ extension Recipe {
   }
 
   /// Writes every honoured key with its value as JSON, in one piece: `training_args.json`.
-  /// - Throws: `CheckpointError` where it cannot be written.
-  public func writeArguments(to url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where it cannot be written.
+  public func writeArguments(to url: URL) throws(SwiftletError) {
     try AtomicFile.write(JSONValue.object(arguments).text(.pretty) + "\n", to: url)
   }
 }

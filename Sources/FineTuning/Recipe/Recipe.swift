@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 
@@ -14,7 +15,7 @@ public struct Recipe: Sendable {
   /// The YAML file, where there is one.
   public let file: String?
   /// Where each key that was given comes from, by its name in `RecipeKey.all`.
-  public let origins: [String: RecipeOrigin]
+  public let origins: [String: FileLocation]
   /// What the user should know before the run: keys without effect, earlier spellings.
   public let notes: [String]
   /// Every honoured key with its value, in the order of the documentation: `training_args.json`.
@@ -24,16 +25,16 @@ public struct Recipe: Sendable {
   ///
   /// Keys may be written with dashes or underscores and as `--key=value`; a key without a value is true, and
   /// `--no-key` is false; several values make a list.
-  /// - Throws: `RecipeError` for an unreadable file, an unknown or refused key, a wrong type, or keys that contradict
+  /// - Throws: `SwiftletError` for an unreadable file, an unknown or refused key, a wrong type, or keys that contradict
   ///   one another.
-  public init(commandLine words: [String]) throws(RecipeError) {
+  public init(commandLine words: [String]) throws(SwiftletError) {
     var (file, overrides) = try RecipeReader.split(words)
     var text = ""
     if let path = file {
       do {
         text = try String(contentsOf: URL(fileURLWithPath: path), encoding: .utf8)
       } catch {
-        throw RecipeError(
+        throw SwiftletError.recipe(
           .commandLine, "the recipe \(path) cannot be read; check that the file exists and is UTF-8 text")
       }
       file = path
@@ -47,13 +48,13 @@ public struct Recipe: Sendable {
   ///   - file: what messages call the text; also where relative paths may start.
   ///   - words: keys and values as on a command line, which override the text's.
   /// - Throws: as `init(commandLine:)`.
-  public init(yaml: String, file: String? = nil, commandLine words: [String] = []) throws(RecipeError) {
+  public init(yaml: String, file: String? = nil, commandLine words: [String] = []) throws(SwiftletError) {
     let (other, overrides) = try RecipeReader.split(words)
-    if other != nil { throw RecipeError(.commandLine, key: "config", "--config stands beside another recipe") }
+    if other != nil { throw SwiftletError.recipe(.commandLine, "--config stands beside another recipe") }
     try self.init(yaml: yaml, file: file, overrides: overrides)
   }
 
-  private init(yaml: String, file: String?, overrides: RecipeValue.Entries) throws(RecipeError) {
+  private init(yaml: String, file: String?, overrides: RecipeValue.Entries) throws(SwiftletError) {
     var reader = RecipeReader()
     let name = file ?? "recipe"
     for entry in try RecipeValue.entries(ofYAML: yaml, file: name) {
@@ -73,14 +74,14 @@ public struct Recipe: Sendable {
   }
 
   /// Refuses a recipe that names no model or no rows, which inspecting commands can do without.
-  public func checkComplete() throws(RecipeError) {
-    let place = file.map { RecipeOrigin.file($0, line: 0) } ?? .commandLine
+  public func checkComplete() throws(SwiftletError) {
+    let place = file.map { FileLocation.file($0, line: 0) } ?? .commandLine
     if model.modelNameOrPath.isEmpty {
-      throw RecipeError(
-        place, key: "model_name_or_path", "model_name_or_path is missing; name a folder, a GGUF file or org/name")
+      throw SwiftletError.recipe(
+        place, "model_name_or_path is missing; name a folder, a GGUF file or org/name")
     }
     if data.trainSources.isEmpty {
-      throw RecipeError(place, key: "dataset_name", "dataset_name is missing; name a file, a folder or org/name")
+      throw SwiftletError.recipe(place, "dataset_name is missing; name a file, a folder or org/name")
     }
   }
 

@@ -1,9 +1,10 @@
+import Diagnostics
 import OrderedJSON
 
 /// Takes a recipe's keys one by one into a draft, and checks the whole.
 struct RecipeReader {
   private(set) var draft = RecipeDraft()
-  private(set) var origins: [String: RecipeOrigin] = [:]
+  private(set) var origins: [String: FileLocation] = [:]
   private(set) var notes: [String] = []
   /// How each key was spelled, for messages.
   private var spellings: [String: String] = [:]
@@ -19,19 +20,19 @@ struct RecipeReader {
   mutating func beginOverrides() { setHere = [] }
 
   /// Takes one key.
-  mutating func set(_ spelled: String, _ value: RecipeValue, from origin: RecipeOrigin) throws(RecipeError) {
+  mutating func set(_ spelled: String, _ value: RecipeValue, from origin: FileLocation) throws(SwiftletError) {
     let written = spelled.replacing("-", with: "_")
     let key = try key(written, from: origin)
     if !setHere.insert(key.name).inserted {
       let first = spellings[key.name] ?? key.name
-      throw RecipeError(
-        origin, key: spelled,
+      throw SwiftletError.recipe(
+        origin,
         first == spelled ? "\(spelled) stands there twice" : "\(spelled) means the same as \(first); keep one of them")
     }
     do {
       try key.apply(value, &draft)
     } catch {
-      throw RecipeError(origin, key: spelled, "\(spelled)\(error.path) \(error.reason)")
+      throw SwiftletError.recipe(origin, "\(spelled)\(error.path) \(error.reason)")
     }
     origins[key.name] = origin
     spellings[key.name] = spelled
@@ -41,17 +42,17 @@ struct RecipeReader {
     }
   }
 
-  private func key(_ name: String, from origin: RecipeOrigin) throws(RecipeError) -> RecipeKey {
+  private func key(_ name: String, from origin: FileLocation) throws(SwiftletError) -> RecipeKey {
     if let key = RecipeKey.byName[name] { return key }
     let spelling = RecipeSpelling.byName[name]
     if let spelling, spelling.kind != .foreign, let key = RecipeKey.byName[spelling.key] { return key }
     let near = spelling?.key ?? EditDistance.nearest(to: name, among: RecipeKey.all.lazy.map(\.name))
     let hint = near.map { "did you mean \($0)?" } ?? "Documentation/RecipeKeys.md lists the keys"
-    throw RecipeError(origin, key: name, "\(name) is not a key of a recipe; \(hint)")
+    throw SwiftletError.recipe(origin, "\(name) is not a key of a recipe; \(hint)")
   }
 
   /// Refuses keys that contradict one another.
-  mutating func check() throws(RecipeError) {
+  mutating func check() throws(SwiftletError) {
     try checkAdapter()
     try checkData()
     try checkEarlyStopping()
@@ -68,7 +69,7 @@ struct RecipeReader {
     }
   }
 
-  private mutating func checkAdapter() throws(RecipeError) {
+  private mutating func checkAdapter() throws(SwiftletError) {
     let given = RecipeKey.all.first {
       $0.section == .lora && $0.status == .honoured && $0.name != "use_peft" && origins[$0.name] != nil
     }
@@ -84,7 +85,7 @@ struct RecipeReader {
     }
   }
 
-  private func checkData() throws(RecipeError) {
+  private func checkData() throws(SwiftletError) {
     let training = draft.training
     if training.packing, training.maxLength == nil {
       throw error("packing", or: "max_length", "packing needs a max_length, the length of a pack")
@@ -107,7 +108,7 @@ struct RecipeReader {
     }
   }
 
-  private func checkEarlyStopping() throws(RecipeError) {
+  private func checkEarlyStopping() throws(SwiftletError) {
     if draft.training.earlyStoppingPatience != nil, !draft.training.loadBestModelAtEnd {
       throw error("early_stopping_patience", "early_stopping_patience needs load_best_model_at_end: true")
     }
@@ -116,17 +117,17 @@ struct RecipeReader {
     }
   }
 
-  private func origin(_ key: String) -> RecipeOrigin { origins[key] ?? .byDefault }
+  private func origin(_ key: String) -> FileLocation { origins[key] ?? .defaultValue }
 
-  private func error(_ key: String, or other: String? = nil, _ reason: String) -> RecipeError {
-    let place = origins[key] ?? other.flatMap { origins[$0] } ?? .byDefault
-    return RecipeError(place, key: key, reason)
+  private func error(_ key: String, or other: String? = nil, _ reason: String) -> SwiftletError {
+    let place = origins[key] ?? other.flatMap { origins[$0] } ?? .defaultValue
+    return SwiftletError.recipe(place, reason)
   }
 }
 
 extension RecipeReader {
   /// Splits a command line into the file behind `--config` and pairs of key and value.
-  static func split(_ words: [String]) throws(RecipeError) -> (file: String?, entries: RecipeValue.Entries) {
+  static func split(_ words: [String]) throws(SwiftletError) -> (file: String?, entries: RecipeValue.Entries) {
     var file: String?
     var entries: RecipeValue.Entries = []
     var index = 0
@@ -134,7 +135,7 @@ extension RecipeReader {
       let word = words[index]
       index += 1
       guard word.hasPrefix("--"), word.count > 2 else {
-        throw RecipeError(.commandLine, key: word, "\(word) stands there without a --key before it")
+        throw SwiftletError.recipe(.commandLine, "\(word) stands there without a --key before it")
       }
       var name = String(word.dropFirst(2))
       var values: [String] = []
@@ -149,7 +150,7 @@ extension RecipeReader {
       }
       if name == "config" {
         guard values.count == 1, file == nil else {
-          throw RecipeError(.commandLine, key: name, "--config needs exactly one file")
+          throw SwiftletError.recipe(.commandLine, "--config needs exactly one file")
         }
         file = values[0]
         continue

@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Foundation
 
@@ -16,13 +17,13 @@ public struct RecipeRows: Sendable {
   /// - Parameters:
   ///   - recipe: names the sources and steps.
   ///   - tokenizer: renders messages for the step `apply_chat_template`; a recipe without it needs none.
-  /// - Throws: `DataError` where a source cannot be opened or a step does not fit.
-  public init(_ recipe: Recipe, tokenizer: RowTokenizer? = nil) throws(DataError) {
+  /// - Throws: `SwiftletError` where a source cannot be opened or a step does not fit.
+  public init(_ recipe: Recipe, tokenizer: RowTokenizer? = nil) throws(SwiftletError) {
     let data = recipe.data
     let seed = UInt64(max(0, recipe.training.dataSeed ?? recipe.training.seed))
     var opened: [any RowSource] = []
     for source in data.trainSources { opened.append(try Self.open(source, recipe, tokenizer)) }
-    guard let first = opened.first else { throw DataError("dataset_name is missing; name a file or a folder") }
+    guard let first = opened.first else { throw SwiftletError.data("dataset_name is missing; name a file or a folder") }
     let fractions = data.trainSources.compactMap(\.fraction)
     train =
       fractions.isEmpty
@@ -51,7 +52,7 @@ public struct RecipeRows: Sendable {
     if let most = data.maxEvalSamples { evaluation = try evaluation?.applying(.select(0..<most)) }
   }
 
-  private mutating func holdOut(_ split: Split) throws(DataError) {
+  private mutating func holdOut(_ split: Split) throws(SwiftletError) {
     var other = split
     other.part = .test
     if evaluation == nil { evaluation = try train.applying(.split(other)) }
@@ -60,16 +61,16 @@ public struct RecipeRows: Sendable {
 
   private static func open(
     _ source: DatasetSource, _ recipe: Recipe, _ tokenizer: RowTokenizer?
-  ) throws(DataError) -> any RowSource {
+  ) throws(SwiftletError) -> any RowSource {
     if source.steps.contains(where: \.isSplit) {
-      throw DataError("split belongs to the recipe's own steps, not to those of one source")
+      throw SwiftletError.data("split belongs to the recipe's own steps, not to those of one source")
     }
     var rows = try openFiles(source, recipe)
     if let columns = source.columns { rows = try rows.applying(.selectColumns(columns)) }
     return try rows.applying(source.steps, tokenizer: tokenizer)
   }
 
-  private static func openFiles(_ source: DatasetSource, _ recipe: Recipe) throws(DataError) -> any RowSource {
+  private static func openFiles(_ source: DatasetSource, _ recipe: Recipe) throws(SwiftletError) -> any RowSource {
     if let query = source.query { return try DataFile.query(query, folder: recipe.folder) }
     var path = recipe.locate(source.path)
     let exists = FileManager.default.fileExists(atPath: path)

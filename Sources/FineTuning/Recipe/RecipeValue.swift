@@ -1,3 +1,4 @@
+import Diagnostics
 import Yams
 
 /// A value as a recipe spells it. Scalars keep their text until the key says which type it should be, so that
@@ -36,24 +37,26 @@ extension RecipeValue {
   private static let mostNodes = 100_000
 
   /// Reads a YAML mapping.
-  static func entries(ofYAML text: String, file: String) throws(RecipeError) -> Entries {
+  static func entries(ofYAML text: String, file: String) throws(SwiftletError) -> Entries {
     let node: Node?
     do {
       node = try Yams.compose(yaml: text)
     } catch {
-      throw RecipeError(.file(file, line: error.line), "this is not valid YAML: \(error.problem)")
+      throw SwiftletError.recipe(.file(file, line: error.line), "this is not valid YAML: \(error.problem)")
     }
     guard let node else { return [] }
     if let scalar = node.scalar, scalar.string.isEmpty { return [] }
     guard let mapping = node.mapping else {
-      throw RecipeError(.file(file, line: 0), "a recipe is a list of `key: value` lines, but this file holds none")
+      throw SwiftletError.recipe(
+        .file(file, line: 0), "a recipe is a list of `key: value` lines, but this file holds none")
     }
     var entries: Entries = []
     var budget = mostNodes
     for (key, value) in mapping {
       let line = key.mark?.line ?? 0
       guard let name = key.scalar?.string, let value = RecipeValue(value, budget: &budget) else {
-        throw RecipeError(.file(file, line: line), "a recipe's key has to be a word, and its value of bounded size")
+        throw SwiftletError.recipe(
+          .file(file, line: line), "a recipe's key has to be a word, and its value of bounded size")
       }
       entries.append((name, line, value))
     }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import OrderedJSON
 
@@ -143,7 +144,9 @@ extension TextPattern: RecipeConvertible {
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     let text = try String(value)
-    do throws(DataError) { try self.init(text) } catch { throw RecipeValueError(reason: "is wrong: \(error.reason)") }
+    do throws(SwiftletError) { try self.init(text) } catch {
+      throw RecipeValueError(reason: "is wrong: \(error.reason)")
+    }
   }
 
   var json: JSONValue { .string(source) }

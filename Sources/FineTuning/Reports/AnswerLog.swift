@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -76,8 +77,8 @@ public struct AnswerLog: Sendable, Hashable {
   }
 
   /// Writes `questions.json` and `questions.md` into `folder`.
-  /// - Throws: `CheckpointError` where they cannot be written.
-  public func write(to folder: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where they cannot be written.
+  public func write(to folder: URL) throws(SwiftletError) {
     try AtomicFile.write(json.text(.pretty) + "\n", to: folder.appendingPathComponent("questions.json"))
     try AtomicFile.write(table(rounds).markdown, to: folder.appendingPathComponent("questions.md"))
   }

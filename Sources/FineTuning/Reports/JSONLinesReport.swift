@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -6,7 +7,7 @@ import OrderedJSON
 final class JSONLinesReport: RunReport {
   private let url: URL
   private var file: GrowingFile?
-  private(set) var failure: TrainingError?
+  private(set) var failure: SwiftletError?
 
   init(to url: URL) { self.url = url }
 
@@ -16,7 +17,7 @@ final class JSONLinesReport: RunReport {
       try AtomicFile.write(state.logHistory.map(Self.line).joined(), to: url)
       file = GrowingFile(at: url)
     } catch {
-      failure = TrainingError("\(error)")
+      failure = SwiftletError.training("\(error)")
     }
   }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 
@@ -46,10 +47,10 @@ public struct LossCurve: Sendable {
   }
 
   /// Writes `url`, as SVG if its name ends so and else as PNG (1920 by 1120 pixels), in one piece.
-  /// - Throws: `CheckpointError` where the picture cannot be drawn or written.
-  public func write(to url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where the picture cannot be drawn or written.
+  public func write(to url: URL) throws(SwiftletError) {
     guard let bytes = url.pathExtension.lowercased() == "svg" ? svg() : png() else {
-      throw CheckpointError(path: url.path, reason: "the loss curve cannot be drawn; Cairo is out of memory")
+      throw SwiftletError.checkpoint(path: url.path, reason: "the loss curve cannot be drawn; Cairo is out of memory")
     }
     try AtomicFile.write(bytes, to: url)
   }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -56,8 +57,8 @@ public struct ModelCard: Sendable {
   }
 
   /// Writes `README.md` into `folder` in one piece.
-  /// - Throws: `CheckpointError` where it cannot be written.
-  public func write(to folder: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where it cannot be written.
+  public func write(to folder: URL) throws(SwiftletError) {
     try AtomicFile.write(text, to: folder.appendingPathComponent("README.md"))
   }
 

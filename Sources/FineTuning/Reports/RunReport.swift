@@ -1,9 +1,10 @@
+import Diagnostics
 import Foundation
 
 /// A file that follows a run. A run goes on without its report: what is lost is told at the end.
 protocol RunReport: TrainerCallback {
   /// Why the report is not whole.
-  var failure: TrainingError? { get }
+  var failure: SwiftletError? { get }
 }
 
 /// A file that grows, and that readers may follow: every append reaches the system at once.
@@ -11,7 +12,7 @@ struct GrowingFile {
   private let url: URL
   private var handle: FileHandle?
   /// The first append that failed.
-  private(set) var failure: TrainingError?
+  private(set) var failure: SwiftletError?
 
   /// Appends to the file at `url`, which exists.
   init(at url: URL) {
@@ -31,7 +32,7 @@ struct GrowingFile {
   }
 
   private mutating func fail(_ reason: String) {
-    failure = TrainingError(
+    failure = SwiftletError.training(
       "\(url.path) is not whole (\(reason)); the run's figures are in trainer_state.json all the same")
   }
 }

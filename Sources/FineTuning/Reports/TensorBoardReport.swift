@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 
@@ -7,7 +8,7 @@ final class TensorBoardReport: RunReport {
   private let folder: URL
   private let now: () -> Double
   private var file: GrowingFile?
-  private(set) var failure: TrainingError?
+  private(set) var failure: SwiftletError?
 
   /// - Parameters:
   ///   - folder: TensorBoard's `--logdir`, or a folder in it.
@@ -38,7 +39,8 @@ final class TensorBoardReport: RunReport {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
       try Data().write(to: url)
     } catch {
-      failure = TrainingError("\(url.path) cannot be written; choose another logging_dir, or leave out report_to")
+      failure = SwiftletError.training(
+        "\(url.path) cannot be written; choose another logging_dir, or leave out report_to")
       return
     }
     file = GrowingFile(at: url)

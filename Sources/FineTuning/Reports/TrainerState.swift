@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -76,23 +77,24 @@ public struct TrainerState: Sendable {
   }
 
   /// Writes the file in one piece.
-  /// - Throws: `CheckpointError` where it cannot be written.
-  public func write(to url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where it cannot be written.
+  public func write(to url: URL) throws(SwiftletError) {
     try AtomicFile.write(json.text(.pretty) + "\n", to: url)
   }
 
   /// Reads a file that this type, or transformers, wrote.
-  /// - Throws: `CheckpointError` where it cannot be read or lacks the step.
-  public init(contentsOf url: URL) throws(CheckpointError) {
+  /// - Throws: `SwiftletError` where it cannot be read or lacks the step.
+  public init(contentsOf url: URL) throws(SwiftletError) {
     let json: JSONValue
     do {
       json = try JSONValue(parsing: Data(contentsOf: url))
     } catch {
-      let cause = (error as? JSONError)?.description ?? "it cannot be opened"
-      throw CheckpointError(path: url.path, reason: "this is not a trainer's state: \(cause)")
+      let cause = (error as? SwiftletError)?.description ?? "it cannot be opened"
+      throw SwiftletError.checkpoint(path: url.path, reason: "this is not a trainer's state: \(cause)")
     }
     guard let step = json["global_step"]?.integer, step >= 0, let history = json["log_history"]?.array else {
-      throw CheckpointError(path: url.path, reason: "this is no trainer's state: global_step or log_history is missing")
+      throw SwiftletError.checkpoint(
+        path: url.path, reason: "this is no trainer's state: global_step or log_history is missing")
     }
     globalStep = step
     maxSteps = json["max_steps"]?.integer ?? 0

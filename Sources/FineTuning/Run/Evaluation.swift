@@ -25,7 +25,7 @@ public struct Evaluation: Sendable {
   ///   - batchSize: rows that go through the model together; the result does not depend on it.
   ///   - logProbabilities: whether `rows` is filled.
   ///   - progress: called with rows done and rows in all.
-  /// - Throws: `DataError` for rows that cannot be used, `TrainingError` for token ids that the model does not have.
+  /// - Throws: `SwiftletError` for rows that cannot be used, `SwiftletError` for token ids that the model does not have.
   public init(
     _ model: CausalLM, rows source: any RowSource, options: PreparationOptions, batchSize: Int = 8,
     logProbabilities: Bool = false, progress: (Int, Int) -> Void = { _, _ in }

@@ -44,7 +44,7 @@ public final class Interview: TrainerCallback {
   /// - Parameters:
   ///   - step: what the answers are kept under.
   ///   - progress: told how many are answered.
-  /// - Throws: what keeps a question from being asked, `CheckpointError` where the answers cannot be written.
+  /// - Throws: what keeps a question from being asked, `SwiftletError` where the answers cannot be written.
   public func ask(step: Int, progress: (Int) -> Void = { _ in }) throws {
     guard !questions.isEmpty else { return }
     var answers: [String] = []

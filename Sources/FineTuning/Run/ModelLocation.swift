@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Hub
 import Models
@@ -10,14 +11,15 @@ public enum ModelLocation {
   ///   - name: M.
   ///   - revision: branch, tag or commit on the hub; `nil` for its default.
   ///   - progress: told of a download.
-  /// - Throws: `ModelError` for a path that is not there, `HubError` for a download that fails.
+  /// - Throws: `SwiftletError` for a path that is not there, `HubError` for a download that fails.
   public static func find(
     _ name: String, revision: String? = nil, progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> URL {
     let expanded = (name as NSString).expandingTildeInPath
     if FileManager.default.fileExists(atPath: expanded) { return URL(fileURLWithPath: expanded) }
     guard RepositoryID.isQualifiedName(name) else {
-      throw ModelError("\(name): there is no such file or folder; name a model folder, a .gguf file or org/name")
+      throw SwiftletError.model(
+        "\(name): there is no such file or folder; name a model folder, a .gguf file or org/name")
     }
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let id = try RepositoryID(name)

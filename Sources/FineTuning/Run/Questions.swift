@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Foundation
 import Models
@@ -50,26 +51,26 @@ public struct Question: Sendable {
   }
 
   /// Reads questions: a text file has one a line, anything else rows.
-  /// - Throws: `DataError` naming file and row.
-  public static func read(_ path: String) throws(DataError) -> [Question] {
+  /// - Throws: `SwiftletError` naming file and row.
+  public static func read(_ path: String) throws(SwiftletError) -> [Question] {
     let rows = try DataFile.open(path)
     var questions: [Question] = []
     for index in 0..<rows.count {
       let row = try rows.row(at: index)
       let isText = path.hasSuffix(".txt")
       guard let question = isText ? row["text"]?.string.map({ Question($0) }) : Question(row: .object(row)) else {
-        throw DataError(
+        throw SwiftletError.data(
           "the row has no prompt, messages or question that holds something; give one of these",
-          at: rows.place(of: index))
+          at: rows.location(of: index))
       }
       questions.append(question)
     }
-    guard !questions.isEmpty else { throw DataError("there are no questions", at: RowPlace(file: path)) }
+    guard !questions.isEmpty else { throw SwiftletError.data("there are no questions", at: FileLocation(file: path)) }
     return questions
   }
 
   /// The ids that ask `model` this.
-  /// - Throws: `ModelError` if there are none or too many for the model, `TemplateError` if the chat template refuses.
+  /// - Throws: `SwiftletError` if there are none or too many for the model, `SwiftletError` if the chat template refuses.
   public func prompt(for model: CausalLM, thinking: Bool? = nil) throws -> [Int32] {
     let isTemplated = messages != nil && model.chatTemplate != nil
     let ids =

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Datasets
 import Foundation
@@ -78,24 +79,24 @@ public final class TrainingRun {
     try resume()
   }
 
-  private static func checkSupported(_ recipe: Recipe) throws(TrainingError) {
-    if recipe.lora?.usesDoRA == true { throw TrainingError("use_dora is not supported yet; leave it out") }
+  private static func checkSupported(_ recipe: Recipe) throws(SwiftletError) {
+    if recipe.lora?.usesDoRA == true { throw SwiftletError.training("use_dora is not supported yet; leave it out") }
   }
 
   /// A folder that cannot be written is found out before the run, not after.
-  private static func checkWritable(_ folder: URL) throws(TrainingError) {
+  private static func checkWritable(_ folder: URL) throws(SwiftletError) {
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
       let probe = folder.appendingPathComponent(".swiftlet-probe")
       try Data().write(to: probe)
       try FileManager.default.removeItem(at: probe)
     } catch {
-      throw TrainingError("output_dir \(folder.path) cannot be written; choose another with --output_dir")
+      throw SwiftletError.training("output_dir \(folder.path) cannot be written; choose another with --output_dir")
     }
   }
 
   /// The recipe's questions, or these instead, to be asked along the run.
-  /// - Throws: `DataError` for a file of questions that cannot be read.
+  /// - Throws: `SwiftletError` for a file of questions that cannot be read.
   public func interview(_ questions: [Question]? = nil) throws -> Interview {
     Interview(
       try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens, output: output,
@@ -117,7 +118,8 @@ public final class TrainingRun {
     case .fromStart: return
     case .latest:
       guard let last = SFTTrainer.checkpoints(in: output).last else {
-        throw TrainingError("\(output.path) has no checkpoint-N to resume from; leave out resume_from_checkpoint")
+        throw SwiftletError.training(
+          "\(output.path) has no checkpoint-N to resume from; leave out resume_from_checkpoint")
       }
       try trainer.resume(from: last)
     case .checkpoint(let path): try trainer.resume(from: URL(fileURLWithPath: recipe.locate(path)))
@@ -181,8 +183,8 @@ public final class TrainingRun {
 
 extension Recipe {
   /// The questions of the recipe, those of a file read.
-  /// - Throws: `DataError` naming file and row.
-  func readQuestions() throws(DataError) -> [Question] {
+  /// - Throws: `SwiftletError` naming file and row.
+  func readQuestions() throws(SwiftletError) -> [Question] {
     switch data.questions {
     case .inline(let questions): questions.map { Question($0.text, system: $0.system) }
     case .file(let path): try Question.read(locate(path))

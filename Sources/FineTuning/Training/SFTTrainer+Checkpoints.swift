@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import Models
@@ -16,8 +17,8 @@ extension SFTTrainer {
 
   /// Writes `checkpoint-N` beside its predecessors, whole or not at all.
   /// - Parameter resumable: with all that resuming needs, whatever `save_only_model` says.
-  /// - Throws: `TrainingError` that names the last whole checkpoint.
-  func saveCheckpoint(resumable: Bool = false) throws(TrainingError) {
+  /// - Throws: `SwiftletError` that names the last whole checkpoint.
+  func saveCheckpoint(resumable: Bool = false) throws(SwiftletError) {
     guard let output else { return }
     let name = "checkpoint-\(state.globalStep)"
     let folder = output.appendingPathComponent(name)
@@ -32,7 +33,7 @@ extension SFTTrainer {
       }
     } catch {
       let last = Self.checkpoints(in: output).last { $0.lastPathComponent != name }
-      throw TrainingError(
+      throw SwiftletError.training(
         "\(name) could not be saved: \(error)"
           + (last.map { "; \($0.path) is whole, resume_from_checkpoint goes on from it" } ?? ""))
     }
@@ -64,18 +65,19 @@ extension SFTTrainer {
 
   /// Takes a run up where a checkpoint left it: weights, moments, schedule, data order and log go on as if nothing had
   /// happened.
-  /// - Throws: `TrainingError` or `CheckpointError` if the checkpoint does not belong to this run.
+  /// - Throws: `SwiftletError` or `SwiftletError` if the checkpoint does not belong to this run.
   public func resume(from folder: URL) throws {
     let saved = try TrainerState(contentsOf: folder.appendingPathComponent("trainer_state.json"))
     guard saved.maxSteps == state.maxSteps else {
-      throw TrainingError(
+      throw SwiftletError.training(
         "\(folder.path) is of a run of \(saved.maxSteps) steps, this one has \(state.maxSteps); resume with the same "
           + "recipe and data")
     }
     try readWeights(from: folder)
     try optimizer.read(from: folder.appendingPathComponent("optimizer.safetensors"))
     guard optimizer.step == saved.globalStep else {
-      throw TrainingError("\(folder.path): the optimizer is at step \(optimizer.step), the log at \(saved.globalStep)")
+      throw SwiftletError.training(
+        "\(folder.path): the optimizer is at step \(optimizer.step), the log at \(saved.globalStep)")
     }
     elapsedBefore = saved.logHistory.last { $0["elapsed_s"] != nil }?["elapsed_s"]?.double ?? 0
     let now = state
@@ -90,7 +92,7 @@ extension SFTTrainer {
     for parameter in parameters {
       let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
       guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32
-      else { throw TrainingError("\(folder.path) has no float32 tensor \(name) that fits this run") }
+      else { throw SwiftletError.training("\(folder.path) has no float32 tensor \(name) that fits this run") }
       let count = tensor.count
       model.decoder.backend.copyRows(
         Columns(tensor.reshaped([1, count])), 0, to: Columns(parameter.value.reshaped([1, count])), 0, count: 1)

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Datasets
 import Foundation
@@ -43,20 +44,20 @@ public final class SFTTrainer {
   ///   - baseName: what the adapter's files call the base model.
   ///   - activationBudget: bytes that activations may take before layers are checkpointed; `nil` for what the
   ///     arguments say and the machine has.
-  /// - Throws: `TrainingError` for arguments that this trainer cannot honour.
+  /// - Throws: `SwiftletError` for arguments that this trainer cannot honour.
   public init(
     _ model: CausalLM, adapter: Adapter?, arguments: TrainingArguments, trainingSet: TrainingSet,
     evaluationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil
-  ) throws(TrainingError) {
+  ) throws(SwiftletError) {
     try Self.check(trainingSet, model)
     if let evaluationSet { try Self.check(evaluationSet, model) }
     if arguments.evalStrategy != .no, evaluationSet == nil {
-      throw TrainingError(
+      throw SwiftletError.training(
         "eval_strategy: \(arguments.evalStrategy.rawValue) needs rows to evaluate on; set "
           + "test_split_size or eval_dataset")
     }
     if arguments.loadBestModelAtEnd, output == nil {
-      throw TrainingError("load_best_model_at_end needs an output folder to keep the best checkpoint in")
+      throw SwiftletError.training("load_best_model_at_end needs an output folder to keep the best checkpoint in")
     }
     self.model = model
     self.adapter = adapter
@@ -68,7 +69,7 @@ public final class SFTTrainer {
     ownCallbacks = Self.callbacks(arguments, output)
     order = BatchOrder(itemCount: trainingSet.items.count, arguments)
     guard order.stepsPerEpoch > 0 else {
-      throw TrainingError("there are no training rows; check the data set and the steps that filter it")
+      throw SwiftletError.training("there are no training rows; check the data set and the steps that filter it")
     }
     let total = arguments.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     schedule = LearningRateSchedule(arguments, totalSteps: total)
@@ -103,7 +104,7 @@ public final class SFTTrainer {
   }
 
   /// Rows that hold tokens already may hold ids that the model does not have.
-  static func check(_ set: TrainingSet, _ model: CausalLM) throws(TrainingError) {
+  static func check(_ set: TrainingSet, _ model: CausalLM) throws(SwiftletError) {
     let ids = Int32(0)..<Int32(clamping: model.decoder.configuration.vocabularySize)
     guard let bounds = set.idBounds, !ids.contains(bounds.lowerBound) || !ids.contains(bounds.upperBound) else {
       return
@@ -114,18 +115,19 @@ public final class SFTTrainer {
         example.ids.first { !ids.contains($0) }
         ?? example.labels.first { !ids.contains($0) && $0 != Example.masked }
       if let stray {
-        throw TrainingError(
+        throw SwiftletError.training(
           "row \(example.row + 1) has the token \(stray), the model has \(ids.upperBound); tokenize it with the model's "
             + "tokenizer")
       }
     }
   }
 
-  private static func trainable(_ model: CausalLM, _ adapter: Adapter?) throws(TrainingError) -> [Parameter] {
+  private static func trainable(_ model: CausalLM, _ adapter: Adapter?) throws(SwiftletError) -> [Parameter] {
     if let adapter { return adapter.parameters }
     for parameter in model.decoder.parameters {
       guard parameter.value.type == .float32 else {
-        throw TrainingError("\(parameter.name) is \(parameter.value.type); training every weight needs float32")
+        throw SwiftletError.training(
+          "\(parameter.name) is \(parameter.value.type); training every weight needs float32")
       }
       parameter.isTrainable = true
     }
@@ -148,7 +150,7 @@ public final class SFTTrainer {
   }
 
   /// Trains to the end, or until a callback stops it; then takes the best checkpoint's weights back if asked to.
-  /// - Throws: `TrainingError` for a loss that is not finite, or where saving fails.
+  /// - Throws: `SwiftletError` for a loss that is not finite, or where saving fails.
   @discardableResult public func train() throws -> Ending {
     for callback in allCallbacks { callback.trainingBegins(state) }
     begin = ContinuousClock.now
@@ -209,13 +211,13 @@ public final class SFTTrainer {
   private var isPaused: Bool { allCallbacks.contains { $0.shouldPause() } }
 
   /// What the reports that the arguments ask for could not write.
-  public var reportFailures: [TrainingError] { ownCallbacks.compactMap { ($0 as? any RunReport)?.failure } }
+  public var reportFailures: [SwiftletError] { ownCallbacks.compactMap { ($0 as? any RunReport)?.failure } }
 
   /// Seconds since the first step began, those before an interruption included.
   var elapsed: Double { elapsedBefore + (ContinuousClock.now - begin) / .seconds(1) }
 
   /// The weights' part of one optimizer step.
-  private func take(_ batches: [Batch]) throws(TrainingError) -> StepReport {
+  private func take(_ batches: [Batch]) throws(SwiftletError) -> StepReport {
     let (sums, norm) = try step.gradients(batches, step: state.globalStep)
     let rate = schedule.rate(at: state.globalStep)
     let limit = arguments.maxGradNorm

@@ -1,3 +1,4 @@
+import Diagnostics
 import Datasets
 import Models
 import Tensors
@@ -10,8 +11,8 @@ struct TrainingStep {
   let checkpoints: CheckpointingPlan
 
   /// Accumulates the gradients of `batches`; the loss is the mean over all tokens that they predict together.
-  /// - Throws: `TrainingError` if the loss or the gradient is not a finite number.
-  func gradients(_ batches: [Batch], step: Int) throws(TrainingError) -> (sums: LossSums, norm: Double) {
+  /// - Throws: `SwiftletError` if the loss or the gradient is not a finite number.
+  func gradients(_ batches: [Batch], step: Int) throws(SwiftletError) -> (sums: LossSums, norm: Double) {
     var sums = LossSums()
     let targets = batches.reduce(0) { $0 + $1.targetCount }
     for (index, batch) in batches.enumerated() {
@@ -43,10 +44,10 @@ struct TrainingStep {
     }.squareRoot()
   }
 
-  private func notFinite(_ what: String, _ step: Int, _ batch: Batch?) -> TrainingError {
+  private func notFinite(_ what: String, _ step: Int, _ batch: Batch?) -> SwiftletError {
     for parameter in parameters { parameter.gradient = nil }
     let rows = (batch?.rows.prefix(8).map { String($0 + 1) } ?? []).joined(separator: ", ")
-    return TrainingError(
+    return SwiftletError.training(
       "the \(what) is not a finite number at step \(step + 1), rows \(rows)\(layerWithBadValues()); nothing was saved "
         + "over the last good state; try a lower learning_rate")
   }

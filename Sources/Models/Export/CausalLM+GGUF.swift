@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import Tensors
@@ -15,7 +16,7 @@ extension CausalLM {
   ///   - name: `general.name`.
   ///   - progress: told of the bytes written and of those there will be.
   /// - Returns: sentences on where llama.cpp's answers will differ, and when.
-  /// - Throws: `ModelError` or `TokenizerError` for a model that llama.cpp cannot run, `CheckpointError` if the file
+  /// - Throws: `SwiftletError` or `SwiftletError` for a model that llama.cpp cannot run, `SwiftletError` if the file
   ///   cannot be written.
   @discardableResult
   public func writeGGUF(
@@ -62,7 +63,8 @@ extension CausalLM {
   /// A weight as llama.cpp wants it: merged, its rows in order, Gemma's norms with the 1 that they leave out.
   private func source(of parameter: Parameter, _ naming: GGUFNaming, _ type: GGUFType?) throws -> TensorSource {
     guard let name = naming.ggufName(of: parameter.name) else {
-      throw ModelError("\(files.url.path): llama.cpp's \(naming.architecture) has no place for \(parameter.name)")
+      throw SwiftletError.model(
+        "\(files.url.path): llama.cpp's \(naming.architecture) has no place for \(parameter.name)")
     }
     let backend = decoder.backend
     let linear = decoder.linears.first { $0.weight === parameter }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 
 /// The header of a GGUF model: its architecture in llama.cpp's keys, and what llama.cpp does otherwise.
@@ -10,10 +11,10 @@ struct GGUFHeader {
 
   /// The header of a model of this shape.
   /// - Parameter path: named in messages.
-  /// - Throws: `ModelError` where llama.cpp would load the file as something else, or not at all.
-  init(_ decoder: DecoderConfiguration, name: String, path: String) throws(ModelError) {
+  /// - Throws: `SwiftletError` where llama.cpp would load the file as something else, or not at all.
+  init(_ decoder: DecoderConfiguration, name: String, path: String) throws(SwiftletError) {
     guard let naming = GGUFNaming(modelType: decoder.modelType) else {
-      throw ModelError("\(path): llama.cpp has no architecture for model_type \"\(decoder.modelType)\"")
+      throw SwiftletError.model("\(path): llama.cpp has no architecture for model_type \"\(decoder.modelType)\"")
     }
     self.naming = naming
     try Self.check(decoder, naming.architecture, path)
@@ -93,8 +94,10 @@ struct GGUFHeader {
   /// Refuses what llama.cpp's graph of the architecture cannot compute.
   private static func check(
     _ decoder: DecoderConfiguration, _ architecture: String, _ path: String
-  ) throws(ModelError) {
-    func refuse(_ what: String) -> ModelError { ModelError("\(path): llama.cpp's \(architecture) has no \(what)") }
+  ) throws(SwiftletError) {
+    func refuse(_ what: String) -> SwiftletError {
+      SwiftletError.model("\(path): llama.cpp's \(architecture) has no \(what)")
+    }
     if decoder.hasAttentionOutputBias, architecture != "llama" { throw refuse("bias on the attention's output") }
     if decoder.hasFeedForwardBias, architecture != "llama" { throw refuse("bias on the feed-forward layers") }
     let isWhole = decoder.widestRotary?.rotated == decoder.headSize
@@ -117,8 +120,8 @@ struct GGUFHeader {
   }
 
   private static func checkGemma(
-    _ decoder: DecoderConfiguration, _ refuse: (String) -> ModelError
-  ) throws(ModelError) {
+    _ decoder: DecoderConfiguration, _ refuse: (String) -> SwiftletError
+  ) throws(SwiftletError) {
     if decoder.hasAttentionInputBias { throw refuse("attention bias") }
     // llama.cpp knows Gemma 3 27B by its number of layers.
     let size = decoder.layers.count == 62 ? decoder.width / decoder.heads : decoder.headSize

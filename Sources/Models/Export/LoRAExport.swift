@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -13,28 +14,29 @@ public enum LoRAExport {
   /// - Parameters:
   ///   - base: the shape of the base model; its weights are not needed.
   ///   - type: what A and B are stored as.
-  /// - Throws: `ModelError` for an adapter that llama.cpp cannot apply, `CheckpointError` if a file cannot be read or
+  /// - Throws: `SwiftletError` for an adapter that llama.cpp cannot apply, `SwiftletError` if a file cannot be read or
   ///   written.
   public static func write(
     _ folder: URL, base: DecoderConfiguration, to url: URL, type: GGUFType = .f32, name: String
   ) throws {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
-      throw ModelError("\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
+      throw SwiftletError.model(
+        "\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
     }
     let json = try ModelFiles.json(at: configURL)
     let configuration = try LoRAConfiguration(json: json, path: configURL.path)
     guard configuration.modulesToSave.isEmpty else {
-      throw ModelError(
+      throw SwiftletError.model(
         "\(folder.path): llama.cpp's adapters hold low-rank updates only, and this one has whole modules "
           + "(modules_to_save); give --model to export the merged model")
     }
     if json["use_dora"]?.bool == true {
-      throw ModelError(
+      throw SwiftletError.model(
         "\(folder.path): llama.cpp's adapters have no DoRA magnitudes; give --model to export the merged model")
     }
     guard let naming = GGUFNaming(modelType: base.modelType) else {
-      throw ModelError("\(folder.path): llama.cpp has no architecture for model_type \"\(base.modelType)\"")
+      throw SwiftletError.model("\(folder.path): llama.cpp has no architecture for model_type \"\(base.modelType)\"")
     }
     let file = try SafetensorsCheckpoint(path: folder.appendingPathComponent("adapter_model.safetensors"))
     let backend = CPUBackend.shared
@@ -43,7 +45,8 @@ public enum LoRAExport {
       guard let tensor = file.tensor(named: name) else { continue }
       let (path, factor) = try parts(of: name, folder)
       guard let ggufName = naming.ggufName(of: path + ".weight"), tensor.shape.count == 2 else {
-        throw ModelError("\(folder.path): \(name) fits no layer of \(base.modelType); is the base another model?")
+        throw SwiftletError.model(
+          "\(folder.path): \(name) fits no layer of \(base.modelType); is the base another model?")
       }
       let stored = type.type(of: ggufName, shape: tensor.shape, isHead: false)
       if factor == "A" {
@@ -63,22 +66,23 @@ public enum LoRAExport {
   }
 
   /// The base model that the adapter in `folder` names.
-  /// - Throws: `ModelError` where it names none.
-  public static func base(of folder: URL) throws(ModelError) -> String {
+  /// - Throws: `SwiftletError` where it names none.
+  public static func base(of folder: URL) throws(SwiftletError) -> String {
     let json = try ModelFiles.json(at: folder.appendingPathComponent("adapter_config.json"))
     guard let base = json["base_model_name_or_path"]?.string, !base.isEmpty else {
-      throw ModelError("\(folder.path): adapter_config.json names no base_model_name_or_path; give the base by --base")
+      throw SwiftletError.model(
+        "\(folder.path): adapter_config.json names no base_model_name_or_path; give the base by --base")
     }
     return base
   }
 
   /// "base_model.model.PATH.lora_A.weight"
-  private static func parts(of name: String, _ folder: URL) throws(ModelError) -> (path: String, factor: String) {
+  private static func parts(of name: String, _ folder: URL) throws(SwiftletError) -> (path: String, factor: String) {
     let prefix = "base_model.model."
     for factor in ["A", "B"] where name.hasPrefix(prefix) && name.hasSuffix(".lora_\(factor).weight") {
       return (String(name.dropFirst(prefix.count).dropLast(".lora_A.weight".count)), factor)
     }
-    throw ModelError(
+    throw SwiftletError.model(
       "\(folder.path): adapter_model.safetensors has \(name), which is no low-rank update of a layer; give --model to "
         + "export the merged model")
   }

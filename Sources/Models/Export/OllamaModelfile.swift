@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import Tokenizers
@@ -25,8 +26,8 @@ public struct OllamaModelfile: Sendable {
   }
 
   /// Writes the file.
-  /// - Throws: `CheckpointError` if it cannot be written.
-  public func write(to url: URL) throws(CheckpointError) { try AtomicFile.write(text, to: url) }
+  /// - Throws: `SwiftletError` if it cannot be written.
+  public func write(to url: URL) throws(SwiftletError) { try AtomicFile.write(text, to: url) }
 
   private static func quoted(_ text: String) -> String {
     "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""

@@ -1,3 +1,4 @@
+import Diagnostics
 import OrderedJSON
 
 /// A family of models on the one decoder: how its `config.json` is read.
@@ -7,7 +8,7 @@ public struct Family: Sendable {
   /// The `model_type`s that it covers.
   let modelTypes: [String]
   /// Fills a configuration, starting from what all families share.
-  let configure: @Sendable (inout DecoderConfiguration, ConfigurationReader) throws(ModelError) -> Void
+  let configure: @Sendable (inout DecoderConfiguration, ConfigurationReader) throws(SwiftletError) -> Void
 
   /// Every family that there is.
   static let all: [Family] = [llama, qwen2, qwen3, mistral, phi3, gemma3, smolLM3]
@@ -18,8 +19,8 @@ public struct Family: Sendable {
 
 extension DecoderConfiguration {
   /// Reads a `config.json`; `path` is named in messages.
-  /// - Throws: `ModelError` for a missing, mistyped or unsupported key.
-  public init(json: JSONValue, path: String) throws(ModelError) {
+  /// - Throws: `SwiftletError` for a missing, mistyped or unsupported key.
+  public init(json: JSONValue, path: String) throws(SwiftletError) {
     let config = ConfigurationReader(json: json, path: path)
     let type = try config.string("model_type")
     guard let family = Family.all.first(where: { $0.modelTypes.contains(type) }) else {

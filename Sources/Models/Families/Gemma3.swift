@@ -1,9 +1,10 @@
+import Diagnostics
 import OrderedJSON
 
 extension Family {
   /// Gemma 3, text: norms around both halves of a layer with weights that are offsets from 1, scaled embeddings, GeGLU,
   /// norms on heads, and layers that alternate between a window and everything, each with its own rope base.
-  static let gemma3 = Family(modelTypes: ["gemma3_text"]) { decoder, config throws(ModelError) in
+  static let gemma3 = Family(modelTypes: ["gemma3_text"]) { decoder, config throws(SwiftletError) in
     decoder.normOffset = 1
     decoder.embeddingScale = Float(decoder.width).squareRoot()
     decoder.activation = .gelu
@@ -35,11 +36,11 @@ extension Family {
   /// The two bases: `rope_parameters` by kind of layer, or `rope_theta` and `rope_local_base_freq`.
   private static func rotaries(
     _ decoder: DecoderConfiguration, _ config: ConfigurationReader
-  ) throws(ModelError) -> (local: RotaryConfiguration, global: RotaryConfiguration) {
+  ) throws(SwiftletError) -> (local: RotaryConfiguration, global: RotaryConfiguration) {
     if let parameters = config.section("rope_parameters"), let local = parameters.section("sliding_attention"),
       let global = parameters.section("full_attention")
     {
-      func rotary(_ section: ConfigurationReader) throws(ModelError) -> RotaryConfiguration {
+      func rotary(_ section: ConfigurationReader) throws(SwiftletError) -> RotaryConfiguration {
         try RotaryConfiguration(
           config, section: section, headSize: decoder.headSize, longestContext: decoder.longestContext)
       }

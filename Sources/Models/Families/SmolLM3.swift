@@ -1,6 +1,8 @@
+import Diagnostics
+
 extension Family {
   /// SmolLM3: Llama with layers that have no positions.
-  static let smolLM3 = Family(modelTypes: ["smollm3"]) { decoder, config throws(ModelError) in
+  static let smolLM3 = Family(modelTypes: ["smollm3"]) { decoder, config throws(SwiftletError) in
     decoder.tiesHead = try config.optionalBool("tie_word_embeddings") ?? true
     decoder.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
     decoder.hasAttentionOutputBias = decoder.hasAttentionInputBias

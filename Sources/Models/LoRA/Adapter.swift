@@ -1,3 +1,4 @@
+import Diagnostics
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -14,8 +15,8 @@ public final class Adapter {
 
   /// Puts fresh updates on the layers of `decoder` that `configuration` names: A random, B zero, so that nothing changes
   /// yet.
-  /// - Throws: `ModelError` if no layer matches, or one does that can't have an update.
-  public init(_ configuration: LoRAConfiguration, on decoder: Decoder, seed: UInt64) throws(ModelError) {
+  /// - Throws: `SwiftletError` if no layer matches, or one does that can't have an update.
+  public init(_ configuration: LoRAConfiguration, on decoder: Decoder, seed: UInt64) throws(SwiftletError) {
     self.configuration = configuration
     layers = try Self.targets(of: configuration, in: decoder)
     savedModules = try Self.savedModules(configuration, decoder)
@@ -39,20 +40,21 @@ public final class Adapter {
 
   /// Reads a folder that PEFT or Swiftlet wrote and puts its updates on `decoder`, which stays as it is if they do not
   /// fit.
-  /// - Throws: `ModelError` or `CheckpointError` if files are missing or do not fit the model.
+  /// - Throws: `SwiftletError` or `SwiftletError` if files are missing or do not fit the model.
   public init(reading folder: URL, onto decoder: Decoder) throws {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
-      throw ModelError("\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
+      throw SwiftletError.model(
+        "\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
     }
     let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
     let file = try SafetensorsCheckpoint(path: folder.appendingPathComponent("adapter_model.safetensors"))
-    func tensor(_ name: String, _ shape: [Int]) throws(ModelError) -> Tensor {
+    func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
       guard let tensor = file.tensor(named: name) else {
-        throw ModelError("\(folder.path): adapter_model.safetensors has no \(name); is it another base model?")
+        throw SwiftletError.model("\(folder.path): adapter_model.safetensors has no \(name); is it another base model?")
       }
       guard tensor.shape == shape else {
-        throw ModelError(
+        throw SwiftletError.model(
           "\(folder.path): \(name) has shape \(tensor.shape), this base model needs \(shape); is it another base?")
       }
       return decoder.backend.widened(tensor)
@@ -62,7 +64,7 @@ public final class Adapter {
       layers = try Self.targets(of: configuration, in: decoder)
       savedModules = try Self.savedModules(configuration, decoder)
     } catch {
-      throw ModelError("\(folder.path): \(error)")
+      throw SwiftletError.model("\(folder.path): \(error)")
     }
     var updates: [LowRank] = []
     for layer in layers {
@@ -79,23 +81,26 @@ public final class Adapter {
     }
     let known = Set(updates.flatMap { [$0.a.name, $0.b.name] } + savedModules.map { Self.savedName($0.parameter) })
     if let stray = file.tensorNames.first(where: { !known.contains($0) }) {
-      throw ModelError("\(folder.path): adapter_model.safetensors has \(stray), which fits no layer of this base model")
+      throw SwiftletError.model(
+        "\(folder.path): adapter_model.safetensors has \(stray), which fits no layer of this base model")
     }
     attach()
   }
 
   /// The layers that get an update.
-  private static func targets(of configuration: LoRAConfiguration, in decoder: Decoder) throws(ModelError) -> [Linear] {
+  private static func targets(of configuration: LoRAConfiguration, in decoder: Decoder) throws(SwiftletError)
+    -> [Linear]
+  {
     if configuration.targetModules != .allLinear {
       for path in ["model.embed_tokens", "lm_head"] where configuration.targets(path) {
-        throw ModelError(
+        throw SwiftletError.model(
           "target_modules names \(path), but low-rank updates sit on the linear layers inside the decoder only; train it "
             + "whole with modules_to_save")
       }
     }
     let layers = decoder.linears.filter { configuration.targets($0.path) }
     guard !layers.isEmpty else {
-      throw ModelError(
+      throw SwiftletError.model(
         "target_modules matches no layer of this model; its linear layers are \(decoder.linearNames)")
     }
     return layers
@@ -120,17 +125,19 @@ public final class Adapter {
   /// base keeps its own weights.
   private static func savedModules(
     _ configuration: LoRAConfiguration, _ decoder: Decoder
-  ) throws(ModelError) -> [SavedModule] {
+  ) throws(SwiftletError) -> [SavedModule] {
     var saved: [SavedModule] = []
     for name in configuration.modulesToSave {
       let matching = decoder.parameters.filter { parameter in
         let module = parameter.name.split(separator: ".").dropLast().joined(separator: ".")
         return module == name || module.hasSuffix("." + name)
       }
-      guard !matching.isEmpty else { throw ModelError("modules_to_save names \(name), which this model does not have") }
+      guard !matching.isEmpty else {
+        throw SwiftletError.model("modules_to_save names \(name), which this model does not have")
+      }
       for parameter in matching where !saved.contains(where: { $0.parameter === parameter }) {
         if parameter === decoder.embedding, decoder.head === decoder.embedding {
-          throw ModelError(
+          throw SwiftletError.model(
             "modules_to_save names \(name), which this model shares between embedding and head; leave it out")
         }
         saved.append(
@@ -174,7 +181,7 @@ public final class Adapter {
   }
 
   /// Writes `adapter_config.json` and `adapter_model.safetensors` as PEFT does.
-  /// - Throws: `CheckpointError` if the folder cannot be written.
+  /// - Throws: `SwiftletError` if the folder cannot be written.
   public func write(to folder: URL, base: String) throws {
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let names = Set(layers.map(\.name)).sorted()

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 
@@ -90,8 +91,8 @@ public struct LoRAConfiguration: Sendable, Hashable {
 
 extension LoRAConfiguration {
   /// Reads an `adapter_config.json`; `path` is named in messages.
-  /// - Throws: `ModelError` for a missing key, or a feature that is not supported.
-  public init(json: JSONValue, path: String) throws(ModelError) {
+  /// - Throws: `SwiftletError` for a missing key, or a feature that is not supported.
+  public init(json: JSONValue, path: String) throws(SwiftletError) {
     let config = ConfigurationReader(json: json, path: path)
     let type = try config.string("peft_type")
     guard type == "LORA" else { throw config.error("peft_type \"\(type)\" is not supported; only LORA is") }
@@ -125,7 +126,7 @@ extension LoRAConfiguration {
     }
   }
 
-  private static func modules(_ config: ConfigurationReader, _ key: String) throws(ModelError) -> TargetModules? {
+  private static func modules(_ config: ConfigurationReader, _ key: String) throws(SwiftletError) -> TargetModules? {
     switch config.json[key] {
     case nil, .null: return nil
     case .string(let text): return text == "all-linear" ? .allLinear : .pattern(text)

@@ -1,10 +1,11 @@
+import Diagnostics
 import CKernels
 
 extension CPUBackend {
   /// See ``Backend``.
   public func pageable(
     _ shape: [Int], _ type: ElementType, in folder: String
-  ) throws(PagedMemoryError) -> Tensor {
+  ) throws(SwiftletError) -> Tensor {
     let byteCount = shape.reduce(1, *) / type.blockLength * type.blockByteCount
     return Tensor(type: type, shape: shape, storage: try PagedMemory.storage(byteCount: byteCount, in: folder))
   }
