@@ -33,12 +33,12 @@ extension TrainingSet {
         batch.ids += sequence
         batch.positions += 0..<Int32(clamping: sequence.count)
         batch.targets += pieces.flatMap { labels.numbers($0) }.dropFirst()
-        batch.targets.append(Example.masked)
+        batch.targets.append(Example.ignoredLabel)
         batch.sequenceStarts.append(batch.ids.count)
         for piece in pieces { batch.rows += rows(touching: piece) }
       }
     }
-    batch.targetCount = batch.targets.reduce(0) { $0 + ($1 == Example.masked ? 0 : 1) }
+    batch.targetCount = batch.targets.reduce(0) { $0 + ($1 == Example.ignoredLabel ? 0 : 1) }
     return batch
   }
 }

@@ -1,16 +1,16 @@
+/// The order in which training rows are visited: `train_sampling_strategy`.
+public enum SamplingStrategy: String, Sendable, CaseIterable, Codable {
+  /// A new permutation every epoch, the one `torch.randperm` draws from the seed.
+  case random
+  /// The order of the dataset.
+  case sequential
+}
+
 /// In which order a trainer goes through the items, epoch after epoch, exactly as `transformers.Trainer` does with
 /// `accelerate`'s `SeedableRandomSampler`: epoch e is `torch.randperm` under the seed plus e.
 ///
 /// Orders are computed from the epoch's number alone, so a run can be taken up at any step.
 public struct BatchOrder: Sendable, Hashable {
-  /// How an epoch's order is drawn.
-  public enum Sampling: String, Sendable, CaseIterable {
-    /// A new random order each epoch.
-    case random
-    /// The order of the items.
-    case sequential
-  }
-
   /// The number of items.
   public let itemCount: Int
   /// Items a batch.
@@ -20,13 +20,13 @@ public struct BatchOrder: Sendable, Hashable {
   /// `data_seed` if it is set, else `seed`.
   public let seed: UInt64
   /// How an epoch's order is drawn.
-  public let sampling: Sampling
+  public let sampling: SamplingStrategy
   /// Whether a last batch that is not full is left out.
   public let dropsLast: Bool
 
   /// An order of these parts; sizes below 1 count as 1.
   public init(
-    itemCount: Int, batchSize: Int, accumulationSteps: Int = 1, seed: UInt64 = 42, sampling: Sampling = .random,
+    itemCount: Int, batchSize: Int, accumulationSteps: Int = 1, seed: UInt64 = 42, sampling: SamplingStrategy = .random,
     dropsLast: Bool = false
   ) {
     self.itemCount = max(0, itemCount)

@@ -13,7 +13,7 @@ enum CSVRows {
       return true
     }
     try index.finish()
-    guard let header = index.header else { return MemoryRows([], file: bytes.path) }
+    guard let header = index.header else { return InMemoryRows([], file: bytes.path) }
     let columns = index.columns
     let types = columns.map(\.type)
     return IndexedRows(bytes: bytes, records: index.records, format: "csv \(separator)") {

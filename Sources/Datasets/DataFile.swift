@@ -4,7 +4,7 @@ import Foundation
 /// Opens data sets from files, folders and SQL queries.
 public enum DataFile {
   /// The endings of files that can be read; all but `parquet` also followed by `.gz` or `.zst`.
-  public static let endings = ["json", "jsonl", "ndjson", "csv", "tsv", "txt", "parquet"]
+  public static let fileExtensions = ["json", "jsonl", "ndjson", "csv", "tsv", "txt", "parquet"]
 
   /// The rows of the file or folder at `path`.
   ///
@@ -29,7 +29,7 @@ public enum DataFile {
       parts.append(slice.map { SelectedRows(rows, Array($0.range(of: rows.count))) } ?? rows)
     }
     guard let first = parts.first else { throw SwiftletError.data("the split is empty; name one, such as train") }
-    return parts.count == 1 ? first : JoinedRows(parts)
+    return parts.count == 1 ? first : ConcatenatedRows(parts)
   }
 
   private static func openSplit(
@@ -55,7 +55,7 @@ public enum DataFile {
     }
     var parts: [any RowSource] = []
     for path in paths { parts.append(try openFile(path)) }
-    return parts.count == 1 ? parts[0] : JoinedRows(parts)
+    return parts.count == 1 ? parts[0] : ConcatenatedRows(parts)
   }
 
   /// The rows that DuckDB answers an SQL query with, such as `SELECT zh, yue FROM 'pairs.parquet' WHERE n > 3`.
@@ -68,7 +68,7 @@ public enum DataFile {
 
   /// How a file holds its rows.
   struct Format: Sendable, Hashable {
-    /// One of `endings`.
+    /// One of `fileExtensions`.
     var kind: String
     /// What it has to be unpacked with first.
     var compression: String?
@@ -80,15 +80,15 @@ public enum DataFile {
     let ending = url.pathExtension.lowercased()
     if ending == "gz" || ending == "zst" {
       let kind = url.deletingPathExtension().pathExtension.lowercased()
-      return endings.contains(kind) && kind != "parquet" ? Format(kind: kind, compression: ending) : nil
+      return fileExtensions.contains(kind) && kind != "parquet" ? Format(kind: kind, compression: ending) : nil
     }
-    return endings.contains(ending) ? Format(kind: ending) : nil
+    return fileExtensions.contains(ending) ? Format(kind: ending) : nil
   }
 
   private static func openFile(_ path: String) throws(SwiftletError) -> any RowSource {
     guard let format = format(of: path) else {
       throw SwiftletError.data(
-        "a data file must end in .\(endings.joined(separator: ", .")); rename it if it is one of these",
+        "a data file must end in .\(fileExtensions.joined(separator: ", .")); rename it if it is one of these",
         at: FileLocation(file: path))
     }
     // Opened even if another program reads it, for one way of saying what is wrong with a path.

@@ -21,7 +21,7 @@ enum DataFolder {
     let names = try dataFiles(in: folder)
     if names.isEmpty {
       throw SwiftletError.data(
-        "the folder holds no data files; they end in .\(DataFile.endings.joined(separator: ", ."))",
+        "the folder holds no data files; they end in .\(DataFile.fileExtensions.joined(separator: ", ."))",
         at: FileLocation(file: folder))
     }
     func paths(_ names: [String]) -> [String] {

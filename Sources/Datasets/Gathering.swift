@@ -48,7 +48,7 @@ struct Gathering {
     }
     report.items = set.items.count
     report.tokens = set.tokenCount
-    if options.packing != nil { report.lostTokens = set.trained.count - report.tokens }
+    if options.packing != nil { report.truncatedTokens = set.trained.count - report.tokens }
     report.trainedTokens = set.items.reduce(0) { sum, item in
       set.sequences(item).reduce(sum) { $0 + set.targetCount($1) }
     }

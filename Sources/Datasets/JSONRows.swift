@@ -7,7 +7,7 @@ enum JSONRows {
   /// - Throws: `SwiftletError` when it is neither. Faults inside a row are thrown when the row is read.
   static func open(_ bytes: FileBytes, isLines: Bool) throws(SwiftletError) -> any RowSource {
     let start = try bytes.textStart()
-    guard let first = try bytes.firstByte(from: start) else { return MemoryRows([], file: bytes.path) }
+    guard let first = try bytes.firstByte(from: start) else { return InMemoryRows([], file: bytes.path) }
     if first.byte == UInt8(ascii: "[") { return try array(bytes, from: first.offset) }
     let lines = try bytes.lines(from: start, returnEnds: false, skipsBlank: true)
     var isLines = isLines
@@ -38,7 +38,8 @@ enum JSONRows {
     do {
       value = try JSONValue(parsing: bytes)
     } catch {
-      throw SwiftletError.data("\(error.reason) in this element of the array", at: FileLocation(line: error.line))
+      throw SwiftletError.data(
+        "\(error.reason) in this element of the array", at: FileLocation(line: error.location.line))
     }
     switch value {
     case .object(let row): return row
@@ -68,7 +69,7 @@ enum JSONRows {
   }
 
   /// A whole document in memory: an object that holds rows in one of three ways.
-  private static func document(_ bytes: FileBytes, from start: Int) throws(SwiftletError) -> MemoryRows {
+  private static func document(_ bytes: FileBytes, from start: Int) throws(SwiftletError) -> InMemoryRows {
     let text = try bytes.read(start..<bytes.count)
     let value: JSONValue
     do {
@@ -76,16 +77,16 @@ enum JSONRows {
     } catch {
       throw SwiftletError.data(
         "\(error.reason); the file is neither JSON nor JSON Lines",
-        at: FileLocation(file: bytes.path, line: error.line))
+        at: FileLocation(file: bytes.path, line: error.location.line))
     }
     guard case .object(let object) = value else {
       throw SwiftletError.data("\(value.kind) stands where rows should", at: FileLocation(file: bytes.path))
     }
     for key in ["data", "rows", "train"] {
       guard case .array(let elements)? = object[key], case .object? = elements.first else { continue }
-      return MemoryRows(try rows(elements, file: bytes.path), file: bytes.path)
+      return InMemoryRows(try rows(elements, file: bytes.path), file: bytes.path)
     }
-    return MemoryRows(columns(object) ?? [object], file: bytes.path)
+    return InMemoryRows(columns(object) ?? [object], file: bytes.path)
   }
 
   private static func rows(_ elements: [JSONValue], file: String) throws(SwiftletError) -> [Row] {

@@ -11,7 +11,7 @@ public struct PreparationReport: Sendable, Hashable {
   /// Rows longer than the limit, of which only a part is left.
   public var truncatedRows = 0
   /// Rows dropped because nothing in them is trained on once they are cut.
-  public var maskedRows = 0
+  public var fullyMaskedRows = 0
   /// Rows dropped because they have no tokens.
   public var emptyRows = 0
   /// Items: documents, or packed items.
@@ -19,15 +19,15 @@ public struct PreparationReport: Sendable, Hashable {
   /// Tokens of all items.
   public var tokens = 0
   /// Tokens lost to the limit on length.
-  public var lostTokens = 0
+  public var truncatedTokens = 0
   /// Tokens that are predicted and count in the loss, an epoch.
   public var trainedTokens = 0
   /// Rows whose last trained token is an added token: the model learns to stop there.
-  public var stopTrainedRows = 0
+  public var rowsWithTrainedEOS = 0
   /// Rows that begin with the token for the beginning of a text twice.
-  public var doubledBeginnings = 0
+  public var rowsWithDoubledBOS = 0
   /// Rows whose prompt alone is no prefix of the row, and the first such row's lost words.
-  public var divergingPrompts: (rows: Int, example: String)?
+  public var promptMismatches: (rows: Int, example: String)?
   /// Rows by length before truncation: how many have at most `limit` tokens and more than half of it.
   public var lengths: [(limit: Int, rows: Int)] = []
   /// The tokens of the longest row before truncation.
@@ -52,14 +52,14 @@ public struct PreparationReport: Sendable, Hashable {
       ("rows", .integer(rows)),
       ("forms", .object(JSONObject(forms.map { ($0.name, .integer($0.rows)) }))),
       ("kept_rows", .integer(keptRows)), ("truncated_rows", .integer(truncatedRows)),
-      ("masked_rows", .integer(maskedRows)), ("empty_rows", .integer(emptyRows)), ("items", .integer(items)),
-      ("tokens", .integer(tokens)), ("lost_tokens", .integer(lostTokens)),
+      ("masked_rows", .integer(fullyMaskedRows)), ("empty_rows", .integer(emptyRows)), ("items", .integer(items)),
+      ("tokens", .integer(tokens)), ("lost_tokens", .integer(truncatedTokens)),
       ("trained_tokens", .integer(trainedTokens)), ("trained_share", .number(trainedShare)),
-      ("stop_trained_rows", .integer(stopTrainedRows)), ("longest_row", .integer(longestRow)),
+      ("stop_trained_rows", .integer(rowsWithTrainedEOS)), ("longest_row", .integer(longestRow)),
       ("lengths", .object(JSONObject(lengths.map { (String($0.limit), .integer($0.rows)) }))),
     ])
-    object["doubled_beginnings"] = .integer(doubledBeginnings)
-    object["diverging_prompts"] = divergingPrompts.map { ["rows": .integer($0.rows), "example": .string($0.example)] }
+    object["doubled_beginnings"] = .integer(rowsWithDoubledBOS)
+    object["diverging_prompts"] = promptMismatches.map { ["rows": .integer($0.rows), "example": .string($0.example)] }
     object["notes"] = .array(notes.map { .string($0) })
     object["warnings"] = .array(warnings.map { .string($0) })
     return .object(object)
@@ -72,10 +72,10 @@ public struct PreparationReport: Sendable, Hashable {
   init?(_ json: JSONValue) {
     let numbers: [(WritableKeyPath<PreparationReport, Int>, String)] = [
       (\.rows, "rows"), (\.keptRows, "kept_rows"), (\.truncatedRows, "truncated_rows"),
-      (\.maskedRows, "masked_rows"), (\.emptyRows, "empty_rows"), (\.items, "items"), (\.tokens, "tokens"),
-      (\.lostTokens, "lost_tokens"), (\.trainedTokens, "trained_tokens"),
-      (\.stopTrainedRows, "stop_trained_rows"), (\.longestRow, "longest_row"),
-      (\.doubledBeginnings, "doubled_beginnings"),
+      (\.fullyMaskedRows, "masked_rows"), (\.emptyRows, "empty_rows"), (\.items, "items"), (\.tokens, "tokens"),
+      (\.truncatedTokens, "lost_tokens"), (\.trainedTokens, "trained_tokens"),
+      (\.rowsWithTrainedEOS, "stop_trained_rows"), (\.longestRow, "longest_row"),
+      (\.rowsWithDoubledBOS, "doubled_beginnings"),
     ]
     for (property, key) in numbers {
       guard let value = json[key]?.integer else { return nil }
@@ -86,7 +86,7 @@ public struct PreparationReport: Sendable, Hashable {
       lengths.append((Int(member.key) ?? 0, member.value.integer ?? 0))
     }
     if let diverging = json["diverging_prompts"], let rows = diverging["rows"]?.integer {
-      divergingPrompts = (rows, diverging["example"]?.string ?? "")
+      promptMismatches = (rows, diverging["example"]?.string ?? "")
     }
     notes = (json["notes"]?.array ?? []).compactMap(\.string)
   }
@@ -94,28 +94,28 @@ public struct PreparationReport: Sendable, Hashable {
   /// What deserves attention, a sentence each.
   public var warnings: [String] {
     var sentences: [String] = []
-    if keptRows > 0, stopTrainedRows == 0 {
+    if keptRows > 0, rowsWithTrainedEOS == 0 {
       sentences.append(
         "no row trains its stop token, so the model will not learn to end its answers; "
           + "check that rows end with the tokenizer's EOS token or the template's end of turn")
     }
-    if maskedRows > 0 {
-      sentences.append("\(maskedRows) rows were dropped: cut to max_length, nothing in them is trained on")
+    if fullyMaskedRows > 0 {
+      sentences.append("\(fullyMaskedRows) rows were dropped: cut to max_length, nothing in them is trained on")
     }
     if emptyRows > 0 { sentences.append("\(emptyRows) rows were dropped: they have no tokens") }
     if truncatedRows > 0 {
-      sentences.append("\(truncatedRows) rows were cut to max_length, which lost \(lostTokens) tokens in all")
+      sentences.append("\(truncatedRows) rows were cut to max_length, which lost \(truncatedTokens) tokens in all")
     }
-    if doubledBeginnings > 0 {
+    if rowsWithDoubledBOS > 0 {
       sentences.append(
-        "\(doubledBeginnings) rows begin with the BOS token twice, since their text has it already; "
+        "\(rowsWithDoubledBOS) rows begin with the BOS token twice, since their text has it already; "
           + "remove it from the text")
     }
-    if let divergingPrompts {
+    if let promptMismatches {
       sentences.append(
-        "in \(divergingPrompts.rows) rows the prompt alone is tokenized otherwise than in the whole row, so the "
+        "in \(promptMismatches.rows) rows the prompt alone is tokenized otherwise than in the whole row, so the "
           + "completion starts where they diverge; the first such prompt loses "
-          + JSONValue.string(divergingPrompts.example).text())
+          + JSONValue.string(promptMismatches.example).text())
     }
     return sentences + notes
   }
@@ -126,15 +126,15 @@ public struct PreparationReport: Sendable, Hashable {
     add(length: row.length)
     if let note = row.note { add(note: note) }
     if let lost = row.lostPrompt {
-      divergingPrompts = ((divergingPrompts?.rows ?? 0) + 1, divergingPrompts?.example ?? lost)
+      promptMismatches = ((promptMismatches?.rows ?? 0) + 1, promptMismatches?.example ?? lost)
     }
-    if row.beginsTwice { doubledBeginnings += 1 }
+    if row.beginsTwice { rowsWithDoubledBOS += 1 }
     if row.isTooLong { truncatedRows += 1 }
-    lostTokens += row.lostTokens
-    if row.trainsStop { stopTrainedRows += 1 }
+    truncatedTokens += row.truncatedTokens
+    if row.trainsStop { rowsWithTrainedEOS += 1 }
     switch row.fate {
     case .kept: keptRows += 1
-    case .masked: maskedRows += 1
+    case .masked: fullyMaskedRows += 1
     case .empty: emptyRows += 1
     }
   }

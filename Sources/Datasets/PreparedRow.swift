@@ -12,7 +12,7 @@ struct PreparedRow: Sendable {
   let length: Int
   /// Whether the row is longer than the limit, and how many tokens were cut off here; packing cuts later.
   private(set) var isTooLong = false
-  private(set) var lostTokens = 0
+  private(set) var truncatedTokens = 0
   private(set) var trainsStop = false
   let beginsTwice: Bool
   let lostPrompt: String?
@@ -23,7 +23,7 @@ struct PreparedRow: Sendable {
     (ids, labels) = (row.ids, row.labels)
     (form, lostPrompt, note) = (row.form, row.lostPrompt, row.note)
     length = row.ids.count
-    beginsTwice = encoder.tokenizer.beginningOfText.map { row.ids.starts(with: [$0, $0]) } ?? false
+    beginsTwice = encoder.tokenizer.bosTokenID.map { row.ids.starts(with: [$0, $0]) } ?? false
     let options = encoder.options
     if let limit = options.maxLength, length > limit {
       // What packing does not cut away is not lost.
@@ -32,7 +32,7 @@ struct PreparedRow: Sendable {
     }
     if ids.isEmpty {
       fate = .empty
-    } else if options.packing == nil, labels.allSatisfy({ $0 == Example.masked }) {
+    } else if options.packing == nil, labels.allSatisfy({ $0 == Example.ignoredLabel }) {
       fate = .masked
       (ids, labels) = ([], [])
     } else {
@@ -41,14 +41,14 @@ struct PreparedRow: Sendable {
   }
 
   private mutating func cut(to limit: Int, keeping end: PreparationOptions.Truncation) {
-    lostTokens = length - limit
+    truncatedTokens = length - limit
     ids = Array(end == .keepStart ? ids.prefix(limit) : ids.suffix(limit))
     labels = Array(end == .keepStart ? labels.prefix(limit) : labels.suffix(limit))
   }
 
   /// Whether the last token trained on, blanks aside, is an added one: a turn's or a text's end and no content.
   private static func trainsStop(_ labels: [Int32], _ tokenizer: RowTokenizer) -> Bool {
-    for label in labels.reversed() where label != Example.masked {
+    for label in labels.reversed() where label != Example.ignoredLabel {
       if tokenizer.isAdded(label) { return true }
       if !tokenizer.decode(label).allSatisfy(\.isWhitespace) { return false }
     }

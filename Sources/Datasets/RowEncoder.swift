@@ -38,7 +38,7 @@ struct RowEncoder: Sendable {
     case .conversation(let messages):
       let whole = try conversation(messages, row, marksAssistant: options.assistantOnlyLoss)
       encoded = Encoded(ids: whole.ids, labels: whole.ids, form: form.name)
-      if let mask = whole.mask { encoded.labels = zip(whole.ids, mask).map { $1 ? $0 : Example.masked } }
+      if let mask = whole.mask { encoded.labels = zip(whole.ids, mask).map { $1 ? $0 : Example.ignoredLabel } }
     case .conversationCompletion(let prompt, let completion):
       let opening = try conversation(prompt, row, addsGenerationPrompt: true)
       let whole = try conversation(prompt + completion, row, marksAssistant: options.assistantOnlyLoss)
@@ -74,7 +74,7 @@ struct RowEncoder: Sendable {
 
   /// A text that ends with the end-of-text token.
   private func closed(_ text: String) -> String {
-    guard let end = tokenizer.endOfText, !text.utf8.hasSuffix(end.utf8) else { return text }
+    guard let end = tokenizer.eosToken, !text.utf8.hasSuffix(end.utf8) else { return text }
     return text + end
   }
 
@@ -83,10 +83,10 @@ struct RowEncoder: Sendable {
     let shared = zip(ids, prompt).prefix { $0 == $1 }.count
     var labels = ids
     if options.completionOnlyLoss ?? true {
-      for index in 0..<shared { labels[index] = Example.masked }
+      for index in 0..<shared { labels[index] = Example.ignoredLabel }
     }
     if let assistant {
-      for (index, isAssistant) in assistant.enumerated() where !isAssistant { labels[index] = Example.masked }
+      for (index, isAssistant) in assistant.enumerated() where !isAssistant { labels[index] = Example.ignoredLabel }
     }
     let lost = shared < prompt.count ? prompt[shared...].map(tokenizer.decode).joined() : nil
     return Encoded(ids: ids, labels: labels, form: "", lostPrompt: lost)
@@ -191,7 +191,7 @@ extension RowEncoder {
       return encoded
     }
     for mask in masks.compactMap(\.self) {
-      for (index, bit) in mask.enumerated() where bit == 0 { encoded.labels[index] = Example.masked }
+      for (index, bit) in mask.enumerated() where bit == 0 { encoded.labels[index] = Example.ignoredLabel }
     }
     return encoded
   }

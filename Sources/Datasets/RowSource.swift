@@ -75,7 +75,7 @@ func combined(_ parts: [String]) -> String {
 }
 
 /// Rows held in memory.
-public struct MemoryRows: RowSource {
+public struct InMemoryRows: RowSource {
   private let stored: [Row]
   private let file: String?
 
@@ -171,7 +171,7 @@ public struct MappedRows: RowSource {
 }
 
 /// Several sources end to end.
-public struct JoinedRows: RowSource {
+public struct ConcatenatedRows: RowSource {
   private let parts: [any RowSource]
   private let ends: [Int]
 

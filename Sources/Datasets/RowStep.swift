@@ -18,7 +18,7 @@ public enum RowStep: Sendable, Hashable {
   /// A new column of text made from others.
   case template(column: String, TextPattern)
   /// A new column of messages made from others.
-  case messages(column: String, [Message])
+  case messages(column: String, [MessagePattern])
   /// A new column of text: the `messages` column, which goes, as the chat template renders it.
   case applyChatTemplate(column: String)
   /// NumPy's permutation under a seed, as `Dataset.shuffle(seed=...)` of `datasets`.
@@ -143,7 +143,7 @@ extension RowSource {
 }
 
 extension RowStep {
-  fileprivate static func messages(_ messages: [Message], of row: Row) throws(SwiftletError) -> JSONValue {
+  fileprivate static func messages(_ messages: [MessagePattern], of row: Row) throws(SwiftletError) -> JSONValue {
     var list: [JSONValue] = []
     for message in messages {
       let content = try message.content.text(row)

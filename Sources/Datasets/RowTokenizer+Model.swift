@@ -11,16 +11,16 @@ extension RowTokenizer {
   /// - Parameters:
   ///   - tokenizer: the tokenizer.
   ///   - template: the source of the chat template; `nil` for the tokenizer's own, if it has one.
-  ///   - endOfText: `eos_token`, where it is to be another than the tokenizer's.
+  ///   - eosToken: `eos_token`, where it is to be another than the tokenizer's.
   ///   - marksAssistant: whether the assistant's words have to be marked. A template of a known family without
   ///     `{% generation %}` then gives way to ours with it.
   /// - Throws: `SwiftletError` if the template is broken or cannot mark the assistant's words, or the tokenizer has no such
   ///   token.
   public init(
-    _ tokenizer: Tokenizer, template: String? = nil, endOfText: String? = nil, marksAssistant: Bool = false
+    _ tokenizer: Tokenizer, template: String? = nil, eosToken: String? = nil, marksAssistant: Bool = false
   ) throws(SwiftletError) {
-    if let endOfText, tokenizer.id(of: endOfText) == nil {
-      throw SwiftletError.data("eos_token \"\(endOfText)\" is not in the tokenizer's vocabulary; name a token that is")
+    if let eosToken, tokenizer.id(of: eosToken) == nil {
+      throw SwiftletError.data("eos_token \"\(eosToken)\" is not in the tokenizer's vocabulary; name a token that is")
     }
     let special = tokenizer.specialTokens
     self.init(
@@ -28,13 +28,13 @@ extension RowTokenizer {
       encodeWithOffsets: { tokenizer.encodeWithOffsets($0, addSpecialTokens: false) },
       decode: { tokenizer.decode([$0]) },
       isAdded: { special.ids.contains($0) },
-      endOfText: endOfText ?? special.eos?.text, beginningOfText: special.bos?.id)
+      eosToken: eosToken ?? special.eos?.text, bosTokenID: special.bos?.id)
     let source = template ?? tokenizer.chatTemplateSource
-    identity = { Self.identity(tokenizer, [source ?? "", endOfText ?? ""]) }
+    identity = { Self.identity(tokenizer, [source ?? "", eosToken ?? ""]) }
     guard let source else { return }
     var variables = JSONObject()
     variables["bos_token"] = special.bos.map { .string($0.text) }
-    variables["eos_token"] = (endOfText ?? special.eos?.text).map { .string($0) }
+    variables["eos_token"] = (eosToken ?? special.eos?.text).map { .string($0) }
     variables["pad_token"] = special.pad.map { .string($0.text) }
     variables["unk_token"] = special.unk.map { .string($0.text) }
     render = try Self.renderer(source, variables, marksAssistant: marksAssistant)

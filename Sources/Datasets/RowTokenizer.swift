@@ -46,9 +46,9 @@ public struct RowTokenizer: Sendable {
   /// Whether an id stands for a token that was added to the vocabulary, as the ends of turns and texts are.
   public var isAdded: @Sendable (Int32) -> Bool
   /// The token that ends a text, if the tokenizer names one.
-  public var endOfText: String?
+  public var eosToken: String?
   /// The id that begins a text, if the tokenizer names one.
-  public var beginningOfText: Int32?
+  public var bosTokenID: Int32?
   /// What tells this tokenizer and template from any other, asked for when a cache is used; `nil` keeps it out of caches.
   public var identity: (@Sendable () -> String?)?
   /// Applies the chat template; `nil` where there is none.
@@ -59,15 +59,15 @@ public struct RowTokenizer: Sendable {
     encode: @escaping @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> [Int32],
     encodeWithOffsets: @escaping @Sendable (_ text: String) -> (ids: [Int32], offsets: [Range<Int>]),
     decode: @escaping @Sendable (Int32) -> String, isAdded: @escaping @Sendable (Int32) -> Bool,
-    endOfText: String?, beginningOfText: Int32? = nil,
+    eosToken: String?, bosTokenID: Int32? = nil,
     render: (@Sendable (Conversation) throws(SwiftletError) -> Rendering)? = nil
   ) {
     self.encode = encode
     self.encodeWithOffsets = encodeWithOffsets
     self.decode = decode
     self.isAdded = isAdded
-    self.endOfText = endOfText
-    self.beginningOfText = beginningOfText
+    self.eosToken = eosToken
+    self.bosTokenID = bosTokenID
     self.render = render
   }
 }

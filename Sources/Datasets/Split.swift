@@ -7,7 +7,7 @@ public struct Split: Sendable, Hashable {
     /// This many.
     case rows(Int)
     /// This share of all, between 0 and 1.
-    case share(Double)
+    case fraction(Double)
   }
   /// Which of the two parts.
   public enum Part: String, Sendable, CaseIterable {
@@ -34,9 +34,9 @@ public struct Split: Sendable, Hashable {
     let tests: Int
     switch testSize {
     case .rows(let rows): tests = rows
-    case .share(let share):
-      guard share > 0, share < 1 else { throw SwiftletError.data("test_size \(share) is not between 0 and 1") }
-      tests = Int((share * Double(count)).rounded(.up))
+    case .fraction(let fraction):
+      guard fraction > 0, fraction < 1 else { throw SwiftletError.data("test_size \(fraction) is not between 0 and 1") }
+      tests = Int((fraction * Double(count)).rounded(.up))
     }
     guard tests > 0, tests < count else {
       throw SwiftletError.data(

@@ -81,7 +81,7 @@ struct TrainedBits: Sendable {
   mutating func append(_ labels: [Int32]) {
     for label in labels {
       if count % 64 == 0 { words.append(0) }
-      if label != Example.masked { words[count / 64] |= 1 << UInt64(count % 64) }
+      if label != Example.ignoredLabel { words[count / 64] |= 1 << UInt64(count % 64) }
       count += 1
     }
   }

@@ -62,7 +62,7 @@ public struct TrainingSet: Sendable {
     documentStarts.append(start + example.ids.count)
     rows.append(example.row)
     trained.append(example.labels)
-    let labels = example.labels.lazy.filter { $0 != Example.masked }
+    let labels = example.labels.lazy.filter { $0 != Example.ignoredLabel }
     for bound in [example.ids.min(), example.ids.max(), labels.min(), labels.max()].compactMap(\.self) {
       idBounds = min(bound, idBounds?.lowerBound ?? bound)...max(bound, idBounds?.upperBound ?? bound)
     }
@@ -95,7 +95,7 @@ public struct Example: Sendable, Hashable {
   public var row: Int
 
   /// The label of a token that is not trained on.
-  public static let masked: Int32 = -100
+  public static let ignoredLabel: Int32 = -100
 
   /// An example of these parts.
   public init(ids: [Int32], labels: [Int32], row: Int) {

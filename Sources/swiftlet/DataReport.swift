@@ -6,7 +6,7 @@ enum DataReport {
   /// Name and value of each figure.
   static func facts(_ report: PreparationReport, heldOut: Int? = nil) -> [(name: String, value: String)] {
     let dropped = [
-      (report.maskedRows, "cut off before anything to train on"), (report.emptyRows, "empty"),
+      (report.fullyMaskedRows, "cut off before anything to train on"), (report.emptyRows, "empty"),
     ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
     let held = heldOut.map { ", and \($0) held out" } ?? ""
     let cached = report.isFromCache ? ", prepared in an earlier run" : ""
@@ -15,11 +15,11 @@ enum DataReport {
       ("tokens", "\(Figures.count(report.tokens)), the longest row \(report.longestRow)"),
       ("lengths", report.lengths.map { "\($0.rows) up to \($0.limit)" }.joined(separator: ", ")),
       ("trained on", "\(Figures.percent(report.trainedShare)) of the tokens"),
-      ("stop token", "trained in \(report.stopTrainedRows) of \(report.keptRows) rows"),
+      ("stop token", "trained in \(report.rowsWithTrainedEOS) of \(report.keptRows) rows"),
     ]
     if !dropped.isEmpty { facts.append(("dropped", dropped.joined(separator: ", "))) }
     if report.truncatedRows > 0 {
-      facts.append(("truncated", "\(report.truncatedRows) rows, by \(report.lostTokens) tokens"))
+      facts.append(("truncated", "\(report.truncatedRows) rows, by \(report.truncatedTokens) tokens"))
     }
     return facts
   }

@@ -33,7 +33,7 @@ struct Preview: AsyncParsableCommand {
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.modelNameOrPath))
     let rowTokenizer = try RowTokenizer(
-      tokenizer, template: recipe.chatTemplate(), endOfText: recipe.training.eosToken,
+      tokenizer, template: recipe.chatTemplate(), eosToken: recipe.training.eosToken,
       marksAssistant: recipe.training.assistantOnlyLoss)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
     try showRows(rows, count)
@@ -45,7 +45,7 @@ struct Preview: AsyncParsableCommand {
       var decoder = tokenizer.streamDecoder(skipSpecialTokens: false)
       for index in item.joined() {
         // A character of several tokens shows whole, with the token that completes it.
-        show(decoder.append(set.ids[index]), isTrained: set.labels[index] != Example.masked)
+        show(decoder.append(set.ids[index]), isTrained: set.labels[index] != Example.ignoredLabel)
       }
       show(decoder.finish(), isTrained: false)
       output.write("\n")

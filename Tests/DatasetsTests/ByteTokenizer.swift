@@ -11,7 +11,7 @@ extension RowTokenizer {
       },
       encodeWithOffsets: { encoded($0) },
       decode: { id in id == 257 ? "</s>" : String(decoding: [UInt8(clamping: id)], as: UTF8.self) },
-      isAdded: { $0 >= 256 }, endOfText: "</s>", beginningOfText: addsBeginning ? 256 : nil,
+      isAdded: { $0 >= 256 }, eosToken: "</s>", bosTokenID: addsBeginning ? 256 : nil,
       render: { rendered($0) })
   }
 

@@ -33,7 +33,7 @@ import Tokenizers
 
   @Test func sameRowsAreNotTokenizedTwice() throws {
     let cache = PreparationCache(folder: scratch.folder.path, leastRows: 1)
-    let rows = MemoryRows((0..<50).map { Row([("prompt", .string("問 \($0)")), ("completion", "答")]) })
+    let rows = InMemoryRows((0..<50).map { Row([("prompt", .string("問 \($0)")), ("completion", "答")]) })
     var options = PreparationOptions()
     (options.packing, options.maxLength) = (.bfd, 40)
     let made = try Preparation(busy("t"), options: options, cache: cache).prepare(rows)
@@ -81,7 +81,7 @@ import Tokenizers
 
   /// The tokens of a cached set are read from its file; everything made of them is the same.
   @Test func tokensInAFileAreTheSame() throws {
-    let rows = MemoryRows(
+    let rows = InMemoryRows(
       (0..<3000).map { Row([("prompt", .string("問 \($0)")), ("completion", .string("\($0 % 7)"))]) })
     for packing in [nil, PackingStrategy.bfd, .bfdSplit, .wrapped] {
       var options = PreparationOptions()
@@ -103,7 +103,7 @@ import Tokenizers
 
   @Test func smallSetsAreNotKept() throws {
     _ = try Preparation(busy("t"), cache: PreparationCache(folder: scratch.folder.path))
-      .prepare(MemoryRows([Row([("text", "abc")])]))
+      .prepare(InMemoryRows([Row([("text", "abc")])]))
     #expect(try files.isEmpty)
   }
 
@@ -117,7 +117,7 @@ import Tokenizers
 
   @Test func damagedFilesAreMadeAgain() throws {
     let cache = PreparationCache(folder: scratch.folder.path, leastRows: 1)
-    let rows = MemoryRows([Row([("text", "abc")])])
+    let rows = InMemoryRows([Row([("text", "abc")])])
     let ids = Array(try Preparation(busy("t"), cache: cache).prepare(rows).set.ids)
     let file = try #require(try files.first)
     let whole = try Data(contentsOf: file)

@@ -20,7 +20,7 @@ import Tokenizers
     if options["shuffle_dataset"]?.bool == true { preparation.shuffleSeed = UInt64(options["seed"]?.integer ?? 42) }
     let folder = Goldens.folder.appendingPathComponent(options["tokenizer"]?.string ?? "tokenizer")
     let tokenizer = try RowTokenizer(
-      try Tokenizer(directory: folder), endOfText: options["eos_token"]?.string,
+      try Tokenizer(directory: folder), eosToken: options["eos_token"]?.string,
       marksAssistant: preparation.assistantOnlyLoss)
     return Preparation(tokenizer, options: preparation)
   }
@@ -28,7 +28,7 @@ import Tokenizers
   @Test func asTRLPrepares() throws {
     for example in try #require(try Goldens.load("forms.json").array) {
       let name = try #require(example["name"]?.string)
-      let rows = MemoryRows(try #require(example["rows"]?.array).compactMap(\.object))
+      let rows = InMemoryRows(try #require(example["rows"]?.array).compactMap(\.object))
       let targets = try #require(example["num_items"]?.integer)
       let preparation = try preparation(try #require(example["options"]))
       if targets == 0 {
@@ -59,18 +59,18 @@ import Tokenizers
       ["role": "user", "content": "a?"], ["role": "assistant", "content": "b."], ["role": "user", "content": "c?"],
       ["role": "assistant", "content": "d."],
     ]
-    let rows = MemoryRows([Row([("messages", messages)])])
+    let rows = InMemoryRows([Row([("messages", messages)])])
     let marking = try RowTokenizer(model, marksAssistant: true)
     let (set, report) = try Preparation(marking, options: options).prepare(rows)
-    #expect(model.decode(set.labels.filter { $0 != Example.masked }) == "b.<|im_end|>\nd.<|im_end|>\n")
-    #expect(report.stopTrainedRows == 1)
+    #expect(model.decode(set.labels.filter { $0 != Example.ignoredLabel }) == "b.<|im_end|>\nd.<|im_end|>\n")
+    #expect(report.rowsWithTrainedEOS == 1)
     let unmarked = try Preparation(try RowTokenizer(model)).prepare(rows).set
     #expect(set.ids == unmarked.ids)
 
     let unknown = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}"
     #expect(throws: SwiftletError.self) { try RowTokenizer(model, template: unknown, marksAssistant: true) }
     #expect(throws: SwiftletError.self) { try RowTokenizer(model, template: "{% for %}") }
-    #expect(throws: SwiftletError.self) { try RowTokenizer(model, endOfText: "<|nothing|>") }
+    #expect(throws: SwiftletError.self) { try RowTokenizer(model, eosToken: "<|nothing|>") }
     let refusing = try RowTokenizer(model, template: "{{ raise_exception('No.') }}")
     #expect(throws: SwiftletError.self) { try Preparation(refusing).prepare(rows) }
   }

@@ -39,7 +39,8 @@ import Testing
     for example in try cases("splits") {
       let count = try #require(example["n"]?.integer)
       let size = try #require(example["size"])
-      let test = if case .integer(let rows) = size { Split.Size.rows(rows) } else { Split.Size.share(size.double ?? 0) }
+      let test =
+        if case .integer(let rows) = size { Split.Size.rows(rows) } else { Split.Size.fraction(size.double ?? 0) }
       let seed = example["shuffle"]?.bool == true ? example["seed"]?.integer.map { UInt64($0) } : nil
       let parts = try Split(testSize: test, seed: seed, part: .train).indices(count: count)
       #expect(parts.train == example["train"]?.integers)
@@ -60,11 +61,11 @@ import Testing
   @Test func mixtures() throws {
     for example in try cases("mixes") {
       let sources = try #require(example["lengths"]?.integers).enumerated().map { source, count in
-        MemoryRows((0..<count).map { Row([("i", .integer(1000 * source + $0))]) }) as any RowSource
+        InMemoryRows((0..<count).map { Row([("i", .integer(1000 * source + $0))]) }) as any RowSource
       }
-      let mixing = Mixing(
+      let mixing = Interleaving(
         shares: example["shares"]?.array?.compactMap(\.double), seed: UInt64(example["seed"]?.integer ?? 0),
-        stop: try #require(Mixing.Stop(rawValue: example["stop"]?.string ?? "")))
+        stop: try #require(Interleaving.Stop(rawValue: example["stop"]?.string ?? "")))
       let rows = try mixing.mix(sources).allRows()
       #expect(rows.compactMap { $0["i"]?.integer } == example["order"]?.integers)
     }

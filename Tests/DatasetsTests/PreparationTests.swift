@@ -9,7 +9,7 @@ import Testing
     var options = PreparationOptions()
     change(&options)
     return try Preparation(.bytes(addsBeginning: addsBeginning), options: options)
-      .prepare(MemoryRows(rows, file: "rows.jsonl"))
+      .prepare(InMemoryRows(rows, file: "rows.jsonl"))
   }
 
   private func failure(_ rows: [Row], _ change: (inout PreparationOptions) -> Void = { _ in }) -> String {
@@ -41,13 +41,13 @@ import Testing
     #expect(report.forms.map(\.name) == ["prompt and completion", "text", "messages"])
     #expect(report.forms.map(\.rows) == [2, 2, 1])
     #expect(report.keptRows == 4)
-    #expect(report.maskedRows == 1)
+    #expect(report.fullyMaskedRows == 1)
     #expect(report.truncatedRows == 3)
-    #expect(report.lostTokens == 11 + 3 + 13)
+    #expect(report.truncatedTokens == 11 + 3 + 13)
     #expect(report.tokens == 5 + 1 + 8 + 8)
     // "cd</s>" is 3 targets, "</s>" alone none since nothing predicts it, and 7 each of the two that were cut.
     #expect(report.trainedTokens == 3 + 0 + 7 + 7)
-    #expect(report.stopTrainedRows == 2 + 1)
+    #expect(report.rowsWithTrainedEOS == 2 + 1)
     #expect(report.longestRow == 21)
     #expect(report.lengths.map(\.limit) == [16, 32])
     #expect(report.lengths.map(\.rows) == [3, 2])
@@ -57,10 +57,10 @@ import Testing
 
   @Test func warnings() throws {
     let doubled = try prepare([Row([("text", "a")])], addsBeginning: true).report
-    #expect(doubled.doubledBeginnings == 0)
+    #expect(doubled.rowsWithDoubledBOS == 0)
     let ids: [JSONValue] = [256, 256, 5, 6]
     let pretokenized = try prepare([Row([("input_ids", .array(ids))])], addsBeginning: true).report
-    #expect(pretokenized.doubledBeginnings == 1)
+    #expect(pretokenized.rowsWithDoubledBOS == 1)
     #expect(pretokenized.warnings.count == 2)  // and no stop token is trained
     let padded = [Row([("input_ids", [1, 2]), ("attention_mask", [1, 0])])]
     #expect(try prepare(padded).report.notes.first?.hasPrefix("attention_mask is not applied") == true)

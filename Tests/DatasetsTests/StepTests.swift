@@ -4,7 +4,7 @@ import OrderedJSON
 import Testing
 
 @Suite struct StepTests {
-  private let rows = MemoryRows(
+  private let rows = InMemoryRows(
     [
       Row([("a", 1), ("translation", ["zh": "他", "yue": "佢"]), ("lang", "yue")]),
       Row([("a", 2), ("translation", ["zh": "神", "yue": "掯"]), ("lang", "zh")]),
@@ -57,16 +57,18 @@ import Testing
     let split = Split(testSize: .rows(1), seed: nil, part: .test)
     #expect(try texts([.split(split), .selectColumns(["a"])]) == [#"{"a": null}"#])
     #expect(throws: SwiftletError.self) { try Split(testSize: .rows(3), seed: 0, part: .test).indices(count: 3) }
-    #expect(throws: SwiftletError.self) { try Split(testSize: .share(.nan), seed: 0, part: .test).indices(count: 3) }
+    #expect(throws: SwiftletError.self) { try Split(testSize: .fraction(.nan), seed: 0, part: .test).indices(count: 3) }
   }
 
   @Test func joined() throws {
-    let joined = try JoinedRows([rows, rows.applying([.select(0..<2)])], fractions: [1, 2])
+    let joined = try ConcatenatedRows([rows, rows.applying([.select(0..<2)])], fractions: [1, 2])
     // The second source has 2 rows at two thirds, so 3 rows in all: the first gives 1.
     #expect(try joined.allRows().map { $0["a"]?.integer } == [1, 1, 2])
-    #expect(throws: SwiftletError.self) { try JoinedRows([rows], fractions: [0]) }
-    #expect(throws: SwiftletError.self) { try Mixing(shares: [0.5]).mix([rows, rows]) }
-    #expect(throws: SwiftletError.self) { try Mixing(shares: [1e-300, 1], stop: .allExhausted).mix([rows, rows]) }
+    #expect(throws: SwiftletError.self) { try ConcatenatedRows([rows], fractions: [0]) }
+    #expect(throws: SwiftletError.self) { try Interleaving(shares: [0.5]).mix([rows, rows]) }
+    #expect(throws: SwiftletError.self) {
+      try Interleaving(shares: [1e-300, 1], stop: .allExhausted).mix([rows, rows])
+    }
   }
 
   @Test func faultsNameRowAndColumn() throws {

@@ -130,7 +130,7 @@ import Testing
       func list(_ values: TokenColumn) -> JSONValue { .array(values[range].map { .integer(Int($0)) }) }
       return JSONObject([("input_ids", list(rows.ids)), ("labels", list(rows.labels))])
     }
-    let joined = try Preparation(.none).prepare(MemoryRows(chunks)).set
+    let joined = try Preparation(.none).prepare(InMemoryRows(chunks)).set
     #expect(wrapped.items.count == joined.items.count)
     let packed = try Self.run(batch: 4, steps: 4, set: wrapped)
     #expect(try packed.isSame(as: Self.run(batch: 4, steps: 4, set: joined)))

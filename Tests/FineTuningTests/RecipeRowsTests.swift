@@ -77,7 +77,7 @@ import Testing
       #expect(throws: SwiftletError.self) { try RecipeRows(recipe) }
       var tokenizer = RowTokenizer(
         encode: { _, _ in [] }, encodeWithOffsets: { _ in ([], []) }, decode: { _ in "" }, isAdded: { _ in false },
-        endOfText: nil)
+        eosToken: nil)
       tokenizer.render = { conversation in
         .init(text: conversation.messages.map { "<\($0["content"]?.string ?? "")>" }.joined())
       }

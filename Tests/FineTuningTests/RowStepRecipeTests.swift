@@ -54,7 +54,7 @@ import Testing
         .removeColumns(["translation_extra"]), .selectColumns(["prompt", "completion"]),
         .template(column: "text", try TextPattern("Q: {Question}")),
         .template(column: "prompt", try TextPattern("{a}")), .applyChatTemplate(column: "text"), .shuffle(seed: 3407),
-        .split(Split(testSize: .share(0.1), seed: 7, part: .train)),
+        .split(Split(testSize: .fraction(0.1), seed: 7, part: .train)),
       ])
     #expect(data.evalDataset == DatasetSource(path: "held.jsonl"))
     #expect(data.questions == .inline([.init("你好"), .init("Hi", system: "Be brief")]))

@@ -71,7 +71,7 @@ import Testing
     var set = TrainingSet()
     #expect(set.sharedBeginning() == 0)
     for ids: [Int32] in [[], [5, 6, 7, 8], [], [5, 6, 9]] {
-      let labels = ids.indices.map { $0 < 2 ? Example.masked : ids[$0] }
+      let labels = ids.indices.map { $0 < 2 ? Example.ignoredLabel : ids[$0] }
       set.append(Example(ids: ids, labels: labels, row: set.documentCount))
     }
     #expect(set.sharedBeginning() == 1)

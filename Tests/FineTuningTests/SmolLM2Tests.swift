@@ -67,7 +67,7 @@ struct SmolLM2Tests {
     let isFull = reference["lora"]?.object == nil
     let model = try Self.open(widened: isFull)
     let rows = try #require(reference["rows"]?.array).compactMap(\.object)
-    let set = try Preparation(RowTokenizer(model.tokenizer)).prepare(MemoryRows(rows)).set
+    let set = try Preparation(RowTokenizer(model.tokenizer)).prepare(InMemoryRows(rows)).set
     for (index, row) in (reference["tokenized"]?.array ?? []).enumerated() {
       let example = try #require(set.example(index))
       #expect(example.ids.map(Double.init) == row["input_ids"]?.doubles)

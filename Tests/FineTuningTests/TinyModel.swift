@@ -32,7 +32,7 @@ enum TinyModel {
     var options = PreparationOptions()
     options.maxLength = length
     options.packing = packing
-    return try Preparation(.none, options: options).prepare(MemoryRows(Array(rows[range ?? 0..<rows.count]))).set
+    return try Preparation(.none, options: options).prepare(InMemoryRows(Array(rows[range ?? 0..<rows.count]))).set
   }
 
   /// The adapter that the reference's run of this name begins with.
@@ -45,7 +45,7 @@ extension RowTokenizer {
   /// For rows that are tokens already.
   static let none = RowTokenizer(
     encode: { _, _ in [] }, encodeWithOffsets: { _ in ([], []) }, decode: { _ in "x" }, isAdded: { _ in false },
-    endOfText: nil)
+    eosToken: nil)
 }
 
 extension JSONValue {

@@ -267,7 +267,7 @@ import Testing
   @Test func tokensThatTheModelLacks() throws {
     for (ids, labels) in [("[5, 256]", "[5, 6]"), ("[5, -1]", "[5, 6]"), ("[5, 6]", "[5, 300]")] {
       let row = try JSONValue(parsing: Data("{\"input_ids\": \(ids), \"labels\": \(labels)}".utf8))
-      let set = try Preparation(.none).prepare(MemoryRows([try #require(row.object)])).set
+      let set = try Preparation(.none).prepare(InMemoryRows([try #require(row.object)])).set
       let model = try TinyModel.model()
       let message = Self.message {
         _ = try SFTTrainer(

@@ -57,7 +57,7 @@ public struct Dataset: Sendable {
   public func addingMessages(
     _ column: String, _ patterns: KeyValuePairs<String, String>
   ) throws(SwiftletError) -> Dataset {
-    var messages: [RowStep.Message] = []
+    var messages: [MessagePattern] = []
     for (role, pattern) in patterns { messages.append(.init(role: role, content: try TextPattern(pattern))) }
     return try applying(.messages(column: column, messages))
   }
@@ -65,7 +65,7 @@ public struct Dataset: Sendable {
   /// Two sets of these rows, the second with this share of them, as `datasets`' `train_test_split` cuts them.
   public func split(testSize: Double, seed: UInt64) throws(SwiftletError) -> (train: Dataset, test: Dataset) {
     func part(_ part: Split.Part) throws(SwiftletError) -> Dataset {
-      try applying(.split(Split(testSize: .share(testSize), seed: seed, part: part)))
+      try applying(.split(Split(testSize: .fraction(testSize), seed: seed, part: part)))
     }
     return (try part(.train), try part(.test))
   }

@@ -18,7 +18,7 @@ extension SFTTrainer {
     evaluationDataset: Dataset? = nil
   ) throws {
     let tokenizer = try RowTokenizer(
-      model.tokenizer, template: model.chatTemplate?.source, endOfText: config.eosToken,
+      model.tokenizer, template: model.chatTemplate?.source, eosToken: config.eosToken,
       marksAssistant: config.assistantOnlyLoss)
     func prepared(_ dataset: Dataset, forEvaluation: Bool = false) throws -> TrainingSet {
       let options = PreparationOptions(config, forEvaluation: forEvaluation)

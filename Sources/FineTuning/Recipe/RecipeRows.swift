@@ -27,7 +27,7 @@ public struct RecipeRows: Sendable {
     let fractions = data.trainSources.compactMap(\.fraction)
     train =
       fractions.isEmpty
-      ? (opened.count == 1 ? first : JoinedRows(opened)) : try JoinedRows(opened, fractions: fractions)
+      ? (opened.count == 1 ? first : ConcatenatedRows(opened)) : try ConcatenatedRows(opened, fractions: fractions)
 
     if let source = data.evalDataset {
       evaluation = try Self.open(source, recipe, tokenizer)

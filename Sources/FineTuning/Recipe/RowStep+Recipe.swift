@@ -37,7 +37,7 @@ extension RowStep: RecipeConvertible {
       let members = try RecipeMembers(value, allowed: ["to", "text"], expected: "text, or a mapping with to and text")
       return .template(column: try members.optional("to") ?? "text", try members.required("text"))
     case "messages":
-      if case .list = value { return .messages(column: "messages", try [Message](value)) }
+      if case .list = value { return .messages(column: "messages", try [MessagePattern](value)) }
       let members = try RecipeMembers(
         value, allowed: ["to", "messages"], expected: "a list of messages, or a mapping with to and messages")
       return .messages(column: try members.optional("to") ?? "messages", try members.required("messages"))
@@ -115,7 +115,7 @@ extension RowStep: RecipeConvertible {
     case .split(let split):
       let size: JSONValue =
         switch split.testSize {
-        case .share(let share): .number(share)
+        case .fraction(let fraction): .number(fraction)
         case .rows(let rows): .integer(rows)
         }
       return ["split": ["test_size": size, "seed": .integer(Int(clamping: split.seed ?? 42))]]
@@ -125,10 +125,10 @@ extension RowStep: RecipeConvertible {
 
 extension Split.Size {
   /// A share below 1, else a number of rows.
-  init(_ size: Double) { self = size < 1 ? .share(size) : .rows(Int(clamping: size)) }
+  init(_ size: Double) { self = size < 1 ? .fraction(size) : .rows(Int(clamping: size)) }
 }
 
-extension RowStep.Message: RecipeConvertible {
+extension MessagePattern: RecipeConvertible {
   static var expectation: String { "a message with role and content" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {

@@ -144,14 +144,6 @@ extension TrainingArguments {
     case checkpoint(String)
   }
 
-  /// The order of training rows.
-  public enum SamplingStrategy: String, Sendable, CaseIterable, RecipeWord {
-    /// A new permutation each epoch, `torch.randperm`'s for the seed.
-    case random
-    /// As in the data.
-    case sequential
-  }
-
   /// What is minimized.
   public enum LossType: String, Sendable, CaseIterable, RecipeWord {
     /// The mean negative log-likelihood of the predicted tokens.
@@ -222,6 +214,7 @@ extension Int {
 }
 
 extension PackingStrategy: RecipeWord {}
+extension SamplingStrategy: RecipeWord {}
 
 extension TrainingArguments.Checkpointing: RecipeConvertible {
   static var expectation: String { "true, false, auto or unsloth" }
@@ -252,7 +245,7 @@ extension BatchOrder {
       itemCount: itemCount, batchSize: arguments.trainBatchSize,
       accumulationSteps: arguments.gradientAccumulationSteps,
       seed: UInt64(truncatingIfNeeded: arguments.dataSeed ?? arguments.seed),
-      sampling: arguments.samplingStrategy == .random ? .random : .sequential, dropsLast: arguments.dropsLastBatch)
+      sampling: arguments.samplingStrategy, dropsLast: arguments.dropsLastBatch)
   }
 }
 extension PreparationOptions.Truncation: RecipeWord {}

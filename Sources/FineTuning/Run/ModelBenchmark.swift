@@ -50,7 +50,7 @@ public struct ModelBenchmark {
     configuration.targetModules = .allLinear
     let adapter = try Adapter(configuration, on: model.decoder, seed: 0)
     let sequences = (0..<rows).map { _ in JSONValue.array(ids(rowTokens).map { .integer(Int($0)) }) }
-    let source = MemoryRows(sequences.map { JSONObject([("input_ids", $0)]) })
+    let source = InMemoryRows(sequences.map { JSONObject([("input_ids", $0)]) })
     let set = try Preparation(RowTokenizer(model.tokenizer)).prepare(source).set
     var arguments = TrainingArguments()
     arguments.trainBatchSize = rows

@@ -48,7 +48,7 @@ public final class TrainingRun {
     let tokenizer = try files.tokenizer()
     let template = try recipe.chatTemplate()
     let rowTokenizer = try RowTokenizer(
-      tokenizer, template: template, endOfText: recipe.training.eosToken,
+      tokenizer, template: template, eosToken: recipe.training.eosToken,
       marksAssistant: recipe.training.assistantOnlyLoss)
     var located = recipe
     located.data = data ?? recipe.data

@@ -113,7 +113,7 @@ public final class SFTTrainer {
       guard let example = set.example(index) else { continue }
       let stray =
         example.ids.first { !ids.contains($0) }
-        ?? example.labels.first { !ids.contains($0) && $0 != Example.masked }
+        ?? example.labels.first { !ids.contains($0) && $0 != Example.ignoredLabel }
       if let stray {
         throw SwiftletError.training(
           "row \(example.row + 1) has the token \(stray), the model has \(ids.upperBound); tokenize it with the model's "

@@ -11,7 +11,7 @@ extension Batch {
     let tokens = RaggedTokens(ids: ids, positions: positions, starts: sequenceStarts)
     guard sharingBeginning else { return (tokens, targets) }
     let unpredicted = zip(sequenceStarts, sequenceStarts.dropFirst()).map { start, end in
-      targets[start..<end].prefix { $0 == Example.masked }.count
+      targets[start..<end].prefix { $0 == Example.ignoredLabel }.count
     }
     let (shared, rows) = tokens.sharingBeginning(atMost: unpredicted.min() ?? 0)
     return (shared, rows.map { targets[$0] })
@@ -36,7 +36,7 @@ extension TrainingSet {
         guard let piece = pieces.first(where: { !$0.isEmpty }) else { continue }
         // The last token is the sequence's own, and so is the one before the first that is predicted.
         let labels = labels.numbers(piece.prefix(min(piece.count, (shared?.count ?? piece.count) + 2)))
-        let unpredicted = labels.dropFirst().prefix { $0 == Example.masked }.count
+        let unpredicted = labels.dropFirst().prefix { $0 == Example.ignoredLabel }.count
         let begin = ids.numbers(piece.prefix(min(unpredicted, piece.count - 1, shared?.count ?? .max)))
         let both = shared.map { zip($0, begin).prefix { $0 == $1 }.map(\.0) } ?? begin
         if both.isEmpty { return 0 }

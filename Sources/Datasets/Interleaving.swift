@@ -1,7 +1,7 @@
 import Diagnostics
 
 /// Several sources as one, as `interleave_datasets` of `datasets` mixes them.
-public struct Mixing: Sendable, Hashable {
+public struct Interleaving: Sendable, Hashable {
   /// When a mixture ends.
   public enum Stop: String, Sendable, CaseIterable {
     /// As soon as one source has no rows left: nothing is repeated.
@@ -41,7 +41,7 @@ public struct Mixing: Sendable, Hashable {
       defer { taken[source] += 1 }
       return offsets[source] + taken[source] % counts[source]
     }
-    return SelectedRows(JoinedRows(sources), indices)
+    return SelectedRows(ConcatenatedRows(sources), indices)
   }
 
   /// The source of each row of the mixture.
@@ -76,7 +76,7 @@ public struct Mixing: Sendable, Hashable {
   }
 }
 
-extension JoinedRows {
+extension ConcatenatedRows {
   /// Sources end to end, each cut to its first rows so that they stand in the proportion of `fractions`, and none is
   /// repeated: TRL's mixture of `datasets` with `fraction`.
   /// - Throws: `SwiftletError` unless there is a fraction for each source, not negative and not all 0.
