@@ -29,7 +29,7 @@ extension ElementType {
   }
 
   /// Whether a GGUF file can hold tensors of this type.
-  public var existsInGGUF: Bool { ggmlNumber != nil }
+  public var isSupportedByGGUF: Bool { ggmlNumber != nil }
 
   /// The type by its number in a GGUF file.
   init?(ggmlNumber: UInt32) {
@@ -54,7 +54,7 @@ public struct GGUFFile: Sendable {
 
   /// Opens the file at `url`.
   /// - Throws: `SwiftletError` where it is missing, truncated, of a type not supported, or breaks the format.
-  public init(path url: URL) throws(SwiftletError) {
+  public init(contentsOf url: URL) throws(SwiftletError) {
     let file = try MappedFile(url)
     let (metadata, entries) = try file.withBytes { (bytes) throws(SwiftletError) in
       var reader = GGUFReader(bytes: bytes, path: file.path)

@@ -50,7 +50,7 @@ extension GGUFValue {
   }
 
   /// The value of any number type.
-  public var float: Double? {
+  public var double: Double? {
     switch self {
     case .float32(let value): Double(value)
     case .float64(let value): value

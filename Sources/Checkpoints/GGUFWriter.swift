@@ -5,12 +5,12 @@ import Tensors
 /// Writes GGUF files of version 3: whole or not at all, see `AtomicFile`.
 public enum GGUFWriter {
   /// The longest tensor name that llama.cpp reads (`GGML_MAX_NAME` less the final zero), in bytes.
-  public static let longestTensorName = 63
+  public static let maxTensorNameLength = 63
 
   /// Writes metadata and tensors, in the given order, one tensor in memory at a time.
   ///
   /// Tensors are aligned to `general.alignment`, or to 32 where the metadata do not have it.
-  /// - Throws: `SwiftletError`, or what a tensor's `produce` throws; the old file then stands as it was.
+  /// - Throws: `SwiftletError`, or what a tensor's `load` throws; the old file then stands as it was.
   public static func write(metadata: GGUFMetadata, tensors: [TensorSource], to url: URL) throws {
     let path = url.path
     try TensorSource.requireDistinctNames(tensors, path: path)
@@ -59,10 +59,10 @@ public enum GGUFWriter {
           reason: "GGUF cannot hold the tensor \(tensor.name.quotedExcerpt) of type \(tensor.type.rawValue) with "
             + "\(tensor.shape.count) dimensions; choose another type or shape")
       }
-      guard tensor.name.utf8.count <= longestTensorName else {
+      guard tensor.name.utf8.count <= maxTensorNameLength else {
         throw SwiftletError.checkpoint(
           path: path,
-          reason: "the tensor name \(tensor.name.quotedExcerpt) has more than \(longestTensorName) bytes; shorten it")
+          reason: "the tensor name \(tensor.name.quotedExcerpt) has more than \(maxTensorNameLength) bytes; shorten it")
       }
       let byteCount = try tensor.byteCount(path: path)
       let (end, overflow) = offset.addingReportingOverflow(byteCount)

@@ -16,7 +16,7 @@ public struct SafetensorsCheckpoint: Sendable {
 
   /// Opens a `.safetensors` file, an index file, or a folder that has either.
   /// - Throws: `SwiftletError` where a file is missing, truncated, or breaks the format in any way.
-  public init(path url: URL) throws(SwiftletError) {
+  public init(contentsOf url: URL) throws(SwiftletError) {
     var isFolder: ObjCBool = false
     let files = FileManager.default
     guard files.fileExists(atPath: url.path, isDirectory: &isFolder), isFolder.boolValue else {

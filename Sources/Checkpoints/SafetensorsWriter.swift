@@ -6,12 +6,12 @@ import Tensors
 /// Writes safetensors files: whole or not at all, see `AtomicFile`.
 public enum SafetensorsWriter {
   /// The shard size that Hugging Face's tools use, in bytes.
-  public static let usualShardSize = 5_000_000_000
+  public static let defaultShardSize = 5_000_000_000
 
   /// Writes one file. The header lists the tensors in the given order, save that those with wide elements come first,
   /// which keeps every tensor aligned.
   /// - Parameter metadata: the strings under `__metadata__`; readers of the torch kind look for `"format": "pt"`.
-  /// - Throws: `SwiftletError`, or what a tensor's `produce` throws; the old file then stands as it was.
+  /// - Throws: `SwiftletError`, or what a tensor's `load` throws; the old file then stands as it was.
   public static func write(_ tensors: [TensorSource], metadata: [String: String], to url: URL) throws {
     try finishedFile(tensors, metadata: metadata, at: url).commit()
   }
@@ -28,9 +28,9 @@ public enum SafetensorsWriter {
   /// `model-00001-of-0000N.safetensors` and so on with `model.safetensors.index.json`, as Hugging Face names them. A
   /// tensor larger than the limit gets a shard of its own. The files take their names together at the end; weights
   /// under those names from an earlier call are removed then.
-  /// - Throws: `SwiftletError`, or what a tensor's `produce` throws; the old files then stand as they were.
+  /// - Throws: `SwiftletError`, or what a tensor's `load` throws; the old files then stand as they were.
   public static func write(
-    _ tensors: [TensorSource], metadata: [String: String], toFolder folder: URL, shardSize: Int = usualShardSize
+    _ tensors: [TensorSource], metadata: [String: String], toFolder folder: URL, shardSize: Int = defaultShardSize
   ) throws {
     try TensorSource.requireDistinctNames(tensors, path: folder.path)
     try createFolder(folder)

@@ -6,19 +6,19 @@ import Tensors
 public struct TensorSource {
   /// The name in the file.
   public let name: String
-  /// The type that `produce` delivers.
+  /// The type that `load` delivers.
   public let type: ElementType
-  /// The row-major shape that `produce` delivers.
+  /// The row-major shape that `load` delivers.
   public let shape: [Int]
   /// Makes the tensor; it is dropped once written.
-  public let produce: () throws -> Tensor
+  public let load: () throws -> Tensor
 
   /// A tensor made when needed.
-  public init(name: String, type: ElementType, shape: [Int], produce: @escaping () throws -> Tensor) {
+  public init(name: String, type: ElementType, shape: [Int], load: @escaping () throws -> Tensor) {
     self.name = name
     self.type = type
     self.shape = shape
-    self.produce = produce
+    self.load = load
   }
 
   /// A tensor that exists.
@@ -40,7 +40,7 @@ public struct TensorSource {
 
   /// Makes the tensor and appends its bytes to `file`.
   func write(to file: AtomicFile, path: String) throws {
-    let tensor = try produce()
+    let tensor = try load()
     guard tensor.type == type, tensor.shape == shape else {
       throw SwiftletError.checkpoint(
         path: path,

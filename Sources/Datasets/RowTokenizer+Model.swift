@@ -46,7 +46,7 @@ extension RowTokenizer {
     defer { try? FileManager.default.removeItem(at: folder) }
     var hash = ContentHash()
     do {
-      try tokenizer.writeFiles(to: folder)
+      try tokenizer.write(to: folder)
       for name in try FileManager.default.subpathsOfDirectory(atPath: folder.path).sorted() {
         hash.update(name)
         if let bytes = try? Data(contentsOf: folder.appendingPathComponent(name)) { hash.update([UInt8](bytes)) }

@@ -72,7 +72,7 @@ struct HubCache: Sendable {
     guard !names.isEmpty, names.allSatisfy(exists) else { return nil }
     let index = snapshot.appending(path: "model.safetensors.index.json")
     if !names.contains("model.safetensors"), exists(index.lastPathComponent) {
-      guard (try? SafetensorsCheckpoint(path: index)) != nil else { return nil }
+      guard (try? SafetensorsCheckpoint(contentsOf: index)) != nil else { return nil }
     }
     return snapshot
   }

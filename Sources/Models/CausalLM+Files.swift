@@ -43,7 +43,7 @@ extension CausalLM {
   /// Writes the tokenizer's files, and the chat template as `chat_template.jinja`, wherever it came from.
   /// - Throws: `SwiftletError` or `SwiftletError` if the folder cannot be written.
   public func writeTokenizer(to folder: URL) throws {
-    try tokenizer.writeFiles(to: folder)
+    try tokenizer.write(to: folder)
     guard let chatTemplate else { return }
     try AtomicFile.write(chatTemplate.source, to: folder.appendingPathComponent("chat_template.jinja"))
   }

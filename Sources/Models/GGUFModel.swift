@@ -35,7 +35,7 @@ struct GGUFModel: Sendable {
       if let value = file.metadata["\(architecture).\(ggufKey)"]?.integer, value > 0 { config[key] = .integer(value) }
     }
     func number(_ key: String, _ ggufKey: String) {
-      if let value = file.metadata["\(architecture).\(ggufKey)"]?.float { config[key] = .number(value) }
+      if let value = file.metadata["\(architecture).\(ggufKey)"]?.double { config[key] = .number(value) }
     }
     integer("hidden_size", "embedding_length")
     integer("intermediate_size", "feed_forward_length")
@@ -64,8 +64,8 @@ struct GGUFModel: Sendable {
   /// What only Gemma 3 has: the kinds of its layers, the rope base of local ones, and a limit of logits.
   private static func addGemma(_ file: GGUFFile, to config: inout JSONObject) {
     config["query_pre_attn_scalar"] = config["head_dim"] ?? .integer(256)
-    if let base = file.metadata["gemma3.rope.freq_base_swa"]?.float { config["rope_local_base_freq"] = .number(base) }
-    if let cap = file.metadata["gemma3.final_logit_softcapping"]?.float {
+    if let base = file.metadata["gemma3.rope.freq_base_swa"]?.double { config["rope_local_base_freq"] = .number(base) }
+    if let cap = file.metadata["gemma3.final_logit_softcapping"]?.double {
       config["final_logit_softcapping"] = .number(cap)
     }
     let pattern = file.metadata["gemma3.attention.sliding_window_pattern"]
@@ -95,13 +95,13 @@ struct GGUFModel: Sendable {
       if let original = file.metadata["\(architecture).rope.scaling.original_context_length"]?.integer {
         scaling["original_max_position_embeddings"] = .integer(original)
       }
-      if let factor = file.metadata["\(architecture).rope.scaling.attn_factor"]?.float {
+      if let factor = file.metadata["\(architecture).rope.scaling.attn_factor"]?.double {
         scaling["attention_factor"] = .number(factor)
       }
       return .object(scaling)
     }
     guard file.metadata["\(architecture).rope.scaling.type"]?.string == "linear",
-      let factor = file.metadata["\(architecture).rope.scaling.factor"]?.float
+      let factor = file.metadata["\(architecture).rope.scaling.factor"]?.double
     else { return nil }
     return ["rope_type": "linear", "factor": .number(factor)]
   }

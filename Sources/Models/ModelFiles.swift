@@ -43,7 +43,7 @@ public struct ModelFiles: Sendable {
       quantization = try Self.quantization(configurationJSON, url)
       source = .folder(nil)
     } else {
-      let model = try GGUFModel(GGUFFile(path: url), path: url.path)
+      let model = try GGUFModel(GGUFFile(contentsOf: url), path: url.path)
       configurationJSON = model.configuration
       var configuration = try DecoderConfiguration(json: model.configuration, path: url.path)
       configuration.normOffset = 0  // llama.cpp's converter has already added Gemma's 1 to the weights.
@@ -71,7 +71,7 @@ public struct ModelFiles: Sendable {
     let hasWeights = names.contains {
       FileManager.default.fileExists(atPath: folder.appendingPathComponent($0).path)
     }
-    return hasWeights ? try SafetensorsCheckpoint(path: folder) : nil
+    return hasWeights ? try SafetensorsCheckpoint(contentsOf: folder) : nil
   }
 
   /// The JSON file at `url`.

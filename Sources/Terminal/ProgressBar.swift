@@ -9,7 +9,7 @@ public struct ProgressBar {
   /// Where a resumed run began, so that its rate counts only what it did itself.
   private let first: Int
   private var done: Int
-  private var figures: [String] = []
+  private var metrics: [String] = []
   private var lastShown = -Double.infinity
   private var isShown = false
 
@@ -26,10 +26,10 @@ public struct ProgressBar {
     start = output.seconds()
   }
 
-  /// Tells how much is done, and figures such as "loss 1.234" that stand behind the count.
-  public mutating func update(_ done: Int, figures: [String] = []) {
+  /// Tells how much is done, and metrics such as "loss 1.234" that stand behind the count.
+  public mutating func update(_ done: Int, metrics: [String] = []) {
     self.done = max(0, done)
-    if !figures.isEmpty { self.figures = figures }
+    if !metrics.isEmpty { self.metrics = metrics }
     let now = output.seconds()
     let pause = output.isTerminal ? Self.pause.terminal : Self.pause.elsewhere
     // Where lines stay, the last one is left to `finish`.
@@ -39,12 +39,12 @@ public struct ProgressBar {
 
   /// Tells of an optimizer step: its loss, and tokens a second.
   public mutating func update(step: Int, loss: Double?, tokensPerSecond: Double?) {
-    var figures: [String] = []
-    if let loss { figures.append("loss \(Figures.loss(loss))") }
+    var metrics: [String] = []
+    if let loss { metrics.append("loss \(Format.loss(loss))") }
     if let tokensPerSecond, tokensPerSecond.isFinite {
-      figures.append("\(Figures.count(Int(min(max(0, tokensPerSecond), 1e15)))) tokens/s")
+      metrics.append("\(Format.count(Int(min(max(0, tokensPerSecond), 1e15)))) tokens/s")
     }
-    update(step, figures: figures)
+    update(step, metrics: metrics)
   }
 
   /// Writes a line of its own above the bar.
@@ -56,7 +56,7 @@ public struct ProgressBar {
 
   /// Shows the end: the line stays, with the time the work took.
   public mutating func finish() {
-    let taken = Figures.duration(output.seconds() - start)
+    let taken = Format.duration(output.seconds() - start)
     clear()
     output.write(line(behind: "in \(taken)", columns: output.columns()) + "\n")
   }
@@ -71,7 +71,7 @@ public struct ProgressBar {
     lastShown = now
     let elapsed = now - start
     let share = done > first && total > 0 ? Double(total - done) / Double(done - first) : .infinity
-    let left = share.isFinite ? "\(Figures.duration(elapsed * max(0, share))) left" : ""
+    let left = share.isFinite ? "\(Format.duration(elapsed * max(0, share))) left" : ""
     guard output.isTerminal else {
       output.write(line(behind: left, columns: .max) + "\n")
       return
@@ -83,7 +83,7 @@ public struct ProgressBar {
 
   private func line(behind last: String, columns: Int) -> String {
     let count = total > 0 ? "\(done)/\(total)" : "\(done)"
-    let texts = ([count] + figures + [last]).filter { !$0.isEmpty }.joined(separator: "  ")
+    let texts = ([count] + metrics + [last]).filter { !$0.isEmpty }.joined(separator: "  ")
     guard output.isTerminal else { return "\(label)  \(texts)" }
     let room = columns - label.displayWidth - texts.displayWidth - 2
     guard room >= 8, total > 0 else { return String("\(label)  \(texts)".clipped(to: columns)) }

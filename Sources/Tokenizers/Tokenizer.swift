@@ -13,7 +13,7 @@ public final class Tokenizer: Sendable {
   private let workspaces = WorkspacePool()
   let source: Source
 
-  /// What the tokenizer was made of, which is what `writeFiles` writes.
+  /// What the tokenizer was made of, which is what `write(to:)` writes.
   enum Source: Sendable {
     case files(TokenizerFiles)
     case gguf(GGUFDescription)

@@ -125,7 +125,7 @@ extension Tokenizer {
   /// Writes the files the tokenizer was read from, unchanged; for one from a GGUF file, files that say the same.
   ///
   /// - Throws: `SwiftletError` naming the file that could not be written.
-  public func writeFiles(to directory: URL) throws(SwiftletError) {
+  public func write(to directory: URL) throws(SwiftletError) {
     switch source {
     case .files(let files): try files.write(to: directory)
     case .gguf(let description): try description.files().write(to: directory)

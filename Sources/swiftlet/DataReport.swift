@@ -12,9 +12,9 @@ enum DataReport {
     let cached = report.isFromCache ? ", prepared in an earlier run" : ""
     var facts = [
       ("rows", "\(report.keptRows) of \(report.rows)\(held)\(cached)"),
-      ("tokens", "\(Figures.count(report.tokens)), the longest row \(report.longestRow)"),
+      ("tokens", "\(Format.count(report.tokens)), the longest row \(report.longestRow)"),
       ("lengths", report.lengths.map { "\($0.rows) up to \($0.limit)" }.joined(separator: ", ")),
-      ("trained on", "\(Figures.percent(report.trainedShare)) of the tokens"),
+      ("trained on", "\(Format.percent(report.trainedShare)) of the tokens"),
       ("stop token", "trained in \(report.rowsWithTrainedEOS) of \(report.keptRows) rows"),
     ]
     if !dropped.isEmpty { facts.append(("dropped", dropped.joined(separator: ", "))) }
@@ -42,7 +42,7 @@ final class PreparationProgress {
     let seconds = (ContinuousClock().now - begin) / .seconds(1)
     // A bar that begins at its end would tell nothing.
     if bar == nil, seconds > 0.5, done < total { bar = ProgressBar("preparing rows", total: total) }
-    bar?.update(done, figures: ["\(Figures.count(Int(Double(done) / seconds))) rows/s"])
+    bar?.update(done, metrics: ["\(Format.count(Int(Double(done) / seconds))) rows/s"])
     guard done == total else { return }
     bar?.finish()
     bar = nil

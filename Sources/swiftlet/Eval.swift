@@ -53,8 +53,8 @@ struct Eval: AsyncParsableCommand {
     if json {
       Printing.json(evaluation.json)
     } else {
-      Printing.result("loss        \(Figures.loss(evaluation.loss))")
-      Printing.result("perplexity  \(Figures.loss(evaluation.perplexity))")
+      Printing.result("loss        \(Format.loss(evaluation.loss))")
+      Printing.result("perplexity  \(Format.loss(evaluation.perplexity))")
       Printing.result("tokens      \(evaluation.tokens)")
     }
   }

@@ -60,7 +60,7 @@ struct Export: AsyncParsableCommand {
     let notes = try opened.writeGGUF(to: file, type: stored, name: name) { done, total in
       bar.update(
         Int(Double(done) / Double(max(1, total)) * 1000),
-        figures: ["\(Figures.bytes(done)) of \(Figures.bytes(total))"])
+        metrics: ["\(Format.bytes(done)) of \(Format.bytes(total))"])
     }
     bar.finish()
     Printing.note("The model is in \(output).")

@@ -103,7 +103,7 @@ struct Inspect: AsyncParsableCommand {
     let total = all.reduce(0) { $0 + $1.count }
     let trained = all.reduce(0) { $0 + ($1.isTrainable ? $1.count : 0) }
     Printing.result("")
-    Printing.result("parameters  \(Figures.count(total)) (\(total))")
+    Printing.result("parameters  \(Format.count(total)) (\(total))")
     if trained > 0 {
       let share = String(format: "%.2f%%", Double(trained) / Double(total) * 100)
       Printing.result("trained     \(Self.millions(trained)) of \(Self.millions(total)) (\(share))")
@@ -111,7 +111,7 @@ struct Inspect: AsyncParsableCommand {
     let packed = decoder.parameters.map(\.value).filter(\.type.isFourBitCode)
     let bytes = all.reduce(0) { $0 + $1.byteCount }
     guard let type = packed.first?.type, let format else {
-      Printing.result("bytes       \(Self.grouped(bytes)) (\(Figures.bytes(bytes)))")
+      Printing.result("bytes       \(Self.grouped(bytes)) (\(Format.bytes(bytes)))")
       return
     }
     let codes = packed.reduce(0) { $0 + $1.byteCount }
@@ -127,7 +127,7 @@ struct Inspect: AsyncParsableCommand {
     let bits = (plain.first?.type.blockByteCount ?? 2) * 8
     Printing.result("embeddings  \(Self.grouped(plain.reduce(0) { $0 + $1.byteCount })) bytes in \(bits) bits")
     let sum = bytes - known + scales
-    Printing.result("bytes       \(Self.grouped(sum)) (\(Figures.bytes(sum)))")
+    Printing.result("bytes       \(Self.grouped(sum)) (\(Format.bytes(sum)))")
   }
 
   private static func millions(_ count: Int) -> String {

@@ -51,7 +51,7 @@ struct Merge: AsyncParsableCommand {
     try model.write(to: folder, type: type, quantization: quantization) { done, total in
       bar.update(
         Int(Double(done) / Double(max(1, total)) * 1000),
-        figures: ["\(Figures.bytes(done)) of \(Figures.bytes(total))"])
+        metrics: ["\(Format.bytes(done)) of \(Format.bytes(total))"])
     }
     bar.finish()
     try model.writeTokenizer(to: folder)

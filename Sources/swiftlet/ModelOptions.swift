@@ -165,7 +165,7 @@ final class DownloadProgress: Sendable {
       bar.change {
         $0.update(
           Int(share * 1000),
-          figures: ["\(Figures.bytes(progress.totalReceived)) of \(Figures.bytes(progress.totalSize))"])
+          metrics: ["\(Format.bytes(progress.totalReceived)) of \(Format.bytes(progress.totalSize))"])
       }
     }
   }

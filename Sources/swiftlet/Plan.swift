@@ -25,10 +25,10 @@ struct Plan: AsyncParsableCommand {
 
   private func show(_ plan: RunPlan) {
     let memory = plan.memory
-    var facts = memory.parts.filter { $0.bytes > 0 }.map { ($0.name, Figures.bytes($0.bytes)) }
+    var facts = memory.parts.filter { $0.bytes > 0 }.map { ($0.name, Format.bytes($0.bytes)) }
     facts += [
-      ("total", Figures.bytes(memory.total)),
-      ("to be had", "\(Figures.bytes(plan.system.reachable)) of \(Figures.bytes(plan.system.total))"),
+      ("total", Format.bytes(memory.total)),
+      ("to be had", "\(Format.bytes(plan.system.reachable)) of \(Format.bytes(plan.system.total))"),
     ]
     if memory.checkpointedLayers > 0 { facts.append(("checkpointed", "\(memory.checkpointedLayers) layers")) }
     show("memory", facts)
@@ -41,7 +41,7 @@ struct Plan: AsyncParsableCommand {
             "shared",
             plan.sharedBeginning > 0 ? "the first \(plan.sharedBeginning) tokens of all rows, once a batch" : "nothing"
           ),
-          ("a step", Figures.duration(time.step)), ("all steps", Figures.duration(time.total)),
+          ("a step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
           ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) a second"),
           ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),
         ])
@@ -50,8 +50,8 @@ struct Plan: AsyncParsableCommand {
       show(
         "one change",
         plan.alternatives.map { alternative in
-          let time = alternative.secondsPerStep.map { ", \(Figures.duration($0)) a step" } ?? ""
-          return (alternative.change, Figures.bytes(alternative.memory.total) + time)
+          let time = alternative.secondsPerStep.map { ", \(Format.duration($0)) a step" } ?? ""
+          return (alternative.change, Format.bytes(alternative.memory.total) + time)
         })
     }
     Printing.result("\n" + plan.verdict)

@@ -51,7 +51,7 @@ struct Preview: AsyncParsableCommand {
       output.write("\n")
     }
     let trained = output.style.isColored ? "green" : "in brackets"
-    Printing.result("\n\(Figures.percent(report.trainedShare)) of these tokens are trained on (\(trained)).")
+    Printing.result("\n\(Format.percent(report.trainedShare)) of these tokens are trained on (\(trained)).")
     DataReport.show(report)
   }
 

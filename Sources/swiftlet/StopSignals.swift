@@ -66,7 +66,7 @@ struct PausedRun: Error, CustomStringConvertible {
       if !isLeftOut { words.append(word) }
     }
     let program = CommandLine.arguments.first ?? "swiftlet"
-    let line = ([program] + words + ["--\(key)", checkpoint]).map(ShellWord.quoted).joined(separator: " ")
+    let line = ([program] + words + ["--\(key)", checkpoint]).map(Shell.quoted).joined(separator: " ")
     return "Stopped after step \(step) of \(steps). \(checkpoint) holds what was trained so far; to go on:\n  \(line)"
   }
 }

@@ -96,15 +96,15 @@ struct TrainingSession {
     let (trainable, total) = run.parameterCounts
     let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
     let bytes = run.weightBytes
-    var held = "\(Figures.bytes(bytes.stored)) in memory"
-    if bytes.unquantized != bytes.stored { held += ", \(Figures.bytes(bytes.unquantized)) before quantization" }
+    var held = "\(Format.bytes(bytes.stored)) in memory"
+    if bytes.unquantized != bytes.stored { held += ", \(Format.bytes(bytes.unquantized)) before quantization" }
     Printing.heading("Model")
     var facts = [
       ("base", recipe.model.modelNameOrPath),
-      ("weights", "\(Figures.count(weights)), \(held)"),
+      ("weights", "\(Format.count(weights)), \(held)"),
       (
         "trained",
-        "\(Figures.count(trainable)) of \(Figures.count(total)) (\(Figures.percent(Double(trainable) / Double(total))))"
+        "\(Format.count(trainable)) of \(Format.count(total)) (\(Format.percent(Double(trainable) / Double(total))))"
       ),
     ]
     if recipe.training.bf16 == true {
@@ -132,7 +132,7 @@ struct TrainingSession {
     let batch = run.trainer.arguments.trainBatchSize
     Printing.heading("Memory")
     var facts = [
-      ("planned", "\(Figures.bytes(plan.memory.total)) at its peak, \(Figures.bytes(plan.system.reachable)) to be had")
+      ("planned", "\(Format.bytes(plan.memory.total)) at its peak, \(Format.bytes(plan.system.reachable)) to be had")
     ]
     if plan.memory.checkpointedLayers > 0 {
       facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
@@ -153,7 +153,7 @@ struct TrainingSession {
   private func evaluate(_ run: TrainingRun, _ label: String) -> Double? {
     guard let sums = run.evaluate() else { return nil }
     let loss = sums.loss / Double(max(1, sums.count))
-    Printing.note("\n\(label): \(Figures.loss(loss)) (perplexity \(Figures.loss(exp(loss))), \(sums.count) tokens)")
+    Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
     return loss
   }
 
@@ -169,13 +169,13 @@ struct TrainingSession {
     let tokens = run.trainer.state.numInputTokensSeen
     Printing.heading("Done")
     var facts = [
-      ("time", "\(Figures.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
+      ("time", "\(Format.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
     ]
     if SystemMemory.peakResident > 0 {
-      facts.append(("memory", "\(Figures.bytes(SystemMemory.peakResident)) at its peak"))
+      facts.append(("memory", "\(Format.bytes(SystemMemory.peakResident)) at its peak"))
     }
     if let before, let after {
-      facts.append(("held-out loss", "\(Figures.loss(before)) before, \(Figures.loss(after)) after"))
+      facts.append(("held-out loss", "\(Format.loss(before)) before, \(Format.loss(after)) after"))
     }
     let path = recipe.training.outputDir
     facts += [
@@ -224,7 +224,7 @@ final class TrainingProgress: TrainerCallback {
   }
 
   func evaluated(_ log: EvaluationLog, _ state: TrainerState) {
-    bar.log("step \(log.step): held-out loss \(Figures.loss(log.loss))")
+    bar.log("step \(log.step): held-out loss \(Format.loss(log.loss))")
   }
 
   func shouldPause() -> Bool { signals.caught != nil }

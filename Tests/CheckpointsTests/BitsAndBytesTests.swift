@@ -34,7 +34,7 @@ struct BitsAndBytesTests {
   }()
 
   private static func tensors() throws -> SafetensorsCheckpoint {
-    try SafetensorsCheckpoint(path: golden.appending(path: "tensors.safetensors"))
+    try SafetensorsCheckpoint(contentsOf: golden.appending(path: "tensors.safetensors"))
   }
 
   @Test(arguments: cases) func quantizingGivesTheirBytes(_ test: Case) throws {
@@ -47,7 +47,7 @@ struct BitsAndBytesTests {
         #expect(ours.count == (test.format.isNested ? 6 : 4))
         for source in ours {
           let their = try #require(theirs.tensor(named: source.name), "\(source.name)")
-          let our = try source.produce()
+          let our = try source.load()
           #expect(our.type == their.type && our.shape == their.shape, "\(source.name)")
           let isEqual = our.bytes == their.bytes
           #expect(isEqual, "\(target), \(source.name)")
@@ -84,7 +84,7 @@ struct BitsAndBytesTests {
     try SafetensorsWriter.write(
       tensors.enumerated().flatMap { TensorSource.bitsandbytes(name: "layer.\($0)", $1, dtype: .float16) },
       metadata: ["format": "pt"], to: file)
-    let read = try SafetensorsCheckpoint(path: file)
+    let read = try SafetensorsCheckpoint(contentsOf: file)
     for (index, tensor) in tensors.enumerated() {
       let again = try #require(try read.weight(named: "layer.\(index)"))
       #expect(again.fourBitFormat == formats[index] && again.shape == [130, 130] && again.bytes == tensor.bytes)
@@ -102,7 +102,7 @@ struct BitsAndBytesTests {
     let weight = Self.backend.tensor(values, [96, 40])
     let codes = try #require(Self.backend.quantized(weight, to: FourBitFormat(isNested: isNested)))
     let sources = TensorSource.bitsandbytes(name: "w", codes, dtype: .float32)
-    return Dictionary(uniqueKeysWithValues: try sources.map { ($0.name, try $0.produce()) })
+    return Dictionary(uniqueKeysWithValues: try sources.map { ($0.name, try $0.load()) })
   }
 
   private func failure(_ parts: [String: Tensor]) throws -> SwiftletError? {
@@ -110,7 +110,7 @@ struct BitsAndBytesTests {
     let file = folder.url.appending(path: "model.safetensors")
     try SafetensorsWriter.write(
       tensors: parts.sorted { $0.key < $1.key }.map { (name: $0.key, tensor: $0.value) }, metadata: [:], to: file)
-    let checkpoint = try SafetensorsCheckpoint(path: file)
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: file)
     do {
       _ = try checkpoint.weight(named: "w")
       return nil

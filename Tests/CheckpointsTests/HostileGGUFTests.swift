@@ -48,7 +48,7 @@ struct HostileGGUFTests {
   func open(_ change: (inout GGUFParts) -> Void) throws -> GGUFFile {
     var parts = GGUFParts()
     change(&parts)
-    return try GGUFFile(path: try folder.file("a.gguf", parts.file))
+    return try GGUFFile(contentsOf: try folder.file("a.gguf", parts.file))
   }
 
   /// Expects the file with this change to be refused for this reason.
@@ -173,7 +173,7 @@ struct HostileGGUFTests {
     // What is left of the last tensor's padding may be missing.
     for length in Array(0..<3000) + Array(stride(from: 3000, to: bytes.count - 32, by: 61)) {
       let file = try folder.file("t.gguf", bytes.prefix(length))
-      #expect(throws: SwiftletError.self, "\(length) bytes") { _ = try GGUFFile(path: file) }
+      #expect(throws: SwiftletError.self, "\(length) bytes") { _ = try GGUFFile(contentsOf: file) }
     }
   }
 
@@ -186,7 +186,7 @@ struct HostileGGUFTests {
       let header = mutated(Array(bytes.prefix(headerLength)), with: &random)
       let file = try folder.file("m.gguf", header + bytes.dropFirst(headerLength))
       do throws(SwiftletError) {
-        let opened = try GGUFFile(path: file)
+        let opened = try GGUFFile(contentsOf: file)
         for name in opened.tensorNames {
           let tensor = opened.tensor(named: name)
           #expect(tensor?.bytes.count == tensor?.byteCount)

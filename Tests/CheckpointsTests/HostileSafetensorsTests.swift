@@ -52,7 +52,7 @@ struct HostileSafetensorsTests {
   func open(_ header: String, length: UInt64? = nil, dataCount: Int = 8) throws -> SafetensorsCheckpoint {
     let prefix = withUnsafeBytes(of: (length ?? UInt64(header.utf8.count)).littleEndian) { Array($0) }
     let data = [UInt8](repeating: 1, count: dataCount)
-    return try SafetensorsCheckpoint(path: try folder.file("a.safetensors", prefix + Array(header.utf8) + data))
+    return try SafetensorsCheckpoint(contentsOf: try folder.file("a.safetensors", prefix + Array(header.utf8) + data))
   }
 
   func entry(_ shape: String, _ offsets: String, type: String = "F32") -> String {
@@ -115,10 +115,10 @@ struct HostileSafetensorsTests {
   }
 
   @Test func whatIsNoFile() throws {
-    expectError("could not be opened") { _ = try SafetensorsCheckpoint(path: folder.url.appending(path: "none")) }
-    expectError("is empty") { _ = try SafetensorsCheckpoint(path: try folder.file("e.safetensors", [])) }
-    expectError("too short") { _ = try SafetensorsCheckpoint(path: try folder.file("s.safetensors", [1, 2, 3])) }
-    expectError("neither model.safetensors nor") { _ = try SafetensorsCheckpoint(path: folder.url) }
+    expectError("could not be opened") { _ = try SafetensorsCheckpoint(contentsOf: folder.url.appending(path: "none")) }
+    expectError("is empty") { _ = try SafetensorsCheckpoint(contentsOf: try folder.file("e.safetensors", [])) }
+    expectError("too short") { _ = try SafetensorsCheckpoint(contentsOf: try folder.file("s.safetensors", [1, 2, 3])) }
+    expectError("neither model.safetensors nor") { _ = try SafetensorsCheckpoint(contentsOf: folder.url) }
     expectError("not a regular file") { _ = try MappedFile(folder.url) }
     expectError("not a regular file") { _ = try MappedFile(URL(filePath: "/dev/zero")) }
     expectError("not JSON") { _ = try open("{\"a\u{1}\":{}}") }
@@ -128,7 +128,7 @@ struct HostileSafetensorsTests {
     let bytes = try Golden.bytes("types.safetensors")
     for length in 0..<bytes.count {
       let file = try folder.file("t.safetensors", bytes.prefix(length))
-      #expect(throws: SwiftletError.self, "\(length) bytes") { _ = try SafetensorsCheckpoint(path: file) }
+      #expect(throws: SwiftletError.self, "\(length) bytes") { _ = try SafetensorsCheckpoint(contentsOf: file) }
     }
   }
 
@@ -139,7 +139,7 @@ struct HostileSafetensorsTests {
     for _ in 0..<500 {
       let file = try folder.file("m.safetensors", mutated(bytes, with: &random))
       do throws(SwiftletError) {
-        let checkpoint = try SafetensorsCheckpoint(path: file)
+        let checkpoint = try SafetensorsCheckpoint(contentsOf: file)
         for name in checkpoint.tensorNames {
           let tensor = checkpoint.tensor(named: name)
           #expect(tensor?.bytes.count == tensor?.byteCount)
@@ -158,7 +158,7 @@ struct HostileSafetensorsTests {
       _ = try folder.file(shard, try Golden.bytes("sharded/\(shard)"))
     }
     _ = try folder.file("model.safetensors.index.json", Array(index.utf8))
-    return try SafetensorsCheckpoint(path: folder.url)
+    return try SafetensorsCheckpoint(contentsOf: folder.url)
   }
 
   @Test(arguments: [
@@ -185,6 +185,6 @@ struct HostileSafetensorsTests {
     let target = try folder.file("blob", try Golden.bytes("types.safetensors"))
     let link = folder.url.appending(path: "model.safetensors")
     try FileManager.default.createSymbolicLink(at: link, withDestinationURL: target)
-    #expect(try SafetensorsCheckpoint(path: folder.url).tensorNames.count == 13)
+    #expect(try SafetensorsCheckpoint(contentsOf: folder.url).tensorNames.count == 13)
   }
 }

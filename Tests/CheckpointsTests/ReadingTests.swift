@@ -21,7 +21,7 @@ struct ReadingTests {
 
   @Test func safetensorsOfEveryType() throws {
     let golden = try Golden.json("types.safetensors.json")
-    let checkpoint = try SafetensorsCheckpoint(path: Golden.url("types.safetensors"))
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: Golden.url("types.safetensors"))
     let tensors = try #require(golden["tensors"]?.array)
     #expect(tensors.count == 13)
     #expect(Set(checkpoint.tensorNames) == Set(tensors.compactMap { $0["name"]?.string }))
@@ -30,7 +30,7 @@ struct ReadingTests {
   }
 
   @Test func namesCompareByBytes() throws {
-    let checkpoint = try SafetensorsCheckpoint(path: Golden.url("types.safetensors"))
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: Golden.url("types.safetensors"))
     #expect(checkpoint.tensor(named: "名字/\u{E9}") != nil)
     #expect(checkpoint.tensor(named: "名字/e\u{301}") == nil)
     #expect(checkpoint.tensor(named: "missing") == nil)
@@ -38,7 +38,7 @@ struct ReadingTests {
 
   @Test(arguments: ["sharded", "sharded/model.safetensors.index.json"])
   func shardedSafetensors(path: String) throws {
-    let checkpoint = try SafetensorsCheckpoint(path: Golden.url(path))
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: Golden.url(path))
     #expect(checkpoint.tensorNames == ["layer.0.weight", "layer.1.weight", "layer.2.weight"])
     for layer in 0..<3 {
       let tensor = try #require(checkpoint.tensor(named: "layer.\(layer).weight"))
@@ -56,7 +56,7 @@ struct ReadingTests {
     let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
     #expect(header.utf8.count % 4 != 0)
     let file = try folder.file("a.safetensors", length + Array(header.utf8) + floats)
-    let tensor = try #require(try SafetensorsCheckpoint(path: file).tensor(named: "a"))
+    let tensor = try #require(try SafetensorsCheckpoint(contentsOf: file).tensor(named: "a"))
     #expect(tensor.floats == [1.5, -2])
     #expect(UInt(bitPattern: tensor.storage.base + tensor.byteOffset) % 4 == 0)
   }
@@ -66,7 +66,7 @@ struct ReadingTests {
     let folder = try TemporaryFolder()
     var bytes = try Golden.bytes("types.gguf")
     bytes[4] = version
-    let file = try GGUFFile(path: try folder.file("types.gguf", bytes))
+    let file = try GGUFFile(contentsOf: try folder.file("types.gguf", bytes))
     let golden = try Golden.json("types.gguf.json")
     for tensor in try #require(golden["tensors"]?.array) {
       try expect(file.tensor(named: tensor["name"]?.string ?? ""), matches: tensor)
@@ -84,7 +84,7 @@ struct ReadingTests {
   }
 
   @Test func ggufMetadataOfEveryType() throws {
-    let metadata = try GGUFFile(path: Golden.url("types.gguf")).metadata
+    let metadata = try GGUFFile(contentsOf: Golden.url("types.gguf")).metadata
     #expect(metadata.keys.first == "general.architecture")
     #expect(metadata["general.architecture"]?.string == "llama")
     let expected: [String: GGUFValue] = [
@@ -102,6 +102,6 @@ struct ReadingTests {
     #expect(metadata["test.uint16"]?.integer == 60000)
     #expect(metadata["test.int32s"]?.integers == [1, -2, 3])
     #expect(metadata["test.float32s"]?.floats == [0.5, -1.25])
-    #expect(metadata["test.float32"]?.float == Double(Float(1e-5)))
+    #expect(metadata["test.float32"]?.double == Double(Float(1e-5)))
   }
 }

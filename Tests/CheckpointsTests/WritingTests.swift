@@ -17,7 +17,7 @@ struct WritingTests {
   /// The reference puts wide types first and pads as we do, so a file read and written again keeps every byte.
   @Test(arguments: ["types.safetensors", "sharded/model-00001-of-00002.safetensors"])
   func safetensorsRoundTripKeepsEveryByte(name: String) throws {
-    let checkpoint = try SafetensorsCheckpoint(path: Golden.url(name))
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: Golden.url(name))
     let copy = folder.url.appending(path: "copy.safetensors")
     let tensors = try sources(checkpoint.tensorNames) { checkpoint.tensor(named: $0) }
     try SafetensorsWriter.write(tensors, metadata: checkpoint.metadata, to: copy)
@@ -30,7 +30,7 @@ struct WritingTests {
   }
 
   @Test func ggufRoundTripKeepsEveryByte() throws {
-    let file = try GGUFFile(path: Golden.url("types.gguf"))
+    let file = try GGUFFile(contentsOf: Golden.url("types.gguf"))
     let copy = folder.url.appending(path: "copy.gguf")
     let tensors = try sources(file.tensorNames) { file.tensor(named: $0) }
     try GGUFWriter.write(metadata: file.metadata, tensors: tensors, to: copy)
@@ -41,16 +41,16 @@ struct WritingTests {
   /// `compare_written.py` beside the goldens reads these with the reference packages.
   @Test func filesForTheReferenceReaders() throws {
     let output = ProcessInfo.processInfo.environment["CHECKPOINTS_OUTPUT"].map { URL(filePath: $0) } ?? folder.url
-    let checkpoint = try SafetensorsCheckpoint(path: Golden.url("types.safetensors"))
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: Golden.url("types.safetensors"))
     let tensors = try sources(checkpoint.tensorNames) { checkpoint.tensor(named: $0) }
     try SafetensorsWriter.write(tensors, metadata: [:], toFolder: output.appending(path: "sharded"), shardSize: 170)
     try SafetensorsWriter.write(
       tensors, metadata: checkpoint.metadata, to: output.appending(path: "types.safetensors"))
-    let file = try GGUFFile(path: Golden.url("types.gguf"))
+    let file = try GGUFFile(contentsOf: Golden.url("types.gguf"))
     try GGUFWriter.write(
       metadata: file.metadata, tensors: try sources(file.tensorNames) { file.tensor(named: $0) },
       to: output.appending(path: "types.gguf"))
-    let shards = try SafetensorsCheckpoint(path: output.appending(path: "sharded"))
+    let shards = try SafetensorsCheckpoint(contentsOf: output.appending(path: "sharded"))
     #expect(shards.tensorNames.count == checkpoint.tensorNames.count)
     for name in shards.tensorNames {
       #expect(shards.tensor(named: name)?.bytes == checkpoint.tensor(named: name)?.bytes)
@@ -62,7 +62,7 @@ struct WritingTests {
     try SafetensorsWriter.write(
       tensors: [("odd", .tensor(.uint8, shape: [3], [1, 2, 3])), ("wide", .float32([1, 2], shape: [2]))],
       metadata: [:], to: url)
-    let checkpoint = try SafetensorsCheckpoint(path: url)
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: url)
     #expect(checkpoint.tensorNames == ["wide", "odd"])
     #expect(checkpoint.tensor(named: "wide")?.floats == [1, 2])
     #expect(checkpoint.tensor(named: "odd")?.bytes == [1, 2, 3])
@@ -88,7 +88,7 @@ struct WritingTests {
       ],
     ]
     #expect(index == expected)
-    let checkpoint = try SafetensorsCheckpoint(path: folder.url)
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: folder.url)
     for layer in 0..<5 {
       #expect(checkpoint.tensor(named: "layer.\(layer)")?.floats.allSatisfy { $0 == Float(layer) } == true)
     }
@@ -99,7 +99,7 @@ struct WritingTests {
     #expect(try folder.contents == ["model.safetensors", "tokenizer.json"])
     try SafetensorsWriter.write(tensors, metadata: [:], toFolder: folder.url, shardSize: 100)
     #expect(try folder.contents.contains("model.safetensors") == false)
-    #expect(try SafetensorsCheckpoint(path: folder.url).tensorNames.count == 5)
+    #expect(try SafetensorsCheckpoint(contentsOf: folder.url).tensorNames.count == 5)
   }
 
   struct Interruption: Error {}

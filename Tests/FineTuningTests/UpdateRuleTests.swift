@@ -82,7 +82,7 @@ import Testing
   static let theirs = repository.appendingPathComponent("Tests/Goldens/quantization/adamw_8bit.safetensors")
 
   @Test func mapsAreTheirs() throws {
-    let file = try SafetensorsCheckpoint(path: Self.theirs)
+    let file = try SafetensorsCheckpoint(contentsOf: Self.theirs)
     #expect(try ByteMap.signed.values == Self.backend.floats(#require(file.tensor(named: "signed_map"))))
     #expect(try ByteMap.unsigned.values == Self.backend.floats(#require(file.tensor(named: "unsigned_map"))))
   }
@@ -101,7 +101,7 @@ import Testing
   /// - Parameter isFirstUse: whether no moment was decoded from such a level before, and moved away from theirs by it.
   /// - Returns: the share of elements with another level.
   static func compare(_ ours: URL, step: Int, isFirstUse: Bool) throws -> Double {
-    let (our, their) = (try SafetensorsCheckpoint(path: ours), try SafetensorsCheckpoint(path: theirs))
+    let (our, their) = (try SafetensorsCheckpoint(contentsOf: ours), try SafetensorsCheckpoint(contentsOf: theirs))
     var others = 0
     for (name, state, map) in [("exp_avg", "1", ByteMap.signed), ("exp_avg_sq", "2", .unsigned)] {
       let a = try shares(our, "ragged.w.\(name)", "ragged.w.\(name).absmax", map)
@@ -123,7 +123,7 @@ import Testing
   }
 
   static func parameterErrors(_ parameters: [Parameter], step: Int) throws -> (mean: Double, largest: Double) {
-    let file = try SafetensorsCheckpoint(path: theirs)
+    let file = try SafetensorsCheckpoint(contentsOf: theirs)
     let errors = try parameters.filter { !$0.name.hasPrefix("wide") }.flatMap { parameter in
       let reference = try #require(file.tensor(named: "\(step).\(parameter.name.dropLast(2)).parameter"))
       return zip(values(parameter), backend.floats(reference)).map { abs($0 - Double($1)) }
@@ -153,13 +153,13 @@ import Testing
   /// From their state after the first step: nothing but arithmetic is left to differ.
   @Test func eightBitStepFromTheirState() throws {
     let (optimizer, parameters, _) = try Self.adamW8Bit()
-    let file = try SafetensorsCheckpoint(path: Self.theirs)
+    let file = try SafetensorsCheckpoint(contentsOf: Self.theirs)
     let url = try scratchFolder("adamw-8bit-state").appendingPathComponent("state.safetensors")
     defer { try? FileManager.default.removeItem(at: url.deletingLastPathComponent()) }
     Self.setGradients(parameters, step: 1)
     optimizer.update(learningRate: 0.01, gradientScale: 1)
     try optimizer.write(to: url)
-    let ours = try SafetensorsCheckpoint(path: url)
+    let ours = try SafetensorsCheckpoint(contentsOf: url)
     let theirNames = [
       "ragged.w.exp_avg": "state1", "ragged.w.exp_avg.absmax": "absmax1", "ragged.w.exp_avg_sq": "state2",
       "ragged.w.exp_avg_sq.absmax": "absmax2",

@@ -90,8 +90,8 @@ import Tokenizers
     try Self.inScratch { folder in
       let file = folder.appendingPathComponent("model.gguf")
       try Self.model(name).writeGGUF(to: file, type: .f32, name: name)
-      let ours = try GGUFFile(path: file)
-      let theirs = try GGUFFile(path: Goldens.folder.appendingPathComponent("models/\(name)/model.gguf"))
+      let ours = try GGUFFile(contentsOf: file)
+      let theirs = try GGUFFile(contentsOf: Goldens.folder.appendingPathComponent("models/\(name)/model.gguf"))
       // The last is said of models without long factors too, and means nothing there.
       let others = ["general.size_label", "general.name", "phi3.rope.scaling.original_context_length"]
       for (key, value) in theirs.metadata.entries where !others.contains(key) || name == "phi3_longrope" {
@@ -119,8 +119,8 @@ import Tokenizers
       let adapter = Goldens.folder.appendingPathComponent(try #require(golden["adapter"]?.string))
       let file = folder.appendingPathComponent("adapter.gguf")
       try LoRAExport.write(adapter, base: ModelFiles(opening: base).configuration, to: file, name: name)
-      let ours = try GGUFFile(path: file)
-      let theirs = try GGUFFile(path: Goldens.folder.appendingPathComponent("gguf_export/\(name).gguf"))
+      let ours = try GGUFFile(contentsOf: file)
+      let theirs = try GGUFFile(contentsOf: Goldens.folder.appendingPathComponent("gguf_export/\(name).gguf"))
       for key in ["general.architecture", "general.type", "adapter.type", "adapter.lora.alpha"] {
         #expect(ours.metadata[key] == theirs.metadata[key] && ours.metadata[key] != nil, "\(key)")
       }
@@ -139,8 +139,8 @@ import Tokenizers
       let adapter = Goldens.folder.appendingPathComponent("peft/all_linear")
       let base = Goldens.folder.appendingPathComponent("models/qwen2")
       try LoRAExport.write(adapter, base: ModelFiles(opening: base).configuration, to: file, name: "a")
-      let written = try GGUFFile(path: file)
-      let peft = try SafetensorsCheckpoint(path: adapter.appendingPathComponent("adapter_model.safetensors"))
+      let written = try GGUFFile(contentsOf: file)
+      let peft = try SafetensorsCheckpoint(contentsOf: adapter.appendingPathComponent("adapter_model.safetensors"))
       let path = "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"
       let b = CPUBackend.shared.floats(try #require(peft.tensor(named: path)))
       let scaled = CPUBackend.shared.floats(try #require(written.tensor(named: "blk.0.ffn_up.weight.lora_b")))
@@ -201,7 +201,7 @@ import Tokenizers
       ]
       for (type, expected, tolerance) in types {
         try model.writeGGUF(to: file, type: type, name: "tiny")
-        let written = try GGUFFile(path: file)
+        let written = try GGUFFile(contentsOf: file)
         for name in written.tensorNames {
           let tensor = try #require(written.tensor(named: name))
           let isWhole = tensor.columns % expected.blockLength == 0

@@ -162,7 +162,7 @@ import Tokenizers
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
     let golden = Goldens.folder.appendingPathComponent("models/llama")
-    let checkpoint = try SafetensorsCheckpoint(path: golden)
+    let checkpoint = try SafetensorsCheckpoint(contentsOf: golden)
     let backend = CPUBackend.shared
     let tensors = try checkpoint.tensorNames.map { name in
       let tensor = try #require(checkpoint.tensor(named: name))

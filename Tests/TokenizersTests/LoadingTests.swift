@@ -14,7 +14,7 @@ import Tokenizers
     let error = try #require(throws: SwiftletError.self) {
       try Tokenizer(directory: URL(fileURLWithPath: "/nonexistent"))
     }
-    #expect(error.message.contains("/nonexistent") && error.message.contains("tokenizer.json"))
+    #expect(error.description.contains("/nonexistent") && error.description.contains("tokenizer.json"))
   }
 
   @Test func rolesComeFromTheConfigurationOrTheMap() throws {
@@ -53,7 +53,7 @@ import Tokenizers
     let all = try Tokenizer(directory: folder.url)
     #expect(all.chatTemplateSources == ["default": "four\n", "tool_use": "三", "rag": "five"])
     let copy = folder.url.appendingPathComponent("copy")
-    try all.writeFiles(to: copy)
+    try all.write(to: copy)
     #expect(try Tokenizer(directory: copy).chatTemplateSources == all.chatTemplateSources)
     #expect(try Data(contentsOf: copy.appendingPathComponent("tokenizer.json")) == Data(Self.plain.utf8))
   }
@@ -63,9 +63,9 @@ import Tokenizers
     try folder.write(Self.plain, to: "tokenizer.json")
     let tokenizer = try Tokenizer(directory: folder.url)
     let error = try #require(throws: SwiftletError.self) {
-      try tokenizer.writeFiles(to: folder.url.appendingPathComponent("tokenizer.json/below"))
+      try tokenizer.write(to: folder.url.appendingPathComponent("tokenizer.json/below"))
     }
-    #expect(error.message.contains("tokenizer.json"))
+    #expect(error.description.contains("tokenizer.json"))
   }
 
   /// The scanner that reads vocabularies fast and the JSON parser give the same, escapes and all.

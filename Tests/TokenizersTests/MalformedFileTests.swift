@@ -80,8 +80,8 @@ import Tokenizers
     let folder = try TemporaryFolder()
     try folder.write(text, to: "tokenizer.json")
     let error = try #require(throws: SwiftletError.self) { try Tokenizer(directory: folder.url) }
-    #expect(error.message.contains("tokenizer.json") && error.message.contains(mention), "\(error)")
-    #expect(error.message.hasSuffix(".") && !error.message.contains("\n"), "\(error)")
+    #expect(error.description.contains("tokenizer.json") && error.description.contains(mention), "\(error)")
+    #expect(error.description.hasSuffix(".") && !error.description.contains("\n"), "\(error)")
   }
 
   @Test func aFileCutAnywhereIsReported() throws {
@@ -134,7 +134,7 @@ import Tokenizers
     try folder.write(#"{"model":\#(Self.model)}"#, to: "tokenizer.json")
     try folder.write(text, to: name)
     let error = try #require(throws: SwiftletError.self) { try Tokenizer(directory: folder.url) }
-    #expect(error.message.contains(name) && error.message.contains(mention), "\(error)")
+    #expect(error.description.contains(name) && error.description.contains(mention), "\(error)")
   }
 
   @Test func badGGUFVocabulariesAreNamed() throws {
@@ -143,7 +143,7 @@ import Tokenizers
     func message(_ change: (inout GGUFVocabulary) -> Void) throws -> String {
       var bad = good
       change(&bad)
-      return try #require(throws: SwiftletError.self) { try Tokenizer(gguf: bad) }.message
+      return try #require(throws: SwiftletError.self) { try Tokenizer(gguf: bad) }.description
     }
     #expect(try message { $0.model = "bert" }.contains("bert"))
     #expect(try message { $0.preTokenizer = "novel" }.contains("novel"))

@@ -131,7 +131,7 @@ struct SmolLM2 {
   @Test func filesWrittenFromAGGUFVocabularyReadBackTheSame() throws {
     let folder = try TemporaryFolder()
     let tokenizer = try SmolLM2.fromGGUF.get()
-    try tokenizer.writeFiles(to: folder.url.appendingPathComponent("new"))
+    try tokenizer.write(to: folder.url.appendingPathComponent("new"))
     let again = try Tokenizer(directory: folder.url.appendingPathComponent("new"))
     #expect(again.specialTokens == tokenizer.specialTokens)
     #expect(again.chatTemplateSource == tokenizer.chatTemplateSource)
@@ -141,7 +141,7 @@ struct SmolLM2 {
       #expect(again.encode(text) == tokenizer.encode(text))
     }
     // Written again, each file is the same byte for byte.
-    try again.writeFiles(to: folder.url.appendingPathComponent("newer"))
+    try again.write(to: folder.url.appendingPathComponent("newer"))
     let names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
     for name in names {
       let first = try Data(contentsOf: folder.url.appendingPathComponent("new/\(name)"))

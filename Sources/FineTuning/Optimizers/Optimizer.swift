@@ -81,7 +81,7 @@ package final class Optimizer {
   /// Takes up what `write` kept.
   /// - Throws: `SwiftletError` if the file does not belong to these parameters and this rule.
   package func read(from url: URL) throws {
-    let file = try SafetensorsCheckpoint(path: url)
+    let file = try SafetensorsCheckpoint(contentsOf: url)
     guard let step = file.metadata["step"].flatMap(Int.init) else {
       throw SwiftletError.training("\(url.path) has no step; resume from another checkpoint")
     }

@@ -4,12 +4,12 @@ import Terminal
 extension RunPlan {
   /// Whether the run fits and, if not, what to change: one or two sentences.
   public var verdict: String {
-    let there = Figures.bytes(system.reachable)
-    let needed = Figures.bytes(memory.needed) + " of memory" + (memory.isOptimizerPaged ? " besides paged state" : "")
+    let there = Format.bytes(system.reachable)
+    let needed = Format.bytes(memory.needed) + " of memory" + (memory.isOptimizerPaged ? " besides paged state" : "")
     if fits { return "The run fits: it needs \(needed), \(there) can be had." }
     let problem = "The run needs \(needed), only \(there) can be had."
     guard let remedy else { return problem + " No single change is enough; make several, or take a smaller model." }
-    return problem + " Set \(remedy.change), which needs \(Figures.bytes(remedy.memory.needed))."
+    return problem + " Set \(remedy.change), which needs \(Format.bytes(remedy.memory.needed))."
   }
 
   /// The plan as `swiftlet plan --json` prints it: bytes and seconds.

@@ -107,19 +107,19 @@ public struct ModelCard: Sendable {
     var table = Table([.init("figure"), .init("value", isNumeric: true)])
     let training = state.logHistory.filter { $0["loss"] != nil }
     func add(_ name: String, _ value: String?) { if let value { table.append([name, value]) } }
-    add("loss, first logged", training.first?["loss"]?.double.map(Figures.loss))
-    add("loss, last logged", training.last?["loss"]?.double.map(Figures.loss))
+    add("loss, first logged", training.first?["loss"]?.double.map(Format.loss))
+    add("loss, last logged", training.last?["loss"]?.double.map(Format.loss))
     let held = state.logHistory.compactMap { $0["eval_loss"]?.double }
-    add("loss on held-out rows, first", held.count > 1 ? held.first.map(Figures.loss) : nil)
-    add("loss on held-out rows, last", held.last.map(Figures.loss))
-    add("perplexity on held-out rows", held.last.map { Figures.loss(exp($0)) })
+    add("loss on held-out rows, first", held.count > 1 ? held.first.map(Format.loss) : nil)
+    add("loss on held-out rows, last", held.last.map(Format.loss))
+    add("perplexity on held-out rows", held.last.map { Format.loss(exp($0)) })
     add("optimizer steps", "\(state.globalStep)")
-    add("epochs", Figures.loss(state.epoch))
-    add("tokens", training.last?["num_tokens"]?.integer.map(Figures.count))
-    add("time", training.last?["elapsed_s"]?.double.map(Figures.duration))
+    add("epochs", Format.loss(state.epoch))
+    add("tokens", training.last?["num_tokens"]?.integer.map(Format.count))
+    add("time", training.last?["elapsed_s"]?.double.map(Format.duration))
     if let trainable = facts.trainableParameters, let total = facts.totalParameters, total > 0 {
-      let share = Figures.percent(Double(trainable) / Double(total))
-      add("trained parameters", "\(Figures.count(trainable)) of \(Figures.count(total)) (\(share))")
+      let share = Format.percent(Double(trainable) / Double(total))
+      add("trained parameters", "\(Format.count(trainable)) of \(Format.count(total)) (\(share))")
     }
     let picture = facts.hasLossCurve && !training.isEmpty ? "\n![The loss over the run](loss_curve.png)\n" : ""
     return "## Result\n\n\(table.markdown)\(picture)"
@@ -136,10 +136,10 @@ public struct ModelCard: Sendable {
   }
 
   /// The folder as commands name it: from inside, if the base is on the hub; else from where the run was, as the base is.
-  private var adapterPlace: String { Self.isHubName(base) ? "." : ShellWord.quoted(recipe.training.outputDir) }
+  private var adapterPlace: String { Self.isHubName(base) ? "." : Shell.quoted(recipe.training.outputDir) }
 
   /// The base as commands name it.
-  private var basePlace: String { ShellWord.quoted(base) }
+  private var basePlace: String { Shell.quoted(base) }
 
   /// A base that was quantized on loading has to be quantized again.
   private var quantizationOptions: String {

@@ -88,7 +88,7 @@ extension SFTTrainer {
   /// Takes the trained weights from a checkpoint.
   func readWeights(from folder: URL) throws {
     let file = adapter == nil ? folder : folder.appendingPathComponent("adapter_model.safetensors")
-    let weights = try SafetensorsCheckpoint(path: file)
+    let weights = try SafetensorsCheckpoint(contentsOf: file)
     for parameter in parameters {
       let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
       guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32

@@ -87,7 +87,7 @@ extension CausalLM {
 
   /// What a tensor is stored as where no type is asked for.
   private func keptType(_ type: ElementType, isChanged: Bool) -> ElementType {
-    type.existsInGGUF && (type.isFloat || !isChanged) ? type : .float16
+    type.isSupportedByGGUF && (type.isFloat || !isChanged) ? type : .float16
   }
 
   // MARK: From a GGUF file
@@ -131,7 +131,7 @@ func counted(_ tensors: [TensorSource], _ progress: @escaping (Int, Int) -> Void
         done += byteCount(tensor)
         progress(done, total)
       }
-      return try tensor.produce()
+      return try tensor.load()
     }
   }
 }

@@ -41,12 +41,12 @@ public enum GGUFType: String, Sendable, CaseIterable {
 }
 
 extension TensorSource {
-  /// What `produce` makes, stored as `type`.
+  /// What `load` makes, stored as `type`.
   init(
-    _ name: String, _ type: ElementType, shape: [Int], on backend: any Backend, produce: @escaping () throws -> Tensor
+    _ name: String, _ type: ElementType, shape: [Int], on backend: any Backend, load: @escaping () throws -> Tensor
   ) {
     self.init(name: name, type: type, shape: shape) {
-      let tensor = try produce()
+      let tensor = try load()
       return tensor.type == type ? tensor : backend.narrowed(tensor, to: type)
     }
   }

@@ -38,7 +38,7 @@ public enum LoRAExport {
     guard let naming = GGUFNaming(modelType: base.modelType) else {
       throw SwiftletError.model("\(folder.path): llama.cpp has no architecture for model_type \"\(base.modelType)\"")
     }
-    let file = try SafetensorsCheckpoint(path: folder.appendingPathComponent("adapter_model.safetensors"))
+    let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
     let backend = CPUBackend.shared
     var tensors: [TensorSource] = []
     for name in file.tensorNames {

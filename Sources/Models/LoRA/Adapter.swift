@@ -48,7 +48,7 @@ public final class Adapter {
         "\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
     }
     let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
-    let file = try SafetensorsCheckpoint(path: folder.appendingPathComponent("adapter_model.safetensors"))
+    let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
     func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
       guard let tensor = file.tensor(named: name) else {
         throw SwiftletError.model("\(folder.path): adapter_model.safetensors has no \(name); is it another base model?")

@@ -1,5 +1,5 @@
 /// Words of commands that people copy.
-public enum ShellWord {
+public enum Shell {
   /// The word as a shell takes it: in quotation marks where it holds anything that means something to one.
   public static func quoted(_ word: String) -> String {
     let isPlain =

@@ -1,7 +1,7 @@
 import Foundation
 
 /// Numbers as people read them.
-public enum Figures {
+public enum Format {
   /// A count with three digits that matter: "950", "12.6K", "135M", "3.83B".
   public static func count(_ count: Int) -> String {
     let magnitude = Double(count.magnitude)
