@@ -13,9 +13,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
   ],
   targets: [
     // The inner loops, in C: Swift bounds checks cost too much there, and one source compiles for several instruction sets.
@@ -24,21 +21,15 @@ let package = Package(
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"]), .brew(["pcre2"])]),
     .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
     .systemLibrary(name: "CZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"]), .brew(["libzip"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
+    .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
 
     .target(name: "Diagnostics"),
     .target(name: "OrderedJSON", dependencies: ["Diagnostics"]),
     .target(name: "Terminal"),
     .target(name: "Tensors", dependencies: ["CKernels", "Diagnostics"]),
     .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "Diagnostics", "CZip"]),
-    .target(
-      name: "Hub",
-      dependencies: [
-        "Checkpoints", "OrderedJSON", "Diagnostics",
-        .product(name: "AsyncHTTPClient", package: "async-http-client"),
-        .product(name: "Crypto", package: "swift-crypto"),
-        .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOHTTP1", package: "swift-nio"),
-      ]),
+    .target(name: "Hub", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CCurl", "CCrypto"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CPCRE2"]),
     .target(name: "ChatTemplates", dependencies: ["OrderedJSON", "Diagnostics"]),
     .target(
@@ -64,16 +55,7 @@ let package = Package(
     .testTarget(name: "TensorsTests", dependencies: ["Diagnostics", "Tensors"]),
     .testTarget(
       name: "CheckpointsTests", dependencies: ["Diagnostics", "Checkpoints", "Tensors", "OrderedJSON", "CZip"]),
-    .testTarget(
-      name: "HubTests",
-      dependencies: [
-        "Diagnostics", "Hub", "OrderedJSON",
-        .product(name: "Crypto", package: "swift-crypto"),
-        .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
-        .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "NIOHTTP1", package: "swift-nio"),
-      ]),
+    .testTarget(name: "HubTests", dependencies: ["Diagnostics", "Hub", "OrderedJSON"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Diagnostics", "Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["Diagnostics", "ChatTemplates"]),
     .testTarget(

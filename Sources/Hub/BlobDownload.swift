@@ -1,132 +1,178 @@
 import Foundation
-import NIOCore
-import NIOHTTP1
+import Synchronization
 
-/// Brings one blob into the cache: appended to `BLOB.incomplete`, resumed from there after a cut, checked, renamed.
+/// Downloads one blob into the cache: appends to `BLOB.incomplete`, resumes after a failure, checks, renames.
 struct BlobDownload: Sendable {
   let connection: HubConnection
   let cache: HubCache
   let file: RemoteFile
   let etag: String
-  /// Told how many bytes are there so far.
-  let progress: @Sendable (Int) async -> Void
+  /// Receives the number of bytes on disk.
+  let progress: @Sendable (Int) -> Void
 
   private var incomplete: URL { cache.folder.appending(path: "blobs").appending(path: "\(etag).incomplete") }
-  private var subject: String { "\(connection.repository) \(excerpt(file.path))" }
 
   func run() async throws(HubError) {
     let lock = try await FileLock(cache.lock(etag))
     defer { withExtendedLifetime(lock) {} }
     let blob = cache.blob(etag)
-    // Another program, or another file of the same content, may have brought it while this one waited.
+    // Another process, or another file with the same content, may have downloaded it in the meantime.
     if FileManager.default.fileExists(atPath: blob.path) { return }
     var mismatches = 0
-    // Only bytes never seen before count as progress, lest a server that lies about the size be asked for ever.
+    // Only bytes never seen before count as progress: a server that lies about the size must not keep us forever.
     var furthest = 0
     try await connection.retrying { () async throws(AttemptFailure) in
       try await fetch(&furthest)
-      if try !isIntact() {
-        try? FileManager.default.removeItem(at: incomplete)
-        mismatches += 1
-        if mismatches < 2 { throw .passing("\(excerpt(file.path)) came damaged") }
-        throw .final(
-          HubError(subject, "twice came with another content than its hash promises; try again later or elsewhere"))
-      }
+      if try await blocking({ () throws(AttemptFailure) in try isIntact() }) { return }
+      try? FileManager.default.removeItem(at: incomplete)
+      mismatches += 1
+      if mismatches < 2 { throw .temporary("\(excerpt(file.path)) is corrupt") }
+      throw .permanent(
+        HubError(
+          "\(connection.repository) \(excerpt(file.path))",
+          "the content does not match its hash, twice. Try again later or from another endpoint."))
     }
     if rename(incomplete.path, blob.path) != 0 {
-      throw HubError(blob.path, "could not be put in place: \(String(cString: strerror(errno))); check the permissions")
+      throw HubError(blob.path, "cannot rename to this: \(String(cString: strerror(errno))). Check the permissions.")
     }
   }
 
-  /// Appends what is missing.
+  /// Downloads what is missing.
   private func fetch(_ furthest: inout Int) async throws(AttemptFailure) {
-    let handle = try openIncomplete()
-    defer { try? handle.close() }
-    var received = try storing { Int(try handle.seekToEnd()) }
-    if let size = file.size, received >= size {
-      if received == size, received > 0 || size == 0 { return }
-      try storing { try handle.truncate(atOffset: 0) }
-      received = 0
-    }
-    let response = try await connection.send(.GET, file.url, from: received)
-    let offset = Self.offset(response)
-    guard response.status != 416, offset == 0 || offset == received else {
-      try storing { try handle.truncate(atOffset: 0) }
-      let promised = file.size.map { " of \($0)" } ?? ""
-      throw .passing("\(excerpt(file.path)) could not be continued at byte \(received)\(promised)")
-    }
-    if offset != received {
-      received = 0
-      try storing { try handle.truncate(atOffset: 0) }
-    }
-    try await append(response, to: handle, received: received, &furthest)
-    try storing { try handle.synchronize() }
-  }
-
-  private func append(
-    _ response: HubResponse, to handle: FileHandle, received start: Int, _ furthest: inout Int
-  ) async throws(AttemptFailure) {
-    var received = start
+    let partial = try PartialFile(incomplete, name: excerpt(file.path), size: file.size, progress: progress)
+    defer { partial.close() }
+    let start = partial.count
+    if let size = file.size, start == size { return }
     let known = max(furthest, start)
-    await progress(received)
-    var body = response.body.makeAsyncIterator()
-    while true {
-      let part: ByteBuffer?
-      do {
-        part = try await body.next()
-      } catch {
-        throw .passing("the connection broke (\(excerpt("\(error)")))", hasProgressed: received > known)
-      }
-      guard let part else {
-        // A cancelled body looks like one that ended.
-        if Task.isCancelled { throw .final(HubError(subject, "the download was cancelled; start it again to go on")) }
-        break
-      }
-      received += part.readableBytes
-      if let size = file.size, received > size {
-        try storing { try handle.truncate(atOffset: 0) }
-        throw .passing("\(excerpt(file.path)) has more than the \(size) bytes promised")
-      }
-      try storing { try handle.write(contentsOf: Data(part.readableBytesView)) }
-      furthest = max(furthest, received)
-      await progress(received)
+    do throws(AttemptFailure) {
+      let head = try await connection.send(.get, file.url, from: start, into: partial)
+      if head.status == 416 { try partial.restart() }
+    } catch {
+      furthest = max(furthest, partial.count)
+      guard case .temporary(let cause, let after, _) = error else { throw error }
+      throw .temporary(cause, after: after, hasProgressed: partial.count > known)
     }
-    if let size = file.size, received < size {
-      throw .passing(
-        "\(excerpt(file.path)) ended after \(received) of \(size) bytes", hasProgressed: received > known)
+    furthest = max(furthest, partial.count)
+    try await blocking { () throws(AttemptFailure) in try partial.synchronize() }
+    if let size = file.size, partial.count < size {
+      throw .temporary(
+        "\(excerpt(file.path)) ended after \(partial.count) of \(size) bytes", hasProgressed: partial.count > known)
     }
-  }
-
-  /// Where in the file the body starts: 0 unless the server grants a range.
-  private static func offset(_ response: HubResponse) -> Int? {
-    guard response.status == 206 else { return 0 }
-    guard let range = response.headers.first(name: "Content-Range"), range.hasPrefix("bytes ") else { return nil }
-    return Int(range.dropFirst(6).prefix { $0 != "-" })
   }
 
   private func isIntact() throws(AttemptFailure) -> Bool {
     guard let digest = file.digest else { return true }
-    return try storing {
+    return try storing(incomplete) {
       let size = try FileManager.default.attributesOfItem(atPath: incomplete.path)[.size] as? Int ?? 0
       return try digest.matches(incomplete, size: size)
     }
   }
+}
 
-  private func openIncomplete() throws(AttemptFailure) -> FileHandle {
-    try storing {
-      if !FileManager.default.fileExists(atPath: incomplete.path) { try Data().write(to: incomplete) }
-      return try FileHandle(forUpdating: incomplete)
+/// `BLOB.incomplete`: what has arrived so far, and the receiver that appends to it.
+private final class PartialFile: HTTPResponseReceiver {
+  private let url: URL
+  private let name: String
+  /// The size the finished file must have.
+  private let size: Int?
+  private let progress: @Sendable (Int) -> Void
+  private let handle: FileHandle
+  private let received: Mutex<Int>
+
+  /// Opens the file, at its end. A file that is too long starts over.
+  init(_ url: URL, name: String, size: Int?, progress: @escaping @Sendable (Int) -> Void) throws(AttemptFailure) {
+    self.url = url
+    self.name = name
+    self.size = size
+    self.progress = progress
+    let (handle, count) = try storing(url) {
+      if !FileManager.default.fileExists(atPath: url.path) { try Data().write(to: url) }
+      let handle = try FileHandle(forUpdating: url)
+      var count = Int(try handle.seekToEnd())
+      if let size, count > size {
+        try handle.truncate(atOffset: 0)
+        count = 0
+      }
+      return (handle, count)
     }
+    self.handle = handle
+    received = Mutex(count)
   }
 
-  /// Errors of the local disk end the download; another attempt would meet them again.
-  private func storing<Value>(_ body: () throws -> Value) throws(AttemptFailure) -> Value {
-    do {
-      return try body()
-    } catch {
-      let cause = (error as NSError).localizedDescription
-      throw .final(
-        HubError(incomplete.path, "could not be written (\(excerpt(cause))); free disk space or set HF_HOME elsewhere"))
+  var count: Int { received.withLock { $0 } }
+
+  /// Throws away what has arrived and fails the attempt.
+  func restart() throws(AttemptFailure) {
+    let position = count
+    try discard()
+    let total = size.map { " of \($0)" } ?? ""
+    throw .temporary("\(name) cannot be resumed at byte \(position)\(total)")
+  }
+
+  func begin(_ head: HTTPResponseHead) throws(AttemptFailure) -> Bool {
+    let offset = Self.offset(head)
+    if offset == 0, count > 0 {
+      try discard()
+    } else if offset != count {
+      try restart()
+    }
+    progress(count)
+    return true
+  }
+
+  func receive(_ part: Data) throws(AttemptFailure) {
+    let total = count + part.count
+    if let size, total > size {
+      try discard()
+      throw .temporary("\(name) is larger than the expected \(size) bytes")
+    }
+    try storing(url) { try handle.write(contentsOf: part) }
+    received.withLock { $0 = total }
+    progress(total)
+  }
+
+  func synchronize() throws(AttemptFailure) { try storing(url) { try handle.synchronize() } }
+
+  func close() { try? handle.close() }
+
+  private func discard() throws(AttemptFailure) {
+    try storing(url) { try handle.truncate(atOffset: 0) }
+    received.withLock { $0 = 0 }
+  }
+
+  /// Where in the file the body starts: 0 unless the server grants a range.
+  private static func offset(_ head: HTTPResponseHead) -> Int? {
+    guard head.status == 206 else { return 0 }
+    guard let range = head["Content-Range"], range.hasPrefix("bytes ") else { return nil }
+    return Int(range.dropFirst(6).prefix { $0 != "-" })
+  }
+}
+
+/// Errors of the local disk end the download; a retry would meet them again.
+private func storing<Value>(_ url: URL, _ body: () throws -> Value) throws(AttemptFailure) -> Value {
+  do {
+    return try body()
+  } catch let error as HubError {
+    throw .permanent(error)
+  } catch {
+    let cause = (error as NSError).localizedDescription
+    throw .permanent(
+      HubError(url.path, "cannot be written (\(excerpt(cause))). Free disk space, or set HF_HOME to another disk."))
+  }
+}
+
+/// Runs work that may take long on a thread of its own instead of one of Swift's cooperative threads.
+private func blocking<Value: Sendable>(
+  _ body: @escaping @Sendable () throws(AttemptFailure) -> Value
+) async throws(AttemptFailure) -> Value {
+  let result: Result<Value, AttemptFailure> = await withCheckedContinuation { continuation in
+    DispatchQueue.global().async {
+      do throws(AttemptFailure) {
+        continuation.resume(returning: .success(try body()))
+      } catch {
+        continuation.resume(returning: .failure(error))
+      }
     }
   }
+  return try result.get()
 }

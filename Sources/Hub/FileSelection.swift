@@ -1,17 +1,19 @@
-/// Which files of a repository are wanted.
+/// Which files of a repository to download.
 public struct FileSelection: Sendable {
   private let choose: @Sendable ([String], RepositoryID) throws(HubError) -> [String]
 
-  /// The files to fetch of those that a repository lists.
+  /// The files to download out of those the repository lists.
   func chosen(of names: [String], in repository: RepositoryID) throws(HubError) -> [String] {
     let chosen = try choose(names, repository)
-    if chosen.isEmpty { throw HubError("\(repository)", "has no file that is wanted; check its name and its files") }
+    if chosen.isEmpty {
+      throw HubError("\(repository)", "the repository has no matching files. Check its name and its files.")
+    }
     return chosen
   }
 
-  /// What running and training a model takes: configuration, tokenizer, chat template, and weights in safetensors; of
-  /// a repository of GGUF files one of them. Copies of the weights in other formats are left out.
-  /// - Parameter gguf: the GGUF file wanted, by name or a part of it such as `Q4_K_M`.
+  /// Everything needed to run and train a model: configuration, tokenizer, chat template and safetensors weights, or
+  /// one GGUF file. Skips copies of the weights in other formats.
+  /// - Parameter gguf: the name of a GGUF file, or a part of it such as `Q4_K_M`.
   public static func model(gguf: String? = nil) -> FileSelection {
     FileSelection { (names, repository) throws(HubError) in
       let weights = try modelWeights(names, gguf: gguf, repository)
@@ -19,7 +21,7 @@ public struct FileSelection: Sendable {
     }
   }
 
-  /// The rows of a data set, in the formats that can be read, and its card.
+  /// The data files of a dataset in supported formats, and its card.
   public static let dataset = FileSelection { (names, _) in
     names.filter { name in
       let name = name.lowercased()
@@ -30,14 +32,14 @@ public struct FileSelection: Sendable {
     }
   }
 
-  /// Files whose path fits one of the patterns, in which `*` stands for any characters and `?` for one.
+  /// Files whose path matches one of the patterns. `*` matches any characters, `?` matches one.
   public static func matching(_ patterns: [String]) -> FileSelection {
     FileSelection { (names, _) in
       names.filter { name in patterns.contains { matches(Array(name.utf8), pattern: Array($0.utf8)) } }
     }
   }
 
-  /// Every file.
+  /// Every file of the repository, whatever its format.
   public static let everything = FileSelection { (names, _) in names }
 
   private static func isModelDescription(_ name: String) -> Bool {
@@ -66,10 +68,12 @@ public struct FileSelection: Sendable {
       return []
     }
     throw HubError(
-      "\(repository)", "has its weights only in pickled .bin files, which can run any code; convert it to safetensors")
+      "\(repository)",
+      "the weights are only available as pickled .bin files, which can run arbitrary code. Convert them to safetensors."
+    )
   }
 
-  /// The GGUF file wanted, else the one that usually weighs size against quality best.
+  /// The requested GGUF file, or the one that usually balances size and quality best.
   private static func ggufFile(
     _ names: [String], _ wanted: String?, _ repository: RepositoryID
   ) throws(HubError) -> String? {
@@ -81,20 +85,22 @@ public struct FileSelection: Sendable {
         if let file = whole.first(where: { $0.lowercased().contains(type) }) { return file }
       }
       if whole.isEmpty, !files.isEmpty {
-        throw HubError("\(repository)", "has GGUF files only in parts, which are not supported; choose another one")
+        throw HubError(
+          "\(repository)", "the GGUF files are split into parts, which is not supported. Choose another repository.")
       }
       return whole.first
     }
     if let file = whole.first(where: { $0 == wanted }) { return file }
     let similar = whole.filter { $0.lowercased().contains(wanted.lowercased()) }
     guard let file = similar.min(by: { $0.utf8.count < $1.utf8.count }) else {
-      let offered = whole.isEmpty ? "it has none" : "choose of " + whole.prefix(20).joined(separator: ", ")
-      throw HubError("\(repository)", "has no GGUF file like \"\(excerpt(wanted))\"; \(excerpt(offered))")
+      let offered =
+        whole.isEmpty ? "The repository has none." : "Choose one of " + whole.prefix(20).joined(separator: ", ")
+      throw HubError("\(repository)", "no GGUF file matches \"\(excerpt(wanted))\". \(excerpt(offered))")
     }
     return file
   }
 
-  /// Backtracks to the last star only, so that no pattern takes more than quadratic time.
+  /// Backtracks only to the last star, so matching takes quadratic time at most.
   private static func matches(_ name: [UInt8], pattern: [UInt8]) -> Bool {
     var (n, p) = (0, 0)
     var star: (p: Int, n: Int)?

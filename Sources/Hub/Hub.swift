@@ -1,33 +1,33 @@
 import Foundation
 
-/// Models and data sets of Hugging Face, its mirrors, or ModelScope, downloaded into the cache that Python shares.
+/// Downloads models and datasets from Hugging Face, its mirrors, or ModelScope into the cache that Python libraries use.
 ///
 /// Environment: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` (or the token file that `hf auth login` writes),
 /// `HF_HUB_OFFLINE`; `USE_MODELSCOPE_HUB`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_CACHE`, `MODELSCOPE_API_TOKEN`;
-/// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`.
+/// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`; `SSL_CERT_FILE`.
 public struct Hub: Sendable {
   private let settings: HubSettings
   var policy = RetryPolicy()
-  /// Files loaded at once.
+  /// Files downloaded in parallel.
   private static let concurrency = 4
 
-  /// A hub as the environment describes it.
-  /// - Parameter service: the service to use; without it ModelScope where `USE_MODELSCOPE_HUB` is true or only
+  /// Configures a hub from environment variables.
+  /// - Parameter service: the service to use. By default, ModelScope if `USE_MODELSCOPE_HUB` is true or only
   ///   `MODELSCOPE_ENDPOINT` is set, else Hugging Face.
-  /// - Throws: `HubError` where an address or token in the environment is malformed.
+  /// - Throws: `HubError` if a URL or token in the environment is malformed.
   public init(environment: [String: String], service: HubService? = nil) throws(HubError) {
     settings = try HubSettings(environment: environment, service: service)
   }
 
-  /// The folder of a repository's files at a revision, downloaded as far as the cache lacks them.
+  /// Downloads the files of a revision that the cache lacks, and returns the snapshot folder.
   ///
-  /// A cut connection is taken up again where it broke, also by a later call. Sizes and hashes are checked. Where the
-  /// service is out of reach, a snapshot in the cache is returned; with `HF_HUB_OFFLINE` nothing else ever is.
+  /// Interrupted downloads resume where they stopped, in this call or a later one. Sizes and hashes are checked. If the
+  /// service is unreachable, or `HF_HUB_OFFLINE` is set, returns a cached snapshot.
   /// - Parameters:
-  ///   - revision: a branch, tag or commit; the main branch without it.
-  ///   - files: which files are wanted; what fits the kind of repository without it.
-  ///   - progress: told about every file as bytes arrive, never from two threads at once.
-  /// - Throws: `HubError`; what has been downloaded so far stays.
+  ///   - revision: a branch, tag or commit; by default the main branch.
+  ///   - files: which files to download; by default those that fit the kind of repository.
+  ///   - progress: called as bytes arrive, never from two threads at once.
+  /// - Throws: `HubError`. What has been downloaded so far stays in the cache.
   public func snapshot(
     of repository: RepositoryID, revision: String? = nil, kind: RepositoryKind = .model, files: FileSelection? = nil,
     progress: @escaping @Sendable (HubProgress) -> Void = { _ in }
@@ -37,25 +37,23 @@ public struct Hub: Sendable {
     if settings.isOffline {
       if let copy { return copy }
       throw HubError(
-        "\(repository)", "is not in the cache at \(settings.cache.path) and HF_HUB_OFFLINE is set; unset it to download"
-      )
+        "\(repository)",
+        "not in the cache (\(settings.cache.path)), and HF_HUB_OFFLINE is set. Unset it to download from "
+          + "\(settings.endpointVariable), or pass a local path.")
     }
     let download = SnapshotDownload(
       connection: HubConnection(settings: settings, policy: policy, repository: repository),
       cache: HubCache(root: settings.cache, repository: repository, kind: kind), revision: revision, kind: kind,
       files: files ?? (kind == .model ? .model() : .dataset), concurrency: Self.concurrency)
     do {
-      let snapshot = try await download.run(progress: progress)
-      await download.connection.close()
-      return snapshot
+      return try await download.run(progress: progress)
     } catch {
-      await download.connection.close()
       if error.isOutage, let copy { return copy }
       throw error
     }
   }
 
-  /// The folder of a snapshot that is in the cache already; `nil` where it is not, or lacks a shard of its weights.
+  /// The folder of a cached snapshot; `nil` if there is none or some of its weights are missing.
   public func cached(
     _ repository: RepositoryID, revision: String? = nil, kind: RepositoryKind = .model
   ) throws(HubError) -> URL? {
@@ -65,14 +63,14 @@ public struct Hub: Sendable {
   private func checked(_ revision: String?) throws(HubError) -> String {
     guard let revision else { return settings.service == .huggingFace ? "main" : "master" }
     guard isSafeRelativePath(revision) else {
-      throw HubError("\"\(excerpt(revision))\"", "is no revision; give a branch, a tag or a commit")
+      throw HubError("\"\(excerpt(revision))\"", "not a valid revision. Use a branch, tag or commit.")
     }
     return revision
   }
 }
 
 extension Hub {
-  /// The same hub with other waits, which tests keep short.
+  /// The same hub with other delays, which tests keep short.
   package func retrying(
     attempts: Int, firstDelay: Duration, longestDelay: Duration, silence: Duration
   ) -> Hub {
@@ -98,7 +96,8 @@ private struct SnapshotDownload {
     let names = Set(try files.chosen(of: listing.files.map(\.path), in: repository))
     let wanted = listing.files.filter { names.contains($0.path) }
     for file in wanted where !isSafeRelativePath(file.path) {
-      throw HubError("\(repository)", "lists the file \"\(excerpt(file.path))\" outside its folder; do not trust it")
+      throw HubError(
+        "\(repository)", "the repository lists \"\(excerpt(file.path))\", a path outside its folder. Do not trust it.")
     }
     try cache.prepare()
     let missing = wanted.filter { !cache.has($0.path, in: listing.commit) }
@@ -114,7 +113,7 @@ private struct SnapshotDownload {
     _ = try await concurrently(described) { (file) async throws(HubError) in
       guard let etag = file.etag else { return }
       let download = BlobDownload(connection: connection, cache: cache, file: file, etag: etag) { bytes in
-        await tally.advance(file, to: bytes)
+        tally.advance(file, to: bytes)
       }
       try await download.run()
       try cache.link(file.path, to: etag, in: listing.commit)
@@ -123,17 +122,17 @@ private struct SnapshotDownload {
     return cache.snapshot(listing.commit)
   }
 
-  /// A full disk is better noticed before hours of downloading than after.
+  /// Fails before the download starts rather than hours later.
   private func requireSpace(_ needed: Int) throws(HubError) {
     let attributes = try? FileManager.default.attributesOfFileSystem(forPath: cache.folder.path)
     guard let free = (attributes?[.systemFreeSize] as? NSNumber)?.intValue, needed > free else { return }
     throw HubError(
       "\(connection.repository)",
-      "needs \(needed / 1_000_000) MB where \(cache.folder.path) has \(free / 1_000_000) MB "
-        + "left; free some or set HF_HOME to another disk")
+      "the download needs \(needed / 1_000_000) MB, but \(cache.folder.path) has only \(free / 1_000_000) MB "
+        + "available. Free disk space, or set HF_HOME to another disk.")
   }
 
-  /// Does the same for every element, a few at a time; the first failure cancels the rest.
+  /// Processes the elements, a few at a time. The first failure cancels the rest.
   private func concurrently<Element: Sendable, Value: Sendable>(
     _ elements: [Element], _ body: @escaping @Sendable (Element) async throws(HubError) -> Value
   ) async throws(HubError) -> [Value] {

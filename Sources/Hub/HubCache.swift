@@ -1,8 +1,8 @@
 import Checkpoints
 import Foundation
 
-/// One repository in the cache, laid out as Python's `huggingface_hub` does: `blobs` holds contents under their hashes,
-/// `snapshots/COMMIT` links to them under their names, and `refs/REVISION` says which commit a branch or tag stood at.
+/// One repository in the cache, in the layout of Python's `huggingface_hub`: `blobs` contains files named by their hash,
+/// `snapshots/COMMIT` links to them by file name, and `refs/REVISION` contains the commit of a branch or tag.
 /// https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 struct HubCache: Sendable {
   let folder: URL
@@ -20,7 +20,7 @@ struct HubCache: Sendable {
 
   func snapshot(_ commit: String) -> URL { folder.appending(path: "snapshots").appending(path: commit) }
 
-  /// Whether the snapshot has the file; a link to a blob that is gone does not count.
+  /// Whether the snapshot has the file. A dangling link doesn't count.
   func has(_ path: String, in commit: String) -> Bool {
     FileManager.default.fileExists(atPath: snapshot(commit).appending(path: path).path)
   }
@@ -30,7 +30,7 @@ struct HubCache: Sendable {
     try createFolder(locks)
   }
 
-  /// Makes the snapshot's file a relative link to the blob, so that the cache can be moved.
+  /// Links the snapshot's file to the blob. The link is relative, so the cache can be moved.
   func link(_ path: String, to etag: String, in commit: String) throws(HubError) {
     let target = String(repeating: "../", count: path.split(separator: "/").count + 1) + "blobs/" + etag
     let link = snapshot(commit).appending(path: path)
@@ -39,16 +39,16 @@ struct HubCache: Sendable {
     do {
       try FileManager.default.createSymbolicLink(atPath: temporary.path, withDestinationPath: target)
     } catch {
-      throw HubError(link.path, "could not be linked; choose a file system with links by HF_HOME")
+      throw HubError(link.path, "cannot create a symbolic link. Set HF_HOME to a file system that supports links.")
     }
     if rename(temporary.path, link.path) != 0 {
       let cause = String(cString: strerror(errno))
       try? FileManager.default.removeItem(at: temporary)
-      throw HubError(link.path, "could not be linked (\(cause)); remove what stands there")
+      throw HubError(link.path, "cannot create a symbolic link (\(cause)). Remove what is in its place.")
     }
   }
 
-  /// Remembers which commit a branch or tag stands at.
+  /// Records the commit of a branch or tag.
   func remember(_ revision: String, as commit: String) throws(HubError) {
     if revision == commit { return }
     let ref = folder.appending(path: "refs").appending(path: revision)
@@ -56,11 +56,11 @@ struct HubCache: Sendable {
     do {
       try AtomicFile.write(commit, to: ref)
     } catch {
-      throw HubError(error.path, error.reason)
+      throw HubError(ref.path, error.reason)
     }
   }
 
-  /// The snapshot of a revision if it is there and no shard that its index lists is missing.
+  /// The snapshot of a revision, if every shard in its index exists.
   func completeSnapshot(of revision: String) -> URL? {
     let ref = folder.appending(path: "refs").appending(path: revision)
     let commit = (try? String(contentsOf: ref, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
@@ -81,12 +81,12 @@ struct HubCache: Sendable {
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     } catch {
-      throw HubError(folder.path, "could not be created; check the permissions or choose another folder by HF_HOME")
+      throw HubError(folder.path, "cannot create this folder. Check the permissions, or set HF_HOME to another folder.")
     }
   }
 }
 
-/// An exclusive lock on a file, as Python's `filelock` takes it, so that no two programs load one blob at a time.
+/// An exclusive file lock, compatible with Python's `filelock`, so that two processes don't download the same blob.
 final class FileLock: Sendable {
   private let descriptor: Int32
 
@@ -94,15 +94,15 @@ final class FileLock: Sendable {
   init(_ url: URL) async throws(HubError) {
     descriptor = open(url.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
     if descriptor < 0 {
-      throw HubError(url.path, "could not be created: \(String(cString: strerror(errno))); check the permissions")
+      throw HubError(url.path, "cannot create this file: \(String(cString: strerror(errno))). Check the permissions.")
     }
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-      // Some network file systems have no locks; two downloads of one blob are the smaller evil there.
+      // Some network file systems have no locks. Downloading a blob twice is better than failing there.
       guard errno == EWOULDBLOCK || errno == EINTR else { return }
       do {
         try await Task.sleep(for: .milliseconds(200))
       } catch {
-        throw HubError(url.path, "was waited for when the download was cancelled; start it again")
+        throw HubError(url.path, "the download was canceled. Run the command again to resume it.")
       }
     }
   }

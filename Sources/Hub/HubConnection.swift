@@ -1,15 +1,15 @@
-import AsyncHTTPClient
 import Foundation
-import NIOCore
-import NIOHTTP1
+import Synchronization
 
-/// How often a request is made again, and how long to wait in between.
+/// How often to retry, and how long to wait in between.
 struct RetryPolicy: Sendable {
   /// Failures in a row after which to give up.
   var attempts = 6
-  /// The first wait; each further one is twice as long.
+  /// Attempts at reaching a service that has not answered once.
+  var firstContactAttempts = 3
+  /// The first delay. It doubles with every failure.
   var firstDelay = Duration.seconds(1)
-  /// The longest wait, also where the server asks for a longer one.
+  /// The longest delay, even if the server asks for a longer one.
   var longestDelay = Duration.seconds(60)
   /// How long a server may send nothing.
   var silence = Duration.seconds(30)
@@ -17,145 +17,149 @@ struct RetryPolicy: Sendable {
 
 /// Why one attempt failed.
 enum AttemptFailure: Error {
-  /// Worth another attempt. `hasProgressed` where bytes arrived, which starts the count of attempts anew.
-  case passing(String, after: Duration? = nil, hasProgressed: Bool = false)
-  case final(HubError)
+  /// Worth a retry, after the delay the server asked for. `hasProgressed` if bytes arrived, which resets the count.
+  case temporary(String, after: Duration? = nil, hasProgressed: Bool = false)
+  /// No connection to the host.
+  case unreachable(String)
+  case permanent(HubError)
 }
 
-/// A response after redirects.
-struct HubResponse: Sendable {
-  let status: Int
-  let headers: HTTPHeaders
-  let body: HTTPClientResponse.Body
-}
-
-/// Requests to the service and to the hosts it redirects to; only the service itself ever sees the token.
+/// Sends requests to the service and to the hosts it redirects to. Only the service itself ever sees the token.
 struct HubConnection: Sendable {
   let settings: HubSettings
   let policy: RetryPolicy
   /// "org/name", for messages.
   let repository: RepositoryID
-  private let client: HTTPClient
 
-  init(settings: HubSettings, policy: RetryPolicy, repository: RepositoryID) {
-    self.settings = settings
-    self.policy = policy
-    self.repository = repository
-    var configuration = HTTPClient.Configuration(
-      redirectConfiguration: .disallow,
-      timeout: .init(connect: .seconds(10), read: .nanoseconds(Int64(policy.silence / .nanoseconds(1)))))
-    configuration.httpVersion = .http1Only
-    // Attempts are counted here; the pool would go on trying to connect without end.
-    configuration.connectionPool.retryConnectionEstablishment = false
-    configuration.proxy = settings.proxy?.configuration
-    client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-  }
+  private static let contentLimit = 256 << 20
 
-  func close() async { try? await client.shutdown() }
-
-  /// A body of JSON or the like, which must be small enough to hold.
-  func content(of url: String) async throws(HubError) -> [UInt8] {
-    try await retrying { () async throws(AttemptFailure) in
-      let response = try await send(.GET, url)
-      do {
-        return Array(try await response.body.collect(upTo: 256 << 20).readableBytesView)
-      } catch {
-        throw .passing("the answer broke off: \(excerpt("\(error)"))")
+  /// The body of a response that fits in memory, such as JSON.
+  func content(of url: String) async throws(HubError) -> Data {
+    try await retrying(unreachableAttempts: policy.firstContactAttempts) { () async throws(AttemptFailure) in
+      let content = MemoryReceiver(limit: Self.contentLimit)
+      let response = try await send(.get, url, into: content)
+      if response.status != 200 {
+        throw .permanent(HubError("\(repository)", "the service answered \(response.status). Check HF_ENDPOINT."))
       }
+      return content.data
     }
   }
 
-  /// The headers that describe a file: of the service's own answer, even where that is a redirect to another host.
-  func headers(of url: String) async throws(HubError) -> (headers: HTTPHeaders, isRedirect: Bool) {
-    try await retrying { () async throws(AttemptFailure) in
-      let response = try await send(.HEAD, url)
-      return (response.headers, response.status >= 300)
-    }
+  /// The headers that describe a file, from the service itself even if it redirects to another host.
+  func head(of url: String) async throws(HubError) -> HTTPResponseHead {
+    try await retrying { () async throws(AttemptFailure) in try await send(.head, url, into: MemoryReceiver(limit: 0)) }
   }
 
-  /// Makes attempts until one succeeds, fails for good, or too many failed in a row.
-  func retrying<Value>(_ attempt: () async throws(AttemptFailure) -> Value) async throws(HubError) -> Value {
+  /// Retries until an attempt succeeds, fails permanently, or too many failed in a row.
+  func retrying<Value>(
+    unreachableAttempts: Int = .max, _ attempt: () async throws(AttemptFailure) -> Value
+  ) async throws(HubError) -> Value {
     var failures = 0
-    // A server that sends one byte and hangs up must not hold us for ever.
+    // Bounds the time spent on a server that sends one byte and hangs up.
     for _ in 0..<1000 {
+      let cause: String
+      var delay: Duration?
+      var attempts = policy.attempts
       do {
         return try await attempt()
       } catch {
         switch error {
-        case .final(let error): throw error
-        case .passing(let cause, let wait, let hasProgressed):
+        case .permanent(let error): throw error
+        case .unreachable(let reason):
+          cause = reason
+          failures += 1
+          attempts = min(attempts, unreachableAttempts)
+        case .temporary(let reason, let after, let hasProgressed):
+          cause = reason
+          delay = after
           failures = hasProgressed ? 1 : failures + 1
-          if failures >= policy.attempts {
-            throw HubError(
-              "\(repository)",
-              "could not be loaded from \(settings.endpoint): \(cause); check the connection, or try "
-                + "again later, which goes on where this stopped", isOutage: true)
-          }
-          let doubled = policy.firstDelay * (1 << min(failures - 1, 20))
-          do {
-            try await Task.sleep(for: min(wait ?? doubled, policy.longestDelay))
-          } catch {
-            throw HubError("\(repository)", "the download was cancelled; start it again to go on where it stopped")
-          }
         }
       }
+      if failures >= attempts { throw outage(cause) }
+      let doubled = policy.firstDelay * (1 << min(failures - 1, 20))
+      do {
+        try await Task.sleep(for: min(delay ?? doubled, policy.longestDelay))
+      } catch {
+        throw cancellation
+      }
     }
-    throw HubError(
-      "\(repository)", "the connection to \(settings.endpoint) broke a thousand times; try again later", isOutage: true)
+    throw outage("the connection broke 1000 times")
   }
 
-  /// One request, redirects followed. A `HEAD` request stops at a redirect to another host.
-  func send(_ method: HTTPMethod, _ url: String, from offset: Int = 0) async throws(AttemptFailure) -> HubResponse {
+  /// One request, following redirects. A `HEAD` request stops at a redirect to another host.
+  ///
+  /// Only the body of a 200 or 206 response reaches the receiver; 416 is returned without one, other statuses throw.
+  func send(
+    _ method: HTTPRequest.Method, _ url: String, from offset: Int = 0, into receiver: some HTTPResponseReceiver
+  ) async throws(AttemptFailure) -> HTTPResponseHead {
     var url = url
     for _ in 0..<10 {
-      let response: HTTPClientResponse
-      do {
-        response = try await client.execute(request(method, url, from: offset), deadline: .distantFuture)
-      } catch {
-        throw .passing(excerpt("\(error)"))
-      }
-      let status = Int(response.status.code)
-      switch status {
-      case 200, 206, 416: return HubResponse(status: status, headers: response.headers, body: response.body)
+      let request = try request(method, url, from: offset)
+      let head = try await perform(request, into: SuccessReceiver(receiver: receiver))
+      switch head.status {
+      case 200, 206, 416: return head
       case 301, 302, 303, 307, 308:
-        let target = try redirect(response, from: url)
-        let isDescribed = response.headers.contains(name: "X-Linked-Etag")
-        if method == .HEAD, isDescribed || Self.origin(target) != Self.origin(settings.endpoint) {
-          return HubResponse(status: status, headers: response.headers, body: response.body)
-        }
+        let target = try redirect(head, from: url)
+        let isDescribed = head["X-Linked-Etag"] != nil
+        if method == .head, isDescribed || Self.origin(target) != Self.origin(settings.endpoint) { return head }
         url = target
       case 408, 425, 429, 500...599:
-        throw .passing("it answered \(status)", after: Self.wait(response.headers))
-      default:
-        throw .final(refusal(status, response.headers, url: url))
+        throw .temporary("it answered \(head.status)", after: Self.retryDelay(head))
+      default: throw .permanent(refusal(head, url: url))
       }
     }
-    throw .final(HubError("\(repository)", "the service redirects in circles; check HF_ENDPOINT"))
+    throw .permanent(HubError("\(repository)", "the service redirects in circles. Check HF_ENDPOINT."))
   }
 
-  private func request(_ method: HTTPMethod, _ url: String, from offset: Int) -> HTTPClientRequest {
-    var request = HTTPClientRequest(url: url)
-    request.method = method
-    request.headers.add(name: "User-Agent", value: "swiftlet")
-    // A compressed answer would make sizes and ranges meaningless.
-    request.headers.add(name: "Accept-Encoding", value: "identity")
-    if offset > 0 { request.headers.add(name: "Range", value: "bytes=\(offset)-") }
-    if let token = settings.token, Self.origin(url) == Self.origin(settings.endpoint) {
-      request.headers.add(name: "Authorization", value: "Bearer \(token)")
-      if settings.service == .modelScope { request.headers.add(name: "Cookie", value: "m_session_id=\(token)") }
+  private func perform(
+    _ request: HTTPRequest, into receiver: some HTTPResponseReceiver
+  ) async throws(AttemptFailure) -> HTTPResponseHead {
+    do {
+      return try await HTTPTransfers.shared.perform(request, into: receiver)
+    } catch {
+      switch error {
+      case .canceled: throw .permanent(cancellation)
+      case .rejected(let failure): throw failure
+      case .unreachable(let cause): throw .unreachable(excerpt(cause))
+      case .broken(let cause): throw .temporary(excerpt(cause))
+      case .untrusted(let cause):
+        throw .permanent(
+          HubError(
+            "\(repository)",
+            "cannot verify the certificate of \(Self.origin(request.url) ?? settings.endpoint): \(excerpt(cause)). "
+              + "Install the certificate, or set SSL_CERT_FILE to a file that contains it.", isOutage: true))
+      }
     }
+  }
+
+  private func request(
+    _ method: HTTPRequest.Method, _ url: String, from offset: Int
+  ) throws(AttemptFailure) -> HTTPRequest {
+    var request = HTTPRequest(method: method, url: url)
+    // A compressed response would have other sizes and ranges.
+    request.headers = [("User-Agent", "swiftlet"), ("Accept-Encoding", "identity")]
+    if offset > 0 { request.headers.append(("Range", "bytes=\(offset)-")) }
+    if let token = settings.token, Self.origin(url) == Self.origin(settings.endpoint) {
+      request.headers.append(("Authorization", "Bearer \(token)"))
+      if settings.service == .modelScope { request.headers.append(("Cookie", "m_session_id=\(token)")) }
+    }
+    request.proxy = settings.proxies.proxy(for: url)
+    request.certificates = settings.certificates
+    request.silence = policy.silence
     return request
   }
 
-  private func redirect(_ response: HTTPClientResponse, from url: String) throws(AttemptFailure) -> String {
-    guard let location = response.headers.first(name: "Location"), let base = URL(string: url),
+  private func redirect(_ head: HTTPResponseHead, from url: String) throws(AttemptFailure) -> String {
+    guard let location = head["Location"], let base = URL(string: url),
       let target = URL(string: location, relativeTo: base)?.absoluteURL,
-      let scheme = target.scheme?.lowercased(), ["http", "https"].contains(scheme), target.host != nil
-    else { throw .final(HubError("\(repository)", "the service redirects to no address; check HF_ENDPOINT")) }
+      let scheme = target.scheme?.lowercased(), ["http", "https"].contains(scheme), target.host?.isEmpty == false
+    else {
+      throw .permanent(HubError("\(repository)", "the service redirects to an invalid URL. Check HF_ENDPOINT."))
+    }
     return target.absoluteString
   }
 
-  /// Scheme, host and port, which decide who is the same server.
+  /// Scheme, host and port. Two URLs with the same origin belong to the same server.
   private static func origin(_ url: String) -> String? {
     guard let url = URL(string: url), let scheme = url.scheme?.lowercased(), let host = url.host?.lowercased() else {
       return nil
@@ -163,37 +167,78 @@ struct HubConnection: Sendable {
     return "\(scheme)://\(host):\(url.port ?? (scheme == "https" ? 443 : 80))"
   }
 
-  /// The seconds of `Retry-After`; its other form, a date, is left to the usual waits.
-  private static func wait(_ headers: HTTPHeaders) -> Duration? {
-    guard let text = headers.first(name: "Retry-After"), let seconds = Double(text), seconds >= 0, seconds < 1e6 else {
-      return nil
-    }
+  /// `Retry-After` in seconds. Its other form, a date, is ignored.
+  private static func retryDelay(_ head: HTTPResponseHead) -> Duration? {
+    guard let text = head["Retry-After"], let seconds = Double(text), seconds >= 0, seconds < 1e6 else { return nil }
     return .seconds(seconds)
   }
 
-  private func refusal(_ status: Int, _ headers: HTTPHeaders, url: String) -> HubError {
+  var cancellation: HubError {
+    HubError("\(repository)", "the download was canceled. Run the command again to resume it.")
+  }
+
+  private func outage(_ cause: String) -> HubError {
+    HubError(
+      "\(repository)",
+      "cannot download from \(settings.endpoint): \(cause). Check the network, set "
+        + "\(settings.endpointVariable) to a mirror, or pass a local path. Run the command again to resume.",
+      isOutage: true)
+  }
+
+  private func refusal(_ head: HTTPResponseHead, url: String) -> HubError {
+    let status = head.status
     let variable = settings.service == .huggingFace ? "HF_TOKEN" : "MODELSCOPE_API_TOKEN"
-    let subject = "\(repository)"
-    switch (status, headers.first(name: "X-Error-Code")) {
-    case (_, "GatedRepo"):
-      return HubError(
-        subject,
-        "is gated; accept its conditions at \(settings.endpoint) and set \(variable) to a token of that account")
-    case (_, "RevisionNotFound"): return HubError(subject, "has no such revision; check the branch, tag or commit")
-    case (404, "EntryNotFound"): return HubError(subject, "lists \(excerpt(url)) but does not have it; try again later")
-    case (401, _), (403, _):
-      if settings.token != nil {
-        return HubError(
-          subject,
-          "the token was refused (\(status)); accept the conditions at \(settings.endpoint), or set "
-            + "\(variable) to a token that may read it")
+    let reason =
+      switch (status, head["X-Error-Code"]) {
+      case (_, "GatedRepo"):
+        "the repository is gated. Accept its terms at \(settings.endpoint) and set \(variable) to your token."
+      case (_, "RevisionNotFound"): "revision not found. Check the branch, tag or commit."
+      case (404, "EntryNotFound"): "the repository lists \(excerpt(url)) but does not have it. Try again later."
+      case (401, _), (403, _):
+        if settings.token != nil {
+          "access denied (\(status)). Accept the terms at \(settings.endpoint), or set \(variable) to a token with "
+            + "read access."
+        } else {
+          "access denied (\(status)): the repository is private or does not exist. Check the name, or set \(variable)."
+        }
+      case (404, _):
+        "not found on \(settings.endpoint). Check the name, or set \(variable) if the repository is private."
+      default: "the service answered \(status) to \(excerpt(url)). Check \(settings.endpointVariable)."
       }
-      return HubError(
-        subject, "is not open to everyone, or does not exist (\(status)); check the spelling, or set \(variable)")
-    case (404, _):
-      return HubError(
-        subject, "was not found on \(settings.endpoint); check the spelling, or set \(variable) if it is private")
-    default: return HubError(subject, "the service answered \(status) to \(excerpt(url)); check HF_ENDPOINT")
+    return HubError("\(repository)", reason)
+  }
+}
+
+/// Keeps a body in memory.
+private final class MemoryReceiver: HTTPResponseReceiver {
+  private let content = Mutex(Data())
+  private let limit: Int
+
+  init(limit: Int) { self.limit = limit }
+
+  var data: Data { content.withLock { $0 } }
+
+  func begin(_ head: HTTPResponseHead) -> Bool { limit > 0 }
+
+  func receive(_ part: Data) throws(AttemptFailure) {
+    let count = content.withLock { content in
+      content.append(part)
+      return content.count
+    }
+    if count > limit { throw .temporary("its answer is larger than \(limit >> 20) MiB") }
+  }
+}
+
+/// Passes on successful responses only.
+private struct SuccessReceiver: HTTPResponseReceiver {
+  let receiver: any HTTPResponseReceiver
+
+  func begin(_ head: HTTPResponseHead) throws(AttemptFailure) -> Bool {
+    switch head.status {
+    case 200, 206: try receiver.begin(head)
+    default: false
     }
   }
+
+  func receive(_ part: Data) throws(AttemptFailure) { try receiver.receive(part) }
 }

@@ -1,25 +1,31 @@
+import Synchronization
+
 /// How far a download has come.
 public struct HubProgress: Sendable, Hashable {
-  /// The file that has advanced.
+  /// The file this report is about.
   public let file: String
-  /// Bytes of it that are there.
+  /// Bytes of this file on disk.
   public let received: Int
-  /// Bytes it will have, where the service tells.
+  /// The size of this file in bytes, if the service reports it.
   public let size: Int?
-  /// Bytes of all files that are there.
+  /// Bytes of all files on disk.
   public let totalReceived: Int
-  /// Bytes all files to be downloaded will have, as far as the service tells.
+  /// The size of all files in bytes, as far as the service reports it.
   public let totalSize: Int
 }
 
-/// Adds up what several downloads at once receive, and reports it one at a time.
-actor ProgressTally {
+/// Sums up the progress of parallel downloads and reports it, one report at a time.
+final class ProgressTally: Sendable {
+  private struct State {
+    var received: [String: Int] = [:]
+    var reported: [String: Int] = [:]
+    var total = 0
+  }
+
   private let report: @Sendable (HubProgress) -> Void
   private let totalSize: Int
-  private var received: [String: Int] = [:]
-  private var reported: [String: Int] = [:]
-  private var total = 0
-  /// Bytes between two reports of one file.
+  private let state = Mutex(State())
+  /// Bytes between two reports of the same file.
   private static let step = 1 << 20
 
   init(totalSize: Int, report: @escaping @Sendable (HubProgress) -> Void) {
@@ -28,11 +34,14 @@ actor ProgressTally {
   }
 
   func advance(_ file: RemoteFile, to bytes: Int) {
-    total += bytes - (received.updateValue(bytes, forKey: file.path) ?? 0)
-    let last = reported[file.path]
-    guard last == nil || bytes == file.size || abs(bytes - (last ?? 0)) >= Self.step else { return }
-    reported[file.path] = bytes
-    report(
-      HubProgress(file: file.path, received: bytes, size: file.size, totalReceived: total, totalSize: totalSize))
+    state.withLock { state in
+      state.total += bytes - (state.received.updateValue(bytes, forKey: file.path) ?? 0)
+      let last = state.reported[file.path]
+      guard last == nil || bytes == file.size || abs(bytes - (last ?? 0)) >= Self.step else { return }
+      state.reported[file.path] = bytes
+      report(
+        HubProgress(
+          file: file.path, received: bytes, size: file.size, totalReceived: state.total, totalSize: totalSize))
+    }
   }
 }

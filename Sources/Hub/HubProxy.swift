@@ -1,52 +1,55 @@
-import AsyncHTTPClient
 import Foundation
 
-/// A proxy that stands between this machine and the service, as the customary variables name it.
-struct HubProxy: Sendable, Hashable {
-  let host: String
-  let port: Int
-  let isSOCKS: Bool
-  /// `user:password`, where the address has them.
-  let credentials: String?
+/// The proxies that the customary environment variables name, lowercase names first.
+struct HubProxies: Sendable, Hashable {
+  /// Proxy URLs by the scheme of the request; "all" for any.
+  private let proxies: [String: String]
+  /// Host names that need no proxy, without leading dots; `*` for all.
+  private let exceptions: [String]
 
-  /// The proxy for an endpoint: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else `ALL_PROXY`; lower case first. `nil`
-  /// where none is set or `NO_PROXY` lists the host, one of its parent domains, or `*`.
-  static func of(endpoint: String, environment: [String: String]) throws(HubError) -> HubProxy? {
+  /// - Throws: `HubError` for a proxy that is not a URL of a supported kind.
+  init(environment: [String: String]) throws(HubError) {
     func value(_ name: String) -> String? {
       [name, name.uppercased()].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
     }
-    guard let url = URL(string: endpoint), let scheme = url.scheme?.lowercased(), let host = url.host?.lowercased(),
-      let text = value("\(scheme)_proxy") ?? value("all_proxy")
-    else { return nil }
-    let exceptions = (value("no_proxy") ?? "").split(separator: ",").map {
-      $0.trimmingCharacters(in: .whitespaces).lowercased()
+    var proxies: [String: String] = [:]
+    for scheme in ["http", "https", "all"] {
+      if let text = value("\(scheme)_proxy") { proxies[scheme] = try Self.checked(text, "\(scheme)_proxy") }
     }
-    let isExcepted = exceptions.contains { exception in
-      let domain = exception.hasPrefix(".") ? String(exception.dropFirst()) : exception
-      return exception == "*" || !domain.isEmpty && (host == domain || host.hasSuffix(".\(domain)"))
+    self.proxies = proxies
+    exceptions = (value("no_proxy") ?? "").split(separator: ",").compactMap {
+      let name = $0.trimmingCharacters(in: .whitespaces).lowercased()
+      let domain = name.hasPrefix(".") ? String(name.dropFirst()) : name
+      return domain.isEmpty ? nil : domain
     }
-    return isExcepted ? nil : try HubProxy(text)
   }
 
-  private init(_ text: String) throws(HubError) {
-    let kinds = ["http": 80, "socks5": 1080, "socks5h": 1080]
-    guard let url = URL(string: text.contains("://") ? text : "http://\(text)"), let scheme = url.scheme?.lowercased(),
-      let usualPort = kinds[scheme], let host = url.host, !host.isEmpty
+  /// The proxy for a URL: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else `ALL_PROXY`. `nil` if none is set or
+  /// `NO_PROXY` lists the host, one of its parent domains, or `*`.
+  func proxy(for url: String) -> String? {
+    guard let url = URL(string: url), let scheme = url.scheme?.lowercased(), let host = url.host?.lowercased(),
+      let proxy = proxies[scheme] ?? proxies["all"]
+    else { return nil }
+    let isExcepted = exceptions.contains { $0 == "*" || host == $0 || host.hasSuffix(".\($0)") }
+    return isExcepted ? nil : proxy
+  }
+
+  /// The proxy as libcurl takes it. SOCKS proxies resolve host names themselves.
+  private static func checked(_ text: String, _ name: String) throws(HubError) -> String {
+    let address = text.contains("://") ? text : "http://\(text)"
+    let schemes = [
+      "http": "http", "https": "https", "socks4": "socks4a", "socks4a": "socks4a", "socks5": "socks5h",
+      "socks5h": "socks5h",
+    ]
+    guard let url = URL(string: address), let scheme = url.scheme, let known = schemes[scheme.lowercased()],
+      let host = url.host, !host.isEmpty
     else {
       throw HubError(
-        "the proxy in the environment", "cannot be used; write it like http://127.0.0.1:3128 or socks5://...")
+        name, "not a proxy URL. Use the form http://127.0.0.1:3128 or socks5://127.0.0.1:1080.")
     }
-    self.host = host
-    port = url.port ?? usualPort
-    isSOCKS = scheme != "http"
-    credentials = url.user.map { "\($0):\(url.password ?? "")".removingPercentEncoding ?? $0 }
-  }
-
-  var configuration: HTTPClient.Configuration.Proxy {
-    if isSOCKS { return .socksServer(host: host, port: port) }
-    let authorization = credentials.map {
-      HTTPClient.Authorization.basic(credentials: Data($0.utf8).base64EncodedString())
-    }
-    return .server(host: host, port: port, authorization: authorization)
+    let usualPort = known.hasPrefix("socks") ? 1080 : known == "http" ? 80 : 443
+    let rest = String(address.dropFirst(scheme.count))
+    // libcurl's default port is 1080 for every kind.
+    return known + (url.port == nil ? rest.replacing(/\/*$/, with: "") + ":\(usualPort)" : rest)
   }
 }

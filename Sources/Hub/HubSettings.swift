@@ -1,24 +1,29 @@
 import Foundation
 
-/// Which service a hub talks to.
+/// A hosting service for models and datasets.
 public enum HubService: Sendable, Hashable {
-  /// Hugging Face, or a mirror of it.
+  /// Hugging Face, or one of its mirrors.
   case huggingFace
-  /// ModelScope.
+  /// ModelScope (www.modelscope.cn).
   case modelScope
 }
 
-/// Where to load from and where to keep what was loaded, as the environment says in the words of Python's
-/// `huggingface_hub` and `modelscope`.
+/// Endpoint, token, cache folder and proxies, from the environment variables of Python's `huggingface_hub` and
+/// `modelscope`.
 struct HubSettings: Sendable {
   let service: HubService
-  /// Scheme, host and port without a slash at the end.
+  /// A URL without a trailing slash.
   let endpoint: String
   let token: String?
-  /// The folder with `models--org--name` and so on.
+  /// The folder that contains `models--org--name` and so on.
   let cache: URL
   let isOffline: Bool
-  let proxy: HubProxy?
+  let proxies: HubProxies
+  /// A PEM file of trusted certificates; `nil` for the system's.
+  let certificates: String?
+
+  /// The variable that sets the endpoint, for messages.
+  var endpointVariable: String { service == .huggingFace ? "HF_ENDPOINT" : "MODELSCOPE_ENDPOINT" }
 
   init(environment: [String: String], service requested: HubService?) throws(HubError) {
     let service = requested ?? Self.service(environment)
@@ -45,7 +50,8 @@ struct HubSettings: Sendable {
       endpoint = try Self.endpoint("MODELSCOPE_ENDPOINT", address.contains("://") ? address : "https://\(address)")
       token = try Self.token(value("MODELSCOPE_API_TOKEN"), "MODELSCOPE_API_TOKEN", file: nil)
     }
-    proxy = try HubProxy.of(endpoint: endpoint, environment: environment)
+    proxies = try HubProxies(environment: environment)
+    certificates = value("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE").map { path($0).path }
     isOffline = Self.isTrue(environment["HF_HUB_OFFLINE"]) || Self.isTrue(environment["TRANSFORMERS_OFFLINE"])
   }
 
@@ -61,7 +67,7 @@ struct HubSettings: Sendable {
     let trimmed = text.hasSuffix("/") ? String(text.dropLast()) : text
     guard let url = URL(string: trimmed), let scheme = url.scheme, ["http", "https"].contains(scheme),
       url.host?.isEmpty == false, url.user == nil, url.query == nil, url.fragment == nil
-    else { throw HubError("\(name)=\(excerpt(text))", "is not an address; write it like https://mirror.example") }
+    else { throw HubError("\(name)=\(excerpt(text))", "not a valid URL. Use the form https://mirror.example.") }
     return trimmed
   }
 
@@ -70,7 +76,7 @@ struct HubSettings: Sendable {
     let source = text == nil ? file?.path ?? name : name
     guard let token = found?.trimmingCharacters(in: .whitespacesAndNewlines), !token.isEmpty else { return nil }
     guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-      throw HubError(source, "does not hold a token (it has spaces or unusual characters); copy the token again")
+      throw HubError(source, "not a valid token (it contains spaces or unusual characters). Copy the token again.")
     }
     return token
   }

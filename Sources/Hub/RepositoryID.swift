@@ -1,25 +1,25 @@
-/// What a repository holds.
+/// The kind of a repository.
 public enum RepositoryKind: String, Sendable, Hashable {
   case model, dataset
 }
 
-/// The name of a repository, `org/name`, or `name` alone as of the oldest models.
+/// The name of a repository: `org/name`, or only `name` for the oldest models.
 public struct RepositoryID: Sendable, Hashable, CustomStringConvertible {
-  /// "org/name".
+  /// The name as the service spells it, such as "org/name".
   public let description: String
 
-  /// Checks the form of a name: one or two parts of ASCII letters, digits, `-`, `_` and `.`.
-  /// - Throws: `HubError` for anything else, which also keeps a name from leaving the cache's folder.
+  /// Parses a name: one or two parts of ASCII letters, digits, `-`, `_` and `.`.
+  /// - Throws: `HubError` for anything else, so a name can never point outside the cache folder.
   public init(_ text: String) throws(HubError) {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     let isName = (1...2).contains(parts.count) && parts.allSatisfy(Self.isPart) && text.utf8.count <= 200
     guard isName, !text.contains("--"), !text.contains("..") else {
-      throw HubError("\"\(excerpt(text))\"", "is not the name of a repository; write org/name")
+      throw HubError("\"\(excerpt(text))\"", "not a repository name. Use the form org/name.")
     }
     description = text
   }
 
-  /// Whether `text` has the form of `org/name` with both parts, as opposed to a path.
+  /// Whether `text` has the form `org/name` rather than that of a path.
   public static func isQualifiedName(_ text: String) -> Bool {
     text.split(separator: "/", omittingEmptySubsequences: false).count == 2 && (try? RepositoryID(text)) != nil
   }
@@ -48,7 +48,7 @@ func isASCIIAlphanumeric(_ byte: UInt8) -> Bool {
   }
 }
 
-/// Whether a path from a stranger stays below the folder it is appended to.
+/// Whether an untrusted path stays below the folder it is appended to.
 func isSafeRelativePath(_ path: String) -> Bool {
   path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy { part in
     !part.isEmpty && part != "." && part != ".." && part.utf8.count <= 255
@@ -56,7 +56,7 @@ func isSafeRelativePath(_ path: String) -> Bool {
   }
 }
 
-/// The text with everything but unreserved characters percent-encoded (RFC 3986).
+/// Percent-encodes everything but unreserved characters (RFC 3986).
 func percentEncoded(_ text: String, keepingSlashes: Bool = false) -> String {
   var encoded = ""
   for byte in text.utf8 {

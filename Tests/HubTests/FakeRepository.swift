@@ -1,16 +1,20 @@
-import Crypto
 import Foundation
-import NIOConcurrencyHelpers
-import NIOHTTP1
+import Hub
 import OrderedJSON
+import Synchronization
 
-/// A repository as Hugging Face serves it, with faults put in front.
+/// A repository as Hugging Face serves it, with injected faults.
 final class FakeRepository: Sendable {
+  enum Method: String {
+    case get = "GET"
+    case head = "HEAD"
+  }
+
   static let commit = "0123456789abcdef0123456789abcdef01234567"
 
   let files: [String: [UInt8]]
   let prefix: String
-  private let faults = NIOLockedValueBox<[String: [@Sendable (Answer) -> Answer]]>([:])
+  private let faults = Mutex<[String: [@Sendable (Answer) -> Answer]]>([:])
 
   init(_ files: [String: [UInt8]], prefix: String = "") {
     self.files = files
@@ -19,7 +23,7 @@ final class FakeRepository: Sendable {
 
   private static let weights = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
 
-  /// The files of a small model, with copies of the weights that are not wanted. The weights take 300,000 bytes.
+  /// The files of a small model with 300,000 bytes of weights, and copies of the weights in other formats.
   static func model() -> FakeRepository {
     FakeRepository([
       "config.json": Array(#"{"model_type":"llama"}"#.utf8), "tokenizer.json": Array("{}".utf8),
@@ -29,36 +33,34 @@ final class FakeRepository: Sendable {
     ])
   }
 
-  /// Changes the next answers to requests for this path and method, one change an answer.
-  func fail(_ method: HTTPMethod, _ path: String, _ changes: (@Sendable (Answer) -> Answer)...) {
-    faults.withLockedValue { $0["\(method) \(path)", default: []] += changes }
+  /// Changes the next answers to requests for this path and method, one change per answer.
+  func fail(_ method: Method, _ path: String, _ changes: (@Sendable (Answer) -> Answer)...) {
+    faults.withLock { $0["\(method.rawValue) \(path)", default: []] += changes }
   }
 
   /// Changes all further answers to requests for this path and method.
-  func failAlways(_ method: HTTPMethod, _ path: String, _ change: @escaping @Sendable (Answer) -> Answer) {
-    faults.withLockedValue { $0["\(method) \(path)"] = Array(repeating: change, count: 100) }
+  func failAlways(_ method: Method, _ path: String, _ change: @escaping @Sendable (Answer) -> Answer) {
+    faults.withLock { $0["\(method.rawValue) \(path)"] = Array(repeating: change, count: 100) }
   }
 
-  func restore() { faults.withLockedValue { $0 = [:] } }
+  func restore() { faults.withLock { $0 = [:] } }
 
-  static func sha256(_ content: [UInt8]) -> String { hexadecimal(SHA256.hash(data: content)) }
+  static func sha256(_ content: [UInt8]) -> String {
+    (try? MessageDigest.hexadecimal(.sha256, Data(content))) ?? "no SHA-256"
+  }
 
   static func gitHash(_ content: [UInt8]) -> String {
-    hexadecimal(Insecure.SHA1.hash(data: Array("blob \(content.count)\0".utf8) + content))
+    (try? MessageDigest.hexadecimal(.sha1, Data("blob \(content.count)\0".utf8) + Data(content))) ?? "no SHA-1"
   }
 
-  /// The name of the blob: the SHA-256 of weights, the hash in git of anything else.
+  /// The name of the blob: the SHA-256 of weights, the git hash of anything else.
   static func etag(_ path: String, _ content: [UInt8]) -> String {
     isLarge(path) ? sha256(content) : gitHash(content)
   }
 
   private static func isLarge(_ path: String) -> Bool { path.hasSuffix(".safetensors") || path.hasSuffix(".gguf") }
 
-  private static func hexadecimal(_ digest: some Sequence<UInt8>) -> String {
-    digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-  }
-
-  /// "list" for the list of files, else the path of the file asked for.
+  /// "list" for the list of files, else the path of the requested file.
   private func subject(_ request: Request) -> String? {
     let kind = prefix.isEmpty ? "models" : "datasets"
     if request.path.hasPrefix("/api/\(kind)/org/name/revision/") { return "list" }
@@ -68,8 +70,8 @@ final class FakeRepository: Sendable {
   }
 
   @Sendable func answer(_ request: Request) -> Answer {
-    guard let subject = subject(request) else { return .status(.notFound) }
-    let change = faults.withLockedValue { faults -> (@Sendable (Answer) -> Answer)? in
+    guard let subject = subject(request) else { return .status(404) }
+    let change = faults.withLock { faults -> (@Sendable (Answer) -> Answer)? in
       let key = "\(request.method) \(subject)"
       guard faults[key]?.isEmpty == false else { return nil }
       return faults[key]?.removeFirst()
@@ -85,7 +87,7 @@ final class FakeRepository: Sendable {
   }
 
   func file(_ path: String, _ request: Request) -> Answer {
-    guard let content = files[path] else { return .status(.notFound, [("X-Error-Code", "EntryNotFound")]) }
+    guard let content = files[path] else { return .status(404, [("X-Error-Code", "EntryNotFound")]) }
     var answer = Answer()
     answer.headers = [("X-Repo-Commit", Self.commit), ("Accept-Ranges", "bytes")]
     if Self.isLarge(path) {
@@ -96,12 +98,12 @@ final class FakeRepository: Sendable {
     } else {
       answer.headers.append(("ETag", "W/\"\(Self.etag(path, content))\""))
     }
-    let range = request.headers.first(name: "Range")
+    let range = request["Range"]
     let start = range.flatMap { Int($0.dropFirst("bytes=".count).dropLast()) } ?? 0
-    if start >= content.count, range != nil { return .status(.rangeNotSatisfiable) }
+    if start >= content.count, range != nil { return .status(416) }
     answer.body = Array(content[start...])
     if range != nil {
-      answer.status = .partialContent
+      answer.status = 206
       answer.headers.append(("Content-Range", "bytes \(start)-\(content.count - 1)/\(content.count)"))
     }
     return answer
@@ -119,7 +121,7 @@ final class TemporaryCache: Sendable {
 
   deinit { try? FileManager.default.removeItem(at: url) }
 
-  /// Paths below the folder, links marked with their targets, without lock files.
+  /// Paths below the folder except lock files. Links are followed by "-> " and their target.
   func tree(_ path: String = "") throws -> [String] {
     var tree: [String] = []
     let folder = url.appending(path: path)
@@ -135,5 +137,16 @@ final class TemporaryCache: Sendable {
       }
     }
     return tree
+  }
+}
+
+/// A value that several threads change, one at a time.
+final class Recorder<Value: Sendable>: Sendable {
+  private let value: Mutex<Value>
+
+  init(_ value: Value) { self.value = Mutex(value) }
+
+  func withLock<Result: Sendable>(_ body: @Sendable (inout Value) -> Result) -> Result {
+    value.withLock { value in body(&value) }
   }
 }

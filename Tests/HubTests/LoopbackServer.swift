@@ -1,110 +1,185 @@
 import Foundation
-import NIOConcurrencyHelpers
-import NIOCore
-import NIOHTTP1
-import NIOPosix
+import Synchronization
 
-/// A request as the server saw it.
+/// A request as the server received it.
 struct Request: Sendable {
-  let method: HTTPMethod
+  let method: String
+  /// The request target: a path and query, a whole URL for a proxy, or host and port of a tunnel.
   let uri: String
-  let headers: HTTPHeaders
+  let headers: [(name: String, value: String)]
 
   var path: String { String(uri.prefix { $0 != "?" }) }
+
+  subscript(_ name: String) -> String? { headers.first { $0.name.lowercased() == name.lowercased() }?.value }
 }
 
 /// What the server does with a request.
 struct Answer: Sendable {
-  var status = HTTPResponseStatus.ok
+  var status = 200
   var headers: [(String, String)] = []
   var body: [UInt8] = []
-  /// Bytes of the body after which the connection is cut.
+  /// Closes the connection after this many bytes of the body.
   var cut: Int?
-  /// Bytes of the body after which nothing more is sent.
+  /// Sends nothing more after this many bytes of the body.
   var stall: Int?
-  /// Whether the length of the body is announced.
+  /// Sends the body slowly: this many bytes every 50 ms.
+  var bytesPerStep: Int?
+  /// Sends Content-Length.
   var announcesLength = true
 
-  static func text(_ text: String, status: HTTPResponseStatus = .ok) -> Answer {
-    Answer(status: status, body: Array(text.utf8))
+  static func text(_ text: String, status: Int = 200) -> Answer { Answer(status: status, body: Array(text.utf8)) }
+
+  static func status(_ status: Int, _ headers: [(String, String)] = []) -> Answer {
+    Answer(status: status, headers: headers)
   }
 
-  static func status(_ status: HTTPResponseStatus, _ headers: [(String, String)] = []) -> Answer {
-    Answer(status: status, headers: headers)
+  func with(_ change: (inout Answer) -> Void) -> Answer {
+    var answer = self
+    change(&answer)
+    return answer
   }
 }
 
-/// An HTTP server on the loopback address that does as it is told and remembers what it was asked.
+/// An HTTP server on the loopback address that answers as told, misbehavior included, and records its requests.
+/// A thread per connection, on plain sockets: an HTTP library would not send a wrong length or half a response.
 final class LoopbackServer: Sendable {
   let address: String
-  private let channel: any Channel
-  private let log: NIOLockedValueBox<[Request]>
+  private let listener: Int32
+  private let state: State
+
+  private final class State: Sendable {
+    let log = Mutex<[Request]>([])
+    let connections = Mutex<Set<Int32>>([])
+    let answer: @Sendable (Request) -> Answer
+
+    init(_ answer: @escaping @Sendable (Request) -> Answer) { self.answer = answer }
+  }
+
+  struct SocketError: Error {}
 
   init(_ answer: @escaping @Sendable (Request) -> Answer) async throws {
-    let log = NIOLockedValueBox<[Request]>([])
-    channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-          try channel.pipeline.syncOperations.addHandler(
-            Handler { request in
-              log.withLockedValue { $0.append(request) }
-              return answer(request)
-            })
+    #if canImport(Darwin)
+      let listener = socket(AF_INET, SOCK_STREAM, 0)
+    #else
+      let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    #endif
+    var place = sockaddr_in()
+    place.sin_family = sa_family_t(AF_INET)
+    place.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let status = withUnsafeMutablePointer(to: &place) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(listener, $0, length) | listen(listener, 64) | getsockname(listener, $0, &length)
+      }
+    }
+    guard listener >= 0, status == 0 else { throw SocketError() }
+    let state = State(answer)
+    self.listener = listener
+    self.state = state
+    address = "http://127.0.0.1:\(UInt16(bigEndian: place.sin_port))"
+    Thread.detachNewThread {
+      while true {
+        let connection = accept(listener, nil, nil)
+        guard connection >= 0 else { break }
+        state.connections.withLock { _ = $0.insert(connection) }
+        Thread.detachNewThread {
+          Self.serve(connection, state)
+          state.connections.withLock { connections in
+            connections.remove(connection)
+            close(connection)
+          }
         }
       }
-      .bind(host: "127.0.0.1", port: 0).get()
-    self.log = log
-    address = "http://127.0.0.1:\(channel.localAddress?.port ?? 0)"
+      close(listener)
+    }
   }
 
   /// The requests so far.
-  var requests: [Request] { log.withLockedValue { $0 } }
+  var requests: [Request] { state.log.withLock { $0 } }
 
-  func forget() { log.withLockedValue { $0 = [] } }
+  func forget() { state.log.withLock { $0 = [] } }
 
-  func stop() async { try? await channel.close() }
+  /// Stops listening and closes every connection.
+  func stop() {
+    shutdown(listener, Int32(SHUT_RDWR))
+    state.connections.withLock { connections in
+      for connection in connections { shutdown(connection, Int32(SHUT_RDWR)) }
+    }
+  }
 
-  deinit { channel.close(promise: nil) }
+  deinit { stop() }
 
-  private final class Handler: ChannelInboundHandler {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias OutboundOut = HTTPServerResponsePart
-    private let answer: @Sendable (Request) -> Answer
-    private var request: Request?
+  /// Answers the requests of one connection until either side closes it.
+  private static func serve(_ connection: Int32, _ state: State) {
+    var unread: [UInt8] = []
+    while let request = readRequest(connection, &unread) {
+      state.log.withLock { $0.append(request) }
+      guard send(state.answer(request), to: request, connection) else { return }
+    }
+  }
 
-    init(answer: @escaping @Sendable (Request) -> Answer) { self.answer = answer }
+  private static func readRequest(_ connection: Int32, _ unread: inout [UInt8]) -> Request? {
+    let end = Array("\r\n\r\n".utf8)
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      if let range = unread.firstRange(of: end) {
+        let lines = String(decoding: unread[..<range.lowerBound], as: UTF8.self).components(separatedBy: "\r\n")
+        unread.removeSubrange(..<range.upperBound)
+        let words = (lines.first ?? "").split(separator: " ")
+        guard words.count == 3 else { return nil }
+        let headers = lines.dropFirst().compactMap { line -> (name: String, value: String)? in
+          guard let colon = line.firstIndex(of: ":") else { return nil }
+          let value = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+          return (String(line[..<colon]), value)
+        }
+        return Request(method: String(words[0]), uri: String(words[1]), headers: headers)
+      }
+      let count = recv(connection, &buffer, buffer.count, 0)
+      guard count > 0 else { return nil }
+      unread += buffer[..<count]
+    }
+  }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-      switch unwrapInboundIn(data) {
-      case .head(let head): request = Request(method: head.method, uri: head.uri, headers: head.headers)
-      case .body: break
-      case .end:
-        guard let request else { return }
-        respond(answer(request), to: request, context: context)
+  /// Returns whether the connection stays open.
+  private static func send(_ answer: Answer, to request: Request, _ connection: Int32) -> Bool {
+    var head = "HTTP/1.1 \(answer.status) Status\r\n"
+    for (name, value) in answer.headers { head += "\(name): \(value)\r\n" }
+    if !answer.announcesLength {
+      head += "Connection: close\r\n"
+    } else if !answer.headers.contains(where: { $0.0 == "Content-Length" }) {
+      head += "Content-Length: \(answer.body.count)\r\n"
+    }
+    guard write(Array((head + "\r\n").utf8)[...], to: connection) else { return false }
+    if request.method != "HEAD" {
+      let body = answer.body.prefix(answer.cut ?? answer.stall ?? answer.body.count)
+      var rest = body
+      while !rest.isEmpty {
+        guard write(rest.prefix(answer.bytesPerStep ?? rest.count), to: connection) else { return false }
+        rest = rest.dropFirst(answer.bytesPerStep ?? rest.count)
+        if answer.bytesPerStep != nil { usleep(50_000) }
       }
     }
-
-    private func respond(_ answer: Answer, to request: Request, context: ChannelHandlerContext) {
-      var head = HTTPResponseHead(version: .http1_1, status: answer.status, headers: HTTPHeaders(answer.headers))
-      if answer.announcesLength, !head.headers.contains(name: "Content-Length") {
-        head.headers.add(name: "Content-Length", value: "\(answer.body.count)")
-      }
-      context.write(wrapOutboundOut(.head(head)), promise: nil)
-      let sent = answer.cut ?? answer.stall ?? answer.body.count
-      if request.method != .HEAD {
-        context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: answer.body.prefix(sent))))), promise: nil)
-      }
-      if answer.stall != nil {
-        context.flush()
-      } else if answer.cut != nil {
-        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-        context.flush()
-        // Late enough for the client to have read what was sent before it notices the cut.
-        context.eventLoop.scheduleTask(in: .milliseconds(100)) { bound.value.close(promise: nil) }
-      } else {
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-      }
+    if answer.stall != nil {
+      // Waits until the client gives up.
+      var byte: UInt8 = 0
+      _ = recv(connection, &byte, 1, 0)
+      return false
     }
+    return answer.cut == nil && answer.announcesLength
+  }
+
+  private static func write(_ bytes: ArraySlice<UInt8>, to connection: Int32) -> Bool {
+    #if canImport(Darwin)
+      let flags: Int32 = 0
+    #else
+      let flags = Int32(MSG_NOSIGNAL)
+    #endif
+    var rest = bytes
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Foundation.send(connection, $0.baseAddress, $0.count, flags) }
+      guard count > 0 else { return false }
+      rest = rest.dropFirst(count)
+    }
+    return true
   }
 }

@@ -1,0 +1,47 @@
+import CCrypto
+import Foundation
+
+/// A hash of bytes that arrive in pieces, computed by OpenSSL's libcrypto.
+package final class MessageDigest {
+  package enum Algorithm: String, Sendable {
+    case sha256 = "SHA-256"
+    case sha1 = "SHA-1"
+  }
+
+  private let algorithm: Algorithm
+  private let context: OpaquePointer?
+
+  /// - Throws: `HubError` if libcrypto doesn't provide the algorithm.
+  package init(_ algorithm: Algorithm) throws(HubError) {
+    self.algorithm = algorithm
+    context = EVP_MD_CTX_new()
+    try check(EVP_DigestInit_ex(context, algorithm == .sha256 ? EVP_sha256() : EVP_sha1(), nil))
+  }
+
+  deinit { EVP_MD_CTX_free(context) }
+
+  package func update(_ data: Data) throws(HubError) {
+    try check(data.withUnsafeBytes { EVP_DigestUpdate(context, $0.baseAddress, $0.count) })
+  }
+
+  /// The hash in lowercase hexadecimal digits. Call it once.
+  package func hexadecimal() throws(HubError) -> String {
+    var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+    var count: UInt32 = 0
+    try check(EVP_DigestFinal_ex(context, &bytes, &count))
+    return bytes.prefix(Int(count)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+
+  /// The hash of `data`.
+  package static func hexadecimal(_ algorithm: Algorithm, _ data: Data) throws(HubError) -> String {
+    let digest = try MessageDigest(algorithm)
+    try digest.update(data)
+    return try digest.hexadecimal()
+  }
+
+  private func check(_ status: Int32) throws(HubError) {
+    guard context != nil, status == 1 else {
+      throw HubError("libcrypto", "cannot compute \(algorithm.rawValue). Check the OpenSSL installation.")
+    }
+  }
+}
