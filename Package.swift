@@ -28,6 +28,9 @@ let package = Package(
     .target(name: "OrderedJSON", dependencies: ["Diagnostics"]),
     .target(name: "Terminal"),
     .target(name: "Tensors", dependencies: ["CKernels", "Diagnostics"]),
+    // Loads MPI at run time; nothing of MPI is needed to build.
+    .target(name: "CMPI"),
+    .target(name: "Collectives", dependencies: ["Tensors", "Diagnostics", "CMPI"]),
     .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "Diagnostics", "CZip"]),
     .target(name: "Hub", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CCurl", "CCrypto"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CPCRE2"]),
@@ -62,6 +65,10 @@ let package = Package(
       name: "DatasetsTests", dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Diagnostics", "Models"]),
     .testTarget(name: "FineTuningTests", dependencies: ["Diagnostics", "FineTuning", "Datasets", "OrderedJSON"]),
+    // Started by CollectivesTests as several ranks under mpirun.
+    .executableTarget(
+      name: "RankProbe", dependencies: ["Collectives", "Tensors", "Diagnostics"], path: "Tests/RankProbe"),
+    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Tensors", "RankProbe"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
     .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "swiftlet", "OrderedJSON"]),
   ],

@@ -1,0 +1,73 @@
+// The bridge between Swiftlet and MPI, compiled by Scripts/build-mpi against whichever MPI is installed and loaded at run
+// time. MPI's types differ between implementations (an integer in MPICH, a pointer in Open MPI), so only plain C types
+// cross this border. Every function returns 0, or an MPI error code.
+
+#include <mpi.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+// The version of this interface; Sources/CMPI/loader.c refuses any other.
+EXPORT int swiftlet_mpi_interface(void) { return 1; }
+
+static int count_of(int64_t count, int *result) {
+  if (count < 0 || count > INT32_MAX) return MPI_ERR_COUNT;
+  *result = (int)count;
+  return MPI_SUCCESS;
+}
+
+// All MPI calls come from one thread of Swiftlet's, which is not the main thread.
+EXPORT int swiftlet_mpi_init(int *rank, int *size, int *host_rank, int *host_size) {
+  int provided = 0;
+  int error = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
+  if (error) return error;
+  if (provided < MPI_THREAD_SERIALIZED) return MPI_ERR_OTHER;
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  if ((error = MPI_Comm_rank(MPI_COMM_WORLD, rank))) return error;
+  if ((error = MPI_Comm_size(MPI_COMM_WORLD, size))) return error;
+  MPI_Comm host;
+  if ((error = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *rank, MPI_INFO_NULL, &host))) return error;
+  if ((error = MPI_Comm_rank(host, host_rank))) return error;
+  if ((error = MPI_Comm_size(host, host_size))) return error;
+  return MPI_Comm_free(&host);
+}
+
+EXPORT int swiftlet_mpi_finalize(void) { return MPI_Finalize(); }
+
+// Ends all processes of the run.
+EXPORT void swiftlet_mpi_abort(int status) { MPI_Abort(MPI_COMM_WORLD, status); }
+
+EXPORT int swiftlet_mpi_barrier(void) { return MPI_Barrier(MPI_COMM_WORLD); }
+
+EXPORT int swiftlet_mpi_broadcast(void *bytes, int64_t count, int root) {
+  int length, error = count_of(count, &length);
+  return error ? error : MPI_Bcast(bytes, length, MPI_BYTE, root, MPI_COMM_WORLD);
+}
+
+// Every process contributes `count` bytes; all receive those of all processes, in rank order.
+EXPORT int swiftlet_mpi_all_gather(const void *bytes, int64_t count, void *all) {
+  int length, error = count_of(count, &length);
+  return error ? error : MPI_Allgather(bytes, length, MPI_BYTE, all, length, MPI_BYTE, MPI_COMM_WORLD);
+}
+
+// Sends sent_counts[r] floats at sent_starts[r] to rank r, and receives received_counts[r] at received_starts[r].
+EXPORT int swiftlet_mpi_exchange(const float *sent, const int *sent_counts, const int *sent_starts, float *received,
+                                 const int *received_counts, const int *received_starts) {
+  return MPI_Alltoallv(sent, sent_counts, sent_starts, MPI_FLOAT, received, received_counts, received_starts, MPI_FLOAT,
+                       MPI_COMM_WORLD);
+}
+
+// Collects counts[r] floats at starts[r] from each rank r into every process' buffer, in place.
+EXPORT int swiftlet_mpi_collect(float *buffer, const int *counts, const int *starts) {
+  return MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, buffer, counts, starts, MPI_FLOAT, MPI_COMM_WORLD);
+}
+
+// Writes what an error code means, as a null-terminated string of at most `capacity` bytes.
+EXPORT void swiftlet_mpi_describe(int code, char *text, int capacity) {
+  char full[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  if (MPI_Error_string(code, full, &length) != MPI_SUCCESS) snprintf(full, sizeof full, "MPI error %d", code);
+  snprintf(text, (size_t)capacity, "%s", full);
+}

@@ -1,0 +1,99 @@
+import Diagnostics
+import Tensors
+
+/// Communication among the processes (ranks) of a data-parallel run. All ranks must call the same functions in the same
+/// order; each call returns once this rank's part is done.
+///
+/// Sums have the same bits on every rank and in every run with the same number of ranks: contributions are added in rank
+/// order, whatever the network does.
+public protocol Collective: AnyObject, Sendable {
+  /// This process' number, from 0 to `size - 1`.
+  var rank: Int { get }
+  /// The number of processes.
+  var size: Int { get }
+  /// This process' number among those on the same host.
+  var hostRank: Int { get }
+  /// The number of processes on this host.
+  var hostSize: Int { get }
+
+  /// Replaces each rank's chunk of `buffer` by the sum over all ranks (reduce-scatter). The other chunks are undefined
+  /// afterwards.
+  ///
+  /// - Parameters:
+  ///   - buffer: float32, of the same size on all ranks; changed in place.
+  ///   - chunks: which part of the buffer each rank owns.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  func reduceScatter(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError)
+
+  /// Copies each rank's chunk of `buffer` to all ranks (all-gather).
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  func allGather(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError)
+
+  /// The bytes that the rank `root` passes. The other ranks' `bytes` are ignored.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  func broadcast(_ bytes: [UInt8], from root: Int) throws(SwiftletError) -> [UInt8]
+
+  /// What every rank passes, in rank order. All must pass the same number of bytes.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  func gather(_ bytes: [UInt8]) throws(SwiftletError) -> [[UInt8]]
+
+  /// Returns once all ranks have called it.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  func barrier() throws(SwiftletError)
+
+  /// Ends all processes of the run at once with this exit status.
+  func abort(status: Int32)
+}
+
+extension Collective {
+  /// Replaces `buffer` by its sum over all ranks (all-reduce): the traffic of a ring, 2 (n - 1) / n times the buffer per
+  /// rank.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  public func sum(_ buffer: Tensor) throws(SwiftletError) {
+    guard size > 1 else { return }
+    let chunks = ChunkLayout(count: buffer.count, ranks: size)
+    try reduceScatter(buffer, chunks: chunks)
+    try allGather(buffer, chunks: chunks)
+  }
+
+  /// The sums over all ranks of a few numbers, added in rank order.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  public func sum(_ numbers: [Double]) throws(SwiftletError) -> [Double] {
+    guard size > 1 else { return numbers }
+    let all = try gather(numbers.flatMap { number in withUnsafeBytes(of: number.bitPattern.littleEndian, Array.init) })
+    return numbers.indices.map { index in
+      all.reduce(0.0) { sum, bytes in
+        let bits = bytes[index * 8..<index * 8 + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        return sum + Double(bitPattern: bits)
+      }
+    }
+  }
+}
+
+/// The collective of a run with one process: every operation is a no-op.
+public final class SingleProcess: Collective {
+  /// The only rank, 0.
+  public let rank = 0
+  /// One process.
+  public let size = 1
+  /// The only rank on this host, 0.
+  public let hostRank = 0
+  /// One process on this host.
+  public let hostSize = 1
+
+  /// Creates the collective of a single process.
+  public init() {}
+
+  /// Does nothing: the buffer already is the sum.
+  public func reduceScatter(_ buffer: Tensor, chunks: ChunkLayout) {}
+  /// Does nothing: the only chunk is complete.
+  public func allGather(_ buffer: Tensor, chunks: ChunkLayout) {}
+  /// Returns `bytes`.
+  public func broadcast(_ bytes: [UInt8], from root: Int) -> [UInt8] { bytes }
+  /// Returns `bytes` alone.
+  public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
+  /// Returns at once.
+  public func barrier() {}
+  /// Does nothing: there is no other process, and the caller ends this one.
+  public func abort(status: Int32) {}
+}

@@ -1,0 +1,26 @@
+import Foundation
+
+/// How this process was started, read from the variables that MPI's launchers set.
+public struct LaunchEnvironment: Sendable, Hashable {
+  /// The program that started the ranks, as error messages name it.
+  public let launcher: String
+  /// The number of ranks.
+  public let size: Int
+
+  /// `nil` unless `mpirun`, `mpiexec`, `srun` or `flux` started more than one rank.
+  public init?(_ environment: [String: String] = ProcessInfo.processInfo.environment) {
+    // `srun` sets its variables for every job step, so it comes last: `mpirun` inside an allocation is the closer one.
+    let launchers = [
+      ("OMPI_COMM_WORLD_SIZE", "mpirun"), ("FLUX_JOB_SIZE", "flux"), ("PMI_SIZE", "mpiexec"),
+      ("MPI_LOCALNRANKS", "mpiexec"), ("SLURM_STEP_NUM_TASKS", "srun"),
+    ]
+    for (variable, launcher) in launchers {
+      if let size = environment[variable].flatMap({ Int($0) }), size > 1 {
+        self.launcher = launcher
+        self.size = size
+        return
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,159 @@
+import CMPI
+import Diagnostics
+import Foundation
+import Synchronization
+import Tensors
+
+/// Communication through MPI, whose library is loaded at run time. One per process.
+public final class MPICollective: Collective {
+  /// This process' number among all.
+  public let rank: Int
+  /// The number of processes.
+  public let size: Int
+  /// This process' number on its host.
+  public let hostRank: Int
+  /// The number of processes on this host.
+  public let hostSize: Int
+
+  /// MPI is initialized for serialized calls: one thread at a time.
+  private let functions: Mutex<mpi_functions>
+
+  /// The most floats of a chunk that are exchanged in one round; bounds scratch memory to this times the number of ranks.
+  private static let pieceLength = 1 << 20
+
+  /// Loads MPI and joins the other ranks. Call it once, before any other thread uses MPI.
+  /// - Parameter environment: where `SWIFTLET_MPI` may name the bridge library.
+  /// - Throws: `SwiftletError` if the bridge or MPI cannot be loaded.
+  public init(environment: [String: String] = ProcessInfo.processInfo.environment) throws(SwiftletError) {
+    let functions = try Self.load(environment)
+    var numbers: (Int32, Int32, Int32, Int32) = (0, 1, 0, 1)
+    let code = functions.initialize(&numbers.0, &numbers.1, &numbers.2, &numbers.3)
+    guard code == 0 else { throw Self.failure(code, functions, "MPI could not start") }
+    rank = Int(numbers.0)
+    size = Int(numbers.1)
+    hostRank = Int(numbers.2)
+    hostSize = Int(numbers.3)
+    self.functions = Mutex(functions)
+  }
+
+  /// Leaves MPI. Every rank must call it before it exits, and may not communicate afterwards.
+  public func finalize() { functions.withLock { _ = $0.finalize() } }
+
+  /// Exchanges pieces with all other ranks and adds them in rank order.
+  public func reduceScatter(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError) {
+    let values = buffer.floatPointer
+    let ownLength = min(Self.pieceLength, chunks.ranges[rank].count)
+    var received = [Float](repeating: 0, count: ownLength * size)
+    for offset in stride(from: 0, to: chunks.largestChunk, by: Self.pieceLength) {
+      let pieces = chunks.pieces(from: offset, length: Self.pieceLength)
+      let own = pieces.ranges[rank]
+      let (counts, starts) = pieces.mpiArguments
+      let ownCounts = [Int32](repeating: Int32(own.count), count: size)
+      let ownStarts = (0..<size).map { Int32($0 * own.count) }
+      let code = functions.withLock { functions in
+        received.withUnsafeMutableBufferPointer {
+          functions.exchange(values, counts, starts, $0.baseAddress, ownCounts, ownStarts)
+        }
+      }
+      try check(code)
+      received.withUnsafeBufferPointer { received in
+        for index in 0..<own.count { values[own.lowerBound + index] = received[index] }
+        for other in 1..<size {
+          let start = other * own.count
+          for index in 0..<own.count { values[own.lowerBound + index] += received[start + index] }
+        }
+      }
+    }
+  }
+
+  /// Collects every rank's chunk in place.
+  public func allGather(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError) {
+    let values = buffer.floatPointer
+    for offset in stride(from: 0, to: chunks.largestChunk, by: Self.pieceLength) {
+      let (counts, starts) = chunks.pieces(from: offset, length: Self.pieceLength).mpiArguments
+      try check(functions.withLock { $0.collect(values, counts, starts) })
+    }
+  }
+
+  /// Sends the length, then the bytes.
+  public func broadcast(_ bytes: [UInt8], from root: Int) throws(SwiftletError) -> [UInt8] {
+    var length = UInt64(bytes.count)
+    try check(functions.withLock { $0.broadcast(&length, 8, Int32(root)) })
+    var result = rank == root ? bytes : [UInt8](repeating: 0, count: Int(length))
+    try check(functions.withLock { $0.broadcast(&result, Int64(length), Int32(root)) })
+    return result
+  }
+
+  /// Gathers the bytes of all ranks on every rank.
+  public func gather(_ bytes: [UInt8]) throws(SwiftletError) -> [[UInt8]] {
+    var all = [UInt8](repeating: 0, count: bytes.count * size)
+    try check(functions.withLock { $0.all_gather(bytes, Int64(bytes.count), &all) })
+    return (0..<size).map { Array(all[$0 * bytes.count..<($0 + 1) * bytes.count]) }
+  }
+
+  /// Waits for all ranks.
+  public func barrier() throws(SwiftletError) { try check(functions.withLock { $0.barrier() }) }
+
+  /// Ends all processes through `MPI_Abort`.
+  public func abort(status: Int32) { functions.withLock { $0.abort(status) } }
+}
+
+extension MPICollective {
+  /// Where the bridge may be: where `SWIFTLET_MPI` says, or beside the program, where `make mpi` and `make install` put it.
+  private static func candidates(_ environment: [String: String]) -> [String] {
+    if let path = environment["SWIFTLET_MPI"], !path.isEmpty { return [path] }
+    let program = (Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0]))
+      .resolvingSymlinksInPath()
+    let folder = program.deletingLastPathComponent()
+    return [
+      "libswiftlet_mpi.so", "../libswiftlet_mpi.so", "../../libswiftlet_mpi.so", "../lib/swiftlet/libswiftlet_mpi.so",
+    ]
+    .map { folder.appendingPathComponent($0).standardizedFileURL.path }
+  }
+
+  private static func load(_ environment: [String: String]) throws(SwiftletError) -> mpi_functions {
+    let paths = candidates(environment)
+    guard let path = paths.first(where: FileManager.default.fileExists(atPath:)) else {
+      throw .training(
+        "this process was started as one of several ranks, but the MPI bridge libswiftlet_mpi.so is missing; build it with "
+          + "`make mpi` (it needs Open MPI or MPICH), or set SWIFTLET_MPI to its path")
+    }
+    var functions = mpi_functions()
+    var reason = [CChar](repeating: 0, count: 1024)
+    switch mpi_load(path, &functions, &reason, Int32(reason.count)) {
+    case 0: return functions
+    case 1: throw .training("\(path) cannot be loaded: \(text(reason)); check that MPI is installed on this host")
+    default: throw .training("\(path) is not the right MPI bridge: \(text(reason)); run `make mpi` again")
+    }
+  }
+
+  private static func text(_ buffer: [CChar]) -> String {
+    String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
+  private static func failure(_ code: Int32, _ functions: mpi_functions, _ what: String) -> SwiftletError {
+    var buffer = [CChar](repeating: 0, count: 512)
+    functions.describe(code, &buffer, Int32(buffer.count))
+    return .training("\(what): \(text(buffer))")
+  }
+
+  private func check(_ code: Int32) throws(SwiftletError) {
+    guard code != 0 else { return }
+    throw Self.failure(code, functions.withLock { $0 }, "communication among the ranks failed")
+  }
+}
+
+extension ChunkLayout {
+  /// Counts and displacements as MPI takes them.
+  fileprivate var mpiArguments: (counts: [Int32], starts: [Int32]) {
+    (ranges.map { Int32($0.count) }, ranges.map { Int32($0.lowerBound) })
+  }
+}
+
+extension Tensor {
+  /// The elements of a float32 tensor.
+  fileprivate var floatPointer: UnsafeMutablePointer<Float> {
+    precondition(type == .float32, "only float32 tensors are exchanged")
+    return (storage.base + byteOffset).assumingMemoryBound(to: Float.self)
+  }
+}

@@ -1,0 +1,21 @@
+import Collectives
+import Testing
+
+@Suite struct LaunchEnvironmentTests {
+  @Test func launchersAreRecognizedByTheirVariables() {
+    #expect(LaunchEnvironment(["OMPI_COMM_WORLD_SIZE": "4"])?.launcher == "mpirun")
+    #expect(LaunchEnvironment(["PMI_SIZE": "2"])?.size == 2)
+    #expect(LaunchEnvironment(["SLURM_STEP_NUM_TASKS": "8"])?.launcher == "srun")
+    #expect(LaunchEnvironment(["FLUX_JOB_SIZE": "16"])?.launcher == "flux")
+  }
+
+  @Test(arguments: [[:], ["OMPI_COMM_WORLD_SIZE": "1"], ["PMI_SIZE": "many"], ["SLURM_NTASKS": "8"]])
+  func aSingleProcessIsNotADistributedRun(environment: [String: String]) {
+    #expect(LaunchEnvironment(environment) == nil)
+  }
+
+  @Test func mpirunInsideAnAllocationIsTheLauncher() {
+    let environment = ["SLURM_STEP_NUM_TASKS": "3", "OMPI_COMM_WORLD_SIZE": "2"]
+    #expect(LaunchEnvironment(environment)?.size == 2)
+  }
+}
