@@ -67,10 +67,10 @@ private struct FourBitReader {
     }
     if let map = checkpoint.tensor(named: name + Suffix.quantMap) { try check(map) }
     let blocks = (count - 1) / blockSize + 1
-    let isNested = checkpoint.tensor(named: name + Suffix.nestedAbsmax) != nil
-    let absmax = try statistic(Suffix.absmax, isNested ? .uint8 : .float32, blocks)
+    let doubleQuantized = checkpoint.tensor(named: name + Suffix.nestedAbsmax) != nil
+    let absmax = try statistic(Suffix.absmax, doubleQuantized ? .uint8 : .float32, blocks)
     let scales = BlockScales(
-      count: count, blockSize: blockSize, absmax: absmax, nested: isNested ? try nested(state, blocks: blocks) : nil,
+      count: count, blockSize: blockSize, absmax: absmax, nested: doubleQuantized ? try nested(state, blocks: blocks) : nil,
       original: original)
     return Tensor(
       type: type, shape: shape, storage: stored.storage, byteOffset: stored.byteOffset, scales: scales)

@@ -15,21 +15,21 @@ extension CausalLM {
   ///   - progress: told of the bytes written and of those there will be.
   /// - Throws: `SwiftletError` if the folder cannot be written, `SwiftletError` if a weight cannot be quantized.
   public func write(
-    to folder: URL, type: ElementType, quantization: BitsAndBytesConfiguration? = nil,
+    to folder: URL, type: ElementType, quantization: QuantizationConfiguration? = nil,
     progress: @escaping (Int, Int) -> Void = { _, _ in }
   ) throws {
-    let linears = Dictionary(uniqueKeysWithValues: decoder.linears.map { ($0.weight.name, $0) })
-    let backend = decoder.backend
+    let linearLayers = Dictionary(uniqueKeysWithValues: transformer.linearLayers.map { ($0.weight.name, $0) })
+    let backend = transformer.backend
     let quantization = quantization.map { files.quantization ?? $0 }
-    let sources = try decoder.parameters.flatMap { parameter -> [TensorSource] in
-      if let quantization, let linear = linears[parameter.name] {
+    let sources = try transformer.parameters.flatMap { parameter -> [TensorSource] in
+      if let quantization, let linear = linearLayers[parameter.name] {
         let codes = try linear.mergedCodes(quantization, on: backend)
         if let codes { return TensorSource.bitsandbytes(name: parameter.name, codes, dtype: type) }
       }
       return [
         TensorSource(name: parameter.name, type: type, shape: parameter.value.shape) {
-          let merged = linears[parameter.name].flatMap { $0.mergedWeight(on: backend) }
-          return backend.narrowed(merged ?? parameter.value, to: type)
+          let merged = linearLayers[parameter.name].flatMap { $0.mergedWeight(on: backend) }
+          return backend.converted(merged ?? parameter.value, to: type)
         }
       ]
     }
@@ -49,19 +49,19 @@ extension CausalLM {
   }
 
   /// The base's `config.json`; of a GGUF header, what transformers needs.
-  private func configuration(_ type: ElementType, _ quantization: BitsAndBytesConfiguration?) -> JSONValue {
+  private func configuration(_ type: ElementType, _ quantization: QuantizationConfiguration?) -> JSONValue {
     var config = files.configurationJSON.object ?? JSONObject()
     config["quantization_config"] = quantization.map { files.configurationJSON["quantization_config"] ?? $0.json }
     config["torch_dtype"] = nil
     config["dtype"] = .string(type.rawValue)
-    if config["architectures"] == nil { config["architectures"] = .array([.string(Self.architecture(of: decoder))]) }
+    if config["architectures"] == nil { config["architectures"] = .array([.string(Self.architecture(of: transformer))]) }
     if let eos = tokenizer.specialTokens.eos { config["eos_token_id"] = .integer(Int(eos.id)) }
     if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
     return .object(config)
   }
 
-  private static func architecture(of decoder: Decoder) -> String {
-    switch decoder.configuration.modelType {
+  private static func architecture(of transformer: Transformer) -> String {
+    switch transformer.configuration.modelType {
     case "qwen2": "Qwen2ForCausalLM"
     case "qwen3": "Qwen3ForCausalLM"
     case "mistral": "MistralForCausalLM"
@@ -84,23 +84,23 @@ extension CausalLM {
 extension Linear {
   /// W + scale · B A in float32, or `nil` without an adapter.
   func mergedWeight(on backend: any Backend) -> Tensor? {
-    guard let lowRank else { return nil }
-    let merged = backend.widened(weight.value)
-    let scaledB = backend.leftOperand(Columns(backend.scaled(lowRank.b.value, lowRank.scale)), transposed: false)
+    guard let lora else { return nil }
+    let merged = backend.converted(weight.value, to: .float32)
+    let scaledB = backend.leftOperand(Columns(backend.scaled(lora.b.value, lora.scale)), transposed: false)
     backend.compute([
-      Product([ProductTerm(scaledB, lowRank.a.value, transposed: false)], into: Columns(merged), accumulate: true)
+      Product([ProductTerm(scaledB, lora.a.value, transposed: false)], into: Columns(merged), accumulate: true)
     ])
     return merged
   }
 
   /// The weight with its update as 4-bit codes: in the format that it has, else in that of `quantization`; `nil` where
   /// neither makes it one.
-  func mergedCodes(_ quantization: BitsAndBytesConfiguration, on backend: any Backend) throws(SwiftletError) -> Tensor?
+  func mergedCodes(_ quantization: QuantizationConfiguration, on backend: any Backend) throws(SwiftletError) -> Tensor?
   {
     guard let format = weight.value.fourBitFormat ?? (quantization.quantizes(path) ? quantization.format : nil) else {
       return nil
     }
-    if lowRank == nil, weight.value.type.isFourBitCode { return weight.value }
+    if lora == nil, weight.value.type.isFourBitCode { return weight.value }
     guard let codes = backend.quantized(mergedWeight(on: backend) ?? weight.value, to: format) else {
       throw SwiftletError.model(
         "the merged weight \(weight.name) has a value that is not finite; is the adapter damaged?")

@@ -5,12 +5,12 @@ import OrderedJSON
 import Tensors
 import Tokenizers
 
-/// A language model ready to use: decoder, tokenizer, chat template and stop tokens.
+/// A language model ready to use: transformer, tokenizer, chat template and stop tokens.
 public final class CausalLM {
   /// Where it came from.
   public let files: ModelFiles
   /// The transformer.
-  public let decoder: Decoder
+  public let transformer: Transformer
   /// Text to ids and back.
   public let tokenizer: Tokenizer
   /// What turns messages into text; `nil` for a base model that has none.
@@ -24,18 +24,18 @@ public final class CausalLM {
   ///   - quantization: how linear layers that the files have as floats become 4-bit codes.
   /// - Throws: `SwiftletError` naming the file at fault.
   public convenience init(
-    opening url: URL, on backend: any Backend = CPUBackend.shared, widened: Bool = false,
-    quantization: BitsAndBytesConfiguration? = nil
+    opening url: URL, on backend: any Backend = CPUBackend.shared, inFloat32: Bool = false,
+    quantization: QuantizationConfiguration? = nil
   ) throws {
     let files = try ModelFiles(opening: url)
-    try self.init(files, tokenizer: files.tokenizer(), on: backend, widened: widened, quantization: quantization)
+    try self.init(files, tokenizer: files.tokenizer(), on: backend, inFloat32: inFloat32, quantization: quantization)
   }
 
   /// A model of these files with this tokenizer; `chatTemplate` overrides the tokenizer's own, and `progress` is told
   /// how many layers have been read, and of how many.
   public init(
     _ files: ModelFiles, tokenizer: Tokenizer, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared,
-    widened: Bool = false, quantization: BitsAndBytesConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
+    inFloat32: Bool = false, quantization: QuantizationConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
   ) throws {
     self.files = files
     self.tokenizer = tokenizer
@@ -45,12 +45,12 @@ public final class CausalLM {
       throw SwiftletError.model("\(files.url.path): the chat template is broken: \(error)")
     }
     stopTokens = Self.stopTokens(files, tokenizer)
-    decoder = try Decoder(
-      files, on: backend, widened: widened, quantization: quantization, progress: progress)
-    guard tokenizer.vocabularySize <= decoder.configuration.vocabularySize else {
+    transformer = try Transformer(
+      files, on: backend, inFloat32: inFloat32, quantization: quantization, progress: progress)
+    guard tokenizer.vocabularySize <= transformer.configuration.vocabularySize else {
       throw SwiftletError.model(
         "\(files.url.path): the tokenizer has ids up to \(tokenizer.vocabularySize - 1), the model only "
-          + "\(decoder.configuration.vocabularySize); they do not belong together")
+          + "\(transformer.configuration.vocabularySize); they do not belong together")
     }
     guard files.hasWeights else {
       throw SwiftletError.model("\(files.url.path): there is no model.safetensors; is the download complete?")
@@ -100,7 +100,7 @@ public final class CausalLM {
   /// Whether the model can answer `ids`.
   /// - Throws: `SwiftletError` if there are none, or as many as the context holds.
   public func checkPrompt(_ ids: [Int32]) throws(SwiftletError) {
-    let context = decoder.configuration.longestSequence
+    let context = transformer.configuration.contextLength
     if ids.isEmpty { throw SwiftletError.model("the prompt is empty; give it some text") }
     guard ids.count < context else {
       throw SwiftletError.model("the prompt has \(ids.count) tokens and the model's context \(context); shorten it")
@@ -112,12 +112,12 @@ public final class CausalLM {
   /// - Parameter stream: called with each piece of text that is certain not to change; `false` ends the generation.
   /// - Returns: the text without special tokens, and the generation.
   public func generate(
-    _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingOptions = SamplingOptions(),
+    _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
     maxNewTokens: Int = 512, stream: (String) -> Bool = { _ in true }
   ) -> (text: String, generation: Generation) {
     var text = ""
     var streamDecoder = tokenizer.streamDecoder(skipSpecialTokens: true)
-    let generation = decoder.generate(
+    let generation = transformer.generate(
       prompt, cache: cache, sampling: sampling, maxNewTokens: maxNewTokens, stopTokens: stopTokens
     ) { id in
       let piece = streamDecoder.append(id)

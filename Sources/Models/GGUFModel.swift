@@ -53,7 +53,7 @@ struct GGUFModel: Sendable {
     config["mlp_bias"] = .bool(file.tensor(named: "blk.0.ffn_down.bias") != nil)
     if let scaling = ropeScaling(file, architecture) { config["rope_scaling"] = scaling }
     if let rotated = file.metadata["\(architecture).rope.dimension_count"]?.integer,
-      let size = config["head_dim"]?.integer ?? headSize(config), rotated < size
+      let size = config["head_dim"]?.integer ?? headDim(config), rotated < size
     {
       config["partial_rotary_factor"] = .number(Double(rotated) / Double(size))
     }
@@ -78,19 +78,19 @@ struct GGUFModel: Sendable {
     }
   }
 
-  private static func headSize(_ config: JSONObject) -> Int? {
-    guard let width = config["hidden_size"]?.integer, let heads = config["num_attention_heads"]?.integer, heads > 0
+  private static func headDim(_ config: JSONObject) -> Int? {
+    guard let hiddenSize = config["hidden_size"]?.integer, let heads = config["num_attention_heads"]?.integer, heads > 0
     else { return nil }
-    return width / heads
+    return hiddenSize / heads
   }
 
   private static func ropeScaling(_ file: GGUFFile, _ architecture: String) -> JSONValue? {
-    func widened(_ name: String) -> JSONValue? {
+    func values(_ name: String) -> JSONValue? {
       guard let tensor = file.tensor(named: name) else { return nil }
       return .array(CPUBackend.shared.floats(tensor).map { .number(Double($0)) })
     }
-    if let factors = widened("rope_freqs.weight") { return ["rope_type": "factors", "factors": factors] }
-    if let short = widened("rope_factors_short.weight"), let long = widened("rope_factors_long.weight") {
+    if let factors = values("rope_freqs.weight") { return ["rope_type": "factors", "factors": factors] }
+    if let short = values("rope_factors_short.weight"), let long = values("rope_factors_long.weight") {
       var scaling = JSONObject([("rope_type", "longrope"), ("short_factor", short), ("long_factor", long)])
       if let original = file.metadata["\(architecture).rope.scaling.original_context_length"]?.integer {
         scaling["original_max_position_embeddings"] = .integer(original)
@@ -109,7 +109,7 @@ struct GGUFModel: Sendable {
   // MARK: Tensors
 
   /// The tensor that transformers calls `name`.
-  func tensor(named name: String, configuration: DecoderConfiguration) -> Tensor? {
+  func tensor(named name: String, configuration: TransformerConfiguration) -> Tensor? {
     guard let ggufName = naming.ggufName(of: name), let tensor = file.tensor(named: ggufName) else { return nil }
     let rows = tensor.shape.first ?? 0
     guard let order = naming.rowOrder(of: name, rows: rows, configuration, .fromGGUF) else { return tensor }

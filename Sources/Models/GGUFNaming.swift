@@ -61,13 +61,13 @@ struct GGUFNaming: Sendable {
   ///
   /// llama.cpp rotates neighbours (2i, 2i + 1) in Llama and SmolLM3, transformers halves (i, i + d/2): its converter
   /// reorders the rows of each head of queries and keys.
-  func rowOrder(of name: String, rows: Int, _ decoder: DecoderConfiguration, _ direction: Direction) -> [Int]? {
+  func rowOrder(of name: String, rows: Int, _ transformer: TransformerConfiguration, _ direction: Direction) -> [Int]? {
     guard architecture == "llama" || architecture == "smollm3" else { return nil }
     let heads: Int
     if name.contains(".q_proj.") {
-      heads = decoder.heads
+      heads = transformer.attentionHeads
     } else if name.contains(".k_proj.") {
-      heads = decoder.keyValueHeads
+      heads = transformer.keyValueHeads
     } else {
       return nil
     }

@@ -11,21 +11,21 @@ public final class KeyValueCache {
   var rotatedLength = 0
   private let backend: any Backend
   private let heads: Int
-  private let headSize: Int
+  private let headDim: Int
   private var keys: [Tensor]
   private var values: [Tensor]
   private var capacity: Int
 
-  /// An empty cache for `decoder`, with room for `capacity` tokens before it has to grow.
-  public init(for decoder: Decoder, capacity: Int = 512) {
-    backend = decoder.backend
-    let attention = decoder.configuration.attentionShape(layer: 0)
-    (heads, headSize) = (attention.keyValueHeads, attention.headSize)
+  /// An empty cache for `transformer`, with room for `capacity` tokens before it has to grow.
+  public init(for transformer: Transformer, capacity: Int = 512) {
+    backend = transformer.backend
+    let attention = transformer.configuration.attentionShape(layer: 0)
+    (heads, headDim) = (attention.keyValueHeads, attention.headDim)
     self.capacity = max(64, capacity)
-    let shape = [heads, self.capacity, headSize]
-    let layers = decoder.configuration.layers
-    keys = layers.map { _ in decoder.backend.empty(shape, .float32) }
-    values = layers.map { _ in decoder.backend.empty(shape, .float32) }
+    let shape = [heads, self.capacity, headDim]
+    let layers = transformer.configuration.layers
+    keys = layers.map { _ in transformer.backend.empty(shape, .float32) }
+    values = layers.map { _ in transformer.backend.empty(shape, .float32) }
   }
 
   /// Makes room for `more` tokens.
@@ -33,7 +33,7 @@ public final class KeyValueCache {
     guard count + more > capacity else { return }
     let larger = max(count + more, capacity * 2)
     func grown(_ tensor: Tensor) -> Tensor {
-      let copy = backend.empty([heads, larger, headSize], .float32)
+      let copy = backend.empty([heads, larger, headDim], .float32)
       for head in 0..<heads {
         backend.copyRows(Columns(tensor), head * capacity, to: Columns(copy), head * larger, count: count)
       }

@@ -9,7 +9,7 @@ public final class Linear {
   /// `[out]`
   public let bias: Parameter?
   /// The adapter.
-  public var lowRank: LowRank?
+  public var lora: LoRAUpdate?
 
   init(path: String, weight: Parameter, bias: Parameter?) {
     self.path = path
@@ -25,5 +25,5 @@ public final class Linear {
   public var outputs: Int { weight.value.rows }
 
   /// The layer as the tape takes it.
-  var projection: Projection { Projection(weight: weight, bias: bias, lowRank: lowRank) }
+  var projection: Projection { Projection(weight: weight, bias: bias, lora: lora) }
 }

@@ -9,11 +9,11 @@ public struct ModelFiles: Sendable {
   /// The folder or file.
   public let url: URL
   /// The shape of the model.
-  public let configuration: DecoderConfiguration
+  public let configuration: TransformerConfiguration
   /// `config.json`, or the GGUF header in its words.
   public let configurationJSON: JSONValue
   /// How weights are quantized, if the configuration says that they are.
-  public let quantization: BitsAndBytesConfiguration?
+  public let quantization: QuantizationConfiguration?
   private var source: Source
 
   private enum Source: Sendable {
@@ -34,18 +34,18 @@ public struct ModelFiles: Sendable {
     if isFolder.boolValue {
       let configURL = url.appendingPathComponent("config.json")
       configurationJSON = try Self.json(at: configURL)
-      configuration = try DecoderConfiguration(json: configurationJSON, path: configURL.path)
+      configuration = try TransformerConfiguration(json: configurationJSON, path: configURL.path)
       quantization = try Self.quantization(configurationJSON, configURL)
       source = .folder(try Self.checkpoint(in: url))
     } else if url.lastPathComponent == "config.json" {
       configurationJSON = try Self.json(at: url)
-      configuration = try DecoderConfiguration(json: configurationJSON, path: url.path)
+      configuration = try TransformerConfiguration(json: configurationJSON, path: url.path)
       quantization = try Self.quantization(configurationJSON, url)
       source = .folder(nil)
     } else {
       let model = try GGUFModel(GGUFFile(contentsOf: url), path: url.path)
       configurationJSON = model.configuration
-      var configuration = try DecoderConfiguration(json: model.configuration, path: url.path)
+      var configuration = try TransformerConfiguration(json: model.configuration, path: url.path)
       configuration.normOffset = 0  // llama.cpp's converter has already added Gemma's 1 to the weights.
       self.configuration = configuration
       quantization = nil
@@ -55,8 +55,8 @@ public struct ModelFiles: Sendable {
 
   private static func quantization(
     _ json: JSONValue, _ url: URL
-  ) throws(SwiftletError) -> BitsAndBytesConfiguration? {
-    try BitsAndBytesConfiguration(ConfigurationReader(json: json, path: url.path))
+  ) throws(SwiftletError) -> QuantizationConfiguration? {
+    try QuantizationConfiguration(ConfigurationReader(json: json, path: url.path))
   }
 
   /// The same model without its weights: its shape.

@@ -25,15 +25,15 @@ public struct ModuleTree: Sendable {
     public let isTrainable: Bool
   }
 
-  /// The tree of a decoder and the adapters on it.
-  public init(_ decoder: Decoder) {
-    self.init(name: decoder.configuration.modelType)
-    for parameter in decoder.parameters { add(parameter, at: parameter.name.split(separator: ".").map(String.init)) }
-    for layer in decoder.linears {
-      guard let lowRank = layer.lowRank else { continue }
+  /// The tree of a transformer and the adapters on it.
+  public init(_ transformer: Transformer) {
+    self.init(name: transformer.configuration.modelType)
+    for parameter in transformer.parameters { add(parameter, at: parameter.name.split(separator: ".").map(String.init)) }
+    for layer in transformer.linearLayers {
+      guard let lora = layer.lora else { continue }
       let path = layer.path.split(separator: ".").map(String.init)
-      add(lowRank.a, at: path + ["lora_A"])
-      add(lowRank.b, at: path + ["lora_B"])
+      add(lora.a, at: path + ["lora_A"])
+      add(lora.b, at: path + ["lora_B"])
     }
   }
 

@@ -36,13 +36,13 @@ public struct RotaryConfiguration: Sendable, Hashable {
   }
 
   /// Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
-  init(_ config: ConfigurationReader, headSize: Int, longestContext: Int) throws(SwiftletError) {
+  init(_ config: ConfigurationReader, headDim: Int, maxPositions: Int) throws(SwiftletError) {
     let section = config.section("rope_parameters") ?? config.section("rope_scaling")
-    try self.init(config, section: section, headSize: headSize, longestContext: longestContext)
+    try self.init(config, section: section, headDim: headDim, maxPositions: maxPositions)
   }
 
   init(
-    _ config: ConfigurationReader, section: ConfigurationReader?, headSize: Int, longestContext: Int
+    _ config: ConfigurationReader, section: ConfigurationReader?, headDim: Int, maxPositions: Int
   ) throws(SwiftletError) {
     func number(_ key: String) throws(SwiftletError) -> Double? {
       if let value = try section?.optionalNumber(key) { return value }
@@ -53,7 +53,7 @@ public struct RotaryConfiguration: Sendable, Hashable {
     guard base > 0, share > 0, share <= 1 else {
       throw config.error("rope_theta and partial_rotary_factor must be positive, the latter at most 1")
     }
-    rotated = Int(Double(headSize) * share) / 2 * 2
+    rotated = Int(Double(headDim) * share) / 2 * 2
     guard rotated > 0 else { throw config.error("partial_rotary_factor rotates no dimension of a head") }
     scaling = .none
     guard let section else { return }
@@ -71,7 +71,7 @@ public struct RotaryConfiguration: Sendable, Hashable {
       guard factors.count == rotated / 2 else { throw section.error("factors needs \(rotated / 2) numbers") }
       scaling = .factors(factors)
     case "linear": scaling = .linear(factor: try required("factor"))
-    case "dynamic": scaling = .dynamic(factor: try required("factor"), limit: longestContext)
+    case "dynamic": scaling = .dynamic(factor: try required("factor"), limit: maxPositions)
     case "llama3":
       scaling = .llama3(
         factor: try required("factor"), lowFrequencyFactor: try required("low_freq_factor"),
@@ -81,13 +81,13 @@ public struct RotaryConfiguration: Sendable, Hashable {
       let key = "original_max_position_embeddings"
       let inner = try section.optionalSize(key)
       let outer = try config.optionalSize(key)
-      let original = inner ?? outer ?? longestContext
+      let original = inner ?? outer ?? maxPositions
       let short = try section.numbers("short_factor")
       let long = try section.numbers("long_factor")
       guard short.count == rotated / 2, long.count == rotated / 2 else {
         throw section.error("short_factor and long_factor need \(rotated / 2) numbers each")
       }
-      let factor = try section.optionalNumber("factor") ?? Double(longestContext) / Double(original)
+      let factor = try section.optionalNumber("factor") ?? Double(maxPositions) / Double(original)
       let usual = factor <= 1 || original < 2 ? 1 : (1 + log(factor) / log(Double(original))).squareRoot()
       scaling = .longrope(
         short: short, long: long, original: original,

@@ -5,9 +5,9 @@ import Tensors
 struct WeightReader {
   let files: ModelFiles
   let backend: any Backend
-  let widened: Bool
+  let inFloat32: Bool
   /// How linear layers that the file has as floats become 4-bit codes; `nil` to leave all as stored.
-  let quantization: BitsAndBytesConfiguration?
+  let quantization: QuantizationConfiguration?
 
   /// What the weights of a model that has none yet are taken to be stored as: `dtype` of its configuration.
   private var shapeOnlyType: ElementType {
@@ -19,15 +19,15 @@ struct WeightReader {
   func matrix(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, shape)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
-    guard widened || !isReadable else { return Parameter(name: name, value: tensor) }
+    guard inFloat32 || !isReadable else { return Parameter(name: name, value: tensor) }
     defer { tensor.releasePages() }
-    return Parameter(name: name, value: backend.widened(tensor))
+    return Parameter(name: name, value: backend.converted(tensor, to: .float32))
   }
 
   /// A norm's weight or a bias: small, and always float32.
   func vector(_ name: String, _ count: Int) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, [count])
-    return Parameter(name: name, value: files.hasWeights ? backend.widened(tensor) : tensor)
+    return Parameter(name: name, value: files.hasWeights ? backend.converted(tensor, to: .float32) : tensor)
   }
 
   func linear(_ path: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(SwiftletError) -> Linear {

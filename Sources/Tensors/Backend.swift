@@ -81,29 +81,29 @@ public struct Product: Sendable {
 /// Which rows of a ragged batch belong together, and how their attention looks.
 public struct AttentionShape: Sendable {
   /// Query heads.
-  public var heads: Int
+  public var attentionHeads: Int
   /// Key/value heads; a divisor of `heads`.
   public var keyValueHeads: Int
   /// Elements of a head; a multiple of 8.
-  public var headSize: Int
+  public var headDim: Int
   /// How many keys a query sees, itself included; 0 for all before it.
   public var window: Int
   /// What scores are multiplied by.
   public var scale: Float
 
   /// A shape of these parts.
-  public init(heads: Int, keyValueHeads: Int, headSize: Int, window: Int = 0, scale: Float) {
-    self.heads = heads
+  public init(attentionHeads: Int, keyValueHeads: Int, headDim: Int, window: Int = 0, scale: Float) {
+    self.attentionHeads = attentionHeads
     self.keyValueHeads = keyValueHeads
-    self.headSize = headSize
+    self.headDim = headDim
     self.window = window
     self.scale = scale
   }
 
   /// Columns of the queries in a joined q, k, v matrix, and of keys or values.
-  public var queryColumns: Int { heads * headSize }
+  public var queryColumns: Int { attentionHeads * headDim }
   /// Columns of the keys, and of the values.
-  public var keyColumns: Int { keyValueHeads * headSize }
+  public var keyColumns: Int { keyValueHeads * headDim }
 }
 
 /// The function inside a gated unit.
@@ -143,11 +143,9 @@ public protocol Backend: Sendable {
   func clear(_ tensor: Tensor)
   /// Copies the bytes of a tensor to another one of the same type and size.
   func copy(_ from: Tensor, to: Tensor)
-  /// A float32 copy of a tensor of any float or block type.
-  func widened(_ tensor: Tensor) -> Tensor
-  /// A copy in `type`: float32, float16 or bfloat16, rounding to nearest even, or the blocks q8_0 or q4_0 as GGML's
+  /// A copy in `type`, from any float or block type: float32, float16 or bfloat16, rounding to nearest even, or the blocks q8_0 or q4_0 as GGML's
   /// reference makes them, for rows that are whole blocks.
-  func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor
+  func converted(_ tensor: Tensor, to type: ElementType) -> Tensor
   /// A copy as 4-bit codes of a tensor of a float type; `nil` where an element is not finite.
   func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor?
   /// A copy of rows in another order, in the same type.

@@ -7,13 +7,13 @@ public struct FourBitFormat: Sendable, Hashable {
   /// Elements of the flattened tensor that share a scale; one of `blockSizes`.
   public var blockSize: Int
   /// Whether the scales are quantized to 8 bits themselves (double quantization).
-  public var isNested: Bool
+  public var doubleQuantized: Bool
 
   /// A format of these parts; QLoRA's by default, without double quantization.
-  public init(_ type: ElementType = .nf4, blockSize: Int = 64, isNested: Bool = false) {
+  public init(_ type: ElementType = .nf4, blockSize: Int = 64, doubleQuantized: Bool = false) {
     self.type = type
     self.blockSize = blockSize
-    self.isNested = isNested
+    self.doubleQuantized = doubleQuantized
   }
 
   /// The block sizes that bitsandbytes knows.
@@ -87,7 +87,7 @@ public final class BlockScales: Sendable {
   public static func byteCount(of count: Int, in format: FourBitFormat) -> Int {
     let blocks = (count + format.blockSize - 1) / format.blockSize
     let groups = (blocks + FourBitFormat.nestedBlockSize - 1) / FourBitFormat.nestedBlockSize
-    return format.isNested ? blocks + 4 * groups + 4 * 256 : 4 * blocks
+    return format.doubleQuantized ? blocks + 4 * groups + 4 * 256 : 4 * blocks
   }
 
   /// As the kernels take them.
@@ -106,6 +106,6 @@ public final class BlockScales: Sendable {
 extension Tensor {
   /// The format of a tensor of 4-bit codes.
   public var fourBitFormat: FourBitFormat? {
-    scales.map { FourBitFormat(type, blockSize: $0.blockSize, isNested: $0.nested != nil) }
+    scales.map { FourBitFormat(type, blockSize: $0.blockSize, doubleQuantized: $0.nested != nil) }
   }
 }

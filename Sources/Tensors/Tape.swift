@@ -55,7 +55,7 @@ public final class Variable {
   }
 
   /// Gives the value again for a backward pass; nobody has to keep one that can be computed anew.
-  package var recall: () -> Tensor { recomputed ?? { [value] in value } }
+  package var recompute: () -> Tensor { recomputed ?? { [value] in value } }
 
   /// Whether anything trained is upstream.
   public var requiresGradient: Bool { slot.requiresGradient }

@@ -60,7 +60,7 @@ private struct Conversation {
   init(model: CausalLM, system: String?, thinking: Bool?) {
     self.model = model
     self.thinking = thinking
-    cache = KeyValueCache(for: model.decoder)
+    cache = KeyValueCache(for: model.transformer)
     if let system { messages.append(["role": "system", "content": .string(system)]) }
   }
 
@@ -69,7 +69,7 @@ private struct Conversation {
     let asked = messages + [["role": "user", "content": .string(text)]]
     let ids =
       model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(asked), thinking: thinking)
-    guard ids.count < model.decoder.configuration.longestContext else {
+    guard ids.count < model.transformer.configuration.maxPositions else {
       throw SwiftletError.model(
         "the talk is longer than the model's context; say it shorter, or type /new to start over")
     }

@@ -54,30 +54,30 @@ struct Inspect: AsyncParsableCommand {
     let files = try ModelFiles(opening: url)
     let shown = quantization == nil ? files : files.shapeOnly
     let configuration = quantization(of: files)
-    let decoder = try Decoder(shown, quantization: shown.hasWeights ? nil : configuration)
+    let transformer = try Transformer(shown, quantization: shown.hasWeights ? nil : configuration)
     if let adapterFolder {
-      _ = try Adapter(reading: URL(fileURLWithPath: adapterFolder), onto: decoder)
+      _ = try Adapter(reading: URL(fileURLWithPath: adapterFolder), onto: transformer)
     } else if let loraR {
       var configuration = LoRAConfiguration()
-      configuration.r = loraR
+      configuration.rank = loraR
       if !loraTargetModules.isEmpty {
         configuration.targetModules =
           loraTargetModules == ["all-linear"]
           ? .allLinear : .names(loraTargetModules.flatMap { $0.split(separator: ",").map(String.init) })
       }
-      _ = try Adapter(configuration, on: decoder, seed: 0)
+      _ = try Adapter(configuration, on: transformer, seed: 0)
     }
-    let tree = ModuleTree(decoder)
+    let tree = ModuleTree(transformer)
     Printing.result(tree.name)
     show(tree, indent: 1)
-    summarize(tree, decoder, configuration?.format)
+    summarize(tree, transformer, configuration?.format)
   }
 
   /// What is asked for, else what the model's own configuration says.
-  private func quantization(of files: ModelFiles) -> BitsAndBytesConfiguration? {
+  private func quantization(of files: ModelFiles) -> QuantizationConfiguration? {
     switch quantization {
-    case .nf4?: BitsAndBytesConfiguration(FourBitFormat(.nf4, isNested: doubleQuantization))
-    case .fp4?: BitsAndBytesConfiguration(FourBitFormat(.fp4, isNested: doubleQuantization))
+    case .nf4?: QuantizationConfiguration(FourBitFormat(.nf4, doubleQuantized: doubleQuantization))
+    case .fp4?: QuantizationConfiguration(FourBitFormat(.fp4, doubleQuantized: doubleQuantization))
     case Quantization.none?: nil
     case nil: files.quantization
     }
@@ -98,7 +98,7 @@ struct Inspect: AsyncParsableCommand {
     }
   }
 
-  private func summarize(_ tree: ModuleTree, _ decoder: Decoder, _ format: FourBitFormat?) {
+  private func summarize(_ tree: ModuleTree, _ transformer: Transformer, _ format: FourBitFormat?) {
     let all = tree.allWeights
     let total = all.reduce(0) { $0 + $1.count }
     let trained = all.reduce(0) { $0 + ($1.isTrainable ? $1.count : 0) }
@@ -108,7 +108,7 @@ struct Inspect: AsyncParsableCommand {
       let share = String(format: "%.2f%%", Double(trained) / Double(total) * 100)
       Printing.result("trained     \(Self.millions(trained)) of \(Self.millions(total)) (\(share))")
     }
-    let packed = decoder.parameters.map(\.value).filter(\.type.isFourBitCode)
+    let packed = transformer.parameters.map(\.value).filter(\.type.isFourBitCode)
     let bytes = all.reduce(0) { $0 + $1.byteCount }
     guard let type = packed.first?.type, let format else {
       Printing.result("bytes       \(Self.grouped(bytes)) (\(Format.bytes(bytes)))")
@@ -120,9 +120,9 @@ struct Inspect: AsyncParsableCommand {
     let known = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? 0) }
     let scales = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? BlockScales.byteCount(of: $1.count, in: format)) }
     Printing.result(
-      "\(type.rawValue)         \(Self.grouped(codes)) bytes of packed linears, \(Self.grouped(halves)) in 16 bits")
-    Printing.result("scales      \(Self.grouped(scales)) bytes\(format.isNested ? ", quantized too" : "")")
-    let tables = [decoder.embedding.value] + (decoder.head === decoder.embedding ? [] : [decoder.head.value])
+      "\(type.rawValue)         \(Self.grouped(codes)) bytes of packed linearLayers, \(Self.grouped(halves)) in 16 bits")
+    Printing.result("scales      \(Self.grouped(scales)) bytes\(format.doubleQuantized ? ", quantized too" : "")")
+    let tables = [transformer.embedding.value] + (transformer.head === transformer.embedding ? [] : [transformer.head.value])
     let plain = tables.filter { !$0.type.isFourBitCode }
     let bits = (plain.first?.type.blockByteCount ?? 2) * 8
     Printing.result("embeddings  \(Self.grouped(plain.reduce(0) { $0 + $1.byteCount })) bytes in \(bits) bits")

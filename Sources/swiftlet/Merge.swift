@@ -44,9 +44,9 @@ struct Merge: AsyncParsableCommand {
 
   /// Writes the folder; returns what its weights are.
   private func write(_ model: CausalLM, to folder: URL) throws -> String {
-    let isHalf = model.decoder.embedding.value.type == .float16
+    let isHalf = model.transformer.embedding.value.type == .float16
     let type: ElementType = saveMethod == .merged32bit ? .float32 : (isHalf ? .float16 : .bfloat16)
-    let quantization = saveMethod == .merged4bit ? BitsAndBytesConfiguration(FourBitFormat(isNested: true)) : nil
+    let quantization = saveMethod == .merged4bit ? QuantizationConfiguration(FourBitFormat(doubleQuantized: true)) : nil
     var bar = ProgressBar("merging", total: 1000)
     try model.write(to: folder, type: type, quantization: quantization) { done, total in
       bar.update(

@@ -38,7 +38,7 @@ struct ModelOptions: ParsableArguments {
       try? String(contentsOf: $0.appendingPathComponent("chat_template.jinja"), encoding: .utf8)
     }
     let opened = try load(files, template)
-    return (opened, try folder.map { try Adapter(reading: $0, onto: opened.decoder) })
+    return (opened, try folder.map { try Adapter(reading: $0, onto: opened.transformer) })
   }
 }
 
@@ -59,17 +59,17 @@ struct QuantizationOptions: ParsableArguments {
       .customLong("bnb-4bit-use-double-quant"), .customLong("bnb_4bit_use_double_quant"),
     ],
     help: "Quantize the scales of its blocks as well.")
-  var isNested = false
+  var doubleQuantized = false
 
   func validate() throws {
-    if !loadIn4Bit, isNested || quantType != nil {
+    if !loadIn4Bit, doubleQuantized || quantType != nil {
       throw ValidationError("how to quantize needs --load-in-4bit, which says to do so")
     }
   }
 
   /// What the options ask for; `nil` to leave weights as they are stored.
-  var configuration: BitsAndBytesConfiguration? {
-    loadIn4Bit ? BitsAndBytesConfiguration(FourBitFormat((quantType ?? .nf4).type, isNested: isNested)) : nil
+  var configuration: QuantizationConfiguration? {
+    loadIn4Bit ? QuantizationConfiguration(FourBitFormat((quantType ?? .nf4).type, doubleQuantized: doubleQuantized)) : nil
   }
 
   /// A model of these files, with a bar where it is quantized.
@@ -135,8 +135,8 @@ struct SamplingFlags: ParsableArguments {
     }
   }
 
-  var options: SamplingOptions {
-    var options = SamplingOptions()
+  var options: SamplingConfiguration {
+    var options = SamplingConfiguration()
     options.temperature = temperature
     options.topP = topP
     options.topK = topK

@@ -39,7 +39,7 @@ struct Plan: AsyncParsableCommand {
           ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
           (
             "shared",
-            plan.sharedBeginning > 0 ? "the first \(plan.sharedBeginning) tokens of all rows, once a batch" : "nothing"
+            plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once a batch" : "nothing"
           ),
           ("a step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
           ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) a second"),

@@ -94,7 +94,7 @@ struct TrainingSession {
 
   private func describe(_ run: TrainingRun) throws {
     let (trainable, total) = run.parameterCounts
-    let weights = run.model.decoder.parameters.reduce(0) { $0 + $1.value.count }
+    let weights = run.model.transformer.parameters.reduce(0) { $0 + $1.value.count }
     let bytes = run.weightBytes
     var held = "\(Format.bytes(bytes.stored)) in memory"
     if bytes.unquantized != bytes.stored { held += ", \(Format.bytes(bytes.unquantized)) before quantization" }
@@ -108,17 +108,17 @@ struct TrainingSession {
       ),
     ]
     if recipe.training.bf16 == true {
-      let rounds = run.model.decoder.backend.multipliesBFloat16
+      let rounds = run.model.transformer.backend.multipliesBFloat16
       facts.append(
         ("products", rounds ? "bfloat16, added up in float32" : "float32: this processor multiplies bfloat16 no faster")
       )
     }
     Printing.facts(facts)
     if let adapter = run.adapter {
-      let decoder = run.model.decoder
-      for name in adapter.configuration.unmatchedTargets(among: decoder.linears.map(\.path)) {
+      let transformer = run.model.transformer
+      for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
         Printing.note(
-          "  Warning: lora_target_modules: no layer of this model is called \(name); there are \(decoder.linearNames)")
+          "  Warning: lora_target_modules: no layer of this model is called \(name); there are \(transformer.linearLayerNames)")
       }
     }
     DataReport.show(run.report, heldOut: run.evaluationRows)
@@ -137,8 +137,8 @@ struct TrainingSession {
     if plan.memory.checkpointedLayers > 0 {
       facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
     }
-    if plan.sharedBeginning > 0 {
-      facts.append(("shared", "the first \(plan.sharedBeginning) tokens of all rows, computed once a batch"))
+    if plan.sharedPrefix > 0 {
+      facts.append(("shared", "the first \(plan.sharedPrefix) tokens of all rows, computed once a batch"))
     }
     Printing.facts(facts)
     if batch != asked.trainBatchSize {
@@ -192,7 +192,7 @@ struct TrainingSession {
 /// Answers to questions, with a bar where they take long.
 enum Answers {
   static func ask(
-    _ questions: [Question], _ model: CausalLM, sampling: SamplingOptions = SamplingOptions(), maxNewTokens: Int,
+    _ questions: [Question], _ model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int,
     label: String
   ) throws -> [String] {
     var bar = ProgressBar(label, total: questions.count)

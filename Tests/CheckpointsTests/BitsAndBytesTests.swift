@@ -15,7 +15,7 @@ struct BitsAndBytesTests {
     let input: String
     let format: FourBitFormat
     var testDescription: String {
-      "\(input).\(format.type.rawValue).\(format.blockSize)\(format.isNested ? ".nested" : "")"
+      "\(input).\(format.type.rawValue).\(format.blockSize)\(format.doubleQuantized ? ".nested" : "")"
     }
   }
 
@@ -24,8 +24,8 @@ struct BitsAndBytesTests {
     for input in ["even", "odd", "rows", "large", "edges"] {
       for type in [ElementType.nf4, .fp4] {
         for size in input == "large" ? [64] : [64, 128] {
-          for isNested in [false, true] {
-            cases.append(Case(input: input, format: FourBitFormat(type, blockSize: size, isNested: isNested)))
+          for doubleQuantized in [false, true] {
+            cases.append(Case(input: input, format: FourBitFormat(type, blockSize: size, doubleQuantized: doubleQuantized)))
           }
         }
       }
@@ -44,7 +44,7 @@ struct BitsAndBytesTests {
       try target.run {
         let codes = try #require(Self.backend.quantized(input, to: test.format))
         let ours = TensorSource.bitsandbytes(name: "\(test.testDescription).weight", codes, dtype: input.type)
-        #expect(ours.count == (test.format.isNested ? 6 : 4))
+        #expect(ours.count == (test.format.doubleQuantized ? 6 : 4))
         for source in ours {
           let their = try #require(theirs.tensor(named: source.name), "\(source.name)")
           let our = try source.load()
@@ -64,7 +64,7 @@ struct BitsAndBytesTests {
     guard let values = theirs.tensor(named: "\(test.testDescription).dequantized") else { return }
     for target in KernelTarget.allCases {
       target.run {
-        let ours = Self.backend.narrowed(codes, to: values.type)
+        let ours = Self.backend.converted(codes, to: values.type)
         // Where rows have an odd number of elements, bitsandbytes takes another way, on which zeros lose their sign.
         let isEqual =
           input.columns % 2 == 0
@@ -78,7 +78,7 @@ struct BitsAndBytesTests {
     let folder = try TemporaryFolder()
     let theirs = try Self.tensors()
     let file = folder.url.appending(path: "model.safetensors")
-    let formats = [FourBitFormat(.nf4, isNested: true), FourBitFormat(.fp4, blockSize: 2048)]
+    let formats = [FourBitFormat(.nf4, doubleQuantized: true), FourBitFormat(.fp4, blockSize: 2048)]
     let input = try #require(theirs.tensor(named: "large.input"))
     let tensors = try formats.map { try #require(Self.backend.quantized(input, to: $0)) }
     try SafetensorsWriter.write(
@@ -97,10 +97,10 @@ struct BitsAndBytesTests {
   // MARK: Hostile files
 
   /// Tensors of a sound file, by name, to be damaged.
-  private func parts(isNested: Bool) throws -> [String: Tensor] {
+  private func parts(doubleQuantized: Bool) throws -> [String: Tensor] {
     let values = (0..<96 * 40).map { (index: Int) -> Float in Float(index * 7919 % 101 - 50) / 50 }
     let weight = Self.backend.tensor(values, [96, 40])
-    let codes = try #require(Self.backend.quantized(weight, to: FourBitFormat(isNested: isNested)))
+    let codes = try #require(Self.backend.quantized(weight, to: FourBitFormat(doubleQuantized: doubleQuantized)))
     let sources = TensorSource.bitsandbytes(name: "w", codes, dtype: .float32)
     return Dictionary(uniqueKeysWithValues: try sources.map { ($0.name, try $0.load()) })
   }
@@ -119,23 +119,23 @@ struct BitsAndBytesTests {
     }
   }
 
-  @Test(arguments: [false, true]) func soundPartsAreRead(isNested: Bool) throws {
-    #expect(try failure(parts(isNested: isNested)) == nil)
+  @Test(arguments: [false, true]) func soundPartsAreRead(doubleQuantized: Bool) throws {
+    #expect(try failure(parts(doubleQuantized: doubleQuantized)) == nil)
   }
 
-  @Test(arguments: [false, true]) func everyPartIsNeeded(isNested: Bool) throws {
-    for name in try parts(isNested: isNested).keys where name != "w" && !name.hasSuffix(".quant_map") {
-      var damaged = try parts(isNested: isNested)
+  @Test(arguments: [false, true]) func everyPartIsNeeded(doubleQuantized: Bool) throws {
+    for name in try parts(doubleQuantized: doubleQuantized).keys where name != "w" && !name.hasSuffix(".quant_map") {
+      var damaged = try parts(doubleQuantized: doubleQuantized)
       damaged[name] = nil
       let error = try #require(try failure(damaged), "without \(name)")
       #expect(error.path.hasSuffix("model.safetensors") && error.reason.contains("\"w\""))
     }
   }
 
-  @Test(arguments: [false, true]) func partsOfOtherSizesAndTypesAreRefused(isNested: Bool) throws {
-    for name in try parts(isNested: isNested).keys {
+  @Test(arguments: [false, true]) func partsOfOtherSizesAndTypesAreRefused(doubleQuantized: Bool) throws {
+    for name in try parts(doubleQuantized: doubleQuantized).keys {
       for other in [Tensor.float32([1, 2, 3], shape: [3]), .tensor(.uint8, shape: [5], [1, 2, 3, 4, 5])] {
-        var damaged = try parts(isNested: isNested)
+        var damaged = try parts(doubleQuantized: doubleQuantized)
         damaged[name] = other
         #expect(try failure(damaged) != nil, "\(name)")
       }
@@ -160,7 +160,7 @@ struct BitsAndBytesTests {
     #"{"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [96, 40], "nested_blocksize": 256}"#,
     #"{"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [96, 40], "nested_blocksize": 256, "nested_offset": 1e999}"#,
   ]) func damagedStatesAreRefused(_ state: String) throws {
-    var damaged = try parts(isNested: true)
+    var damaged = try parts(doubleQuantized: true)
     let bytes = Array(state.utf8)
     damaged["w.quant_state.bitsandbytes__nf4"] = .tensor(.uint8, shape: [bytes.count], bytes)
     let error = try #require(try failure(damaged))
@@ -168,7 +168,7 @@ struct BitsAndBytesTests {
   }
 
   @Test func anotherMapIsRefused() throws {
-    var damaged = try parts(isNested: false)
+    var damaged = try parts(doubleQuantized: false)
     damaged["w.quant_map"] = .float32([Float](repeating: 0.5, count: 16), shape: [16])
     #expect(try failure(damaged)?.reason.contains("quant_map") == true)
   }

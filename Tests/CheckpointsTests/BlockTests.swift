@@ -12,7 +12,7 @@ struct BlockTests {
     for target in KernelTarget.allCases {
       target.run {
         for threads in 1...3 {
-          let blocks = CPUBackend(threads: threads).narrowed(values, to: type)
+          let blocks = CPUBackend(threads: threads).converted(values, to: type)
           #expect(blocks.type == type && blocks.shape == values.shape)
           #expect(blocks.bytes == expected, "\(target)")
         }

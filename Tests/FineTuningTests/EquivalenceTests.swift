@@ -17,7 +17,7 @@ import Testing
     init(_ trainer: SFTTrainer) {
       losses = trainer.state.logHistory.compactMap { $0["loss"]?.double }
       norms = trainer.state.logHistory.compactMap { $0["grad_norm"]?.double }
-      weights = trainer.parameters.flatMap { trainer.model.decoder.backend.floats($0.value) }
+      weights = trainer.parameters.flatMap { trainer.model.transformer.backend.floats($0.value) }
     }
 
     func isSame(as other: Outcome) -> Bool {
@@ -32,7 +32,7 @@ import Testing
     threads: Int? = nil, activationBudget: Int = .max, seed: Int = 42
   ) throws -> Outcome {
     let backend = threads.map { CPUBackend(threads: $0) } ?? CPUBackend.shared
-    let model = try TinyModel.model(widened: dropout == nil, on: backend)
+    let model = try TinyModel.model(inFloat32: dropout == nil, on: backend)
     let trainer = try SFTTrainer(
       model, adapter: TinyModel.adapter(dropout: dropout, on: model, seed: seed),
       arguments: arguments(batch: batch, accumulation: accumulation, steps: steps, seed: seed),
@@ -85,7 +85,7 @@ import Testing
   @Test(arguments: methods) func sharedBeginningsChangeNothing(_ dropout: Double?) throws {
     let set = try TinyModel.rows(beginning: (0..<30).map { Int32(5 + $0 * 13 % 200) })
     // The last token of the beginning predicts what is a row's own.
-    #expect(set.sharedBeginning() == 29)
+    #expect(set.sharedPrefix() == 29)
     let shared = try Self.run(dropout: dropout, batch: 8, set: set)
     let apart = try Self.run(dropout: dropout, batch: 1, accumulation: 8, set: set)
     Self.expectClose(shared, apart, tolerance: 1e-6, mean: 3e-7)
@@ -143,7 +143,7 @@ import Testing
       var arguments = Self.arguments(batch: 1, steps: 1)
       arguments.evalBatchSize = size
       let trainer = try SFTTrainer(
-        TinyModel.model(widened: true), adapter: nil, arguments: arguments, trainingSet: set)
+        TinyModel.model(inFloat32: true), adapter: nil, arguments: arguments, trainingSet: set)
       found.append(trainer.evaluate(set))
     }
     for sums in found {
@@ -160,7 +160,7 @@ extension TinyModel {
     guard dropout > 0 else { return try adapter("lora", on: model) }
     var configuration = LoRAConfiguration()
     configuration.targetModules = .allLinear
-    configuration.loraDropout = dropout
-    return try Adapter(configuration, on: model.decoder, seed: UInt64(seed))
+    configuration.dropout = dropout
+    return try Adapter(configuration, on: model.transformer, seed: UInt64(seed))
   }
 }

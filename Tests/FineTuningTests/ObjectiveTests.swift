@@ -11,13 +11,13 @@ import Testing
   /// constant the gradient is that of the weighted likelihood.
   @Test func dynamicFineTuning() throws {
     let set = try TinyModel.rows(0..<4)
-    let model = try TinyModel.model(widened: true)
+    let model = try TinyModel.model(inFloat32: true)
     let batch = set.batch(0..<4)
     var losses: [Float] = []
-    let tape = Tape(on: model.decoder.backend, isRecording: false)
+    let tape = Tape(on: model.transformer.backend, isRecording: false)
     let tokens = RaggedTokens(ids: batch.ids, positions: batch.positions, starts: batch.sequenceStarts)
     _ = tape.headLoss(
-      model.decoder.hiddenStates(tokens, on: tape), head: model.decoder.head, targets: batch.targets, gradientScale: 1
+      model.transformer.hiddenStates(tokens, on: tape), head: model.transformer.head, targets: batch.targets, gradientScale: 1
     ) { losses += $1 }
     let expected = losses.reduce(0.0) { $0 + Double($1) * exp(-Double($1)) } / Double(losses.count)
 
@@ -25,7 +25,7 @@ import Testing
       var arguments = EquivalenceTests.arguments(batch: 4, steps: 1)
       arguments.lossType = type
       let trainer = try SFTTrainer(
-        TinyModel.model(widened: true), adapter: nil, arguments: arguments, trainingSet: set)
+        TinyModel.model(inFloat32: true), adapter: nil, arguments: arguments, trainingSet: set)
       try trainer.train()
       return EquivalenceTests.Outcome(trainer)
     }
@@ -60,7 +60,7 @@ import Testing
       var arguments = EquivalenceTests.arguments(batch: 4, steps: 3, seed: seed)
       arguments.neftuneNoiseAlpha = alpha
       let trainer = try SFTTrainer(
-        TinyModel.model(widened: true), adapter: nil, arguments: arguments, trainingSet: TinyModel.rows(),
+        TinyModel.model(inFloat32: true), adapter: nil, arguments: arguments, trainingSet: TinyModel.rows(),
         activationBudget: activationBudget)
       try trainer.train()
       // Noise is for training only.

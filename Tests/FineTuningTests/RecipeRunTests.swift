@@ -23,9 +23,9 @@ import Tokenizers
     try checkFirstBatch(set, recipe.training, reference)
 
     let files = try ModelFiles(opening: URL(fileURLWithPath: recipe.locate(recipe.model.modelNameOrPath)))
-    let model = try CausalLM(files, tokenizer: tokenizer, widened: recipe.lora == nil)
+    let model = try CausalLM(files, tokenizer: tokenizer, inFloat32: recipe.lora == nil)
     let adapter = try recipe.lora.map { _ in
-      try Adapter(reading: folder.appendingPathComponent("adapter"), onto: model.decoder)
+      try Adapter(reading: folder.appendingPathComponent("adapter"), onto: model.transformer)
     }
     let trainer = try SFTTrainer(model, adapter: adapter, arguments: recipe.training, trainingSet: set)
     try trainer.train()

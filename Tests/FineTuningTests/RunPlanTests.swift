@@ -15,27 +15,27 @@ import Testing
 
   static func adapter(on model: CausalLM) throws -> Adapter {
     var configuration = LoRAConfiguration()
-    configuration.r = 8
+    configuration.rank = 8
     configuration.targetModules = .allLinear
-    return try Adapter(configuration, on: model.decoder, seed: 1)
+    return try Adapter(configuration, on: model.transformer, seed: 1)
   }
 
   /// The tape keeps what `ActivationMemory` says, but for the rounding of buffers to one of eight sizes a power of two.
   @Test(arguments: ["llama", "qwen2", "qwen3", "phi3", "gemma3_text"], [true, false])
   func activationsAreCounted(_ name: String, trainsWeights: Bool) throws {
     let backend = CPUBackend(threads: 1)
-    let model = try TinyModel.model(name, widened: trainsWeights, on: backend)
+    let model = try TinyModel.model(name, inFloat32: trainsWeights, on: backend)
     if trainsWeights {
-      for parameter in model.decoder.parameters { parameter.isTrainable = true }
+      for parameter in model.transformer.parameters { parameter.isTrainable = true }
     } else {
       _ = try Self.adapter(on: model)
     }
-    let planned = ActivationMemory(model.decoder)
+    let planned = ActivationMemory(model.transformer)
     let tokens = RaggedTokens((0..<12).map { row in (0..<50).map { Int32(3 + ($0 + row) % 200) } })
     func keptBytes(_ checkpointed: Int) -> (kept: Int, before: Int) {
       let tape = Tape(on: backend, isRecording: true)
       let before = backend.memoryStatistics.inUse
-      let hidden = model.decoder.hiddenStates(tokens, on: tape, checkpointed: Set(0..<checkpointed))
+      let hidden = model.transformer.hiddenStates(tokens, on: tape, checkpointed: Set(0..<checkpointed))
       return withExtendedLifetime(hidden) { (backend.memoryStatistics.inUse - before, before) }
     }
     let edges = planned.edges(tokens: 600)
@@ -69,28 +69,28 @@ import Testing
   /// A document without tokens begins with nothing, and keeps nothing from being shared.
   @Test func emptyDocumentsShareNothing() {
     var set = TrainingSet()
-    #expect(set.sharedBeginning() == 0)
+    #expect(set.sharedPrefix() == 0)
     for ids: [Int32] in [[], [5, 6, 7, 8], [], [5, 6, 9]] {
       let labels = ids.indices.map { $0 < 2 ? Example.ignoredLabel : ids[$0] }
       set.append(Example(ids: ids, labels: labels, row: set.documentCount))
     }
-    #expect(set.sharedBeginning() == 1)
+    #expect(set.sharedPrefix() == 1)
     set.append(Example(ids: [5], labels: [5], row: 4))
-    #expect(set.sharedBeginning() == 0)
+    #expect(set.sharedPrefix() == 0)
   }
 
   /// What goes through the model is what the trainer lays out.
   @Test func sharedBeginningsAreCountedOnce() throws {
-    #expect(try TinyModel.rows().sharedBeginning() == 0)
+    #expect(try TinyModel.rows().sharedPrefix() == 0)
     let set = try TinyModel.rows(beginning: [7, 8, 9, 10, 11, 12])
     var arguments = TrainingArguments()
     arguments.trainBatchSize = 4
     arguments.epochs = 1
     arguments.samplingStrategy = .sequential
-    let workload = Workload(Workload.itemSizes(set), arguments, shared: set.sharedBeginning())
+    let workload = Workload(Workload.itemSizes(set), arguments, shared: set.sharedPrefix())
     let order = BatchOrder(itemCount: set.items.count, arguments)
     let batches = order.steps(epoch: 0).flatMap { $0 }.map { set.batch($0) }
-    let laidOut = batches.map { $0.laidOut(sharingBeginning: true) }
+    let laidOut = batches.map { $0.laidOut(sharingPrefix: true) }
     #expect(workload.tokens == set.tokenCount)
     #expect(workload.total.tokens == set.tokenCount - 5 * (set.items.count - batches.count))
     #expect(workload.total.tokens == laidOut.reduce(0) { $0 + $1.tokens.ids.count })
@@ -98,7 +98,7 @@ import Testing
     for (batch, shared) in zip(batches, laidOut) {
       #expect(shared.tokens.starts.first == 5 && shared.targets.count == shared.tokens.ids.count)
       #expect(shared.targets.filter { $0 != ignoredTarget } == batch.targets.filter { $0 != ignoredTarget })
-      #expect(batch.laidOut(sharingBeginning: false).tokens.ids == batch.ids)
+      #expect(batch.laidOut(sharingPrefix: false).tokens.ids == batch.ids)
     }
   }
 
@@ -119,7 +119,7 @@ import Testing
 
   /// A machine that shrinks: first layers are checkpointed, then batches get smaller, then nothing helps.
   @Test func lessMemoryIsAnswered() throws {
-    let model = try TinyModel.model(widened: true)
+    let model = try TinyModel.model(inFloat32: true)
     let set = try TinyModel.rows()
     var arguments = TrainingArguments()
     arguments.trainBatchSize = 16
@@ -168,8 +168,8 @@ import Testing
   }
 
   @Test func optimizersAreCounted() throws {
-    let model = try TinyModel.model(widened: true)
-    let weights = model.decoder.parameters.reduce(0) { $0 + $1.value.count }
+    let model = try TinyModel.model(inFloat32: true)
+    let weights = model.transformer.parameters.reduce(0) { $0 + $1.value.count }
     func plan(_ optimizer: OptimizerName) throws -> MemoryEstimate {
       var arguments = TrainingArguments()
       arguments.optimizer = optimizer

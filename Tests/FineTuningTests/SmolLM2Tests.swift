@@ -13,8 +13,8 @@ import Testing
 /// all ten steps of each run instead of three.
 @Suite(.enabled(if: SmolLM2.file != nil, "Scripts/obtain-base-model fetches the model"), .serialized)
 struct SmolLM2Tests {
-  static func open(widened: Bool = false) throws -> CausalLM {
-    try CausalLM(opening: #require(SmolLM2.file), widened: widened)
+  static func open(inFloat32: Bool = false) throws -> CausalLM {
+    try CausalLM(opening: #require(SmolLM2.file), inFloat32: inFloat32)
   }
 
   @Test func promptsAndLossesEqualTransformers() throws {
@@ -26,11 +26,11 @@ struct SmolLM2Tests {
         ? model.tokenizer.encode(prompt["text"]?.string ?? "", addSpecialTokens: false)
         : model.prompt(#require(prompt["prompt"]))
       #expect(ids == prompt["ids"]?.array?.compactMap { $0.integer.map(Int32.init) })
-      let decoder = model.decoder
-      let tape = Tape(on: decoder.backend, isRecording: false)
-      let hidden = decoder.hiddenStates(RaggedTokens([ids]), on: tape).value
-      let logits = decoder.backend.floats(decoder.logits(hidden))
-      let width = decoder.configuration.vocabularySize
+      let transformer = model.transformer
+      let tape = Tape(on: transformer.backend, isRecording: false)
+      let hidden = transformer.hiddenStates(RaggedTokens([ids]), on: tape).value
+      let logits = transformer.backend.floats(transformer.logits(hidden))
+      let width = transformer.configuration.vocabularySize
       for (position, samples) in prompt["logits"]?.object?.members ?? [] {
         let row = Array(logits[try #require(Int(position)) * width..<(Int(position) ?? 0) * width + width])
         for (ids, values) in [("top_ids", "top"), ("ids", "values")] {
@@ -44,17 +44,17 @@ struct SmolLM2Tests {
         #expect(relativeError(norm, samples["l2"]?.double ?? 0) < 1e-5)
       }
       let expected = try #require(prompt["greedy"]?["ids"]?.array).compactMap { $0.integer.map(Int32.init) }
-      let generation = decoder.generate(ids, maxNewTokens: expected.count, stopTokens: [])
+      let generation = transformer.generate(ids, maxNewTokens: expected.count, stopTokens: [])
       #expect(generation.ids == expected)
       #expect(expected.count == 48)
     }
     for text in try #require(golden["texts"]?.array) {
       let ids = model.tokenizer.encode(text["text"]?.string ?? "", addSpecialTokens: false)
       #expect(ids == text["ids"]?.array?.compactMap { $0.integer.map(Int32.init) })
-      let tape = Tape(on: model.decoder.backend, isRecording: false)
-      let hidden = model.decoder.hiddenStates(RaggedTokens([ids]), on: tape)
+      let tape = Tape(on: model.transformer.backend, isRecording: false)
+      let hidden = model.transformer.hiddenStates(RaggedTokens([ids]), on: tape)
       let sums = tape.headLoss(
-        hidden, head: model.decoder.head, targets: Array(ids.dropFirst()) + [ignoredTarget], gradientScale: 1)
+        hidden, head: model.transformer.head, targets: Array(ids.dropFirst()) + [ignoredTarget], gradientScale: 1)
       #expect(relativeError(sums.loss / Double(sums.count), text["loss"]?.double ?? 0) < 1e-5)
     }
   }
@@ -65,7 +65,7 @@ struct SmolLM2Tests {
   func runEqualsTRL(_ name: String) throws {
     let reference = try golden("smollm2/\(name).json")
     let isFull = reference["lora"]?.object == nil
-    let model = try Self.open(widened: isFull)
+    let model = try Self.open(inFloat32: isFull)
     let rows = try #require(reference["rows"]?.array).compactMap(\.object)
     let set = try Preparation(RowTokenizer(model.tokenizer)).prepare(InMemoryRows(rows)).set
     for (index, row) in (reference["tokenized"]?.array ?? []).enumerated() {
@@ -94,14 +94,14 @@ struct SmolLM2Tests {
   /// The adapter that the reference begins with, from its formula.
   static func adapter(_ reference: JSONValue, on model: CausalLM) throws -> Adapter {
     var configuration = LoRAConfiguration()
-    configuration.r = try #require(reference["lora"]?["r"]?.integer)
-    configuration.loraAlpha = try #require(reference["lora"]?["lora_alpha"]?.double)
+    configuration.rank = try #require(reference["lora"]?["r"]?.integer)
+    configuration.alpha = try #require(reference["lora"]?["lora_alpha"]?.double)
     configuration.targetModules = .allLinear
-    let adapter = try Adapter(configuration, on: model.decoder, seed: 0)
+    let adapter = try Adapter(configuration, on: model.transformer, seed: 0)
     for parameter in adapter.parameters {
       let scale = reference["initial_adapter"]?[parameter.name.contains("lora_A") ? "scale_A" : "scale_B"]?.double
       let values = Formula.values(parameter.name, count: parameter.value.count, scale: try #require(scale))
-      parameter.value = model.decoder.backend.tensor(values, parameter.value.shape)
+      parameter.value = model.transformer.backend.tensor(values, parameter.value.shape)
     }
     return adapter
   }

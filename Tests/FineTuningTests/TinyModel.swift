@@ -11,12 +11,12 @@ enum TinyModel {
   static let folder = repository.appendingPathComponent("Tests/Goldens")
 
   static func model(
-    _ name: String = "llama", widened: Bool = false, on backend: any Backend = CPUBackend.shared,
-    quantization: BitsAndBytesConfiguration? = nil
+    _ name: String = "llama", inFloat32: Bool = false, on backend: any Backend = CPUBackend.shared,
+    quantization: QuantizationConfiguration? = nil
   ) throws -> CausalLM {
     let files = try ModelFiles(opening: folder.appendingPathComponent("models/\(name)"))
     let tokenizer = try Tokenizer(directory: folder.appendingPathComponent("models/tokenizer"))
-    return try CausalLM(files, tokenizer: tokenizer, on: backend, widened: widened, quantization: quantization)
+    return try CausalLM(files, tokenizer: tokenizer, on: backend, inFloat32: inFloat32, quantization: quantization)
   }
 
   /// The rows of `training/rows.json`, or some of them, each after a beginning that is not trained on.
@@ -37,7 +37,7 @@ enum TinyModel {
 
   /// The adapter that the reference's run of this name begins with.
   static func adapter(_ run: String, on model: CausalLM) throws -> Adapter {
-    try Adapter(reading: folder.appendingPathComponent("training/\(run)/adapter"), onto: model.decoder)
+    try Adapter(reading: folder.appendingPathComponent("training/\(run)/adapter"), onto: model.transformer)
   }
 }
 

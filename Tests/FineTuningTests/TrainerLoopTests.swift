@@ -16,7 +16,7 @@ import Testing
     arguments.maxSteps = nil
     arguments.epochs = 1
     change(&arguments)
-    let model = try TinyModel.model(widened: dropout == nil)
+    let model = try TinyModel.model(inFloat32: dropout == nil)
     return try SFTTrainer(
       model, adapter: TinyModel.adapter(dropout: dropout, on: model), arguments: arguments,
       trainingSet: TinyModel.rows(rows), evaluationSet: evaluationRows.map { try TinyModel.rows($0) }, output: output,
@@ -232,7 +232,7 @@ import Testing
     }
     let parameter = trainer.parameters[3]
     let count = parameter.value.count
-    parameter.value = trainer.model.decoder.backend.tensor(
+    parameter.value = trainer.model.transformer.backend.tensor(
       [Float](repeating: .nan, count: count), parameter.value.shape)
     let message = Self.message { try trainer.train() }
     #expect(message.contains("step 1") && message.contains("rows 1, 2"), "\(message)")
@@ -310,6 +310,6 @@ final class Spoiler: TrainerCallback {
 
   func stepEnded(_ step: StepReport, _ state: TrainerState) {
     guard state.globalStep == self.step else { return }
-    for parameter in trainer.parameters { trainer.model.decoder.backend.scale(parameter.value, by: 50) }
+    for parameter in trainer.parameters { trainer.model.transformer.backend.scale(parameter.value, by: 50) }
   }
 }

@@ -19,9 +19,9 @@ import Testing
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
     let reference = try golden("training/\(name)/golden.json")
     let adapterPath = reference["adapter"]?.string
-    let model = try TinyModel.model(widened: adapterPath == nil)
+    let model = try TinyModel.model(inFloat32: adapterPath == nil)
     let adapter = try adapterPath.map {
-      try Adapter(reading: TinyModel.folder.appendingPathComponent($0), onto: model.decoder)
+      try Adapter(reading: TinyModel.folder.appendingPathComponent($0), onto: model.transformer)
     }
     let trainer = try SFTTrainer(
       model, adapter: adapter, arguments: Self.arguments(reference), trainingSet: TinyModel.rows())
@@ -40,9 +40,9 @@ import Testing
     let lines = (settings + [("load_in_4bit", true), ("use_peft", true)]).map { "\($0.key): \($0.value.text())" }
     let recipe = try Recipe(yaml: lines.joined(separator: "\n"))
     let model = try TinyModel.model(quantization: recipe.model.quantization)
-    #expect(model.decoder.linears.allSatisfy { $0.weight.value.fourBitFormat == FourBitFormat(isNested: true) })
+    #expect(model.transformer.linearLayers.allSatisfy { $0.weight.value.fourBitFormat == FourBitFormat(doubleQuantized: true) })
     let adapter = try Adapter(
-      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)), onto: model.decoder)
+      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)), onto: model.transformer)
     let trainer = try SFTTrainer(
       model, adapter: adapter, arguments: Self.arguments(reference), trainingSet: TinyModel.rows())
     try trainer.train()
@@ -78,7 +78,7 @@ import Testing
       uniqueKeysWithValues: trainer.parameters.map { (isAdapter ? Adapter.fileName(of: $0) : $0.name, $0) })
     for (name, summary) in trained.members {
       let parameter = try #require(ours[name], "\(name) was trained by the reference")
-      let values = trainer.model.decoder.backend.floats(parameter.value).map(Double.init)
+      let values = trainer.model.transformer.backend.floats(parameter.value).map(Double.init)
       let norm = try #require(summary["l2"]?.double)
       #expect(parameter.value.shape.map(Double.init) == summary["shape"]?.doubles)
       #expect(relativeError(values.reduce(0) { $0 + $1 * $1 }.squareRoot(), norm) < tolerance, "norm of \(name)")

@@ -9,33 +9,33 @@ import Tokenizers
 @Suite struct AdapterTests {
   static let names = ["lora", "lora_patterns", "fused", "all_linear"]
 
-  static func open(_ golden: JSONValue, adapter folder: URL? = nil) throws -> (Decoder, Adapter) {
+  static func open(_ golden: JSONValue, adapter folder: URL? = nil) throws -> (Transformer, Adapter) {
     let base = try #require(golden["base"]?.string)
-    let decoder = try Decoder(ModelFiles(opening: Goldens.folder.appendingPathComponent(base)))
+    let transformer = try Transformer(ModelFiles(opening: Goldens.folder.appendingPathComponent(base)))
     let path = try #require(golden["adapter"]?.string)
-    return (decoder, try Adapter(reading: folder ?? Goldens.folder.appendingPathComponent(path), onto: decoder))
+    return (transformer, try Adapter(reading: folder ?? Goldens.folder.appendingPathComponent(path), onto: transformer))
   }
 
-  static func logits(_ decoder: Decoder, _ ids: [Int32]) -> [Float] {
-    let tape = Tape(on: decoder.backend, isRecording: false)
-    return decoder.backend.floats(decoder.logits(decoder.hiddenStates(RaggedTokens([ids]), on: tape).value))
+  static func logits(_ transformer: Transformer, _ ids: [Int32]) -> [Float] {
+    let tape = Tape(on: transformer.backend, isRecording: false)
+    return transformer.backend.floats(transformer.logits(transformer.hiddenStates(RaggedTokens([ids]), on: tape).value))
   }
 
   /// PEFT's `init_lora_weights="gaussian"`: A normal with standard deviation 1/r, B zero.
   @Test func gaussianStart() throws {
-    let decoder = try Decoder(ModelFiles(opening: Goldens.folder.appendingPathComponent("models/llama")))
+    let transformer = try Transformer(ModelFiles(opening: Goldens.folder.appendingPathComponent("models/llama")))
     var configuration = LoRAConfiguration()
-    configuration.r = 5
+    configuration.rank = 5
     configuration.initialization = .gaussian
     configuration.targetModules = .allLinear
     configuration.excludeModules = .names(["q_proj", "layers.0.mlp.up_proj"])
-    let adapter = try Adapter(configuration, on: decoder, seed: 3)
-    let excluded = decoder.linears.map(\.path).filter { path in !adapter.layers.contains { $0.path == path } }
+    let adapter = try Adapter(configuration, on: transformer, seed: 3)
+    let excluded = transformer.linearLayers.map(\.path).filter { path in !adapter.layers.contains { $0.path == path } }
     #expect(excluded.count == 3 && excluded.allSatisfy { $0.hasSuffix("q_proj") || $0.hasSuffix("0.mlp.up_proj") })
     let (a, b) = (
       adapter.parameters.filter { $0.name.contains("lora_A") }, adapter.parameters.filter { $0.name.contains("lora_B") }
     )
-    let values = a.flatMap { decoder.backend.floats($0.value) }.map { Double($0) * 5 }
+    let values = a.flatMap { transformer.backend.floats($0.value) }.map { Double($0) * 5 }
     let count = Double(values.count)
     let mean = values.reduce(0, +) / count
     let deviation = (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / count).squareRoot()
@@ -43,7 +43,7 @@ import Tokenizers
     #expect(abs(mean) < 5 / count.squareRoot() && abs(deviation - 1) < 5 / (2 * count).squareRoot())
     let within = values.filter { abs($0) < 1 }.count
     #expect(abs(Double(within) / count - 0.6827) < 5 * (0.6827 * 0.3173 / count).squareRoot())
-    #expect(b.allSatisfy { decoder.backend.floats($0.value).allSatisfy { $0 == 0 } })
+    #expect(b.allSatisfy { transformer.backend.floats($0.value).allSatisfy { $0 == 0 } })
     let json = configuration.json(base: "b", names: [])
     #expect(json["init_lora_weights"] == "gaussian")
     #expect(try LoRAConfiguration(json: json, path: "c").initialization == .gaussian)
@@ -67,19 +67,19 @@ import Tokenizers
 
   @Test(arguments: names) func logitsEqualPEFT(_ name: String) throws {
     let golden = try Goldens.json("peft/\(name).json")
-    let (decoder, adapter) = try Self.open(golden)
+    let (transformer, adapter) = try Self.open(golden)
     let ids = try #require(golden["ids"]?.ids)
     let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
-    #expect(relativeError(Self.logits(decoder, ids), expected) < 1e-5)
+    #expect(relativeError(Self.logits(transformer, ids), expected) < 1e-5)
     let low = adapter.parameters.filter { $0.name.contains("lora_") }.reduce(0) { $0 + $1.value.count }
     #expect(low == golden["adapter_parameters"]?.integer)
     adapter.isEnabled = false
-    let plain = Self.logits(decoder, ids)
-    let base = try Decoder(
+    let plain = Self.logits(transformer, ids)
+    let base = try Transformer(
       ModelFiles(opening: Goldens.folder.appendingPathComponent(golden["base"]?.string ?? "")))
     #expect(plain == Self.logits(base, ids))
     adapter.isEnabled = true
-    #expect(relativeError(Self.logits(decoder, ids), expected) < 1e-5)
+    #expect(relativeError(Self.logits(transformer, ids), expected) < 1e-5)
   }
 
   @Test(arguments: names) func mergedWeightsEqualPEFT(_ name: String) throws {
@@ -88,7 +88,7 @@ import Tokenizers
     let tokenizer = try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
     let model = try CausalLM(files, tokenizer: tokenizer)
     let path = try #require(golden["adapter"]?.string)
-    let adapter = try Adapter(reading: Goldens.folder.appendingPathComponent(path), onto: model.decoder)
+    let adapter = try Adapter(reading: Goldens.folder.appendingPathComponent(path), onto: model.transformer)
     let folder = try Self.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
     try model.write(to: folder, type: .float32)
@@ -97,7 +97,7 @@ import Tokenizers
     #expect(merged.count >= adapter.layers.count)
     for (name, summary) in merged.members {
       let tensor = try #require(try written.tensor(named: name), "\(name)")
-      let values = model.decoder.backend.floats(tensor)
+      let values = model.transformer.backend.floats(tensor)
       let norm = try #require(summary["l2"]?.double)
       let ours = values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
       #expect(abs(ours - norm) < 1e-6 * norm, "\(name)")
@@ -106,20 +106,20 @@ import Tokenizers
     }
     // The folder is a model of its own, and says what the adapted one says.
     let ids = try #require(golden["ids"]?.ids)
-    let reopened = try Decoder(written)
-    #expect(relativeError(Self.logits(reopened, ids), Self.logits(model.decoder, ids)) < 2e-6)
+    let reopened = try Transformer(written)
+    #expect(relativeError(Self.logits(reopened, ids), Self.logits(model.transformer, ids)) < 2e-6)
   }
 
   @Test(arguments: names) func writtenAndReadAgainIsTheSame(_ name: String) throws {
     let golden = try Goldens.json("peft/\(name).json")
-    let (decoder, adapter) = try Self.open(golden)
+    let (transformer, adapter) = try Self.open(golden)
     let ids = try #require(golden["ids"]?.ids)
     let folder = try Self.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
     let (first, second) = (folder.appendingPathComponent("1"), folder.appendingPathComponent("2"))
     try adapter.write(to: first, base: "base")
     let (again, copy) = try Self.open(golden, adapter: first)
-    #expect(Self.logits(again, ids) == Self.logits(decoder, ids))
+    #expect(Self.logits(again, ids) == Self.logits(transformer, ids))
     copy.isEnabled = false
     try copy.write(to: second, base: "base")
     for file in ["adapter_config.json", "adapter_model.safetensors"] {
@@ -142,40 +142,40 @@ import Tokenizers
   }
 
   @Test func freshAdaptersChangeNothing() throws {
-    let decoder = try FamilyTests.decoder("qwen2")
+    let transformer = try FamilyTests.transformer("qwen2")
     let ids: [Int32] = [4, 5, 6, 7]
-    let before = Self.logits(decoder, ids)
+    let before = Self.logits(transformer, ids)
     var configuration = LoRAConfiguration()
     configuration.targetModules = .allLinear
-    let adapter = try Adapter(configuration, on: decoder, seed: 1)
-    #expect(Self.logits(decoder, ids) == before)
-    #expect(adapter.layers.count == decoder.linears.count)
+    let adapter = try Adapter(configuration, on: transformer, seed: 1)
+    #expect(Self.logits(transformer, ids) == before)
+    #expect(adapter.layers.count == transformer.linearLayers.count)
     for layer in adapter.layers {
-      let a = decoder.backend.floats(try #require(layer.lowRank).a.value)
+      let a = transformer.backend.floats(try #require(layer.lora).a.value)
       let bound = 1 / Float(layer.inputs).squareRoot()
       #expect(a.allSatisfy { abs($0) <= bound })
       // A uniform distribution's mean square is a third of its bound's.
       let meanSquare = a.reduce(0) { $0 + $1 * $1 } / Float(a.count)
       #expect(abs(meanSquare / (bound * bound) - 1.0 / 3) < 0.08, "\(layer.path)")
     }
-    let again = try Adapter(configuration, on: FamilyTests.decoder("qwen2"), seed: 1)
-    let other = try Adapter(configuration, on: FamilyTests.decoder("qwen2"), seed: 2)
-    func values(_ adapter: Adapter) -> [[Float]] { adapter.parameters.map { decoder.backend.floats($0.value) } }
+    let again = try Adapter(configuration, on: FamilyTests.transformer("qwen2"), seed: 1)
+    let other = try Adapter(configuration, on: FamilyTests.transformer("qwen2"), seed: 2)
+    func values(_ adapter: Adapter) -> [[Float]] { adapter.parameters.map { transformer.backend.floats($0.value) } }
     #expect(values(adapter) == values(again))
     #expect(values(adapter) != values(other))
   }
 
   @Test func pathsOfTargetsAreKept() throws {
-    let decoder = try FamilyTests.decoder("llama")
+    let transformer = try FamilyTests.transformer("llama")
     var configuration = LoRAConfiguration()
     configuration.targetModules = .names(["layers.0.self_attn.q_proj", "down_proj"])
     configuration.excludeModules = .names(["layers.1.mlp.down_proj"])
-    let adapter = try Adapter(configuration, on: decoder, seed: 1)
+    let adapter = try Adapter(configuration, on: transformer, seed: 1)
     #expect(adapter.layers.map(\.path) == ["model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj"])
     let folder = try Self.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
     try adapter.write(to: folder, base: "base")
-    let again = try Adapter(reading: folder, onto: FamilyTests.decoder("llama"))
+    let again = try Adapter(reading: folder, onto: FamilyTests.transformer("llama"))
     #expect(again.layers.map(\.path) == adapter.layers.map(\.path))
   }
 
@@ -186,14 +186,14 @@ import Tokenizers
     ("models/llama", "llama", "adapter_config.json"),
   ])
   func adaptersThatDoNotFit(_ folder: String, _ base: String, _ expected: String) throws {
-    let decoder = try FamilyTests.decoder(base)
-    let before = Self.logits(decoder, [3, 4, 5])
+    let transformer = try FamilyTests.transformer(base)
+    let before = Self.logits(transformer, [3, 4, 5])
     let message = Self.message {
-      _ = try Adapter(reading: Goldens.folder.appendingPathComponent(folder), onto: decoder)
+      _ = try Adapter(reading: Goldens.folder.appendingPathComponent(folder), onto: transformer)
     }
     #expect(message.contains(expected), "\(message)")
     #expect(!message.contains("\n"))
-    #expect(Self.logits(decoder, [3, 4, 5]) == before)
+    #expect(Self.logits(transformer, [3, 4, 5]) == before)
   }
 
   @Test(arguments: [
@@ -219,19 +219,19 @@ import Tokenizers
     let range = try #require(text.range(of: old))
     try text.replacingCharacters(in: range, with: new).write(
       to: folder.appendingPathComponent("adapter_config.json"), atomically: true, encoding: .utf8)
-    let decoder = try FamilyTests.decoder("llama")
-    let message = Self.message { _ = try Adapter(reading: folder, onto: decoder) }
+    let transformer = try FamilyTests.transformer("llama")
+    let message = Self.message { _ = try Adapter(reading: folder, onto: transformer) }
     #expect(message.contains(expected), "\(message)")
     #expect(!message.contains("\n"))
-    #expect(decoder.linears.allSatisfy { $0.lowRank == nil })
+    #expect(transformer.linearLayers.allSatisfy { $0.lora == nil })
   }
 
   @Test func brokenWeights() throws {
     let source = Goldens.folder.appendingPathComponent("training/lora/adapter")
     let folder = try Self.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
-    let decoder = try FamilyTests.decoder("llama")
-    func message() -> String { Self.message { _ = try Adapter(reading: folder, onto: decoder) } }
+    let transformer = try FamilyTests.transformer("llama")
+    func message() -> String { Self.message { _ = try Adapter(reading: folder, onto: transformer) } }
     try FileManager.default.copyItem(
       at: source.appendingPathComponent("adapter_config.json"), to: folder.appendingPathComponent("adapter_config.json")
     )
@@ -239,15 +239,15 @@ import Tokenizers
     let bytes = try Data(contentsOf: source.appendingPathComponent("adapter_model.safetensors"))
     try bytes.prefix(bytes.count / 2).write(to: folder.appendingPathComponent("adapter_model.safetensors"))
     #expect(message().contains("adapter_model.safetensors"))
-    #expect(decoder.linears.allSatisfy { $0.lowRank == nil })
+    #expect(transformer.linearLayers.allSatisfy { $0.lora == nil })
   }
 
   @Test func targetsThatDoNotExist() throws {
-    let decoder = try FamilyTests.decoder("llama_tied")
+    let transformer = try FamilyTests.transformer("llama_tied")
     func message(_ change: (inout LoRAConfiguration) -> Void) -> String {
       var configuration = LoRAConfiguration()
       change(&configuration)
-      return Self.message { _ = try Adapter(configuration, on: decoder, seed: 0) }
+      return Self.message { _ = try Adapter(configuration, on: transformer, seed: 0) }
     }
     #expect(message { $0.targetModules = .names(["query"]) }.contains("q_proj"))
     #expect(message { $0.targetModules = .pattern("([") }.contains("matches no layer"))
@@ -258,7 +258,7 @@ import Tokenizers
     #expect(message { $0.targetModules = .names(["q_proj", "lm_head"]) }.contains("lm_head"))
     #expect(message { $0.modulesToSave = ["embed_tokens"] }.contains("embed_tokens"))
     #expect(message { $0.modulesToSave = ["lm_head"] }.contains("lm_head"))
-    #expect(decoder.linears.allSatisfy { $0.lowRank == nil })
-    #expect(decoder.parameters.allSatisfy { !$0.isTrainable })
+    #expect(transformer.linearLayers.allSatisfy { $0.lora == nil })
+    #expect(transformer.parameters.allSatisfy { !$0.isTrainable })
   }
 }

@@ -14,28 +14,28 @@ import Testing
     FileManager.default.fileExists(atPath: Goldens.folder.appendingPathComponent("models/\($0)/model.gguf").path)
   }
 
-  static func decoder(_ name: String, gguf: Bool = false, widened: Bool = false) throws -> Decoder {
+  static func transformer(_ name: String, gguf: Bool = false, inFloat32: Bool = false) throws -> Transformer {
     let folder = Goldens.folder.appendingPathComponent("models/\(name)")
-    return try Decoder(
-      ModelFiles(opening: gguf ? folder.appendingPathComponent("model.gguf") : folder), widened: widened)
+    return try Transformer(
+      ModelFiles(opening: gguf ? folder.appendingPathComponent("model.gguf") : folder), inFloat32: inFloat32)
   }
 
-  static func checkLogits(_ decoder: Decoder, _ golden: JSONValue, tolerance: Double) throws {
+  static func checkLogits(_ transformer: Transformer, _ golden: JSONValue, tolerance: Double) throws {
     let sequences = try #require(golden["sequences"]?.array)
     let tokens = RaggedTokens(sequences.map { $0["ids"]?.ids ?? [] })
-    let tape = Tape(on: decoder.backend, isRecording: false)
-    let hidden = decoder.hiddenStates(tokens, on: tape).value
-    let logits = decoder.backend.floats(decoder.logits(hidden))
+    let tape = Tape(on: transformer.backend, isRecording: false)
+    let hidden = transformer.hiddenStates(tokens, on: tape).value
+    let logits = transformer.backend.floats(transformer.logits(hidden))
     let expected = sequences.flatMap { $0["logits"]?.array?.flatMap(\.floats) ?? [] }
     #expect(relativeError(logits, expected) < tolerance)
   }
 
   @Test(arguments: names) func logitsEqualTheReference(_ name: String) throws {
-    try Self.checkLogits(Self.decoder(name), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
+    try Self.checkLogits(Self.transformer(name), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
   }
 
   @Test(arguments: ggufNames) func logitsFromGGUFEqualTheReference(_ name: String) throws {
-    try Self.checkLogits(Self.decoder(name, gguf: true), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
+    try Self.checkLogits(Self.transformer(name, gguf: true), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
   }
 
   @Test func thereAreGGUFFilesToTest() { #expect(Self.ggufNames.count >= 4) }
@@ -44,33 +44,33 @@ import Testing
     let folder = Goldens.folder.appendingPathComponent("models/\(name)")
     func shape(_ file: String) throws -> String {
       let json = try Goldens.json("models/\(name)/\(file)")
-      return String(describing: try DecoderConfiguration(json: json, path: folder.path))
+      return String(describing: try TransformerConfiguration(json: json, path: folder.path))
     }
     #expect(try shape("config.json") == shape("config_before_5.json"))
   }
 
   @Test(arguments: names, [false, true]) func gradientsEqualTheReference(_ name: String, checkpointed: Bool) throws {
     let golden = try Goldens.json("models/\(name)/golden.json")
-    let decoder = try Self.decoder(name, widened: true)
-    for parameter in decoder.parameters { parameter.isTrainable = true }
+    let transformer = try Self.transformer(name, inFloat32: true)
+    for parameter in transformer.parameters { parameter.isTrainable = true }
     let sequences = try #require(golden["sequences"]?.array).map { $0["ids"]?.ids ?? [] }
     let targets = sequences.flatMap { Array($0.dropFirst()) + [ignoredTarget] }
     let count = targets.count { $0 != ignoredTarget }
-    let tape = Tape(on: decoder.backend, isRecording: true)
-    let hidden = decoder.hiddenStates(
+    let tape = Tape(on: transformer.backend, isRecording: true)
+    let hidden = transformer.hiddenStates(
       RaggedTokens(sequences), on: tape,
-      checkpointed: checkpointed ? Set(decoder.configuration.layers.indices) : [])
+      checkpointed: checkpointed ? Set(transformer.configuration.layers.indices) : [])
     let sums = tape.headLoss(
-      hidden, head: decoder.head, targets: targets, gradientScale: 1 / Float(count),
-      softcap: decoder.configuration.logitSoftcap)
+      hidden, head: transformer.head, targets: targets, gradientScale: 1 / Float(count),
+      softcap: transformer.configuration.logitSoftcap)
     tape.backward()
     let loss = try #require(golden["loss"]?.double)
     #expect(abs(sums.loss / Double(count) - loss) < 1e-5 * loss)
     let expected = try #require(golden["gradients"]?.object)
-    #expect(expected.count == decoder.parameters.count)
-    for parameter in decoder.parameters {
+    #expect(expected.count == transformer.parameters.count)
+    for parameter in transformer.parameters {
       let reference = try #require(expected[parameter.name], "\(parameter.name)")
-      let gradient = decoder.backend.floats(try #require(parameter.gradient, "\(parameter.name)"))
+      let gradient = transformer.backend.floats(try #require(parameter.gradient, "\(parameter.name)"))
       let norm = try #require((reference["norm"] ?? reference["l2"])?.double)
       let ours = gradient.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
       #expect(abs(ours - norm) <= 1e-4 * norm, "norm of \(parameter.name)")

@@ -48,7 +48,7 @@ import Tokenizers
   @Test(arguments: changes.indices) func brokenConfiguration(_ index: Int) throws {
     let (key, value, named) = Self.changes[index]
     let message = AdapterTests.message {
-      _ = try DecoderConfiguration(json: Self.configuration(key, value), path: "model/config.json")
+      _ = try TransformerConfiguration(json: Self.configuration(key, value), path: "model/config.json")
     }
     #expect(message.hasPrefix("model/config.json"), "\(key): \(value ?? "nothing") gives \"\(message)\"")
     #expect(message.contains(named), "\(message)")
@@ -56,8 +56,8 @@ import Tokenizers
   }
 
   @Test func theUnchangedConfigurationIsFine() throws {
-    let shape = try DecoderConfiguration(json: Self.configuration("bos_token_id", "1"), path: "config.json")
-    #expect(shape.width == 64)
+    let shape = try TransformerConfiguration(json: Self.configuration("bos_token_id", "1"), path: "config.json")
+    #expect(shape.hiddenSize == 64)
   }
 
   /// A copy of the tiny Llama with its configuration changed.
@@ -79,7 +79,7 @@ import Tokenizers
   func weightsThatDoNotFit(_ key: String, _ value: String, _ named: String) throws {
     let folder = try Self.folder(key, value)
     defer { try? FileManager.default.removeItem(at: folder) }
-    let message = AdapterTests.message { _ = try Decoder(ModelFiles(opening: folder)) }
+    let message = AdapterTests.message { _ = try Transformer(ModelFiles(opening: folder)) }
     #expect(message.contains(folder.path), "\(message)")
     #expect(message.contains(named), "\(message)")
     #expect(!message.contains("\n"))
@@ -88,7 +88,7 @@ import Tokenizers
   @Test func brokenFolders() throws {
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
-    func message() -> String { AdapterTests.message { _ = try Decoder(ModelFiles(opening: folder)) } }
+    func message() -> String { AdapterTests.message { _ = try Transformer(ModelFiles(opening: folder)) } }
     #expect(message().contains("config.json"))
     let config = folder.appendingPathComponent("config.json")
     for text in ["", "{", "[]", "null", #"{"model_type""#, #"{"model_type": "llama"}"#] {
@@ -115,7 +115,7 @@ import Tokenizers
     let whole = try Data(contentsOf: Goldens.folder.appendingPathComponent("models/qwen2/model.gguf"))
     for count in [0, 3, 24, 200, whole.count / 2, whole.count - 1] {
       try whole.prefix(count).write(to: file)
-      let message = AdapterTests.message { _ = try Decoder(ModelFiles(opening: file)) }
+      let message = AdapterTests.message { _ = try Transformer(ModelFiles(opening: file)) }
       #expect(message.contains("model.gguf"), "\(count) bytes")
     }
     // Another architecture under the same name.
@@ -125,7 +125,7 @@ import Tokenizers
     let value = start + name.count + 12
     bytes.replaceSubrange(value..<value + 5, with: Array("bloom".utf8))
     try Data(bytes).write(to: file)
-    let message = AdapterTests.message { _ = try Decoder(ModelFiles(opening: file)) }
+    let message = AdapterTests.message { _ = try Transformer(ModelFiles(opening: file)) }
     #expect(message.contains("bloom") && message.contains("qwen3"), "\(message)")
   }
 

@@ -41,8 +41,8 @@ import Tokenizers
     try #require(Goldens.json("models/\(name)/golden.json")["sequences"]?.array).map { $0["ids"]?.ids ?? [] }
   }
 
-  private static func logits(_ decoder: Decoder, _ sequences: [[Int32]]) -> [Float] {
-    sequences.flatMap { AdapterTests.logits(decoder, $0) }
+  private static func logits(_ transformer: Transformer, _ sequences: [[Int32]]) -> [Float] {
+    sequences.flatMap { AdapterTests.logits(transformer, $0) }
   }
 
   /// Runs `body` with a folder that is removed afterwards.
@@ -66,8 +66,8 @@ import Tokenizers
       let sequences = try Self.ids(name).map { Array($0.prefix(longest)) }
       #expect(notes.isEmpty == (Self.lossy[name] == nil && name != "phi3" && name != "phi3_longrope"), "\(notes)")
       let read = try CausalLM(opening: file)
-      let expected = Self.logits(model.decoder, sequences)
-      #expect(relativeError(Self.logits(read.decoder, sequences), expected) < 1e-6)
+      let expected = Self.logits(model.transformer, sequences)
+      #expect(relativeError(Self.logits(read.transformer, sequences), expected) < 1e-6)
       let text = "Hello the cat's 123  \u{4F60}\u{597D} <|im_start|>\n"
       #expect(read.tokenizer.encode(text) == model.tokenizer.encode(text))
       #expect(read.chatTemplate?.source == model.chatTemplate?.source)
@@ -163,12 +163,12 @@ import Tokenizers
       }
       let model = fromGGUF ? try CausalLM(opening: base) : plain
       let path = Goldens.folder.appendingPathComponent(try #require(golden["adapter"]?.string))
-      _ = try Adapter(reading: path, onto: model.decoder)
+      _ = try Adapter(reading: path, onto: model.transformer)
       let file = folder.appendingPathComponent("merged.gguf")
       try model.writeGGUF(to: file, type: .f32, name: "merged")
       let ids = try #require(golden["ids"]?.ids)
       let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
-      #expect(relativeError(AdapterTests.logits(try CausalLM(opening: file).decoder, ids), expected) < 1e-5)
+      #expect(relativeError(AdapterTests.logits(try CausalLM(opening: file).transformer, ids), expected) < 1e-5)
     }
   }
 
@@ -180,10 +180,10 @@ import Tokenizers
       let model = try CausalLM(files, tokenizer: Self.tokenizer())
       let file = folder.appendingPathComponent("model.gguf")
       let ids: [Int32] = [3, 14, 15, 92, 65]
-      let expected = AdapterTests.logits(model.decoder, ids)
+      let expected = AdapterTests.logits(model.transformer, ids)
       for (type, tolerance) in [(GGUFType?.some(.f32), 1e-6), (nil, 2e-3)] {
         try model.writeGGUF(to: file, type: type, name: "four")
-        #expect(relativeError(AdapterTests.logits(try CausalLM(opening: file).decoder, ids), expected) < tolerance)
+        #expect(relativeError(AdapterTests.logits(try CausalLM(opening: file).transformer, ids), expected) < tolerance)
       }
     }
   }
@@ -213,7 +213,7 @@ import Tokenizers
         }
         let sequences = try Self.ids("llama")
         let error = relativeError(
-          Self.logits(try CausalLM(opening: file).decoder, sequences), Self.logits(model.decoder, sequences))
+          Self.logits(try CausalLM(opening: file).transformer, sequences), Self.logits(model.transformer, sequences))
         #expect(error < tolerance, "\(type)")
       }
     }

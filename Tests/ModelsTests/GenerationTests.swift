@@ -5,18 +5,18 @@ import Testing
 
 /// Greedy continuations against transformers' `generate`, for every family.
 @Suite struct GenerationTests {
-  static func greedy(_ decoder: Decoder, _ prompt: [Int32], count: Int) -> [Int32] {
-    decoder.generate(prompt, maxNewTokens: count, stopTokens: []).ids
+  static func greedy(_ transformer: Transformer, _ prompt: [Int32], count: Int) -> [Int32] {
+    transformer.generate(prompt, maxNewTokens: count, stopTokens: []).ids
   }
 
   /// Every token from the whole sequence before it.
-  static func greedyWithoutCache(_ decoder: Decoder, _ prompt: [Int32], count: Int) -> [Int32] {
+  static func greedyWithoutCache(_ transformer: Transformer, _ prompt: [Int32], count: Int) -> [Int32] {
     var ids = prompt
     for _ in 0..<count {
-      let tape = Tape(on: decoder.backend, isRecording: false)
-      let hidden = decoder.hiddenStates(RaggedTokens([ids]), on: tape).value
-      let width = decoder.configuration.vocabularySize
-      let last = Array(decoder.backend.floats(decoder.logits(hidden)).suffix(width))
+      let tape = Tape(on: transformer.backend, isRecording: false)
+      let hidden = transformer.hiddenStates(RaggedTokens([ids]), on: tape).value
+      let width = transformer.configuration.vocabularySize
+      let last = Array(transformer.backend.floats(transformer.logits(hidden)).suffix(width))
       let best = last.indices.reduce(0) { last[$1] > last[$0] ? $1 : $0 }
       ids.append(Int32(best))
     }
@@ -28,74 +28,74 @@ import Testing
     let prompt = try #require(greedy["prompt"]?.ids)
     let expected = try #require(greedy["ids"]?.ids)
     #expect(expected.count == 32)
-    let decoder = try FamilyTests.decoder(name)
-    #expect(Self.greedy(decoder, prompt, count: expected.count) == expected)
+    let transformer = try FamilyTests.transformer(name)
+    #expect(Self.greedy(transformer, prompt, count: expected.count) == expected)
     // Where they differ (dynamic scaling leaves cached keys as they were), the reference says so.
     let whole = greedy["ids_without_cache"]?.ids ?? expected
-    #expect(Self.greedyWithoutCache(decoder, prompt, count: expected.count) == whole)
+    #expect(Self.greedyWithoutCache(transformer, prompt, count: expected.count) == whole)
   }
 
   @Test(arguments: FamilyTests.ggufNames) func greedyFromGGUFEqualsTheReference(_ name: String) throws {
     let greedy = try #require(Goldens.json("models/\(name)/golden.json")["greedy"])
     let prompt = try #require(greedy["prompt"]?.ids)
     let expected = try #require(greedy["ids"]?.ids)
-    let decoder = try FamilyTests.decoder(name, gguf: true)
-    #expect(Self.greedy(decoder, prompt, count: expected.count) == expected)
+    let transformer = try FamilyTests.transformer(name, gguf: true)
+    #expect(Self.greedy(transformer, prompt, count: expected.count) == expected)
   }
 
   /// A conversation continued on its cache gives what a new one with the same tokens gives.
   @Test(arguments: ["llama", "qwen3", "mistral", "gemma3_text"]) func cacheContinues(_ name: String) throws {
-    let decoder = try FamilyTests.decoder(name)
+    let transformer = try FamilyTests.transformer(name)
     let prompt: [Int32] = [9, 30, 4, 77, 5]
-    let cache = KeyValueCache(for: decoder)
-    let first = decoder.generate(prompt, cache: cache, maxNewTokens: 6, stopTokens: [])
+    let cache = KeyValueCache(for: transformer)
+    let first = transformer.generate(prompt, cache: cache, maxNewTokens: 6, stopTokens: [])
     // The last token was chosen, but has not gone through the model.
     #expect(cache.count == prompt.count + first.ids.count - 1)
     let next: [Int32] = [first.ids.last ?? 0, 12, 13]
-    let second = decoder.generate(next, cache: cache, maxNewTokens: 6, stopTokens: [])
-    let whole = Self.greedy(decoder, prompt + first.ids.dropLast() + next, count: 6)
+    let second = transformer.generate(next, cache: cache, maxNewTokens: 6, stopTokens: [])
+    let whole = Self.greedy(transformer, prompt + first.ids.dropLast() + next, count: 6)
     #expect(second.ids == whole)
   }
 
   @Test func longPromptsGoThroughInStretches() throws {
-    let decoder = try FamilyTests.decoder("smollm3")
+    let transformer = try FamilyTests.transformer("smollm3")
     let prompt = (0..<1200).map { Int32(3 + $0 * 37 % 250) }
-    let fresh = KeyValueCache(for: decoder, capacity: 64)
-    let generation = decoder.generate(prompt, cache: fresh, maxNewTokens: 3, stopTokens: [])
+    let fresh = KeyValueCache(for: transformer, capacity: 64)
+    let generation = transformer.generate(prompt, cache: fresh, maxNewTokens: 3, stopTokens: [])
     // The model's context ends before the prompt does: one token, no more.
     #expect(generation.ids.count == 1)
     #expect(generation.finishReason == .length)
-    let expected = Self.greedyWithoutCache(decoder, prompt, count: 1)
+    let expected = Self.greedyWithoutCache(transformer, prompt, count: 1)
     #expect(generation.ids == expected)
   }
 
   @Test func endsWhereItShould() throws {
-    let decoder = try FamilyTests.decoder("llama")
+    let transformer = try FamilyTests.transformer("llama")
     let golden = try #require(Goldens.json("models/llama/golden.json")["greedy"])
     let prompt = try #require(golden["prompt"]?.ids)
     let ids = try #require(golden["ids"]?.ids)
-    let stopped = decoder.generate(prompt, maxNewTokens: 32, stopTokens: [ids[3]])
+    let stopped = transformer.generate(prompt, maxNewTokens: 32, stopTokens: [ids[3]])
     #expect(stopped.ids == Array(ids.prefix(3)))
     #expect(stopped.finishReason == .stop)
     var seen: [Int32] = []
-    let cut = decoder.generate(prompt, maxNewTokens: 32, stopTokens: []) { id in
+    let cut = transformer.generate(prompt, maxNewTokens: 32, stopTokens: []) { id in
       seen.append(id)
       return seen.count < 5
     }
     #expect(cut.ids == Array(ids.prefix(5)))
     #expect(seen == cut.ids)
-    #expect(decoder.generate([], maxNewTokens: 4, stopTokens: []).ids.isEmpty)
-    #expect(decoder.generate(prompt, maxNewTokens: 0, stopTokens: []).ids.isEmpty)
+    #expect(transformer.generate([], maxNewTokens: 4, stopTokens: []).ids.isEmpty)
+    #expect(transformer.generate(prompt, maxNewTokens: 0, stopTokens: []).ids.isEmpty)
   }
 
   @Test func theSameSeedGeneratesTheSame() throws {
-    let decoder = try FamilyTests.decoder("llama")
-    var options = SamplingOptions()
+    let transformer = try FamilyTests.transformer("llama")
+    var options = SamplingConfiguration()
     options.temperature = 1.2
     options.topP = 0.9
     func ids(_ seed: UInt64) -> [Int32] {
       options.seed = seed
-      return decoder.generate([5, 6, 7], sampling: options, maxNewTokens: 20, stopTokens: []).ids
+      return transformer.generate([5, 6, 7], sampling: options, maxNewTokens: 20, stopTokens: []).ids
     }
     #expect(ids(3) == ids(3))
     #expect(ids(3) != ids(4))

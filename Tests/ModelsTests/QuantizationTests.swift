@@ -14,7 +14,7 @@ import Tokenizers
     try ModelFiles(opening: Goldens.folder.appendingPathComponent(path))
   }
 
-  private static func model(_ path: String, _ quantization: BitsAndBytesConfiguration? = nil) throws -> CausalLM {
+  private static func model(_ path: String, _ quantization: QuantizationConfiguration? = nil) throws -> CausalLM {
     let tokenizer = try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
     return try CausalLM(files(path), tokenizer: tokenizer, quantization: quantization)
   }
@@ -23,7 +23,7 @@ import Tokenizers
   private static func written(_ model: CausalLM, type: ElementType = .bfloat16) throws -> ModelFiles {
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
-    try model.write(to: folder, type: type, quantization: BitsAndBytesConfiguration(FourBitFormat(isNested: true)))
+    try model.write(to: folder, type: type, quantization: QuantizationConfiguration(FourBitFormat(doubleQuantized: true)))
     // Mapped files stay readable when their names are gone.
     return try ModelFiles(opening: folder)
   }
@@ -33,27 +33,27 @@ import Tokenizers
   @Test(arguments: zip(names, [1e-5, 5 * 0x1p-8, 5 * 0x1p-11]))
   func logitsEqualTheReference(_ name: String, tolerance: Double) throws {
     let golden = try Goldens.json("quantization/\(name)/golden.json")
-    let decoder = try Decoder(Self.files("quantization/\(name)"))
+    let transformer = try Transformer(Self.files("quantization/\(name)"))
     let ids = try #require(golden["ids"]?.ids)
     let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
-    #expect(relativeError(AdapterTests.logits(decoder, ids), expected) < tolerance)
+    #expect(relativeError(AdapterTests.logits(transformer, ids), expected) < tolerance)
   }
 
   @Test func layersThatAreLeftAloneStayFloats() throws {
-    let decoder = try Decoder(Self.files("quantization/llama_tied_nf4_bf16"))
-    for linear in decoder.linears {
+    let transformer = try Transformer(Self.files("quantization/llama_tied_nf4_bf16"))
+    for linear in transformer.linearLayers {
       let isSkipped = linear.path == "model.layers.0.mlp.down_proj"
       #expect(linear.weight.value.type == (isSkipped ? .bfloat16 : .nf4), "\(linear.path)")
     }
-    #expect(decoder.embedding.value.type == .bfloat16)
+    #expect(transformer.embedding.value.type == .bfloat16)
   }
 
   /// What transformers quantizes on loading and saves, we quantize on loading to the same bytes.
   @Test func loadingQuantizesAsTransformersDoes() throws {
-    let theirs = try Decoder(Self.files("quantization/llama_nf4"))
+    let theirs = try Transformer(Self.files("quantization/llama_nf4"))
     var done: [Int] = []
-    let ours = try Decoder(
-      Self.files("models/llama"), quantization: BitsAndBytesConfiguration(FourBitFormat(isNested: true))
+    let ours = try Transformer(
+      Self.files("models/llama"), quantization: QuantizationConfiguration(FourBitFormat(doubleQuantized: true))
     ) { layers, of in
       done.append(layers)
       #expect(of == 2)
@@ -64,14 +64,14 @@ import Tokenizers
       #expect(a.value.withBytes { Array($0) } == b.value.withBytes { Array($0) }, "\(a.name)")
       #expect(a.value.scales?.nested?.offset == b.value.scales?.nested?.offset)
     }
-    #expect(ours.linears.allSatisfy { $0.weight.value.type == .nf4 })
+    #expect(ours.linearLayers.allSatisfy { $0.weight.value.type == .nf4 })
     #expect(ours.head.value.type == .float32)
   }
 
   @Test func modulesAreSkippedAsTransformersSkipsThem() {
     func quantized(_ skipped: [String]?) -> [String] {
       let paths = ["1.mlp.up_proj", "11.mlp.up_proj", "1.self_attn.q_proj"].map { "model.layers.\($0)" } + ["lm_head"]
-      return paths.filter(BitsAndBytesConfiguration(skippedModules: skipped).quantizes)
+      return paths.filter(QuantizationConfiguration(skippedModules: skipped).quantizes)
     }
     #expect(quantized(nil).count == 3)
     #expect(quantized([]).count == 4)
@@ -85,10 +85,10 @@ import Tokenizers
   /// Written without an adapter nothing is quantized again.
   @Test(arguments: names) func whatIsReadIsWrittenAgain(_ name: String) throws {
     let model = try Self.model("quantization/\(name)")
-    let type = model.decoder.embedding.value.type
+    let type = model.transformer.embedding.value.type
     let files = try Self.written(model, type: type)
-    let again = try Decoder(files)
-    for (a, b) in zip(again.parameters, model.decoder.parameters) {
+    let again = try Transformer(files)
+    for (a, b) in zip(again.parameters, model.transformer.parameters) {
       #expect(a.value.type == b.value.type && a.value.fourBitFormat == b.value.fourBitFormat, "\(a.name)")
       #expect(a.value.withBytes { Array($0) } == b.value.withBytes { Array($0) }, "\(a.name)")
     }
@@ -97,10 +97,10 @@ import Tokenizers
 
   /// The weight, widened, and the update.
   private static func sum(_ linear: Linear, on backend: any Backend) throws -> Tensor {
-    let lowRank = try #require(linear.lowRank)
-    let sum = backend.widened(linear.weight.value)
-    let left = backend.leftOperand(Columns(backend.scaled(lowRank.b.value, lowRank.scale)), transposed: false)
-    let term = ProductTerm(left, lowRank.a.value, transposed: false)
+    let lora = try #require(linear.lora)
+    let sum = backend.converted(linear.weight.value, to: .float32)
+    let left = backend.leftOperand(Columns(backend.scaled(lora.b.value, lora.scale)), transposed: false)
+    let term = ProductTerm(left, lora.a.value, transposed: false)
     backend.compute([Product([term], into: Columns(sum), accumulate: true)])
     return sum
   }
@@ -109,14 +109,14 @@ import Tokenizers
     for path in ["models/llama", "quantization/llama_nf4"] {
       let model = try Self.model(path)
       _ = try Adapter(
-        reading: Goldens.folder.appendingPathComponent("training/lora/adapter"), onto: model.decoder)
+        reading: Goldens.folder.appendingPathComponent("training/lora/adapter"), onto: model.transformer)
       let files = try Self.written(model)
-      #expect(files.quantization?.format == FourBitFormat(isNested: true))
-      let merged = try Decoder(files)
-      let backend = model.decoder.backend
-      for (merged, linear) in zip(merged.linears, model.decoder.linears) {
+      #expect(files.quantization?.format == FourBitFormat(doubleQuantized: true))
+      let merged = try Transformer(files)
+      let backend = model.transformer.backend
+      for (merged, linear) in zip(merged.linearLayers, model.transformer.linearLayers) {
         let sum = try Self.sum(linear, on: backend)
-        let expected = try #require(backend.quantized(sum, to: FourBitFormat(isNested: true)))
+        let expected = try #require(backend.quantized(sum, to: FourBitFormat(doubleQuantized: true)))
         let bytes = merged.weight.value.withBytes { Array($0) }
         #expect(bytes == expected.withBytes { Array($0) }, "\(path), \(linear.path)")
         #expect(merged.weight.value.scales?.original == .bfloat16)
@@ -129,13 +129,13 @@ import Tokenizers
     let model = try Self.model("quantization/llama_nf4")
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
-    _ = try Adapter(reading: Goldens.folder.appendingPathComponent("training/lora/adapter"), onto: model.decoder)
+    _ = try Adapter(reading: Goldens.folder.appendingPathComponent("training/lora/adapter"), onto: model.transformer)
     try model.write(to: folder, type: type)
     let files = try ModelFiles(opening: folder)
     #expect(files.quantization == nil)
-    let backend = model.decoder.backend
-    for (merged, linear) in zip(try Decoder(files).linears, model.decoder.linears) {
-      let expected = backend.narrowed(try Self.sum(linear, on: backend), to: type)
+    let backend = model.transformer.backend
+    for (merged, linear) in zip(try Transformer(files).linearLayers, model.transformer.linearLayers) {
+      let expected = backend.converted(try Self.sum(linear, on: backend), to: type)
       #expect(merged.weight.value.type == type)
       let bytes = merged.weight.value.withBytes { Array($0) }
       #expect(bytes == expected.withBytes { Array($0) }, "\(linear.path)")
@@ -175,7 +175,7 @@ import Tokenizers
     try FileManager.default.copyItem(
       at: golden.appendingPathComponent("config.json"), to: folder.appendingPathComponent("config.json"))
     let message = AdapterTests.message {
-      _ = try Decoder(ModelFiles(opening: folder), quantization: BitsAndBytesConfiguration())
+      _ = try Transformer(ModelFiles(opening: folder), quantization: QuantizationConfiguration())
     }
     #expect(message.contains("model.layers.1.mlp.up_proj.weight") && message.contains("not finite"))
   }

@@ -4,8 +4,8 @@ import Testing
 
 /// Which tokens may be drawn and how likely each is: see Tests/Goldens/sampling/make_goldens.py.
 @Suite struct SamplerTests {
-  static func options(_ settings: JSONValue?) -> SamplingOptions {
-    var options = SamplingOptions()
+  static func options(_ settings: JSONValue?) -> SamplingConfiguration {
+    var options = SamplingConfiguration()
     options.temperature = settings?["temperature"]?.float ?? 0
     options.topK = settings?["top_k"]?.integer ?? 0
     options.topP = settings?["top_p"]?.float ?? 1
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test func drawsFollowTheDistribution() throws {
-    var options = SamplingOptions()
+    var options = SamplingConfiguration()
     options.temperature = 0.8
     options.topK = 4
     let logits: [Float] = [1, 0.5, 2, -1, 1.5, 0]
@@ -48,7 +48,7 @@ import Testing
   }
 
   @Test func theSameSeedDrawsTheSame() {
-    var options = SamplingOptions()
+    var options = SamplingConfiguration()
     options.temperature = 1
     let logits = (0..<100).map { Float($0 % 7) * 0.3 }
     func draws(_ seed: UInt64) -> [Int32] {
@@ -61,12 +61,12 @@ import Testing
   }
 
   @Test func greedyTakesTheFirstOfTheLargest() {
-    var sampler = Sampler(SamplingOptions(), prompt: [])
+    var sampler = Sampler(SamplingConfiguration(), prompt: [])
     #expect(sampler.choose([0, 3, 1, 3]) == 1)
   }
 
   @Test func repetitionCountsWhatWasDrawn() {
-    var options = SamplingOptions()
+    var options = SamplingConfiguration()
     options.repetitionPenalty = 10
     var sampler = Sampler(options, prompt: [0])
     // 0 was in the prompt; each choice makes itself less likely.

@@ -29,7 +29,7 @@ struct AttentionTests {
   func selfAttention(_ test: Case) {
     let starts = test.lengths.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
     let shape = AttentionShape(
-      heads: test.heads, keyValueHeads: test.keyValueHeads, headSize: test.size, window: test.window,
+      attentionHeads: test.heads, keyValueHeads: test.keyValueHeads, headDim: test.size, window: test.window,
       scale: 1 / Float(test.size).squareRoot())
     let columns = shape.queryColumns + 2 * shape.keyColumns
     OperationCheck(
@@ -45,10 +45,10 @@ struct AttentionTests {
     (65, Case(lengths: [30, 2], heads: 6, keyValueHeads: 2)), (100, Case(lengths: [40, 1, 20], window: 33)),
     (20, Case(lengths: [70, 9], heads: 4, keyValueHeads: 2, size: 24, window: 5)), (40, Case(lengths: [0, 30])),
   ])
-  func sharedBeginning(_ shared: Int, _ test: Case) {
+  func sharedPrefix(_ shared: Int, _ test: Case) {
     let starts = test.lengths.reduce(into: [shared]) { $0.append($0[$0.count - 1] + $1) }
     let shape = AttentionShape(
-      heads: test.heads, keyValueHeads: test.keyValueHeads, headSize: test.size, window: test.window, scale: 0.25)
+      attentionHeads: test.heads, keyValueHeads: test.keyValueHeads, headDim: test.size, window: test.window, scale: 0.25)
     let columns = shape.queryColumns + 2 * shape.keyColumns
     OperationCheck(
       variables: [Operand([starts[starts.count - 1], columns], seed: 3, range: 2)], parameters: [],
@@ -67,7 +67,7 @@ struct AttentionTests {
 
   /// Scores in the hundreds: the softmax is almost one-hot, and nothing overflows.
   @Test func largeScores() {
-    let shape = AttentionShape(heads: 2, keyValueHeads: 1, headSize: 16, scale: 16)
+    let shape = AttentionShape(attentionHeads: 2, keyValueHeads: 1, headDim: 16, scale: 16)
     OperationCheck(
       variables: [Operand([70, 64], seed: 3, range: 3)], parameters: [],
       run: { tape, x, _ in [tape.attention(x[0], starts: [0, 70], shape: shape)] },
@@ -81,7 +81,7 @@ struct AttentionTests {
   @Test(arguments: [0, 10], [1, 2, 33, 70, 100])
   func cachedAttention(window: Int, newRows: Int) {
     let (rows, capacity) = (100, 120)
-    let shape = AttentionShape(heads: 6, keyValueHeads: 2, headSize: 16, window: window, scale: 0.25)
+    let shape = AttentionShape(attentionHeads: 6, keyValueHeads: 2, headDim: 16, window: window, scale: 0.25)
     let qkv = Operand([rows, shape.queryColumns + 2 * shape.keyColumns], seed: 4, range: 2)
     let graph = ReferenceGraph()
     let matrix = ReferenceMatrix(graph, qkv.values, columns: qkv.shape[1])
@@ -92,7 +92,7 @@ struct AttentionTests {
       let caches = [0, 1].map { _ in
         backend.tensor(
           [Float](repeating: .nan, count: capacity * shape.keyColumns),
-          [shape.keyValueHeads, capacity, shape.headSize])
+          [shape.keyValueHeads, capacity, shape.headDim])
       }
       func attend(_ range: Range<Int>) -> Tensor {
         backend.cachedAttention(
@@ -109,11 +109,11 @@ struct AttentionTests {
   /// One query reads its keys in one to four parts.
   @Test(arguments: [1, 7, 63, 64, 65, 128, 191, 192, 300], [0, 70])
   func oneCachedQuery(keys: Int, window: Int) {
-    let shape = AttentionShape(heads: 6, keyValueHeads: 2, headSize: 24, window: window, scale: 0.25)
+    let shape = AttentionShape(attentionHeads: 6, keyValueHeads: 2, headDim: 24, window: window, scale: 0.25)
     let qkv = Operand([keys, shape.queryColumns + 2 * shape.keyColumns], seed: 5, range: 2)
     for (target, values) in Backends.results({ backend in
       let all = backend.tensor(qkv.values, qkv.shape)
-      let caches = [0, 1].map { _ in backend.empty([shape.keyValueHeads, keys, shape.headSize], .float32) }
+      let caches = [0, 1].map { _ in backend.empty([shape.keyValueHeads, keys, shape.headDim], .float32) }
       func attend(_ range: Range<Int>) -> Tensor {
         backend.cachedAttention(
           all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape)

@@ -3,7 +3,7 @@ import Testing
 
 /// A layer of a decoder with everything that a checkpoint has to repeat.
 struct DecoderLayer {
-  let shape = AttentionShape(heads: 4, keyValueHeads: 2, headSize: 16, window: 9, scale: 0.25)
+  let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: 16, window: 9, scale: 0.25)
   let weights: [Parameter]
   let adapters: [Parameter]
   let norms: [Parameter]
@@ -28,18 +28,18 @@ struct DecoderLayer {
 
   private func body(_ tape: Tape, _ x: Variable, starts: [Int]) -> Variable {
     let normed = tape.norm(x, weight: norms[0], epsilon: 1e-5).out
-    let query = LowRank(a: adapters[0], b: adapters[1], scale: 2, dropout: dropout)
+    let query = LoRAUpdate(a: adapters[0], b: adapters[1], scale: 2, dropout: dropout)
     let qkv = tape.linear(
       normed,
-      [Projection(weight: weights[0], lowRank: query), Projection(weight: weights[1]), Projection(weight: weights[2])])
+      [Projection(weight: weights[0], lora: query), Projection(weight: weights[1]), Projection(weight: weights[2])])
     let positioned = tape.positioned(
-      qkv, shape: shape, angles: nil, norms: HeadNorms(query: norms[2], key: norms[3], offset: 0, epsilon: 1e-6))
+      qkv, shape: shape, angles: nil, norms: QueryKeyNorms(query: norms[2], key: norms[3], offset: 0, epsilon: 1e-6))
     let attended = tape.attention(positioned, starts: starts, shape: shape)
     let branch = tape.linear(attended, [Projection(weight: weights[3])])
     let (sum, second) = tape.norm(branch, residual: x, weight: norms[1], epsilon: 1e-5)
-    let gated = tape.gatedUnit(tape.linear(second, [Projection(weight: weights[4])]), .silu)
-    let down = LowRank(a: adapters[2], b: adapters[3], scale: 2, dropout: dropout)
-    let output = tape.linear(gated, [Projection(weight: weights[5], lowRank: down)])
+    let gated = tape.gatedMLP(tape.linear(second, [Projection(weight: weights[4])]), .silu)
+    let down = LoRAUpdate(a: adapters[2], b: adapters[3], scale: 2, dropout: dropout)
+    let output = tape.linear(gated, [Projection(weight: weights[5], lora: down)])
     return tape.norm(output, residual: sum, weight: norms[0], epsilon: 1e-5).sum
   }
 

@@ -33,10 +33,10 @@ struct FormatTests {
         let backend = Backends.single
         let narrow = backend.empty([256, 256], type)
         narrow.storage.base.copyMemory(from: patterns, byteCount: 2 * patterns.count)
-        let wide = backend.widened(narrow)
+        let wide = backend.converted(narrow, to: .float32)
         let found = backend.floats(wide)
         #expect(zip(found, expected).allSatisfy { $0.bitPattern == $1.bitPattern || ($0.isNaN && $1.isNaN) })
-        let back = bits(backend.narrowed(wide, to: type))
+        let back = bits(backend.converted(wide, to: type))
         #expect(zip(back, patterns).enumerated().allSatisfy { $1.0 == $1.1 || expected[$0].isNaN })
         #expect(expected.indices.allSatisfy { !expected[$0].isNaN || isNaN(back[$0], type) })
       }
@@ -63,7 +63,7 @@ struct FormatTests {
     for target in KernelTarget.allCases {
       target.run {
         let backend = Backends.single
-        let found = bits(backend.narrowed(backend.tensor(samples, [samples.count]), to: type))
+        let found = bits(backend.converted(backend.tensor(samples, [samples.count]), to: type))
         var wrong = 0
         for (x, pattern) in zip(samples, found) where x.isNaN ? !isNaN(pattern, type) : pattern != nearest(x, type) {
           wrong += 1
@@ -118,7 +118,7 @@ struct FormatTests {
   @Test func narrowingCopies() {
     let backend = Backends.single
     let x = backend.tensor([1, 2, 3], [3])
-    let copy = backend.narrowed(x, to: .float32)
+    let copy = backend.converted(x, to: .float32)
     backend.clear(x)
     #expect(backend.floats(copy) == [1, 2, 3])
   }

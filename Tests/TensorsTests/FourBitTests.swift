@@ -4,8 +4,8 @@ import Testing
 /// Kernels over 4-bit codes. That codes and values are bitsandbytes', `CheckpointsTests/BitsAndBytesTests` checks.
 struct FourBitTests {
   private static let formats = [
-    FourBitFormat(.nf4), FourBitFormat(.fp4, blockSize: 32), FourBitFormat(.nf4, blockSize: 128, isNested: true),
-    FourBitFormat(.fp4, blockSize: 4096, isNested: true),
+    FourBitFormat(.nf4), FourBitFormat(.fp4, blockSize: 32), FourBitFormat(.nf4, blockSize: 128, doubleQuantized: true),
+    FourBitFormat(.fp4, blockSize: 4096, doubleQuantized: true),
   ]
 
   /// Rows that are whole blocks, whole groups of 32, whole bytes, and none of these.
@@ -20,7 +20,7 @@ struct FourBitTests {
           let codes = backend.quantized(backend.tensor(weight.values, weight.shape), to: format)
           guard let codes else { return [] }
           let left = backend.leftOperand(Columns(backend.tensor(a.values, a.shape)), transposed: false)
-          return [codes, backend.widened(codes)].map { right in
+          return [codes, backend.converted(codes, to: .float32)].map { right in
             let into = backend.empty([m, n], .float32)
             backend.compute([Product([ProductTerm(left, right, transposed: transposed)], into: Columns(into))])
             return backend.floats(into)
@@ -70,7 +70,7 @@ struct FourBitTests {
             #expect(abs(found[index] - weight.values[index]) <= gap / 2 * most * 1.000001, "\(target)")
           }
         }
-        let again = try #require(backend.quantized(backend.widened(codes), to: FourBitFormat(type)))
+        let again = try #require(backend.quantized(backend.converted(codes, to: .float32), to: FourBitFormat(type)))
         // By value: FP4's negative zero is positive the next time.
         #expect(backend.floats(again) == found, "\(target)")
       }
@@ -84,7 +84,7 @@ struct FourBitTests {
       for target in KernelTarget.allCases {
         target.run {
           let backend = Backends.single
-          #expect(backend.quantized(backend.tensor(values, [131]), to: FourBitFormat(isNested: true)) == nil)
+          #expect(backend.quantized(backend.tensor(values, [131]), to: FourBitFormat(doubleQuantized: true)) == nil)
         }
       }
     }
@@ -98,7 +98,7 @@ struct FourBitTests {
         if index % 3 == 0 { return -value }
         return value / Float(1 + index / 64 % 5)
       }
-      let codes = try #require(backend.quantized(backend.tensor(values, [count]), to: FourBitFormat(isNested: true)))
+      let codes = try #require(backend.quantized(backend.tensor(values, [count]), to: FourBitFormat(doubleQuantized: true)))
       let finite = backend.floats(codes).filter(\.isFinite)
       #expect(finite.count == count)
     }

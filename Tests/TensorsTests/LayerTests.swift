@@ -90,7 +90,7 @@ struct LayerTests {
   @Test(arguments: [0, 6, 20, 32], [false, true])
   func positioned(rotated: Int, hasNorms: Bool) {
     let rows = 5
-    let shape = AttentionShape(heads: 4, keyValueHeads: 2, headSize: 32, scale: 1)
+    let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: 32, scale: 1)
     let (cosines, sines) = angles(rows: rows, rotated: rotated)
     let epsilon = Float(1e-6)
     OperationCheck(
@@ -101,7 +101,7 @@ struct LayerTests {
         let angles = RotaryAngles(
           cosines: backend.tensor(cosines.flatMap { $0.map(Float.init) }, [rows, rotated / 2]),
           sines: backend.tensor(sines.flatMap { $0.map(Float.init) }, [rows, rotated / 2]))
-        let norms = HeadNorms(query: p[0], key: p[1], offset: 1, epsilon: epsilon)
+        let norms = QueryKeyNorms(query: p[0], key: p[1], offset: 1, epsilon: epsilon)
         return [
           tape.positioned(
             x[0], shape: shape, angles: rotated > 0 ? angles : nil, norms: hasNorms ? norms : nil)
@@ -119,12 +119,12 @@ struct LayerTests {
   }
 
   @Test func headNormsAloneAreTrained() {
-    let shape = AttentionShape(heads: 2, keyValueHeads: 1, headSize: 16, scale: 1)
+    let shape = AttentionShape(attentionHeads: 2, keyValueHeads: 1, headDim: 16, scale: 1)
     OperationCheck(
       variables: [Operand([3, 64], seed: 1)], parameters: [Operand([16], seed: 2), Operand([16], seed: 3)],
       variablesRequireGradient: false,
       run: { tape, x, p in
-        let norms = HeadNorms(query: p[0], key: p[1], offset: 0, epsilon: 1e-5)
+        let norms = QueryKeyNorms(query: p[0], key: p[1], offset: 0, epsilon: 1e-5)
         return [tape.positioned(x[0], shape: shape, angles: nil, norms: norms)]
       },
       reference: { _, x, p in
@@ -139,10 +139,10 @@ struct LayerTests {
   }
 
   @Test(arguments: [Activation.silu, .gelu], [1, 8, 43])
-  func gatedUnit(activation: Activation, columns: Int) {
+  func gatedMLP(activation: Activation, columns: Int) {
     OperationCheck(
       variables: [Operand([6, 2 * columns], seed: 5, range: 4)], parameters: [],
-      run: { tape, x, _ in [tape.gatedUnit(x[0], activation)] },
+      run: { tape, x, _ in [tape.gatedMLP(x[0], activation)] },
       reference: { _, x, _ in [x[0].gated(activation).flat] }
     ).verify()
   }

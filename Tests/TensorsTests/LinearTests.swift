@@ -23,13 +23,13 @@ struct LinearTests {
   }
 
   @Test(arguments: [1, 3, 23], [2, 0.015625, 0.3] as [Float])
-  func lowRank(rows: Int, scale: Float) {
+  func lora(rows: Int, scale: Float) {
     OperationCheck(
       variables: [Operand([rows, 40], seed: 1)],
       parameters: [Operand([33, 40], seed: 2, range: 0.1), Operand([4, 40], seed: 3), Operand([33, 4], seed: 4)],
       trainable: [false, true, true],
       run: { tape, x, p in
-        [tape.linear(x[0], [Projection(weight: p[0], lowRank: LowRank(a: p[1], b: p[2], scale: scale))])]
+        [tape.linear(x[0], [Projection(weight: p[0], lora: LoRAUpdate(a: p[1], b: p[2], scale: scale))])]
       },
       reference: { _, x, p in
         let update = x[0].timesTransposed(p[1]).scaled(Double(scale)).timesTransposed(p[2])
@@ -44,7 +44,7 @@ struct LinearTests {
       parameters: [Operand([12, 16], seed: 2), Operand([3, 16], seed: 3), Operand([12, 3], seed: 4)],
       trainable: [false, true, true], variablesRequireGradient: false,
       run: { tape, x, p in
-        [tape.linear(x[0], [Projection(weight: p[0], lowRank: LowRank(a: p[1], b: p[2], scale: 0.5))])]
+        [tape.linear(x[0], [Projection(weight: p[0], lora: LoRAUpdate(a: p[1], b: p[2], scale: 0.5))])]
       },
       reference: { _, x, p in
         let update = x[0].timesTransposed(p[1]).scaled(0.5).timesTransposed(p[2])
@@ -67,8 +67,8 @@ struct LinearTests {
           tape.linear(
             x[0],
             [
-              Projection(weight: p[0], bias: p[1], lowRank: LowRank(a: p[2], b: p[3], scale: 2)),
-              Projection(weight: p[4]), Projection(weight: p[5], lowRank: LowRank(a: p[6], b: p[7], scale: 0.25)),
+              Projection(weight: p[0], bias: p[1], lora: LoRAUpdate(a: p[2], b: p[3], scale: 2)),
+              Projection(weight: p[4]), Projection(weight: p[5], lora: LoRAUpdate(a: p[6], b: p[7], scale: 0.25)),
             ])
         ]
       },
@@ -111,7 +111,7 @@ struct LinearTests {
     }
     let layer = Projection(
       weight: parameter([Float](repeating: 0, count: columns * columns)),
-      lowRank: LowRank(a: parameter(identity), b: parameter(identity), scale: 1, dropout: rate))
+      lora: LoRAUpdate(a: parameter(identity), b: parameter(identity), scale: 1, dropout: rate))
     let tape = Tape(on: backend, isRecording: true, dropoutSeed: seed)
     let x = Variable(backend.tensor([Float](repeating: 1, count: rows * columns), [rows, columns]))
     return (0..<layers).map { _ in backend.floats(tape.linear(x, [layer]).value) }
@@ -126,8 +126,8 @@ struct LinearTests {
       variables: [Operand([rows, 32], seed: 1)],
       parameters: [Operand([24, 32], seed: 2), Operand([4, 32], seed: 3), Operand([24, 4], seed: 4)],
       run: { tape, x, p in
-        let update = LowRank(a: p[1], b: p[2], scale: 0.5, dropout: rate)
-        return [tape.linear(x[0], [Projection(weight: p[0], lowRank: update)])]
+        let update = LoRAUpdate(a: p[1], b: p[2], scale: 0.5, dropout: rate)
+        return [tape.linear(x[0], [Projection(weight: p[0], lora: update)])]
       },
       reference: { _, x, p in
         let update = x[0].masked(mask).timesTransposed(p[1]).scaled(0.5).timesTransposed(p[2])
@@ -189,10 +189,10 @@ struct LinearTests {
       Parameter(name: "p", value: backend.tensor($0.values, $0.shape))
     }
     let outputs = [Float(0), 0.5].map { rate in
-      let update = LowRank(a: parameters[1], b: parameters[2], scale: 1, dropout: rate)
+      let update = LoRAUpdate(a: parameters[1], b: parameters[2], scale: 1, dropout: rate)
       let tape = Tape(on: backend, isRecording: false)
       let y = tape.linear(
-        Variable(backend.tensor(x.values, x.shape)), [Projection(weight: parameters[0], lowRank: update)])
+        Variable(backend.tensor(x.values, x.shape)), [Projection(weight: parameters[0], lora: update)])
       return backend.floats(y.value)
     }
     #expect(sameBits(outputs[0], outputs[1]))

@@ -47,7 +47,7 @@ struct OperationCheck {
     let outputs = run(tape, inputs, weights)
     let values = outputs.map { backend.floats($0.value) }
     // What the backward pass computes again instead of keeping it.
-    for (output, value) in zip(outputs, values) { #expect(sameBits(backend.floats(output.recall()), value)) }
+    for (output, value) in zip(outputs, values) { #expect(sameBits(backend.floats(output.recompute()), value)) }
     guard runsBackward else { return (values, []) }
     for (index, output) in outputs.enumerated() {
       output.gradient = backend.tensor(upstream(index, count: values[index].count), output.value.shape)

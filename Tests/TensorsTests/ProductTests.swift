@@ -197,7 +197,7 @@ struct ProductTests {
         let a = Operand([m, size.k], seed: 1)
         let b = Operand(transposed ? [size.n, size.k] : [size.k, size.n], seed: 2)
         let results = Backends.results { backend in
-          let right = backend.narrowed(backend.tensor(b.values, b.shape), to: type)
+          let right = backend.converted(backend.tensor(b.values, b.shape), to: type)
           let into = backend.empty([m, size.n], .float32)
           let left = backend.leftOperand(Columns(backend.tensor(a.values, a.shape)), transposed: false)
           backend.compute([Product([ProductTerm(left, right, transposed: transposed)], into: Columns(into))])

@@ -90,14 +90,14 @@ struct ReferenceMatrix {
   }
 
   func attention(starts: [Int], shape: AttentionShape) -> ReferenceMatrix {
-    let size = shape.headSize
+    let size = shape.headDim
     var result: [[Node]] = []
     for (start, end) in zip(starts, starts.dropFirst()) {
       for i in start..<end {
         let first = shape.window > 0 ? max(start, i + 1 - shape.window) : start
         var out: [Node] = []
-        for head in 0..<shape.heads {
-          let group = head / (shape.heads / shape.keyValueHeads)
+        for head in 0..<shape.attentionHeads {
+          let group = head / (shape.attentionHeads / shape.keyValueHeads)
           let k = shape.queryColumns + group * size
           let q = rows[i][head * size..<(head + 1) * size]
           let scores = (first...i).map { graph.scale(graph.dot(q, rows[$0][k..<k + size]), Double(shape.scale)) }

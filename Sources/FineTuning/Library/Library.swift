@@ -12,9 +12,9 @@ extension LoRAConfiguration {
   /// An adapter of rank `r` on these layers, scaled by `alpha / r`.
   public init(r: Int, alpha: Double, dropout: Double = 0, targets: TargetModules = .allLinear) {
     self.init()
-    self.r = r
-    loraAlpha = alpha
-    loraDropout = dropout
+    rank = r
+    self.alpha = alpha
+    self.dropout = dropout
     targetModules = targets
   }
 }

@@ -27,7 +27,7 @@ extension SFTTrainer {
     let trainingSet = try prepared(dataset)
     let evaluationSet = try evaluationDataset.map { try prepared($0, forEvaluation: true) }
     let adapter = try lora.map {
-      try Adapter($0, on: model.decoder, seed: UInt64(truncatingIfNeeded: config.seed))
+      try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: config.seed))
     }
     try self.init(
       model, adapter: adapter, arguments: config, trainingSet: trainingSet, evaluationSet: evaluationSet,

@@ -6,7 +6,7 @@ import Tensors
 /// It counts what the operations of `Tensors/Operations` keep: whatever follows by a cheap pass from something else
 /// that is kept (normed inputs, the gated unit's output) is computed again and costs nothing here.
 package struct ActivationMemory {
-  /// The decoder's layers.
+  /// The transformer's layers.
   let layerCount: Int
   /// Floats that a layer keeps for a token.
   private let keptFloats: Int
@@ -20,26 +20,26 @@ package struct ActivationMemory {
   private let width: Int
   private let hidden: Int
 
-  package init(_ decoder: Decoder) {
-    let configuration = decoder.configuration
+  package init(_ transformer: Transformer) {
+    let configuration = transformer.configuration
     let shape = configuration.attentionShape(layer: 0)
-    let (width, hidden) = (configuration.width, configuration.feedForwardWidth)
+    let (width, hidden) = (configuration.hiddenSize, configuration.intermediateSize)
     let joined = shape.queryColumns + 2 * shape.keyColumns
     layerCount = configuration.layers.count
     vocabulary = configuration.vocabularySize
     self.width = width
     self.hidden = hidden
-    let ranks = decoder.linears.reduce(0) { $0 + ($1.lowRank?.a.value.rows ?? 0) } / max(1, layerCount)
+    let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.a.value.rows ?? 0) } / max(1, layerCount)
     // Both norms' sums; q, k, v; the attention's output and statistics; gate and up; the adapters' inner values.
-    var kept = 2 * (width + 1) + joined + shape.queryColumns + shape.heads + 2 * hidden + ranks
-    if configuration.hasHeadNorms { kept += joined + shape.heads + shape.keyValueHeads }
+    var kept = 2 * (width + 1) + joined + shape.queryColumns + shape.attentionHeads + 2 * hidden + ranks
+    if configuration.hasQueryKeyNorms { kept += joined + shape.attentionHeads + shape.keyValueHeads }
     if configuration.hasOutputNorms { kept += 2 * (width + 1) }
     keptFloats = kept
     checkpointedFloats = 2 * width
     // The gradients of the gated unit's output and inputs; or those of the inputs, packed beside themselves, and the
     // layer's input and its gradient. The stream's gradient lives through all of it.
     workingFloats = max(3 * hidden, 2 * hidden + 3 * width) + 2 * width
-    edgeFloats = 2 * width + shape.headSize
+    edgeFloats = 2 * width + shape.headDim
   }
 
   /// Bytes kept by layers of which the first `checkpointed` are checkpointed.

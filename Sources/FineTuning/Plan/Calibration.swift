@@ -10,26 +10,26 @@ struct Calibration: Sendable {
   let secondsPerWeight: Double
 
   /// - Parameter tokens: rows of the products, as in a batch of the run.
-  init(_ decoder: Decoder, _ arguments: TrainingArguments, tokens: Int) throws(SwiftletError) {
+  init(_ transformer: Transformer, _ arguments: TrainingArguments, tokens: Int) throws(SwiftletError) {
     let clock = ContinuousClock()
     operationsPerSecond = Self.productRate(
-      decoder, rows: max(8, min(tokens, 512)), arguments.precision, clock)
-    secondsPerWeight = try Self.optimizerTime(decoder.backend, arguments, clock)
+      transformer, rows: max(8, min(tokens, 512)), arguments.precision, clock)
+    secondsPerWeight = try Self.optimizerTime(transformer.backend, arguments, clock)
   }
 
   /// A layer's products in turn, as forward and backward passes make them; the shortest time that each took, since
   /// other programs only make it longer.
   private static func productRate(
-    _ decoder: Decoder, rows: Int, _ precision: Precision, _ clock: ContinuousClock
+    _ transformer: Transformer, rows: Int, _ precision: Precision, _ clock: ContinuousClock
   ) -> Double {
-    let layers = decoder.linears.prefix(decoder.linears.count / max(1, decoder.configuration.layers.count))
+    let layers = transformer.linearLayers.prefix(transformer.linearLayers.count / max(1, transformer.configuration.layers.count))
     let weights = layers.flatMap { [($0.weight.value, true), ($0.weight.value, false)] }
     var shortest = [Double](repeating: .infinity, count: weights.count)
     let begin = clock.now
     // The first round brings weights and buffers into memory.
     for round in 0..<100 where round < 3 || clock.now - begin < .milliseconds(700) {
       for (index, (weight, transposed)) in weights.enumerated() {
-        let time = clock.measure { multiply(weight, transposed, rows: rows, precision, on: decoder.backend) }
+        let time = clock.measure { multiply(weight, transposed, rows: rows, precision, on: transformer.backend) }
         shortest[index] = min(shortest[index], time / .seconds(1))
       }
     }

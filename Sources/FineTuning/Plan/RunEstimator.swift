@@ -28,12 +28,12 @@ package struct RunEstimator {
     set = trainingSet
     sizes = Workload.itemSizes(trainingSet)
     evaluationSizes = evaluationSet.map { Workload.itemSizes($0) } ?? []
-    let canShare = model.decoder.canShareBeginnings
-    shared = canShare ? trainingSet.sharedBeginning() : 0
-    evaluationShared = canShare ? evaluationSet?.sharedBeginning() ?? 0 : 0
-    activations = ActivationMemory(model.decoder)
+    let canShare = model.transformer.canSharePrefix
+    shared = canShare ? trainingSet.sharedPrefix() : 0
+    evaluationShared = canShare ? evaluationSet?.sharedPrefix() ?? 0 : 0
+    activations = ActivationMemory(model.transformer)
     self.system = system
-    program = max(0, system.resident - model.decoder.backend.memoryStatistics.inUse)
+    program = max(0, system.resident - model.transformer.backend.memoryStatistics.inUse)
   }
 
   // MARK: Settings
@@ -54,10 +54,10 @@ package struct RunEstimator {
     let memory = try memory(Settings(arguments: arguments), workload)
     var plan = RunPlan(
       memory: memory, system: system, steps: workload.steps, tokens: workload.tokens,
-      largestBatch: workload.largest.tokens, sharedBeginning: workload.shared)
+      largestBatch: workload.largest.tokens, sharedPrefix: workload.shared)
     var calibration: Calibration?
     if calibrated {
-      let measured = try Calibration(model.decoder, arguments, tokens: workload.largest.tokens)
+      let measured = try Calibration(model.transformer, arguments, tokens: workload.largest.tokens)
       calibration = measured
       let seconds = seconds(workload, memory, measured)
       plan.time = RunPlan.Time(
@@ -80,12 +80,12 @@ package struct RunEstimator {
 
   private func workload(_ settings: Settings) -> Workload {
     let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
-    let isShared = model.decoder.sharesBeginnings(settings.arguments)
+    let isShared = model.transformer.sharesPrefix(settings.arguments)
     return Workload(sizes, settings.arguments, shared: isShared ? min(shared, settings.maxLength - 1) : 0)
   }
 
   private func seconds(_ workload: Workload, _ memory: MemoryEstimate, _ calibration: Calibration) -> Double {
-    let work = WorkEstimate(model.decoder, trainsWeights: adapter == nil)
+    let work = WorkEstimate(model.transformer, trainsWeights: adapter == nil)
     let trained = trainedShapes.reduce(0) { $0 + $1.reduce(1, *) }
     return work.operations(workload.total, checkpointedLayers: memory.checkpointedLayers)
       / calibration.operationsPerSecond + Double(workload.steps * trained) * calibration.secondsPerWeight
@@ -122,7 +122,7 @@ package struct RunEstimator {
       changes.append(
         Change(text: "optim: \(name.rawValue)", settings: Settings(arguments: other), changesResult: true))
     }
-    if adapter != nil, model.decoder.linears.contains(where: { $0.weight.value.type.isFloat }) {
+    if adapter != nil, model.transformer.linearLayers.contains(where: { $0.weight.value.type.isFloat }) {
       changes.append(
         Change(
           text: "load_in_4bit: true", settings: Settings(arguments: arguments, quantizes: true), changesResult: true))
@@ -178,7 +178,7 @@ package struct RunEstimator {
   /// In a step of one batch gradients come as activations go: the peak is either at the head, whose gradient is the
   /// first, or at the end.
   private func separateGradients(_ estimate: inout MemoryEstimate, tokens: Int) {
-    let first = adapter == nil ? 4 * model.decoder.head.value.count : 0
+    let first = adapter == nil ? 4 * model.transformer.head.value.count : 0
     let end = activations.end(tokens: tokens)
     if first + estimate.activations + estimate.working >= estimate.gradients + end {
       estimate.gradients = min(first, estimate.gradients)
@@ -224,13 +224,13 @@ package struct RunEstimator {
   }
 
   private var trainedShapes: [[Int]] {
-    (adapter?.parameters ?? model.decoder.parameters).map(\.value.shape)
+    (adapter?.parameters ?? model.transformer.parameters).map(\.value.shape)
   }
 
   /// NF4 takes half a byte a weight and, with its blocks' scales quantized too, 1 for each 64 of them.
   private func weightBytes(quantized: Bool) -> Int {
-    let all = model.decoder.parameters.reduce(0) { $0 + $1.value.totalByteCount }
+    let all = model.transformer.parameters.reduce(0) { $0 + $1.value.totalByteCount }
     guard quantized else { return all }
-    return model.decoder.linears.reduce(all) { $0 - $1.weight.value.totalByteCount + $1.weight.value.count * 33 / 64 }
+    return model.transformer.linearLayers.reduce(all) { $0 - $1.weight.value.totalByteCount + $1.weight.value.count * 33 / 64 }
   }
 }

@@ -25,7 +25,7 @@ extension RunPlan {
     object["steps"] = .integer(steps)
     object["tokens"] = .integer(tokens)
     object["largest_batch"] = .integer(largestBatch)
-    object["shared_beginning"] = .integer(sharedBeginning)
+    object["shared_beginning"] = .integer(sharedPrefix)
     if let time {
       object["time"] = .object(
         JSONObject([

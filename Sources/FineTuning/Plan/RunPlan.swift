@@ -11,7 +11,7 @@ public struct RunPlan: Sendable {
   /// Tokens of the largest batch that go through the model.
   public let largestBatch: Int
   /// Tokens that all rows begin with and that go through the model once a batch; 0 where nothing is shared.
-  public let sharedBeginning: Int
+  public let sharedPrefix: Int
   /// How long it takes; `nil` where nothing was measured.
   public var time: Time?
   /// What one change of the settings would give.

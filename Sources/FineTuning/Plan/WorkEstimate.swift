@@ -14,16 +14,16 @@ struct WorkEstimate {
   private let attentionBackward: Double
   private let layerCount: Int
 
-  init(_ decoder: Decoder, trainsWeights: Bool) {
-    let configuration = decoder.configuration
-    let weights = decoder.linears.reduce(0.0) { $0 + Double($1.weight.value.count) }
-    let factors = decoder.linears.reduce(0.0) { sum, linear in
-      sum + (linear.lowRank.map { Double($0.a.value.count + $0.b.value.count) } ?? 0)
+  init(_ transformer: Transformer, trainsWeights: Bool) {
+    let configuration = transformer.configuration
+    let weights = transformer.linearLayers.reduce(0.0) { $0 + Double($1.weight.value.count) }
+    let factors = transformer.linearLayers.reduce(0.0) { sum, linear in
+      sum + (linear.lora.map { Double($0.a.value.count + $0.b.value.count) } ?? 0)
     }
     // Backward: the input's gradient always, the weight's where it is trained.
     forward = 2 * (weights + factors)
     backward = 2 * weights * (trainsWeights ? 2 : 1) + 4 * factors
-    head = 2 * Double(decoder.head.value.count) * (trainsWeights ? 3 : 2)
+    head = 2 * Double(transformer.head.value.count) * (trainsWeights ? 3 : 2)
     layerCount = configuration.layers.count
     // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of
     // its two halves, and five products of their size.

@@ -145,7 +145,7 @@ public struct ModelCard: Sendable {
   private var quantizationOptions: String {
     guard recipe.model.loadIn4Bit, let format = recipe.model.quantization?.format else { return "" }
     return " --load-in-4bit --bnb-4bit-quant-type \(format.type.rawValue)"
-      + (format.isNested ? " --bnb-4bit-use-double-quant" : "")
+      + (format.doubleQuantized ? " --bnb-4bit-use-double-quant" : "")
   }
 
   private var useOfAdapter: String {

@@ -41,12 +41,12 @@ public struct Evaluation: Sendable {
       let batch = set.batch(start..<min(set.items.count, start + size))
       if logProbabilities {
         var found = [Float?](repeating: nil, count: max(0, batch.ids.count - 1))
-        sums += TrainingStep.loss(batch, model.decoder) { positions, losses in
+        sums += TrainingStep.loss(batch, model.transformer) { positions, losses in
           for (position, loss) in zip(positions, losses) { found[Int(position)] = -loss }
         }
         rows.append((batch.ids, found))
       } else {
-        sums += TrainingStep.loss(batch, model.decoder)
+        sums += TrainingStep.loss(batch, model.transformer)
       }
       progress(min(set.items.count, start + size), set.items.count)
     }

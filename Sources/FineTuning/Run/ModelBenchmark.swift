@@ -21,7 +21,7 @@ public struct ModelBenchmark {
   public init(_ model: CausalLM) { self.model = model }
 
   private mutating func ids(_ count: Int) -> [Int32] {
-    (0..<count).map { _ in Int32(random.next() % UInt64(model.decoder.configuration.vocabularySize)) }
+    (0..<count).map { _ in Int32(random.next() % UInt64(model.transformer.configuration.vocabularySize)) }
   }
 
   private func seconds(_ body: () throws -> Void) rethrows -> Double {
@@ -32,7 +32,7 @@ public struct ModelBenchmark {
   public mutating func generation(count: Int) -> Generating {
     let prompt = ids(256)
     func generate(_ prompt: [Int32], _ count: Int) -> Double {
-      seconds { _ = model.decoder.generate(prompt, maxNewTokens: count, stopTokens: []) }
+      seconds { _ = model.transformer.generate(prompt, maxNewTokens: count, stopTokens: []) }
     }
     _ = generate(prompt, 2)
     let promptSeconds = (0..<3).map { _ in generate(prompt, 1) }.sorted()[1]
@@ -45,10 +45,10 @@ public struct ModelBenchmark {
   /// afterwards.
   public mutating func training(rows: Int, rowTokens: Int) throws -> Double {
     var configuration = LoRAConfiguration()
-    configuration.r = 16
-    configuration.loraAlpha = 32
+    configuration.rank = 16
+    configuration.alpha = 32
     configuration.targetModules = .allLinear
-    let adapter = try Adapter(configuration, on: model.decoder, seed: 0)
+    let adapter = try Adapter(configuration, on: model.transformer, seed: 0)
     let sequences = (0..<rows).map { _ in JSONValue.array(ids(rowTokens).map { .integer(Int($0)) }) }
     let source = InMemoryRows(sequences.map { JSONObject([("input_ids", $0)]) })
     let set = try Preparation(RowTokenizer(model.tokenizer)).prepare(source).set

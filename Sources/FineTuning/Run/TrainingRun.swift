@@ -64,11 +64,11 @@ public final class TrainingRun {
     evaluation = try rows.evaluation.map { try prepare($0, forEvaluation: true) }
     let quantization = recipe.model.quantization
     model = try CausalLM(
-      files, tokenizer: tokenizer, chatTemplate: template, on: backend, widened: recipe.lora == nil,
+      files, tokenizer: tokenizer, chatTemplate: template, on: backend, inFloat32: recipe.lora == nil,
       quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
-    let decoder = model.decoder
+    let transformer = model.transformer
     adapter = try recipe.lora.map {
-      try Adapter(LoRAConfiguration($0), on: decoder, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
+      try Adapter(LoRAConfiguration($0), on: transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
     estimator = RunEstimator(model, adapter: adapter, trainingSet: prepared.set, evaluationSet: evaluation?.set)
     let arguments = try recipe.training.findsBatchSize ? estimator.fittingBatch(recipe.training) : recipe.training
@@ -129,13 +129,13 @@ public final class TrainingRun {
   /// Weights that training changes, and all there are.
   public var parameterCounts: (trainable: Int, total: Int) {
     let trainable = trainer.parameters.reduce(0) { $0 + $1.value.count }
-    let base = model.decoder.parameters.reduce(0) { $0 + $1.value.count }
+    let base = model.transformer.parameters.reduce(0) { $0 + $1.value.count }
     return (trainable, adapter == nil ? base : base + trainable)
   }
 
   /// Bytes that the model's weights take, as stored, and what they would take if none were 4-bit codes.
   public var weightBytes: (stored: Int, unquantized: Int) {
-    model.decoder.parameters.reduce(into: (0, 0)) { sum, parameter in
+    model.transformer.parameters.reduce(into: (0, 0)) { sum, parameter in
       let value = parameter.value
       sum.0 += value.totalByteCount
       sum.1 += value.scales.map { value.count * $0.original.blockByteCount } ?? value.byteCount
@@ -196,10 +196,10 @@ extension LoRAConfiguration {
   /// The configuration that a recipe's keys describe.
   init(_ arguments: LoRAArguments) {
     self.init()
-    r = arguments.rank
-    loraAlpha = arguments.alpha
-    loraDropout = arguments.dropout
-    useRSLoRA = arguments.usesRSLoRA
+    rank = arguments.rank
+    alpha = arguments.alpha
+    dropout = arguments.dropout
+    usesRSLoRA = arguments.usesRSLoRA
     modulesToSave = arguments.modulesToSave
     for pattern in arguments.rankPattern { rankPattern[pattern.pattern] = pattern.value }
     for pattern in arguments.alphaPattern { alphaPattern[pattern.pattern] = pattern.value }
@@ -222,10 +222,10 @@ extension LoRAConfiguration.TargetModules {
 
 extension ModelArguments {
   /// How the base is quantized on loading; `nil` where it is not.
-  public var quantization: BitsAndBytesConfiguration? {
+  public var quantization: QuantizationConfiguration? {
     guard loadIn4Bit else { return nil }
-    return BitsAndBytesConfiguration(
-      FourBitFormat(quantType == .nf4 ? .nf4 : .fp4, isNested: usesNestedQuantization),
+    return QuantizationConfiguration(
+      FourBitFormat(quantType == .nf4 ? .nf4 : .fp4, doubleQuantized: usesNestedQuantization),
       skippedModules: unquantizedModules)
   }
 }

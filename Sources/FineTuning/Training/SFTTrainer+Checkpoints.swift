@@ -94,7 +94,7 @@ extension SFTTrainer {
       guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32
       else { throw SwiftletError.training("\(folder.path) has no float32 tensor \(name) that fits this run") }
       let count = tensor.count
-      model.decoder.backend.copyRows(
+      model.transformer.backend.copyRows(
         Columns(tensor.reshaped([1, count])), 0, to: Columns(parameter.value.reshaped([1, count])), 0, count: 1)
     }
   }

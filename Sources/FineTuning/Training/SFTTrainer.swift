@@ -75,16 +75,16 @@ public final class SFTTrainer {
     schedule = LearningRateSchedule(arguments, totalSteps: total)
     let parameters = try Self.trainable(model, adapter)
     optimizer = try Optimizer(
-      parameters, arguments, on: model.decoder.backend,
+      parameters, arguments, on: model.transformer.backend,
       pagesIn: output ?? FileManager.default.temporaryDirectory)
     let checkpoints =
       if let activationBudget {
-        CheckpointingPlan(activations: ActivationMemory(model.decoder), budget: activationBudget)
+        CheckpointingPlan(activations: ActivationMemory(model.transformer), budget: activationBudget)
       } else {
         try RunEstimator(model, adapter: adapter, trainingSet: trainingSet).checkpointing(arguments)
       }
     step = TrainingStep(
-      decoder: model.decoder, parameters: parameters, arguments: arguments, checkpoints: checkpoints)
+      transformer: model.transformer, parameters: parameters, arguments: arguments, checkpoints: checkpoints)
     state.maxSteps = total
     state.numTrainEpochs =
       arguments.maxSteps == nil
@@ -105,7 +105,7 @@ public final class SFTTrainer {
 
   /// Rows that hold tokens already may hold ids that the model does not have.
   static func check(_ set: TrainingSet, _ model: CausalLM) throws(SwiftletError) {
-    let ids = Int32(0)..<Int32(clamping: model.decoder.configuration.vocabularySize)
+    let ids = Int32(0)..<Int32(clamping: model.transformer.configuration.vocabularySize)
     guard let bounds = set.idBounds, !ids.contains(bounds.lowerBound) || !ids.contains(bounds.upperBound) else {
       return
     }
@@ -124,14 +124,14 @@ public final class SFTTrainer {
 
   private static func trainable(_ model: CausalLM, _ adapter: Adapter?) throws(SwiftletError) -> [Parameter] {
     if let adapter { return adapter.parameters }
-    for parameter in model.decoder.parameters {
+    for parameter in model.transformer.parameters {
       guard parameter.value.type == .float32 else {
         throw SwiftletError.training(
           "\(parameter.name) is \(parameter.value.type); training every weight needs float32")
       }
       parameter.isTrainable = true
     }
-    return model.decoder.parameters
+    return model.transformer.parameters
   }
 
   /// What is trained.
@@ -282,7 +282,7 @@ public final class SFTTrainer {
     let size = max(1, arguments.evalBatchSize)
     for start in stride(from: 0, to: set.items.count, by: size) {
       if isCut() { return nil }
-      sums += TrainingStep.loss(set.batch(start..<min(set.items.count, start + size)), model.decoder)
+      sums += TrainingStep.loss(set.batch(start..<min(set.items.count, start + size)), model.transformer)
     }
     return sums
   }

@@ -5,7 +5,7 @@ import Tensors
 
 /// The computation of one optimizer step, and of an evaluation: forward, loss, backward, clipping.
 struct TrainingStep {
-  let decoder: Decoder
+  let transformer: Transformer
   let parameters: [Parameter]
   let arguments: TrainingArguments
   let checkpoints: CheckpointingPlan
@@ -18,15 +18,15 @@ struct TrainingStep {
     for (index, batch) in batches.enumerated() {
       let seed = UInt64(truncatingIfNeeded: arguments.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
       let tape = Tape(
-        on: decoder.backend, isRecording: true, dropoutSeed: seed, precision: arguments.precision)
-      let (tokens, targetIDs) = batch.laidOut(sharingBeginning: decoder.sharesBeginnings(arguments))
-      let hidden = decoder.hiddenStates(
+        on: transformer.backend, isRecording: true, dropoutSeed: seed, precision: arguments.precision)
+      let (tokens, targetIDs) = batch.laidOut(sharingPrefix: transformer.sharesPrefix(arguments))
+      let hidden = transformer.hiddenStates(
         tokens, on: tape, checkpointed: checkpoints.layers(tokens: tokens.ids.count),
         // Masks draw from the seed itself.
         noise: arguments.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) })
       let found = tape.headLoss(
-        hidden, head: decoder.head, targets: targetIDs, gradientScale: 1 / Float(max(1, targets)),
-        softcap: decoder.configuration.logitSoftcap, smoothing: Float(arguments.labelSmoothing),
+        hidden, head: transformer.head, targets: targetIDs, gradientScale: 1 / Float(max(1, targets)),
+        softcap: transformer.configuration.logitSoftcap, smoothing: Float(arguments.labelSmoothing),
         weighsByProbability: arguments.lossType == .dft)
       guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
       tape.backward()
@@ -40,7 +40,7 @@ struct TrainingStep {
   /// The root of the sum of squares over all parameters.
   private func gradientNorm() -> Double {
     parameters.reduce(0.0) { sum, parameter in
-      sum + (parameter.gradient.map { decoder.backend.sumOfSquares($0) } ?? 0)
+      sum + (parameter.gradient.map { transformer.backend.sumOfSquares($0) } ?? 0)
     }.squareRoot()
   }
 
@@ -54,19 +54,19 @@ struct TrainingStep {
 
   /// Names the first layer whose weights are no longer numbers, if that is the cause.
   private func layerWithBadValues() -> String {
-    let bad = parameters.first { !decoder.backend.sumOfSquares($0.value).isFinite }
+    let bad = parameters.first { !transformer.backend.sumOfSquares($0.value).isFinite }
     return bad.map { ", weights of \($0.name)" } ?? ""
   }
 
   /// The loss of a batch without gradients; `collect` gets the rows and losses of predicted tokens.
   static func loss(
-    _ batch: Batch, _ decoder: Decoder, collect: (([Int32], [Float]) -> Void)? = nil
+    _ batch: Batch, _ transformer: Transformer, collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
-    let tape = Tape(on: decoder.backend, isRecording: false)
-    let (tokens, targets) = batch.laidOut(sharingBeginning: collect == nil && decoder.canShareBeginnings)
-    let hidden = decoder.hiddenStates(tokens, on: tape)
+    let tape = Tape(on: transformer.backend, isRecording: false)
+    let (tokens, targets) = batch.laidOut(sharingPrefix: collect == nil && transformer.canSharePrefix)
+    let hidden = transformer.hiddenStates(tokens, on: tape)
     return tape.headLoss(
-      hidden, head: decoder.head, targets: targets, gradientScale: 1, softcap: decoder.configuration.logitSoftcap,
+      hidden, head: transformer.head, targets: targets, gradientScale: 1, softcap: transformer.configuration.logitSoftcap,
       collect: collect)
   }
 }

@@ -26,10 +26,10 @@ extension CausalLM {
       try write(copying: gguf, to: url, type: type, progress)
       return []
     }
-    var vocabulary = try GGUFVocabulary(tokenizer, size: decoder.configuration.vocabularySize)
+    var vocabulary = try GGUFVocabulary(tokenizer, size: transformer.configuration.vocabularySize)
     vocabulary.chatTemplate = chatTemplate?.source ?? vocabulary.chatTemplate
     let header = try GGUFHeader(
-      decoder.configuration, name: ggufName(name, vocabulary), path: files.url.path)
+      transformer.configuration, name: ggufName(name, vocabulary), path: files.url.path)
     var notes = header.notes
     if try !vocabulary.agrees(with: tokenizer) {
       notes.append("llama.cpp has no like of this tokenizer's rules: it will split some texts into other tokens")
@@ -37,10 +37,10 @@ extension CausalLM {
     var metadata = header.metadata
     if let type = type ?? commonType { metadata["general.file_type"] = .uint32(type.fileType) }
     for entry in vocabulary.entries { metadata[entry.key] = entry.value }
-    var tensors = decoder.configuration.ropeTensors.map { name, factors in
-      TensorSource(name: name, tensor: decoder.backend.tensor(factors, [factors.count]))
+    var tensors = transformer.configuration.ropeTensors.map { name, factors in
+      TensorSource(name: name, tensor: transformer.backend.tensor(factors, [factors.count]))
     }
-    for parameter in decoder.parameters { tensors.append(try source(of: parameter, header.naming, type)) }
+    for parameter in transformer.parameters { tensors.append(try source(of: parameter, header.naming, type)) }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
     return notes
   }
@@ -48,13 +48,13 @@ extension CausalLM {
   /// llama.cpp lets Phi-3's tokens take the white space behind them by the model's name alone.
   private func ggufName(_ name: String, _ vocabulary: GGUFVocabulary) -> String {
     let lowered = name.lowercased()
-    let needsName = decoder.configuration.modelType == "phi3" && vocabulary.model == "llama"
+    let needsName = transformer.configuration.modelType == "phi3" && vocabulary.model == "llama"
     return needsName && !lowered.contains("phi-3") && !lowered.contains("phi3") ? "Phi-3 \(name)" : name
   }
 
   /// The type of most of the weights, where it is one that files can be named after.
   private var commonType: GGUFType? {
-    let type = decoder.linears.first?.weight.value.type
+    let type = transformer.linearLayers.first?.weight.value.type
     return GGUFType.allCases.first { $0.elementType == type }
   }
 
@@ -66,20 +66,20 @@ extension CausalLM {
       throw SwiftletError.model(
         "\(files.url.path): llama.cpp's \(naming.architecture) has no place for \(parameter.name)")
     }
-    let backend = decoder.backend
-    let linear = decoder.linears.first { $0.weight === parameter }
+    let backend = transformer.backend
+    let linear = transformer.linearLayers.first { $0.weight === parameter }
     let shape = parameter.value.shape
-    let offset = name.hasSuffix("_norm.weight") ? decoder.configuration.normOffset : 0
-    let order = naming.rowOrder(of: parameter.name, rows: shape.first ?? 0, decoder.configuration, .toGGUF)
+    let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
+    let order = naming.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
     let stored =
-      type?.type(of: name, shape: shape, isHead: parameter === decoder.head)
-      ?? keptType(parameter.value.type, isChanged: linear?.lowRank != nil)
+      type?.type(of: name, shape: shape, isHead: parameter === transformer.head)
+      ?? keptType(parameter.value.type, isChanged: linear?.lora != nil)
     return TensorSource(name, stored, shape: shape, on: backend) {
       var tensor = linear?.mergedWeight(on: backend) ?? parameter.value
       if offset != 0 { tensor = backend.tensor(backend.floats(tensor).map { $0 + offset }, shape) }
       guard let order else { return tensor }
       // 4-bit codes cannot be cut into rows, and no GGUF file can hold them anyway.
-      if tensor.type.isFourBitCode { tensor = backend.widened(tensor) }
+      if tensor.type.isFourBitCode { tensor = backend.converted(tensor, to: .float32) }
       let matrix = shape.count == 1 ? tensor.reshaped([tensor.count, 1]) : tensor
       return backend.permutedRows(matrix, order).reshaped(shape)
     }
@@ -92,7 +92,7 @@ extension CausalLM {
 
   // MARK: From a GGUF file
 
-  /// Copies header and tensors; those that training changed come from the decoder.
+  /// Copies header and tensors; those that training changed come from the transformer.
   private func write(
     copying gguf: GGUFFile, to url: URL, type: GGUFType?, _ progress: @escaping (Int, Int) -> Void
   ) throws {
@@ -100,9 +100,9 @@ extension CausalLM {
     if let type { metadata["general.file_type"] = .uint32(type.fileType) }
     if let chatTemplate { metadata["tokenizer.chat_template"] = .string(chatTemplate.source) }
     let naming = GGUFNaming(architecture: metadata["general.architecture"]?.string ?? "")
-    let changed = Set(decoder.linears.filter { $0.lowRank != nil }.map(\.weight.name))
+    let changed = Set(transformer.linearLayers.filter { $0.lora != nil }.map(\.weight.name))
     var sources: [String: TensorSource] = [:]
-    for parameter in decoder.parameters where parameter.isTrainable || changed.contains(parameter.name) {
+    for parameter in transformer.parameters where parameter.isTrainable || changed.contains(parameter.name) {
       let source = try source(of: parameter, naming, type)
       sources[source.name] = source
     }
@@ -112,7 +112,7 @@ extension CausalLM {
       guard let tensor = gguf.tensor(named: name) else { return nil }
       let isHead = name == (hasHead ? "output.weight" : "token_embd.weight")
       let stored = type?.type(of: name, shape: tensor.shape, isHead: isHead) ?? tensor.type
-      return TensorSource(name, stored, shape: tensor.shape, on: decoder.backend) { tensor }
+      return TensorSource(name, stored, shape: tensor.shape, on: transformer.backend) { tensor }
     }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
   }

@@ -12,20 +12,20 @@ struct GGUFHeader {
   /// The header of a model of this shape.
   /// - Parameter path: named in messages.
   /// - Throws: `SwiftletError` where llama.cpp would load the file as something else, or not at all.
-  init(_ decoder: DecoderConfiguration, name: String, path: String) throws(SwiftletError) {
-    guard let naming = GGUFNaming(modelType: decoder.modelType) else {
-      throw SwiftletError.model("\(path): llama.cpp has no architecture for model_type \"\(decoder.modelType)\"")
+  init(_ transformer: TransformerConfiguration, name: String, path: String) throws(SwiftletError) {
+    guard let naming = GGUFNaming(modelType: transformer.modelType) else {
+      throw SwiftletError.model("\(path): llama.cpp has no architecture for model_type \"\(transformer.modelType)\"")
     }
     self.naming = naming
-    try Self.check(decoder, naming.architecture, path)
+    try Self.check(transformer, naming.architecture, path)
     let architecture = naming.architecture
     metadata["general.architecture"] = .string(architecture)
     metadata["general.type"] = .string("model")
     metadata["general.name"] = .string(name)
-    addSizes(decoder)
-    addPositions(decoder)
-    if architecture == "gemma3" { addKindsOfLayers(decoder) }
-    noteWindows(decoder)
+    addSizes(transformer)
+    addPositions(transformer)
+    if architecture == "gemma3" { addKindsOfLayers(transformer) }
+    noteWindows(transformer)
     metadata["general.quantization_version"] = .uint32(2)
   }
 
@@ -35,22 +35,22 @@ struct GGUFHeader {
     set(key, .uint32(UInt32(clamping: value)))
   }
 
-  private mutating func addSizes(_ decoder: DecoderConfiguration) {
-    set("block_count", decoder.layers.count)
-    set("context_length", decoder.longestContext)
-    set("embedding_length", decoder.width)
-    set("feed_forward_length", decoder.feedForwardWidth)
-    set("attention.head_count", decoder.heads)
-    set("attention.head_count_kv", decoder.keyValueHeads)
-    set("attention.key_length", decoder.headSize)
-    set("attention.value_length", decoder.headSize)
-    set("attention.layer_norm_rms_epsilon", .float32(decoder.normEpsilon))
-    set("vocab_size", decoder.vocabularySize)
-    if decoder.logitSoftcap > 0 { set("final_logit_softcapping", .float32(decoder.logitSoftcap)) }
+  private mutating func addSizes(_ transformer: TransformerConfiguration) {
+    set("block_count", transformer.layers.count)
+    set("context_length", transformer.maxPositions)
+    set("embedding_length", transformer.hiddenSize)
+    set("feed_forward_length", transformer.intermediateSize)
+    set("attention.head_count", transformer.attentionHeads)
+    set("attention.head_count_kv", transformer.keyValueHeads)
+    set("attention.key_length", transformer.headDim)
+    set("attention.value_length", transformer.headDim)
+    set("attention.layer_norm_rms_epsilon", .float32(transformer.normEpsilon))
+    set("vocab_size", transformer.vocabularySize)
+    if transformer.logitSoftcap > 0 { set("final_logit_softcapping", .float32(transformer.logitSoftcap)) }
   }
 
-  private mutating func addPositions(_ decoder: DecoderConfiguration) {
-    guard let rotary = decoder.widestRotary else { return }
+  private mutating func addPositions(_ transformer: TransformerConfiguration) {
+    guard let rotary = transformer.widestRotary else { return }
     set("rope.dimension_count", rotary.rotated)
     set("rope.freq_base", .float32(Float(rotary.base)))
     switch rotary.scaling {
@@ -70,9 +70,9 @@ struct GGUFHeader {
   }
 
   /// Gemma: which layers have a window, where that is not llama.cpp's own five of six, and their rope base.
-  private mutating func addKindsOfLayers(_ decoder: DecoderConfiguration) {
-    let isLocal = decoder.layers.map { $0.window > 0 }
-    guard let local = decoder.layers.first(where: { $0.window > 0 }) else { return }
+  private mutating func addKindsOfLayers(_ transformer: TransformerConfiguration) {
+    let isLocal = transformer.layers.map { $0.window > 0 }
+    guard let local = transformer.layers.first(where: { $0.window > 0 }) else { return }
     set("attention.sliding_window", local.window)
     if let base = local.rotary?.base { set("rope.freq_base_swa", .float32(Float(base))) }
     if isLocal != isLocal.indices.map({ ($0 + 1) % 6 != 0 }) {
@@ -80,32 +80,32 @@ struct GGUFHeader {
     }
   }
 
-  private mutating func noteWindows(_ decoder: DecoderConfiguration) {
-    guard naming.architecture != "gemma3", let window = decoder.layers.map(\.window).filter({ $0 > 0 }).min() else {
+  private mutating func noteWindows(_ transformer: TransformerConfiguration) {
+    guard naming.architecture != "gemma3", let window = transformer.layers.map(\.window).filter({ $0 > 0 }).min() else {
       if naming.architecture == "phi3" { set("attention.sliding_window", 0) }
       return
     }
     if naming.architecture == "phi3" { set("attention.sliding_window", window) }
-    guard window < decoder.longestContext else { return }
+    guard window < transformer.maxPositions else { return }
     notes.append(
       "llama.cpp has no sliding window for this architecture: it answers differently beyond \(window) tokens")
   }
 
   /// Refuses what llama.cpp's graph of the architecture cannot compute.
   private static func check(
-    _ decoder: DecoderConfiguration, _ architecture: String, _ path: String
+    _ transformer: TransformerConfiguration, _ architecture: String, _ path: String
   ) throws(SwiftletError) {
     func refuse(_ what: String) -> SwiftletError {
       SwiftletError.model("\(path): llama.cpp's \(architecture) has no \(what)")
     }
-    if decoder.hasAttentionOutputBias, architecture != "llama" { throw refuse("bias on the attention's output") }
-    if decoder.hasFeedForwardBias, architecture != "llama" { throw refuse("bias on the feed-forward layers") }
-    let isWhole = decoder.widestRotary?.rotated == decoder.headSize
+    if transformer.hasAttentionOutputBias, architecture != "llama" { throw refuse("bias on the attention's output") }
+    if transformer.hasMLPBias, architecture != "llama" { throw refuse("bias on the feed-forward layers") }
+    let isWhole = transformer.widestRotary?.rotated == transformer.headDim
     if !isWhole, architecture != "phi3" { throw refuse("partial rotation (partial_rotary_factor)") }
-    if ["qwen2", "phi3"].contains(architecture), decoder.heads * decoder.headSize != decoder.width {
+    if ["qwen2", "phi3"].contains(architecture), transformer.attentionHeads * transformer.headDim != transformer.hiddenSize {
       throw refuse("head_dim other than hidden_size / num_attention_heads")
     }
-    switch decoder.widestRotary?.scaling {
+    switch transformer.widestRotary?.scaling {
     case .llama3, .factors:
       if architecture != "llama" { throw refuse("rope scaling by factors") }
     case .longrope:
@@ -113,25 +113,25 @@ struct GGUFHeader {
     default: break
     }
     if architecture == "smollm3" {
-      let isUsual = decoder.layers.enumerated().allSatisfy { ($0.element.rotary == nil) == (($0.offset + 1) % 4 == 0) }
+      let isUsual = transformer.layers.enumerated().allSatisfy { ($0.element.rotary == nil) == (($0.offset + 1) % 4 == 0) }
       if !isUsual { throw refuse("choice of layers without positions (no_rope_layers); it leaves out every fourth") }
     }
-    if architecture == "gemma3" { try checkGemma(decoder, refuse) }
+    if architecture == "gemma3" { try checkGemma(transformer, refuse) }
   }
 
   private static func checkGemma(
-    _ decoder: DecoderConfiguration, _ refuse: (String) -> SwiftletError
+    _ transformer: TransformerConfiguration, _ refuse: (String) -> SwiftletError
   ) throws(SwiftletError) {
-    if decoder.hasAttentionInputBias { throw refuse("attention bias") }
+    if transformer.hasAttentionInputBias { throw refuse("attention bias") }
     // llama.cpp knows Gemma 3 27B by its number of layers.
-    let size = decoder.layers.count == 62 ? decoder.width / decoder.heads : decoder.headSize
-    if decoder.attentionScale != Float(1 / Double(size).squareRoot()) {
+    let size = transformer.layers.count == 62 ? transformer.hiddenSize / transformer.attentionHeads : transformer.headDim
+    if transformer.attentionScale != Float(1 / Double(size).squareRoot()) {
       throw refuse("query_pre_attn_scalar other than \(size)")
     }
   }
 }
 
-extension DecoderConfiguration {
+extension TransformerConfiguration {
   /// The positions of the layers that see everything; of Gemma's two kinds the global one.
   fileprivate var widestRotary: RotaryConfiguration? {
     (layers.first { $0.rotary != nil && $0.window == 0 } ?? layers.first { $0.rotary != nil })?.rotary

@@ -47,7 +47,7 @@ extension TensorSource {
   ) {
     self.init(name: name, type: type, shape: shape) {
       let tensor = try load()
-      return tensor.type == type ? tensor : backend.narrowed(tensor, to: type)
+      return tensor.type == type ? tensor : backend.converted(tensor, to: type)
     }
   }
 }

@@ -17,7 +17,7 @@ public enum LoRAExport {
   /// - Throws: `SwiftletError` for an adapter that llama.cpp cannot apply, `SwiftletError` if a file cannot be read or
   ///   written.
   public static func write(
-    _ folder: URL, base: DecoderConfiguration, to url: URL, type: GGUFType = .f32, name: String
+    _ folder: URL, base: TransformerConfiguration, to url: URL, type: GGUFType = .f32, name: String
   ) throws {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
@@ -54,10 +54,10 @@ public enum LoRAExport {
         continue
       }
       let order = naming.rowOrder(of: path + ".weight", rows: tensor.rows, base, .toGGUF)
-      let missing = configuration.scale(of: path) * Float(tensor.columns) / Float(configuration.loraAlpha)
+      let missing = configuration.scale(of: path) * Float(tensor.columns) / Float(configuration.alpha)
       tensors.append(
         TensorSource(ggufName + ".lora_b", stored, shape: tensor.shape, on: backend) {
-          var b = abs(missing - 1) > 1e-6 ? backend.scaled(backend.widened(tensor), missing) : tensor
+          var b = abs(missing - 1) > 1e-6 ? backend.scaled(backend.converted(tensor, to: .float32), missing) : tensor
           if let order { b = backend.permutedRows(b, order) }
           return b
         })
@@ -93,7 +93,7 @@ public enum LoRAExport {
     metadata["general.type"] = .string("adapter")
     metadata["adapter.type"] = .string("lora")
     metadata["general.name"] = .string(name)
-    metadata["adapter.lora.alpha"] = .float32(Float(configuration.loraAlpha))
+    metadata["adapter.lora.alpha"] = .float32(Float(configuration.alpha))
     metadata["general.quantization_version"] = .uint32(2)
     return metadata
   }

@@ -21,7 +21,7 @@ public struct MergeCheck: Sendable {
 
   /// The sample prompts as ids of `model`: through its chat template, where it has one that takes them.
   static func prompts(for model: CausalLM) -> [[Int32]] {
-    let longest = model.decoder.configuration.longestSequence
+    let longest = model.transformer.configuration.contextLength
     let prompts = samples.map { text -> [Int32] in
       let messages: JSONValue = [["role": "user", "content": .string(text)]]
       let ids = (try? model.prompt(messages)) ?? []
@@ -32,19 +32,19 @@ public struct MergeCheck: Sendable {
 
   /// The logits of all positions of the sample prompts.
   public static func logits(of model: CausalLM) -> Tensor {
-    logits(of: model.decoder, prompts(for: model))
+    logits(of: model.transformer, prompts(for: model))
   }
 
-  static func logits(of decoder: Decoder, _ prompts: [[Int32]]) -> Tensor {
-    let tape = Tape(on: decoder.backend, isRecording: false)
-    return decoder.logits(decoder.hiddenStates(RaggedTokens(prompts), on: tape).value)
+  static func logits(of transformer: Transformer, _ prompts: [[Int32]]) -> Tensor {
+    let tape = Tape(on: transformer.backend, isRecording: false)
+    return transformer.logits(transformer.hiddenStates(RaggedTokens(prompts), on: tape).value)
   }
 
   /// Opens the merged model in `folder` and compares its logits with `logits`, those of base and adapter.
   /// - Throws: what opening the model does.
   public init(_ logits: Tensor, of model: CausalLM, mergedIn folder: URL) throws {
-    let merged = try Decoder(ModelFiles(opening: folder), on: model.decoder.backend)
-    let backend = model.decoder.backend
+    let merged = try Transformer(ModelFiles(opening: folder), on: model.transformer.backend)
+    let backend = model.transformer.backend
     let before = backend.floats(logits)
     let after = backend.floats(Self.logits(of: merged, Self.prompts(for: model)))
     var largest: Float = 0

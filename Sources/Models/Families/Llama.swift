@@ -2,9 +2,9 @@ import Diagnostics
 
 extension Family {
   /// Llama 2 and 3, SmolLM and SmolLM2, and everyone who publishes as `llama`.
-  static let llama = Family(modelTypes: ["llama"]) { decoder, config throws(SwiftletError) in
-    decoder.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
-    decoder.hasAttentionOutputBias = decoder.hasAttentionInputBias
-    decoder.hasFeedForwardBias = try config.optionalBool("mlp_bias") ?? false
+  static let llama = Family(modelTypes: ["llama"]) { transformer, config throws(SwiftletError) in
+    transformer.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
+    transformer.hasAttentionOutputBias = transformer.hasAttentionInputBias
+    transformer.hasMLPBias = try config.optionalBool("mlp_bias") ?? false
   }
 }

@@ -16,7 +16,7 @@ public struct Generation: Sendable {
   public var finishReason: FinishReason
 }
 
-extension Decoder {
+extension Transformer {
   /// Continues `prompt` token by token.
   ///
   /// - Parameters:
@@ -24,7 +24,7 @@ extension Decoder {
   ///   - cache: tokens before the prompt, if this continues a conversation; the prompt and the new tokens are added.
   ///   - each: called with each new token as soon as it is chosen; `false` ends the generation.
   public func generate(
-    _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingOptions = SamplingOptions(), maxNewTokens: Int,
+    _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int,
     stopTokens: Set<Int32>, each: (Int32) -> Bool = { _ in true }
   ) -> Generation {
     var generation = Generation(ids: [], finishReason: .length)
@@ -41,7 +41,7 @@ extension Decoder {
       }
       generation.ids.append(id)
       let goesOn = each(id)
-      if !goesOn || generation.ids.count == maxNewTokens || cache.count >= configuration.longestSequence {
+      if !goesOn || generation.ids.count == maxNewTokens || cache.count >= configuration.contextLength {
         return generation
       }
       hidden = extend(cache, by: [id])

@@ -1,7 +1,7 @@
 import Foundation
 
 /// How the next token is chosen, in transformers' words (`GenerationConfig`).
-public struct SamplingOptions: Sendable, Hashable {
+public struct SamplingConfiguration: Sendable, Hashable {
   /// 0 means the most likely token, always.
   public var temperature: Float = 0
   /// Only the `topK` most likely tokens; 0 for all.
@@ -21,12 +21,12 @@ public struct SamplingOptions: Sendable, Hashable {
 
 /// Chooses tokens from logits. Filters come in transformers' order: repetition, temperature, top-k, top-p, min-p.
 public struct Sampler: Sendable {
-  private let options: SamplingOptions
+  private let options: SamplingConfiguration
   private var random: RandomSource
   private var seen: Set<Int32>
 
   /// A sampler; `prompt` counts as said where repetition is penalized.
-  public init(_ options: SamplingOptions, prompt: [Int32]) {
+  public init(_ options: SamplingConfiguration, prompt: [Int32]) {
     self.options = options
     random = RandomSource(seed: options.seed)
     seen = options.repetitionPenalty == 1 ? [] : Set(prompt)

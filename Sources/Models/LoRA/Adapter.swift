@@ -4,23 +4,23 @@ import Foundation
 import OrderedJSON
 import Tensors
 
-/// The low-rank updates on a decoder's layers, and the modules that are trained beside them.
+/// The low-rank updates on a transformer's layers, and the modules that are trained beside them.
 public final class Adapter {
   /// What it looks like.
   public let configuration: LoRAConfiguration
   /// The layers that have an update, in order.
   public let layers: [Linear]
-  private let updates: [LowRank]
+  private let updates: [LoRAUpdate]
   private let savedModules: [SavedModule]
 
-  /// Puts fresh updates on the layers of `decoder` that `configuration` names: A random, B zero, so that nothing changes
+  /// Puts fresh updates on the layers of `transformer` that `configuration` names: A random, B zero, so that nothing changes
   /// yet.
   /// - Throws: `SwiftletError` if no layer matches, or one does that can't have an update.
-  public init(_ configuration: LoRAConfiguration, on decoder: Decoder, seed: UInt64) throws(SwiftletError) {
+  public init(_ configuration: LoRAConfiguration, on transformer: Transformer, seed: UInt64) throws(SwiftletError) {
     self.configuration = configuration
-    layers = try Self.targets(of: configuration, in: decoder)
-    savedModules = try Self.savedModules(configuration, decoder)
-    let backend = decoder.backend
+    layers = try Self.targets(of: configuration, in: transformer)
+    savedModules = try Self.savedModules(configuration, transformer)
+    let backend = transformer.backend
     var random = RandomSource(seed: seed)
     updates = layers.map { layer in
       let rank = configuration.rank(of: layer.path)
@@ -38,10 +38,10 @@ public final class Adapter {
     attach()
   }
 
-  /// Reads a folder that PEFT or Swiftlet wrote and puts its updates on `decoder`, which stays as it is if they do not
+  /// Reads a folder that PEFT or Swiftlet wrote and puts its updates on `transformer`, which stays as it is if they do not
   /// fit.
   /// - Throws: `SwiftletError` or `SwiftletError` if files are missing or do not fit the model.
-  public init(reading folder: URL, onto decoder: Decoder) throws {
+  public init(reading folder: URL, onto transformer: Transformer) throws {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
       throw SwiftletError.model(
@@ -57,16 +57,16 @@ public final class Adapter {
         throw SwiftletError.model(
           "\(folder.path): \(name) has shape \(tensor.shape), this base model needs \(shape); is it another base?")
       }
-      return decoder.backend.widened(tensor)
+      return transformer.backend.converted(tensor, to: .float32)
     }
     self.configuration = configuration
     do {
-      layers = try Self.targets(of: configuration, in: decoder)
-      savedModules = try Self.savedModules(configuration, decoder)
+      layers = try Self.targets(of: configuration, in: transformer)
+      savedModules = try Self.savedModules(configuration, transformer)
     } catch {
       throw SwiftletError.model("\(folder.path): \(error)")
     }
-    var updates: [LowRank] = []
+    var updates: [LoRAUpdate] = []
     for layer in layers {
       let rank = configuration.rank(of: layer.path)
       updates.append(
@@ -77,7 +77,7 @@ public final class Adapter {
     self.updates = updates
     for module in savedModules {
       let value = try tensor(Self.savedName(module.parameter), module.base.shape)
-      decoder.backend.copyRows(Columns(value), 0, to: Columns(module.trained), 0, count: value.rows)
+      transformer.backend.copyRows(Columns(value), 0, to: Columns(module.trained), 0, count: value.rows)
     }
     let known = Set(updates.flatMap { [$0.a.name, $0.b.name] } + savedModules.map { Self.savedName($0.parameter) })
     if let stray = file.tensorNames.first(where: { !known.contains($0) }) {
@@ -88,33 +88,33 @@ public final class Adapter {
   }
 
   /// The layers that get an update.
-  private static func targets(of configuration: LoRAConfiguration, in decoder: Decoder) throws(SwiftletError)
+  private static func targets(of configuration: LoRAConfiguration, in transformer: Transformer) throws(SwiftletError)
     -> [Linear]
   {
     if configuration.targetModules != .allLinear {
       for path in ["model.embed_tokens", "lm_head"] where configuration.targets(path) {
         throw SwiftletError.model(
-          "target_modules names \(path), but low-rank updates sit on the linear layers inside the decoder only; train it "
+          "target_modules names \(path), but low-rank updates sit on the linear layers inside the transformer only; train it "
             + "whole with modules_to_save")
       }
     }
-    let layers = decoder.linears.filter { configuration.targets($0.path) }
+    let layers = transformer.linearLayers.filter { configuration.targets($0.path) }
     guard !layers.isEmpty else {
       throw SwiftletError.model(
-        "target_modules matches no layer of this model; its linear layers are \(decoder.linearNames)")
+        "target_modules matches no layer of this model; its linear layers are \(transformer.linearLayerNames)")
     }
     return layers
   }
 
-  private static func update(of layer: Linear, _ configuration: LoRAConfiguration, a: Tensor, b: Tensor) -> LowRank {
-    LowRank(
+  private static func update(of layer: Linear, _ configuration: LoRAConfiguration, a: Tensor, b: Tensor) -> LoRAUpdate {
+    LoRAUpdate(
       a: Parameter(name: name(layer, "A"), value: a, isTrainable: true),
       b: Parameter(name: name(layer, "B"), value: b, isTrainable: true),
-      scale: configuration.scale(of: layer.path), dropout: Float(configuration.loraDropout))
+      scale: configuration.scale(of: layer.path), dropout: Float(configuration.dropout))
   }
 
   private func attach() {
-    for (layer, update) in zip(layers, updates) { layer.lowRank = update }
+    for (layer, update) in zip(layers, updates) { layer.lora = update }
     for module in savedModules {
       module.parameter.value = module.trained
       module.parameter.isTrainable = true
@@ -124,11 +124,11 @@ public final class Adapter {
   /// Makes the modules that are trained whole trainable, as float32 copies: files are mapped to be read only, and the
   /// base keeps its own weights.
   private static func savedModules(
-    _ configuration: LoRAConfiguration, _ decoder: Decoder
+    _ configuration: LoRAConfiguration, _ transformer: Transformer
   ) throws(SwiftletError) -> [SavedModule] {
     var saved: [SavedModule] = []
     for name in configuration.modulesToSave {
-      let matching = decoder.parameters.filter { parameter in
+      let matching = transformer.parameters.filter { parameter in
         let module = parameter.name.split(separator: ".").dropLast().joined(separator: ".")
         return module == name || module.hasSuffix("." + name)
       }
@@ -136,12 +136,12 @@ public final class Adapter {
         throw SwiftletError.model("modules_to_save names \(name), which this model does not have")
       }
       for parameter in matching where !saved.contains(where: { $0.parameter === parameter }) {
-        if parameter === decoder.embedding, decoder.head === decoder.embedding {
+        if parameter === transformer.embedding, transformer.head === transformer.embedding {
           throw SwiftletError.model(
             "modules_to_save names \(name), which this model shares between embedding and head; leave it out")
         }
         saved.append(
-          SavedModule(parameter: parameter, base: parameter.value, trained: decoder.backend.widened(parameter.value)))
+          SavedModule(parameter: parameter, base: parameter.value, trained: transformer.backend.converted(parameter.value, to: .float32)))
       }
     }
     return saved
@@ -175,7 +175,7 @@ public final class Adapter {
   /// Whether the updates apply; without them the model is its base again.
   public var isEnabled = true {
     didSet {
-      for (layer, update) in zip(layers, updates) { layer.lowRank = isEnabled ? update : nil }
+      for (layer, update) in zip(layers, updates) { layer.lora = isEnabled ? update : nil }
       for module in savedModules { module.parameter.value = isEnabled ? module.trained : module.base }
     }
   }

@@ -5,17 +5,17 @@ import OrderedJSON
 /// What an adapter looks like, in PEFT's words (`LoraConfig`, `adapter_config.json`).
 public struct LoRAConfiguration: Sendable, Hashable {
   /// Rank of the update.
-  public var r = 8
-  /// The update is scaled by `loraAlpha / r`.
-  public var loraAlpha = 8.0
+  public var rank = 8
+  /// The update is scaled by `alpha / rank`.
+  public var alpha = 8.0
   /// Share of the update's input that is dropped in training.
-  public var loraDropout = 0.0
+  public var dropout = 0.0
   /// Which layers get one.
   public var targetModules = TargetModules.names(["q_proj", "v_proj"])
   /// Layers that do not, though `targetModules` names them.
   public var excludeModules: TargetModules?
-  /// Scale by `loraAlpha / √r` (Kalajdzievski 2023).
-  public var useRSLoRA = false
+  /// Scale by `alpha / √r` (Kalajdzievski 2023).
+  public var usesRSLoRA = false
   /// Ranks of layers whose path a pattern matches.
   public var rankPattern: [String: Int] = [:]
   /// Alphas of layers whose path a pattern matches.
@@ -47,13 +47,13 @@ public struct LoRAConfiguration: Sendable, Hashable {
   }
 
   /// The rank of the layer at `path`.
-  public func rank(of path: String) -> Int { Self.lookUp(rankPattern, path) ?? r }
+  public func rank(of path: String) -> Int { Self.lookUp(rankPattern, path) ?? rank }
 
   /// What the update of the layer at `path` is multiplied by.
   public func scale(of path: String) -> Float {
-    let alpha = Self.lookUp(alphaPattern, path) ?? loraAlpha
+    let alpha = Self.lookUp(alphaPattern, path) ?? alpha
     let rank = Double(rank(of: path))
-    return Float(useRSLoRA ? alpha / rank.squareRoot() : alpha / rank)
+    return Float(usesRSLoRA ? alpha / rank.squareRoot() : alpha / rank)
   }
 
   /// PEFT matches a pattern's key against the end of a path, from a dot or its start on.
@@ -103,10 +103,10 @@ extension LoRAConfiguration {
       throw config.error("bias \"\(bias)\" is not supported")
     }
     self.init()
-    r = try config.optionalSize("r") ?? 8
-    loraAlpha = try config.optionalNumber("lora_alpha") ?? 8
-    loraDropout = try config.optionalNumber("lora_dropout") ?? 0
-    useRSLoRA = try config.optionalBool("use_rslora") ?? false
+    rank = try config.optionalSize("r") ?? 8
+    alpha = try config.optionalNumber("lora_alpha") ?? 8
+    dropout = try config.optionalNumber("lora_dropout") ?? 0
+    usesRSLoRA = try config.optionalBool("use_rslora") ?? false
     if config.json["init_lora_weights"]?.string == "gaussian" { initialization = .gaussian }
     targetModules = try Self.modules(config, "target_modules") ?? targetModules
     excludeModules = try Self.modules(config, "exclude_modules")
@@ -151,17 +151,17 @@ extension LoRAConfiguration {
     func patterns<Value>(_ values: [String: Value], _ json: (Value) -> JSONValue) -> JSONValue {
       .object(JSONObject(values.sorted { $0.key < $1.key }.map { ($0.key, json($0.value)) }))
     }
-    let alpha: JSONValue = Int(exactly: loraAlpha).map { .integer($0) } ?? .number(loraAlpha)
+    let alpha: JSONValue = Int(exactly: alpha).map { .integer($0) } ?? .number(alpha)
     return [
       "alpha_pattern": patterns(alphaPattern) { .number($0) }, "base_model_name_or_path": .string(base),
       "bias": "none", "exclude_modules": excludeModules.map(modules) ?? .null, "fan_in_fan_out": false,
       "inference_mode": true,
       "init_lora_weights": initialization == .gaussian ? "gaussian" : true,
-      "lora_alpha": alpha, "lora_bias": false, "lora_dropout": .number(loraDropout),
+      "lora_alpha": alpha, "lora_bias": false, "lora_dropout": .number(dropout),
       "modules_to_save": modulesToSave.isEmpty ? nil : .array(modulesToSave.map { .string($0) }),
-      "peft_type": "LORA", "r": .integer(r), "rank_pattern": patterns(rankPattern) { .integer($0) },
+      "peft_type": "LORA", "r": .integer(rank), "rank_pattern": patterns(rankPattern) { .integer($0) },
       "target_modules": modules(targetModules), "task_type": "CAUSAL_LM", "use_dora": false,
-      "use_rslora": .bool(useRSLoRA),
+      "use_rslora": .bool(usesRSLoRA),
     ]
   }
 }

@@ -79,6 +79,6 @@ public enum ProductBenchmark {
   private static func weight(_ shape: [Int], _ type: ElementType, on backend: CPUBackend) -> Tensor? {
     let right = backend.empty(shape, type.isFourBitCode ? .float32 : type)
     backend.clear(right)
-    return type.isFourBitCode ? backend.quantized(right, to: FourBitFormat(type, isNested: true)) : right
+    return type.isFourBitCode ? backend.quantized(right, to: FourBitFormat(type, doubleQuantized: true)) : right
   }
 }

@@ -4,15 +4,15 @@ extension CPUBackend {
   /// The attention of one sequence's rows of a joined q, k, v matrix, for key/value head `head`; the first `shared` rows
   /// of the matrix are keys too.
   private func problem(_ qkv: Tensor, rows: Range<Int>, shared: Int, shape: AttentionShape, head: Int) -> ck_attention {
-    let group = shape.heads / shape.keyValueHeads
+    let group = shape.attentionHeads / shape.keyValueHeads
     let matrix: UnsafeMutablePointer<Float> = qkv.pointer()
     let first = matrix + rows.lowerBound * qkv.columns
-    let key = shape.queryColumns + head * shape.headSize
+    let key = shape.queryColumns + head * shape.headDim
     let value = key + shape.keyColumns
     return ck_attention(
-      q: first + head * group * shape.headSize, k: first + key, v: first + value, shared_k: matrix + key,
+      q: first + head * group * shape.headDim, k: first + key, v: first + value, shared_k: matrix + key,
       shared_v: matrix + value, ldq: qkv.columns, ldk: qkv.columns, ldv: qkv.columns, query_count: rows.count,
-      key_count: shared + rows.count, shared_count: shared, group: group, head_size: shape.headSize,
+      key_count: shared + rows.count, shared_count: shared, group: group, head_size: shape.headDim,
       window: shape.window, scale: shape.scale)
   }
 
@@ -38,8 +38,8 @@ extension CPUBackend {
     _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool
   ) -> (out: Tensor, lse: Tensor?) {
     let out = empty([qkv.rows, shape.queryColumns])
-    let lse = keepsStatistics ? empty([qkv.rows, shape.heads]) : nil
-    let group = shape.heads / shape.keyValueHeads
+    let lse = keepsStatistics ? empty([qkv.rows, shape.attentionHeads]) : nil
+    let group = shape.attentionHeads / shape.keyValueHeads
     let shared = starts.first ?? 0
     let tasks = tasks(sequences(starts), heads: shape.keyValueHeads, size: Int(ck_query_block))
     pool.run(tasks.count) { index in
@@ -47,9 +47,9 @@ extension CPUBackend {
       var problem = problem(
         qkv, rows: rows, shared: rows.lowerBound < shared ? 0 : shared, shape: shape, head: head)
       let target: UnsafeMutablePointer<Float> = out.pointer() + rows.lowerBound * out.columns
-      let statistics = lse.map { $0.pointer(Float.self) + rows.lowerBound * shape.heads + head * group }
+      let statistics = lse.map { $0.pointer(Float.self) + rows.lowerBound * shape.attentionHeads + head * group }
       ck_attention_forward(
-        &problem, target + head * group * shape.headSize, out.columns, statistics, shape.heads, block)
+        &problem, target + head * group * shape.headDim, out.columns, statistics, shape.attentionHeads, block)
     }
     return (out, lse)
   }
@@ -60,10 +60,10 @@ extension CPUBackend {
   ) -> Tensor {
     let dQKV = empty(qkv.shape)
     let delta = empty(lse.shape)
-    let group = shape.heads / shape.keyValueHeads
+    let group = shape.attentionHeads / shape.keyValueHeads
     pool.runRanges(out.rows, grain: max(1, 8192 / out.columns)) { range in
       ck_attention_delta(
-        out.pointer(), dOut.pointer(), out.columns, shape.headSize, shape.heads, delta.pointer(), range.lowerBound,
+        out.pointer(), dOut.pointer(), out.columns, shape.headDim, shape.attentionHeads, delta.pointer(), range.lowerBound,
         range.upperBound)
     }
     let shared = starts.first ?? 0
@@ -78,22 +78,22 @@ extension CPUBackend {
       for (number, sequence) in (isKey && isShared ? sequences : [rows]).enumerated() {
         let before = sequence.lowerBound < shared ? 0 : shared
         var problem = problem(qkv, rows: sequence, shared: before, shape: shape, head: head)
-        let headColumn = head * group * shape.headSize
+        let headColumn = head * group * shape.headDim
         let upstream = dOut.pointer(Float.self) + sequence.lowerBound * dOut.columns + headColumn
-        let statistics = lse.pointer(Float.self) + sequence.lowerBound * shape.heads + head * group
-        let less = delta.pointer(Float.self) + sequence.lowerBound * shape.heads + head * group
+        let statistics = lse.pointer(Float.self) + sequence.lowerBound * shape.attentionHeads + head * group
+        let less = delta.pointer(Float.self) + sequence.lowerBound * shape.attentionHeads + head * group
         let gradient = dQKV.pointer(Float.self)
         if isKey {
           let first = block * Int(ck_key_block)
           let keys = min(Int(ck_key_block), rows.count - first)
           let dk =
-            gradient + (rows.lowerBound + first) * dQKV.columns + shape.queryColumns + head * shape.headSize
+            gradient + (rows.lowerBound + first) * dQKV.columns + shape.queryColumns + head * shape.headDim
           ck_attention_backward_kv(
-            &problem, upstream, dOut.columns, statistics, less, shape.heads, dk, dQKV.columns, dk + shape.keyColumns,
+            &problem, upstream, dOut.columns, statistics, less, shape.attentionHeads, dk, dQKV.columns, dk + shape.keyColumns,
             dQKV.columns, isShared ? first : before + first, keys, number > 0)
         } else {
           ck_attention_backward_q(
-            &problem, upstream, dOut.columns, statistics, less, shape.heads,
+            &problem, upstream, dOut.columns, statistics, less, shape.attentionHeads,
             gradient + rows.lowerBound * dQKV.columns + headColumn, dQKV.columns, block)
         }
       }
@@ -106,7 +106,7 @@ extension CPUBackend {
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
   ) -> Tensor {
     let rows = qkv.rows
-    let (size, queryBlock) = (shape.headSize, Int(ck_query_block))
+    let (size, queryBlock) = (shape.headDim, Int(ck_query_block))
     let headElements = keys.count / shape.keyValueHeads
     precondition((before + rows) * size <= headElements, "a cache must have room for what is added to it")
     let matrix: UnsafeMutablePointer<Float> = qkv.pointer()
@@ -120,7 +120,7 @@ extension CPUBackend {
         (firstValue + place).update(from: key + shape.keyColumns, count: size)
       }
     }
-    let group = shape.heads / shape.keyValueHeads
+    let group = shape.attentionHeads / shape.keyValueHeads
     func problem(_ head: Int) -> ck_attention {
       ck_attention(
         q: matrix + head * group * size, k: firstKey + head * headElements, v: firstValue + head * headElements,

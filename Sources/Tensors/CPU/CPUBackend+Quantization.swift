@@ -5,7 +5,7 @@ extension CPUBackend {
   public func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor? {
     precondition(format.type.isFourBitCode, "nf4 or fp4")
     guard let matrix = tensor.matrix, tensor.type.isFloat else {
-      return quantized(widened(tensor), to: format)
+      return quantized(converted(tensor, to: .float32), to: format)
     }
     let codes = empty(tensor.shape, format.type)
     let blocks = (tensor.count + format.blockSize - 1) / format.blockSize
@@ -19,7 +19,7 @@ extension CPUBackend {
       }
     }
     guard UnsafeBufferPointer(start: largest, count: blocks).allSatisfy(\.isFinite) else { return nil }
-    let (stored, nested) = format.isNested ? nest(absmax) : (absmax, nil)
+    let (stored, nested) = format.doubleQuantized ? nest(absmax) : (absmax, nil)
     // The mean of scales near the largest float overflows.
     if let nested, !nested.offset.isFinite { return nil }
     let scales = BlockScales(

@@ -45,7 +45,7 @@ public final class CPUBackend: Backend {
 
   /// See ``Backend``.
   public func floats(_ tensor: Tensor) -> [Float] {
-    let wide = tensor.type == .float32 ? tensor : widened(tensor)
+    let wide = tensor.type == .float32 ? tensor : float32Copy(tensor)
     return Array(UnsafeBufferPointer(start: wide.pointer(), count: wide.count))
   }
 
@@ -63,12 +63,11 @@ public final class CPUBackend: Backend {
     (to.storage.base + to.byteOffset).copyMemory(from: from.storage.base + from.byteOffset, byteCount: from.byteCount)
   }
 
-  /// See ``Backend``.
-  public func widened(_ tensor: Tensor) -> Tensor {
+  private func float32Copy(_ tensor: Tensor) -> Tensor {
     let result = empty(tensor.shape)
     let out: UnsafeMutablePointer<Float> = result.pointer()
     guard let matrix = tensor.matrix else {
-      widenNumbers(tensor, out)
+      convertNumbers(tensor, out)
       return result
     }
     pool.runRanges(matrix.rows, grain: max(1, 4096 / max(1, matrix.columns))) { range in
@@ -82,7 +81,7 @@ public final class CPUBackend: Backend {
   }
 
   /// The types that no kernel reads: they occur in files, not in models.
-  private func widenNumbers(_ tensor: Tensor, _ out: UnsafeMutablePointer<Float>) {
+  private func convertNumbers(_ tensor: Tensor, _ out: UnsafeMutablePointer<Float>) {
     func convert<Element>(_: Element.Type, _ value: (Element) -> Float) {
       let source = tensor.pointer(Element.self)
       for i in 0..<tensor.count { out[i] = value(source[i]) }
@@ -98,13 +97,13 @@ public final class CPUBackend: Backend {
   }
 
   /// See ``Backend``.
-  public func narrowed(_ tensor: Tensor, to type: ElementType) -> Tensor {
-    if type == .float32 { return widened(tensor) }
-    let wide = tensor.type == .float32 ? tensor : widened(tensor)
+  public func converted(_ tensor: Tensor, to type: ElementType) -> Tensor {
+    if type == .float32 { return float32Copy(tensor) }
+    let wide = tensor.type == .float32 ? tensor : float32Copy(tensor)
     let result = empty(tensor.shape, type)
     let source: UnsafeMutablePointer<Float> = wide.pointer()
     if type.isQuantized {
-      narrowBlocks(source, wide.count, to: result)
+      convertBlocks(source, wide.count, to: result)
       return result
     }
     precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
@@ -120,7 +119,7 @@ public final class CPUBackend: Backend {
     return result
   }
 
-  private func narrowBlocks(_ source: UnsafeMutablePointer<Float>, _ count: Int, to result: Tensor) {
+  private func convertBlocks(_ source: UnsafeMutablePointer<Float>, _ count: Int, to result: Tensor) {
     precondition(result.type == .q8_0 || result.type == .q4_0, "tensors are narrowed to blocks of q8_0 and q4_0 only")
     precondition(result.columns % result.type.blockLength == 0, "blocks fill the rows they are in")
     let target = result.pointer(UInt8.self)

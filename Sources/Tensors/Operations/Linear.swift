@@ -1,5 +1,5 @@
 /// A low-rank update beside a frozen weight: y += scale · dropout(x) Aᵀ Bᵀ (Hu et al. 2021).
-public struct LowRank {
+public struct LoRAUpdate {
   /// `[r, in]`
   public let a: Parameter
   /// `[out, r]`
@@ -25,17 +25,17 @@ public struct Projection {
   /// `[out]`
   public let bias: Parameter?
   /// The adapter.
-  public let lowRank: LowRank?
+  public let lora: LoRAUpdate?
 
   /// A layer of these parts.
-  public init(weight: Parameter, bias: Parameter? = nil, lowRank: LowRank? = nil) {
+  public init(weight: Parameter, bias: Parameter? = nil, lora: LoRAUpdate? = nil) {
     self.weight = weight
     self.bias = bias
-    self.lowRank = lowRank
+    self.lora = lora
   }
 
   var isTrainable: Bool {
-    weight.isTrainable || bias?.isTrainable == true || lowRank?.a.isTrainable == true || lowRank?.b.isTrainable == true
+    weight.isTrainable || bias?.isTrainable == true || lora?.a.isTrainable == true || lora?.b.isTrainable == true
   }
 }
 
@@ -48,14 +48,14 @@ extension Tape {
     let ranges = columnRanges(layers)
     let output = backend.empty([x.value.rows, ranges.last?.upperBound ?? 0], .float32)
     let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision)
-    let branches = layers.map { layer in layer.lowRank.map { branch($0, rows: x.value.rows) } }
+    let branches = layers.map { layer in layer.lora.map { branch($0, rows: x.value.rows) } }
     computeDown(branches.compactMap { $0 }, x.value, left)
     backend.compute(
       zip(layers.indices, layers).map { index, layer in
         var terms = [ProductTerm(left, layer.weight.value, transposed: true)]
         if let branch = branches[index] {
           let down = backend.leftOperand(Columns(branch.down), transposed: false, precision: precision)
-          terms.append(ProductTerm(down, branch.lowRank.b.value, transposed: true))
+          terms.append(ProductTerm(down, branch.lora.b.value, transposed: true))
         }
         return Product(terms, into: Columns(output, ranges[index]))
       })
@@ -68,11 +68,11 @@ extension Tape {
     if needsGradient {
       let (slot, source) = (result.slot, x.slot)
       // A frozen layer without an update needs no input for its gradient.
-      let needsInput = layers.contains { $0.weight.isTrainable || $0.lowRank?.a.isTrainable == true }
-      let recall = needsInput ? x.recall : nil
+      let needsInput = layers.contains { $0.weight.isTrainable || $0.lora?.a.isTrainable == true }
+      let recompute = needsInput ? x.recompute : nil
       record { [unowned self] in
         guard let upstream = slot.take() else { return }
-        linearBackward(source, recall?(), layers, branches, ranges, upstream)
+        linearBackward(source, recompute?(), layers, branches, ranges, upstream)
       }
     }
     return result
@@ -80,7 +80,7 @@ extension Tape {
 
   /// What the forward pass of a low-rank update leaves for the backward pass.
   private struct Branch {
-    let lowRank: LowRank
+    let lora: LoRAUpdate
     /// scale · input Aᵀ, `[rows, r]`
     let down: Tensor
     let dropoutKey: UInt64?
@@ -89,15 +89,15 @@ extension Tape {
     func input(of x: Tensor, on backend: any Backend) -> Tensor {
       guard let dropoutKey else { return x }
       let input = backend.empty(x.shape, .float32)
-      backend.dropout(x, rate: lowRank.dropout, key: dropoutKey, into: input, accumulate: false)
+      backend.dropout(x, rate: lora.dropout, key: dropoutKey, into: input, accumulate: false)
       return input
     }
   }
 
-  private func branch(_ lowRank: LowRank, rows: Int) -> Branch {
-    let down = backend.empty([rows, lowRank.a.value.rows], .float32)
-    let drops = drawsDropout && lowRank.dropout > 0
-    return Branch(lowRank: lowRank, down: down, dropoutKey: drops ? nextDropoutKey() : nil)
+  private func branch(_ lora: LoRAUpdate, rows: Int) -> Branch {
+    let down = backend.empty([rows, lora.a.value.rows], .float32)
+    let drops = drawsDropout && lora.dropout > 0
+    return Branch(lora: lora, down: down, dropoutKey: drops ? nextDropoutKey() : nil)
   }
 
   /// down = scale · input Aᵀ. Without dropout the input is what the layers themselves see, prepared already in `left`.
@@ -108,9 +108,9 @@ extension Tape {
           branch.dropoutKey == nil
           ? left
           : backend.leftOperand(Columns(branch.input(of: x, on: backend)), transposed: false, precision: precision)
-        return Product([ProductTerm(seen, branch.lowRank.a.value, transposed: true)], into: Columns(branch.down))
+        return Product([ProductTerm(seen, branch.lora.a.value, transposed: true)], into: Columns(branch.down))
       })
-    for branch in branches { scaleInPlace(branch.down, branch.lowRank.scale) }
+    for branch in branches { scaleInPlace(branch.down, branch.lora.scale) }
   }
 
   private func columnRanges(_ layers: [Projection]) -> [Range<Int>] {
@@ -136,18 +136,18 @@ extension Tape {
     }
     // d(down) = scale · dy B
     let dDowns = branches.map { branch in
-      branch.map { backend.empty([upstream.rows, $0.lowRank.a.value.rows], .float32) }
+      branch.map { backend.empty([upstream.rows, $0.lora.a.value.rows], .float32) }
     }
     var products: [Product] = []
     for (index, branch) in branches.enumerated() {
       if let branch, let dDown = dDowns[index], let left = lefts[index] {
         products.append(
-          Product([ProductTerm(left, branch.lowRank.b.value, transposed: false)], into: Columns(dDown)))
+          Product([ProductTerm(left, branch.lora.b.value, transposed: false)], into: Columns(dDown)))
       }
     }
     backend.compute(products)
     for (branch, dDown) in zip(branches, dDowns) {
-      if let branch, let dDown { scaleInPlace(dDown, branch.lowRank.scale) }
+      if let branch, let dDown { scaleInPlace(dDown, branch.lora.scale) }
     }
 
     products = []
@@ -180,15 +180,15 @@ extension Tape {
   /// dB = dyᵀ down, dA = d(down)ᵀ x. They are small, and float32 needs no packing of their left sides.
   private func lowRankGradients(_ branch: Branch, _ x: Tensor?, dy: Columns, dDown: Tensor) -> [Product] {
     var products: [Product] = []
-    if branch.lowRank.b.isTrainable {
+    if branch.lora.b.isTrainable {
       let left = backend.leftOperand(dy, transposed: true)
       products.append(
-        branch.lowRank.b.gradientProduct([ProductTerm(left, branch.down, transposed: false)], on: backend))
+        branch.lora.b.gradientProduct([ProductTerm(left, branch.down, transposed: false)], on: backend))
     }
-    if branch.lowRank.a.isTrainable, let x {
+    if branch.lora.a.isTrainable, let x {
       let left = backend.leftOperand(Columns(dDown), transposed: true)
       let input = branch.input(of: x, on: backend)
-      products.append(branch.lowRank.a.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
+      products.append(branch.lora.a.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
     }
     return products
   }
@@ -202,7 +202,7 @@ extension Tape {
       if let left = lefts[index] { terms.append(ProductTerm(left, layer.weight.value, transposed: false)) }
       if let branch = branches[index], let dDown = dDowns[index], branch.dropoutKey == nil {
         let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
-        terms.append(ProductTerm(left, branch.lowRank.a.value, transposed: false))
+        terms.append(ProductTerm(left, branch.lora.a.value, transposed: false))
       }
     }
     return Product(terms, into: Columns(dx))
@@ -213,8 +213,8 @@ extension Tape {
     let gradient = backend.empty(dx.shape, .float32)
     let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
     backend.compute([
-      Product([ProductTerm(left, branch.lowRank.a.value, transposed: false)], into: Columns(gradient))
+      Product([ProductTerm(left, branch.lora.a.value, transposed: false)], into: Columns(gradient))
     ])
-    backend.dropout(gradient, rate: branch.lowRank.dropout, key: key, into: dx, accumulate: true)
+    backend.dropout(gradient, rate: branch.lora.dropout, key: key, into: dx, accumulate: true)
   }
 }

@@ -13,7 +13,7 @@ public struct RotaryAngles: Sendable {
 }
 
 /// RMS norms of each query and key head before they are rotated (Qwen3, Gemma 3).
-public struct HeadNorms {
+public struct QueryKeyNorms {
   /// `[head size]`
   public let query: Parameter
   /// `[head size]`
@@ -37,7 +37,7 @@ extension Tape {
   /// stay. `qkv` is `[rows, q + k + v columns]`; its memory is reused, so nothing else may read it. `angles` may be
   /// `nil`, for layers without positions.
   public func positioned(
-    _ qkv: Variable, shape: AttentionShape, angles: RotaryAngles?, norms: HeadNorms? = nil
+    _ qkv: Variable, shape: AttentionShape, angles: RotaryAngles?, norms: QueryKeyNorms? = nil
   ) -> Variable {
     let queries = 0..<shape.queryColumns
     let keys = shape.queryColumns..<shape.queryColumns + shape.keyColumns
@@ -45,7 +45,7 @@ extension Tape {
     let needsGradient = isRecording && (qkv.requiresGradient || trainsNorms)
     // The gradient through a norm needs what was normed.
     let before = norms != nil && needsGradient ? backend.scaled(qkv.value, 1) : nil
-    let parts = [(queries, shape.heads, norms?.query), (keys, shape.keyValueHeads, norms?.key)]
+    let parts = [(queries, shape.attentionHeads, norms?.query), (keys, shape.keyValueHeads, norms?.key)]
     let inverses = parts.map { range, heads, weight -> Tensor? in
       let part = Columns(qkv.value, range)
       let inverse = weight.map {

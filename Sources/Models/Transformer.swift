@@ -1,52 +1,52 @@
 import Diagnostics
 import Tensors
 
-/// The decoder-only transformer that every family is: embedding, layers of attention and gated feed-forward with RMS
+/// The transformer-only transformer that every family is: embedding, layers of attention and gated feed-forward with RMS
 /// norms before them, a last norm and a head.
-public final class Decoder {
+public final class Transformer {
   /// Its shape.
-  public let configuration: DecoderConfiguration
+  public let configuration: TransformerConfiguration
   /// Where it computes.
   public let backend: any Backend
-  /// `[vocabulary, width]`
+  /// `[vocabulary, hiddenSize]`
   public let embedding: Parameter
-  /// `[vocabulary, width]`; the embedding itself where the head is tied.
+  /// `[vocabulary, hiddenSize]`; the embedding itself where the head is tied.
   public let head: Parameter
-  let layers: [DecoderLayer]
+  let layers: [TransformerLayer]
   let lastNorm: Parameter
 
-  /// Reads the weights of `files`. Where the files hold none, the decoder has its shape only and must not compute.
+  /// Reads the weights of `files`. Where the files hold none, the transformer has its shape only and must not compute.
   /// - Parameters:
   ///   - widened: whether all weights become float32, for training every weight; otherwise they stay as stored.
   ///   - quantization: how linear layers that the files have as floats become 4-bit codes, one after the other.
   ///   - progress: told how many layers have been read, and of how many.
   /// - Throws: `SwiftletError` for a tensor that is missing or has another shape than the configuration says.
   public init(
-    _ files: ModelFiles, on backend: any Backend = CPUBackend.shared, widened: Bool = false,
-    quantization: BitsAndBytesConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
+    _ files: ModelFiles, on backend: any Backend = CPUBackend.shared, inFloat32: Bool = false,
+    quantization: QuantizationConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
   ) throws(SwiftletError) {
     let configuration = files.configuration
     let reader = WeightReader(
-      files: files, backend: backend, widened: widened, quantization: widened ? nil : quantization)
+      files: files, backend: backend, inFloat32: inFloat32, quantization: inFloat32 ? nil : quantization)
     self.configuration = configuration
     self.backend = backend
-    let table = [configuration.vocabularySize, configuration.width]
+    let table = [configuration.vocabularySize, configuration.hiddenSize]
     embedding = try reader.matrix("model.embed_tokens.weight", table)
-    head = configuration.tiesHead ? embedding : try reader.linearWeight("lm_head", table)
-    lastNorm = try reader.vector("model.norm.weight", configuration.width)
-    var layers: [DecoderLayer] = []
+    head = configuration.tiesEmbeddings ? embedding : try reader.linearWeight("lm_head", table)
+    lastNorm = try reader.vector("model.norm.weight", configuration.hiddenSize)
+    var layers: [TransformerLayer] = []
     for index in configuration.layers.indices {
-      layers.append(try DecoderLayer(index, configuration, reader))
+      layers.append(try TransformerLayer(index, configuration, reader))
       progress(index + 1, configuration.layers.count)
     }
     self.layers = layers
   }
 
-  /// The linear layers inside the decoder's layers, in order: what adapters can sit on.
-  public var linears: [Linear] { layers.flatMap(\.linears) }
+  /// The linear layers inside the transformer's layers, in order: what adapters can sit on.
+  public var linearLayers: [Linear] { layers.flatMap(\.linearLayers) }
 
   /// What these are called, as `target_modules` names them, for messages.
-  package var linearNames: String { Set(linears.map(\.name)).sorted().joined(separator: ", ") }
+  package var linearLayerNames: String { Set(linearLayers.map(\.name)).sorted().joined(separator: ", ") }
 
   /// Every weight, in the order of the modules; the head only where it is not the embedding.
   public var parameters: [Parameter] {
@@ -54,9 +54,9 @@ public final class Decoder {
   }
 
   /// Whether tokens that begin several sequences have the same states in all of them, however long these are.
-  public var canShareBeginnings: Bool { !configuration.layers.contains { $0.rotary?.dependsOnLength == true } }
+  public var canSharePrefix: Bool { !configuration.layers.contains { $0.rotary?.dependsOnLength == true } }
 
-  /// The last hidden states, normed: `[tokens, width]`.
+  /// The last hidden states, normed: `[tokens, hiddenSize]`.
   ///
   /// - Parameters:
   ///   - checkpointed: layers whose insides are computed again on the way back instead of kept.
@@ -67,7 +67,7 @@ public final class Decoder {
     let angles = angles(tokens.positions, sequences: tokens.sequences)
     var x = tape.embedding(tokens.ids, embedding, scale: configuration.embeddingScale)
     if let noise {
-      let values = noise.values(lengths: tokens.lengths, width: configuration.width)
+      let values = noise.values(lengths: tokens.lengths, hiddenSize: configuration.hiddenSize)
       backend.add(backend.tensor(values, x.value.shape), scale: 1, into: x.value)
     }
     var pending: Variable?
@@ -172,7 +172,7 @@ public struct RaggedTokens: Sendable {
 
   /// The same sequences with the tokens that all of them begin with, at most `limit`, held once; and which rows these are
   /// in the old layout. Each sequence keeps a token of its own at least.
-  public func sharingBeginning(atMost limit: Int) -> (tokens: RaggedTokens, rows: [Int]) {
+  public func sharingPrefix(atMost limit: Int) -> (tokens: RaggedTokens, rows: [Int]) {
     let ranges = zip(starts, starts.dropFirst()).map { $0..<$1 }
     guard starts.first == 0, ranges.count > 1, let first = ranges.first else { return (self, Array(ids.indices)) }
     var shared = min(limit, first.count - 1)

@@ -2,34 +2,34 @@ import Datasets
 import Models
 
 extension Batch {
-  /// The batch as the decoder takes it, and the id that each of its rows must predict.
+  /// The batch as the transformer takes it, and the id that each of its rows must predict.
   ///
   /// Rows of the same chat template mostly begin alike: with the same system message. What all sequences of a batch begin
   /// with, as far as nothing is predicted in it, can go through the model once: its states are the same in all of them,
   /// and its gradient is the sum of what they give it.
-  package func laidOut(sharingBeginning: Bool) -> (tokens: RaggedTokens, targets: [Int32]) {
+  package func laidOut(sharingPrefix: Bool) -> (tokens: RaggedTokens, targets: [Int32]) {
     let tokens = RaggedTokens(ids: ids, positions: positions, starts: sequenceStarts)
-    guard sharingBeginning else { return (tokens, targets) }
+    guard sharingPrefix else { return (tokens, targets) }
     let unpredicted = zip(sequenceStarts, sequenceStarts.dropFirst()).map { start, end in
       targets[start..<end].prefix { $0 == Example.ignoredLabel }.count
     }
-    let (shared, rows) = tokens.sharingBeginning(atMost: unpredicted.min() ?? 0)
+    let (shared, rows) = tokens.sharingPrefix(upTo: unpredicted.min() ?? 0)
     return (shared, rows.map { targets[$0] })
   }
 }
 
-extension Decoder {
+extension Transformer {
   /// Whether training may share beginnings: not where each sequence has noise or a dropout mask of its own.
-  func sharesBeginnings(_ arguments: TrainingArguments) -> Bool {
-    canShareBeginnings && arguments.neftuneNoiseAlpha == nil
-      && !linears.contains { ($0.lowRank?.dropout ?? 0) > 0 }
+  func sharesPrefix(_ arguments: TrainingArguments) -> Bool {
+    canSharePrefix && arguments.neftuneNoiseAlpha == nil
+      && !linearLayers.contains { ($0.lora?.dropout ?? 0) > 0 }
   }
 }
 
 extension TrainingSet {
   /// How many tokens all sequences begin with, as far as nothing is predicted in them; what any of their batches can
   /// share at least. Of large sets some thousand items tell, evenly spaced, for the tokens may lie in a file.
-  package func sharedBeginning() -> Int {
+  package func sharedPrefix() -> Int {
     var shared: [Int32]?
     for number in stride(from: 0, to: items.count, by: max(1, items.count / 10_000)) {
       for pieces in sequences(items[number]) {

@@ -2,35 +2,35 @@ import Diagnostics
 import OrderedJSON
 import Tensors
 
-/// The shape of a decoder-only transformer: what the families differ in, and nothing else.
+/// The shape of a transformer-only transformer: what the families differ in, and nothing else.
 ///
 /// A family fills this from its `config.json` (see `Families/`); names in comments are that file's keys.
-public struct DecoderConfiguration: Sendable {
+public struct TransformerConfiguration: Sendable {
   /// `model_type`
   public var modelType: String
   /// `vocab_size`
   public var vocabularySize: Int
   /// `hidden_size`
-  public var width: Int
+  public var hiddenSize: Int
   /// `intermediate_size`
-  public var feedForwardWidth: Int
+  public var intermediateSize: Int
   /// `num_attention_heads`
-  public var heads: Int
+  public var attentionHeads: Int
   /// `num_key_value_heads`
   public var keyValueHeads: Int
   /// `head_dim`, else `hidden_size / num_attention_heads`
-  public var headSize: Int
+  public var headDim: Int
   /// One for each layer.
   public var layers: [LayerConfiguration]
   /// `max_position_embeddings`
-  public var longestContext: Int
+  public var maxPositions: Int
   /// `rms_norm_eps`
   public var normEpsilon: Float
   /// What is added to norm weights: 1 for Gemma.
   public var normOffset: Float = 0
   /// `tie_word_embeddings`: the head is the embedding.
-  public var tiesHead: Bool
-  /// What embeddings are multiplied by: √width for Gemma.
+  public var tiesEmbeddings: Bool
+  /// What embeddings are multiplied by: √hiddenSize for Gemma.
   public var embeddingScale: Float = 1
   /// What attention scores are multiplied by.
   public var attentionScale: Float
@@ -39,15 +39,15 @@ public struct DecoderConfiguration: Sendable {
   /// The projections of queries, keys and values, in this order: three, or one that makes all.
   public var attentionInputs = ["q_proj", "k_proj", "v_proj"]
   /// The projections of gate and up: two, or one that makes both.
-  public var feedForwardInputs = ["gate_proj", "up_proj"]
+  public var mlpInputs = ["gate_proj", "up_proj"]
   /// Whether query, key and value projections have a bias.
   public var hasAttentionInputBias = false
   /// Whether the attention's output projection has a bias.
   public var hasAttentionOutputBias = false
   /// Whether the feed-forward projections have a bias.
-  public var hasFeedForwardBias = false
+  public var hasMLPBias = false
   /// Whether each query and key head is normed.
-  public var hasHeadNorms = false
+  public var hasQueryKeyNorms = false
   /// Whether the outputs of attention and feed-forward are normed before they are added (Gemma).
   public var hasOutputNorms = false
   /// `final_logit_softcapping`, 0 for none.
@@ -61,56 +61,56 @@ public struct DecoderConfiguration: Sendable {
     public var rotary: RotaryConfiguration?
   }
 
-  /// Tokens that a sequence may have: `longestContext`, times what positions are stretched by.
-  public var longestSequence: Int {
+  /// Tokens that a sequence may have: `maxPositions`, times what positions are stretched by.
+  public var contextLength: Int {
     switch layers.first?.rotary?.scaling {
-    case .linear(let factor) where factor > 1: Int(Double(longestContext) * min(factor, 0x1p20))
+    case .linear(let factor) where factor > 1: Int(Double(maxPositions) * min(factor, 0x1p20))
     // The base grows with the length, without an end.
     case .dynamic: .max
-    default: longestContext
+    default: maxPositions
     }
   }
 
   /// How the attention of layer `index` looks.
   public func attentionShape(layer index: Int) -> AttentionShape {
     AttentionShape(
-      heads: heads, keyValueHeads: keyValueHeads, headSize: headSize, window: layers[index].window,
+      attentionHeads: attentionHeads, keyValueHeads: keyValueHeads, headDim: headDim, window: layers[index].window,
       scale: attentionScale)
   }
 }
 
-extension DecoderConfiguration {
+extension TransformerConfiguration {
   /// What all families read the same way: sizes, norm, head, positions. Every layer attends to everything.
   init(common config: ConfigurationReader) throws(SwiftletError) {
     modelType = try config.string("model_type")
     // Limits far above any model there is, so that no product of sizes can overflow.
     vocabularySize = try config.size("vocab_size", atMost: 1 << 24)
-    width = try config.size("hidden_size", atMost: 1 << 20)
-    feedForwardWidth = try config.size("intermediate_size", atMost: 1 << 22)
-    heads = try config.size("num_attention_heads", atMost: 1 << 14)
-    keyValueHeads = try config.optionalSize("num_key_value_heads", atMost: 1 << 14) ?? heads
-    headSize = try config.optionalSize("head_dim", atMost: 1 << 14) ?? width / heads
-    longestContext = try config.optionalSize("max_position_embeddings") ?? 2048
+    hiddenSize = try config.size("hidden_size", atMost: 1 << 20)
+    intermediateSize = try config.size("intermediate_size", atMost: 1 << 22)
+    attentionHeads = try config.size("num_attention_heads", atMost: 1 << 14)
+    keyValueHeads = try config.optionalSize("num_key_value_heads", atMost: 1 << 14) ?? attentionHeads
+    headDim = try config.optionalSize("head_dim", atMost: 1 << 14) ?? hiddenSize / attentionHeads
+    maxPositions = try config.optionalSize("max_position_embeddings") ?? 2048
     normEpsilon = Float(try config.optionalNumber("rms_norm_eps") ?? 1e-6)
-    tiesHead = try config.optionalBool("tie_word_embeddings") ?? false
-    attentionScale = Float(1 / Double(headSize).squareRoot())
+    tiesEmbeddings = try config.optionalBool("tie_word_embeddings") ?? false
+    attentionScale = Float(1 / Double(headDim).squareRoot())
     let layerCount = try config.size("num_hidden_layers", atMost: 1000)
-    guard heads % keyValueHeads == 0 else {
-      throw config.error("num_key_value_heads (\(keyValueHeads)) must divide num_attention_heads (\(heads))")
+    guard attentionHeads % keyValueHeads == 0 else {
+      throw config.error("num_key_value_heads (\(keyValueHeads)) must divide num_attention_heads (\(attentionHeads))")
     }
     // What the sizes allow together may still exhaust the memory.
     let matrices = [
-      ("vocab_size", Double(vocabularySize)), ("intermediate_size", 2 * Double(feedForwardWidth)),
-      ("head_dim", 3 * Double(heads) * Double(headSize)),
+      ("vocab_size", Double(vocabularySize)), ("intermediate_size", 2 * Double(intermediateSize)),
+      ("head_dim", 3 * Double(attentionHeads) * Double(headDim)),
     ]
-    for (key, outputs) in matrices where outputs * Double(width) > 0x1p32 {
+    for (key, outputs) in matrices where outputs * Double(hiddenSize) > 0x1p32 {
       throw config.error("\"\(key)\" and \"hidden_size\" make a matrix of over 2^32 elements; is the file damaged?")
     }
-    guard headSize > 0, headSize % 8 == 0 else {
-      throw config.error("heads of \(headSize) elements are not a multiple of 8")
+    guard headDim > 0, headDim % 8 == 0 else {
+      throw config.error("heads of \(headDim) elements are not a multiple of 8")
     }
     guard normEpsilon >= 0, normEpsilon.isFinite else { throw config.error("rms_norm_eps must not be negative") }
-    let rotary = try RotaryConfiguration(config, headSize: headSize, longestContext: longestContext)
+    let rotary = try RotaryConfiguration(config, headDim: headDim, maxPositions: maxPositions)
     layers = Array(repeating: LayerConfiguration(window: 0, rotary: rotary), count: layerCount)
   }
 }
@@ -153,7 +153,7 @@ struct ConfigurationReader {
     return number
   }
 
-  /// Refuses a model whose gated units have another function than the family's decoder computes.
+  /// Refuses a model whose gated units have another function than the family's transformer computes.
   func checkActivation(_ key: String, isOneOf known: [String]) throws(SwiftletError) {
     guard let name = json[key]?.string, !known.contains(name) else { return }
     throw error("\"\(key)\" \"\(name)\" is not supported; this model_type has \(known[0])")

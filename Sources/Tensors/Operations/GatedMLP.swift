@@ -1,6 +1,6 @@
 extension Tape {
   /// activation(gate) · up (Shazeer 2020): `[rows, 2 n]`, gate and up side by side, to `[rows, n]`.
-  public func gatedUnit(_ gateUp: Variable, _ activation: Activation) -> Variable {
+  public func gatedMLP(_ gateUp: Variable, _ activation: Activation) -> Variable {
     let source = gateUp.value
     let output = Variable(backend.gated(source, activation), requiresGradient: gateUp.requiresGradient) { [backend] in
       backend.gated(source, activation)

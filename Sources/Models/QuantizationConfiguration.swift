@@ -4,7 +4,7 @@ import OrderedJSON
 import Tensors
 
 /// Which linear layers are 4-bit codes, and how: transformers' `BitsAndBytesConfig`.
-public struct BitsAndBytesConfiguration: Sendable, Hashable {
+public struct QuantizationConfiguration: Sendable, Hashable {
   /// The codes and their blocks.
   public var format: FourBitFormat
   /// Modules that stay as they are (`llm_int8_skip_modules`, for 4 bits too): paths, ends of paths, or expressions for
@@ -32,7 +32,7 @@ public struct BitsAndBytesConfiguration: Sendable, Hashable {
     guard let type = ElementType(rawValue: code), type.isFourBitCode else {
       throw section.error("bnb_4bit_quant_type \"\(code)\" is not supported; nf4 and fp4 are")
     }
-    format = FourBitFormat(type, isNested: json["bnb_4bit_use_double_quant"]?.bool ?? false)
+    format = FourBitFormat(type, doubleQuantized: json["bnb_4bit_use_double_quant"]?.bool ?? false)
     skippedModules = json["llm_int8_skip_modules"]?.array?.compactMap(\.string)
   }
 
@@ -55,7 +55,7 @@ public struct BitsAndBytesConfiguration: Sendable, Hashable {
     [
       "_load_in_4bit": true, "_load_in_8bit": false, "bnb_4bit_compute_dtype": "float32",
       "bnb_4bit_quant_storage": "uint8", "bnb_4bit_quant_type": .string(format.type.rawValue),
-      "bnb_4bit_use_double_quant": .bool(format.isNested), "llm_int8_enable_fp32_cpu_offload": false,
+      "bnb_4bit_use_double_quant": .bool(format.doubleQuantized), "llm_int8_enable_fp32_cpu_offload": false,
       "llm_int8_has_fp16_weight": false,
       "llm_int8_skip_modules": skippedModules.map { .array($0.map { .string($0) }) } ?? .null,
       "llm_int8_threshold": 6.0, "load_in_4bit": true, "load_in_8bit": false, "quant_method": "bitsandbytes",
