@@ -36,14 +36,15 @@ let package = Package(
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CPCRE2"]),
     .target(name: "ChatTemplates", dependencies: ["OrderedJSON", "Diagnostics"]),
     .target(
-      name: "Datasets", dependencies: ["ChatTemplates", "Tokenizers", "Checkpoints", "OrderedJSON", "Diagnostics"]),
+      name: "Datasets",
+      dependencies: ["ChatTemplates", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics"]),
     .target(
       name: "Models",
       dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics"]),
     .target(
       name: "FineTuning",
       dependencies: [
-        "Models", "Datasets", "Hub", "Checkpoints", "OrderedJSON", "Diagnostics", "Terminal", "CCairo",
+        "Models", "Datasets", "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics", "Terminal", "CCairo",
         .product(name: "Yams", package: "Yams"),
       ]),
     .executableTarget(
@@ -62,7 +63,7 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["Diagnostics", "Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["Diagnostics", "ChatTemplates"]),
     .testTarget(
-      name: "DatasetsTests", dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "OrderedJSON"]),
+      name: "DatasetsTests", dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Diagnostics", "Models"]),
     .testTarget(name: "FineTuningTests", dependencies: ["Diagnostics", "FineTuning", "Datasets", "OrderedJSON"]),
     // Started by CollectivesTests as several ranks under mpirun.

@@ -70,7 +70,8 @@ private struct FourBitReader {
     let doubleQuantized = checkpoint.tensor(named: name + Suffix.nestedAbsmax) != nil
     let absmax = try statistic(Suffix.absmax, doubleQuantized ? .uint8 : .float32, blocks)
     let scales = BlockScales(
-      count: count, blockSize: blockSize, absmax: absmax, nested: doubleQuantized ? try nested(state, blocks: blocks) : nil,
+      count: count, blockSize: blockSize, absmax: absmax,
+      nested: doubleQuantized ? try nested(state, blocks: blocks) : nil,
       original: original)
     return Tensor(
       type: type, shape: shape, storage: stored.storage, byteOffset: stored.byteOffset, scales: scales)

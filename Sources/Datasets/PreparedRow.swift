@@ -1,3 +1,5 @@
+import Tensors
+
 /// One row ready to be trained on, and what a report counts of it.
 struct PreparedRow: Sendable {
   /// What became of the row.
@@ -32,7 +34,7 @@ struct PreparedRow: Sendable {
     }
     if ids.isEmpty {
       fate = .empty
-    } else if options.packing == nil, labels.allSatisfy({ $0 == Example.ignoredLabel }) {
+    } else if options.packing == nil, labels.allSatisfy({ $0 == TokenBatch.ignoredLabel }) {
       fate = .masked
       (ids, labels) = ([], [])
     } else {
@@ -48,7 +50,7 @@ struct PreparedRow: Sendable {
 
   /// Whether the last token trained on, blanks aside, is an added one: a turn's or a text's end and no content.
   private static func trainsStop(_ labels: [Int32], _ tokenizer: RowTokenizer) -> Bool {
-    for label in labels.reversed() where label != Example.ignoredLabel {
+    for label in labels.reversed() where label != TokenBatch.ignoredLabel {
       if tokenizer.isAdded(label) { return true }
       if !tokenizer.decode(label).allSatisfy(\.isWhitespace) { return false }
     }

@@ -1,5 +1,6 @@
 import Diagnostics
 import OrderedJSON
+import Tensors
 
 /// Turns one row into ids and labels, as TRL's `SFTTrainer` does.
 struct RowEncoder: Sendable {
@@ -38,7 +39,7 @@ struct RowEncoder: Sendable {
     case .conversation(let messages):
       let whole = try conversation(messages, row, marksAssistant: options.assistantOnlyLoss)
       encoded = Encoded(ids: whole.ids, labels: whole.ids, form: form.name)
-      if let mask = whole.mask { encoded.labels = zip(whole.ids, mask).map { $1 ? $0 : Example.ignoredLabel } }
+      if let mask = whole.mask { encoded.labels = zip(whole.ids, mask).map { $1 ? $0 : TokenBatch.ignoredLabel } }
     case .conversationCompletion(let prompt, let completion):
       let opening = try conversation(prompt, row, addsGenerationPrompt: true)
       let whole = try conversation(prompt + completion, row, marksAssistant: options.assistantOnlyLoss)
@@ -83,10 +84,10 @@ struct RowEncoder: Sendable {
     let shared = zip(ids, prompt).prefix { $0 == $1 }.count
     var labels = ids
     if options.completionOnlyLoss ?? true {
-      for index in 0..<shared { labels[index] = Example.ignoredLabel }
+      for index in 0..<shared { labels[index] = TokenBatch.ignoredLabel }
     }
     if let assistant {
-      for (index, isAssistant) in assistant.enumerated() where !isAssistant { labels[index] = Example.ignoredLabel }
+      for (index, isAssistant) in assistant.enumerated() where !isAssistant { labels[index] = TokenBatch.ignoredLabel }
     }
     let lost = shared < prompt.count ? prompt[shared...].map(tokenizer.decode).joined() : nil
     return Encoded(ids: ids, labels: labels, form: "", lostPrompt: lost)
@@ -191,7 +192,7 @@ extension RowEncoder {
       return encoded
     }
     for mask in masks.compactMap(\.self) {
-      for (index, bit) in mask.enumerated() where bit == 0 { encoded.labels[index] = Example.ignoredLabel }
+      for (index, bit) in mask.enumerated() where bit == 0 { encoded.labels[index] = TokenBatch.ignoredLabel }
     }
     return encoded
   }

@@ -1,4 +1,5 @@
 import Checkpoints
+import Tensors
 
 /// One number for each token of all documents, the ids or the labels: in memory, or in a file that is mapped.
 ///
@@ -81,7 +82,7 @@ struct TrainedBits: Sendable {
   mutating func append(_ labels: [Int32]) {
     for label in labels {
       if count % 64 == 0 { words.append(0) }
-      if label != Example.ignoredLabel { words[count / 64] |= 1 << UInt64(count % 64) }
+      if label != TokenBatch.ignoredLabel { words[count / 64] |= 1 << UInt64(count % 64) }
       count += 1
     }
   }

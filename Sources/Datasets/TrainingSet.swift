@@ -1,3 +1,5 @@
+import Tensors
+
 /// Tokenized documents and how they are cut into training items, all in flat arrays.
 ///
 /// A document is one row's tokens. An item is what counts as one example of a batch: one document, or several pieces of
@@ -62,7 +64,7 @@ public struct TrainingSet: Sendable {
     documentStarts.append(start + example.ids.count)
     rows.append(example.row)
     trained.append(example.labels)
-    let labels = example.labels.lazy.filter { $0 != Example.ignoredLabel }
+    let labels = example.labels.lazy.filter { $0 != TokenBatch.ignoredLabel }
     for bound in [example.ids.min(), example.ids.max(), labels.min(), labels.max()].compactMap(\.self) {
       idBounds = min(bound, idBounds?.lowerBound ?? bound)...max(bound, idBounds?.upperBound ?? bound)
     }
@@ -93,9 +95,6 @@ public struct Example: Sendable, Hashable {
   public var labels: [Int32]
   /// The number of the row in its source, counted from 0.
   public var row: Int
-
-  /// The label of a token that is not trained on.
-  public static let ignoredLabel: Int32 = -100
 
   /// An example of these parts.
   public init(ids: [Int32], labels: [Int32], row: Int) {

@@ -54,7 +54,9 @@ extension CausalLM {
     config["quantization_config"] = quantization.map { files.configurationJSON["quantization_config"] ?? $0.json }
     config["torch_dtype"] = nil
     config["dtype"] = .string(type.rawValue)
-    if config["architectures"] == nil { config["architectures"] = .array([.string(Self.architecture(of: transformer))]) }
+    if config["architectures"] == nil {
+      config["architectures"] = .array([.string(Self.architecture(of: transformer))])
+    }
     if let eos = tokenizer.specialTokens.eos { config["eos_token_id"] = .integer(Int(eos.id)) }
     if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
     return .object(config)

@@ -28,7 +28,9 @@ public struct ModuleTree: Sendable {
   /// The tree of a transformer and the adapters on it.
   public init(_ transformer: Transformer) {
     self.init(name: transformer.configuration.modelType)
-    for parameter in transformer.parameters { add(parameter, at: parameter.name.split(separator: ".").map(String.init)) }
+    for parameter in transformer.parameters {
+      add(parameter, at: parameter.name.split(separator: ".").map(String.init))
+    }
     for layer in transformer.linearLayers {
       guard let lora = layer.lora else { continue }
       let path = layer.path.split(separator: ".").map(String.init)

@@ -148,14 +148,15 @@ public struct RotaryConfiguration: Sendable, Hashable {
   }
 
   /// Cosines and sines for `positions`, in stretches that each belong to a sequence of the given length.
-  func angles(positions: [Int32], sequences: [(rows: Range<Int>, length: Int)], on backend: any Backend) -> RotaryAngles
+  func angles(positions: [Int32], segments: [(tokens: Range<Int>, length: Int)], on backend: any Backend)
+    -> RotaryAngles
   {
     let half = rotated / 2
     var cosines = [Float](repeating: 0, count: positions.count * half)
     var sines = cosines
-    for (rows, length) in sequences {
+    for (tokens, length) in segments {
       let frequencies = frequencies(length: length)
-      for row in rows {
+      for row in tokens {
         for i in 0..<half {
           let angle = Double(Float(positions[row]) * frequencies[i])
           cosines[row * half + i] = Float(cos(angle)) * amplitude

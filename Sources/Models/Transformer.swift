@@ -62,12 +62,12 @@ public final class Transformer {
   ///   - checkpointed: layers whose insides are computed again on the way back instead of kept.
   ///   - noise: what is added to the embeddings.
   public func hiddenStates(
-    _ tokens: RaggedTokens, on tape: Tape, checkpointed: Set<Int> = [], noise: EmbeddingNoise? = nil
+    _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: EmbeddingNoise? = nil
   ) -> Variable {
-    let angles = angles(tokens.positions, sequences: tokens.sequences)
-    var x = tape.embedding(tokens.ids, embedding, scale: configuration.embeddingScale)
+    let angles = angles(batch.positions, segments: batch.segments)
+    var x = tape.embedding(batch.ids, embedding, scale: configuration.embeddingScale)
     if let noise {
-      let values = noise.values(lengths: tokens.lengths, hiddenSize: configuration.hiddenSize)
+      let values = noise.values(lengths: batch.lengths, hiddenSize: configuration.hiddenSize)
       backend.add(backend.tensor(values, x.value.shape), scale: 1, into: x.value)
     }
     var pending: Variable?
@@ -75,7 +75,7 @@ public final class Transformer {
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
         let (x, pending) = layer.forward(
           inputs[0], residual: inputs.count > 1 ? inputs[1] : nil, angles: angles[index], on: tape
-        ) { qkv, shape in tape.attention(qkv, starts: tokens.starts, shape: shape) }
+        ) { qkv, shape in tape.attention(qkv, starts: batch.sequenceStarts, shape: shape) }
         return [x, pending]
       }
       let inputs = [x] + (pending.map { [$0] } ?? [])
@@ -94,7 +94,7 @@ public final class Transformer {
   func hiddenStates(_ ids: [Int32], cache: KeyValueCache, length: Int) -> Tensor {
     let tape = Tape(on: backend, isRecording: false)
     let positions = (cache.count..<cache.count + ids.count).map(Int32.init)
-    let angles = angles(positions, sequences: [(0..<ids.count, length)])
+    let angles = angles(positions, segments: [(0..<ids.count, length)])
     cache.grow(by: ids.count)
     var x = tape.embedding(ids, embedding, scale: configuration.embeddingScale)
     var pending: Variable?
@@ -123,68 +123,15 @@ public final class Transformer {
 
   /// Angles for each layer; layers with the same positions share them.
   private func angles(
-    _ positions: [Int32], sequences: [(rows: Range<Int>, length: Int)]
+    _ positions: [Int32], segments: [(tokens: Range<Int>, length: Int)]
   ) -> [RotaryAngles?] {
     var known: [RotaryConfiguration: RotaryAngles] = [:]
     return configuration.layers.map { layer in
       guard let rotary = layer.rotary else { return nil }
       if let angles = known[rotary] { return angles }
-      let angles = rotary.angles(positions: positions, sequences: sequences, on: backend)
+      let angles = rotary.angles(positions: positions, segments: segments, on: backend)
       known[rotary] = angles
       return angles
     }
-  }
-}
-
-/// Sequences joined end to end, without padding.
-public struct RaggedTokens: Sendable {
-  /// Token ids.
-  public var ids: [Int32]
-  /// The position of each in its document.
-  public var positions: [Int32]
-  /// Where sequences start, and the end: `[0, ..., ids.count]`. Tokens attend within their sequence only. Where the first
-  /// start is not 0, the tokens before it begin every sequence.
-  public var starts: [Int]
-
-  /// Sequences in this layout.
-  public init(ids: [Int32], positions: [Int32], starts: [Int]) {
-    self.ids = ids
-    self.positions = positions
-    self.starts = starts
-  }
-
-  /// Whole sequences, each from position 0.
-  public init(_ sequences: [[Int32]]) {
-    ids = sequences.flatMap { $0 }
-    positions = sequences.flatMap { $0.indices.map(Int32.init) }
-    starts = sequences.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.count) }
-  }
-
-  /// The number of tokens of each sequence.
-  var lengths: [Int] { zip(starts.dropFirst(), starts).map(-) }
-
-  /// The rows of each sequence, those that all of them share first, and how long it is by its last position.
-  var sequences: [(rows: Range<Int>, length: Int)] {
-    zip([0] + starts, starts).map { start, end in
-      (start..<end, 1 + Int(positions[start..<end].max() ?? 0))
-    }.filter { !$0.rows.isEmpty }
-  }
-
-  /// The same sequences with the tokens that all of them begin with, at most `limit`, held once; and which rows these are
-  /// in the old layout. Each sequence keeps a token of its own at least.
-  public func sharingPrefix(atMost limit: Int) -> (tokens: RaggedTokens, rows: [Int]) {
-    let ranges = zip(starts, starts.dropFirst()).map { $0..<$1 }
-    guard starts.first == 0, ranges.count > 1, let first = ranges.first else { return (self, Array(ids.indices)) }
-    var shared = min(limit, first.count - 1)
-    for range in ranges.dropFirst() {
-      let most = min(shared, range.count - 1)
-      let begin = range.lowerBound
-      shared =
-        (0..<max(0, most)).first { ids[begin + $0] != ids[$0] || positions[begin + $0] != positions[$0] } ?? most
-    }
-    guard shared > 0 else { return (self, Array(ids.indices)) }
-    let rows = Array(0..<shared) + ranges.flatMap { $0.dropFirst(shared) }
-    let own = ranges.reduce(into: [shared]) { $0.append(($0.last ?? 0) + $1.count - shared) }
-    return (RaggedTokens(ids: rows.map { ids[$0] }, positions: rows.map { positions[$0] }, starts: own), rows)
   }
 }

@@ -78,15 +78,15 @@ final class TransformerLayer {
     attend: (Variable, AttentionShape) -> Variable
   ) -> (x: Variable, residual: Variable) {
     let (entry, normed) = norm(x, residual, inputNorm, tape)
-    let qkv = tape.linear(normed, attentionInputs.map(\.projection))
+    let qkv = tape.linear(normed, attentionInputs)
     let positioned = tape.positioned(qkv, shape: shape, angles: angles, norms: queryKeyNorms)
-    var attended = tape.linear(attend(positioned, shape), [attentionOutput.projection])
+    var attended = tape.linear(attend(positioned, shape), [attentionOutput])
     if let attentionOutputNorm { attended = norm(attended, nil, attentionOutputNorm, tape).out }
 
     let (middle, middleNormed) = norm(entry, attended, mlpNorm, tape)
-    let gateUp = tape.linear(middleNormed, mlpInputs.map(\.projection))
+    let gateUp = tape.linear(middleNormed, mlpInputs)
     let gated = tape.gatedMLP(gateUp, configuration.activation)
-    var output = tape.linear(gated, [mlpOutput.projection])
+    var output = tape.linear(gated, [mlpOutput])
     if let mlpOutputNorm { output = norm(output, nil, mlpOutputNorm, tape).out }
     return (middle, output)
   }

@@ -95,7 +95,7 @@ public final class Tape {
   private var steps: [() -> Void] = []
   private var dropoutKey: UInt64
   /// Whether dropout applies: in training, also where a stretch is run without being recorded.
-  var drawsDropout: Bool
+  var appliesDropout: Bool
 
   /// A tape; `dropoutSeed` decides every mask drawn on it.
   public init(
@@ -105,7 +105,7 @@ public final class Tape {
     self.isRecording = isRecording
     self.precision = precision
     dropoutKey = dropoutSeed &* 0xD134_2543_DE82_EF95
-    drawsDropout = isRecording
+    appliesDropout = isRecording
   }
 
   /// Adds the backward half of an operation whose output requires a gradient.

@@ -120,9 +120,11 @@ struct Inspect: AsyncParsableCommand {
     let known = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? 0) }
     let scales = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? BlockScales.byteCount(of: $1.count, in: format)) }
     Printing.result(
-      "\(type.rawValue)         \(Self.grouped(codes)) bytes of packed linearLayers, \(Self.grouped(halves)) in 16 bits")
+      "\(type.rawValue)         \(Self.grouped(codes)) bytes of packed linearLayers, \(Self.grouped(halves)) in 16 bits"
+    )
     Printing.result("scales      \(Self.grouped(scales)) bytes\(format.doubleQuantized ? ", quantized too" : "")")
-    let tables = [transformer.embedding.value] + (transformer.head === transformer.embedding ? [] : [transformer.head.value])
+    let tables =
+      [transformer.embedding.value] + (transformer.head === transformer.embedding ? [] : [transformer.head.value])
     let plain = tables.filter { !$0.type.isFourBitCode }
     let bits = (plain.first?.type.blockByteCount ?? 2) * 8
     Printing.result("embeddings  \(Self.grouped(plain.reduce(0) { $0 + $1.byteCount })) bytes in \(bits) bits")

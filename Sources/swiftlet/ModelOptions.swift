@@ -69,7 +69,8 @@ struct QuantizationOptions: ParsableArguments {
 
   /// What the options ask for; `nil` to leave weights as they are stored.
   var configuration: QuantizationConfiguration? {
-    loadIn4Bit ? QuantizationConfiguration(FourBitFormat((quantType ?? .nf4).type, doubleQuantized: doubleQuantized)) : nil
+    loadIn4Bit
+      ? QuantizationConfiguration(FourBitFormat((quantType ?? .nf4).type, doubleQuantized: doubleQuantized)) : nil
   }
 
   /// A model of these files, with a bar where it is quantized.

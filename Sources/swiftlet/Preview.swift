@@ -4,6 +4,7 @@ import FineTuning
 import Foundation
 import Models
 import OrderedJSON
+import Tensors
 import Terminal
 
 /// `swiftlet preview --config recipe.yaml [--rows N]`
@@ -45,7 +46,7 @@ struct Preview: AsyncParsableCommand {
       var decoder = tokenizer.streamDecoder(skipSpecialTokens: false)
       for index in item.joined() {
         // A character of several tokens shows whole, with the token that completes it.
-        show(decoder.append(set.ids[index]), isTrained: set.labels[index] != Example.ignoredLabel)
+        show(decoder.append(set.ids[index]), isTrained: set.labels[index] != TokenBatch.ignoredLabel)
       }
       show(decoder.finish(), isTrained: false)
       output.write("\n")

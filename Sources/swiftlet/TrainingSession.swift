@@ -118,7 +118,8 @@ struct TrainingSession {
       let transformer = run.model.transformer
       for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
         Printing.note(
-          "  Warning: lora_target_modules: no layer of this model is called \(name); there are \(transformer.linearLayerNames)")
+          "  Warning: lora_target_modules: no layer of this model is called \(name); there are \(transformer.linearLayerNames)"
+        )
       }
     }
     DataReport.show(run.report, heldOut: run.evaluationRows)
@@ -192,7 +193,8 @@ struct TrainingSession {
 /// Answers to questions, with a bar where they take long.
 enum Answers {
   static func ask(
-    _ questions: [Question], _ model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int,
+    _ questions: [Question], _ model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(),
+    maxNewTokens: Int,
     label: String
   ) throws -> [String] {
     var bar = ProgressBar(label, total: questions.count)

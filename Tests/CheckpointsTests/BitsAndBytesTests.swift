@@ -25,7 +25,8 @@ struct BitsAndBytesTests {
       for type in [ElementType.nf4, .fp4] {
         for size in input == "large" ? [64] : [64, 128] {
           for doubleQuantized in [false, true] {
-            cases.append(Case(input: input, format: FourBitFormat(type, blockSize: size, doubleQuantized: doubleQuantized)))
+            cases.append(
+              Case(input: input, format: FourBitFormat(type, blockSize: size, doubleQuantized: doubleQuantized)))
           }
         }
       }

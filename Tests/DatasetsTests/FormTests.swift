@@ -2,6 +2,7 @@ import Diagnostics
 import Datasets
 import Foundation
 import OrderedJSON
+import Tensors
 import Testing
 import Tokenizers
 
@@ -62,7 +63,7 @@ import Tokenizers
     let rows = InMemoryRows([Row([("messages", messages)])])
     let marking = try RowTokenizer(model, marksAssistant: true)
     let (set, report) = try Preparation(marking, options: options).prepare(rows)
-    #expect(model.decode(set.labels.filter { $0 != Example.ignoredLabel }) == "b.<|im_end|>\nd.<|im_end|>\n")
+    #expect(model.decode(set.labels.filter { $0 != TokenBatch.ignoredLabel }) == "b.<|im_end|>\nd.<|im_end|>\n")
     #expect(report.rowsWithTrainedEOS == 1)
     let unmarked = try Preparation(try RowTokenizer(model)).prepare(rows).set
     #expect(set.ids == unmarked.ids)

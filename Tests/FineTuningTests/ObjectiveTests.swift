@@ -15,9 +15,9 @@ import Testing
     let batch = set.batch(0..<4)
     var losses: [Float] = []
     let tape = Tape(on: model.transformer.backend, isRecording: false)
-    let tokens = RaggedTokens(ids: batch.ids, positions: batch.positions, starts: batch.sequenceStarts)
     _ = tape.headLoss(
-      model.transformer.hiddenStates(tokens, on: tape), head: model.transformer.head, targets: batch.targets, gradientScale: 1
+      model.transformer.hiddenStates(batch, on: tape), head: model.transformer.head, targets: batch.targets,
+      gradientScale: 1
     ) { losses += $1 }
     let expected = losses.reduce(0.0) { $0 + Double($1) * exp(-Double($1)) } / Double(losses.count)
 

@@ -31,7 +31,7 @@ import Testing
       _ = try Self.adapter(on: model)
     }
     let planned = ActivationMemory(model.transformer)
-    let tokens = RaggedTokens((0..<12).map { row in (0..<50).map { Int32(3 + ($0 + row) % 200) } })
+    let tokens = TokenBatch((0..<12).map { row in (0..<50).map { Int32(3 + ($0 + row) % 200) } })
     func keptBytes(_ checkpointed: Int) -> (kept: Int, before: Int) {
       let tape = Tape(on: backend, isRecording: true)
       let before = backend.memoryStatistics.inUse
@@ -71,7 +71,7 @@ import Testing
     var set = TrainingSet()
     #expect(set.sharedPrefix() == 0)
     for ids: [Int32] in [[], [5, 6, 7, 8], [], [5, 6, 9]] {
-      let labels = ids.indices.map { $0 < 2 ? Example.ignoredLabel : ids[$0] }
+      let labels = ids.indices.map { $0 < 2 ? TokenBatch.ignoredLabel : ids[$0] }
       set.append(Example(ids: ids, labels: labels, row: set.documentCount))
     }
     #expect(set.sharedPrefix() == 1)
@@ -90,15 +90,14 @@ import Testing
     let workload = Workload(Workload.itemSizes(set), arguments, shared: set.sharedPrefix())
     let order = BatchOrder(itemCount: set.items.count, arguments)
     let batches = order.steps(epoch: 0).flatMap { $0 }.map { set.batch($0) }
-    let laidOut = batches.map { $0.laidOut(sharingPrefix: true) }
+    let shared = batches.map { $0.sharingPrefix() }
     #expect(workload.tokens == set.tokenCount)
     #expect(workload.total.tokens == set.tokenCount - 5 * (set.items.count - batches.count))
-    #expect(workload.total.tokens == laidOut.reduce(0) { $0 + $1.tokens.ids.count })
-    #expect(workload.largest.tokens == laidOut.map(\.tokens.ids.count).max())
-    for (batch, shared) in zip(batches, laidOut) {
-      #expect(shared.tokens.starts.first == 5 && shared.targets.count == shared.tokens.ids.count)
+    #expect(workload.total.tokens == shared.reduce(0) { $0 + $1.ids.count })
+    #expect(workload.largest.tokens == shared.map(\.ids.count).max())
+    for (batch, shared) in zip(batches, shared) {
+      #expect(shared.sequenceStarts.first == 5 && shared.targets.count == shared.ids.count)
       #expect(shared.targets.filter { $0 != ignoredTarget } == batch.targets.filter { $0 != ignoredTarget })
-      #expect(batch.laidOut(sharingPrefix: false).tokens.ids == batch.ids)
     }
   }
 

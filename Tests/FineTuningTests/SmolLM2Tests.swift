@@ -28,7 +28,7 @@ struct SmolLM2Tests {
       #expect(ids == prompt["ids"]?.array?.compactMap { $0.integer.map(Int32.init) })
       let transformer = model.transformer
       let tape = Tape(on: transformer.backend, isRecording: false)
-      let hidden = transformer.hiddenStates(RaggedTokens([ids]), on: tape).value
+      let hidden = transformer.hiddenStates(TokenBatch([ids]), on: tape).value
       let logits = transformer.backend.floats(transformer.logits(hidden))
       let width = transformer.configuration.vocabularySize
       for (position, samples) in prompt["logits"]?.object?.members ?? [] {
@@ -52,9 +52,10 @@ struct SmolLM2Tests {
       let ids = model.tokenizer.encode(text["text"]?.string ?? "", addSpecialTokens: false)
       #expect(ids == text["ids"]?.array?.compactMap { $0.integer.map(Int32.init) })
       let tape = Tape(on: model.transformer.backend, isRecording: false)
-      let hidden = model.transformer.hiddenStates(RaggedTokens([ids]), on: tape)
+      let hidden = model.transformer.hiddenStates(TokenBatch([ids]), on: tape)
       let sums = tape.headLoss(
-        hidden, head: model.transformer.head, targets: Array(ids.dropFirst()) + [ignoredTarget], gradientScale: 1)
+        hidden, head: model.transformer.head, targets: Array(ids.dropFirst()) + [TokenBatch.ignoredLabel],
+        gradientScale: 1)
       #expect(relativeError(sums.loss / Double(sums.count), text["loss"]?.double ?? 0) < 1e-5)
     }
   }

@@ -40,9 +40,13 @@ import Testing
     let lines = (settings + [("load_in_4bit", true), ("use_peft", true)]).map { "\($0.key): \($0.value.text())" }
     let recipe = try Recipe(yaml: lines.joined(separator: "\n"))
     let model = try TinyModel.model(quantization: recipe.model.quantization)
-    #expect(model.transformer.linearLayers.allSatisfy { $0.weight.value.fourBitFormat == FourBitFormat(doubleQuantized: true) })
+    #expect(
+      model.transformer.linearLayers.allSatisfy {
+        $0.weight.value.fourBitFormat == FourBitFormat(doubleQuantized: true)
+      })
     let adapter = try Adapter(
-      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)), onto: model.transformer)
+      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)),
+      onto: model.transformer)
     let trainer = try SFTTrainer(
       model, adapter: adapter, arguments: Self.arguments(reference), trainingSet: TinyModel.rows())
     try trainer.train()

@@ -18,7 +18,7 @@ import Tokenizers
 
   static func logits(_ transformer: Transformer, _ ids: [Int32]) -> [Float] {
     let tape = Tape(on: transformer.backend, isRecording: false)
-    return transformer.backend.floats(transformer.logits(transformer.hiddenStates(RaggedTokens([ids]), on: tape).value))
+    return transformer.backend.floats(transformer.logits(transformer.hiddenStates(TokenBatch([ids]), on: tape).value))
   }
 
   /// PEFT's `init_lora_weights="gaussian"`: A normal with standard deviation 1/r, B zero.
@@ -152,7 +152,7 @@ import Tokenizers
     #expect(adapter.layers.count == transformer.linearLayers.count)
     for layer in adapter.layers {
       let a = transformer.backend.floats(try #require(layer.lora).a.value)
-      let bound = 1 / Float(layer.inputs).squareRoot()
+      let bound = 1 / Float(layer.inputSize).squareRoot()
       #expect(a.allSatisfy { abs($0) <= bound })
       // A uniform distribution's mean square is a third of its bound's.
       let meanSquare = a.reduce(0) { $0 + $1 * $1 } / Float(a.count)

@@ -22,7 +22,7 @@ import Testing
 
   static func checkLogits(_ transformer: Transformer, _ golden: JSONValue, tolerance: Double) throws {
     let sequences = try #require(golden["sequences"]?.array)
-    let tokens = RaggedTokens(sequences.map { $0["ids"]?.ids ?? [] })
+    let tokens = TokenBatch(sequences.map { $0["ids"]?.ids ?? [] })
     let tape = Tape(on: transformer.backend, isRecording: false)
     let hidden = transformer.hiddenStates(tokens, on: tape).value
     let logits = transformer.backend.floats(transformer.logits(hidden))
@@ -35,7 +35,8 @@ import Testing
   }
 
   @Test(arguments: ggufNames) func logitsFromGGUFEqualTheReference(_ name: String) throws {
-    try Self.checkLogits(Self.transformer(name, gguf: true), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
+    try Self.checkLogits(
+      Self.transformer(name, gguf: true), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
   }
 
   @Test func thereAreGGUFFilesToTest() { #expect(Self.ggufNames.count >= 4) }
@@ -54,14 +55,14 @@ import Testing
     let transformer = try Self.transformer(name, inFloat32: true)
     for parameter in transformer.parameters { parameter.isTrainable = true }
     let sequences = try #require(golden["sequences"]?.array).map { $0["ids"]?.ids ?? [] }
-    let targets = sequences.flatMap { Array($0.dropFirst()) + [ignoredTarget] }
-    let count = targets.count { $0 != ignoredTarget }
+    let batch = TokenBatch(sequences)
+    let count = batch.targetCount
     let tape = Tape(on: transformer.backend, isRecording: true)
     let hidden = transformer.hiddenStates(
-      RaggedTokens(sequences), on: tape,
+      batch, on: tape,
       checkpointed: checkpointed ? Set(transformer.configuration.layers.indices) : [])
     let sums = tape.headLoss(
-      hidden, head: transformer.head, targets: targets, gradientScale: 1 / Float(count),
+      hidden, head: transformer.head, targets: batch.targets, gradientScale: 1 / Float(count),
       softcap: transformer.configuration.logitSoftcap)
     tape.backward()
     let loss = try #require(golden["loss"]?.double)

@@ -14,7 +14,7 @@ import Testing
     var ids = prompt
     for _ in 0..<count {
       let tape = Tape(on: transformer.backend, isRecording: false)
-      let hidden = transformer.hiddenStates(RaggedTokens([ids]), on: tape).value
+      let hidden = transformer.hiddenStates(TokenBatch([ids]), on: tape).value
       let width = transformer.configuration.vocabularySize
       let last = Array(transformer.backend.floats(transformer.logits(hidden)).suffix(width))
       let best = last.indices.reduce(0) { last[$1] > last[$0] ? $1 : $0 }

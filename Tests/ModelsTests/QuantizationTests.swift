@@ -23,7 +23,8 @@ import Tokenizers
   private static func written(_ model: CausalLM, type: ElementType = .bfloat16) throws -> ModelFiles {
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
-    try model.write(to: folder, type: type, quantization: QuantizationConfiguration(FourBitFormat(doubleQuantized: true)))
+    try model.write(
+      to: folder, type: type, quantization: QuantizationConfiguration(FourBitFormat(doubleQuantized: true)))
     // Mapped files stay readable when their names are gone.
     return try ModelFiles(opening: folder)
   }

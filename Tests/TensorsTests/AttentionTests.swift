@@ -48,7 +48,8 @@ struct AttentionTests {
   func sharedPrefix(_ shared: Int, _ test: Case) {
     let starts = test.lengths.reduce(into: [shared]) { $0.append($0[$0.count - 1] + $1) }
     let shape = AttentionShape(
-      attentionHeads: test.heads, keyValueHeads: test.keyValueHeads, headDim: test.size, window: test.window, scale: 0.25)
+      attentionHeads: test.heads, keyValueHeads: test.keyValueHeads, headDim: test.size, window: test.window,
+      scale: 0.25)
     let columns = shape.queryColumns + 2 * shape.keyColumns
     OperationCheck(
       variables: [Operand([starts[starts.count - 1], columns], seed: 3, range: 2)], parameters: [],

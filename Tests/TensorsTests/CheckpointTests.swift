@@ -31,15 +31,15 @@ struct DecoderLayer {
     let query = LoRAUpdate(a: adapters[0], b: adapters[1], scale: 2, dropout: dropout)
     let qkv = tape.linear(
       normed,
-      [Projection(weight: weights[0], lora: query), Projection(weight: weights[1]), Projection(weight: weights[2])])
+      [Linear(weight: weights[0], lora: query), Linear(weight: weights[1]), Linear(weight: weights[2])])
     let positioned = tape.positioned(
       qkv, shape: shape, angles: nil, norms: QueryKeyNorms(query: norms[2], key: norms[3], offset: 0, epsilon: 1e-6))
     let attended = tape.attention(positioned, starts: starts, shape: shape)
-    let branch = tape.linear(attended, [Projection(weight: weights[3])])
+    let branch = tape.linear(attended, [Linear(weight: weights[3])])
     let (sum, second) = tape.norm(branch, residual: x, weight: norms[1], epsilon: 1e-5)
-    let gated = tape.gatedMLP(tape.linear(second, [Projection(weight: weights[4])]), .silu)
+    let gated = tape.gatedMLP(tape.linear(second, [Linear(weight: weights[4])]), .silu)
     let down = LoRAUpdate(a: adapters[2], b: adapters[3], scale: 2, dropout: dropout)
-    let output = tape.linear(gated, [Projection(weight: weights[5], lora: down)])
+    let output = tape.linear(gated, [Linear(weight: weights[5], lora: down)])
     return tape.norm(output, residual: sum, weight: norms[0], epsilon: 1e-5).sum
   }
 
@@ -89,7 +89,7 @@ struct CheckpointTests {
       let body: (Tape, [Variable]) -> [Variable] = { tape, inputs in
         let norm = Parameter(name: "n", value: backend.tensor([1, 1], [2]))
         let (sum, unused) = tape.norm(inputs[0], residual: inputs[1], weight: norm, epsilon: 1e-6)
-        return [tape.linear(sum, [Projection(weight: weight)]), unused, inputs[0]]
+        return [tape.linear(sum, [Linear(weight: weight)]), unused, inputs[0]]
       }
       let outputs = checkpoints ? tape.checkpoint([x, frozen], body) : body(tape, [x, frozen])
       outputs[0].gradient = backend.tensor([1, 0, 2, 1], [2, 2])

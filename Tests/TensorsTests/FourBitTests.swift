@@ -98,7 +98,8 @@ struct FourBitTests {
         if index % 3 == 0 { return -value }
         return value / Float(1 + index / 64 % 5)
       }
-      let codes = try #require(backend.quantized(backend.tensor(values, [count]), to: FourBitFormat(doubleQuantized: true)))
+      let codes = try #require(
+        backend.quantized(backend.tensor(values, [count]), to: FourBitFormat(doubleQuantized: true)))
       let finite = backend.floats(codes).filter(\.isFinite)
       #expect(finite.count == count)
     }

@@ -65,7 +65,7 @@ struct LayerTests {
       variables: [Operand([6, 16], seed: 1)], parameters: [Operand([16], seed: 2), Operand([16, 16], seed: 3)],
       run: { tape, x, p in
         let first = tape.norm(x[0], weight: p[0], epsilon: 1e-5).out
-        let branch = tape.linear(first, [Projection(weight: p[1])])
+        let branch = tape.linear(first, [Linear(weight: p[1])])
         let (sum, second) = tape.norm(branch, residual: x[0], weight: p[0], epsilon: 1e-5)
         return [tape.norm(second, residual: sum, weight: p[0], epsilon: 1e-5).out, sum]
       },

@@ -8,7 +8,7 @@ struct LinearTests {
     OperationCheck(
       variables: [Operand([rows, 45], seed: 1)], parameters: [Operand([39, 45], seed: 2), Operand([39], seed: 3)],
       trainable: [isTrained, isTrained],
-      run: { tape, x, p in [tape.linear(x[0], [Projection(weight: p[0], bias: p[1])])] },
+      run: { tape, x, p in [tape.linear(x[0], [Linear(weight: p[0], bias: p[1])])] },
       reference: { _, x, p in [x[0].timesTransposed(p[0]).plus(row: p[1].flat).flat] }
     ).verify()
   }
@@ -17,7 +17,7 @@ struct LinearTests {
     OperationCheck(
       variables: [Operand([9, 21], seed: 1)], parameters: [Operand([10, 21], seed: 2)],
       variablesRequireGradient: false,
-      run: { tape, x, p in [tape.linear(x[0], [Projection(weight: p[0])])] },
+      run: { tape, x, p in [tape.linear(x[0], [Linear(weight: p[0])])] },
       reference: { _, x, p in [x[0].timesTransposed(p[0]).flat] }
     ).verify()
   }
@@ -29,7 +29,7 @@ struct LinearTests {
       parameters: [Operand([33, 40], seed: 2, range: 0.1), Operand([4, 40], seed: 3), Operand([33, 4], seed: 4)],
       trainable: [false, true, true],
       run: { tape, x, p in
-        [tape.linear(x[0], [Projection(weight: p[0], lora: LoRAUpdate(a: p[1], b: p[2], scale: scale))])]
+        [tape.linear(x[0], [Linear(weight: p[0], lora: LoRAUpdate(a: p[1], b: p[2], scale: scale))])]
       },
       reference: { _, x, p in
         let update = x[0].timesTransposed(p[1]).scaled(Double(scale)).timesTransposed(p[2])
@@ -44,7 +44,7 @@ struct LinearTests {
       parameters: [Operand([12, 16], seed: 2), Operand([3, 16], seed: 3), Operand([12, 3], seed: 4)],
       trainable: [false, true, true], variablesRequireGradient: false,
       run: { tape, x, p in
-        [tape.linear(x[0], [Projection(weight: p[0], lora: LoRAUpdate(a: p[1], b: p[2], scale: 0.5))])]
+        [tape.linear(x[0], [Linear(weight: p[0], lora: LoRAUpdate(a: p[1], b: p[2], scale: 0.5))])]
       },
       reference: { _, x, p in
         let update = x[0].timesTransposed(p[1]).scaled(0.5).timesTransposed(p[2])
@@ -67,8 +67,8 @@ struct LinearTests {
           tape.linear(
             x[0],
             [
-              Projection(weight: p[0], bias: p[1], lora: LoRAUpdate(a: p[2], b: p[3], scale: 2)),
-              Projection(weight: p[4]), Projection(weight: p[5], lora: LoRAUpdate(a: p[6], b: p[7], scale: 0.25)),
+              Linear(weight: p[0], bias: p[1], lora: LoRAUpdate(a: p[2], b: p[3], scale: 2)),
+              Linear(weight: p[4]), Linear(weight: p[5], lora: LoRAUpdate(a: p[6], b: p[7], scale: 0.25)),
             ])
         ]
       },
@@ -90,7 +90,7 @@ struct LinearTests {
     let bias = Parameter(name: "b", value: backend.tensor([Float](repeating: 0, count: 9), [9]), isTrainable: true)
     func batch() -> [[Float]] {
       let tape = Tape(on: backend, isRecording: true)
-      let y = tape.linear(Variable(backend.tensor(x.values, x.shape)), [Projection(weight: weight, bias: bias)])
+      let y = tape.linear(Variable(backend.tensor(x.values, x.shape)), [Linear(weight: weight, bias: bias)])
       y.gradient = backend.tensor(Operand([6, 9], seed: 3).values, [6, 9])
       tape.backward()
       return [weight, bias].map { $0.gradient.map(backend.floats) ?? [] }
@@ -109,7 +109,7 @@ struct LinearTests {
     func parameter(_ values: [Float]) -> Parameter {
       Parameter(name: "p", value: backend.tensor(values, [columns, columns]))
     }
-    let layer = Projection(
+    let layer = Linear(
       weight: parameter([Float](repeating: 0, count: columns * columns)),
       lora: LoRAUpdate(a: parameter(identity), b: parameter(identity), scale: 1, dropout: rate))
     let tape = Tape(on: backend, isRecording: true, dropoutSeed: seed)
@@ -127,7 +127,7 @@ struct LinearTests {
       parameters: [Operand([24, 32], seed: 2), Operand([4, 32], seed: 3), Operand([24, 4], seed: 4)],
       run: { tape, x, p in
         let update = LoRAUpdate(a: p[1], b: p[2], scale: 0.5, dropout: rate)
-        return [tape.linear(x[0], [Projection(weight: p[0], lora: update)])]
+        return [tape.linear(x[0], [Linear(weight: p[0], lora: update)])]
       },
       reference: { _, x, p in
         let update = x[0].masked(mask).timesTransposed(p[1]).scaled(0.5).timesTransposed(p[2])
@@ -192,7 +192,7 @@ struct LinearTests {
       let update = LoRAUpdate(a: parameters[1], b: parameters[2], scale: 1, dropout: rate)
       let tape = Tape(on: backend, isRecording: false)
       let y = tape.linear(
-        Variable(backend.tensor(x.values, x.shape)), [Projection(weight: parameters[0], lora: update)])
+        Variable(backend.tensor(x.values, x.shape)), [Linear(weight: parameters[0], lora: update)])
       return backend.floats(y.value)
     }
     #expect(sameBits(outputs[0], outputs[1]))

@@ -166,9 +166,9 @@ struct LossTests {
     var samples = Samples(3)
     let targets = (0..<test.rows).map { row in
       row > 0 && Bool.random(using: &samples)
-        ? ignoredTarget : Int32.random(in: 0..<Int32(test.vocabulary), using: &samples)
+        ? TokenBatch.ignoredLabel : Int32.random(in: 0..<Int32(test.vocabulary), using: &samples)
     }
-    let counted = targets.indices.filter { targets[$0] != ignoredTarget }
+    let counted = targets.indices.filter { targets[$0] != TokenBatch.ignoredLabel }
     let scale: Float = 0.125
 
     let graph = ReferenceGraph()
@@ -218,7 +218,8 @@ struct LossTests {
     let tape = Tape(on: backend, isRecording: true)
     let hidden = Variable(backend.tensor([1, 2, 3, 4], [2, 2]), requiresGradient: true)
     let head = Parameter(name: "head", value: backend.tensor([1, 0, 0, 1], [2, 2]), isTrainable: true)
-    let sums = tape.headLoss(hidden, head: head, targets: [ignoredTarget, ignoredTarget], gradientScale: 1)
+    let sums = tape.headLoss(
+      hidden, head: head, targets: [TokenBatch.ignoredLabel, TokenBatch.ignoredLabel], gradientScale: 1)
     tape.backward()
     #expect(sums.count == 0 && sums.loss == 0)
     #expect(hidden.gradient.map(backend.floats) == [0, 0, 0, 0])

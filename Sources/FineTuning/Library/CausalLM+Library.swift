@@ -13,7 +13,8 @@ extension CausalLM {
   /// What the model answers to a user's message; a model without a chat template continues the text.
   /// - Throws: `SwiftletError` for a text that is empty or too long.
   public func answer(
-    _ text: String, system: String? = nil, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int = 128
+    _ text: String, system: String? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
+    maxNewTokens: Int = 128
   ) throws -> String {
     try Question(text, system: system).answer(by: self, sampling: sampling, maxNewTokens: maxNewTokens)
   }

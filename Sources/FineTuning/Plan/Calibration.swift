@@ -22,7 +22,8 @@ struct Calibration: Sendable {
   private static func productRate(
     _ transformer: Transformer, rows: Int, _ precision: Precision, _ clock: ContinuousClock
   ) -> Double {
-    let layers = transformer.linearLayers.prefix(transformer.linearLayers.count / max(1, transformer.configuration.layers.count))
+    let layers = transformer.linearLayers.prefix(
+      transformer.linearLayers.count / max(1, transformer.configuration.layers.count))
     let weights = layers.flatMap { [($0.weight.value, true), ($0.weight.value, false)] }
     var shortest = [Double](repeating: .infinity, count: weights.count)
     let begin = clock.now

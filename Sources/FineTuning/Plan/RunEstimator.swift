@@ -231,6 +231,8 @@ package struct RunEstimator {
   private func weightBytes(quantized: Bool) -> Int {
     let all = model.transformer.parameters.reduce(0) { $0 + $1.value.totalByteCount }
     guard quantized else { return all }
-    return model.transformer.linearLayers.reduce(all) { $0 - $1.weight.value.totalByteCount + $1.weight.value.count * 33 / 64 }
+    return model.transformer.linearLayers.reduce(all) {
+      $0 - $1.weight.value.totalByteCount + $1.weight.value.count * 33 / 64
+    }
   }
 }

@@ -87,7 +87,8 @@ public struct Question: Sendable {
   ///   - thinking: whether a model that can think first does so.
   ///   - goesOn: asked at each new piece of text; `false` ends the answer there.
   public func answer(
-    by model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int, thinking: Bool? = nil,
+    by model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int,
+    thinking: Bool? = nil,
     while goesOn: () -> Bool = { true }
   ) throws -> String {
     let (text, _) = model.generate(

@@ -113,7 +113,7 @@ public final class SFTTrainer {
       guard let example = set.example(index) else { continue }
       let stray =
         example.ids.first { !ids.contains($0) }
-        ?? example.labels.first { !ids.contains($0) && $0 != Example.ignoredLabel }
+        ?? example.labels.first { !ids.contains($0) && $0 != TokenBatch.ignoredLabel }
       if let stray {
         throw SwiftletError.training(
           "row \(example.row + 1) has the token \(stray), the model has \(ids.upperBound); tokenize it with the model's "
@@ -217,7 +217,7 @@ public final class SFTTrainer {
   var elapsed: Double { elapsedBefore + (ContinuousClock.now - begin) / .seconds(1) }
 
   /// The weights' part of one optimizer step.
-  private func take(_ batches: [Batch]) throws(SwiftletError) -> StepReport {
+  private func take(_ batches: [TokenBatch]) throws(SwiftletError) -> StepReport {
     let (sums, norm) = try step.gradients(batches, step: state.globalStep)
     let rate = schedule.rate(at: state.globalStep)
     let limit = arguments.maxGradNorm

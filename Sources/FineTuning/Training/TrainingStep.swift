@@ -12,20 +12,21 @@ struct TrainingStep {
 
   /// Accumulates the gradients of `batches`; the loss is the mean over all tokens that they predict together.
   /// - Throws: `SwiftletError` if the loss or the gradient is not a finite number.
-  func gradients(_ batches: [Batch], step: Int) throws(SwiftletError) -> (sums: LossSums, norm: Double) {
+  func gradients(_ batches: [TokenBatch], step: Int) throws(SwiftletError) -> (sums: LossSums, norm: Double) {
     var sums = LossSums()
     let targets = batches.reduce(0) { $0 + $1.targetCount }
-    for (index, batch) in batches.enumerated() {
+    let sharesPrefix = transformer.sharesPrefix(arguments)
+    for (index, rows) in batches.enumerated() {
+      let batch = sharesPrefix ? rows.sharingPrefix() : rows
       let seed = UInt64(truncatingIfNeeded: arguments.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
       let tape = Tape(
         on: transformer.backend, isRecording: true, dropoutSeed: seed, precision: arguments.precision)
-      let (tokens, targetIDs) = batch.laidOut(sharingPrefix: transformer.sharesPrefix(arguments))
       let hidden = transformer.hiddenStates(
-        tokens, on: tape, checkpointed: checkpoints.layers(tokens: tokens.ids.count),
+        batch, on: tape, checkpointed: checkpoints.layers(tokens: batch.ids.count),
         // Masks draw from the seed itself.
         noise: arguments.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) })
       let found = tape.headLoss(
-        hidden, head: transformer.head, targets: targetIDs, gradientScale: 1 / Float(max(1, targets)),
+        hidden, head: transformer.head, targets: batch.targets, gradientScale: 1 / Float(max(1, targets)),
         softcap: transformer.configuration.logitSoftcap, smoothing: Float(arguments.labelSmoothing),
         weighsByProbability: arguments.lossType == .dft)
       guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
@@ -44,7 +45,7 @@ struct TrainingStep {
     }.squareRoot()
   }
 
-  private func notFinite(_ what: String, _ step: Int, _ batch: Batch?) -> SwiftletError {
+  private func notFinite(_ what: String, _ step: Int, _ batch: TokenBatch?) -> SwiftletError {
     for parameter in parameters { parameter.gradient = nil }
     let rows = (batch?.rows.prefix(8).map { String($0 + 1) } ?? []).joined(separator: ", ")
     return SwiftletError.training(
@@ -60,13 +61,14 @@ struct TrainingStep {
 
   /// The loss of a batch without gradients; `collect` gets the rows and losses of predicted tokens.
   static func loss(
-    _ batch: Batch, _ transformer: Transformer, collect: (([Int32], [Float]) -> Void)? = nil
+    _ batch: TokenBatch, _ transformer: Transformer, collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
     let tape = Tape(on: transformer.backend, isRecording: false)
-    let (tokens, targets) = batch.laidOut(sharingPrefix: collect == nil && transformer.canSharePrefix)
-    let hidden = transformer.hiddenStates(tokens, on: tape)
+    let batch = collect == nil && transformer.canSharePrefix ? batch.sharingPrefix() : batch
+    let hidden = transformer.hiddenStates(batch, on: tape)
     return tape.headLoss(
-      hidden, head: transformer.head, targets: targets, gradientScale: 1, softcap: transformer.configuration.logitSoftcap,
+      hidden, head: transformer.head, targets: batch.targets, gradientScale: 1,
+      softcap: transformer.configuration.logitSoftcap,
       collect: collect)
   }
 }

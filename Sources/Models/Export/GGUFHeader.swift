@@ -102,7 +102,9 @@ struct GGUFHeader {
     if transformer.hasMLPBias, architecture != "llama" { throw refuse("bias on the feed-forward layers") }
     let isWhole = transformer.widestRotary?.rotated == transformer.headDim
     if !isWhole, architecture != "phi3" { throw refuse("partial rotation (partial_rotary_factor)") }
-    if ["qwen2", "phi3"].contains(architecture), transformer.attentionHeads * transformer.headDim != transformer.hiddenSize {
+    if ["qwen2", "phi3"].contains(architecture),
+      transformer.attentionHeads * transformer.headDim != transformer.hiddenSize
+    {
       throw refuse("head_dim other than hidden_size / num_attention_heads")
     }
     switch transformer.widestRotary?.scaling {
@@ -113,7 +115,9 @@ struct GGUFHeader {
     default: break
     }
     if architecture == "smollm3" {
-      let isUsual = transformer.layers.enumerated().allSatisfy { ($0.element.rotary == nil) == (($0.offset + 1) % 4 == 0) }
+      let isUsual = transformer.layers.enumerated().allSatisfy {
+        ($0.element.rotary == nil) == (($0.offset + 1) % 4 == 0)
+      }
       if !isUsual { throw refuse("choice of layers without positions (no_rope_layers); it leaves out every fourth") }
     }
     if architecture == "gemma3" { try checkGemma(transformer, refuse) }
@@ -124,7 +128,8 @@ struct GGUFHeader {
   ) throws(SwiftletError) {
     if transformer.hasAttentionInputBias { throw refuse("attention bias") }
     // llama.cpp knows Gemma 3 27B by its number of layers.
-    let size = transformer.layers.count == 62 ? transformer.hiddenSize / transformer.attentionHeads : transformer.headDim
+    let size =
+      transformer.layers.count == 62 ? transformer.hiddenSize / transformer.attentionHeads : transformer.headDim
     if transformer.attentionScale != Float(1 / Double(size).squareRoot()) {
       throw refuse("query_pre_attn_scalar other than \(size)")
     }

@@ -37,7 +37,7 @@ public struct MergeCheck: Sendable {
 
   static func logits(of transformer: Transformer, _ prompts: [[Int32]]) -> Tensor {
     let tape = Tape(on: transformer.backend, isRecording: false)
-    return transformer.logits(transformer.hiddenStates(RaggedTokens(prompts), on: tape).value)
+    return transformer.logits(transformer.hiddenStates(TokenBatch(prompts), on: tape).value)
   }
 
   /// Opens the merged model in `folder` and compares its logits with `logits`, those of base and adapter.

@@ -24,7 +24,8 @@ extension Transformer {
   ///   - cache: tokens before the prompt, if this continues a conversation; the prompt and the new tokens are added.
   ///   - each: called with each new token as soon as it is chosen; `false` ends the generation.
   public func generate(
-    _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int,
+    _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
+    maxNewTokens: Int,
     stopTokens: Set<Int32>, each: (Int32) -> Bool = { _ in true }
   ) -> Generation {
     var generation = Generation(ids: [], finishReason: .length)

@@ -24,16 +24,16 @@ public final class Adapter {
     var random = RandomSource(seed: seed)
     updates = layers.map { layer in
       let rank = configuration.rank(of: layer.path)
-      let bound = 1 / Float(layer.inputs).squareRoot()
-      let a = (0..<rank * layer.inputs).map { _ in
+      let bound = 1 / Float(layer.inputSize).squareRoot()
+      let a = (0..<rank * layer.inputSize).map { _ in
         switch configuration.initialization {
         case .kaiming: (2 * random.uniform() - 1) * bound
         case .gaussian: random.normal() / Float(rank)
         }
       }
       return Self.update(
-        of: layer, configuration, a: backend.tensor(a, [rank, layer.inputs]),
-        b: backend.tensor([Float](repeating: 0, count: layer.outputs * rank), [layer.outputs, rank]))
+        of: layer, configuration, a: backend.tensor(a, [rank, layer.inputSize]),
+        b: backend.tensor([Float](repeating: 0, count: layer.outputSize * rank), [layer.outputSize, rank]))
     }
     attach()
   }
@@ -71,8 +71,8 @@ public final class Adapter {
       let rank = configuration.rank(of: layer.path)
       updates.append(
         Self.update(
-          of: layer, configuration, a: try tensor(Self.name(layer, "A"), [rank, layer.inputs]),
-          b: try tensor(Self.name(layer, "B"), [layer.outputs, rank])))
+          of: layer, configuration, a: try tensor(Self.name(layer, "A"), [rank, layer.inputSize]),
+          b: try tensor(Self.name(layer, "B"), [layer.outputSize, rank])))
     }
     self.updates = updates
     for module in savedModules {
@@ -141,7 +141,9 @@ public final class Adapter {
             "modules_to_save names \(name), which this model shares between embedding and head; leave it out")
         }
         saved.append(
-          SavedModule(parameter: parameter, base: parameter.value, trained: transformer.backend.converted(parameter.value, to: .float32)))
+          SavedModule(
+            parameter: parameter, base: parameter.value,
+            trained: transformer.backend.converted(parameter.value, to: .float32)))
       }
     }
     return saved

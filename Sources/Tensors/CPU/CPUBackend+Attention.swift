@@ -63,7 +63,8 @@ extension CPUBackend {
     let group = shape.attentionHeads / shape.keyValueHeads
     pool.runRanges(out.rows, grain: max(1, 8192 / out.columns)) { range in
       ck_attention_delta(
-        out.pointer(), dOut.pointer(), out.columns, shape.headDim, shape.attentionHeads, delta.pointer(), range.lowerBound,
+        out.pointer(), dOut.pointer(), out.columns, shape.headDim, shape.attentionHeads, delta.pointer(),
+        range.lowerBound,
         range.upperBound)
     }
     let shared = starts.first ?? 0
@@ -89,7 +90,8 @@ extension CPUBackend {
           let dk =
             gradient + (rows.lowerBound + first) * dQKV.columns + shape.queryColumns + head * shape.headDim
           ck_attention_backward_kv(
-            &problem, upstream, dOut.columns, statistics, less, shape.attentionHeads, dk, dQKV.columns, dk + shape.keyColumns,
+            &problem, upstream, dOut.columns, statistics, less, shape.attentionHeads, dk, dQKV.columns,
+            dk + shape.keyColumns,
             dQKV.columns, isShared ? first : before + first, keys, number > 0)
         } else {
           ck_attention_backward_q(

@@ -6,7 +6,7 @@ extension Tape {
     let dropoutBefore = dropoutState
     let silent = Tape(on: backend, isRecording: false, precision: precision)
     silent.dropoutState = dropoutBefore
-    silent.drawsDropout = true
+    silent.appliesDropout = true
     let values = body(silent, inputs.map { Variable($0.value) })
     dropoutState = silent.dropoutState
     let outputs = values.map { Variable($0.value, requiresGradient: true) }

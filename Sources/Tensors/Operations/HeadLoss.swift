@@ -23,16 +23,13 @@ public struct LossSums: Sendable {
   }
 }
 
-/// Marks a position whose prediction is not counted.
-public let ignoredTarget: Int32 = -100
-
 extension Tape {
   /// Rows of logits that exist at once. Eight million of them are 32 MB, and as much again packed; with fewer than 96 rows
   /// the product would wait for the packing of the head.
   package static func headRows(vocabulary: Int) -> Int { min(max(96, (8 << 20) / max(1, vocabulary)), 1024) }
 
   /// The head and its cross-entropy in one pass: hidden states `[rows, width]` and, for each row, the id to predict or
-  /// `ignoredTarget`. Logits exist for a few hundred rows at a time, and only for rows with a target; their gradient
+  /// `TokenBatch.ignoredLabel`. Logits exist for a few hundred rows at a time, and only for rows with a target; their gradient
   /// is taken at once, times `gradientScale`.
   ///
   /// - Parameters:
@@ -48,7 +45,7 @@ extension Tape {
     collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
     var sums = LossSums()
-    let counted = targets.indices.filter { targets[$0] != ignoredTarget }.map(Int32.init)
+    let counted = targets.indices.filter { targets[$0] != TokenBatch.ignoredLabel }.map(Int32.init)
     let needsGradient = isRecording && (hidden.requiresGradient || head.isTrainable)
     let dHidden: Tensor? = needsGradient && hidden.requiresGradient ? backend.empty(hidden.value.shape, .float32) : nil
     if let dHidden { backend.clear(dHidden) }

@@ -7,7 +7,8 @@ import Foundation
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
     let place = try await ModelLocation.find(words.first ?? "HuggingFaceTB/SmolLM2-135M-Instruct")
-    let model = try CausalLM(opening: place, quantization: QuantizationConfiguration(.init(.nf4, doubleQuantized: true)))
+    let model = try CausalLM(
+      opening: place, quantization: QuantizationConfiguration(.init(.nf4, doubleQuantized: true)))
 
     let system = "Speak like Yoda."
     let rows = try Dataset("../yoda/train.csv")
