@@ -39,19 +39,19 @@ public enum RowStep: Sendable, Hashable {
       self.new = new
     }
   }
+}
 
-  /// A message whose content is made from columns.
-  public struct Message: Sendable, Hashable {
-    /// Who speaks.
-    public var role: String
-    /// What is said.
-    public var content: TextPattern
+/// A message whose content is filled in from a row's columns.
+public struct MessagePattern: Sendable, Hashable {
+  /// The role of the message, such as `user`.
+  public var role: String
+  /// The content, with columns in braces.
+  public var content: TextPattern
 
-    /// A message of these parts.
-    public init(role: String, content: TextPattern) {
-      self.role = role
-      self.content = content
-    }
+  /// Creates a pattern.
+  public init(role: String, content: TextPattern) {
+    self.role = role
+    self.content = content
   }
 }
 

@@ -22,8 +22,8 @@ struct SnippetTests {
     if Self.wordedByJinja.contains(String(kind)), !message.hasSuffix(": " + error.reason) {
       return "\(error.reason.debugDescription), expected \(message.debugDescription)"
     }
-    if kind != "SyntaxError", let line = expected["line"]?.integer, error.line != line {
-      return "line \(error.line ?? 0), expected \(line): \(message)"
+    if kind != "SyntaxError", let line = expected["line"]?.integer, error.location.line != line {
+      return "line \(error.location.line ?? 0), expected \(line): \(message)"
     }
     return nil
   }

@@ -129,7 +129,7 @@ struct BitsAndBytesTests {
       var damaged = try parts(doubleQuantized: doubleQuantized)
       damaged[name] = nil
       let error = try #require(try failure(damaged), "without \(name)")
-      #expect(error.path.hasSuffix("model.safetensors") && error.reason.contains("\"w\""))
+      #expect(error.description.contains("model.safetensors") && error.reason.contains("\"w\""))
     }
   }
 

@@ -44,7 +44,7 @@ import Testing
       recipe.notes == [
         "recipe line 13: fp16 has no effect: activations and weights are float32 or as stored, and every product adds up in float32."
       ])
-    #expect(recipe.origins["lora_r"] == .file("recipe", line: 8))
+    #expect(recipe.origins["lora_r"] == FileLocation(file: "recipe", line: 8))
     #expect(recipe.arguments["learning_rate"] == 2e-4)
     try recipe.checkComplete()
   }
@@ -63,7 +63,7 @@ import Testing
     #expect(recipe.training.checkpointing == .never)
     #expect(recipe.training.schedulerOptions.numCycles == 2)
     #expect(recipe.lora?.targetModules == .names(["q_proj", "o_proj"]))
-    #expect(recipe.origins["learning_rate"] == .commandLine)
+    #expect(recipe.origins["learning_rate"] == FileLocation(file: "command line"))
   }
 
   @Test func targetModulesInTheirThreeForms() throws {

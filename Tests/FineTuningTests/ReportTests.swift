@@ -118,7 +118,7 @@ import Testing
     try Data().write(to: folder.appendingPathComponent("file"))
     let trainer = try Self.trainer(folder) { $0.loggingDir = folder.appendingPathComponent("file/tb").path }
     #expect(try trainer.train() == .complete)
-    #expect(trainer.reportFailures.count == 1 && trainer.reportFailures[0].message.contains("logging_dir"))
+    #expect(trainer.reportFailures.count == 1 && trainer.reportFailures[0].description.contains("logging_dir"))
   }
 
   @Test func destinationsInARecipe() throws {

@@ -97,7 +97,7 @@ import Testing
     #expect(workload.largest.tokens == shared.map(\.ids.count).max())
     for (batch, shared) in zip(batches, shared) {
       #expect(shared.sequenceStarts.first == 5 && shared.targets.count == shared.ids.count)
-      #expect(shared.targets.filter { $0 != ignoredTarget } == batch.targets.filter { $0 != ignoredTarget })
+      #expect(shared.targets.filter { $0 != TokenBatch.ignoredLabel } == batch.targets.filter { $0 != TokenBatch.ignoredLabel })
     }
   }
 

@@ -104,7 +104,7 @@ struct JSONTests {
       ("[1,]", 1), (".5", 1), ("'a'", 1), ("\"\u{1}\"", 1), ("--1", 1), ("-Inf", 1), ("\"\\ud83d\\u", 1),
     ])
   func errors(_ text: String, _ line: Int) {
-    #expect(error(text)?.line == line, "\(text.debugDescription)")
+    #expect(error(text)?.location.line == line, "\(text.debugDescription)")
     #expect(error(text).map { !$0.reason.isEmpty } == true)
   }
 
