@@ -5,10 +5,14 @@ import PackageDescription
 let package = Package(
   name: "swiftlet",
   products: [
-    .executable(name: "swiftlet", targets: ["swiftlet"]),
+    .executable(name: "swiftlet", targets: ["SwiftletCommand"]),
+    // `import Swiftlet` is enough for users: it re-exports the modules whose types appear in its API.
     .library(
       name: "Swiftlet",
-      targets: ["FineTuning", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Checkpoints", "Tensors"]),
+      targets: [
+        "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Hub",
+        "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics",
+      ]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -42,16 +46,27 @@ let package = Package(
       name: "Models",
       dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics"]),
     .target(
-      name: "FineTuning",
+      name: "Training",
+      dependencies: ["Models", "Datasets", "Tensors", "Checkpoints", "OrderedJSON", "Diagnostics"]),
+    .target(
+      name: "Reports", dependencies: ["Training", "Checkpoints", "OrderedJSON", "Diagnostics", "Terminal", "CCairo"]),
+    .target(
+      name: "Recipes",
       dependencies: [
-        "Models", "Datasets", "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics", "Terminal", "CCairo",
-        .product(name: "Yams", package: "Yams"),
+        "Reports", "Training", "Models", "Datasets", "Tokenizers", "Checkpoints", "OrderedJSON", "Diagnostics",
+        "Terminal", .product(name: "Yams", package: "Yams"),
+      ]),
+    .target(
+      name: "Swiftlet",
+      dependencies: [
+        "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Hub", "Checkpoints",
+        "Tensors", "OrderedJSON", "Diagnostics",
       ]),
     .executableTarget(
-      name: "swiftlet",
+      name: "SwiftletCommand",
       dependencies: [
-        "FineTuning", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub",
-        "OrderedJSON", "Diagnostics", "Terminal",
+        "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Tensors",
+        "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -65,13 +80,24 @@ let package = Package(
     .testTarget(
       name: "DatasetsTests", dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Diagnostics", "Models"]),
-    .testTarget(name: "FineTuningTests", dependencies: ["Diagnostics", "FineTuning", "Datasets", "OrderedJSON"]),
+    // Tiny models, goldens and trainers that the tests below share.
+    .target(
+      name: "TestSupport", dependencies: ["Training", "Models", "Datasets", "Tokenizers", "Tensors", "OrderedJSON"],
+      path: "Tests/TestSupport"),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: ["TestSupport", "Training", "Recipes", "Models", "Datasets", "Tensors", "OrderedJSON", "Diagnostics"]),
+    .testTarget(name: "ReportsTests", dependencies: ["TestSupport", "Reports", "Training", "OrderedJSON"]),
+    .testTarget(
+      name: "RecipesTests",
+      dependencies: ["TestSupport", "Recipes", "Reports", "Training", "Datasets", "OrderedJSON", "Diagnostics"]),
+    .testTarget(name: "SwiftletTests", dependencies: ["TestSupport", "Swiftlet", "Recipes"]),
     // Started by CollectivesTests as several ranks under mpirun.
     .executableTarget(
       name: "RankProbe", dependencies: ["Collectives", "Tensors", "Diagnostics"], path: "Tests/RankProbe"),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Tensors", "RankProbe"]),
     .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
-    .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "swiftlet", "OrderedJSON"]),
+    .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "SwiftletCommand", "OrderedJSON"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,40 @@
+import Models
+import Tensors
+
+extension LoRAConfiguration {
+  /// The configuration that a recipe's keys describe.
+  package init(_ arguments: LoRAArguments) {
+    self.init()
+    rank = arguments.rank
+    alpha = arguments.alpha
+    dropout = arguments.dropout
+    usesRSLoRA = arguments.usesRSLoRA
+    modulesToSave = arguments.modulesToSave
+    for pattern in arguments.rankPattern { rankPattern[pattern.pattern] = pattern.value }
+    for pattern in arguments.alphaPattern { alphaPattern[pattern.pattern] = pattern.value }
+    initialization = arguments.initialization
+    targetModules = arguments.targetModules.map(TargetModules.init) ?? .names(["q_proj", "v_proj", "qkv_proj"])
+    excludeModules = arguments.excludeModules.map(TargetModules.init)
+  }
+}
+
+extension LoRAConfiguration.TargetModules {
+  /// The modules that a recipe names.
+  fileprivate init(_ modules: LoRAArguments.TargetModules) {
+    switch modules {
+    case .allLinear: self = .allLinear
+    case .names(let names): self = .names(names)
+    case .pattern(let pattern): self = .pattern(pattern)
+    }
+  }
+}
+
+extension ModelArguments {
+  /// How the base is quantized on loading; `nil` where it is not.
+  public var quantization: QuantizationConfiguration? {
+    guard loadIn4Bit else { return nil }
+    return QuantizationConfiguration(
+      FourBitFormat(quantType == .nf4 ? .nf4 : .fp4, doubleQuantized: usesNestedQuantization),
+      skippedModules: unquantizedModules)
+  }
+}

@@ -1,0 +1,108 @@
+extension RecipeKey {
+  /// The page `Documentation/RecipeKeys.md`, written from the table so that the two cannot differ.
+  public static var documentationPage: String {
+    var page = """
+      # The keys of a recipe
+
+      A recipe is a YAML file of `key: value` lines (`swiftlet sft --config recipe.yaml`), each of which can also be given or
+      overridden on the command line (`--learning_rate 2e-4`, `--learning-rate=2e-4`). The names are those of TRL 1.16's
+      `ScriptArguments`, `ModelConfig`, `SFTConfig` and dataset mixture, PEFT's `LoraConfig` and bitsandbytes' configuration,
+      so a recipe for `trl sft` runs as it is. A key that is not on this page is an error that names the nearest one.
+
+      This page is generated from the table in `Sources/Recipes`; a test compares the two.
+
+
+      """
+    for section in Section.allCases {
+      let keys = all.filter { $0.section == section && $0.status == .honoured }
+      if keys.isEmpty { continue }
+      page += "## \(section.rawValue)\n\n| key | value | default | meaning |\n|---|---|---|---|\n"
+      for key in keys {
+        page += row(["`\(key.name)`", key.expectation, "`\(key.defaultValue.text())`", key.meaning])
+      }
+      page += "\n"
+    }
+    page += stepsText
+    page += "## Accepted, but without effect\n\nThey cannot change the result here. A run says so and goes on.\n\n"
+    page += groups(.withoutEffect)
+    page +=
+      "## Refused\n\nThey would change the result in a way that does not exist here; a value that asks for nothing is accepted.\n\n"
+    page += groups(.refused)
+    page += "## Other spellings\n\n| you write | we call it | |\n|---|---|---|\n"
+    for spelling in RecipeSpelling.all {
+      let remark =
+        switch spelling.kind {
+        case .equal: "the same"
+        case .former: "the earlier name, accepted"
+        case .foreign: "suggested in the error"
+        }
+      page += row(["`\(spelling.name)`", "`\(spelling.key)`", remark])
+    }
+    return page
+  }
+
+  private static func row(_ cells: [String]) -> String {
+    "| " + cells.map { $0.replacing("|", with: "\\|") }.joined(separator: " | ") + " |\n"
+  }
+
+  /// Keys that share a reason stand in one row.
+  private static func groups(_ status: Status) -> String {
+    var reasons: [(meaning: String, names: [String])] = []
+    for key in all where key.status == status {
+      if let place = reasons.firstIndex(where: { $0.meaning == key.meaning }) {
+        reasons[place].names.append(key.name)
+      } else {
+        reasons.append((key.meaning, [key.name]))
+      }
+    }
+    let rows = reasons.map { row([$0.names.map { "`\($0)`" }.joined(separator: ", "), $0.meaning]) }
+    return "| keys | why |\n|---|---|\n" + rows.joined() + "\n"
+  }
+
+  private static let stepsText = """
+    ## Steps
+
+    `steps` is a list; a source of `datasets` can have one of its own, which runs before the sources are put together.
+
+    ```yaml
+    steps:
+      - filter: {column: lang, equals: yue}      # or {column: lang} for any that is not null
+      - select: 1500                             # or {start: 100, count: 1500}
+      - rename_columns: {sentence: prompt, translation: completion}
+      - remove_columns: [translation_extra]      # or select_columns: [prompt, completion]
+      - template: "Question: {Question}"         # fills `text`; or {to: prompt, text: "..."}
+      - messages:                                # fills `messages`; or {to: prompt, messages: [...]}
+          - {role: system, content: "You translate."}
+          - {role: user, content: "{translation.zh}"}
+      - apply_chat_template: text                # renders `messages` into `text`
+      - shuffle: 3407                            # as datasets' shuffle(seed=3407)
+      - split: {test_size: 0.1, seed: 42}        # holds rows out for evaluation
+    ```
+
+    `{name}` stands for a column, `{a.b}` for a member of one, `{{` and `}}` for braces.
+
+    ## Sources
+
+    ```yaml
+    datasets:
+      - path: pairs.jsonl                        # a file, a folder or org/name
+        fraction: 0.7                            # in all sources or in none
+        steps: [{rename_columns: {zh: prompt, yue: completion}}]
+      - path: org/name
+        name: small                              # dataset_config: as README.md describes it, or a folder
+        split: train[:5000]+validation
+        columns: [prompt, completion]
+        fraction: 0.2
+      - path: json                               # or csv, parquet, text: the format of data_files
+        data_files: {train: "more/*.jsonl", test: held.jsonl}
+        fraction: 0.05
+      - query: SELECT q AS prompt, a AS completion FROM 'answers.parquet' WHERE length(a) > 9
+        fraction: 0.05
+    ```
+
+    Paths are sought where they stand, and beside the recipe. Fractions are TRL's: the first rows of each source are
+    taken, as many as make the shares fit without repeating a row.
+
+
+    """
+}

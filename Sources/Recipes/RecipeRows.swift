@@ -1,0 +1,116 @@
+import Diagnostics
+import Datasets
+import Foundation
+import Training
+
+/// The rows that a recipe trains and evaluates on.
+public struct RecipeRows: Sendable {
+  /// The rows to train on.
+  public var train: any RowSource
+  /// The rows held out, if the recipe holds any out.
+  public var evaluation: (any RowSource)?
+
+  /// Opens the sources of a recipe, puts them together, and takes its steps.
+  ///
+  /// Held-out rows come from `eval_dataset`; else from a `split` step or `test_split_size`; else, where
+  /// `eval_strategy` asks for them, from `dataset_test_split` of `dataset_name`. Rows from a source of their own take
+  /// the steps that change or filter rows, not those that select, shuffle or split the training rows.
+  /// - Parameters:
+  ///   - recipe: names the sources and steps.
+  ///   - tokenizer: renders messages for the step `apply_chat_template`; a recipe without it needs none.
+  /// - Throws: `SwiftletError` where a source cannot be opened or a step does not fit.
+  public init(_ recipe: Recipe, tokenizer: RowTokenizer? = nil) throws(SwiftletError) {
+    let data = recipe.data
+    let seed = UInt64(max(0, recipe.training.dataSeed ?? recipe.training.seed))
+    var opened: [any RowSource] = []
+    for source in data.trainSources { opened.append(try Self.open(source, recipe, tokenizer)) }
+    guard let first = opened.first else { throw SwiftletError.data("dataset_name is missing; name a file or a folder") }
+    let fractions = data.trainSources.compactMap(\.fraction)
+    train =
+      fractions.isEmpty
+      ? (opened.count == 1 ? first : ConcatenatedRows(opened)) : try ConcatenatedRows(opened, fractions: fractions)
+
+    if let source = data.evalDataset {
+      evaluation = try Self.open(source, recipe, tokenizer)
+    } else if data.sources.isEmpty, data.testSplitSize == nil, recipe.training.evalStrategy != .no,
+      !data.steps.contains(where: \.isSplit), let name = data.datasetName
+    {
+      let source = DatasetSource(path: name, name: data.datasetConfig, split: data.testSplit)
+      evaluation = try Self.open(source, recipe, tokenizer)
+    }
+    for step in data.steps {
+      if let held = evaluation, step.changesRows { evaluation = try held.applying(step, tokenizer: tokenizer) }
+      if case .split(let split) = step {
+        try holdOut(split)
+      } else {
+        train = try train.applying(step, tokenizer: tokenizer)
+      }
+    }
+    if evaluation == nil, let size = data.testSplitSize {
+      try holdOut(Split(testSize: Split.Size(size), seed: seed, part: .train))
+    }
+    if let most = data.maxTrainSamples { train = try train.applying(.select(0..<most)) }
+    if let most = data.maxEvalSamples { evaluation = try evaluation?.applying(.select(0..<most)) }
+  }
+
+  private mutating func holdOut(_ split: Split) throws(SwiftletError) {
+    var other = split
+    other.part = .test
+    if evaluation == nil { evaluation = try train.applying(.split(other)) }
+    train = try train.applying(.split(split))
+  }
+
+  private static func open(
+    _ source: DatasetSource, _ recipe: Recipe, _ tokenizer: RowTokenizer?
+  ) throws(SwiftletError) -> any RowSource {
+    if source.steps.contains(where: \.isSplit) {
+      throw SwiftletError.data("split belongs to the recipe's own steps, not to those of one source")
+    }
+    var rows = try openFiles(source, recipe)
+    if let columns = source.columns { rows = try rows.applying(.selectColumns(columns)) }
+    return try rows.applying(source.steps, tokenizer: tokenizer)
+  }
+
+  private static func openFiles(_ source: DatasetSource, _ recipe: Recipe) throws(SwiftletError) -> any RowSource {
+    if let query = source.query { return try DataFile.query(query, folder: recipe.folder) }
+    var path = recipe.locate(source.path)
+    let exists = FileManager.default.fileExists(atPath: path)
+    if !exists, source.namesFormat {
+      let files = source.dataFiles.mapValues { $0.map(recipe.locate) }
+      return try DataFile.open(FileManager.default.currentDirectoryPath, split: source.split, files: files)
+    }
+    var files = source.dataFiles
+    if exists, files.isEmpty, source.dataDir == nil {
+      let card = try DatasetCard(folder: path)
+      if let configured = try card.files(of: source.name) {
+        files = configured
+      } else if let name = source.name {
+        path = try card.folder(of: name)
+      }
+    }
+    if let folder = source.dataDir { path += "/" + folder }
+    return try DataFile.open(path, split: source.split, files: files)
+  }
+}
+
+extension RowStep {
+  fileprivate var isSplit: Bool { if case .split = self { true } else { false } }
+
+  /// Whether rows that were never meant for training take the step as well.
+  fileprivate var changesRows: Bool {
+    switch self {
+    case .select, .shuffle, .split: false
+    default: true
+    }
+  }
+}
+
+extension PreparationOptions {
+  /// How the rows of a recipe become examples, for training or for evaluation.
+  public init(_ recipe: Recipe, forEvaluation: Bool = false) {
+    self.init(recipe.training, forEvaluation: forEvaluation)
+    textField = recipe.data.textField
+    // TRL shuffles with the run's seed, and shuffles held-out rows as well.
+    shuffleSeed = recipe.data.shufflesDataset ? UInt64(max(0, recipe.training.seed)) : nil
+  }
+}

@@ -1,0 +1,35 @@
+import Diagnostics
+import Checkpoints
+import Foundation
+import OrderedJSON
+import Training
+
+/// `log.jsonl`: the entries of `trainer_state.json`'s `log_history`, one a line, each as soon as it is there.
+package final class JSONLinesReport: RunReport {
+  private let url: URL
+  private var file: GrowingFile?
+  package private(set) var failure: SwiftletError?
+
+  init(to url: URL) { self.url = url }
+
+  /// Begins with what the run has logged before it was interrupted, and forgets what it logged after its checkpoint.
+  package func trainingBegins(_ state: TrainerState) {
+    do {
+      try AtomicFile.write(state.logHistory.map(Self.line).joined(), to: url)
+      file = GrowingFile(at: url)
+    } catch {
+      failure = SwiftletError.training("\(error)")
+    }
+  }
+
+  package func logged(_ log: TrainingLog, _ state: TrainerState) { append(log.object) }
+
+  package func evaluated(_ log: EvaluationLog, _ state: TrainerState) { append(log.object) }
+
+  private func append(_ entry: JSONObject) {
+    file?.append(Array(Self.line(entry).utf8))
+    failure = failure ?? file?.failure
+  }
+
+  private static func line(_ entry: JSONObject) -> String { JSONValue.object(entry).text(.compact) + "\n" }
+}

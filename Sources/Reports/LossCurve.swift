@@ -1,0 +1,207 @@
+import Diagnostics
+import Checkpoints
+import Foundation
+import Training
+
+/// The loss over a run as a picture: what was logged, a smoothed line through it, and the loss on held-out rows.
+public struct LossCurve: Sendable {
+  /// A loss at an optimizer step.
+  public struct Point: Sendable, Hashable {
+    /// The step, counted from 1.
+    public var step: Int
+    /// The mean loss a token, in nats.
+    public var loss: Double
+
+    /// A point.
+    public init(step: Int, loss: Double) {
+      self.step = step
+      self.loss = loss
+    }
+  }
+
+  /// The heading.
+  public var title: String
+  /// A line under it, such as the model and the method.
+  public var subtitle: String
+  /// The logged training losses by rising step; those that are not finite are left out of the picture.
+  public var training: [Point]
+  /// The losses on held-out rows by rising step.
+  public var evaluation: [Point]
+
+  /// A curve.
+  public init(title: String, subtitle: String = "", training: [Point], evaluation: [Point] = []) {
+    self.title = title
+    self.subtitle = subtitle
+    self.training = training
+    self.evaluation = evaluation
+  }
+
+  /// The curve of a run's log.
+  public init(title: String, subtitle: String = "", state: TrainerState) {
+    func points(_ key: String) -> [Point] {
+      state.logHistory.compactMap { entry in
+        guard let loss = entry[key]?.double, let step = entry["step"]?.integer else { return nil }
+        return Point(step: step, loss: loss)
+      }
+    }
+    self.init(title: title, subtitle: subtitle, training: points("loss"), evaluation: points("eval_loss"))
+  }
+
+  /// Writes `url`, as SVG if its name ends so and else as PNG (1920 by 1120 pixels), in one piece.
+  /// - Throws: `SwiftletError` where the picture cannot be drawn or written.
+  public func write(to url: URL) throws(SwiftletError) {
+    guard let bytes = url.pathExtension.lowercased() == "svg" ? svg() : png() else {
+      throw SwiftletError.checkpoint(path: url.path, reason: "the loss curve cannot be drawn; Cairo is out of memory")
+    }
+    try AtomicFile.write(bytes, to: url)
+  }
+
+  /// The picture as a PNG file.
+  public func png() -> [UInt8]? { drawn(.png) }
+
+  /// The picture as an SVG file.
+  public func svg() -> [UInt8]? { drawn(.svg) }
+
+  /// Without a usable font the picture still has its lines.
+  private func drawn(_ format: Canvas.Format) -> [UInt8]? {
+    for lettered in [true, false] {
+      let canvas = Canvas(format, width: LossCurveLayout.width, height: LossCurveLayout.height)
+      LossCurveLayout(self, lettered: lettered).draw(on: canvas)
+      if let bytes = canvas.finish() { return bytes }
+    }
+    return nil
+  }
+
+  /// The training losses averaged over a twentieth of the run, exponentially and without bias towards zero.
+  var smoothed: [Point] {
+    let finite = training.filter(\.loss.isFinite)
+    let weight = 1 - 1 / max(1, Double(finite.count) / 20)
+    var mean = 0.0
+    var total = 0.0
+    return finite.map { point in
+      mean = weight * mean + (1 - weight) * point.loss
+      total = weight * total + (1 - weight)
+      return Point(step: point.step, loss: mean / total)
+    }
+  }
+}
+
+/// Where everything stands in the picture.
+private struct LossCurveLayout {
+  static let width = 960.0
+  static let height = 560.0
+  private let left = 78.0
+  private let right = 34.0
+  private let top = 98.0
+  private let bottom = 62.0
+
+  private let ink = Canvas.Color(0x1F2933)
+  private let faint = Canvas.Color(0x6B7785)
+  private let grid = Canvas.Color(0xE6EAEE)
+  private let logged = Canvas.Color(0x9DC3E6)
+  private let smooth = Canvas.Color(0x1F5FA8)
+  private let held = Canvas.Color(0xE0762B)
+
+  private let curve: LossCurve
+  private let lettered: Bool
+  private let training: [LossCurve.Point]
+  private let smoothed: [LossCurve.Point]
+  private let evaluation: [LossCurve.Point]
+  private let steps: ClosedRange<Double>
+  private let losses: ClosedRange<Double>
+
+  init(_ curve: LossCurve, lettered: Bool) {
+    self.curve = curve
+    self.lettered = lettered
+    training = curve.training.filter(\.loss.isFinite)
+    smoothed = training.count >= 30 ? curve.smoothed : []
+    evaluation = curve.evaluation.filter(\.loss.isFinite)
+    let points = training + evaluation
+    let last = points.map { Double($0.step) }.max() ?? 1
+    let first = points.map { Double($0.step) }.min().map { $0 < last / 3 ? min(0, $0) : $0 } ?? 0
+    steps = last > first ? first...last : (first - 1)...(first + 1)
+    let low = points.map(\.loss).min() ?? 0
+    let high = points.map(\.loss).max() ?? 1
+    let margin = high > low ? (high - low) * 0.06 : max(0.05, abs(high) * 0.1)
+    losses = (low >= 0 ? max(0, low - margin) : low - margin)...(high + margin)
+  }
+
+  func draw(on canvas: Canvas) {
+    canvas.fill(x: 0, y: 0, width: Self.width, height: Self.height, Canvas.Color(0xFFFFFF))
+    drawAxes(on: canvas)
+    let lineWidth = training.count > 400 ? 1.0 : 1.6
+    canvas.stroke(training.map(place), smoothed.isEmpty ? smooth : logged, width: smoothed.isEmpty ? 2.2 : lineWidth)
+    canvas.stroke(smoothed.map(place), smooth, width: 2.6)
+    canvas.stroke(evaluation.map(place), held, width: 1.4)
+    for point in evaluation.map(place) { canvas.dot(x: point.x, y: point.y, radius: 4.5, held) }
+    if smoothed.isEmpty, training.count <= 40 {
+      for point in training.map(place) { canvas.dot(x: point.x, y: point.y, radius: 3, smooth) }
+    }
+    if lettered { drawLetters(on: canvas) }
+  }
+
+  private func place(_ point: LossCurve.Point) -> (x: Double, y: Double) { (x(Double(point.step)), y(point.loss)) }
+
+  private func x(_ step: Double) -> Double {
+    left + (step - steps.lowerBound) / (steps.upperBound - steps.lowerBound) * (Self.width - left - right)
+  }
+
+  private func y(_ loss: Double) -> Double {
+    Self.height - bottom
+      - (loss - losses.lowerBound) / (losses.upperBound - losses.lowerBound) * (Self.height - top - bottom)
+  }
+
+  private func drawAxes(on canvas: Canvas) {
+    let floor = Self.height - bottom
+    let vertical = AxisTicks(losses, wanted: 6)
+    for (value, label) in zip(vertical.values, vertical.labels) {
+      canvas.stroke([(left, y(value)), (Self.width - right, y(value))], grid, width: 1)
+      if lettered { canvas.text(label, x: left - 10, y: y(value) + 4.5, size: 13, faint, anchor: .end) }
+    }
+    let horizontal = AxisTicks(steps, wanted: 9, wholeNumbers: true)
+    for (value, label) in zip(horizontal.values, horizontal.labels) {
+      canvas.stroke([(x(value), floor), (x(value), floor + 5)], faint, width: 1)
+      if lettered { canvas.text(label, x: x(value), y: floor + 21, size: 13, faint, anchor: .middle) }
+    }
+    canvas.stroke([(left, floor), (Self.width - right, floor)], faint, width: 1.2)
+  }
+
+  private func drawLetters(on canvas: Canvas) {
+    canvas.text(clipped(curve.title, 19, on: canvas, bold: true), x: left, y: 36, size: 19, ink, bold: true)
+    canvas.text(clipped(curve.subtitle, 13, on: canvas), x: left, y: 58, size: 13, faint)
+    canvas.text(
+      "optimizer step", x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, faint, anchor: .middle)
+    canvas.text(
+      "loss (nats a token)", x: 22, y: (top + Self.height - bottom) / 2, size: 13, faint, anchor: .middle, turned: true)
+    drawLegend(on: canvas)
+  }
+
+  /// From the right edge leftwards, above the plot.
+  private func drawLegend(on canvas: Canvas) {
+    var entries: [(text: String, color: Canvas.Color, isDot: Bool)] = []
+    if !training.isEmpty { entries.append(("training", smoothed.isEmpty ? smooth : logged, false)) }
+    if let last = smoothed.last { entries.append(("smoothed, " + number(last.loss) + " at the end", smooth, false)) }
+    if let last = evaluation.last {
+      entries.append(("held-out rows, " + number(last.loss) + " at the end", held, true))
+    }
+    var edge = Self.width - right
+    for entry in entries.reversed() {
+      let start = edge - canvas.width(of: entry.text, size: 13)
+      canvas.text(entry.text, x: start, y: top - 14, size: 13, ink)
+      canvas.stroke([(start - 30, top - 18.5), (start - 8, top - 18.5)], entry.color, width: 2.6)
+      if entry.isDot { canvas.dot(x: start - 19, y: top - 18.5, radius: 4.5, entry.color) }
+      edge = start - 52
+    }
+  }
+
+  private func number(_ loss: Double) -> String { AxisTicks.label(loss, decimals: loss.magnitude < 0.1 ? 4 : 3) }
+
+  /// Text cut to the width of the plot.
+  private func clipped(_ text: String, _ size: Double, on canvas: Canvas, bold: Bool = false) -> String {
+    let room = Self.width - left - right
+    var shown = String(text.replacing("\n", with: " ").prefix(200))
+    if canvas.width(of: shown, size: size, bold: bold) <= room { return shown }
+    while shown.count > 1, canvas.width(of: shown + "…", size: size, bold: bold) > room { shown.removeLast() }
+    return shown + "…"
+  }
+}

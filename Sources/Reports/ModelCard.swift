@@ -1,0 +1,246 @@
+import Diagnostics
+import Checkpoints
+import Foundation
+import OrderedJSON
+import Terminal
+import Training
+
+/// The `README.md` of an output folder: what was trained on what, how well it went, how to use it, and the recipe.
+public struct ModelCard: Sendable {
+  /// The name of the result, used as the heading.
+  public var title: String
+  /// The base model, as the user spelled it: a path or `org/name`.
+  public var baseModel: String
+  /// The rank of the LoRA adapter; `nil` if every weight was trained.
+  public var adapterRank: Int?
+  /// The options of `swiftlet chat` that quantize the base model as in training; empty if it was not quantized.
+  public var quantizationOptions: [String] = []
+  /// The output folder, as the user spelled it.
+  public var outputFolder: String
+  /// The sources of the training rows.
+  public var sources: [Source] = []
+  /// The settings of the run, as a recipe in YAML; empty if there is no recipe.
+  public var recipe = ""
+  /// What the run logged.
+  public var state: TrainerState
+  /// The number of training rows.
+  public var trainRows: Int?
+  /// The number of validation rows.
+  public var validationRows: Int?
+  /// The number of trained parameters.
+  public var trainableParameters: Int?
+  /// The number of all parameters, adapters included.
+  public var totalParameters: Int?
+  /// Answers before and after training.
+  public var answers: [Answer] = []
+  /// Whether the folder has a `loss_curve.png`.
+  public var hasLossCurve = true
+
+  /// A source of training rows.
+  public struct Source: Sendable, Hashable {
+    /// A path, `org/name`, or an SQL query.
+    public var place: String
+    /// The split, such as `train`.
+    public var split: String
+    /// The share of the rows that come from this source.
+    public var share: Double?
+    /// Whether `place` may be the name of a dataset on the Hugging Face Hub.
+    public var isQuery: Bool
+
+    /// A source of rows; `isQuery` if `place` is SQL.
+    public init(_ place: String, split: String = "train", share: Double? = nil, isQuery: Bool = false) {
+      self.place = place
+      self.split = split
+      self.share = share
+      self.isQuery = isQuery
+    }
+  }
+
+  /// An answer before and after training.
+  public struct Answer: Sendable, Hashable {
+    /// What was asked.
+    public var question: String
+    /// What the base model answered.
+    public var before: String
+    /// What the trained model answers.
+    public var after: String
+
+    /// An answer.
+    public init(question: String, before: String, after: String) {
+      self.question = question
+      self.before = before
+      self.after = after
+    }
+  }
+
+  /// A card for the result of a run. Set the other members to say more about it.
+  public init(title: String, baseModel: String, adapterRank: Int? = nil, outputFolder: String, state: TrainerState) {
+    self.title = title
+    self.baseModel = baseModel
+    self.adapterRank = adapterRank
+    self.outputFolder = outputFolder
+    self.state = state
+  }
+
+  /// Writes `README.md` into `folder` in one piece.
+  /// - Throws: `SwiftletError` where it cannot be written.
+  public func write(to folder: URL) throws(SwiftletError) {
+    try AtomicFile.write(text, to: folder.appendingPathComponent("README.md"))
+  }
+
+  /// The card in Markdown, with the YAML head that model hubs read.
+  public var text: String {
+    [head, introduction, results, comparison, use, data, settings].filter { !$0.isEmpty }.joined(separator: "\n")
+  }
+
+  private var heading: String { title.printable.replacing("\n", with: " ") }
+
+  /// A hub knows a base model only by `org/name`.
+  private static func isHubName(_ name: String) -> Bool {
+    let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+    return parts.count == 2 && !name.hasPrefix(".") && !name.hasPrefix("~") && parts.allSatisfy { !$0.isEmpty }
+      && !FileManager.default.fileExists(atPath: name)
+  }
+
+  private var head: String {
+    var lines = ["---"]
+    if Self.isHubName(baseModel) { lines.append("base_model: \(JSONValue.string(baseModel).text())") }
+    let sources = sources.filter { !$0.isQuery }.map(\.place).filter(Self.isHubName)
+    if !sources.isEmpty { lines.append("datasets: \(JSONValue.array(sources.map { .string($0) }).text())") }
+    lines.append("library_name: \(adapterRank == nil ? "transformers" : "peft")")
+    lines.append("pipeline_tag: text-generation")
+    lines.append("tags: [\(adapterRank == nil ? "sft" : "sft, lora"), swiftlet]")
+    lines.append("model_name: \(JSONValue.string(heading).text())")
+    return (lines + ["---", ""]).joined(separator: "\n")
+  }
+
+  private var introduction: String {
+    let what =
+      if let adapterRank {
+        "A LoRA adapter of rank \(adapterRank) for `\(baseModel)`\(!quantizationOptions.isEmpty ? ", trained over 4-bit weights" : "")"
+      } else {
+        "All weights of `\(baseModel)`, trained further"
+      }
+    return "# \(heading)\n\n\(what) with Swiftlet.\n"
+  }
+
+  private var results: String {
+    var table = Table([.init("figure"), .init("value", isNumeric: true)])
+    let training = state.logHistory.filter { $0["loss"] != nil }
+    func add(_ name: String, _ value: String?) { if let value { table.append([name, value]) } }
+    add("loss, first logged", training.first?["loss"]?.double.map(Format.loss))
+    add("loss, last logged", training.last?["loss"]?.double.map(Format.loss))
+    let held = state.logHistory.compactMap { $0["eval_loss"]?.double }
+    add("loss on held-out rows, first", held.count > 1 ? held.first.map(Format.loss) : nil)
+    add("loss on held-out rows, last", held.last.map(Format.loss))
+    add("perplexity on held-out rows", held.last.map { Format.loss(exp($0)) })
+    add("optimizer steps", "\(state.globalStep)")
+    add("epochs", Format.loss(state.epoch))
+    add("tokens", training.last?["num_tokens"]?.integer.map(Format.count))
+    add("time", training.last?["elapsed_s"]?.double.map(Format.duration))
+    if let trainable = trainableParameters, let total = totalParameters, total > 0 {
+      let share = Format.percent(Double(trainable) / Double(total))
+      add("trained parameters", "\(Format.count(trainable)) of \(Format.count(total)) (\(share))")
+    }
+    let picture = hasLossCurve && !training.isEmpty ? "\n![The loss over the run](loss_curve.png)\n" : ""
+    return "## Result\n\n\(table.markdown)\(picture)"
+  }
+
+  private var comparison: String {
+    if answers.isEmpty { return "" }
+    let table = Table.comparison(answers.map { ($0.question, $0.before, $0.after) })
+    return "## Before and after\n\n\(table.markdown)"
+  }
+
+  private var use: String {
+    adapterRank == nil ? useOfModel : useOfAdapter
+  }
+
+  /// The folder as commands name it: from inside, if the base is on the hub; else from where the run was, as the base is.
+  private var adapterPlace: String { Self.isHubName(baseModel) ? "." : Shell.quoted(outputFolder) }
+
+  /// The base as commands name it.
+  private var basePlace: String { Shell.quoted(baseModel) }
+
+  private var useOfAdapter: String {
+    """
+    ## Use
+
+    With Swiftlet\(adapterPlace == "." ? "" : ", from the folder where it was trained"):
+
+    ```
+    swiftlet chat --model \(([basePlace] + quantizationOptions).joined(separator: " ")) --adapter \(adapterPlace)
+    ```
+
+    With PEFT:
+
+    ```python
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    model = AutoPeftModelForCausalLM.from_pretrained(".")
+    tokenizer = AutoTokenizer.from_pretrained(".")
+    ```
+
+    With llama.cpp, beside the base model as GGUF:
+
+    ```
+    swiftlet export --adapter \(adapterPlace) --base \(basePlace) --output adapter.gguf
+    llama-cli -m base.gguf --lora adapter.gguf
+    ```
+
+    Or merged into one model that needs no adapter:
+
+    ```
+    swiftlet merge --model \(basePlace) --adapter \(adapterPlace) --output merged
+    ```
+
+    """
+  }
+
+  private var useOfModel: String {
+    """
+    ## Use
+
+    With Swiftlet:
+
+    ```
+    swiftlet chat --model .
+    ```
+
+    With transformers:
+
+    ```python
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(".")
+    tokenizer = AutoTokenizer.from_pretrained(".")
+    ```
+
+    With llama.cpp:
+
+    ```
+    swiftlet export --model . --output model.gguf --type q8_0
+    llama-cli -m model.gguf
+    ```
+
+    """
+  }
+
+  private var data: String {
+    var lines = sources.map { source in
+      "- `\(source.place)`, split \(source.split)"
+        + (source.share.map { ", share \($0.pythonText)" } ?? "")
+    }
+    if let rows = trainRows { lines.append("- \(rows) rows trained on") }
+    if let rows = validationRows, rows > 0 { lines.append("- \(rows) rows held out") }
+    return lines.isEmpty ? "" : "## Data\n\n" + lines.joined(separator: "\n") + "\n"
+  }
+
+  private var settings: String {
+    if recipe.isEmpty { return "" }
+    let fence = recipe.contains("```") ? "``````" : "```"
+    return
+      "## Recipe\n\nAll settings, defaults included, are in `training_args.json`.\n\n\(fence)yaml\n\(recipe)\(fence)\n"
+  }
+}

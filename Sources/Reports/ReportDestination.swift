@@ -1,0 +1,22 @@
+/// Where the figures of a run go beside `trainer_state.json`: transformers' `report_to`.
+public enum ReportDestination: String, Sendable, CaseIterable, Codable {
+  /// An event file that TensorBoard reads.
+  case tensorboard
+  /// `log.jsonl` in the output folder, a line for each log.
+  case jsonl
+}
+
+/// Which reports a run writes beside `trainer_state.json`, and where.
+public struct ReportConfiguration: Sendable, Hashable, Codable {
+  /// The reports to write.
+  public var destinations: [ReportDestination]
+  /// The folder of TensorBoard's event files; `nil` for `$TENSORBOARD_LOGGING_DIR`, or `runs/<time>_<host>` in the
+  /// output folder.
+  public var tensorBoardFolder: String?
+
+  /// Reports to these destinations.
+  public init(_ destinations: [ReportDestination] = [], tensorBoardFolder: String? = nil) {
+    self.destinations = destinations
+    self.tensorBoardFolder = tensorBoardFolder
+  }
+}

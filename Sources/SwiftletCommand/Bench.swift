@@ -1,0 +1,88 @@
+import ArgumentParser
+import Swiftlet
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Terminal
+
+/// `swiftlet bench`
+struct Bench: AsyncParsableCommand {
+  enum Part: String, CaseIterable, ExpressibleByArgument {
+    case machine, products, generation, training
+  }
+
+  static let configuration = CommandConfiguration(abstract: "What this machine can do, and what we get out of it.")
+
+  @Option(name: [.short, .long], help: "Measure generation and training with this model too.")
+  var model: String?
+
+  @OptionGroup var quantization: QuantizationOptions
+
+  @Option(help: "Tokens to generate.")
+  var decode = 64
+
+  @Option(help: "Rows of a training step.")
+  var rows = 4
+
+  @Option(help: "Tokens of a row.")
+  var rowTokens = 250
+
+  @Option(help: "Measure this only; may be given several times: machine, products, generation, training.")
+  var only: [Part] = []
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  func validate() throws {
+    guard model != nil || !only.contains(where: { $0 == .generation || $0 == .training }) else {
+      throw ValidationError("generation and training are measured with --model")
+    }
+    guard decode > 0, rows > 0, rowTokens > 1 else {
+      throw ValidationError("--decode and --rows must be positive, --row-tokens at least 2")
+    }
+  }
+
+  func run() async throws {
+    // A model that cannot be opened is found out before the machine is measured.
+    var opened: CausalLM?
+    if let model {
+      let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+      opened = try quantization.load(ModelFiles(opening: url))
+    }
+    let parts = only.isEmpty ? Part.allCases : only
+    var figures = JSONObject()
+    var products: [ProductBenchmark.Result] = []
+    if parts.contains(.machine) {
+      figures["fma_gflops"] = .number(MachineBenchmark.fmaGFLOPS(on: CPUBackend.shared))
+      figures["read_gb_s"] = .number(MachineBenchmark.readGBPerSecond(on: CPUBackend.shared))
+    }
+    if parts.contains(.products) {
+      products = ProductBenchmark.run(on: CPUBackend.shared)
+      figures["product_gflops"] = .object(JSONObject(products.map { ($0.name, .number($0.gflops)) }))
+    }
+    if let opened {
+      var benchmark = ModelBenchmark(opened)
+      if parts.contains(.generation) {
+        let speed = benchmark.generation(count: decode)
+        figures["prompt_tokens_per_s"] = .number(speed.prompt)
+        figures["decode_tokens_per_s"] = .number(speed.decode)
+      }
+      if parts.contains(.training) {
+        figures["train_tokens_per_s"] = .number(try benchmark.training(rows: rows, rowTokens: rowTokens))
+      }
+      figures["peak_bytes"] = .integer(SystemMemory.peakResident)
+    }
+    if json {
+      Printing.json(.object(figures))
+    } else {
+      for member in figures.members where member.value.object == nil { show(member.key, member.value) }
+      for product in products { show("product \(product.name)", .number(product.gflops)) }
+    }
+  }
+
+  private func show(_ name: String, _ value: JSONValue) {
+    let text = value.integer.map(String.init) ?? value.double.map { String(format: "%.1f", $0) } ?? ""
+    Printing.result(name.padding(toLength: 40, withPad: " ", startingAt: 0) + text)
+  }
+}

@@ -1,0 +1,56 @@
+import ArgumentParser
+import Swiftlet
+import Foundation
+import Models
+import OrderedJSON
+import Terminal
+
+/// `swiftlet compare --model M --adapter A --questions F`
+struct Compare: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "The same questions, without and with the adapter, side by side.")
+
+  @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var sampling: SamplingFlags
+
+  @Option(help: "A text file with a question a line, or rows with a prompt, messages or a question.")
+  var questions: String
+
+  @Option(help: "Only the first questions.")
+  var limit: Int?
+
+  @Flag(help: "Print a list of {\"question\", \"before\", \"after\"}.")
+  var json = false
+
+  @Flag(help: "Print the table as Markdown.")
+  var markdown = false
+
+  func validate() throws {
+    guard modelOptions.adapter != nil else { throw ValidationError("compare needs an --adapter to compare with") }
+    if let limit, limit < 1 { throw ValidationError("--limit must be positive") }
+  }
+
+  func run() async throws {
+    var asked = try Question.read(questions)
+    if let limit { asked = Array(asked.prefix(limit)) }
+    let (model, adapter) = try await modelOptions.open()
+    adapter?.isEnabled = false
+    let before = try ask(asked, model, "before")
+    adapter?.isEnabled = true
+    let after = try ask(asked, model, "after")
+    let rows = zip(asked, zip(before, after)).map { ($0.text, $1.0, $1.1) }
+    if json {
+      Printing.json(
+        .array(rows.map { ["question": .string($0.0), "before": .string($0.1), "after": .string($0.2)] }))
+      return
+    }
+    let table = Table.comparison(rows.map { (question: $0.0, before: $0.1, after: $0.2) })
+    let output = Output.standardOutput
+    output.write(markdown ? table.markdown : table.text(width: output.columns(), style: output.style))
+  }
+
+  private func ask(_ questions: [Question], _ model: CausalLM, _ label: String) throws -> [String] {
+    try Answers.ask(
+      questions, model, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens, label: label)
+  }
+}

@@ -1,0 +1,57 @@
+import ArgumentParser
+import Swiftlet
+import Foundation
+import Models
+import OrderedJSON
+import Terminal
+
+/// `swiftlet generate --model M --prompt T`
+struct Generate: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Answer one prompt.")
+
+  @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var sampling: SamplingFlags
+
+  @Option(name: [.short, .long], help: "What the model is asked; standard input if it is -.")
+  var prompt: String
+
+  @Option(help: "The system message.")
+  var system: String?
+
+  @Option(help: "Whether a model that can think first does so.")
+  var thinking: Thinking?
+
+  @Flag(help: "Continue the prompt as plain text, without the chat template.")
+  var raw = false
+
+  @Flag(help: "Print {\"text\", \"ids\", \"prompt_tokens\", \"finish_reason\"}.")
+  var json = false
+
+  func run() async throws {
+    let (model, _) = try await modelOptions.open()
+    var text = prompt
+    if prompt == "-" {
+      text = String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+    }
+    let question = raw ? Question(continuing: text) : Question(text, system: system)
+    let ids = try question.prompt(for: model, thinking: thinking?.isOn)
+    let output = Output.standardOutput
+    let signals = json ? nil : StopSignals()
+    let (answer, generation) = model.generate(
+      ids, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
+    ) { piece in
+      if !json { output.write(output.isTerminal ? piece.printable : piece) }
+      return signals?.caught == nil
+    }
+    signals?.end()
+    if json {
+      Printing.json([
+        "text": .string(answer), "ids": .array(generation.ids.map { .integer(Int($0)) }),
+        "prompt_tokens": .integer(ids.count), "finish_reason": .string(generation.finishReason.rawValue),
+      ])
+    } else {
+      output.write("\n")
+    }
+    if let signal = signals?.caught { throw ExitCode(128 + signal) }
+  }
+}

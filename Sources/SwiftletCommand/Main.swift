@@ -1,0 +1,58 @@
+import Diagnostics
+import ArgumentParser
+import Swiftlet
+import Foundation
+
+/// The command. Each subcommand stands in a file of its own.
+struct RootCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "swiftlet",
+    abstract: "Fine-tunes language models: train, compare, chat, and take the files away.",
+    version: "0.1.0",
+    subcommands: [
+      SFT.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
+      Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
+    ])
+}
+
+@main
+enum Main {
+  /// Exit status: 0 done, 1 the work failed, 2 the call was wrong, 128 and its number for a signal.
+  static func main() async {
+    // A file that grows beyond a limit (ulimit -f) is then an error like a full disk, and not the end of the process.
+    signal(SIGXFSZ, SIG_IGN)
+    do {
+      var command = try RootCommand.parseAsRoot()
+      if var asynchronous = command as? AsyncParsableCommand {
+        try await asynchronous.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      leave(error)
+    }
+  }
+
+  private static func leave(_ error: any Error) -> Never {
+    if let paused = error as? PausedRun {
+      Printing.note("\n\(paused)")
+      exit(128 + paused.signal)
+    }
+    if let code = error as? ExitCode { exit(code.rawValue) }
+    let status = RootCommand.exitCode(for: error)
+    if status == .success {
+      print(RootCommand.fullMessage(for: error))
+      exit(0)
+    }
+    let isCall = status == .validationFailure || (error as? SwiftletError)?.domain == .recipe
+    let message = status == .validationFailure ? RootCommand.fullMessage(for: error) : "Error: \(sentence(error))"
+    FileHandle.standardError.write(Data((message + "\n").utf8))
+    exit(isCall ? 2 : 1)
+  }
+
+  /// Our errors are sentences already; those of Foundation say less than their description.
+  private static func sentence(_ error: any Error) -> String {
+    let text = String(describing: error)
+    return text.hasPrefix("Error Domain") ? error.localizedDescription : text
+  }
+}

@@ -1,0 +1,173 @@
+import ArgumentParser
+import Swiftlet
+import Foundation
+import Hub
+import Models
+import Tensors
+import Terminal
+
+/// Which model a subcommand works on.
+struct ModelOptions: ParsableArguments {
+  @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
+  var model: String
+
+  @Option(name: [.short, .long], help: "An adapter folder, as PEFT or swiftlet wrote it.")
+  var adapter: String?
+
+  @OptionGroup var quantization: QuantizationOptions
+
+  /// The model with the adapter on it, and the chat template that the adapter was trained with.
+  func open() async throws -> (model: CausalLM, adapter: Adapter?) {
+    try await Self.open(model: model, adapter: adapter) { try quantization.load($0, chatTemplate: $1) }
+  }
+
+  /// The model `model` as it is stored, with the adapter in the folder `adapter` on it where one is given.
+  static func open(model: String, adapter: String?) async throws -> (model: CausalLM, adapter: Adapter?) {
+    try await open(model: model, adapter: adapter) {
+      try CausalLM($0, tokenizer: $0.tokenizer(), chatTemplate: $1)
+    }
+  }
+
+  private static func open(
+    model: String, adapter: String?, load: (_ files: ModelFiles, _ chatTemplate: String?) throws -> CausalLM
+  ) async throws -> (model: CausalLM, adapter: Adapter?) {
+    let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+    let files = try ModelFiles(opening: url)
+    let folder = adapter.map { URL(fileURLWithPath: $0) }
+    let template = folder.flatMap {
+      try? String(contentsOf: $0.appendingPathComponent("chat_template.jinja"), encoding: .utf8)
+    }
+    let opened = try load(files, template)
+    return (opened, try folder.map { try Adapter(reading: $0, onto: opened.transformer) })
+  }
+}
+
+/// Whether linear layers are quantized on loading, in the words of a recipe.
+struct QuantizationOptions: ParsableArguments {
+  @Flag(
+    name: [.customLong("load-in-4bit"), .customLong("load_in_4bit")],
+    help: "Quantize the linear layers on loading, as the recipe's load_in_4bit does.")
+  var loadIn4Bit = false
+
+  @Option(
+    name: [.customLong("bnb-4bit-quant-type"), .customLong("bnb_4bit_quant_type")], help: "nf4, the default, or fp4.")
+  var quantType: FourBitCode?
+
+  @Flag(
+    name: [
+      .customLong("use-bnb-nested-quant"), .customLong("use_bnb_nested_quant"),
+      .customLong("bnb-4bit-use-double-quant"), .customLong("bnb_4bit_use_double_quant"),
+    ],
+    help: "Quantize the scales of its blocks as well.")
+  var doubleQuantized = false
+
+  func validate() throws {
+    if !loadIn4Bit, doubleQuantized || quantType != nil {
+      throw ValidationError("how to quantize needs --load-in-4bit, which says to do so")
+    }
+  }
+
+  /// What the options ask for; `nil` to leave weights as they are stored.
+  var configuration: QuantizationConfiguration? {
+    loadIn4Bit
+      ? QuantizationConfiguration(FourBitFormat((quantType ?? .nf4).type, doubleQuantized: doubleQuantized)) : nil
+  }
+
+  /// A model of these files, with a bar where it is quantized.
+  func load(_ files: ModelFiles, chatTemplate: String? = nil) throws -> CausalLM {
+    let bar = QuantizationProgress()
+    defer { bar.finish() }
+    return try CausalLM(
+      files, tokenizer: files.tokenizer(), chatTemplate: chatTemplate, quantization: configuration,
+      progress: configuration == nil ? { _, _ in } : bar.report)
+  }
+}
+
+/// The name of a 4-bit code.
+enum FourBitCode: String, ExpressibleByArgument, CaseIterable {
+  case nf4, fp4
+
+  var type: ElementType { self == .nf4 ? .nf4 : .fp4 }
+}
+
+/// A bar over the layers of a model that is quantized on loading.
+final class QuantizationProgress {
+  private var bar: ProgressBar?
+
+  func report(_ done: Int, _ total: Int) {
+    if bar == nil { bar = ProgressBar("quantizing", total: total) }
+    bar?.update(done)
+  }
+
+  func finish() { bar?.clear() }
+}
+
+/// How answers are drawn; transformers' names and, where `generate` is not told otherwise, greedy.
+struct SamplingFlags: ParsableArguments {
+  @Option(help: "The most new tokens.")
+  var maxNewTokens = 512
+
+  @Option(help: "Above 0, tokens are drawn; 0 takes the most likely one.")
+  var temperature: Float = 0
+
+  @Option(help: "Draw from the fewest tokens that together have this probability.")
+  var topP: Float = 1
+
+  @Option(help: "Draw from this many of the most likely tokens; 0 for all.")
+  var topK = 0
+
+  @Option(help: "Draw from tokens at least this likely, relative to the most likely one.")
+  var minP: Float = 0
+
+  @Option(help: "Above 1, tokens that have occurred become less likely.")
+  var repetitionPenalty: Float = 1
+
+  @Option(help: "The same seed draws the same answer.")
+  var seed: UInt64 = 0
+
+  func validate() throws {
+    guard maxNewTokens > 0 else { throw ValidationError("--max-new-tokens must be positive") }
+    guard temperature >= 0, temperature.isFinite else { throw ValidationError("--temperature must be 0 or more") }
+    guard topP > 0, topP <= 1 else { throw ValidationError("--top-p must lie above 0 and be at most 1") }
+    guard topK >= 0 else { throw ValidationError("--top-k must be 0 or more") }
+    guard minP >= 0, minP <= 1 else { throw ValidationError("--min-p must lie from 0 to 1") }
+    guard repetitionPenalty > 0, repetitionPenalty.isFinite else {
+      throw ValidationError("--repetition-penalty must be above 0")
+    }
+  }
+
+  var options: SamplingConfiguration {
+    var options = SamplingConfiguration()
+    options.temperature = temperature
+    options.topP = topP
+    options.topK = topK
+    options.minP = minP
+    options.repetitionPenalty = repetitionPenalty
+    options.seed = seed
+    return options
+  }
+}
+
+/// `--thinking on|off` for templates that know `enable_thinking`.
+enum Thinking: String, ExpressibleByArgument {
+  case on, off
+
+  var isOn: Bool { self == .on }
+}
+
+/// A bar for a download, drawn from whichever thread reports.
+final class DownloadProgress: Sendable {
+  private let bar = Guarded(ProgressBar("downloading", total: 1000))
+
+  var report: @Sendable (HubProgress) -> Void {
+    { [bar] progress in
+      guard progress.totalSize > 0 else { return }
+      let share = Double(progress.totalReceived) / Double(progress.totalSize)
+      bar.change {
+        $0.update(
+          Int(share * 1000),
+          metrics: ["\(Format.bytes(progress.totalReceived)) of \(Format.bytes(progress.totalSize))"])
+      }
+    }
+  }
+}

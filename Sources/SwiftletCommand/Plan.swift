@@ -1,0 +1,66 @@
+import ArgumentParser
+import Swiftlet
+import Foundation
+import Terminal
+
+/// `swiftlet plan --config recipe.yaml`
+struct Plan: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan",
+    abstract: "The memory and time that a run will need, before it runs.",
+    usage: "swiftlet plan --config recipe.yaml [--json] [--key value ...]",
+    discussion: "Opens the model, prepares the rows, measures this machine for a second, and trains nothing.")
+
+  @Argument(parsing: .captureForPassthrough, help: "--config recipe.yaml, --json, and keys that override the recipe.")
+  var words: [String] = []
+
+  func run() async throws {
+    if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(self) }
+    let recipe = try Recipe(commandLine: words.filter { $0 != "--json" })
+    try recipe.checkComplete()
+    for note in recipe.notes { Printing.note("Note: \(note)") }
+    let plan = try await TrainingSession(recipe, command: ["sft"] + words).prepared().plan(calibrated: true)
+    if words.contains("--json") { Printing.json(plan.json) } else { show(plan) }
+  }
+
+  private func show(_ plan: RunPlan) {
+    let memory = plan.memory
+    var facts = memory.parts.filter { $0.bytes > 0 }.map { ($0.name, Format.bytes($0.bytes)) }
+    facts += [
+      ("total", Format.bytes(memory.total)),
+      ("to be had", "\(Format.bytes(plan.system.reachable)) of \(Format.bytes(plan.system.total))"),
+    ]
+    if memory.checkpointedLayers > 0 { facts.append(("checkpointed", "\(memory.checkpointedLayers) layers")) }
+    show("memory", facts)
+    if let time = plan.time {
+      show(
+        "time",
+        [
+          ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
+          (
+            "shared",
+            plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once a batch" : "nothing"
+          ),
+          ("a step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
+          ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) a second"),
+          ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),
+        ])
+    }
+    if !plan.alternatives.isEmpty {
+      show(
+        "one change",
+        plan.alternatives.map { alternative in
+          let time = alternative.secondsPerStep.map { ", \(Format.duration($0)) a step" } ?? ""
+          return (alternative.change.recipe, Format.bytes(alternative.memory.total) + time)
+        })
+    }
+    Printing.result("\n" + plan.verdict)
+  }
+
+  private func show(_ title: String, _ facts: [(String, String)]) {
+    let output = Output.standardOutput
+    var table = Table(title, "")
+    for fact in facts { table.append([fact.0, fact.1]) }
+    output.write("\n" + table.text(width: output.columns(), border: .plain, style: output.style))
+  }
+}

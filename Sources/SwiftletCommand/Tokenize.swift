@@ -1,0 +1,78 @@
+import Diagnostics
+import ArgumentParser
+import Swiftlet
+import Foundation
+import Models
+import OrderedJSON
+import Terminal
+import Tokenizers
+
+/// `swiftlet tokenize M [--text T | --file F | --decode IDS]`
+struct Tokenize: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Text to token ids and back.")
+
+  @Argument(help: "A model folder, a GGUF file, or org/name.")
+  var model: String
+
+  @Option(help: "The text.")
+  var text: String?
+
+  @Option(help: "A file with the text; standard input if neither is given.")
+  var file: String?
+
+  @Option(help: "Ids to turn into text, separated by commas or spaces.")
+  var decode: String?
+
+  @Flag(inversion: .prefixedNo, help: "Add what the tokenizer puts around a text.")
+  var specialTokens = true
+
+  @Flag(help: "Print {\"ids\", \"tokens\"}, or {\"text\"} with --decode.")
+  var json = false
+
+  func validate() throws {
+    if [text, file, decode].compactMap({ $0 }).count > 1 {
+      throw ValidationError("--text, --file and --decode exclude each other; give one of them")
+    }
+  }
+
+  func run() async throws {
+    let tokenizer = try await Self.tokenizer(model)
+    if let decode {
+      let words = decode.split { ", []\n\t".contains($0) }
+      let ids = words.compactMap { Int32($0) }
+      guard ids.count == words.count else { throw ValidationError("--decode takes integers, such as 1,2,3") }
+      if let stray = ids.first(where: { tokenizer.token($0) == nil }) {
+        throw ValidationError("--decode: the tokenizer of \(model) has no token \(stray)")
+      }
+      let text = tokenizer.decode(ids)
+      if json { Printing.json(["text": .string(text)]) } else { Printing.result(text) }
+      return
+    }
+    let ids = tokenizer.encode(try input(), addSpecialTokens: specialTokens)
+    let tokens = ids.map { tokenizer.token($0) ?? "" }
+    if json {
+      Printing.json([
+        "ids": .array(ids.map { .integer(Int($0)) }), "tokens": .array(tokens.map { .string($0) }),
+      ])
+    } else {
+      for (id, token) in zip(ids, tokens) { Printing.result("\(id)\t\(token.printable)") }
+    }
+  }
+
+  /// The tokenizer alone, without the model's weights.
+  static func tokenizer(_ name: String) async throws -> Tokenizer {
+    let url = try await ModelLocation.find(name, progress: DownloadProgress().report)
+    var isFolder: ObjCBool = false
+    _ = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
+    return isFolder.boolValue ? try Tokenizer(directory: url) : try ModelFiles(opening: url).tokenizer()
+  }
+
+  private func input() throws -> String {
+    if let text { return text }
+    guard let file else { return String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) }
+    guard let data = FileManager.default.contents(atPath: file) else {
+      throw SwiftletError.model("\(file): the file is missing or cannot be read")
+    }
+    return String(decoding: data, as: UTF8.self)
+  }
+}

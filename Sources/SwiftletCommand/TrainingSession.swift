@@ -1,0 +1,239 @@
+import Datasets
+import Swiftlet
+import Foundation
+import Models
+import Tensors
+import Terminal
+
+/// A training run as a person sees it: what it works on, a moving bar, figures before and after, where things are.
+struct TrainingSession {
+  private let recipe: Recipe
+  private let command: [String]
+
+  /// - Parameter command: the words behind `swiftlet` that carry the recipe out, for the line that goes on with it.
+  init(_ recipe: Recipe, command: [String]) {
+    self.recipe = recipe
+    self.command = command
+  }
+
+  /// What was found before and after.
+  struct Outcome {
+    let run: TrainingRun
+    let lossBefore: Double?
+    let lossAfter: Double?
+    let seconds: Double
+  }
+
+  /// The run with all that it needs opened and prepared.
+  func prepared() async throws -> TrainingRun {
+    let modelURL = try await ModelLocation.find(
+      recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
+      progress: DownloadProgress().report)
+    let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
+    let loading = QuantizationProgress()
+    defer { loading.finish() }
+    return try TrainingRun(
+      recipe, modelURL: modelURL, data: data,
+      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment), loading: loading.report,
+      preparing: PreparationProgress().update)
+  }
+
+  /// - Parameter questions: asked before and after, instead of the recipe's.
+  /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
+  func run(questions given: [Question]? = nil) async throws -> Outcome {
+    let run = try await prepared()
+    try describe(run)
+
+    let interview = try run.interview(given)
+    if interview.log.rounds.isEmpty {
+      try run.beforeTraining { try ask(interview, step: 0, "asking the model before training") }
+    }
+    let lossBefore = run.beforeTraining { evaluate(run, "held-out loss before") } ?? nil
+    let seconds = try train(run, interview)
+
+    // First what cannot be had again.
+    try run.write()
+    let lossAfter = evaluate(run, "held-out loss after")
+    try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
+    try run.writeCard(answers: interview.log.beforeAndAfter)
+    summarize(run, lossBefore, lossAfter, interview, seconds)
+    return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, seconds: seconds)
+  }
+
+  /// Trains, and tells the seconds that it took.
+  private func train(_ run: TrainingRun, _ interview: Interview) throws -> Double {
+    Printing.heading("Training")
+    let signals = StopSignals("\nSaving a checkpoint after this step; Ctrl-C once more leaves at once.")
+    defer { signals.end() }
+    let progress = TrainingProgress(run.trainer, signals)
+    interview.isCut = { signals.caught != nil }
+    interview.answered = { round in
+      let table = interview.log.table([interview.log.rounds.first, round].compactMap(\.self))
+      progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
+    }
+    run.trainer.callbacks += [progress, interview]
+    let begin = ContinuousClock().now
+    let ending = try run.train()
+    if case .paused(let checkpoint) = ending, let signal = signals.caught {
+      progress.clear()
+      let state = run.trainer.state
+      throw PausedRun(
+        step: state.globalStep, steps: state.maxSteps,
+        checkpoint: "\(recipe.training.outputDir)/\(checkpoint?.lastPathComponent ?? "")", command: command,
+        signal: signal)
+    }
+    progress.finish()
+    return (ContinuousClock().now - begin) / .seconds(1)
+  }
+
+  private func ask(_ interview: Interview, step: Int, _ label: String) throws {
+    var bar = ProgressBar(label, total: interview.questions.count)
+    defer { bar.clear() }
+    try interview.ask(step: step) { bar.update($0) }
+  }
+
+  private func describe(_ run: TrainingRun) throws {
+    let (trainable, total) = run.parameterCounts
+    let weights = run.model.transformer.parameters.reduce(0) { $0 + $1.value.count }
+    let bytes = run.weightBytes
+    var held = "\(Format.bytes(bytes.stored)) in memory"
+    if bytes.unquantized != bytes.stored { held += ", \(Format.bytes(bytes.unquantized)) before quantization" }
+    Printing.heading("Model")
+    var facts = [
+      ("base", recipe.model.modelNameOrPath),
+      ("weights", "\(Format.count(weights)), \(held)"),
+      (
+        "trained",
+        "\(Format.count(trainable)) of \(Format.count(total)) (\(Format.percent(Double(trainable) / Double(total))))"
+      ),
+    ]
+    if recipe.training.bf16 == true {
+      let rounds = run.model.transformer.backend.multipliesBFloat16
+      facts.append(
+        ("products", rounds ? "bfloat16, added up in float32" : "float32: this processor multiplies bfloat16 no faster")
+      )
+    }
+    Printing.facts(facts)
+    if let adapter = run.adapter {
+      let transformer = run.model.transformer
+      for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
+        Printing.note(
+          "  Warning: lora_target_modules: no layer of this model is called \(name); there are \(transformer.linearLayerNames)"
+        )
+      }
+    }
+    DataReport.show(run.report, heldOut: run.evaluationRows)
+    try describeMemory(run)
+  }
+
+  /// What the run needs, and what was or should be changed for it.
+  private func describeMemory(_ run: TrainingRun) throws {
+    let plan = try run.plan()
+    let asked = recipe.training
+    let batch = run.trainer.arguments.trainBatchSize
+    Printing.heading("Memory")
+    var facts = [
+      ("planned", "\(Format.bytes(plan.memory.total)) at its peak, \(Format.bytes(plan.system.reachable)) to be had")
+    ]
+    if plan.memory.checkpointedLayers > 0 {
+      facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
+    }
+    if plan.sharedPrefix > 0 {
+      facts.append(("shared", "the first \(plan.sharedPrefix) tokens of all rows, computed once a batch"))
+    }
+    Printing.facts(facts)
+    if batch != asked.trainBatchSize {
+      Printing.note(
+        "  Note: auto_find_batch_size: \(batch) rows a batch instead of \(asked.trainBatchSize), and "
+          + "\(run.trainer.arguments.gradientAccumulationSteps) batches a step, so that a step learns from the same rows"
+      )
+    }
+    if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
+  }
+
+  private func evaluate(_ run: TrainingRun, _ label: String) -> Double? {
+    guard let sums = run.evaluate() else { return nil }
+    let loss = sums.loss / Double(max(1, sums.count))
+    Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
+    return loss
+  }
+
+  private func summarize(
+    _ run: TrainingRun, _ before: Double?, _ after: Double?, _ interview: Interview, _ seconds: Double
+  ) {
+    if let last = interview.log.rounds.last {
+      Printing.heading("Answers before and after")
+      let first = interview.log.rounds.first { $0.step < last.step }
+      let table = interview.log.table([first, last].compactMap(\.self))
+      Printing.note(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
+    }
+    let tokens = run.trainer.state.numInputTokensSeen
+    Printing.heading("Done")
+    var facts = [
+      ("time", "\(Format.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
+    ]
+    if SystemMemory.peakResident > 0 {
+      facts.append(("memory", "\(Format.bytes(SystemMemory.peakResident)) at its peak"))
+    }
+    if let before, let after {
+      facts.append(("held-out loss", "\(Format.loss(before)) before, \(Format.loss(after)) after"))
+    }
+    let path = recipe.training.outputDir
+    facts += [
+      (recipe.lora == nil ? "model" : "adapter", path), ("loss curve", "\(path)/loss_curve.png"),
+      ("log", "\(path)/trainer_state.json"), ("model card", "\(path)/README.md"),
+    ]
+    if !interview.questions.isEmpty { facts.append(("answers", "\(path)/questions.md")) }
+    Printing.facts(facts)
+    for failure in run.reportFailures { Printing.note("  Warning: \(failure)") }
+    if let failure = interview.failure { Printing.note("  Warning: answers along the run are missing: \(failure)") }
+  }
+}
+
+/// Answers to questions, with a bar where they take long.
+enum Answers {
+  static func ask(
+    _ questions: [Question], _ model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(),
+    maxNewTokens: Int,
+    label: String
+  ) throws -> [String] {
+    var bar = ProgressBar(label, total: questions.count)
+    defer { bar.clear() }
+    return try questions.enumerated().map { index, question in
+      let answer = try question.answer(by: model, sampling: sampling, maxNewTokens: maxNewTokens)
+      bar.update(index + 1)
+      return answer
+    }
+  }
+}
+
+/// The moving bar of a run, and a line for each logged figure where there is no terminal.
+final class TrainingProgress: TrainerCallback {
+  private var bar: ProgressBar
+  private let begin = ContinuousClock().now
+  private var tokens = 0
+  private let signals: StopSignals
+
+  init(_ trainer: SFTTrainer, _ signals: StopSignals) {
+    self.signals = signals
+    bar = ProgressBar("training", total: trainer.state.maxSteps, done: trainer.state.globalStep)
+  }
+
+  func stepEnded(_ step: StepReport, _ state: TrainerState) {
+    tokens += step.tokens
+    let seconds = (ContinuousClock().now - begin) / .seconds(1)
+    bar.update(step: state.globalStep, loss: step.loss, tokensPerSecond: Double(tokens) / max(seconds, 1e-9))
+  }
+
+  func evaluated(_ log: EvaluationLog, _ state: TrainerState) {
+    bar.log("step \(log.step): held-out loss \(Format.loss(log.loss))")
+  }
+
+  func shouldPause() -> Bool { signals.caught != nil }
+
+  func log(_ text: String) { bar.log(text) }
+
+  func clear() { bar.clear() }
+
+  func finish() { bar.finish() }
+}

@@ -1,0 +1,244 @@
+import Diagnostics
+import Datasets
+import Models
+import Tensors
+
+/// What a training run will need, with its settings or with others. The plan, automatic checkpointing and
+/// `auto_find_batch_size` all ask it.
+package struct RunEstimator {
+  private let model: CausalLM
+  private let adapter: Adapter?
+  private let set: TrainingSet
+  private let sizes: [Workload.Size]
+  private let evaluationSizes: [Workload.Size]
+  /// Tokens that all training sequences, and all held-out ones, begin with.
+  private let shared: Int
+  private let evaluationShared: Int
+  private let activations: ActivationMemory
+  /// The memory of the machine when the estimator was made, and what the program itself took of it.
+  let system: SystemMemory
+  private let program: Int
+
+  package init(
+    _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, evaluationSet: TrainingSet? = nil,
+    system: SystemMemory = .now
+  ) {
+    self.model = model
+    self.adapter = adapter
+    set = trainingSet
+    sizes = Workload.itemSizes(trainingSet)
+    evaluationSizes = evaluationSet.map { Workload.itemSizes($0) } ?? []
+    let canShare = model.transformer.canSharePrefix
+    shared = canShare ? trainingSet.sharedPrefix() : 0
+    evaluationShared = canShare ? evaluationSet?.sharedPrefix() ?? 0 : 0
+    activations = ActivationMemory(model.transformer)
+    self.system = system
+    program = max(0, system.resident - model.transformer.backend.memoryStatistics.inUse)
+  }
+
+  // MARK: Settings
+
+  /// What may be changed to see what it would give.
+  struct Settings {
+    var arguments: TrainingArguments
+    var maxLength = Int.max
+    var quantizes = false
+  }
+
+  // MARK: Plans
+
+  /// What a run with these settings needs.
+  /// - Parameter calibrated: whether to measure for a second how long it takes.
+  package func plan(_ arguments: TrainingArguments, calibrated: Bool) throws(SwiftletError) -> RunPlan {
+    let workload = self.workload(Settings(arguments: arguments))
+    let memory = try memory(Settings(arguments: arguments), workload)
+    var plan = RunPlan(
+      memory: memory, system: system, steps: workload.steps, tokens: workload.tokens,
+      largestBatch: workload.largest.tokens, sharedPrefix: workload.shared)
+    var calibration: Calibration?
+    if calibrated {
+      let measured = try Calibration(model.transformer, arguments, tokens: workload.largest.tokens)
+      calibration = measured
+      let seconds = seconds(workload, memory, measured)
+      plan.time = RunPlan.Time(
+        step: seconds / Double(max(1, workload.steps)), total: seconds,
+        operationsPerSecond: measured.operationsPerSecond)
+    }
+    // They are asked for by a person who reads the plan, or where the run does not fit.
+    guard calibrated || !plan.fits else { return plan }
+    for change in changes(of: arguments) {
+      let workload = self.workload(change.settings)
+      let memory = try self.memory(change.settings, workload)
+      plan.alternatives.append(
+        RunPlan.Alternative(
+          change: change.change, memory: memory,
+          secondsPerStep: calibration.map { seconds(workload, memory, $0) / Double(max(1, workload.steps)) },
+          fits: memory.needed <= system.reachable, changesResult: change.changesResult))
+    }
+    return plan
+  }
+
+  private func workload(_ settings: Settings) -> Workload {
+    let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
+    let isShared = model.transformer.sharesPrefix(settings.arguments)
+    return Workload(sizes, settings.arguments, shared: isShared ? min(shared, settings.maxLength - 1) : 0)
+  }
+
+  private func seconds(_ workload: Workload, _ memory: MemoryEstimate, _ calibration: Calibration) -> Double {
+    let work = WorkEstimate(model.transformer, trainsWeights: adapter == nil)
+    let trained = trainedShapes.reduce(0) { $0 + $1.reduce(1, *) }
+    return work.operations(workload.total, checkpointedLayers: memory.checkpointedLayers)
+      / calibration.operationsPerSecond + Double(workload.steps * trained) * calibration.secondsPerWeight
+  }
+
+  // MARK: Changes
+
+  private struct Change {
+    let change: RunPlan.Change
+    let settings: Settings
+    let changesResult: Bool
+
+    init(_ change: RunPlan.Change, settings: Settings, changesResult: Bool = false) {
+      self.change = change
+      self.settings = settings
+      self.changesResult = changesResult
+    }
+  }
+
+  /// What one knob each would give, in the order in which they are worth trying.
+  private func changes(of arguments: TrainingArguments) -> [Change] {
+    var changes: [Change] = []
+    var smaller = arguments
+    while smaller.reduceBatch() {
+      changes.append(
+        Change(
+          .batch(size: smaller.trainBatchSize, accumulation: smaller.gradientAccumulationSteps),
+          settings: Settings(arguments: smaller)))
+    }
+    if arguments.checkpointing == .never || arguments.checkpointing == .auto {
+      var other = arguments
+      other.checkpointing = .always
+      changes.append(Change(.checkpointing, settings: Settings(arguments: other)))
+    }
+    if adapter == nil, !arguments.optimizer.isEightBit, !arguments.optimizer.isPaged,
+      let name = arguments.optimizer.inEightBits
+    {
+      var other = arguments
+      other.optimizer = name
+      changes.append(
+        Change(.optimizer(name), settings: Settings(arguments: other), changesResult: true))
+    }
+    if adapter != nil, model.transformer.linearLayers.contains(where: { $0.weight.value.type.isFloat }) {
+      changes.append(
+        Change(
+          .quantization, settings: Settings(arguments: arguments, quantizes: true), changesResult: true))
+    }
+    let longest = set.items.reduce(0) { max($0, $1.reduce(0) { max($0, $1.count) }) }
+    if longest >= 16 {
+      changes.append(
+        Change(
+          .maxLength(longest / 2), settings: Settings(arguments: arguments, maxLength: longest / 2),
+          changesResult: true))
+    }
+    return changes
+  }
+
+  /// The arguments with the batch made smaller until the run fits, as far as there is anything to make smaller.
+  package func fittingBatch(_ arguments: TrainingArguments) throws(SwiftletError) -> TrainingArguments {
+    var fitting = arguments
+    while try memory(Settings(arguments: fitting), workload(Settings(arguments: fitting))).needed > system.reachable,
+      fitting.reduceBatch()
+    {}
+    return fitting
+  }
+
+  // MARK: Memory
+
+  /// The memory of a run over this workload.
+  func memory(_ settings: Settings, _ workload: Workload) throws(SwiftletError) -> MemoryEstimate {
+    var estimate = try fixed(settings)
+    let (tokens, targets) = (workload.largest.tokens, workload.mostTargets)
+    let budget = budget(settings.arguments.checkpointing, besides: estimate, workload)
+    let checkpointed = activations.checkpointed(tokens: tokens, budget: budget)
+    estimate.checkpointedLayers = checkpointed
+    estimate.activations = activations.kept(tokens: tokens, checkpointed: checkpointed)
+    estimate.working =
+      activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
+    if settings.arguments.gradientAccumulationSteps == 1 { separateGradients(&estimate, tokens: tokens) }
+    let held = estimate.program + estimate.weights + estimate.adapter + estimate.optimizer
+    let evaluated = held + largestEvaluation(batchSize: settings.arguments.evalBatchSize)
+    estimate.evaluation = max(0, evaluated - estimate.total)
+    return estimate
+  }
+
+  /// What the batches of held-out rows, which keep their order, need at most.
+  private func largestEvaluation(batchSize: Int) -> Int {
+    stride(from: 0, to: evaluationSizes.count, by: max(1, batchSize)).reduce(0) { largest, start in
+      var size = Workload.Size()
+      for row in evaluationSizes[start..<min(evaluationSizes.count, start + max(1, batchSize))] { size += row }
+      size = size.sharing(evaluationShared)
+      return max(largest, activations.evaluation(tokens: size.tokens, targets: size.targets))
+    }
+  }
+
+  /// In a step of one batch gradients come as activations go: the peak is either at the head, whose gradient is the
+  /// first, or at the end.
+  private func separateGradients(_ estimate: inout MemoryEstimate, tokens: Int) {
+    let first = adapter == nil ? 4 * model.transformer.head.value.count : 0
+    let end = activations.end(tokens: tokens)
+    if first + estimate.activations + estimate.working >= estimate.gradients + end {
+      estimate.gradients = min(first, estimate.gradients)
+    } else {
+      (estimate.activations, estimate.working) = (0, end)
+    }
+  }
+
+  /// How a run with these settings checkpoints its batches.
+  package func checkpointing(_ arguments: TrainingArguments) throws(SwiftletError) -> CheckpointingPlan {
+    let fixed = try fixed(Settings(arguments: arguments))
+    let budget = budget(arguments.checkpointing, besides: fixed, workload(Settings(arguments: arguments)))
+    return CheckpointingPlan(activations: activations, budget: budget)
+  }
+
+  /// What does not depend on the batches.
+  private func fixed(_ settings: Settings) throws(SwiftletError) -> MemoryEstimate {
+    let rule = try settings.arguments.updateRule()
+    let trained = trainedShapes
+    var estimate = MemoryEstimate()
+    estimate.program = program
+    estimate.weights = weightBytes(quantized: settings.quantizes)
+    estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
+    estimate.gradients = trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
+    estimate.optimizer = trained.reduce(0) { $0 + rule.state(for: $1).reduce(0) { $0 + $1.byteCount } }
+    estimate.isOptimizerPaged = settings.arguments.optimizer.isPaged
+    return estimate
+  }
+
+  /// Bytes that kept activations may take: nothing or everything as the recipe says; else as much as the machine has
+  /// left, and no more than a quarter of it.
+  private func budget(
+    _ checkpointing: TrainingArguments.Checkpointing, besides fixed: MemoryEstimate, _ workload: Workload
+  ) -> Int {
+    switch checkpointing {
+    case .always, .unsloth: return 0
+    case .never: return .max
+    case .auto:
+      let least = activations.peak(
+        tokens: workload.largest.tokens, targets: workload.mostTargets, checkpointed: activations.layerCount)
+      return max(0, min(system.total / 4, system.reachable - fixed.needed - least))
+    }
+  }
+
+  private var trainedShapes: [[Int]] {
+    (adapter?.parameters ?? model.transformer.parameters).map(\.value.shape)
+  }
+
+  /// NF4 takes half a byte a weight and, with its blocks' scales quantized too, 1 for each 64 of them.
+  private func weightBytes(quantized: Bool) -> Int {
+    let all = model.transformer.parameters.reduce(0) { $0 + $1.value.totalByteCount }
+    guard quantized else { return all }
+    return model.transformer.linearLayers.reduce(all) {
+      $0 - $1.weight.value.totalByteCount + $1.weight.value.count * 33 / 64
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import Reports
+import TestSupport
+import Training
+import Foundation
+import Testing
+
+@Suite struct LossCurveTests {
+  static func curve(_ count: Int, title: String = "Yoda-speak") -> LossCurve {
+    let training = (0..<count).map { index in
+      let step = Double(index + 1)
+      return LossCurve.Point(step: 5 * (index + 1), loss: 0.9 + 2.4 / (1 + step / 9) + 0.14 * sin(step * 12.9898))
+    }
+    let evaluation = stride(from: 0, to: count, by: max(1, count / 6)).map { index in
+      LossCurve.Point(step: 5 * (index + 1), loss: 1.05 + 2.3 / (1 + Double(index + 1) / 9))
+    }
+    return LossCurve(
+      title: title, subtitle: "SmolLM2-135M-Instruct, LoRA r=16 on all linear layers, 2 epochs", training: training,
+      evaluation: evaluation)
+  }
+
+  static let odd: [LossCurve] = [
+    LossCurve(title: "", training: []),
+    LossCurve(title: "one", training: [.init(step: 1, loss: 2)]),
+    LossCurve(title: "flat", training: [.init(step: 1, loss: 0), .init(step: 2, loss: 0)]),
+    LossCurve(title: "not finite", training: [.init(step: 1, loss: .nan), .init(step: 2, loss: .infinity)]),
+    LossCurve(title: "huge", training: [.init(step: 0, loss: -1e300), .init(step: .max, loss: 1e300)]),
+    LossCurve(title: "tiny", training: [.init(step: 1, loss: 1e-300), .init(step: 2, loss: 2e-300)]),
+    LossCurve(title: String(repeating: "很長的標題🙂", count: 100), training: [.init(step: 1, loss: 1)]),
+    LossCurve(title: "a\u{0}b\nc", training: [.init(step: 1, loss: 1e-5), .init(step: 2, loss: 1.1e-5)]),
+  ]
+
+  @Test func pngAndSVGComeFromOneDrawing() throws {
+    let curve = Self.curve(60)
+    let png = try #require(curve.png())
+    #expect(png.starts(with: [0x89, 0x50, 0x4E, 0x47]))
+    #expect(Array(png[16..<24]) == [0, 0, 0x07, 0x80, 0, 0, 0x04, 0x60])  // 1920 by 1120
+    let svg = String(decoding: try #require(curve.svg()), as: UTF8.self)
+    #expect(svg.contains("<svg") && svg.contains("</svg>"))
+    #expect(curve.png() == png)
+  }
+
+  @Test(arguments: odd) func oddLogsAreDrawn(curve: LossCurve) {
+    #expect(curve.png() != nil)
+    #expect(curve.svg() != nil)
+  }
+
+  @Test func writesInOnePiece() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("curve-\(UUID())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.curve(400).write(to: folder.appendingPathComponent("loss_curve.png"))
+    try Self.curve(12).write(to: folder.appendingPathComponent("loss_curve.svg"))
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == ["loss_curve.png", "loss_curve.svg"])
+    #expect(throws: (any Error).self) { try Self.curve(5).write(to: folder.appendingPathComponent("none/x.png")) }
+  }
+}

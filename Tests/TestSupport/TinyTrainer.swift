@@ -1,0 +1,68 @@
+import Datasets
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Training
+
+/// Trainers of the tiny Llama, and what tests ask of them.
+package enum TinyTrainer {
+  package static func arguments(batch: Int, accumulation: Int = 1, steps: Int, seed: Int = 42) -> TrainingArguments {
+    var arguments = TrainingArguments()
+    arguments.trainBatchSize = batch
+    arguments.gradientAccumulationSteps = accumulation
+    arguments.maxSteps = steps
+    arguments.learningRate = 1e-3
+    arguments.loggingSteps = 1
+    arguments.saveStrategy = .no
+    arguments.seed = seed
+    return arguments
+  }
+
+  package static func trainer(
+    rows: Range<Int> = 0..<40, evaluationRows: Range<Int>? = nil, output: URL? = nil, dropout: Double? = 0,
+    callbacks: [any TrainerCallback] = [], _ change: (inout TrainingArguments) -> Void
+  ) throws -> SFTTrainer {
+    var arguments = arguments(batch: 2, accumulation: 2, steps: 10)
+    arguments.maxSteps = nil
+    arguments.epochs = 1
+    change(&arguments)
+    let model = try TinyModel.model(inFloat32: dropout == nil)
+    return try SFTTrainer(
+      model, adapter: TinyModel.adapter(dropout: dropout, on: model), arguments: arguments,
+      trainingSet: TinyModel.rows(rows), evaluationSet: evaluationRows.map { try TinyModel.rows($0) }, output: output,
+      baseName: "models/llama", callbacks: callbacks)
+  }
+
+  package static func steps(_ trainer: SFTTrainer, _ key: String = "loss") -> [Int] {
+    trainer.state.logHistory.filter { $0[key] != nil }.compactMap { $0["step"]?.integer }
+  }
+
+  package static func names(_ folder: URL) -> [String] { SFTTrainer.checkpoints(in: folder).map(\.lastPathComponent) }
+
+  package static func message(_ body: () throws -> Void) -> String {
+    do {
+      try body()
+      return ""
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  /// The log without what a clock says.
+  package static func log(_ trainer: SFTTrainer) -> String {
+    trainer.state.logHistory.map { log in
+      var log = log
+      log["elapsed_s"] = nil
+      log["eval_runtime"] = nil
+      return JSONValue.object(log).text()
+    }.joined(separator: "\n")
+  }
+}
+
+/// Ends a run without a last save, as a signal would: the state that it leaves is thrown away with the process.
+package final class Kill: TrainerCallback {
+  package let step: Int
+  package init(after step: Int) { self.step = step }
+  package func shouldStop(_ state: TrainerState) -> Bool { state.globalStep >= step }
+}

@@ -1,0 +1,109 @@
+import TestSupport
+import Training
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+
+/// A run that is interrupted and taken up again leaves what an uninterrupted one leaves.
+@Suite struct ResumeTests {
+  static func trainer(
+    _ output: URL, dropout: Double?, optimizer: OptimizerName = .adamWTorch
+  ) throws -> SFTTrainer {
+    try TinyTrainer.trainer(rows: 0..<34, evaluationRows: 34..<40, output: output, dropout: dropout) {
+      $0.maxSteps = 13
+      $0.loggingSteps = 3
+      $0.saveStrategy = .steps
+      $0.saveSteps = 4
+      $0.evalStrategy = .steps
+      $0.evalSteps = 5
+      $0.weightDecay = 0.01
+      $0.warmupSteps = 2
+      $0.optimizer = optimizer
+      if optimizer == .sgd { $0.sgdOptions = Self.momentum }
+    }
+  }
+
+  static let momentum = {
+    var options = SGDOptions()
+    options.momentum = 0.9
+    options.nesterov = true
+    return options
+  }()
+
+  @Test(arguments: [(0.0, 4), (0.2, 4), (0.2, 8), (nil, 4), (0.2, 12)] as [(Double?, Int)])
+  func resumedIsUninterrupted(_ dropout: Double?, _ interruption: Int) throws {
+    try Self.checkResumed(dropout, interruption)
+  }
+
+  /// Every weight, so that some tensors are large enough for 8 bits.
+  @Test(arguments: [
+    OptimizerName.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .lion, .lion8Bit, .pagedLion8Bit,
+  ])
+  func everyOptimizerResumes(_ optimizer: OptimizerName) throws { try Self.checkResumed(nil, 4, optimizer) }
+
+  static func checkResumed(
+    _ dropout: Double?, _ interruption: Int, _ optimizer: OptimizerName = .adamWTorch
+  ) throws {
+    let folder = try scratchFolder("resume")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (one, two) = (folder.appendingPathComponent("one"), folder.appendingPathComponent("two"))
+    let whole = try Self.trainer(one, dropout: dropout, optimizer: optimizer)
+    try whole.train()
+
+    let first = try Self.trainer(two, dropout: dropout, optimizer: optimizer)
+    // Killed one step after the checkpoint.
+    let recorder = Kill(after: interruption + 1)
+    first.callbacks = [recorder]
+    try first.train()
+    let second = try Self.trainer(two, dropout: dropout, optimizer: optimizer)
+    try second.resume(from: two.appendingPathComponent("checkpoint-\(interruption)"))
+    #expect(second.state.globalStep == interruption)
+    try second.train()
+
+    #expect(TinyTrainer.log(second) == TinyTrainer.log(whole))
+    #expect(whole.state.globalStep == 13 && second.state.numInputTokensSeen == whole.state.numInputTokensSeen)
+    let elapsed = second.state.logHistory.compactMap { $0["elapsed_s"]?.double }
+    #expect(elapsed == elapsed.sorted())
+    let names = dropout == nil ? ["model.safetensors"] : ["adapter_model.safetensors", "adapter_config.json"]
+    for name in names + ["optimizer.safetensors"] {
+      let bytes = try Data(contentsOf: one.appendingPathComponent("checkpoint-13/\(name)"))
+      #expect(try bytes == Data(contentsOf: two.appendingPathComponent("checkpoint-13/\(name)")), "\(name)")
+    }
+  }
+
+  @Test func checkpointsThatDoNotBelong() throws {
+    let folder = try scratchFolder("resume-faults")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let whole = try Self.trainer(folder, dropout: 0.2)
+    try whole.train()
+    let checkpoint = folder.appendingPathComponent("checkpoint-8")
+    func message(_ dropout: Double? = 0.2) throws -> String {
+      let trainer = try Self.trainer(folder.appendingPathComponent("other"), dropout: dropout)
+      return TinyTrainer.message { try trainer.resume(from: checkpoint) }
+    }
+    #expect(try message().isEmpty)
+    // Another rank; every weight; another optimizer; another length.
+    let others = try [OptimizerName.sgd, .adafactor, .lion].map { name in
+      let trainer = try Self.trainer(folder.appendingPathComponent("other"), dropout: 0.2, optimizer: name)
+      return TinyTrainer.message { try trainer.resume(from: checkpoint) }
+    }
+    for text in others + [
+      try message(0.0), try message(nil),
+      TinyTrainer.message {
+        try TinyTrainer.trainer(dropout: 0.2) { $0.maxSteps = 12 }.resume(from: checkpoint)
+      },
+    ] { #expect(!text.isEmpty && !text.contains("\n"), "\(text)") }
+    for name in ["optimizer.safetensors", "adapter_model.safetensors", "trainer_state.json"] {
+      let url = checkpoint.appendingPathComponent(name)
+      let bytes = try Data(contentsOf: url)
+      try bytes.prefix(bytes.count / 2).write(to: url)
+      #expect(try message().contains(name))
+      try FileManager.default.removeItem(at: url)
+      #expect(try message().contains(name))
+      try bytes.write(to: url)
+    }
+    #expect(try message().isEmpty)
+  }
+}

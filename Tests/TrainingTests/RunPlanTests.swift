@@ -1,0 +1,206 @@
+import Datasets
+import TestSupport
+import Training
+import Foundation
+import Models
+import Tensors
+import Testing
+
+/// What a run is planned to need, against what it takes.
+@Suite struct RunPlanTests {
+  static let megabyte = 1 << 20
+
+  static func machine(megabytes: Int) -> SystemMemory {
+    SystemMemory(total: megabytes * megabyte, available: megabytes * megabyte, resident: 0)
+  }
+
+  static func adapter(on model: CausalLM) throws -> Adapter {
+    var configuration = LoRAConfiguration()
+    configuration.rank = 8
+    configuration.targetModules = .allLinear
+    return try Adapter(configuration, on: model.transformer, seed: 1)
+  }
+
+  /// The tape keeps what `ActivationMemory` says, but for the rounding of buffers to one of eight sizes a power of two.
+  @Test(arguments: ["llama", "qwen2", "qwen3", "phi3", "gemma3_text"], [true, false])
+  func activationsAreCounted(_ name: String, trainsWeights: Bool) throws {
+    let backend = CPUBackend(threads: 1)
+    let model = try TinyModel.model(name, inFloat32: trainsWeights, on: backend)
+    if trainsWeights {
+      for parameter in model.transformer.parameters { parameter.isTrainable = true }
+    } else {
+      _ = try Self.adapter(on: model)
+    }
+    let planned = ActivationMemory(model.transformer)
+    let tokens = TokenBatch((0..<12).map { row in (0..<50).map { Int32(3 + ($0 + row) % 200) } })
+    func keptBytes(_ checkpointed: Int) -> (kept: Int, before: Int) {
+      let tape = Tape(on: backend, isRecording: true)
+      let before = backend.memoryStatistics.inUse
+      let hidden = model.transformer.hiddenStates(tokens, on: tape, checkpointed: Set(0..<checkpointed))
+      return withExtendedLifetime(hidden) { (backend.memoryStatistics.inUse - before, before) }
+    }
+    let edges = planned.edges(tokens: 600)
+    for checkpointed in [0, 1] {
+      let kept = keptBytes(checkpointed).kept
+      let expected = planned.kept(tokens: 600, checkpointed: checkpointed) + edges
+      #expect(Double(kept) < 1.13 * Double(expected), "\(kept) bytes kept, \(expected) planned")
+      #expect(Double(kept) > 0.85 * Double(expected), "\(kept) bytes kept, \(expected) planned")
+    }
+  }
+
+  @Test func workloadIsCounted() throws {
+    let set = try TinyModel.rows()
+    var arguments = TrainingArguments()
+    arguments.trainBatchSize = 4
+    arguments.gradientAccumulationSteps = 2
+    arguments.epochs = 2
+    arguments.samplingStrategy = .sequential
+    let workload = Workload(Workload.itemSizes(set), arguments)
+    let order = BatchOrder(itemCount: set.items.count, arguments)
+    let batches = order.steps(epoch: 0).flatMap { $0 }.map { set.batch($0) }
+    #expect(workload.steps == 2 * order.stepsPerEpoch)
+    #expect(workload.total.tokens == 2 * set.tokenCount)
+    #expect(workload.largest.tokens == batches.map(\.ids.count).max())
+    #expect(workload.mostTargets == batches.map(\.targetCount).max())
+    #expect(workload.total.targets == 2 * batches.reduce(0) { $0 + $1.targetCount })
+    let cut = Workload(Workload.itemSizes(set, maxLength: 3), arguments)
+    #expect(cut.largest.tokens <= 12 && cut.steps == workload.steps)
+  }
+
+  /// A document without tokens begins with nothing, and keeps nothing from being shared.
+  @Test func emptyDocumentsShareNothing() {
+    var set = TrainingSet()
+    #expect(set.sharedPrefix() == 0)
+    for ids: [Int32] in [[], [5, 6, 7, 8], [], [5, 6, 9]] {
+      let labels = ids.indices.map { $0 < 2 ? TokenBatch.ignoredLabel : ids[$0] }
+      set.append(Example(ids: ids, labels: labels, row: set.documentCount))
+    }
+    #expect(set.sharedPrefix() == 1)
+    set.append(Example(ids: [5], labels: [5], row: 4))
+    #expect(set.sharedPrefix() == 0)
+  }
+
+  /// What goes through the model is what the trainer lays out.
+  @Test func sharedBeginningsAreCountedOnce() throws {
+    #expect(try TinyModel.rows().sharedPrefix() == 0)
+    let set = try TinyModel.rows(beginning: [7, 8, 9, 10, 11, 12])
+    var arguments = TrainingArguments()
+    arguments.trainBatchSize = 4
+    arguments.epochs = 1
+    arguments.samplingStrategy = .sequential
+    let workload = Workload(Workload.itemSizes(set), arguments, shared: set.sharedPrefix())
+    let order = BatchOrder(itemCount: set.items.count, arguments)
+    let batches = order.steps(epoch: 0).flatMap { $0 }.map { set.batch($0) }
+    let shared = batches.map { $0.sharingPrefix() }
+    #expect(workload.tokens == set.tokenCount)
+    #expect(workload.total.tokens == set.tokenCount - 5 * (set.items.count - batches.count))
+    #expect(workload.total.tokens == shared.reduce(0) { $0 + $1.ids.count })
+    #expect(workload.largest.tokens == shared.map(\.ids.count).max())
+    for (batch, shared) in zip(batches, shared) {
+      #expect(shared.sequenceStarts.first == 5 && shared.targets.count == shared.ids.count)
+      #expect(shared.targets.filter { $0 != TokenBatch.ignoredLabel } == batch.targets.filter { $0 != TokenBatch.ignoredLabel })
+    }
+  }
+
+  @Test func smallerBatchesKeepTheStep() {
+    func path(_ size: Int) -> [[Int]] {
+      var arguments = TrainingArguments()
+      arguments.trainBatchSize = size
+      arguments.gradientAccumulationSteps = 3
+      var steps: [[Int]] = []
+      while arguments.reduceBatch() { steps.append([arguments.trainBatchSize, arguments.gradientAccumulationSteps]) }
+      return steps
+    }
+    #expect(path(8) == [[4, 6], [2, 12], [1, 24]])
+    #expect(path(6) == [[3, 6], [1, 18]])
+    #expect(path(15) == [[5, 9], [1, 45]])
+    #expect(path(1) == [])
+  }
+
+  /// A machine that shrinks: first layers are checkpointed, then batches get smaller, then nothing helps.
+  @Test func lessMemoryIsAnswered() throws {
+    let model = try TinyModel.model(inFloat32: true)
+    let set = try TinyModel.rows()
+    var arguments = TrainingArguments()
+    arguments.trainBatchSize = 16
+    func estimator(_ megabytes: Double) -> RunEstimator {
+      let bytes = Int(megabytes * Double(Self.megabyte))
+      return RunEstimator(
+        model, adapter: nil, trainingSet: set,
+        system: SystemMemory(total: bytes, available: bytes, resident: 0))
+    }
+    let ample = try estimator(4096).plan(arguments, calibrated: false)
+    #expect(ample.fits && ample.remedy == nil && ample.memory.checkpointedLayers == 0)
+    #expect(ample.verdict.hasPrefix("The run fits"))
+    #expect(try estimator(4096).fittingBatch(arguments).trainBatchSize == 16)
+
+    let total = Double(ample.memory.total) / Double(Self.megabyte)
+    let tight = try estimator(total * 0.97).plan(arguments, calibrated: false)
+    #expect(tight.memory.checkpointedLayers > 0)
+    arguments.checkpointing = .never
+    let kept = try estimator(total * 0.9).plan(arguments, calibrated: false)
+    #expect(!kept.fits && kept.memory.checkpointedLayers == 0)
+    #expect(kept.remedy?.change.hasPrefix("per_device_train_batch_size: ") == true)
+    let fitting = try estimator(total * 0.9).fittingBatch(arguments)
+    #expect(fitting.trainBatchSize < 16 && fitting.trainBatchSize * fitting.gradientAccumulationSteps == 16)
+
+    let hopeless = try estimator(0.1).plan(arguments, calibrated: false)
+    #expect(!hopeless.fits && hopeless.remedy == nil && hopeless.verdict.contains("No single change"))
+    #expect(try estimator(0.1).fittingBatch(arguments).trainBatchSize == 1)
+  }
+
+  /// Held-out rows count where their batch needs more than training's.
+  @Test func evaluationIsCounted() throws {
+    let model = try TinyModel.model()
+    let adapter = try Self.adapter(on: model)
+    func estimate(trainBatch: Int, evalBatch: Int) throws -> MemoryEstimate {
+      var arguments = TrainingArguments()
+      (arguments.trainBatchSize, arguments.evalBatchSize) = (trainBatch, evalBatch)
+      return try RunEstimator(
+        model, adapter: adapter, trainingSet: TinyModel.rows(0..<20), evaluationSet: TinyModel.rows(20..<40),
+        system: Self.machine(megabytes: 4096)
+      ).plan(arguments, calibrated: false).memory
+    }
+    #expect(try estimate(trainBatch: 16, evalBatch: 1).evaluation == 0)
+    let (few, many) = (try estimate(trainBatch: 1, evalBatch: 10), try estimate(trainBatch: 1, evalBatch: 20))
+    #expect(few.evaluation > 0 && many.evaluation > few.evaluation)
+    #expect(many.parts.reduce(0) { $0 + $1.bytes } == many.total)
+  }
+
+  @Test func optimizersAreCounted() throws {
+    let model = try TinyModel.model(inFloat32: true)
+    let weights = model.transformer.parameters.reduce(0) { $0 + $1.value.count }
+    func plan(_ optimizer: OptimizerName) throws -> MemoryEstimate {
+      var arguments = TrainingArguments()
+      arguments.optimizer = optimizer
+      return try RunEstimator(model, adapter: nil, trainingSet: TinyModel.rows(), system: Self.machine(megabytes: 4096))
+        .plan(arguments, calibrated: false).memory
+    }
+    #expect(try plan(.adamWTorch).optimizer == 8 * weights)
+    #expect(try plan(.lion).optimizer == 4 * weights)
+    #expect(try plan(.sgd).optimizer == 0)
+    let eight = try plan(.adamW8Bit).optimizer
+    #expect(eight >= 2 * weights && eight < 4 * weights)
+    let paged = try plan(.pagedAdamW32Bit)
+    #expect(paged.needed == paged.total - 8 * weights)
+  }
+
+  /// Every figure is a positive number, and the JSON has what the command shows.
+  @Test func calibratedPlan() throws {
+    let model = try TinyModel.model()
+    let adapter = try Self.adapter(on: model)
+    var arguments = TrainingArguments()
+    arguments.trainBatchSize = 4
+    let plan = try RunEstimator(model, adapter: adapter, trainingSet: TinyModel.rows())
+      .plan(arguments, calibrated: true)
+    let time = try #require(plan.time)
+    #expect(time.step > 0 && time.total >= time.step && time.operationsPerSecond > 0)
+    let json = plan.json
+    #expect(json["memory"]?["total"]?.integer == plan.memory.total)
+    #expect(json["time"]?["step_s"]?.double == time.step)
+    #expect(json["alternatives"]?.array?.count == plan.alternatives.count)
+    #expect(plan.alternatives.contains { $0.change == "load_in_4bit: true" && $0.changesResult })
+    // Only the adapter was trained, and nothing stays on it.
+    #expect(adapter.parameters.allSatisfy { $0.gradient == nil })
+  }
+}

@@ -1,0 +1,216 @@
+import Diagnostics
+import Checkpoints
+import Recipes
+import TestSupport
+import Training
+import Foundation
+import OrderedJSON
+import Tensors
+import Testing
+
+/// Optimizers against torch's, transformers' and bitsandbytes': see Tests/Goldens/generators/optimizers.py and
+/// quantization.py.
+@Suite struct UpdateRuleTests {
+  static let backend = CPUBackend.shared
+
+  /// Parameters of these shapes by the goldens' formula. The names are such that decay leaves none of them out.
+  static func parameters(_ shapes: JSONObject) -> [Parameter] {
+    shapes.members.map { name, shape in
+      let sizes = shape.doubles.map { Int($0) }
+      let values = Formula.values(name, count: sizes.reduce(1, *), scale: 1)
+      return Parameter(name: "\(name).w", value: backend.tensor(values, sizes), isTrainable: true)
+    }
+  }
+
+  static func setGradients(_ parameters: [Parameter], step: Int) {
+    for parameter in parameters {
+      let name = "\(parameter.name.dropLast(2)) \(step)"
+      let values = Formula.values(name, count: parameter.value.count, scale: 0.1 / Double(step))
+      parameter.gradient = backend.tensor(values, parameter.value.shape)
+    }
+  }
+
+  static func values(_ parameter: Parameter) -> [Double] { backend.floats(parameter.value).map(Double.init) }
+
+  @Test(arguments: [
+    "sgd", "sgd_momentum", "sgd_nesterov", "adafactor", "adafactor_weight_decay", "lion", "lion_8bit",
+  ])
+  func stepsAreTheirs(_ name: String) throws {
+    let run = try #require(try golden("optimizers/rules.json")["runs"]?[name])
+    let settings = try #require(run["settings"])
+    let arguments = try Recipe(
+      yaml: """
+        optim: \(try #require(run["optim"]?.string))
+        optim_args: \(run["optim_args"]?.string.map { "'\($0)'" } ?? "null")
+        learning_rate: \(try #require(settings["lr"]?.double))
+        weight_decay: \(try #require(settings["weight_decay"]?.double))
+        adam_beta1: \(settings["betas"]?.doubles.first ?? 0.9)
+        adam_beta2: \(settings["betas"]?.doubles.last ?? 0.999)
+        """
+    ).training
+    let parameters = Self.parameters(try #require(run["shapes"]?.object))
+    let optimizer = try Optimizer(parameters, arguments, on: Self.backend)
+    var states = try #require(run["states"]?.array)[...]
+    for step in 1...20 {
+      Self.setGradients(parameters, step: step)
+      optimizer.update(learningRate: arguments.learningRate, gradientScale: 1)
+      guard states.first?["step"]?.integer == step, let state = states.popFirst() else { continue }
+      for parameter in parameters {
+        let (ours, theirs) = (Self.values(parameter), try #require(state[String(parameter.name.dropLast(2))]))
+        // Weights of up to 0.5 hold 6e-8, and Adafactor takes roots.
+        for (a, b) in zip(ours, theirs["first"]?.doubles ?? theirs.doubles) {
+          #expect(abs(a - b) < 5e-7, "\(parameter.name) after step \(step)")
+        }
+        guard let norm = theirs["l2"]?.double else { continue }
+        #expect(relativeError(ours.reduce(0) { $0 + $1 * $1 }.squareRoot(), norm) < 1e-5)
+        #expect(abs(ours.reduce(0, +) - (theirs["sum"]?.double ?? .nan)) < 1e-2)
+      }
+    }
+    #expect(states.isEmpty)
+  }
+
+  // MARK: 8-bit AdamW
+
+  static func adamW8Bit() throws -> (Optimizer, [Parameter], JSONValue) {
+    let reference = try golden("quantization/adamw_8bit.json")
+    var arguments = TrainingArguments()
+    arguments.optimizer = .adamW8Bit
+    arguments.learningRate = try #require(reference["settings"]?["lr"]?.double)
+    arguments.weightDecay = try #require(reference["settings"]?["weight_decay"]?.double)
+    let parameters = Self.parameters(try #require(reference["shapes"]?.object))
+    return (try Optimizer(parameters, arguments, on: backend), parameters, reference)
+  }
+
+  static let theirs = repository.appendingPathComponent("Tests/Goldens/quantization/adamw_8bit.safetensors")
+
+  @Test func mapsAreTheirs() throws {
+    let file = try SafetensorsCheckpoint(contentsOf: Self.theirs)
+    #expect(try ByteMap.signed.values == Self.backend.floats(#require(file.tensor(named: "signed_map"))))
+    #expect(try ByteMap.unsigned.values == Self.backend.floats(#require(file.tensor(named: "unsigned_map"))))
+  }
+
+  /// What a moment's bytes stand for, as shares of their block's largest magnitude, and the magnitudes.
+  static func shares(
+    _ file: SafetensorsCheckpoint, _ codes: String, _ absmax: String, _ map: ByteMap
+  ) throws -> (shares: [Float], absmax: [Float]) {
+    let bytes = try #require(file.tensor(named: codes)).withBytes { $0.map { map.values[Int($0)] } }
+    return (bytes, backend.floats(try #require(file.tensor(named: absmax))))
+  }
+
+  /// bitsandbytes looks levels up in a table of 65,536 cells from −1 to 1, so that near the middle between two levels,
+  /// and where levels are closer than cells are wide, it may take another one. Ours is the nearest.
+  ///
+  /// - Parameter isFirstUse: whether no moment was decoded from such a level before, and moved away from theirs by it.
+  /// - Returns: the share of elements with another level.
+  static func compare(_ ours: URL, step: Int, isFirstUse: Bool) throws -> Double {
+    let (our, their) = (try SafetensorsCheckpoint(contentsOf: ours), try SafetensorsCheckpoint(contentsOf: theirs))
+    var others = 0
+    for (name, state, map) in [("exp_avg", "1", ByteMap.signed), ("exp_avg_sq", "2", .unsigned)] {
+      let a = try shares(our, "ragged.w.\(name)", "ragged.w.\(name).absmax", map)
+      let b = try shares(their, "\(step).ragged.state\(state)", "\(step).ragged.absmax\(state)", map)
+      for (x, y) in zip(a.absmax, b.absmax) { #expect(abs(x - y) <= 1e-6 * y) }
+      for (x, y) in zip(a.shares, b.shares) where x != y {
+        others += 1
+        guard isFirstUse else { continue }
+        let level = try #require(map.values.firstIndex(of: max(x, y)))
+        #expect(map.values[level - 1] == min(x, y) || abs(x - y) < 2 / 65536, "\(name) of step \(step)")
+      }
+      let small = [our.tensor(named: "small.w.\(name)"), their.tensor(named: "\(step).small.state\(state)")]
+      let (found, expected) = (backend.floats(try #require(small[0])), backend.floats(try #require(small[1])))
+      // Up to 20 steps round a sum once each, by 6e-8 of what it held then, which may have been more than it holds now.
+      let largest = expected.map(abs).max() ?? 0
+      for (x, y) in zip(found, expected) { #expect(abs(x - y) <= 1.2e-6 * largest) }
+    }
+    return Double(others) / Double(2 * 33 * 130)
+  }
+
+  static func parameterErrors(_ parameters: [Parameter], step: Int) throws -> (mean: Double, largest: Double) {
+    let file = try SafetensorsCheckpoint(contentsOf: theirs)
+    let errors = try parameters.filter { !$0.name.hasPrefix("wide") }.flatMap { parameter in
+      let reference = try #require(file.tensor(named: "\(step).\(parameter.name.dropLast(2)).parameter"))
+      return zip(values(parameter), backend.floats(reference)).map { abs($0 - Double($1)) }
+    }
+    return (errors.reduce(0, +) / Double(errors.count), errors.max() ?? .infinity)
+  }
+
+  @Test func eightBitStepsAreTheirs() throws {
+    let (optimizer, parameters, reference) = try Self.adamW8Bit()
+    let file = try scratchFolder("adamw-8bit").appendingPathComponent("state.safetensors")
+    defer { try? FileManager.default.removeItem(at: file.deletingLastPathComponent()) }
+    for step in 1...20 {
+      Self.setGradients(parameters, step: step)
+      optimizer.update(learningRate: 0.01, gradientScale: 1)
+      guard [1, 2, 20].contains(step) else { continue }
+      try optimizer.write(to: file)
+      #expect(try Self.compare(file, step: step, isFirstUse: step == 1) < 0.015)
+      let errors = try Self.parameterErrors(parameters, step: step)
+      // The first step has seen no byte; later an element with another level moves by a part of the rate, 0.01.
+      #expect(errors.largest < (step == 1 ? 1e-7 : 5e-3) && errors.mean < (step == 1 ? 1e-8 : 2e-5))
+      let log = try #require(reference["steps"]?.array?.first { $0["step"]?.integer == step }?["wide"])
+      let wide = Self.values(parameters[0])
+      #expect(relativeError(wide.reduce(0) { $0 + $1 * $1 }.squareRoot(), log["l2"]?.double ?? 0) < 2e-5)
+    }
+  }
+
+  /// From their state after the first step: nothing but arithmetic is left to differ.
+  @Test func eightBitStepFromTheirState() throws {
+    let (optimizer, parameters, _) = try Self.adamW8Bit()
+    let file = try SafetensorsCheckpoint(contentsOf: Self.theirs)
+    let url = try scratchFolder("adamw-8bit-state").appendingPathComponent("state.safetensors")
+    defer { try? FileManager.default.removeItem(at: url.deletingLastPathComponent()) }
+    Self.setGradients(parameters, step: 1)
+    optimizer.update(learningRate: 0.01, gradientScale: 1)
+    try optimizer.write(to: url)
+    let ours = try SafetensorsCheckpoint(contentsOf: url)
+    let theirNames = [
+      "ragged.w.exp_avg": "state1", "ragged.w.exp_avg.absmax": "absmax1", "ragged.w.exp_avg_sq": "state2",
+      "ragged.w.exp_avg_sq.absmax": "absmax2",
+    ]
+    let tensors = try ours.tensorNames.map { name in
+      let tensor = theirNames[name].flatMap { file.tensor(named: "1.ragged.\($0)") } ?? ours.tensor(named: name)
+      return TensorSource(name: name, tensor: try #require(tensor))
+    }
+    let mixed = url.deletingLastPathComponent().appendingPathComponent("mixed.safetensors")
+    try SafetensorsWriter.write(tensors, metadata: ["step": "1"], to: mixed)
+    try optimizer.read(from: mixed)
+    Self.setGradients(parameters, step: 2)
+    optimizer.update(learningRate: 0.01, gradientScale: 1)
+    #expect(try Self.parameterErrors(parameters, step: 2).largest < 1.5e-7)
+    try optimizer.write(to: url)
+    #expect(try Self.compare(url, step: 2, isFirstUse: true) < 0.01)
+  }
+
+  // MARK: Settings
+
+  @Test func settingsThatDoNotFit() throws {
+    func message(_ yaml: String) throws -> String {
+      let arguments = try Recipe(yaml: yaml).training
+      return TinyTrainer.message { _ = try Optimizer([], arguments, on: Self.backend) }
+    }
+    #expect(try message("optim: adamw_8bit\noptim_args: momentum=0.9").contains("`sgdOptions` belongs to sgd"))
+    for text in ["momentum", "momentum=x", "mass=1", "momentum=1", "nesterov=true", "weight_decay=0.1"] {
+      #expect(throws: SwiftletError.self, "\(text)") { try Recipe(yaml: "optim: sgd\noptim_args: \(text)") }
+    }
+    #expect(throws: SwiftletError.self) { try Recipe(yaml: "optim: galore_adamw") }
+    let spelled = try Recipe(yaml: "optim: sgd\noptim_args: {momentum: 0.5, nesterov: true}").training.sgdOptions
+    #expect(spelled?.momentum == 0.5 && spelled?.nesterov == true)
+  }
+
+  @Test func pagedStateLeavesNothingBehind() throws {
+    let folder = try scratchFolder("paged")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    var arguments = TrainingArguments()
+    arguments.optimizer = .pagedAdamW8Bit
+    let parameters = try Self.adamW8Bit().1
+    let optimizer = try Optimizer(parameters, arguments, on: Self.backend, pagesIn: folder)
+    Self.setGradients(parameters, step: 1)
+    optimizer.update(learningRate: 0.01, gradientScale: 1)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
+    let text = TinyTrainer.message {
+      let file = folder.appendingPathComponent("file")
+      try Data().write(to: file)
+      _ = try Optimizer(parameters, arguments, on: Self.backend, pagesIn: file)
+    }
+    #expect(text.contains("`optimizer`: paged_adamw_8bit") && text.contains("without paged_"), "\(text)")
+  }
+}
