@@ -53,8 +53,8 @@ let package = Package(
     .target(
       name: "Recipes",
       dependencies: [
-        "Reports", "Training", "Models", "Datasets", "Tokenizers", "Checkpoints", "OrderedJSON", "Diagnostics",
-        "Terminal", .product(name: "Yams", package: "Yams"),
+        "Reports", "Training", "Models", "Datasets", "Tokenizers", "Tensors", "Checkpoints", "OrderedJSON",
+        "Diagnostics", "Terminal", .product(name: "Yams", package: "Yams"),
       ]),
     .target(
       name: "Swiftlet",

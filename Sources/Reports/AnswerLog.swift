@@ -19,6 +19,12 @@ public struct AnswerLog: Sendable, Hashable {
     /// An answer to each question.
     public var answers: [String]
 
+    /// The answers after `step` optimizer steps, one per question.
+    public init(step: Int, answers: [String]) {
+      self.step = step
+      self.answers = answers
+    }
+
     /// "before", or "after 45 steps".
     public var title: String { step == 0 ? "before" : "after \(step) step\(step == 1 ? "" : "s")" }
   }

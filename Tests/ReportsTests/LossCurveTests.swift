@@ -44,6 +44,17 @@ import Testing
     #expect(curve.svg() != nil)
   }
 
+  @Test func pointsAreThoseOfTheLog() {
+    var state = TrainerState()
+    state.append(
+      TrainingLog(step: 10, epoch: 0.2, loss: 2.5, gradNorm: 1.25, learningRate: 2e-5, numTokens: 900, elapsed: 3.5))
+    state.append(EvaluationLog(step: 10, epoch: 0.2, loss: 2.4, tokens: 100, runtime: 0.5))
+    state.append(EvaluationLog(step: 20, epoch: 0.4, loss: 2.6, tokens: 100, runtime: 0.5))
+    let curve = LossCurve(title: "", state: state)
+    #expect(curve.training == [.init(step: 10, loss: 2.5)])
+    #expect(curve.evaluation == [.init(step: 10, loss: 2.4), .init(step: 20, loss: 2.6)])
+  }
+
   @Test func writesInOnePiece() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("curve-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -1,6 +1,7 @@
 import Foundation
 import OrderedJSON
 import Tensors
+import TestSupport
 import Testing
 
 /// AdamW against torch: see Tests/Goldens/generators/optimizers.py.

@@ -23,7 +23,7 @@ public final class SFTTrainer {
 
   private let trainingSet: TrainingSet
   private let evaluationSet: TrainingSet?
-  let output: URL?
+  package let output: URL?
   let baseName: String
   private let order: BatchOrder
   private let schedule: LearningRateSchedule
