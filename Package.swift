@@ -86,7 +86,9 @@ let package = Package(
       path: "Tests/TestSupport"),
     .testTarget(
       name: "TrainingTests",
-      dependencies: ["TestSupport", "Training", "Recipes", "Models", "Datasets", "Tensors", "OrderedJSON", "Diagnostics"]),
+      dependencies: [
+        "TestSupport", "Training", "Recipes", "Models", "Datasets", "Tensors", "OrderedJSON", "Diagnostics",
+      ]),
     .testTarget(name: "ReportsTests", dependencies: ["TestSupport", "Reports", "Training", "OrderedJSON"]),
     .testTarget(
       name: "RecipesTests",
