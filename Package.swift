@@ -4,6 +4,7 @@ import PackageDescription
 // Each module knows only those listed above it; Documentation/Architecture.md says what each is for.
 let package = Package(
   name: "swiftlet",
+  platforms: [.macOS(.v15)],
   products: [
     .executable(name: "swiftlet", targets: ["SwiftletCommand"]),
     // `import Swiftlet` is enough for users: it re-exports the modules whose types appear in its API.

@@ -10,8 +10,10 @@
 
 long ck_processors(void) {
 #ifdef __linux__
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 0) return CPU_COUNT(&allowed);
+  // The system refuses masks shorter than its own; it can be built for at most 8,192 processors.
+  cpu_set_t allowed[8192 / CPU_SETSIZE];
+  if (sched_getaffinity(0, sizeof allowed, allowed) == 0 && CPU_COUNT_S(sizeof allowed, allowed) > 0)
+    return CPU_COUNT_S(sizeof allowed, allowed);
 #endif
   long online = sysconf(_SC_NPROCESSORS_ONLN);
   return online > 0 ? online : 1;

@@ -13,6 +13,8 @@ struct RootCommand: AsyncParsableCommand {
       SFT.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
       Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
     ])
+
+  @OptionGroup var threads: ThreadOptions
 }
 
 @main
@@ -22,7 +24,8 @@ enum Main {
     // A file that grows beyond a limit (ulimit -f) is then an error like a full disk, and not the end of the process.
     signal(SIGXFSZ, SIG_IGN)
     do {
-      var command = try RootCommand.parseAsRoot()
+      let words = try ThreadOptions.apply(Array(CommandLine.arguments.dropFirst()))
+      var command = try RootCommand.parseAsRoot(words)
       if var asynchronous = command as? AsyncParsableCommand {
         try await asynchronous.run()
       } else {

@@ -9,42 +9,57 @@ import Synchronization
   import Darwin
 #endif
 
-/// Threads that live as long as the process and take numbered tasks from a shared counter.
+/// Threads that live as long as the process and run numbered tasks.
+///
+/// A *region* is one call of ``run(_:_:)``. Its tasks are cut into as many consecutive lanes as threads can take part.
+/// A thread works through its own lane from the front, where memory is read in order, and then steals the back half of
+/// another's, so cores of unequal speed finish together. A region ends when its tasks are done, not when every thread has
+/// seen it: a thread that the system runs late finds no work and holds nobody up.
 ///
 /// Which thread runs a task never changes what the task computes, so results do not depend on the number of threads.
-/// Waiting threads spin for some microseconds, long enough for the gap between two operations, and then sleep.
 ///
-/// `@unchecked Sendable`: everything shared is atomic, or guarded by `mutex`, or (the job) written before the round
-/// counter is raised and read after it was seen raised.
+/// `@unchecked Sendable`: everything shared is atomic, or guarded by `mutex`, or (the job) written before `gate` opens
+/// and read only by threads that joined through it.
 public final class WorkerPool: @unchecked Sendable {
-  /// Threads that work, the caller's included.
+  /// Threads that work, including the caller's.
   public private(set) var threadCount = 1
 
   private var job: ((Int) -> Void)?
-  private var taskCount = 0
-  /// The kernels' instruction set on the caller's thread, which the workers follow.
+  private var laneCount = 0
+  /// The kernels' instruction set on the caller's thread; workers use the same.
   private var target = ck_target()
-  private let nextTask = Atomic<Int>(0)
-  private let round = Atomic<Int>(0)
-  private let workersBusy = Atomic<Int>(0)
-  private let sleepers = Atomic<Int>(0)
+  private let lanes: Lanes
+  private let gate = Atomic<Int>(0)
   private let callers = Mutex<Void>(())
+
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let wake: UnsafeMutablePointer<pthread_cond_t>
-  private static let spins = 4000
+  private let finished: UnsafeMutablePointer<pthread_cond_t>
+  /// Workers asleep that nobody has woken yet. Changed under `mutex`.
+  private let sleepers = Atomic<Int>(0)
+  /// Workers that were woken and have not noticed yet. Guarded by `mutex`.
+  private var permits = 0
+  private let callerSleeps = Atomic<Bool>(false)
+  private let spinners = Atomic<Int>(0)
+  private let processors: Int
+  /// Until when, in nanoseconds, other threads are known to want the processors.
+  private let crowdedUntil = Atomic<UInt64>(0)
 
-  /// A pool of `threadCount` threads, the caller's among them; the processors that this process may use by default.
-  public init(threadCount: Int? = nil) {
+  /// A pool of `threadCount` threads, including the caller's; by default ``ThreadCount/automatic``. It starts no more
+  /// threads than there are `processors`: those could only take turns, and hold up work while others have theirs.
+  public init(threadCount: Int? = nil, processors: Int = ThreadCount.processors) {
+    let wanted = min(max(1, threadCount ?? ThreadCount.automatic), processors, ThreadCount.most)
+    self.processors = ThreadCount.processors
+    lanes = Lanes(wanted)
     mutex = .allocate(capacity: 1)
     wake = .allocate(capacity: 1)
+    finished = .allocate(capacity: 1)
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(wake, nil)
-    // Where the system grants fewer threads than wanted, those do the work.
-    for _ in 1..<max(1, threadCount ?? Self.availableProcessors) where startWorker() { self.threadCount += 1 }
+    pthread_cond_init(finished, nil)
+    // If the system grants fewer threads than requested, those do the work.
+    for _ in 1..<wanted where startWorker() { self.threadCount += 1 }
   }
-
-  /// Processors that this process may use.
-  public static var availableProcessors: Int { ck_processors() }
 
   private func startWorker() -> Bool {
     // The pool is never torn down before the process ends: a worker holds it.
@@ -72,38 +87,6 @@ public final class WorkerPool: @unchecked Sendable {
     return true
   }
 
-  private func work() -> UnsafeMutableRawPointer? {
-    var seen = 0
-    while true {
-      var spins = 0
-      while round.load(ordering: .acquiring) == seen {
-        spins += 1
-        if spins < Self.spins {
-          ck_pause()
-        } else {
-          sleepers.add(1, ordering: .sequentiallyConsistent)
-          pthread_mutex_lock(mutex)
-          while round.load(ordering: .sequentiallyConsistent) == seen { pthread_cond_wait(wake, mutex) }
-          pthread_mutex_unlock(mutex)
-          sleepers.subtract(1, ordering: .sequentiallyConsistent)
-        }
-      }
-      seen = round.load(ordering: .acquiring)
-      ck_select_target(target)
-      takeTasks()
-      workersBusy.subtract(1, ordering: .acquiringAndReleasing)
-    }
-  }
-
-  private func takeTasks() {
-    guard let job else { return }
-    while true {
-      let task = nextTask.wrappingAdd(1, ordering: .relaxed).oldValue
-      if task >= taskCount { return }
-      job(task)
-    }
-  }
-
   /// Runs `body` for 0 ..< count, spread over the threads, and returns when all are done. `body` must not call `run`.
   public func run(_ count: Int, _ body: (Int) -> Void) {
     if count <= 1 || threadCount == 1 {
@@ -113,34 +96,237 @@ public final class WorkerPool: @unchecked Sendable {
     callers.withLock { _ in
       withoutActuallyEscaping(body) { escapable in
         job = escapable
-        taskCount = count
+        laneCount = min(count, threadCount)
         target = ck_target()
-        nextTask.store(0, ordering: .relaxed)
-        workersBusy.store(threadCount - 1, ordering: .relaxed)
-        round.add(1, ordering: .sequentiallyConsistent)
-        if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
-          pthread_mutex_lock(mutex)
-          pthread_cond_broadcast(wake)
-          pthread_mutex_unlock(mutex)
-        }
-        takeTasks()
-        var spins = 0
-        while workersBusy.load(ordering: .acquiring) > 0 {
-          spins += 1
-          // A worker may be waiting for this very processor, where others want it too.
-          if spins < Self.spins { ck_pause() } else { sched_yield() }
-        }
+        lanes.fill(laneCount, tasks: count)
+        // The last region left no worker inside, so the gate's counts are zero.
+        gate.store(Gate(gate.load(ordering: .relaxed)).opened.word, ordering: .sequentiallyConsistent)
+        wakeWorkers()
+        takeTasks(lane: 0)
+        gate.bitwiseAnd(~Gate.open, ordering: .sequentiallyConsistent)
+        waitForWorkers()
         job = nil
       }
     }
   }
 
-  /// Runs `body` over consecutive ranges of 0 ..< count of at least `grain` each: about three for each thread.
+  /// Runs `body` over consecutive ranges of 0 ..< count of at least `grain` each: about eight per thread.
   public func runRanges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
     guard count > 0 else { return }
-    let size = max(grain, (count + threadCount * 3 - 1) / (threadCount * 3))
+    let most = threadCount == 1 ? 1 : threadCount * 8
+    let size = max(grain, (count + most - 1) / most)
     run((count + size - 1) / size) { task in
       body(task * size..<min(count, (task + 1) * size))
     }
+  }
+
+  // MARK: - Tasks
+
+  private func takeTasks(lane: Int) {
+    guard let job else { return }
+    while true {
+      while let task = lanes.next(lane) { job(task) }
+      guard let task = lanes.steal(for: lane, of: laneCount) else { return }
+      job(task)
+    }
+  }
+
+  private func work() -> UnsafeMutableRawPointer? {
+    var seen = 0
+    while true {
+      if let lane = join(&seen) {
+        if lanes.hasTasks(lane) { wakeWorkers() }
+        ck_select_target(target)
+        takeTasks(lane: lane)
+        leave()
+      } else {
+        waitForRegion(after: seen)
+      }
+    }
+  }
+
+  /// Joins the open region, if there is one that this worker has not been in and that has a lane left.
+  private func join(_ seen: inout Int) -> Int? {
+    while true {
+      let state = Gate(gate.load(ordering: .acquiring))
+      guard state.isOpen, state.round != seen else { return nil }
+      let (exchanged, _) = gate.compareExchange(
+        expected: state.word, desired: state.joinedByOne.word, ordering: .sequentiallyConsistent)
+      guard exchanged else { continue }
+      seen = state.round
+      if state.joined + 1 < laneCount { return state.joined + 1 }
+      leave()
+      return nil
+    }
+  }
+
+  private func leave() {
+    let state = Gate(gate.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue)
+    guard !state.isOpen, state.active == 0, callerSleeps.load(ordering: .sequentiallyConsistent) else { return }
+    pthread_mutex_lock(mutex)
+    pthread_cond_signal(finished)
+    pthread_mutex_unlock(mutex)
+  }
+
+  // MARK: - Waiting
+
+  /// Wakes two sleeping workers if the region has lanes for more than are awake. They wake others in turn.
+  private func wakeWorkers() {
+    let surplus = threadCount - laneCount
+    guard sleepers.load(ordering: .sequentiallyConsistent) > surplus else { return }
+    pthread_mutex_lock(mutex)
+    let asleep = sleepers.load(ordering: .relaxed)
+    let count = max(0, min(2, asleep - surplus))
+    sleepers.store(asleep - count, ordering: .sequentiallyConsistent)
+    permits += count
+    for _ in 0..<count { pthread_cond_signal(wake) }
+    pthread_mutex_unlock(mutex)
+  }
+
+  /// Returns when a region has opened or, after sleeping, when one is likely to open soon.
+  private func waitForRegion(after seen: Int) {
+    if spins(while: { Gate(self.gate.load(ordering: .acquiring)).isOldNews(seen) }) { return }
+    pthread_mutex_lock(mutex)
+    sleepers.add(1, ordering: .sequentiallyConsistent)
+    if Gate(gate.load(ordering: .sequentiallyConsistent)).isOldNews(seen) {
+      while permits == 0 { pthread_cond_wait(wake, mutex) }
+      permits -= 1
+    } else {
+      sleepers.subtract(1, ordering: .sequentiallyConsistent)
+    }
+    pthread_mutex_unlock(mutex)
+  }
+
+  /// Waits until the workers that joined have finished their tasks.
+  private func waitForWorkers() {
+    if spins(while: { Gate(self.gate.load(ordering: .acquiring)).active > 0 }) { return }
+    pthread_mutex_lock(mutex)
+    callerSleeps.store(true, ordering: .sequentiallyConsistent)
+    while Gate(gate.load(ordering: .sequentiallyConsistent)).active > 0 { pthread_cond_wait(finished, mutex) }
+    callerSleeps.store(false, ordering: .sequentiallyConsistent)
+    pthread_mutex_unlock(mutex)
+  }
+
+  private static let spinTime: UInt64 = 100_000
+  private static let crowdedSpinTime: UInt64 = 3_000
+  /// A pause this long between two looks at the clock means that the system gave the processor to another thread.
+  private static let preemption: UInt64 = 200_000
+  private static let crowdedTime: UInt64 = 5_000_000
+
+  /// Spins while `isWaiting`, long enough for the gap between two operations, and says whether that was enough.
+  ///
+  /// A thread that spins on a processor that others need holds them up. So no more threads spin than there are
+  /// processors left over from the caller's, and hardly any once one of them was preempted.
+  private func spins(while isWaiting: () -> Bool) -> Bool {
+    let others = spinners.add(1, ordering: .relaxed).oldValue
+    defer { spinners.subtract(1, ordering: .relaxed) }
+    let start = Self.nanoseconds()
+    var last = start
+    let isCrowded = others + 1 >= processors || start < crowdedUntil.load(ordering: .relaxed)
+    let limit = isCrowded ? Self.crowdedSpinTime : Self.spinTime
+    while true {
+      for _ in 0..<32 {
+        if !isWaiting() { return true }
+        ck_pause()
+      }
+      let now = Self.nanoseconds()
+      if now &- last > Self.preemption { crowdedUntil.store(now + Self.crowdedTime, ordering: .relaxed) }
+      if now &- start > limit || now &- last > Self.preemption { return !isWaiting() }
+      last = now
+    }
+  }
+
+  private static func nanoseconds() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+}
+
+/// What one word says about the current region: its number, whether it is open, and how many workers have joined it and
+/// are still inside.
+private struct Gate {
+  let word: Int
+
+  static let open = 1 << 32
+  private static let oneJoined = 1 << 16
+  private static let firstRound = 1 << 33
+
+  init(_ word: Int) { self.word = word }
+
+  var isOpen: Bool { word & Self.open != 0 }
+  var active: Int { word & 0xffff }
+  var joined: Int { word >> 16 & 0xffff }
+  var round: Int { word >> 33 }
+
+  /// The next region, open.
+  var opened: Gate { Gate(((word >> 33) &+ 1) << 33 | Self.open) }
+  var joinedByOne: Gate { Gate(word + Self.oneJoined + 1) }
+
+  /// Whether there is nothing to join for a worker that was in region `seen`.
+  func isOldNews(_ seen: Int) -> Bool { !isOpen || round == seen }
+}
+
+/// Consecutive tasks for each thread, from which it takes the front one and others steal the back half.
+///
+/// A lane is one word: its first task below, its end above. A word never comes back within a region, for its first task
+/// is taken once. So an exchange that succeeds saw the lane as it is.
+private struct Lanes: Sendable {
+  /// Two lines of cache apart, which processors fetch in pairs.
+  private static let stride = 16
+  private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
+
+  init(_ count: Int) {
+    words = .allocate(capacity: count * Self.stride)
+    for index in 0..<count * Self.stride { (words + index).initialize(to: Atomic(0)) }
+  }
+
+  private func word(_ begin: Int, _ end: Int) -> UInt64 { UInt64(begin) | UInt64(end) << 32 }
+
+  private func range(_ word: UInt64) -> (begin: Int, end: Int) { (Int(word & 0xffff_ffff), Int(word >> 32)) }
+
+  /// Shares `tasks` out over the first `count` lanes.
+  func fill(_ count: Int, tasks: Int) {
+    precondition(tasks <= Int(UInt32.max), "more tasks than a lane can count")
+    for lane in 0..<count {
+      words[lane * Self.stride].store(
+        word(tasks * lane / count, tasks * (lane + 1) / count), ordering: .relaxed)
+    }
+  }
+
+  func hasTasks(_ lane: Int) -> Bool {
+    let (begin, end) = range(words[lane * Self.stride].load(ordering: .relaxed))
+    return begin < end
+  }
+
+  /// Takes the front task of a lane.
+  func next(_ lane: Int) -> Int? {
+    while true {
+      let old = words[lane * Self.stride].load(ordering: .relaxed)
+      let (begin, end) = range(old)
+      if begin >= end { return nil }
+      let (exchanged, _) = words[lane * Self.stride].weakCompareExchange(
+        expected: old, desired: word(begin + 1, end), ordering: .relaxed)
+      if exchanged { return begin }
+    }
+  }
+
+  /// Moves the back half of another lane to `lane`, which is empty, and takes the first task of it.
+  func steal(for lane: Int, of count: Int) -> Int? {
+    for offset in 1..<max(2, count) {
+      let other = (lane + offset) % count
+      while true {
+        let old = words[other * Self.stride].load(ordering: .relaxed)
+        let (begin, end) = range(old)
+        if begin >= end { break }
+        let middle = begin + (end - begin) / 2
+        let (exchanged, _) = words[other * Self.stride].weakCompareExchange(
+          expected: old, desired: word(begin, middle), ordering: .relaxed)
+        guard exchanged else { continue }
+        words[lane * Self.stride].store(word(middle + 1, end), ordering: .relaxed)
+        return middle
+      }
+    }
+    return nil
   }
 }

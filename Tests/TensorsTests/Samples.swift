@@ -40,7 +40,7 @@ func sameBits(_ a: [Float], _ b: [Float]) -> Bool { a.map(\.bitPattern) == b.map
 
 /// Backends for the tests: a pool's threads live as long as the process, so there is one of each.
 enum Backends {
-  static let byThreads = [CPUBackend(threads: 1), CPUBackend(threads: 2), CPUBackend(threads: 3)]
+  static let byThreads = [1, 2, 3].map { CPUBackend(threads: $0, processors: $0) }
   static var single: CPUBackend { byThreads[0] }
 
   /// Runs `body` for each instruction set and number of threads, expects the same bits from every number of threads,

@@ -3,9 +3,17 @@ import Synchronization
 import Tensors
 import Testing
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// The threads that tasks are spread over.
 struct WorkerPoolTests {
-  private static let pools = [1, 2, 3, 5].map { WorkerPool(threadCount: $0) }
+  private static let pools = [1, 2, 3, 5].map { WorkerPool(threadCount: $0, processors: $0) }
 
   /// How often each of `count` tasks ran.
   private func runs(_ pool: WorkerPool, _ count: Int) -> [Int] {
@@ -98,9 +106,49 @@ struct WorkerPoolTests {
     #expect(KernelTarget.portable.run { true } == true)
   }
 
+  /// Each thread starts with its own lane and then takes over what others leave behind.
+  @Test(arguments: [2, 3, 5])
+  func slowThreadsLeaveTheirTasksToOthers(threads: Int) {
+    let pool = WorkerPool(threadCount: threads, processors: threads)
+    let tasks = 400
+    // Task 0 lasts until all others are done: nobody waits for the thread that has it, and its lane is emptied.
+    let done = Atomic(0)
+    for _ in 0..<20 {
+      done.store(0, ordering: .relaxed)
+      pool.run(tasks) { task in
+        if task == 0 {
+          while done.load(ordering: .acquiring) < tasks - 1 { sched_yield() }
+        } else {
+          done.add(1, ordering: .releasing)
+        }
+      }
+      #expect(done.load(ordering: .relaxed) == tasks - 1)
+    }
+  }
+
+  /// Two pools of more threads than processors, used at once: nobody waits for a thread that does not run.
+  @Test func oversubscribedPools() async {
+    let pools = [WorkerPool(threadCount: 16, processors: 16), WorkerPool(threadCount: 16, processors: 16)]
+    let totals = await withTaskGroup(of: Int.self) { group in
+      for pool in pools {
+        group.addTask {
+          let total = Atomic(0)
+          for _ in 0..<300 { pool.run(40) { total.add($0, ordering: .relaxed) } }
+          return total.load(ordering: .relaxed)
+        }
+      }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+    #expect(totals == [300 * 780, 300 * 780])
+  }
+
   @Test func threadsAreCounted() {
     #expect(WorkerPool(threadCount: 0).threadCount == 1)
+    #expect(WorkerPool(threadCount: 4, processors: 4).threadCount == 4)
+    #expect(WorkerPool(threadCount: 4, processors: 3).threadCount == 3)
     #expect(CPUBackend(threads: 1).threadCount == 1)
-    #expect(WorkerPool.availableProcessors >= 1)
+    #expect(CPUBackend(threads: 1000).threadCount == ThreadCount.processors)
+    #expect(ThreadCount.processors >= 1)
+    #expect(ThreadCount.automatic >= 1)
   }
 }

@@ -43,7 +43,7 @@ const char *ck_target(void);
 // Makes this thread run the code for `name` from now on; false if the processor has no such code.
 bool ck_select_target(const char *name);
 
-// Processors that this process may use.
+// The processors in this process's affinity mask.
 long ck_processors(void);
 
 // Spins for a moment; for waiting loops.

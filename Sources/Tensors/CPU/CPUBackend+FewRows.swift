@@ -71,30 +71,22 @@ extension CPUBackend {
     var endRow: Int { firstRow + n }
   }
 
-  /// How the rows of matrices go round the threads: first a long stretch for each, which reads ahead well, then short
-  /// ones, so that a thread that is slower for a moment keeps nobody waiting.
+  /// Cuts the rows of matrices into short pieces. A thread reads those of its lane one after the other, so it streams
+  /// through memory, and a thread that is slower for a moment leaves its last pieces to others.
   private struct FewRowsShares {
     private let rows: Int
-    private let long: Int
-    private let short: Int
-    private let threads: Int
+    private let size: Int
 
     init(rows: Int, depth: Int, threads: Int) {
-      // What two threads write lies on lines of memory of their own.
+      // Threads write to different cache lines.
       let line = 16
       self.rows = rows
-      long = rows * 3 / (4 * threads) / line * line
-      self.threads = long > 0 ? threads : 0
-      short = max(line, min(rows / (16 * threads), 262_144 / max(1, depth)) / line * line)
+      size = max(line, min(rows / (16 * threads), 262_144 / max(1, depth)) / line * line)
     }
 
-    var count: Int { threads + (rows - threads * long + short - 1) / short }
+    var count: Int { (rows + size - 1) / size }
 
-    subscript(task: Int) -> Range<Int> {
-      if task < threads { return task * long..<(task + 1) * long }
-      let begin = threads * long + (task - threads) * short
-      return begin..<min(rows, begin + short)
-    }
+    subscript(task: Int) -> Range<Int> { task * size..<min(rows, (task + 1) * size) }
   }
 
   /// Few rows as their products with matrices of a format read them.

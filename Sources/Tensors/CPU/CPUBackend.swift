@@ -1,12 +1,15 @@
 import CKernels
+import Synchronization
 
 /// The processor: kernels in C, spread over a worker pool.
 public final class CPUBackend: Backend {
   let pool: WorkerPool
   let buffers = BufferPool()
 
-  /// A backend with `threads` threads; as many as the process may use processors by default.
-  public init(threads: Int? = nil) { pool = WorkerPool(threadCount: threads) }
+  /// A backend with `threads` threads, by default ``ThreadCount/automatic``, but no more than there are `processors`.
+  public init(threads: Int? = nil, processors: Int = ThreadCount.processors) {
+    pool = WorkerPool(threadCount: threads, processors: processors)
+  }
 
   /// Threads that share the work.
   public var threadCount: Int { pool.threadCount }
@@ -199,6 +202,11 @@ extension Columns {
 }
 
 extension CPUBackend {
-  /// The backend that a process uses unless it makes its own: every processor that it may use.
-  public static let shared = CPUBackend()
+  /// The backend that a process uses unless it makes its own.
+  public static let shared = CPUBackend(threads: sharedThreads.withLock { $0 })
+
+  private static let sharedThreads = Mutex<Int?>(nil)
+
+  /// Sets the number of threads of ``shared``, which is created by its first use; later calls have no effect.
+  public static func useThreads(_ count: Int) { sharedThreads.withLock { $0 = count } }
 }

@@ -1,15 +1,19 @@
 import Foundation
+import Tensors
 
-/// The memory of the machine, or of the container that the process is confined to.
+#if canImport(Darwin)
+  import Darwin
+#endif
+
+/// The memory of the machine, or of the container that the process is confined to, in bytes.
 public struct SystemMemory: Sendable, Hashable {
-  /// All there is, in bytes.
+  /// Installed memory, or the container's limit if that is lower.
   public var total: Int
-  /// What could still be taken, in bytes, pages of files that the system can drop included.
+  /// Memory that can still be allocated, including cached file pages that the system can drop.
   public var available: Int
-  /// What this process has taken already, in bytes.
+  /// Resident memory of this process.
   public var resident: Int
 
-  /// Memory of these sizes.
   package init(total: Int, available: Int, resident: Int) {
     self.total = total
     self.available = available
@@ -19,38 +23,62 @@ public struct SystemMemory: Sendable, Hashable {
   /// The memory as it is now.
   public static var now: SystemMemory {
     let physical = Int(ProcessInfo.processInfo.physicalMemory)
-    let free = kilobytes("MemAvailable:", in: "/proc/meminfo") ?? physical
-    let resident = kilobytes("VmRSS:", in: "/proc/self/status") ?? 0
-    let limits = [
-      ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-      ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ]
-    let confined = limits.compactMap { limit, usage in
-      number(in: limit).map { (total: $0, free: max(0, $0 - (number(in: usage) ?? 0))) }
-    }
+    let limits = ControlGroups().memory
     return SystemMemory(
-      total: confined.reduce(physical) { min($0, $1.total) }, available: confined.reduce(free) { min($0, $1.free) },
-      resident: resident)
+      total: limits.reduce(physical) { min($0, $1.limit) },
+      available: limits.reduce(machineAvailable ?? physical) { min($0, $1.free) },
+      resident: processMemory.resident)
   }
 
-  /// The largest resident memory that this process has had, in bytes; 0 where the system does not tell.
-  public static var peakResident: Int { kilobytes("VmHWM:", in: "/proc/self/status") ?? 0 }
+  /// The highest resident memory of this process so far, in bytes, or 0 if the system doesn't say.
+  public static var peakResident: Int { processMemory.peak }
 
-  /// The number of bytes behind `label`, where the file gives it in kB.
-  private static func kilobytes(_ label: String, in path: String) -> Int? {
-    let text = try? String(contentsOfFile: path, encoding: .utf8)
-    let line = text?.split(separator: "\n").first { $0.hasPrefix(label) }
-    return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).compactMap { Int($0) }.first.map { $0 * 1024 }
-  }
-
-  /// The number that is all of a file; "max" is none.
-  private static func number(in path: String) -> Int? {
-    let text = try? String(contentsOfFile: path, encoding: .utf8)
-    return text.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-  }
+  /// Memory that this process can use in all: what it has and what is available.
+  public var reachable: Int { resident + available }
 }
 
 extension SystemMemory {
-  /// What the process could have at most, with what it has.
-  public var reachable: Int { resident + available }
+  #if canImport(Darwin)
+    private static var processMemory: (resident: Int, peak: Int) {
+      var info = mach_task_basic_info()
+      var count = mach_msg_type_number_t(MemoryLayout<mach_task_basic_info>.size / MemoryLayout<natural_t>.size)
+      let status = withUnsafeMutablePointer(to: &info) { pointer in
+        pointer.withMemoryRebound(to: integer_t.self, capacity: Int(count)) {
+          task_info(mach_task_self_, task_flavor_t(MACH_TASK_BASIC_INFO), $0, &count)
+        }
+      }
+      return status == KERN_SUCCESS ? (Int(info.resident_size), Int(info.resident_size_max)) : (0, 0)
+    }
+
+    private static var machineAvailable: Int? {
+      var info = vm_statistics64()
+      var count = mach_msg_type_number_t(MemoryLayout<vm_statistics64>.size / MemoryLayout<integer_t>.size)
+      let host = mach_host_self()
+      defer { mach_port_deallocate(mach_task_self_, host) }
+      let status = withUnsafeMutablePointer(to: &info) { pointer in
+        pointer.withMemoryRebound(to: integer_t.self, capacity: Int(count)) {
+          host_statistics64(host, HOST_VM_INFO64, $0, &count)
+        }
+      }
+      guard status == KERN_SUCCESS else { return nil }
+      // `free_count` includes speculative pages; inactive and purgeable ones are given up under pressure.
+      let pages = Int(info.free_count) + Int(info.inactive_count) + Int(info.purgeable_count)
+      return pages * Int(getpagesize())
+    }
+  #else
+    private static var processMemory: (resident: Int, peak: Int) {
+      let status = text("/proc/self/status")
+      return (kilobytes("VmRSS:", in: status) ?? 0, kilobytes("VmHWM:", in: status) ?? 0)
+    }
+
+    private static var machineAvailable: Int? { kilobytes("MemAvailable:", in: text("/proc/meminfo")) }
+
+    private static func text(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+
+    /// The number of bytes after `label`, from a line that gives it in kB.
+    private static func kilobytes(_ label: String, in text: String) -> Int? {
+      let line = text.split(separator: "\n").first { $0.hasPrefix(label) }
+      return line?.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.first.map { $0 * 1024 }
+    }
+  #endif
 }
