@@ -31,7 +31,7 @@ let package = Package(
 
     .target(name: "Diagnostics"),
     .target(name: "OrderedJSON", dependencies: ["Diagnostics"]),
-    .target(name: "Terminal"),
+    .target(name: "Terminal", dependencies: ["Diagnostics"]),
     .target(name: "Tensors", dependencies: ["CKernels", "Diagnostics"]),
     // Loads MPI at run time; nothing of MPI is needed to build.
     .target(name: "CMPI"),
@@ -99,7 +99,8 @@ let package = Package(
     .executableTarget(
       name: "RankProbe", dependencies: ["Collectives", "Tensors", "Diagnostics"], path: "Tests/RankProbe"),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Tensors", "RankProbe"]),
-    .testTarget(name: "TerminalTests", dependencies: ["Terminal"]),
+    .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
+    .testTarget(name: "TerminalTests", dependencies: ["Diagnostics", "Terminal"]),
     .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "SwiftletCommand", "OrderedJSON"]),
   ],
   swiftLanguageModes: [.v6]

@@ -1,9 +1,8 @@
 import Diagnostics
 import Foundation
 
-/// Replaces a file as a whole or not at all: bytes go to a temporary file in the same folder, which takes the name of
-/// the old file once all of them are on the disk. Dropped before `commit()`, it removes the temporary file and leaves
-/// the old one as it was.
+/// Replaces a file atomically: bytes go to a temporary file in the same folder, which `commit()` flushes to disk and
+/// renames over the old file. Released before `commit()`, it deletes the temporary file and the old file stays.
 public final class AtomicFile {
   private let path: String
   private let folder: String
@@ -11,8 +10,8 @@ public final class AtomicFile {
   private var descriptor: Int32
   private var isCommitted = false
 
-  /// Creates the temporary file beside `url`; the folder must exist.
-  /// - Throws: `SwiftletError` where it cannot be created.
+  /// Creates the temporary file next to `url`, in a folder that must exist.
+  /// - Throws: `SwiftletError` if it cannot be created.
   public init(replacing url: URL) throws(SwiftletError) {
     path = url.path
     folder = url.deletingLastPathComponent().path
@@ -23,11 +22,11 @@ public final class AtomicFile {
   }
 
   /// Appends bytes.
-  /// - Throws: `SwiftletError` where they cannot be written, as on a full disk.
+  /// - Throws: `SwiftletError` if they cannot be written, for example on a full disk.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(SwiftletError) {
     var rest = bytes[...]
     while !rest.isEmpty {
-      // The largest write that every kernel takes.
+      // Every kernel accepts writes of this size.
       let part = UnsafeRawBufferPointer(rebasing: rest.prefix(1 << 30))
       #if canImport(Darwin)
         let written = Darwin.write(descriptor, part.baseAddress, part.count)
@@ -42,27 +41,27 @@ public final class AtomicFile {
     }
   }
 
-  /// Appends bytes, or larger numbers as they lie in memory, lowest byte first.
-  /// - Throws: `SwiftletError` where they cannot be written, as on a full disk.
+  /// Appends integers of any width, in memory (little-endian) order.
+  /// - Throws: `SwiftletError` if they cannot be written, for example on a full disk.
   public func write<Number: FixedWidthInteger>(_ numbers: [Number]) throws(SwiftletError) {
     try numbers.withUnsafeBufferPointer { (numbers) throws(SwiftletError) in
       try write(UnsafeRawBufferPointer(numbers))
     }
   }
 
-  /// Brings everything to the disk and closes the temporary file; `commit()` does this too. Calling it earlier lets
-  /// several files take their names at one moment.
-  /// - Throws: `SwiftletError` where the disk reports a failure.
+  /// Flushes the temporary file to disk and closes it. `commit()` does this too; finish several files first to rename
+  /// them all at nearly the same time.
+  /// - Throws: `SwiftletError` if the disk reports an error.
   public func finish() throws(SwiftletError) {
     if descriptor < 0 { return }
-    if fsync(descriptor) != 0 { throw .system(path, "could not be brought to the disk") }
+    if fsync(descriptor) != 0 { throw .system(path, "could not be flushed to disk") }
     let closed = close(descriptor)
     descriptor = -1
     if closed != 0 { throw .system(path, "could not be closed") }
   }
 
-  /// Gives the temporary file the name of the old one, which is gone from then on.
-  /// - Throws: `SwiftletError` where that fails; the old file then stands as it was.
+  /// Renames the temporary file over the old one.
+  /// - Throws: `SwiftletError` on failure, which leaves the old file unchanged.
   public func commit() throws(SwiftletError) {
     try finish()
     if rename(temporary, path) != 0 { throw .system(path, "could not be replaced") }
@@ -70,27 +69,27 @@ public final class AtomicFile {
     try Self.synchronize(folder: folder)
   }
 
-  /// Replaces the file at `url` by `bytes`.
-  /// - Throws: `SwiftletError`; the old file then stands as it was.
+  /// Replaces the file at `url` with `bytes`.
+  /// - Throws: `SwiftletError` on failure, which leaves the old file unchanged.
   public static func write(_ bytes: [UInt8], to url: URL) throws(SwiftletError) {
     let file = try AtomicFile(replacing: url)
     try file.write(bytes)
     try file.commit()
   }
 
-  /// Replaces the file at `url` by `text` in UTF-8.
-  /// - Throws: `SwiftletError`; the old file then stands as it was.
+  /// Replaces the file at `url` with `text` in UTF-8.
+  /// - Throws: `SwiftletError` on failure, which leaves the old file unchanged.
   public static func write(_ text: String, to url: URL) throws(SwiftletError) {
     try write(Array(text.utf8), to: url)
   }
 
-  /// Makes a rename in `folder` survive a power cut.
+  /// Flushes `folder` to disk, so that a rename in it survives a power failure.
   static func synchronize(folder: String) throws(SwiftletError) {
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { throw .system(folder, "could not be opened") }
     defer { close(descriptor) }
-    // Some network file systems cannot synchronize folders and say EINVAL.
-    if fsync(descriptor) != 0, errno != EINVAL { throw .system(folder, "could not be brought to the disk") }
+    // Some network file systems do not support fsync on folders and return EINVAL.
+    if fsync(descriptor) != 0, errno != EINVAL { throw .system(folder, "could not be flushed to disk") }
   }
 
   deinit {

@@ -1,31 +1,31 @@
 import Diagnostics
 import Foundation
 
-/// Folders that appear whole or not at all.
+/// Writes folders atomically: a folder appears complete or not at all.
 public enum AtomicFolder {
-  /// Puts right what a process left in `parent` that was killed while it wrote there: takes away unfinished files and
-  /// folders, and gives a folder that was being replaced its name back.
+  /// Cleans up in `parent` after a process that was killed while writing there: deletes unfinished files and folders, and
+  /// restores a folder that was being replaced.
   public static func recover(in parent: URL) {
     let manager = FileManager.default
     for name in (try? manager.contentsOfDirectory(atPath: parent.path)) ?? [] where name.hasPrefix(".") {
-      let left = parent.appendingPathComponent(name)
+      let leftover = parent.appendingPathComponent(name)
       if name.hasSuffix(".replaced") {
         let folder = parent.appendingPathComponent(String(name.dropFirst().dropLast(".replaced".count)))
         if manager.fileExists(atPath: folder.path) {
-          try? manager.removeItem(at: left)
+          try? manager.removeItem(at: leftover)
         } else {
-          try? manager.moveItem(at: left, to: folder)
+          try? manager.moveItem(at: leftover, to: folder)
         }
       } else if name.hasSuffix(".partial") || (name.hasPrefix(".swiftlet-") && name.hasSuffix(".tmp")) {
-        try? manager.removeItem(at: left)
+        try? manager.removeItem(at: leftover)
       }
     }
   }
 
-  /// Fills a temporary folder beside `folder` and renames it into place; what was there before is
-  /// set aside until the new folder has its name. If `fill`
-  /// throws, the temporary folder is removed and the old one stays.
-  /// - Throws: what `fill` throws, and `SwiftletError` if the folder cannot be made or renamed.
+  /// Fills a temporary folder next to `folder`, then renames it into place. An existing folder is kept under another name
+  /// until then, and stays if `fill` throws.
+  /// - Parameter fill: writes the contents into the folder it is given.
+  /// - Throws: any error of `fill`, and `SwiftletError` if the folder cannot be created or renamed.
   public static func write(_ folder: URL, _ fill: (URL) throws -> Void) throws {
     let parent = folder.deletingLastPathComponent()
     let temporary = parent.appendingPathComponent(".\(folder.lastPathComponent).partial")
@@ -35,7 +35,7 @@ public enum AtomicFolder {
       try manager.createDirectory(at: temporary, withIntermediateDirectories: true)
     } catch {
       throw SwiftletError.checkpoint(
-        path: folder.path, reason: "cannot be written; check the folder's permissions and space")
+        path: folder.path, reason: "could not be created; check the permissions and free disk space")
     }
     do {
       try fill(temporary)

@@ -2,8 +2,8 @@ import Diagnostics
 import OrderedJSON
 import Tensors
 
-/// A tensor of 4-bit codes as bitsandbytes lays it into a checkpoint: under its name the packed codes, `[bytes, 1]`;
-/// under the name with a suffix its statistics (`QuantState.as_dict(packed=True)`).
+/// The suffixes of the tensors with which bitsandbytes stores the statistics of a 4-bit tensor
+/// (`QuantState.as_dict(packed=True)`). The tensor's own name holds the packed codes, `[bytes, 1]`.
 private enum Suffix {
   static let absmax = ".absmax"
   static let quantMap = ".quant_map"
@@ -13,8 +13,9 @@ private enum Suffix {
 }
 
 extension SafetensorsCheckpoint {
-  /// The tensor of that name, with its scales if it is 4-bit codes of bitsandbytes; `nil` where there is none.
-  /// - Throws: `SwiftletError` where codes and statistics do not fit each other.
+  /// The tensor named `name`, or `nil` if there is none. If bitsandbytes quantized it to 4 bits, the result has its
+  /// original shape and carries its scales.
+  /// - Throws: `SwiftletError` if the codes and their statistics are inconsistent or incomplete.
   public func weight(named name: String) throws(SwiftletError) -> Tensor? {
     guard let stored = tensor(named: name) else { return nil }
     for type in [ElementType.nf4, .fp4] {
@@ -23,44 +24,42 @@ extension SafetensorsCheckpoint {
       }
     }
     if stored.type == .uint8, tensor(named: name + Suffix.absmax) != nil {
-      throw SwiftletError.checkpoint(
-        path: path(of: name) ?? "",
-        reason:
-          "\(name.quotedExcerpt) is quantized, but \((name + Suffix.state(.nf4)).quotedExcerpt) is missing; get the file again"
-      )
+      throw .corrupt(
+        path(of: name) ?? "",
+        "the tensor \(name.quotedExcerpt) is quantized but \((name + Suffix.state(.nf4)).quotedExcerpt) is missing")
     }
     return stored
   }
 }
 
-/// Puts one tensor together, and believes nothing.
+/// Assembles one 4-bit tensor and validates all of its parts.
 private struct FourBitReader {
   let checkpoint: SafetensorsCheckpoint
   let name: String
   let type: ElementType
 
   private func failure(_ reason: String) -> SwiftletError {
-    SwiftletError.checkpoint(
-      path: checkpoint.path(of: name) ?? "",
-      reason: "the quantized tensor \(name.quotedExcerpt) \(reason); the file is damaged, get it again")
+    .corrupt(checkpoint.path(of: name) ?? "", "the quantized tensor \(name.quotedExcerpt) \(reason)")
   }
 
   func tensor(_ stored: Tensor, _ stateBytes: Tensor) throws(SwiftletError) -> Tensor {
     let state = try json(stateBytes)
-    guard state["quant_type"]?.string == type.rawValue else { throw failure("has another quant_type in its state") }
-    guard let blockSize = state["blocksize"]?.integer, FourBitFormat.blockSizes.contains(blockSize) else {
-      throw failure("has no blocksize from 32 to 4096 in its state")
+    guard state["quant_type"]?.string == type.rawValue else {
+      throw failure("has a quant_type other than \(type.rawValue) in its state")
     }
-    guard let extents = state["shape"]?.array?.map(\.integer), !extents.isEmpty else {
+    guard let blockSize = state["blocksize"]?.integer, FourBitFormat.blockSizes.contains(blockSize) else {
+      throw failure("has no valid blocksize in its state (a power of two from 32 to 4096)")
+    }
+    guard let dimensions = state["shape"]?.array?.map(\.integer), !dimensions.isEmpty else {
       throw failure("has no shape in its state")
     }
-    let shape = extents.compactMap(\.self)
-    guard shape.count == extents.count, let count = TensorEntry.byteCount(of: .uint8, shape: shape), count > 0 else {
-      throw failure("has an impossible shape in its state")
+    let shape = dimensions.compactMap(\.self)
+    guard shape.count == dimensions.count, let count = TensorEntry.byteCount(of: .uint8, shape: shape), count > 0 else {
+      throw failure("has an invalid shape in its state")
     }
-    // The codes may be declared as any type (bnb_4bit_quant_storage); only their bytes matter.
+    // The codes may be stored as any type (bnb_4bit_quant_storage); only their bytes matter.
     guard stored.byteCount == count / 2 + count % 2 else {
-      throw failure("takes \(stored.byteCount) bytes where its shape \(shape) needs \(count / 2 + count % 2)")
+      throw failure("has \(stored.byteCount) bytes but its shape \(shape) needs \(count / 2 + count % 2)")
     }
     guard let dtype = state["dtype"]?.string, let original = ElementType(rawValue: dtype), original.isFloat else {
       throw failure("has no floating-point dtype in its state")
@@ -78,20 +77,20 @@ private struct FourBitReader {
   }
 
   private func json(_ bytes: Tensor) throws(SwiftletError) -> JSONValue {
-    guard bytes.type == .uint8 else { throw failure("has a state that is not bytes") }
+    guard bytes.type == .uint8 else { throw failure("has a state of another type than uint8") }
     do {
       return try bytes.withBytes { (bytes) throws(SwiftletError) in try JSONValue(parsing: bytes) }
     } catch {
-      throw failure("has a state that is not JSON (\(error))")
+      throw failure("has a state that is not valid JSON (\(error))")
     }
   }
 
   private func statistic(_ suffix: String, _ type: ElementType, _ count: Int) throws(SwiftletError) -> Tensor {
-    guard let tensor = checkpoint.tensor(named: name + suffix) else { throw failure("lacks its \(suffix.dropFirst())") }
+    guard let tensor = checkpoint.tensor(named: name + suffix) else { throw failure("has no \(suffix.dropFirst())") }
     guard tensor.type == type, tensor.count == count else {
       throw failure(
-        "has \(tensor.count) values of type \(tensor.type.rawValue) as \(suffix.dropFirst()) where \(count) of type "
-          + "\(type.rawValue) are needed")
+        "has \(tensor.count) \(tensor.type.rawValue) values in \(suffix.dropFirst()) but needs \(count) of type "
+          + type.rawValue)
     }
     return tensor
   }
@@ -109,10 +108,10 @@ private struct FourBitReader {
       offset: Float(offset))
   }
 
-  /// The levels are known; a file with others means something else by its codes.
+  /// Checks the quantization levels. A file with other levels uses a different code.
   private func check(_ map: Tensor) throws(SwiftletError) {
     let levels = FourBitFormat.levels(of: type)
-    let isOurs =
+    let isExpected =
       map.type == .float32
       && map.withBytes { bytes in
         bytes.count == 64
@@ -120,13 +119,14 @@ private struct FourBitReader {
             abs(bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) - levels[$0]) < 1e-6
           }
       }
-    guard isOurs else { throw failure("has another quant_map than \(type.rawValue)'s") }
+    guard isExpected else { throw failure("has a quant_map that is not \(type.rawValue)'s") }
   }
 }
 
 extension TensorSource {
-  /// What bitsandbytes stores for a tensor of 4-bit codes: these and their statistics.
-  /// - Parameter dtype: the float type that a reader is told the weight has when it is widened.
+  /// The tensors that bitsandbytes stores for a 4-bit tensor: its codes and their statistics. Returns any other tensor
+  /// unchanged.
+  /// - Parameter dtype: the type to which readers dequantize the weight.
   public static func bitsandbytes(name: String, _ tensor: Tensor, dtype: ElementType) -> [TensorSource] {
     guard let scales = tensor.scales else { return [TensorSource(name: name, tensor: tensor)] }
     let bytes = Tensor(

@@ -1,32 +1,32 @@
 import Foundation
 
-/// A 128-bit fingerprint of what is fed to it: MurmurHash3's x64 variant (Appleby 2011), seed 0.
+/// A 128-bit hash of a stream of bytes: MurmurHash3 x64 128 (Appleby 2011) with seed 0.
 ///
-/// Tells changed data from unchanged; it does not withstand someone who wants two data sets to look the same.
+/// It detects changed data but is not cryptographic: an attacker can construct collisions.
 package struct ContentHash: Sendable {
   private var first: UInt64 = 0
   private var second: UInt64 = 0
   private var count: UInt64 = 0
-  /// What does not fill a block of 16 bytes yet.
+  /// Up to 15 bytes that do not fill a block yet.
   private var tail: [UInt8] = []
 
   package init() {}
 
-  /// Feeds numbers as they lie in memory, lowest byte first.
+  /// Adds integers in memory (little-endian) order.
   package mutating func update<Number: FixedWidthInteger>(_ numbers: [Number]) {
     numbers.withUnsafeBytes { update($0) }
   }
 
-  /// Feeds a text and its length, so that texts one after the other cannot be taken for others.
+  /// Adds a string preceded by its length, so that the boundaries between strings matter.
   package mutating func update(_ text: String) {
     update(Array("\(text.utf8.count):".utf8))
     update(Array(text.utf8))
   }
 
-  /// The fingerprint of the first `byteCount` bytes of a file, read a megabyte at a time; `nil` if it cannot be read or
-  /// has fewer.
+  /// The hash of the first `byteCount` bytes of a file, read a megabyte at a time; `nil` if the file is shorter, cannot be
+  /// read or is not a regular file.
   package static func ofFile(_ path: String, byteCount: Int = .max) -> String? {
-    guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
+    guard let handle = try? RegularFile.handle(forReadingFrom: URL(filePath: path)) else { return nil }
     defer { try? handle.close() }
     var hash = ContentHash()
     var rest = byteCount
@@ -58,7 +58,7 @@ package struct ContentHash: Sendable {
     tail += rest.suffix(rest.count % 16)
   }
 
-  /// The fingerprint of everything fed so far, as 32 hexadecimal digits.
+  /// The hash of everything added so far, as 32 hexadecimal digits.
   package var hexadecimal: String {
     var (a, b) = (first, second)
     if !tail.isEmpty {
@@ -89,7 +89,7 @@ package struct ContentHash: Sendable {
     second = (Self.rotated(second, 31) &+ first) &* 5 &+ 0x3849_5AB5
   }
 
-  /// Up to eight bytes, the lowest first.
+  /// Up to eight bytes as a little-endian word.
   private static func word(_ bytes: some Sequence<UInt8>) -> UInt64 {
     var word: UInt64 = 0
     var shift: UInt64 = 0

@@ -1,16 +1,16 @@
 import Diagnostics
 import Tensors
 
-/// Reads the fields of a GGUF header one after another, each checked to lie in the file.
+/// Reads the fields of a GGUF header in order.
 ///
-/// No field's value is believed before the bytes it speaks of are known to exist, so a hostile count cannot make it
-/// allocate more than a small multiple of the file's own length.
+/// Every count and length is checked against the bytes that remain before it is used, so a hostile file cannot make the
+/// reader allocate more than a small multiple of the file's size.
 struct GGUFReader {
   let bytes: UnsafeRawBufferPointer
   let path: String
   private(set) var position = 0
-  /// Deeper than any real file; arrays of arrays would otherwise recurse as deep as the file is long.
-  static let deepestNesting = 8
+  /// The deepest nesting of arrays to accept. Real files have one level.
+  static let maxNesting = 8
 
   init(bytes: UnsafeRawBufferPointer, path: String) {
     self.bytes = bytes
@@ -20,26 +20,28 @@ struct GGUFReader {
   var remaining: Int { bytes.count - position }
 
   func failure(_ reason: String) -> SwiftletError {
-    SwiftletError.checkpoint(path: path, reason: "\(reason); the file is cut short or damaged, get it again")
+    .corrupt(path, reason)
   }
 
   mutating func scalar<Scalar: BitwiseCopyable>(_: Scalar.Type, _ what: String) throws(SwiftletError) -> Scalar {
-    guard MemoryLayout<Scalar>.size <= remaining else { throw failure("ends inside \(what)") }
+    guard MemoryLayout<Scalar>.size <= remaining else { throw failure("the file ends inside \(what)") }
     defer { position += MemoryLayout<Scalar>.size }
     return bytes.loadUnaligned(fromByteOffset: position, as: Scalar.self)
   }
 
-  /// A count of things that take at least `size` bytes each.
+  /// A count of items that each take at least `size` bytes.
   mutating func count(ofSize size: Int, _ what: String) throws(SwiftletError) -> Int {
     let count = try scalar(UInt64.self, what)
-    guard count <= UInt64(remaining / size) else { throw failure("claims \(count) elements in \(what)") }
+    guard count <= UInt64(remaining / size) else {
+      throw failure("\(what) claims \(count) elements, more than the file holds")
+    }
     return Int(count)
   }
 
   mutating func string(_ what: String) throws(SwiftletError) -> String {
     let length = try count(ofSize: 1, what)
     let utf8 = UnsafeRawBufferPointer(rebasing: bytes[position..<position + length]).bindMemory(to: UInt8.self)
-    guard let text = String(validating: utf8, as: UTF8.self) else { throw failure("has invalid UTF-8 in \(what)") }
+    guard let text = String(validating: utf8, as: UTF8.self) else { throw failure("\(what) is not valid UTF-8") }
     position += length
     return text
   }
@@ -61,12 +63,12 @@ struct GGUFReader {
     case 10: return .uint64(try scalar(UInt64.self, what))
     case 11: return .int64(try scalar(Int64.self, what))
     case 12: return .float64(try scalar(Double.self, what))
-    default: throw failure("gives \(key.quotedExcerpt) the unknown type \(type)")
+    default: throw failure("the value of \(key.quotedExcerpt) has the unknown type \(type)")
     }
   }
 
   private mutating func array(_ what: String, depth: Int) throws(SwiftletError) -> GGUFArray {
-    if depth > Self.deepestNesting { throw failure("nests arrays deeper than \(Self.deepestNesting) in \(what)") }
+    if depth > Self.maxNesting { throw failure("\(what) nests arrays more than \(Self.maxNesting) deep") }
     let type = try scalar(UInt32.self, what)
     switch type {
     case 0: return .uint8(try scalars(UInt8.self, what))
@@ -91,7 +93,7 @@ struct GGUFReader {
     case 10: return .uint64(try scalars(UInt64.self, what))
     case 11: return .int64(try scalars(Int64.self, what))
     case 12: return .float64(try scalars(Double.self, what))
-    default: throw failure("has an array of the unknown type \(type) in \(what)")
+    default: throw failure("\(what) is an array of the unknown type \(type)")
     }
   }
 

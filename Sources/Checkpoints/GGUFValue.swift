@@ -1,4 +1,4 @@
-/// A value in the metadata of a GGUF file, with its exact width, so that a file can be written back as it was.
+/// A metadata value of a GGUF file. Cases keep the exact type, so that a file can be written back unchanged.
 public enum GGUFValue: Sendable, Hashable {
   case uint8(UInt8), int8(Int8), uint16(UInt16), int16(Int16), uint32(UInt32), int32(Int32)
   case uint64(UInt64), int64(Int64), float32(Float), float64(Double)
@@ -6,14 +6,14 @@ public enum GGUFValue: Sendable, Hashable {
   case array(GGUFArray)
 }
 
-/// An array in the metadata of a GGUF file; all elements have one type.
+/// A metadata array of a GGUF file. All elements have the same type.
 public enum GGUFArray: Sendable, Hashable {
   case uint8([UInt8]), int8([Int8]), uint16([UInt16]), int16([Int16]), uint32([UInt32]), int32([Int32])
   case uint64([UInt64]), int64([Int64]), float32([Float]), float64([Double])
   case bool([Bool]), string([String])
   case array([GGUFArray])
 
-  /// The number of elements.
+  /// The number of elements of the outermost array.
   public var count: Int {
     switch self {
     case .uint8(let values): values.count
@@ -34,7 +34,7 @@ public enum GGUFArray: Sendable, Hashable {
 }
 
 extension GGUFValue {
-  /// The value of any integer type, where it fits an `Int`.
+  /// The value of any integer case; `nil` for other cases and if it does not fit `Int`.
   public var integer: Int? {
     switch self {
     case .uint8(let value): Int(value)
@@ -49,7 +49,7 @@ extension GGUFValue {
     }
   }
 
-  /// The value of any number type.
+  /// The value of any integer or floating-point case, rounded to `Double`; `nil` for other cases.
   public var double: Double? {
     switch self {
     case .float32(let value): Double(value)
@@ -59,16 +59,16 @@ extension GGUFValue {
     }
   }
 
-  /// The truth of a boolean value.
+  /// The value of a `bool`; `nil` for other cases.
   public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
-  /// The text of a string value.
+  /// The value of a `string`; `nil` for other cases.
   public var string: String? { if case .string(let value) = self { value } else { nil } }
-  /// The elements of an array of strings.
+  /// The elements of an array of strings; `nil` for other cases.
   public var strings: [String]? { if case .array(.string(let values)) = self { values } else { nil } }
-  /// The elements of an array of booleans.
+  /// The elements of an array of booleans; `nil` for other cases.
   public var bools: [Bool]? { if case .array(.bool(let values)) = self { values } else { nil } }
 
-  /// The elements of an array of any integer type, where all fit an `Int`.
+  /// The elements of an array of any integer type; `nil` for other cases and if one does not fit `Int`.
   public var integers: [Int]? {
     guard case .array(let array) = self else { return nil }
     switch array {
@@ -86,7 +86,7 @@ extension GGUFValue {
     }
   }
 
-  /// The elements of an array of either float type, as `Float`.
+  /// The elements of an array of either floating-point type, rounded to `Float`; `nil` for other cases.
   public var floats: [Float]? {
     guard case .array(let array) = self else { return nil }
     switch array {
@@ -97,31 +97,31 @@ extension GGUFValue {
   }
 }
 
-/// The metadata of a GGUF file: keys and values in file order, keys unique by their bytes.
+/// The metadata of a GGUF file: an ordered dictionary whose keys compare byte by byte.
 public struct GGUFMetadata: Sendable {
-  /// Keys and values in order.
+  /// The keys and values, in file order.
   public private(set) var entries: [(key: String, value: GGUFValue)] = []
-  private var places: [ExactName: Int] = [:]
+  private var indices: [ExactName: Int] = [:]
 
-  /// Metadata without entries.
+  /// Empty metadata.
   public init() {}
 
-  /// The keys in order.
+  /// The keys, in file order.
   public var keys: [String] { entries.map(\.key) }
 
-  /// The value of `key`. Setting replaces it in place or appends it; setting `nil` removes the entry.
+  /// The value for `key`. Setting it reindices the value in place or appends an entry; setting `nil` removes the entry.
   public subscript(key: String) -> GGUFValue? {
-    get { places[ExactName(key)].map { entries[$0].value } }
+    get { indices[ExactName(key)].map { entries[$0].value } }
     set {
       let name = ExactName(key)
-      switch (places[name], newValue) {
-      case (let place?, let value?): entries[place].value = value
+      switch (indices[name], newValue) {
+      case (let index?, let value?): entries[index].value = value
       case (nil, let value?):
-        places[name] = entries.count
+        indices[name] = entries.count
         entries.append((key, value))
-      case (let place?, nil):
-        entries.remove(at: place)
-        places = Dictionary(uniqueKeysWithValues: entries.enumerated().map { (ExactName($1.key), $0) })
+      case (let index?, nil):
+        entries.remove(at: index)
+        indices = Dictionary(uniqueKeysWithValues: entries.enumerated().map { (ExactName($1.key), $0) })
       case (nil, nil): break
       }
     }

@@ -2,15 +2,15 @@ import Diagnostics
 import Foundation
 import Tensors
 
-/// Writes GGUF files of version 3: whole or not at all, see `AtomicFile`.
+/// Writes GGUF files, version 3, atomically (see `AtomicFile`).
 public enum GGUFWriter {
-  /// The longest tensor name that llama.cpp reads (`GGML_MAX_NAME` less the final zero), in bytes.
+  /// The longest tensor name that llama.cpp reads, in bytes (`GGML_MAX_NAME` minus the terminating zero).
   public static let maxTensorNameLength = 63
 
-  /// Writes metadata and tensors, in the given order, one tensor in memory at a time.
+  /// Writes metadata and tensors in the given order, loading one tensor at a time.
   ///
-  /// Tensors are aligned to `general.alignment`, or to 32 where the metadata do not have it.
-  /// - Throws: `SwiftletError`, or what a tensor's `load` throws; the old file then stands as it was.
+  /// Tensors are aligned to `general.alignment` bytes, or to 32 if the metadata has no such key.
+  /// - Throws: `SwiftletError`, or any error of a tensor's `load`; an existing file then stays unchanged.
   public static func write(metadata: GGUFMetadata, tensors: [TensorSource], to url: URL) throws {
     let path = url.path
     try TensorSource.requireDistinctNames(tensors, path: path)
@@ -34,7 +34,7 @@ public enum GGUFWriter {
     guard let value = metadata["general.alignment"] else { return 32 }
     guard case .uint32(let alignment) = value, alignment.nonzeroBitCount == 1, alignment <= 1 << 20 else {
       throw SwiftletError.checkpoint(
-        path: path, reason: "general.alignment must be an unsigned 32-bit power of two up to 1048576; remove it")
+        path: path, reason: "general.alignment must be a uint32 power of two up to 1048576; remove it")
     }
     return Int(alignment)
   }
@@ -53,26 +53,27 @@ public enum GGUFWriter {
     }
     var offset = 0
     for tensor in tensors {
-      guard let type = tensor.type.ggmlNumber, tensor.shape.count <= 4 else {
+      guard let type = tensor.type.ggmlID, tensor.shape.count <= 4 else {
         throw SwiftletError.checkpoint(
           path: path,
-          reason: "GGUF cannot hold the tensor \(tensor.name.quotedExcerpt) of type \(tensor.type.rawValue) with "
+          reason: "GGUF cannot store the tensor \(tensor.name.quotedExcerpt) of type \(tensor.type.rawValue) with "
             + "\(tensor.shape.count) dimensions; choose another type or shape")
       }
       guard tensor.name.utf8.count <= maxTensorNameLength else {
         throw SwiftletError.checkpoint(
           path: path,
-          reason: "the tensor name \(tensor.name.quotedExcerpt) has more than \(maxTensorNameLength) bytes; shorten it")
+          reason: "the tensor name \(tensor.name.quotedExcerpt) is longer than \(maxTensorNameLength) bytes; shorten it"
+        )
       }
       let byteCount = try tensor.byteCount(path: path)
       let (end, overflow) = offset.addingReportingOverflow(byteCount)
       if overflow || end > Int.max - alignment {
         throw SwiftletError.checkpoint(
-          path: path, reason: "the tensors are too large for one file; choose a smaller type")
+          path: path, reason: "the tensors exceed the maximum file size; choose a smaller type")
       }
       bytes.append(tensor.name)
       bytes.append(UInt32(tensor.shape.count))
-      for extent in tensor.shape.reversed() { bytes.append(UInt64(extent)) }
+      for dimension in tensor.shape.reversed() { bytes.append(UInt64(dimension)) }
       bytes.append(type)
       bytes.append(UInt64(offset))
       offset = end + padding(after: end, to: alignment)
@@ -82,7 +83,7 @@ public enum GGUFWriter {
   }
 }
 
-/// The encoding of GGUF's fields.
+/// Encodes the fields of a GGUF header.
 private struct GGUFBytes {
   var content: [UInt8] = []
 

@@ -2,48 +2,44 @@ import Diagnostics
 import Foundation
 import Tensors
 
-/// A regular file whose bytes are mapped into memory to be read; pages come from the disk when first touched.
+/// A regular file mapped read-only into memory. Pages are read from disk on first access.
 ///
-/// A file that another process cuts short while it is mapped cannot be guarded against: touching a page that is gone
-/// ends the process (`SIGBUS`). Programs that replace files by renaming, as `AtomicFile` does, never cause this.
+/// If another process truncates the file while it is mapped, accessing a missing page ends this process with `SIGBUS`.
+/// Programs that replace files by renaming, as `AtomicFile` does, never cause this.
 public final class MappedFile: Sendable {
-  /// The path the file was opened by.
+  /// The path that the file was opened with.
   public let path: String
-  /// The whole file. Tensors that lie in it keep it mapped.
+  /// The bytes of the file. Tensors that are views of it keep the file mapped.
   public let storage: Storage
 
   /// The length of the file in bytes.
   public var byteCount: Int { storage.byteCount }
 
   /// Maps the file at `url`.
-  /// - Throws: `SwiftletError` where it is missing, unreadable, empty, or no regular file.
-  public init(_ url: URL) throws(SwiftletError) {
+  /// - Parameter domain: the domain of the error.
+  /// - Throws: `SwiftletError` if it does not exist, cannot be read, is empty, or is not a regular file.
+  public init(_ url: URL, domain: SwiftletError.Domain = .checkpoint) throws(SwiftletError) {
     path = url.path
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    if descriptor < 0 { throw .system(path, "could not be opened") }
+    let (descriptor, length) = try RegularFile.open(path, domain)
     defer { close(descriptor) }
-    var status = stat()
-    if fstat(descriptor, &status) != 0 { throw .system(path, "could not be examined") }
-    guard status.st_mode & S_IFMT == S_IFREG else {
-      throw SwiftletError.checkpoint(path: path, reason: "is not a regular file; give the path of a file")
+    guard length > 0 else {
+      throw SwiftletError(domain, "is empty; download or write it again", at: FileLocation(file: path))
     }
-    let length = Int(status.st_size)
-    guard length > 0 else { throw SwiftletError.checkpoint(path: path, reason: "is empty; download or write it again") }
     guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
-      throw .system(path, "could not be mapped into memory")
+      throw .system(path, "could not be mapped into memory", domain)
     }
     storage = Storage(base: base, byteCount: length, isMappedFile: true) { munmap($0, $1) }
   }
 
-  /// Asks for huge pages, for a file that is read as a whole: what comes from the disk from now on comes in them where
-  /// the file system can, and is read faster for it as long as it stays in memory.
+  /// Asks the kernel for huge pages, which make a file that is read as a whole faster to access. Only some file systems
+  /// support them, and only pages that are not in memory yet are affected.
   func preferHugePages() {
     #if os(Linux)
       if byteCount >= 2 << 20 { madvise(storage.base, byteCount, MADV_HUGEPAGE) }
     #endif
   }
 
-  /// The number at the byte `offset`, lowest byte first; it must lie within the file.
+  /// The little-endian integer at byte `offset`. It must lie within the file, or the program traps.
   public func number<Number: FixedWidthInteger>(_: Number.Type = Number.self, at offset: Int) -> Number {
     withBytes { bytes in
       precondition(offset >= 0 && offset + MemoryLayout<Number>.size <= bytes.count)
@@ -51,9 +47,8 @@ public final class MappedFile: Sendable {
     }
   }
 
-  /// `count` numbers from the byte `offset` on, each `stride` bytes after the one before, lowest byte first.
-  ///
-  /// All of them must lie within the file.
+  /// `count` little-endian integers, the first at byte `offset` and each `stride` bytes after the one before. All must lie
+  /// within the file, or the program traps.
   public func numbers<Number: FixedWidthInteger>(
     _: Number.Type = Number.self, at offset: Int, count: Int, stride: Int = MemoryLayout<Number>.size
   ) -> [Number] {
@@ -66,7 +61,7 @@ public final class MappedFile: Sendable {
     }
   }
 
-  /// The bytes of the file; only within the closure.
+  /// Calls `body` with the bytes of the file, which are valid only during the call.
   public func withBytes<Result, Failure: Error>(
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
   ) throws(Failure) -> Result {

@@ -3,19 +3,20 @@ import Foundation
 import OrderedJSON
 import Tensors
 
-/// Weights in safetensors: one file, or a folder with `model.safetensors` or `model.safetensors.index.json` and the
-/// shards that it lists. Tensors are views of the mapped files: nothing is read, widened or copied on opening.
+/// Weights in safetensors format: one file, or shards listed in `model.safetensors.index.json`. Tensors are views of the
+/// mapped files; opening does not read or convert any weights.
 public struct SafetensorsCheckpoint: Sendable {
-  /// The names of the tensors in file order, shard after shard.
+  /// The names of the tensors, in file order and shard by shard.
   public let tensorNames: [String]
-  /// The strings under `__metadata__`; of several shards the first one that has a key decides.
+  /// The strings under `__metadata__`. If several shards have the same key, the first shard's value counts.
   public let metadata: [String: String]
   private let files: [SafetensorsFile]
-  /// Which of the files has a tensor.
-  private let places: [ExactName: Int]
+  /// The index in `files` of each tensor's file.
+  private let fileIndices: [ExactName: Int]
 
-  /// Opens a `.safetensors` file, an index file, or a folder that has either.
-  /// - Throws: `SwiftletError` where a file is missing, truncated, or breaks the format in any way.
+  /// Opens a `.safetensors` file, an index file, or a folder that contains `model.safetensors` or
+  /// `model.safetensors.index.json`.
+  /// - Throws: `SwiftletError` if a file is missing, truncated or violates the format.
   public init(contentsOf url: URL) throws(SwiftletError) {
     var isFolder: ObjCBool = false
     let files = FileManager.default
@@ -32,32 +33,33 @@ public struct SafetensorsCheckpoint: Sendable {
     } else {
       throw SwiftletError.checkpoint(
         path: url.path,
-        reason: "has neither model.safetensors nor model.safetensors.index.json; give a folder with safetensors weights"
+        reason: "contains neither model.safetensors nor model.safetensors.index.json; give a folder with safetensors "
+          + "weights"
       )
     }
   }
 
-  /// The tensor of that name, or `nil` where there is none.
+  /// The tensor named `name`, with a row-major shape, or `nil` if there is none.
   public func tensor(named name: String) -> Tensor? {
-    guard let place = places[ExactName(name)] else { return nil }
-    return files[place].directory.tensor(named: name)
+    guard let index = fileIndices[ExactName(name)] else { return nil }
+    return files[index].directory.tensor(named: name)
   }
 
-  /// The file that has the tensor of that name.
-  func path(of name: String) -> String? { places[ExactName(name)].map { files[$0].directory.file.path } }
+  /// The path of the file that contains the tensor named `name`.
+  func path(of name: String) -> String? { fileIndices[ExactName(name)].map { files[$0].directory.file.path } }
 
   private init(file url: URL) throws(SwiftletError) {
     let file = try SafetensorsFile(url)
     files = [file]
     tensorNames = file.directory.entries.map(\.name)
     metadata = file.metadata
-    places = Dictionary(uniqueKeysWithValues: tensorNames.map { (ExactName($0), 0) })
+    fileIndices = Dictionary(uniqueKeysWithValues: tensorNames.map { (ExactName($0), 0) })
   }
 
   private init(index url: URL) throws(SwiftletError) {
     let weights = try Self.weightMap(of: url)
     let shardNames = Set(weights.map { ExactName($0.shard) }).map(\.text).sorted()
-    let shardPlaces = Dictionary(uniqueKeysWithValues: shardNames.enumerated().map { (ExactName($1), $0) })
+    let shardIndices = Dictionary(uniqueKeysWithValues: shardNames.enumerated().map { (ExactName($1), $0) })
     var files: [SafetensorsFile] = []
     var metadata: [String: String] = [:]
     for shard in shardNames {
@@ -65,52 +67,52 @@ public struct SafetensorsCheckpoint: Sendable {
       metadata.merge(file.metadata) { first, _ in first }
       files.append(file)
     }
-    var places: [ExactName: Int] = [:]
+    var fileIndices: [ExactName: Int] = [:]
     for (name, shard) in weights {
-      guard let place = shardPlaces[ExactName(shard)], files[place].directory.contains(name) else {
+      guard let index = shardIndices[ExactName(shard)], files[index].directory.contains(name) else {
         throw SwiftletError.checkpoint(
           path: url.path,
           reason:
-            "places the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which does not have it; get both files again"
-        )
+            "lists the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which does not contain it; download "
+            + "both files again")
       }
-      places[ExactName(name)] = place
+      fileIndices[ExactName(name)] = index
     }
     var names: [String] = []
-    for (place, file) in files.enumerated() {
-      for entry in file.directory.entries where places[ExactName(entry.name)] == place { names.append(entry.name) }
+    for (index, file) in files.enumerated() {
+      for entry in file.directory.entries where fileIndices[ExactName(entry.name)] == index { names.append(entry.name) }
     }
     self.files = files
-    self.places = places
+    self.fileIndices = fileIndices
     self.metadata = metadata
     tensorNames = names
   }
 
-  /// Tensor names with the file names of their shards, which must lie beside the index: a model from a stranger could
-  /// otherwise name any file of the machine.
+  /// Each tensor's name and the file name of its shard. Shards must be next to the index, so that a hostile model cannot
+  /// name any other file on this machine.
   private static func weightMap(of url: URL) throws(SwiftletError) -> [(name: String, shard: String)] {
     let file = try MappedFile(url)
     let index: JSONValue
     do {
       index = try file.withBytes { (bytes) throws(SwiftletError) in try JSONValue(parsing: bytes) }
     } catch {
-      throw SwiftletError.checkpoint(path: url.path, reason: "is not JSON (\(error)); get it again")
+      throw SwiftletError.checkpoint(path: url.path, reason: "is not valid JSON (\(error)); download it again")
     }
     guard let map = index["weight_map"]?.object else {
-      throw SwiftletError.checkpoint(path: url.path, reason: "has no object at \"weight_map\"; get it again")
+      throw SwiftletError.checkpoint(path: url.path, reason: "has no weight_map object; download it again")
     }
     var weights: [(name: String, shard: String)] = []
     for (name, value) in map.members {
       guard let shard = value.string else {
         throw SwiftletError.checkpoint(
-          path: url.path, reason: "has \(value.kind) for the tensor \(name.quotedExcerpt) where a file name must stand")
+          path: url.path,
+          reason: "has \(value.kind) for the tensor \(name.quotedExcerpt), not a file name; download it again")
       }
       guard shard.hasSuffix(".safetensors"), !shard.utf8.contains(where: { $0 == 0x2F || $0 == 0x5C || $0 == 0 }) else {
         throw SwiftletError.checkpoint(
           path: url.path,
-          reason:
-            "places the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which is not the name of a .safetensors file "
-            + "beside it; do not trust this model")
+          reason: "lists the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which is not the name of a "
+            + ".safetensors file in the same folder; do not trust this model")
       }
       weights.append((name, shard))
     }

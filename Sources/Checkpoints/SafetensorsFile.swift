@@ -4,7 +4,7 @@ import OrderedJSON
 import Tensors
 
 extension ElementType {
-  /// The name of this type in a safetensors header; `nil` for GGML's block types.
+  /// The name of this type in a safetensors header; `nil` for block-quantized types.
   var safetensorsName: String? {
     switch self {
     case .float64: "F64"
@@ -21,20 +21,20 @@ extension ElementType {
     }
   }
 
-  /// The type by its name in a safetensors header.
+  /// The type with this name in a safetensors header; `nil` if Swiftlet does not support it.
   init?(safetensorsName: String) {
     guard let type = Self.allCases.first(where: { $0.safetensorsName == safetensorsName }) else { return nil }
     self = type
   }
 }
 
-/// One safetensors file: eight bytes with the length of the header, the header in JSON, the tensors.
+/// One safetensors file: the header's length in eight bytes, the header in JSON, then the tensors.
 /// Format: https://github.com/huggingface/safetensors#format
 struct SafetensorsFile: Sendable {
   let directory: TensorDirectory
   let metadata: [String: String]
-  /// The longest header that the reference reader accepts.
-  static let longestHeader = 100_000_000
+  /// The longest header that the reference implementation accepts, in bytes.
+  static let maxHeaderLength = 100_000_000
 
   init(_ url: URL) throws(SwiftletError) {
     let file = try MappedFile(url)
@@ -50,30 +50,28 @@ struct SafetensorsFile: Sendable {
     }
     directory = try TensorDirectory(file: file, entries: entries)
     self.metadata = metadata
-    try Self.requireNoHoles(in: directory, dataStart: dataStart)
+    try Self.requireNoGaps(in: directory, dataStart: dataStart)
   }
 
   private static func header(of file: MappedFile) throws(SwiftletError) -> (JSONObject, dataStart: Int) {
-    let damaged = "the file is cut short, damaged or of another format, get it again"
-    return try file.withBytes { (bytes) throws(SwiftletError) in
+    try file.withBytes { (bytes) throws(SwiftletError) in
       guard bytes.count >= 8 else {
-        throw SwiftletError.checkpoint(path: file.path, reason: "is too short for a safetensors header; \(damaged)")
+        throw .corrupt(file.path, "is too short for a safetensors file")
       }
       let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
-      guard length <= UInt64(longestHeader), length <= UInt64(bytes.count - 8) else {
-        throw SwiftletError.checkpoint(
-          path: file.path, reason: "claims a safetensors header of \(length) bytes in \(bytes.count); \(damaged)")
+      guard length <= UInt64(maxHeaderLength), length <= UInt64(bytes.count - 8) else {
+        throw .corrupt(
+          file.path, "claims a safetensors header of \(length) bytes in a file of \(bytes.count) bytes")
       }
       let dataStart = 8 + Int(length)
       let value: JSONValue
       do {
         value = try JSONValue(parsing: bytes[8..<dataStart])
       } catch {
-        throw SwiftletError.checkpoint(
-          path: file.path, reason: "its safetensors header is not JSON (\(error)); \(damaged)")
+        throw .corrupt(file.path, "the safetensors header is not valid JSON (\(error))")
       }
       guard let header = value.object else {
-        throw SwiftletError.checkpoint(path: file.path, reason: "its safetensors header is \(value.kind); \(damaged)")
+        throw .corrupt(file.path, "the safetensors header is \(value.kind), not an object")
       }
       return (header, dataStart)
     }
@@ -81,15 +79,12 @@ struct SafetensorsFile: Sendable {
 
   private static func metadata(_ value: JSONValue, of file: MappedFile) throws(SwiftletError) -> [String: String] {
     guard let object = value.object else {
-      throw SwiftletError.checkpoint(
-        path: file.path, reason: "its __metadata__ is \(value.kind), not an object; get it again")
+      throw .corrupt(file.path, "__metadata__ is \(value.kind), not an object")
     }
     var metadata: [String: String] = [:]
     for (key, value) in object.members {
       guard let text = value.string else {
-        throw SwiftletError.checkpoint(
-          path: file.path,
-          reason: "its __metadata__ has \(value.kind) at \(key.quotedExcerpt) where a string must stand; get it again")
+        throw .corrupt(file.path, "__metadata__ has \(value.kind) for \(key.quotedExcerpt), not a string")
       }
       metadata[key] = text
     }
@@ -99,26 +94,26 @@ struct SafetensorsFile: Sendable {
   private static func entry(
     _ name: String, _ value: JSONValue, dataStart: Int, of file: MappedFile
   ) throws(SwiftletError) -> TensorEntry {
-    func failure(_ cause: String) -> SwiftletError {
-      SwiftletError.checkpoint(path: file.path, reason: "the tensor \(name.quotedExcerpt) \(cause)")
+    func corrupt(_ problem: String) -> SwiftletError {
+      .corrupt(file.path, "the tensor \(name.quotedExcerpt) \(problem)")
     }
-    let damaged = "; the file is damaged, get it again"
-    guard let typeName = value["dtype"]?.string else { throw failure("has no dtype\(damaged)") }
+    guard let typeName = value["dtype"]?.string else { throw corrupt("has no dtype") }
     guard let type = ElementType(safetensorsName: typeName) else {
-      throw failure("has the type \(typeName.quotedExcerpt), which is not supported; convert it to BF16, F16 or F32")
+      throw SwiftletError.checkpoint(
+        path: file.path,
+        reason: "the tensor \(name.quotedExcerpt) has the type \(typeName.quotedExcerpt), which is not supported; "
+          + "convert it to BF16, F16 or F32")
     }
-    guard let shape = integers(value["shape"]) else { throw failure("has no shape of whole numbers\(damaged)") }
-    guard let byteCount = TensorEntry.byteCount(of: type, shape: shape) else {
-      throw failure("has an impossible shape\(damaged)")
-    }
+    guard let shape = integers(value["shape"]) else { throw corrupt("has no shape of non-negative integers") }
+    guard let byteCount = TensorEntry.byteCount(of: type, shape: shape) else { throw corrupt("has an invalid shape") }
     guard let offsets = integers(value["data_offsets"]), offsets.count == 2, offsets[0] <= offsets[1] else {
-      throw failure("has no two ascending data_offsets\(damaged)")
+      throw corrupt("has no pair of ascending data_offsets")
     }
     guard offsets[1] - offsets[0] == byteCount else {
-      throw failure("takes \(offsets[1] - offsets[0]) bytes where its shape needs \(byteCount)\(damaged)")
+      throw corrupt("spans \(offsets[1] - offsets[0]) bytes but its shape needs \(byteCount)")
     }
     let (offset, overflow) = dataStart.addingReportingOverflow(offsets[0])
-    if overflow { throw failure("lies outside the file\(damaged)") }
+    if overflow { throw corrupt("extends past the end of the file") }
     return TensorEntry(name: name, type: type, shape: shape, offset: offset, byteCount: byteCount)
   }
 
@@ -133,19 +128,17 @@ struct SafetensorsFile: Sendable {
     return integers
   }
 
-  /// The format wants every byte to belong to a tensor. This also finds a name that stands twice in the header, of
-  /// which the parser keeps only the last, and bytes appended to hide something.
-  private static func requireNoHoles(in directory: TensorDirectory, dataStart: Int) throws(SwiftletError) {
+  /// Checks that every byte belongs to a tensor, as the format requires. This also detects a name that appears twice in
+  /// the header, since the JSON parser keeps only the last one, and appended data.
+  private static func requireNoGaps(in directory: TensorDirectory, dataStart: Int) throws(SwiftletError) {
     var end = dataStart
     for entry in directory.entries.filter({ $0.byteCount > 0 }).sorted(by: { $0.offset < $1.offset }) {
       if entry.offset != end { break }
       end += entry.byteCount
     }
     if end != directory.file.byteCount {
-      throw SwiftletError.checkpoint(
-        path: directory.file.path,
-        reason: "the bytes from \(end) on belong to no tensor, or a tensor is named twice; the file is damaged, get it "
-          + "again")
+      throw .corrupt(
+        directory.file.path, "the bytes after offset \(end) belong to no tensor, or a tensor name appears twice")
     }
   }
 }

@@ -3,32 +3,32 @@ import Foundation
 import OrderedJSON
 import Tensors
 
-/// Writes safetensors files: whole or not at all, see `AtomicFile`.
+/// Writes safetensors files atomically (see `AtomicFile`).
 public enum SafetensorsWriter {
-  /// The shard size that Hugging Face's tools use, in bytes.
+  /// The default size limit of a shard in Hugging Face's tools, in bytes.
   public static let defaultShardSize = 5_000_000_000
 
-  /// Writes one file. The header lists the tensors in the given order, save that those with wide elements come first,
-  /// which keeps every tensor aligned.
-  /// - Parameter metadata: the strings under `__metadata__`; readers of the torch kind look for `"format": "pt"`.
-  /// - Throws: `SwiftletError`, or what a tensor's `load` throws; the old file then stands as it was.
+  /// Writes one file. Tensors with wider elements come first, which keeps every tensor aligned; apart from that the order
+  /// stays as given.
+  /// - Parameter metadata: the strings under `__metadata__`; PyTorch readers expect `"format": "pt"`.
+  /// - Throws: `SwiftletError`, or any error of a tensor's `load`; an existing file then stays unchanged.
   public static func write(_ tensors: [TensorSource], metadata: [String: String], to url: URL) throws {
     try finishedFile(tensors, metadata: metadata, at: url).commit()
   }
 
-  /// Writes one file of tensors that exist.
-  /// - Throws: `SwiftletError`; the old file then stands as it was.
+  /// Writes one file of tensors already in memory.
+  /// - Throws: `SwiftletError` on failure, which leaves an existing file unchanged.
   public static func write(
     tensors: [(name: String, tensor: Tensor)], metadata: [String: String], to url: URL
   ) throws {
     try write(tensors.map { TensorSource(name: $0.name, tensor: $0.tensor) }, metadata: metadata, to: url)
   }
 
-  /// Writes `model.safetensors` into `folder`, or, where the tensors take more than `shardSize` bytes,
-  /// `model-00001-of-0000N.safetensors` and so on with `model.safetensors.index.json`, as Hugging Face names them. A
-  /// tensor larger than the limit gets a shard of its own. The files take their names together at the end; weights
-  /// under those names from an earlier call are removed then.
-  /// - Throws: `SwiftletError`, or what a tensor's `load` throws; the old files then stand as they were.
+  /// Writes `model.safetensors` to `folder`, or `model-00001-of-0000N.safetensors` and so on with
+  /// `model.safetensors.index.json` if the tensors exceed `shardSize` bytes, following Hugging Face's naming. A tensor
+  /// larger than the limit gets its own shard. All files are renamed into place at the end, and then weights of an earlier
+  /// call with other names are deleted.
+  /// - Throws: `SwiftletError`, or any error of a tensor's `load`; existing files then stay unchanged.
   public static func write(
     _ tensors: [TensorSource], metadata: [String: String], toFolder folder: URL, shardSize: Int = defaultShardSize
   ) throws {
@@ -52,12 +52,12 @@ public enum SafetensorsWriter {
 
   private static let indexName = "model.safetensors.index.json"
 
-  private static func shardName(_ place: Int, of count: Int) -> String {
+  private static func shardName(_ index: Int, of count: Int) -> String {
     if count == 1 { return "model.safetensors" }
     func padded(_ number: Int) -> String {
       String(repeating: "0", count: max(0, 5 - String(number).count)) + String(number)
     }
-    return "model-\(padded(place + 1))-of-\(padded(count)).safetensors"
+    return "model-\(padded(index + 1))-of-\(padded(count)).safetensors"
   }
 
   private static func createFolder(_ folder: URL) throws(SwiftletError) {
@@ -69,7 +69,7 @@ public enum SafetensorsWriter {
     }
   }
 
-  /// Fills shards in order, as the reference does.
+  /// Fills shards in order, as `huggingface_hub` does.
   private static func split(
     _ tensors: [TensorSource], shardSize: Int, path: String
   ) throws(SwiftletError) -> [[TensorSource]] {
@@ -91,32 +91,32 @@ public enum SafetensorsWriter {
     _ shards: [[TensorSource]], names: [String], path: String
   ) throws(SwiftletError) -> String {
     var size = 0
-    var places: [(key: String, value: JSONValue)] = []
+    var weightMap: [(key: String, value: JSONValue)] = []
     for (shard, name) in zip(shards, names) {
       for tensor in shard {
         size += try tensor.byteCount(path: path)
-        places.append((tensor.name, .string(name)))
+        weightMap.append((tensor.name, .string(name)))
       }
     }
     let index: JSONValue = [
       "metadata": ["total_size": .integer(size)],
-      "weight_map": .object(JSONObject(distinct: places.sorted { $0.key < $1.key })),
+      "weight_map": .object(JSONObject(distinct: weightMap.sorted { $0.key < $1.key })),
     ]
     return index.text(.pretty) + "\n"
   }
 
-  /// An older `model.safetensors` would be read in preference to new shards, and old shards waste space.
+  /// Deletes weights of an earlier save: readers would prefer an old `model.safetensors` to new shards.
   private static func removeStale(in folder: URL, keeping names: [String]) throws(SwiftletError) {
     let files = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
     for file in files where !names.contains(file) {
       let isShard = file.wholeMatch(of: /model-[0-9]{5,}-of-[0-9]{5,}\.safetensors/) != nil
       guard isShard || file == indexName || file == "model.safetensors" else { continue }
       let path = folder.appendingPathComponent(file).path
-      if unlink(path) != 0 { throw .system(path, "is of an earlier model and could not be removed") }
+      if unlink(path) != 0 { throw .system(path, "belongs to an earlier model and could not be deleted") }
     }
   }
 
-  /// A written and closed file that waits to take its name.
+  /// A file that is written and closed but not yet renamed into place.
   private static func finishedFile(
     _ tensors: [TensorSource], metadata: [String: String], at url: URL
   ) throws -> AtomicFile {
@@ -132,7 +132,7 @@ public enum SafetensorsWriter {
     return file
   }
 
-  /// The length and the JSON text, padded so that the data start at a multiple of eight.
+  /// The header's length and JSON text, padded so that the data starts at a multiple of eight bytes.
   private static func header(
     _ tensors: [TensorSource], metadata: [String: String], path: String
   ) throws(SwiftletError) -> [UInt8] {
@@ -146,13 +146,12 @@ public enum SafetensorsWriter {
       guard let type = tensor.type.safetensorsName, tensor.name != "__metadata__" else {
         throw SwiftletError.checkpoint(
           path: path,
-          reason:
-            "safetensors cannot hold the tensor \(tensor.name.quotedExcerpt) of type \(tensor.type.rawValue); choose "
-            + "another type or name, or write GGUF")
+          reason: "safetensors cannot store the tensor \(tensor.name.quotedExcerpt) of type \(tensor.type.rawValue); "
+            + "choose another type or name, or write GGUF")
       }
       let (end, overflow) = offset.addingReportingOverflow(try tensor.byteCount(path: path))
       if overflow {
-        throw SwiftletError.checkpoint(path: path, reason: "the tensors are too large for one file; write shards")
+        throw SwiftletError.checkpoint(path: path, reason: "the tensors exceed the maximum file size; write shards")
       }
       members.append(
         (
@@ -166,8 +165,9 @@ public enum SafetensorsWriter {
     }
     var text = Array(JSONValue.object(JSONObject(distinct: members)).text(.compact).utf8)
     while text.count % 8 != 0 { text.append(UInt8(ascii: " ")) }
-    guard text.count <= SafetensorsFile.longestHeader else {
-      throw SwiftletError.checkpoint(path: path, reason: "has too many tensors for one header; write shards")
+    guard text.count <= SafetensorsFile.maxHeaderLength else {
+      throw SwiftletError.checkpoint(
+        path: path, reason: "has too many tensors for one safetensors header; write shards")
     }
     return withUnsafeBytes(of: UInt64(text.count).littleEndian) { Array($0) } + text
   }

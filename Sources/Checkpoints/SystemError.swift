@@ -2,18 +2,25 @@ import Diagnostics
 import Foundation
 
 extension SwiftletError {
-  /// The error of the system call that failed last (`errno`), as "could not be opened: No such file or directory; ...".
-  static func system(_ path: String, _ failure: String) -> SwiftletError {
+  /// The error of the last system call that failed (`errno`), as "could not be opened: No such file or directory; check
+  /// the path".
+  static func system(_ path: String, _ failure: String, _ domain: Domain = .checkpoint) -> SwiftletError {
     let code = errno
     let remedy =
       switch code {
-      case ENOENT: "; check the path"
+      case ENOENT, ENOTDIR: "; check the path"
       case EACCES, EPERM, EROFS: "; check the permissions"
       case ENOSPC, EDQUOT: "; free some disk space and try again"
       case EMFILE, ENFILE: "; raise the limit on open files (ulimit -n)"
       case ENOMEM: "; raise the limit on address space (ulimit -v)"
       default: ""
       }
-    return .checkpoint(path: path, reason: "\(failure): \(String(cString: strerror(code)))\(remedy)")
+    return SwiftletError(
+      domain, "\(failure): \(String(cString: strerror(code)))\(remedy)", at: FileLocation(file: path))
+  }
+
+  /// A file that violates its format, so it must have been damaged.
+  static func corrupt(_ path: String, _ problem: String) -> SwiftletError {
+    .checkpoint(path: path, reason: "\(problem); the file is truncated or corrupt, download it again")
   }
 }

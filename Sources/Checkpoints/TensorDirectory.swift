@@ -1,7 +1,7 @@
 import Diagnostics
 import Tensors
 
-/// A name compared byte by byte; `String`'s own `==` is canonical equivalence, which would join distinct names.
+/// A name that compares byte by byte. `String` compares by canonical equivalence, which would merge distinct names.
 struct ExactName: Hashable, Sendable {
   let text: String
   init(_ text: String) { self.text = text }
@@ -13,25 +13,26 @@ struct ExactName: Hashable, Sendable {
   }
 }
 
-/// A tensor as a file's header lists it.
+/// A tensor as listed in a file's header.
 struct TensorEntry: Sendable {
   let name: String
   let type: ElementType
-  /// Row-major, outermost first.
+  /// Row-major dimensions, outermost first.
   let shape: [Int]
-  /// From the start of the file.
+  /// In bytes from the start of the file.
   let offset: Int
   let byteCount: Int
 
-  /// The bytes that a tensor takes, or `nil` where the extents are negative, overflow, or leave a block incomplete.
+  /// The size of a tensor in bytes; `nil` if a dimension is negative, the size overflows, or a row is not a whole number
+  /// of blocks.
   static func byteCount(of type: ElementType, shape: [Int]) -> Int? {
     var count = 1
     var isEmpty = false
-    // Zeros are left out of the product so that no partial product that others form can overflow either.
-    for extent in shape {
-      if extent < 0 { return nil }
-      if extent == 0 { isEmpty = true }
-      let (product, overflow) = count.multipliedReportingOverflow(by: max(extent, 1))
+    // Ignoring zeros keeps later partial products, over fewer dimensions, from overflowing.
+    for dimension in shape {
+      if dimension < 0 { return nil }
+      if dimension == 0 { isEmpty = true }
+      let (product, overflow) = count.multipliedReportingOverflow(by: max(dimension, 1))
       if overflow { return nil }
       count = product
     }
@@ -40,49 +41,42 @@ struct TensorEntry: Sendable {
   }
 }
 
-/// The tensors of one file: checked to lie in it without overlapping, found by name.
+/// The tensors of one file by name. All are known to lie within the file without overlapping.
 struct TensorDirectory: Sendable {
   let file: MappedFile
   let entries: [TensorEntry]
-  private let places: [ExactName: Int]
+  private let indices: [ExactName: Int]
 
   init(file: MappedFile, entries: [TensorEntry]) throws(SwiftletError) {
-    var places: [ExactName: Int] = [:]
-    for (place, entry) in entries.enumerated() {
-      if places.updateValue(place, forKey: ExactName(entry.name)) != nil {
-        throw SwiftletError.checkpoint(
-          path: file.path,
-          reason: "names the tensor \(entry.name.quotedExcerpt) twice; the file is damaged, get it again")
+    var indices: [ExactName: Int] = [:]
+    for (index, entry) in entries.enumerated() {
+      if indices.updateValue(index, forKey: ExactName(entry.name)) != nil {
+        throw .corrupt(file.path, "the tensor \(entry.name.quotedExcerpt) appears twice")
       }
       let (end, overflow) = entry.offset.addingReportingOverflow(entry.byteCount)
       guard !overflow, entry.offset >= 0, end <= file.byteCount else {
-        throw SwiftletError.checkpoint(
-          path: file.path,
-          reason:
-            "the tensor \(entry.name.quotedExcerpt) lies outside the file of \(file.byteCount) bytes; the file is cut "
-            + "short or damaged, get it again")
+        throw .corrupt(
+          file.path,
+          "the tensor \(entry.name.quotedExcerpt) extends past the end of the file (\(file.byteCount) bytes)")
       }
     }
     self.file = file
     self.entries = entries
-    self.places = places
+    self.indices = indices
     let filled = entries.filter { $0.byteCount > 0 }.sorted { $0.offset < $1.offset }
     for (first, second) in zip(filled, filled.dropFirst()) where first.offset + first.byteCount > second.offset {
-      throw SwiftletError.checkpoint(
-        path: file.path,
-        reason:
-          "the tensors \(first.name.quotedExcerpt) and \(second.name.quotedExcerpt) overlap; the file is damaged, get it "
-          + "again")
+      throw .corrupt(
+        file.path, "the tensors \(first.name.quotedExcerpt) and \(second.name.quotedExcerpt) overlap")
     }
     file.preferHugePages()
   }
 
-  func contains(_ name: String) -> Bool { places[ExactName(name)] != nil }
+  func contains(_ name: String) -> Bool { indices[ExactName(name)] != nil }
 
   func tensor(named name: String) -> Tensor? {
-    guard let place = places[ExactName(name)] else { return nil }
-    let entry = entries[place]
-    // Blocks start with half-precision scales.
+    guard let index = indices[ExactName(name)] else { return nil }
+    let entry = entries[index]
+    // The widest fields of a quantized block are its float16 scales.
     let alignment = entry.type.isQuantized ? 2 : entry.type.blockByteCount
     if entry.offset % alignment == 0 {
       return Tensor(type: entry.type, shape: entry.shape, storage: file.storage, byteOffset: entry.offset)
@@ -90,7 +84,7 @@ struct TensorDirectory: Sendable {
     return Tensor(type: entry.type, shape: entry.shape, storage: alignedCopy(of: entry))
   }
 
-  /// A copy of a tensor that its file leaves misaligned, which old writers did.
+  /// A copy of a tensor that is misaligned in the file, as early safetensors writers left them.
   private func alignedCopy(of entry: TensorEntry) -> Storage {
     let copy = UnsafeMutableRawPointer.allocate(byteCount: entry.byteCount, alignment: 64)
     copy.copyMemory(from: file.storage.base + entry.offset, byteCount: entry.byteCount)

@@ -1,19 +1,19 @@
 import Diagnostics
 import Tensors
 
-/// A tensor to be written: described up front, made only when its turn comes, so that a model larger than memory can be
-/// converted tensor by tensor.
+/// A tensor to write, with its name, type and shape known up front and its elements loaded on demand. This lets a model
+/// larger than memory be converted one tensor at a time.
 public struct TensorSource {
-  /// The name in the file.
+  /// The tensor's name in the file.
   public let name: String
-  /// The type that `load` delivers.
+  /// The element type of the tensor that `load` returns.
   public let type: ElementType
-  /// The row-major shape that `load` delivers.
+  /// The row-major shape of the tensor that `load` returns.
   public let shape: [Int]
-  /// Makes the tensor; it is dropped once written.
+  /// Loads or computes the tensor. It is released once written.
   public let load: () throws -> Tensor
 
-  /// A tensor made when needed.
+  /// A tensor that `load` returns when its turn comes.
   public init(name: String, type: ElementType, shape: [Int], load: @escaping () throws -> Tensor) {
     self.name = name
     self.type = type
@@ -21,42 +21,42 @@ public struct TensorSource {
     self.load = load
   }
 
-  /// A tensor that exists.
+  /// A tensor already in memory.
   public init(name: String, tensor: Tensor) {
     self.init(name: name, type: tensor.type, shape: tensor.shape) { tensor }
   }
 
-  /// The bytes the tensor will take in the file at `path`.
+  /// The size of the tensor in bytes. `path` is the file being written, for errors.
   func byteCount(path: String) throws(SwiftletError) -> Int {
     guard let byteCount = TensorEntry.byteCount(of: type, shape: shape) else {
       throw SwiftletError.checkpoint(
         path: path,
         reason:
-          "the tensor \(name.quotedExcerpt) cannot be written as \(type.rawValue) in the shape \(shape); choose a type "
-          + "whose blocks of \(type.blockLength) fill its rows")
+          "the tensor \(name.quotedExcerpt) of shape \(shape) cannot be stored as \(type.rawValue), which needs rows that "
+          + "are a multiple of \(type.blockLength); choose another type")
     }
     return byteCount
   }
 
-  /// Makes the tensor and appends its bytes to `file`.
+  /// Loads the tensor and appends its bytes to `file`.
   func write(to file: AtomicFile, path: String) throws {
     let tensor = try load()
     guard tensor.type == type, tensor.shape == shape else {
       throw SwiftletError.checkpoint(
         path: path,
         reason:
-          "the tensor \(name.quotedExcerpt) came as \(tensor.type.rawValue) \(tensor.shape) where \(type.rawValue) "
-          + "\(shape) was announced; this is a fault of the program")
+          "the tensor \(name.quotedExcerpt) is \(tensor.type.rawValue) \(tensor.shape) but was declared as "
+          + "\(type.rawValue) \(shape); this is a bug in Swiftlet")
     }
     try tensor.withBytes { bytes in try file.write(bytes) }
   }
 
-  /// Two tensors of one name could not be told apart by a reader.
+  /// Checks that no two tensors have the same name, which readers could not tell apart.
   static func requireDistinctNames(_ tensors: [TensorSource], path: String) throws(SwiftletError) {
     var names: Set<ExactName> = []
     for tensor in tensors where !names.insert(ExactName(tensor.name)).inserted {
       throw SwiftletError.checkpoint(
-        path: path, reason: "the tensor \(tensor.name.quotedExcerpt) was to be written twice; rename one")
+        path: path, reason: "two tensors are named \(tensor.name.quotedExcerpt); rename one")
     }
   }
 }

@@ -2,14 +2,13 @@ import Diagnostics
 import CZip
 import Foundation
 
-/// Zip files, by libzip, which splits nothing and passes 4 GB by Zip64.
+/// Writes zip files with libzip. Archives larger than 4 GB use Zip64.
 public enum ZipArchive {
-  /// Writes the files of `folder`, and of folders in it, as `url`: inside they stand in a folder of the same name.
-  /// Weights are stored as they are, since they hardly shrink; other files are compressed. The archive takes its name
-  /// only when it is whole.
+  /// Writes the regular files of `folder` and its subfolders to an archive at `url`, under a folder of the same name.
+  /// Weights are stored uncompressed because they hardly shrink. The archive appears only once it is complete.
   ///
-  /// - Parameter progress: told of the share that is written, from 0 to 1.
-  /// - Throws: `SwiftletError` where a file cannot be read or the archive not be written.
+  /// - Parameter progress: called with the fraction written, from 0 to 1.
+  /// - Throws: `SwiftletError` if a file cannot be read or the archive cannot be written.
   public static func write(
     folder: URL, to url: URL, progress: @escaping (Double) -> Void = { _ in }
   ) throws(SwiftletError) {
@@ -22,7 +21,7 @@ public enum ZipArchive {
       throw SwiftletError.checkpoint(
         path: url.path, reason: "could not be created: \(String(cString: zip_error_strerror(&error))); check the path")
     }
-    // Dropped after `zip_close` at the latest: until then libzip may call it.
+    // libzip may call it until `zip_close` returns.
     let report = Unmanaged.passRetained(ProgressReport(progress))
     defer { report.release() }
     do {
@@ -41,7 +40,7 @@ public enum ZipArchive {
       let reason = String(cString: zip_strerror(archive))
       zip_discard(archive)
       throw SwiftletError.checkpoint(
-        path: url.path, reason: "could not be written: \(reason); check the space on the disk")
+        path: url.path, reason: "could not be written: \(reason); check the free disk space")
     }
   }
 
@@ -50,7 +49,7 @@ public enum ZipArchive {
     init(_ body: @escaping (Double) -> Void) { self.body = body }
   }
 
-  /// The paths of the files in `folder`, from there on, in order.
+  /// The paths of the regular files in `folder`, relative to it, sorted.
   private static func fileNames(in folder: URL) throws(SwiftletError) -> [String] {
     guard let names = FileManager.default.enumerator(atPath: folder.path) else {
       throw SwiftletError.checkpoint(
@@ -58,14 +57,10 @@ public enum ZipArchive {
     }
     var files: [String] = []
     for case let name as String in names {
-      var isFolder: ObjCBool = false
-      let path = folder.appendingPathComponent(name).path
-      if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue {
-        files.append(name)
-      }
+      if RegularFile.exists(atPath: folder.appendingPathComponent(name).path) { files.append(name) }
     }
     guard !files.isEmpty else {
-      throw SwiftletError.checkpoint(path: folder.path, reason: "has no files to put into an archive; check the path")
+      throw SwiftletError.checkpoint(path: folder.path, reason: "contains no files to archive; check the path")
     }
     return files.sorted()
   }
@@ -74,18 +69,18 @@ public enum ZipArchive {
     _ name: String, of folder: URL, to archive: OpaquePointer, _ path: String
   ) throws(SwiftletError) {
     let file = folder.appendingPathComponent(name).path
-    // The whole file: from its start, to wherever it ends.
+    // From the start to the end of the file.
     guard let source = zip_source_file(archive, file, 0, -1) else {
       throw SwiftletError.checkpoint(path: file, reason: "could not be read: \(String(cString: zip_strerror(archive)))")
     }
-    let place = zip_file_add(
+    let index = zip_file_add(
       archive, "\(folder.lastPathComponent)/\(name)", source, zip_flags_t(ZIP_FL_ENC_UTF_8))
-    guard place >= 0 else {
+    guard index >= 0 else {
       zip_source_free(source)
       throw SwiftletError.checkpoint(
-        path: path, reason: "could not take \(name): \(String(cString: zip_strerror(archive)))")
+        path: path, reason: "could not add \(name.quotedExcerpt): \(String(cString: zip_strerror(archive)))")
     }
     let isWeights = name.hasSuffix(".safetensors") || name.hasSuffix(".gguf")
-    zip_set_file_compression(archive, zip_uint64_t(place), isWeights ? ZIP_CM_STORE : ZIP_CM_DEFLATE, 0)
+    zip_set_file_compression(archive, zip_uint64_t(index), isWeights ? ZIP_CM_STORE : ZIP_CM_DEFLATE, 0)
   }
 }

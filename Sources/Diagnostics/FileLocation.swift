@@ -1,12 +1,12 @@
-/// A place in a file, as error messages show it. Every member is optional; an empty location prints nothing.
+/// A position in a file, as error messages show it. All members are optional; an empty location prints nothing.
 public struct FileLocation: Sendable, Hashable, CustomStringConvertible {
-  /// The file, spelled the way the user named it.
+  /// The file, spelled the way the user wrote it.
   public var file: String?
   /// The line, counted from 1; `nil` for formats without lines.
   public var line: Int?
-  /// The row, counted from 1; shown only if there is no line.
+  /// The row, counted from 1. The description shows it only if there is no line.
   public var row: Int?
-  /// The column of the row.
+  /// The column name within the row.
   public var column: String?
 
   /// Creates a location from the parts that are known.
@@ -17,10 +17,10 @@ public struct FileLocation: Sendable, Hashable, CustomStringConvertible {
     self.column = column
   }
 
-  /// Whether nothing is known about the place. A column alone does not count: its row is still unknown.
+  /// Whether file, line and row are all unknown. A column alone does not locate anything.
   public var isEmpty: Bool { file == nil && line == nil && row == nil }
 
-  /// The known parts, as in `train.jsonl, line 12, column "prompt"`.
+  /// The known parts, as in `train.jsonl, line 12, column "prompt"`. Control characters are escaped.
   public var description: String {
     var parts: [String] = []
     if let file { parts.append(file.escapedLine(limit: 300)) }

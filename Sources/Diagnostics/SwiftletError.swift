@@ -1,25 +1,25 @@
 import Foundation
 
-/// The error that every part of Swiftlet throws: one printable sentence that names the file, row or key at fault and,
-/// where there is one, the remedy.
+/// The error that every part of Swiftlet throws: one printable sentence that names the file, row or key at fault and, if
+/// there is one, the remedy.
 public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible, LocalizedError {
-  /// The part of Swiftlet an error comes from.
+  /// The part of Swiftlet that an error comes from.
   public enum Domain: String, Sendable, Hashable, Codable {
     /// Reading or writing tensors, and the folders they are stored in.
     case checkpoint
-    /// Rows: opening, parsing, tokenizing and packing them.
+    /// Opening, parsing, tokenizing and packing rows.
     case dataset
     /// Downloads from a model hub.
     case hub
-    /// JSON text outside of a data file.
+    /// JSON text that is not a data file.
     case json
-    /// Memory that could not be allocated or mapped.
+    /// Memory that couldn't be allocated or mapped.
     case memory
     /// A model's configuration and weights, adapters, generation and export.
     case model
-    /// A recipe or a command line. The command exits with status 2 for these, and with 1 for all others.
+    /// A recipe or a command line. The command exits with status 2 for this domain and with 1 for all others.
     case recipe
-    /// A chat template that cannot be parsed or rendered.
+    /// A chat template that can't be parsed or rendered.
     case template
     /// A tokenizer file.
     case tokenizer
@@ -29,23 +29,24 @@ public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible,
 
   /// The part of Swiftlet that failed.
   public let domain: Domain
-  /// Where the problem is; empty if it is not in a file.
+  /// Where the problem is; empty if no file is involved.
   public var location: FileLocation
-  /// What is wrong and what to do about it, without the location. Always a single line of printable characters: text
-  /// quoted from files is escaped, and very long text is shortened.
+  /// What is wrong and how to fix it, without the location: a single line of printable characters, at most
+  /// `maximumLength` long.
   public let reason: String
 
-  /// Creates an error. Control characters in `reason` are escaped, and text beyond `maximumLength` is cut.
+  /// Creates an error. Control characters in `reason` are escaped and text beyond `maximumLength` is cut, so a message
+  /// may include text from a file; use `quotedExcerpt` to keep it short.
   public init(_ domain: Domain, _ reason: String, at location: FileLocation = FileLocation()) {
     self.domain = domain
     self.location = location
     self.reason = reason.escapedLine(limit: Self.maximumLength)
   }
 
-  /// The most characters of a reason that are kept.
+  /// The maximum length of `reason` in Unicode scalars.
   public static let maximumLength = 1000
 
-  /// The location and the reason, as in `train.jsonl, line 12, column "prompt": the prompt is empty; ...`.
+  /// The location and the reason, as in `train.jsonl, line 12, column "prompt": the prompt is empty`.
   public var description: String {
     let place = location.description
     return place.isEmpty ? reason : "\(place): \(reason)"
@@ -54,12 +55,12 @@ public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible,
   /// The same text as `description`, for `localizedDescription`.
   public var errorDescription: String? { description }
 
-  /// This error, placed at `location` unless it already has one. A column that it names is kept.
+  /// This error at `location`, unless it already has a location. A column in the error takes precedence.
   public func located(at location: FileLocation) -> SwiftletError {
     self.location.isEmpty ? relocated(to: location) : self
   }
 
-  /// This error at another location. A column that it names is kept.
+  /// This error at `location`, replacing any it has. A column in the error takes precedence.
   public func relocated(to location: FileLocation) -> SwiftletError {
     var copy = self
     copy.location = location
@@ -69,12 +70,12 @@ public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible,
 }
 
 extension SwiftletError {
-  /// A tensor file or folder at `path` that cannot be read or written.
+  /// A tensor file or folder at `path` that can't be read or written.
   public static func checkpoint(path: String, reason: String) -> SwiftletError {
     SwiftletError(.checkpoint, reason, at: FileLocation(file: path))
   }
 
-  /// Rows that cannot be used; `column` names the column at fault.
+  /// Rows that can't be used; `column` names the column at fault.
   public static func data(
     _ reason: String, at location: FileLocation = FileLocation(), column: String? = nil
   ) -> SwiftletError {
@@ -88,25 +89,27 @@ extension SwiftletError {
     SwiftletError(.json, reason, at: FileLocation(line: line))
   }
 
-  /// Memory that could not be allocated or mapped.
+  /// Memory that couldn't be allocated or mapped.
   public static func memory(_ reason: String) -> SwiftletError { SwiftletError(.memory, reason) }
 
-  /// A model or adapter that cannot be opened, used or exported.
+  /// A model or adapter that can't be opened, used or exported.
   public static func model(_ reason: String) -> SwiftletError { SwiftletError(.model, reason) }
 
-  /// A recipe key that cannot be used.
+  /// A recipe key that can't be used; `location` names the recipe and line.
   public static func recipe(_ location: FileLocation, _ reason: String) -> SwiftletError {
     SwiftletError(.recipe, reason, at: location)
   }
 
-  /// A chat template that cannot be parsed or rendered; `line` is counted from 1, `nil` if the messages are at fault.
+  /// A chat template that can't be parsed or rendered; `line` counts from 1 and is `nil` if the messages are at fault.
   public static func template(line: Int?, reason: String) -> SwiftletError {
     SwiftletError(.template, reason, at: FileLocation(file: "chat template", line: line))
   }
 
-  /// A tokenizer that cannot be read or written.
-  public static func tokenizer(_ reason: String) -> SwiftletError { SwiftletError(.tokenizer, reason) }
+  /// A tokenizer that can't be read or written; `path` is the file at fault.
+  public static func tokenizer(_ reason: String, path: String? = nil) -> SwiftletError {
+    SwiftletError(.tokenizer, reason, at: FileLocation(file: path))
+  }
 
-  /// A training run that cannot start or continue.
+  /// A training run that can't start or continue.
   public static func training(_ reason: String) -> SwiftletError { SwiftletError(.training, reason) }
 }

@@ -37,7 +37,7 @@ struct Chat: AsyncParsableCommand {
       }
       do {
         let signal = try conversation.say(text, sampling: sampling) { piece in
-          output.write(output.isTerminal ? piece.printable : piece)
+          output.writeText(piece)
         }
         output.write("\n")
         // Ctrl-C ends an answer; the system's wish ends the talk.

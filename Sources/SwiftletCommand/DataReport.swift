@@ -41,8 +41,10 @@ final class PreparationProgress {
   func update(_ done: Int, _ total: Int) {
     let seconds = (ContinuousClock().now - begin) / .seconds(1)
     // A bar that begins at its end would tell nothing.
-    if bar == nil, seconds > 0.5, done < total { bar = ProgressBar("preparing rows", total: total) }
-    bar?.update(done, metrics: ["\(Format.count(Int(Double(done) / seconds))) rows/s"])
+    if bar == nil, seconds > 0.5, done < total {
+      bar = ProgressBar("preparing rows", total: total, quantity: .items("rows"))
+    }
+    bar?.update(done)
     guard done == total else { return }
     bar?.finish()
     bar = nil

@@ -42,13 +42,13 @@ struct Export: AsyncParsableCommand {
     guard output.lowercased().hasSuffix(".gguf") else {
       throw ValidationError("--output \(output) should end in .gguf; merge writes folders")
     }
-    if let type, GGUFType(rawValue: type) == nil {
+    if let type, GGUFType(parsing: type) == nil {
       throw ValidationError("--type \(type) is not known; known are \(Self.types)")
     }
   }
 
   private var file: URL { URL(fileURLWithPath: (output as NSString).expandingTildeInPath) }
-  private var stored: GGUFType? { type.flatMap(GGUFType.init(rawValue:)) }
+  private var stored: GGUFType? { type.flatMap(GGUFType.init(parsing:)) }
   /// What the file calls the model.
   private var name: String { file.deletingPathExtension().lastPathComponent }
 
@@ -56,11 +56,9 @@ struct Export: AsyncParsableCommand {
     guard let model else { return try await exportAdapter() }
     let (opened, adapter) = try await ModelOptions.open(model: model, adapter: adapter)
     defer { withExtendedLifetime(adapter) {} }
-    var bar = ProgressBar("exporting", total: 1000)
+    var bar = ProgressBar("exporting", total: 0, quantity: .bytes)
     let notes = try opened.writeGGUF(to: file, type: stored, name: name) { done, total in
-      bar.update(
-        Int(Double(done) / Double(max(1, total)) * 1000),
-        metrics: ["\(Format.bytes(done)) of \(Format.bytes(total))"])
+      bar.update(done, total: total)
     }
     bar.finish()
     Printing.note("The model is in \(output).")

@@ -40,7 +40,7 @@ struct Generate: AsyncParsableCommand {
     let (answer, generation) = model.generate(
       ids, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
     ) { piece in
-      if !json { output.write(output.isTerminal ? piece.printable : piece) }
+      if !json { output.writeText(piece) }
       return signals?.caught == nil
     }
     signals?.end()

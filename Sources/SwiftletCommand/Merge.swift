@@ -47,11 +47,9 @@ struct Merge: AsyncParsableCommand {
     let isHalf = model.transformer.embedding.value.type == .float16
     let type: ElementType = saveMethod == .merged32bit ? .float32 : (isHalf ? .float16 : .bfloat16)
     let quantization = saveMethod == .merged4bit ? QuantizationConfiguration(FourBitFormat(doubleQuantized: true)) : nil
-    var bar = ProgressBar("merging", total: 1000)
+    var bar = ProgressBar("merging", total: 0, quantity: .bytes)
     try model.write(to: folder, type: type, quantization: quantization) { done, total in
-      bar.update(
-        Int(Double(done) / Double(max(1, total)) * 1000),
-        metrics: ["\(Format.bytes(done)) of \(Format.bytes(total))"])
+      bar.update(done, total: total)
     }
     bar.finish()
     try model.writeTokenizer(to: folder)

@@ -157,17 +157,12 @@ enum Thinking: String, ExpressibleByArgument {
 
 /// A bar for a download, drawn from whichever thread reports.
 final class DownloadProgress: Sendable {
-  private let bar = Guarded(ProgressBar("downloading", total: 1000))
+  private let bar = Guarded(ProgressBar("downloading", total: 0, quantity: .bytes))
 
   var report: @Sendable (HubProgress) -> Void {
     { [bar] progress in
       guard progress.totalSize > 0 else { return }
-      let share = Double(progress.totalReceived) / Double(progress.totalSize)
-      bar.change {
-        $0.update(
-          Int(share * 1000),
-          metrics: ["\(Format.bytes(progress.totalReceived)) of \(Format.bytes(progress.totalSize))"])
-      }
+      bar.change { $0.update(progress.totalReceived, total: progress.totalSize) }
     }
   }
 }

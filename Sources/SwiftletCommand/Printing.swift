@@ -5,13 +5,16 @@ import Terminal
 /// What subcommands print: results to standard output, everything else to standard error.
 enum Printing {
   /// A line of the result.
-  static func result(_ text: String) { Output.standardOutput.write(text + "\n") }
+  static func result(_ text: String) {
+    let output = Output.standardOutput
+    if output.isTerminal { output.print(text) } else { output.write(text + "\n") }
+  }
 
   /// One JSON value and nothing else.
-  static func json(_ value: JSONValue) { Output.standardOutput.write(value.text() + "\n") }
+  static func json(_ value: JSONValue) { Output.standardOutput.writeText(value.text() + "\n") }
 
   /// A line for the person watching.
-  static func note(_ text: String) { Output.standardError.write(text + "\n") }
+  static func note(_ text: String) { Output.standardError.print(text) }
 
   /// A heading for the person watching.
   static func heading(_ text: String) { note("\n" + Output.standardError.style.bold(text)) }

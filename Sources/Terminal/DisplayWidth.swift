@@ -1,9 +1,9 @@
 extension Character {
-  /// The columns a terminal gives this character: 2 for Chinese, Japanese, Korean and emoji, 0 for what has no form of
-  /// its own, else 1 (Unicode's East Asian Width, UAX #11, with emoji as UTS #51 presents them).
+  /// The number of terminal columns this character occupies: 2 for East Asian wide characters and emoji, 0 for control
+  /// and combining characters, otherwise 1 (East Asian Width, UAX #11; emoji presentation, UTS #51).
   public var displayWidth: Int {
     guard let first = unicodeScalars.first else { return 0 }
-    // U+FE0F asks for the emoji's coloured form, which is wide; two regional indicators make a flag.
+    // U+FE0F selects emoji presentation and U+200D joins emoji; both make the cluster wide.
     if unicodeScalars.count > 1, first.properties.isEmoji, first.value > 0x7F || unicodeScalars.contains("\u{20E3}") {
       if unicodeScalars.contains("\u{FE0F}") || unicodeScalars.contains("\u{200D}") { return 2 }
     }
@@ -22,7 +22,7 @@ extension Unicode.Scalar {
     return Self.wide.contains { $0.contains(value) } ? 2 : 1
   }
 
-  /// Blocks of Wide and Fullwidth characters.
+  /// The blocks whose East Asian Width is Wide or Fullwidth.
   private static let wide: [ClosedRange<UInt32>] = [
     0x1100...0x115F, 0x2E80...0x303E, 0x3041...0x33FF, 0x3400...0x4DBF, 0x4E00...0xA4CF, 0xA960...0xA97C,
     0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE10...0xFE19, 0xFE30...0xFE6F, 0xFF01...0xFF60, 0xFFE0...0xFFE6,
@@ -31,10 +31,10 @@ extension Unicode.Scalar {
 }
 
 extension StringProtocol {
-  /// The columns a terminal gives this text, which should be `printable`.
+  /// The number of terminal columns this text occupies. It should be `printable` and on one line.
   public var displayWidth: Int { reduce(0) { $0 + $1.displayWidth } }
 
-  /// The longest beginning that fits `columns`.
+  /// The longest prefix that fits in `columns` terminal columns.
   public func clipped(to columns: Int) -> SubSequence {
     var left = columns
     let end = indices.first { index in
@@ -44,26 +44,8 @@ extension StringProtocol {
     return self[..<(end ?? endIndex)]
   }
 
-  /// The text without what could steer a terminal, such as escape sequences that a model wrote: tabs become spaces,
-  /// line ends become U+000A, every other control character becomes U+FFFD.
-  public var printable: String {
-    var result = String.UnicodeScalarView()
-    for scalar in unicodeScalars {
-      switch scalar {
-      case "\r": break
-      case "\n": result.append(scalar)
-      case "\t": result.append(contentsOf: "  ".unicodeScalars)
-      case _ where scalar.properties.generalCategory == .control: result.append("\u{FFFD}")
-      // Marks that turn the direction of all that follows.
-      case "\u{202A}"..."\u{202E}", "\u{2066}"..."\u{2069}": result.append("\u{FFFD}")
-      default: result.append(scalar)
-      }
-    }
-    return String(result)
-  }
-
-  /// The text in lines of at most `columns`, broken at spaces, between wide characters, and inside a word only where
-  /// it alone is too long. Line ends of the text stay.
+  /// The text wrapped to lines of at most `columns` terminal columns. Lines break at spaces, between wide characters, and
+  /// inside a word only if the word alone is too long. Existing line breaks stay.
   public func wrapped(to columns: Int) -> [String] {
     split(separator: "\n", omittingEmptySubsequences: false).flatMap { line in
       LineWrapping(columns: Swift.max(2, columns)).lines(of: line)
@@ -71,7 +53,7 @@ extension StringProtocol {
   }
 }
 
-/// Breaks one paragraph.
+/// Wraps one paragraph.
 private struct LineWrapping {
   let columns: Int
 

@@ -1,8 +1,8 @@
 import Foundation
 
-/// Numbers as people read them.
+/// Numbers formatted for people.
 public enum Format {
-  /// A count with three digits that matter: "950", "12.6K", "135M", "3.83B".
+  /// A count with three significant digits: "950", "12.6K", "135M", "3.83B".
   public static func count(_ count: Int) -> String {
     let magnitude = Double(count.magnitude)
     let sign = count < 0 ? "-" : ""
@@ -12,7 +12,7 @@ public enum Format {
     return String(count)
   }
 
-  /// A size in decimal units: "512 B", "98.0 MB", "1.81 GB".
+  /// A size in bytes, in decimal units: "512 B", "98.0 MB", "1.81 GB".
   public static func bytes(_ bytes: Int) -> String {
     let magnitude = Double(bytes.magnitude)
     let sign = bytes < 0 ? "-" : ""
@@ -22,7 +22,7 @@ public enum Format {
     return "\(bytes) B"
   }
 
-  /// A time: "0.4s", "12s", "3m12s", "2h05m", "3d04h".
+  /// A duration in seconds: "0.4s", "12s", "3m12s", "2h05m", "3d04h"; "?" if it is not finite.
   public static func duration(_ seconds: Double) -> String {
     guard seconds.isFinite, seconds < 1e12 else { return "?" }
     let seconds = max(0, seconds)
@@ -34,15 +34,15 @@ public enum Format {
     return "\(whole / 86_400)d\(twoDigits(whole % 86_400 / 3600))h"
   }
 
-  /// A share: "0.33%", "12.5%", "100%".
-  public static func percent(_ share: Double) -> String {
-    guard share.isFinite else { return "?" }
-    let percent = share * 100
+  /// A fraction between 0 and 1 as a percentage: "0.33%", "12.5%", "100%"; "?" if it is not finite.
+  public static func percent(_ fraction: Double) -> String {
+    guard fraction.isFinite else { return "?" }
+    let percent = fraction * 100
     return String(
       format: percent.magnitude >= 99.95 ? "%.0f%%" : percent.magnitude >= 9.995 ? "%.1f%%" : "%.2f%%", percent)
   }
 
-  /// A loss or another figure around one, with four digits that matter: "2.417", "0.08312", "13.21".
+  /// A loss or similar metric with four significant digits: "2.417", "0.08312", "13.21".
   public static func loss(_ value: Double) -> String {
     guard value.isFinite else { return value.isNaN ? "nan" : value > 0 ? "inf" : "-inf" }
     switch value.magnitude {

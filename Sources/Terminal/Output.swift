@@ -1,19 +1,19 @@
 import Foundation
 
-/// Where text for people goes, and what can be shown there.
+/// A stream for people to read, such as standard error, with what it can display.
 public struct Output: Sendable {
-  /// Whether a person sees it at once, so that lines can be rewritten.
+  /// Whether this is a terminal, where a line can be redrawn.
   public let isTerminal: Bool
-  /// Whether and how it is coloured.
+  /// The style to use. Colored only on a terminal, and not if `NO_COLOR` is set or `TERM` is `dumb`.
   public let style: Style
-  /// The columns of a line now.
+  /// The current width in columns.
   public let columns: @Sendable () -> Int
-  /// Writes text as it is.
+  /// Writes text unchanged. Use `print` or `writeText` for anything that may include text from a file or a model.
   public let write: @Sendable (String) -> Void
-  /// Seconds from some moment on, never going back.
+  /// A monotonic clock, in seconds.
   public let seconds: @Sendable () -> Double
 
-  /// An output of these parts, as tests make it.
+  /// An output made of its parts, for tests.
   public init(
     isTerminal: Bool, style: Style, columns: @escaping @Sendable () -> Int, write: @escaping @Sendable (String) -> Void,
     seconds: @escaping @Sendable () -> Double
@@ -25,20 +25,26 @@ public struct Output: Sendable {
     self.seconds = seconds
   }
 
-  /// The process's standard error, for progress and logs.
+  /// The process's standard error, for progress and messages.
   public static let standardError = Output(descriptor: STDERR_FILENO)
   /// The process's standard output, for results.
   public static let standardOutput = Output(descriptor: STDOUT_FILENO)
 
+  /// Prints a line of program output. Any escape sequence in it is made harmless, except the colors of `style`.
+  public func print(_ line: String) {
+    write(line.replacingTerminalControls(keepingColors: style.isColored) + "\n")
+  }
+
+  /// Writes text that a file contains or a model generated: `printable` on a terminal, unchanged elsewhere.
+  public func writeText(_ text: String) { write(isTerminal ? text.printable : text) }
+
   private init(descriptor: Int32) {
     let environment = ProcessInfo.processInfo.environment
-    let isTerminal = isatty(descriptor) == 1
-    let isDumb = environment["TERM"] == "dumb"
-    self.isTerminal = isTerminal && !isDumb
-    // https://no-color.org: present and not empty, whatever its value.
-    style = Style(isColored: isTerminal && !isDumb && environment["NO_COLOR", default: ""].isEmpty)
+    isTerminal = isatty(descriptor) == 1 && environment["TERM"] != "dumb"
+    // https://no-color.org: set and not empty, whatever the value.
+    style = Style(isColored: isTerminal && environment["NO_COLOR", default: ""].isEmpty)
     columns = { Self.columns(of: descriptor) }
-    // A progress line that cannot be written is no reason to stop.
+    // Losing a progress line must not stop the run.
     write = { text in
       try? FileHandle(fileDescriptor: descriptor, closeOnDealloc: false).write(contentsOf: Data(text.utf8))
     }

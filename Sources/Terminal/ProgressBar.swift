@@ -1,94 +1,142 @@
-/// How far some work is: on a terminal one line that is rewritten, elsewhere a plain line every few seconds.
+/// The progress of a long operation: one line that is redrawn on a terminal, or a new line every few seconds elsewhere.
 ///
 /// On a terminal: `training ━━━━━━━━╸─────── 45/90  loss 1.234  512 tokens/s  1m12s left`.
 public struct ProgressBar {
+  /// What the bar counts.
+  public enum Quantity: Sendable, Hashable {
+    /// Plain numbers, without a rate.
+    case count
+    /// Items such as "rows", with a rate in items per second.
+    case items(String)
+    /// Bytes, with a rate in bytes per second.
+    case bytes
+  }
+
   private let label: String
-  private let total: Int
+  private let quantity: Quantity
   private let output: Output
   private let start: Double
-  /// Where a resumed run began, so that its rate counts only what it did itself.
+  private let delay: Double
+  /// Where this process started counting, so that the rate of a resumed run covers only its own work.
   private let first: Int
+  private var total: Int
   private var done: Int
   private var metrics: [String] = []
   private var lastShown = -Double.infinity
-  private var isShown = false
+  private var isOnScreen = false
 
-  /// Seconds between two showings on a terminal and elsewhere.
-  private static let pause = (terminal: 0.1, elsewhere: 5.0)
+  /// The minimum time between two updates, in seconds.
+  private static let interval = (terminal: 0.1, elsewhere: 5.0)
 
-  /// A bar for `total` units of work, of which `done` were done before.
-  public init(_ label: String, total: Int, done: Int = 0, output: Output = .standardError) {
-    self.label = label
+  /// A bar for `total` units of work.
+  ///
+  /// - Parameters:
+  ///   - done: the units an earlier process has done.
+  ///   - delay: the time in seconds before the bar first appears. Work that finishes sooner prints nothing.
+  public init(
+    _ label: String, total: Int, done: Int = 0, quantity: Quantity = .count, delay: Double = 0,
+    output: Output = .standardError
+  ) {
+    self.label = label.printable
+    self.quantity = quantity
     self.total = max(0, total)
     self.output = output
+    self.delay = delay
     self.done = max(0, done)
     first = max(0, done)
     start = output.seconds()
   }
 
-  /// Tells how much is done, and metrics such as "loss 1.234" that stand behind the count.
-  public mutating func update(_ done: Int, metrics: [String] = []) {
+  /// Sets how much is done.
+  ///
+  /// - Parameters:
+  ///   - total: the new total, if it was not known before.
+  ///   - metrics: text to show after the count, such as "loss 1.234". An empty array keeps the previous text.
+  public mutating func update(_ done: Int, total: Int? = nil, metrics: [String] = []) {
     self.done = max(0, done)
-    if !metrics.isEmpty { self.metrics = metrics }
+    if let total { self.total = max(0, total) }
+    if !metrics.isEmpty { self.metrics = metrics.map(\.printable) }
     let now = output.seconds()
-    let pause = output.isTerminal ? Self.pause.terminal : Self.pause.elsewhere
-    // Where lines stay, the last one is left to `finish`.
-    let isLast = !output.isTerminal && total > 0 && done >= total
-    if now - lastShown >= pause, !isLast { show(at: now) }
+    guard now - start >= delay else { return }
+    let interval = output.isTerminal ? Self.interval.terminal : Self.interval.elsewhere
+    // Without a terminal, `finish` prints the last line.
+    let isLast = !output.isTerminal && self.total > 0 && done >= self.total
+    if now - lastShown >= interval, !isLast { show(at: now) }
   }
 
-  /// Tells of an optimizer step: its loss, and tokens a second.
+  /// Sets the number of training steps done, with the step's loss and the throughput.
   public mutating func update(step: Int, loss: Double?, tokensPerSecond: Double?) {
     var metrics: [String] = []
     if let loss { metrics.append("loss \(Format.loss(loss))") }
     if let tokensPerSecond, tokensPerSecond.isFinite {
-      metrics.append("\(Format.count(Int(min(max(0, tokensPerSecond), 1e15)))) tokens/s")
+      metrics.append("\(Self.count(perSecond: tokensPerSecond)) tokens/s")
     }
     update(step, metrics: metrics)
   }
 
-  /// Writes a line of its own above the bar.
+  /// Prints a line above the bar.
   public mutating func log(_ line: String) {
     clear()
-    output.write(line + "\n")
+    output.print(line)
     if output.isTerminal, lastShown > -.infinity { show(at: output.seconds()) }
   }
 
-  /// Shows the end: the line stays, with the time the work took.
+  /// Ends the bar with a line that stays and gives the elapsed time.
   public mutating func finish() {
-    let taken = Format.duration(output.seconds() - start)
+    let elapsed = output.seconds() - start
     clear()
-    output.write(line(behind: "in \(taken)", columns: output.columns()) + "\n")
+    guard elapsed >= delay else { return }
+    output.print(line(endingWith: "in \(Format.duration(elapsed))", columns: output.columns()))
   }
 
-  /// Takes the bar away, as before an error is shown.
+  /// Removes the bar from the screen, for example before an error message.
   public mutating func clear() {
-    if isShown { output.write("\r\u{1B}[2K") }
-    isShown = false
+    if isOnScreen { output.write("\r\u{1B}[2K") }
+    isOnScreen = false
   }
 
   private mutating func show(at now: Double) {
     lastShown = now
-    let elapsed = now - start
-    let share = done > first && total > 0 ? Double(total - done) / Double(done - first) : .infinity
-    let left = share.isFinite ? "\(Format.duration(elapsed * max(0, share))) left" : ""
+    let remaining = done > first && total > 0 ? Double(total - done) / Double(done - first) : .infinity
+    let left = remaining.isFinite ? "\(Format.duration((now - start) * max(0, remaining))) left" : ""
     guard output.isTerminal else {
-      output.write(line(behind: left, columns: .max) + "\n")
+      output.print(line(endingWith: left, columns: .max))
       return
     }
-    // One column less: a full line makes some terminals wrap.
-    output.write("\r\u{1B}[2K" + line(behind: left, columns: output.columns() - 1))
-    isShown = true
+    // Some terminals wrap after a full line, so one column stays free.
+    output.write("\r\u{1B}[2K" + line(endingWith: left, columns: output.columns() - 1))
+    isOnScreen = true
   }
 
-  private func line(behind last: String, columns: Int) -> String {
-    let count = total > 0 ? "\(done)/\(total)" : "\(done)"
-    let texts = ([count] + metrics + [last]).filter { !$0.isEmpty }.joined(separator: "  ")
+  private func line(endingWith last: String, columns: Int) -> String {
+    let texts = ([amount] + metrics + [rate, last]).filter { !$0.isEmpty }.joined(separator: "  ")
     guard output.isTerminal else { return "\(label)  \(texts)" }
     let room = columns - label.displayWidth - texts.displayWidth - 2
     guard room >= 8, total > 0 else { return String("\(label)  \(texts)".clipped(to: columns)) }
     return "\(label) \(bar(columns: min(room, 40))) \(texts)"
   }
+
+  /// How much is done, as "45/90" or "1.20 GB of 3.40 GB".
+  private var amount: String {
+    switch quantity {
+    case .bytes: total > 0 ? "\(Format.bytes(done)) of \(Format.bytes(total))" : Format.bytes(done)
+    case .count, .items: total > 0 ? "\(done)/\(total)" : "\(done)"
+    }
+  }
+
+  /// The average rate so far; empty if there is none to show.
+  private var rate: String {
+    let elapsed = output.seconds() - start
+    guard done > first, elapsed > 0 else { return "" }
+    let perSecond = Double(done - first) / elapsed
+    switch quantity {
+    case .count: return ""
+    case .items(let name): return "\(Self.count(perSecond: perSecond)) \(name)/s"
+    case .bytes: return "\(Format.bytes(Int(min(perSecond, 1e15))))/s"
+    }
+  }
+
+  private static func count(perSecond rate: Double) -> String { Format.count(Int(min(max(0, rate), 1e15))) }
 
   private func bar(columns: Int) -> String {
     let halves = Int(min(1, max(0, Double(done) / Double(total))) * Double(2 * columns))

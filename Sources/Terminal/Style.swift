@@ -1,32 +1,49 @@
-/// Colours and weights for a terminal; without one, texts stay as they are.
+/// Colors and text attributes for a terminal (ECMA-48 SGR). Without color, text is returned unchanged.
 public struct Style: Sendable, Hashable {
-  /// Whether texts are coloured.
+  /// Whether the methods add escape sequences.
   public let isColored: Bool
 
-  /// A style that colours or does not.
+  /// A style with or without color.
   public init(isColored: Bool) { self.isColored = isColored }
 
-  /// Bold.
-  public func bold(_ text: String) -> String { marked(text, 1) }
-  /// Less bright than the rest.
-  public func dim(_ text: String) -> String { marked(text, 2) }
-  /// Underlined.
-  public func underlined(_ text: String) -> String { marked(text, 4) }
-  /// Red, for what failed.
-  public func red(_ text: String) -> String { marked(text, 31) }
-  /// Green, for what went well or is trained on.
-  public func green(_ text: String) -> String { marked(text, 32) }
-  /// Yellow, for warnings.
-  public func yellow(_ text: String) -> String { marked(text, 33) }
-  /// Blue, for headings.
-  public func blue(_ text: String) -> String { marked(text, 34) }
-  /// Cyan, for names.
-  public func cyan(_ text: String) -> String { marked(text, 36) }
+  /// Bold text.
+  public func bold(_ text: String) -> String { marked(text, .bold) }
+  /// Dim text, for secondary details.
+  public func dim(_ text: String) -> String { marked(text, .dim) }
+  /// Underlined text.
+  public func underlined(_ text: String) -> String { marked(text, .underlined) }
+  /// Red text, for failures.
+  public func red(_ text: String) -> String { marked(text, .red) }
+  /// Green text, for success and for trained tokens.
+  public func green(_ text: String) -> String { marked(text, .green) }
+  /// Yellow text, for warnings.
+  public func yellow(_ text: String) -> String { marked(text, .yellow) }
+  /// Blue text, for headings.
+  public func blue(_ text: String) -> String { marked(text, .blue) }
+  /// Cyan text, for names.
+  public func cyan(_ text: String) -> String { marked(text, .cyan) }
 
-  /// Each line is marked by itself, so that lines can be laid side by side and cut apart.
-  private func marked(_ text: String, _ code: Int) -> String {
+  private enum Attribute: Int, CaseIterable {
+    case reset = 0
+    case bold = 1
+    case dim = 2
+    case underlined = 4
+    case red = 31
+    case green = 32
+    case yellow = 33
+    case blue = 34
+    case cyan = 36
+
+    var sequence: String { "\u{1B}[\(rawValue)m" }
+  }
+
+  /// Every escape sequence that a style writes.
+  static let colorSequences = Attribute.allCases.map(\.sequence)
+
+  /// Marks each line separately, so that a table can place lines side by side.
+  private func marked(_ text: String, _ attribute: Attribute) -> String {
     guard isColored, !text.isEmpty else { return text }
     return text.split(separator: "\n", omittingEmptySubsequences: false)
-      .map { $0.isEmpty ? "" : "\u{1B}[\(code)m\($0)\u{1B}[0m" }.joined(separator: "\n")
+      .map { $0.isEmpty ? "" : attribute.sequence + $0 + Attribute.reset.sequence }.joined(separator: "\n")
   }
 }

@@ -1,52 +1,53 @@
-/// Rows of text under titles, in columns that fit a terminal; cells that do not fit are wrapped.
+/// A table of text, rendered for a terminal of a given width or as Markdown. Long cells wrap.
 public struct Table: Sendable, Hashable {
-  /// How rows and columns are set apart.
+  /// How rows and columns are separated.
   public enum Border: Sendable, Hashable {
     /// Lines around every cell.
     case box
-    /// Two spaces, and a line under the titles.
+    /// Two spaces between columns and a line under the titles.
     case plain
   }
 
-  /// A column.
+  /// A column's title and alignment.
   public struct Column: Sendable, Hashable {
-    /// What stands above it.
+    /// The heading, shown above the cells.
     public var title: String
-    /// Whether its cells end, rather than begin, at one edge, as numbers do.
+    /// Whether cells are right-aligned, as numbers are.
     public var isNumeric: Bool
 
-    /// A column.
+    /// A column with a heading, which is made `printable`.
     public init(_ title: String, isNumeric: Bool = false) {
-      self.title = title
+      self.title = title.printable
       self.isNumeric = isNumeric
     }
   }
 
-  /// The columns.
+  /// The columns, from left to right.
   public let columns: [Column]
-  /// The rows' cells; lines that a cell has of its own are kept.
+  /// The cells of each row, made `printable`. Line breaks within a cell are kept.
   public private(set) var rows: [[String]] = []
 
-  /// A table without rows.
+  /// An empty table with these columns.
   public init(_ columns: [Column]) { self.columns = columns }
 
-  /// A table of text columns without rows.
+  /// An empty table of left-aligned columns.
   public init(_ titles: String...) { self.init(titles.map { Column($0) }) }
 
-  /// Answers side by side: to each question, before and after.
+  /// A before/after comparison with one row per question.
   public static func comparison(_ answers: [(question: String, before: String, after: String)]) -> Table {
     var table = Table("question", "before", "after")
     for answer in answers { table.append([answer.question, answer.before, answer.after]) }
     return table
   }
 
-  /// Adds a row; missing cells are empty, and those beyond the columns are dropped.
+  /// Adds a row. Missing cells are empty and excess cells are dropped.
   public mutating func append(_ cells: [String]) {
     let cells = cells.prefix(columns.count).map(\.printable)
     rows.append(cells + Array(repeating: "", count: columns.count - cells.count))
   }
 
-  /// The table in lines of at most `width` columns, each ended; a column keeps at least four.
+  /// The table in lines of at most `width` terminal columns, each with a line break. A column is at least four wide, even
+  /// if the table then exceeds `width`.
   public func text(width: Int, border: Border = .box, style: Style = Style(isColored: false)) -> String {
     if columns.isEmpty { return "" }
     let overhead = border == .box ? 3 * columns.count + 1 : 2 * (columns.count - 1)
@@ -61,14 +62,14 @@ public struct Table: Sendable, Hashable {
       func rule(_ left: String, _ middle: String, _ right: String) -> String {
         left + widths.map { String(repeating: "─", count: $0 + 2) }.joined(separator: middle) + right + "\n"
       }
-      // Rows of several lines need a line between them to be told apart.
+      // Rows that span several lines need a rule between them.
       let between = body.contains { $0.dropLast().contains("\n") } ? rule("├", "┼", "┤") : ""
       let parts = [rule("┌", "┬", "┐"), titles, rule("├", "┼", "┤"), body.joined(separator: between)]
       return parts.joined() + rule("└", "┴", "┘")
     }
   }
 
-  /// The table in GitHub's Markdown.
+  /// The table in GitHub Flavored Markdown.
   public var markdown: String {
     func row(_ cells: [String]) -> String {
       "| " + cells.map { Self.escaped($0) }.joined(separator: " | ") + " |\n"
@@ -97,7 +98,7 @@ public struct Table: Sendable, Hashable {
     }
   }
 
-  /// Narrow columns keep their width; the others share what is left.
+  /// Narrow columns keep their natural width; the others share the remaining room equally.
   private static func fitted(_ natural: [Int], into room: Int) -> [Int] {
     var widths = natural
     var open = Array(natural.indices)
@@ -115,7 +116,7 @@ public struct Table: Sendable, Hashable {
     return widths
   }
 
-  /// One row, in as many lines as its longest cell takes.
+  /// One row, in as many lines as its longest cell needs.
   private func line(_ cells: [String], _ widths: [Int], _ border: Border, _ mark: (String) -> String) -> String {
     let wrapped = zip(cells, widths).map { $0.wrapped(to: $1) }
     var result = ""

@@ -1,32 +1,28 @@
 import Diagnostics
 import OrderedJSON
 
-/// A token that is found in text as it stands, before the model sees any of it.
+/// A token that is matched in the text before pre-tokenization, such as `<|im_start|>`.
 struct AddedToken: Sendable, Hashable {
   var id: Int32
   var content: [UInt8]
-  /// Whether it takes white space to its left along.
+  /// Whether a match includes the whitespace to its left (`lstrip`).
   var stripsLeft = false
-  /// Whether it takes white space to its right along.
+  /// Whether a match includes the whitespace to its right (`rstrip`).
   var stripsRight = false
-  /// Whether it is one only where no word character stands beside it.
+  /// Whether it only matches between non-word characters.
   var isSingleWord = false
-  /// Whether it is looked for in normalized text.
+  /// Whether it is matched in normalized text.
   var isNormalized = false
-  /// Whether it controls the model rather than being text.
+  /// Whether it controls the model and is not part of the text.
   var isSpecial = false
 }
 
 extension AddedToken {
-  /// An element of `added_tokens` of a `tokenizer.json`.
+  /// An element of `added_tokens` in a `tokenizer.json`.
   init(_ configuration: ConfigurationValue) throws(SwiftletError) {
-    let id = try configuration.required("id").integer()
-    guard (0..<Vocabulary.idLimit).contains(id) else {
-      throw configuration.error("has the id \(id), which is not one a token can have")
-    }
     isSpecial = try configuration.bool("special", default: false)
-    self.id = Int32(truncatingIfNeeded: id)
-    content = Array(try configuration.string("content").utf8)
+    id = try configuration.required("id").tokenID()
+    content = try configuration.required("content").literal()
     stripsLeft = try configuration.bool("lstrip", default: false)
     stripsRight = try configuration.bool("rstrip", default: false)
     isSingleWord = try configuration.bool("single_word", default: false)
@@ -34,51 +30,36 @@ extension AddedToken {
   }
 }
 
-/// Finds added tokens in text: at each place the longest, from left to right.
+/// Finds added tokens in text, from left to right and the longest at each position.
 struct AddedTokenMatcher: Sendable {
-  /// A trie over bytes.
-  private struct Node {
-    var children: [UInt8: Int32] = [:]
-    var token: Int32 = -1
-  }
-
-  private var nodes = [Node()]
-  private var tokens: [AddedToken] = []
+  private let tokens: [AddedToken]
+  private let trie: ByteTrie
   /// Whether any token starts with a byte.
-  private var starts = [Bool](repeating: false, count: 256)
+  private var isFirstByte = [Bool](repeating: false, count: 256)
 
   var isEmpty: Bool { tokens.isEmpty }
 
-  /// - Parameter contents: each token with the bytes to look for (its content, normalized where it is to be).
+  /// - Parameter contents: each token with the bytes to search for (its content, normalized if the token requires it).
   init(_ contents: [(token: AddedToken, bytes: [UInt8])]) {
-    for (token, bytes) in contents {
-      guard let first = bytes.first else { continue }
-      starts[Int(first)] = true
-      var node = 0
-      for byte in bytes {
-        if let child = nodes[node].children[byte] {
-          node = Int(child)
-        } else {
-          nodes[node].children[byte] = Int32(truncatingIfNeeded: nodes.count)
-          node = nodes.count
-          nodes.append(Node())
-        }
-      }
-      nodes[node].token = Int32(truncatingIfNeeded: tokens.count)
-      tokens.append(token)
+    var strings = ByteStrings()
+    for (_, bytes) in contents {
+      strings.append(bytes)
+      if let first = bytes.first { isFirstByte[Int(first)] = true }
     }
+    tokens = contents.map(\.token)
+    trie = ByteTrie(strings)
   }
 
-  /// Calls `body` with the parts of `range` in order: a token that stands there, or `nil` for text.
+  /// Calls `body` with consecutive parts of `range`, each an added token or, with `nil`, the text between them.
   func forEachPart(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>, AddedToken?) -> Void) {
     var done = range.lowerBound
     var index = range.lowerBound
     while index < range.upperBound {
-      guard starts[Int(bytes[index])], let (token, end) = longest(bytes, at: index, range.upperBound) else {
+      guard isFirstByte[Int(bytes[index])], let (token, end) = longest(bytes, index..<range.upperBound) else {
         index += 1
         continue
       }
-      guard !token.isSingleWord || standsAlone(bytes, index..<end, in: range) else {
+      guard !token.isSingleWord || isIsolated(bytes, index..<end, in: range) else {
         index = end
         continue
       }
@@ -93,15 +74,10 @@ struct AddedTokenMatcher: Sendable {
     if done < range.upperBound { body(done..<range.upperBound, nil) }
   }
 
-  private func longest(_ bytes: [UInt8], at start: Int, _ end: Int) -> (AddedToken, Int)? {
-    var node = 0
-    var index = start
+  /// The longest token at the start of `range`, and where it ends.
+  private func longest(_ bytes: [UInt8], _ range: Range<Int>) -> (AddedToken, Int)? {
     var best: (AddedToken, Int)?
-    while index < end, let child = nodes[node].children[bytes[index]] {
-      node = Int(child)
-      index += 1
-      if nodes[node].token >= 0 { best = (tokens[Int(nodes[node].token)], index) }
-    }
+    trie.forEachPrefix(of: bytes, range) { best = (tokens[$0], range.lowerBound + $1) }
     return best
   }
 
@@ -125,13 +101,15 @@ struct AddedTokenMatcher: Sendable {
     return index
   }
 
+  /// The start of the character before `index`.
   private static func previous(_ bytes: [UInt8], _ index: Int, _ start: Int) -> Int {
     var index = index - 1
     while index > start, bytes[index] & 0xC0 == 0x80 { index -= 1 }
     return index
   }
 
-  private func standsAlone(_ bytes: [UInt8], _ part: Range<Int>, in range: Range<Int>) -> Bool {
+  /// Whether no word character is next to `part`.
+  private func isIsolated(_ bytes: [UInt8], _ part: Range<Int>, in range: Range<Int>) -> Bool {
     if part.upperBound < range.upperBound,
       isWord(decodeScalar(bytes, part.upperBound, range.upperBound).value)
     {

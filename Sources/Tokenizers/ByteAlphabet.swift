@@ -1,6 +1,7 @@
-/// GPT-2's alphabet: a printable character for each of the 256 bytes, in which byte-level vocabularies are written.
+/// GPT-2's byte alphabet: a printable character for each of the 256 byte values, used to spell the tokens of byte-level
+/// vocabularies.
 enum ByteAlphabet {
-  /// The scalar that stands for each byte.
+  /// The scalar that represents each byte.
   static let scalars: [UInt32] = {
     var scalars = [UInt32](repeating: 0, count: 256)
     var next: UInt32 = 256
@@ -15,19 +16,19 @@ enum ByteAlphabet {
     return scalars
   }()
 
-  /// The byte each scalar below 324 stands for; -1 for none.
+  /// The byte that each scalar below 324 represents; -1 if none.
   private static let bytes: [Int16] = {
     var bytes = [Int16](repeating: -1, count: 324)
     for (byte, scalar) in scalars.enumerated() { bytes[Int(scalar)] = Int16(byte) }
     return bytes
   }()
 
-  /// The UTF-8 of the character that stands for each byte; all are of one or two bytes.
+  /// The UTF-8 encoding, one or two bytes, of the character that represents each byte.
   static let utf8: [[UInt8]] = scalars.map {
     $0 < 0x80 ? [UInt8($0)] : [0xC0 | UInt8($0 >> 6), 0x80 | UInt8($0 & 0x3F)]
   }
 
-  /// Appends the bytes that `text` spells; `false`, and nothing appended, where a character is not of the alphabet.
+  /// Appends the bytes that `text` represents. Returns `false` and appends nothing if a character is not in the alphabet.
   static func appendDecoded(_ text: some Sequence<UInt8>, to output: inout [UInt8]) -> Bool {
     let start = output.count
     var lead: UInt8 = 0

@@ -1,15 +1,14 @@
-/// Byte-pair encoding: the neighbours whose merge has the lowest rank are merged, leftmost first, until none is left.
-///
-/// (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016.)
+/// Byte-pair encoding (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016): repeatedly
+/// merges the adjacent pair with the lowest rank, leftmost first.
 struct BytePairEncoding: Sendable {
-  /// The options `tokenizer.json` gives a BPE model.
+  /// The options of a BPE model in `tokenizer.json`.
   struct Options: Sendable {
     var unknownToken: String?
-    /// Whether neighbouring unknown characters become one unknown token.
+    /// Whether adjacent unknown characters become a single unknown token.
     var fusesUnknown = false
-    /// Whether an unknown character is spelled by the tokens `<0x00>`...`<0xFF>`.
+    /// Whether an unknown character is encoded as the byte tokens `<0x00>`...`<0xFF>`.
     var fallsBackToBytes = false
-    /// Whether a word that is a token is never taken apart.
+    /// Whether a word that is itself a token is never split.
     var ignoresMerges = false
     var continuingSubwordPrefix = ""
     var endOfWordSuffix = ""
@@ -17,22 +16,22 @@ struct BytePairEncoding: Sendable {
 
   let vocabulary: Vocabulary
   let options: Options
-  let merges: PairTable
+  let merges: MergeTable
   let unknownID: Int32?
-  /// The tokens `<0x00>`...`<0xFF>`; empty unless all are in the vocabulary and asked for.
+  /// The ids of `<0x00>`...`<0xFF>`; empty unless `fallsBackToBytes` is set and the vocabulary has all of them.
   private let fallbackIDs: [Int32]
-  /// Set where words come as bytes rather than in the characters of GPT-2's alphabet: the token of each byte, or -1.
+  /// The token of each byte, or -1. Empty unless words are passed as raw bytes instead of in GPT-2's byte alphabet.
   private let byteIDs: [Int32]
-  /// For words as bytes: what each token spells, for `ignoresMerges`.
+  /// The bytes of each token, for `ignoresMerges` with words that are raw bytes.
   private let contents: (strings: ByteStrings, index: ByteStringIndex)?
-  /// Whether words may be split before U+2581 without changing a token; see `MergeList.resolved`.
+  /// Whether splitting words before U+2581 leaves the tokens unchanged; see `MergeList.resolved`.
   let splitsBeforeMetaspace: Bool
 
-  /// Whether words come as raw bytes.
+  /// Whether words are passed as raw bytes.
   var takesBytes: Bool { !byteIDs.isEmpty }
 
   init(
-    vocabulary: Vocabulary, merges: PairTable, options: Options, takesBytes: Bool, splitsBeforeMetaspace: Bool = false
+    vocabulary: Vocabulary, merges: MergeTable, options: Options, takesBytes: Bool, splitsBeforeMetaspace: Bool = false
   ) {
     self.vocabulary = vocabulary
     self.merges = merges
@@ -44,13 +43,13 @@ struct BytePairEncoding: Sendable {
     contents = takesBytes && options.ignoresMerges ? Self.contents(vocabulary) : nil
   }
 
-  /// The ids of `<0x00>`...`<0xFF>`, or none where one is missing.
+  /// The ids of `<0x00>`...`<0xFF>`; empty if any is missing.
   static func fallbackIDs(_ vocabulary: Vocabulary) -> [Int32] {
     let ids = (0..<256).compactMap { vocabulary.id(of: byteTokenSpelling(UInt8($0))) }
     return ids.count == 256 ? ids : []
   }
 
-  /// `<0x0A>` for 10.
+  /// The spelling of a byte token: `<0x0A>` for 10.
   static func byteTokenSpelling(_ byte: UInt8) -> String {
     let digits = String(byte, radix: 16, uppercase: true)
     return digits.utf8.count == 1 ? "<0x0\(digits)>" : "<0x\(digits)>"
@@ -69,7 +68,7 @@ struct BytePairEncoding: Sendable {
     return (strings, ByteStringIndex(strings) { isSpelled[$0] })
   }
 
-  /// Fills `symbols` with the tokens of the word `bytes[range]` and how many of its bytes each takes.
+  /// Fills `symbols` with the tokens of the word `bytes[range]` and the number of bytes that each covers.
   func encode(_ bytes: [UInt8], _ range: Range<Int>, into symbols: inout Symbols) {
     symbols.removeAll()
     if range.isEmpty { return }
@@ -82,12 +81,12 @@ struct BytePairEncoding: Sendable {
     } else {
       appendCharacters(bytes, range, to: &symbols)
     }
-    symbols.merge(by: merges)
+    symbols.merge(with: merges)
   }
 
   private func wholeWord(_ bytes: [UInt8], _ range: Range<Int>) -> Int32? {
     guard let contents else { return vocabulary.id(of: bytes, range) }
-    return contents.index.number(of: bytes, range, in: contents.strings).map { Int32(truncatingIfNeeded: $0) }
+    return contents.index.index(of: bytes, range, in: contents.strings).map { Int32(truncatingIfNeeded: $0) }
   }
 
   private func appendBytes(_ bytes: [UInt8], _ range: Range<Int>, to symbols: inout Symbols) {
@@ -115,7 +114,7 @@ struct BytePairEncoding: Sendable {
     }
   }
 
-  /// The token of a character with the prefix of continued words and the suffix of ended ones.
+  /// The token of a character with the continuing-subword prefix and the end-of-word suffix where they apply.
   private func decorated(_ bytes: [UInt8], _ character: Range<Int>, in word: Range<Int>) -> Int32? {
     var spelling = character.lowerBound > word.lowerBound ? Array(options.continuingSubwordPrefix.utf8) : []
     spelling += bytes[character]
@@ -124,7 +123,7 @@ struct BytePairEncoding: Sendable {
   }
 
   private func appendUnknown(_ length: Int, to symbols: inout Symbols) {
-    // Without an unknown token the reference drops the character.
+    // Without an unknown token, the tokenizers library drops the character.
     guard let unknownID else { return symbols.skip(length) }
     if options.fusesUnknown, symbols.lastID == unknownID {
       symbols.lengthenLast(by: length)

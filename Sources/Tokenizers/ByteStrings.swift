@@ -1,4 +1,4 @@
-/// Byte strings one after another in one array: a string each for the numbers 0..<count.
+/// An array of byte strings in contiguous storage.
 struct ByteStrings: Sendable {
   private(set) var bytes: [UInt8] = []
   private var ends: [UInt32] = []
@@ -15,7 +15,7 @@ struct ByteStrings: Sendable {
     ends.append(UInt32(truncatingIfNeeded: bytes.count))
   }
 
-  /// Where string `index` lies in `bytes`.
+  /// The range of string `index` in `bytes`.
   @inline(__always)
   func range(_ index: Int) -> Range<Int> {
     Int(index == 0 ? 0 : ends[index - 1])..<Int(ends[index])
@@ -26,43 +26,43 @@ struct ByteStrings: Sendable {
   func text(_ index: Int) -> String { String(decoding: self[index], as: UTF8.self) }
 }
 
-/// Finds the number of a byte string by its bytes (`String` keys would merge canonically equivalent tokens).
+/// A hash index from byte strings to their indices. (`String` keys would merge canonically equivalent tokens.)
 ///
-/// An open-addressing table of numbers into `strings`; of equal strings the one added last is found.
+/// An open-addressing table of indices into `strings`. Among equal strings, the last one is found.
 struct ByteStringIndex: Sendable {
   private var slots: [Int32]
   private let mask: Int
 
-  /// An index over those strings of `strings` that `isIncluded` accepts.
+  /// An index of the strings that `isIncluded` accepts.
   init(_ strings: ByteStrings, where isIncluded: (Int) -> Bool = { _ in true }) {
     var capacity = 16
     while capacity < strings.count * 2 { capacity *= 2 }
     mask = capacity - 1
     slots = [Int32](repeating: -1, count: capacity)
-    for number in 0..<strings.count where isIncluded(number) {
-      let range = strings.range(number)
+    for index in 0..<strings.count where isIncluded(index) {
+      let range = strings.range(index)
       var slot = Self.hash(strings.bytes, range) & mask
       while slots[slot] >= 0, !Self.equal(strings, Int(slots[slot]), strings.bytes, range) { slot = (slot + 1) & mask }
-      slots[slot] = Int32(truncatingIfNeeded: number)
+      slots[slot] = Int32(truncatingIfNeeded: index)
     }
   }
 
-  /// The number of the string that `bytes[range]` is, or `nil`.
-  func number(of bytes: [UInt8], _ range: Range<Int>, in strings: ByteStrings) -> Int? {
+  /// The index of the string equal to `bytes[range]`, or `nil`.
+  func index(of bytes: [UInt8], _ range: Range<Int>, in strings: ByteStrings) -> Int? {
     var slot = Self.hash(bytes, range) & mask
     while true {
-      let number = Int(slots[slot])
-      if number < 0 { return nil }
-      if Self.equal(strings, number, bytes, range) { return number }
+      let index = Int(slots[slot])
+      if index < 0 { return nil }
+      if Self.equal(strings, index, bytes, range) { return index }
       slot = (slot + 1) & mask
     }
   }
 
-  /// The number of the string `key`, or `nil`.
-  func number(of key: [UInt8], in strings: ByteStrings) -> Int? { number(of: key, 0..<key.count, in: strings) }
+  /// The index of the string `key`, or `nil`.
+  func index(of key: [UInt8], in strings: ByteStrings) -> Int? { index(of: key, 0..<key.count, in: strings) }
 
-  private static func equal(_ strings: ByteStrings, _ number: Int, _ bytes: [UInt8], _ range: Range<Int>) -> Bool {
-    let own = strings.range(number)
+  private static func equal(_ strings: ByteStrings, _ index: Int, _ bytes: [UInt8], _ range: Range<Int>) -> Bool {
+    let own = strings.range(index)
     guard own.count == range.count else { return false }
     for offset in 0..<range.count
     where strings.bytes[own.lowerBound &+ offset] != bytes[range.lowerBound &+ offset] { return false }
@@ -76,7 +76,7 @@ struct ByteStringIndex: Sendable {
   }
 }
 
-/// Spreads the bits of a number (the finalizer of MurmurHash3), for tables indexed by the low ones.
+/// Mixes the bits of `number` (part of MurmurHash3's finalizer) for a table indexed by the low bits.
 @inline(__always)
 func mixed(_ number: UInt64) -> UInt64 {
   var hash = number

@@ -2,29 +2,28 @@ import Diagnostics
 import OrderedJSON
 
 extension GGUFPreTokenizer {
-  /// One name for each set of rules, the best known first.
+  /// One name for each set of rules, most common first.
   private static let names = [
     "qwen2", "llama-bpe", "smollm", "gpt-2", "dbrx", "stablelm2", "glm4", "qwen35", "tekken", "gpt-4o", "deepseek-llm",
     "deepseek-coder", "deepseek-v3", "falcon", "default", "bloom", "viking", "seed-coder", "bailingmoe",
   ]
 
-  /// llama.cpp's name for how a byte-level tokenizer splits text: the one whose rules split a text with everything that
-  /// they tell apart into the same words.
-  ///
-  /// - Throws: `SwiftletError` where there is none.
+  /// llama.cpp's name for the pre-tokenizer of a byte-level tokenizer: the one whose rules split `probe` into the same
+  /// words.
+  /// - Throws: `SwiftletError` if no supported name matches.
   static func name(of pipeline: Pipeline, ignoresMerges: Bool) throws(SwiftletError) -> String {
     let wanted = words(pipeline.preTokenizers)
     var found: [(name: String, isNormalized: Bool)] = []
     for name in names {
       guard let rules = GGUFPreTokenizer(name), rules.ignoresMerges == ignoresMerges else { continue }
-      let steps = try PreTokenizer.steps(ConfigurationValue(value: rules.json, place: "pre_tokenizer"))
+      let steps = try PreTokenizer.steps(ConfigurationValue(rules.json, file: "pre-tokenizer \(name)"))
       if words(steps) == wanted { found.append((name, !rules.normalizer.isNull)) }
     }
-    // llama.cpp itself normalizes none of these; its readers may go by the name.
+    // llama.cpp does not normalize text for any of these names, but other readers may.
     if let exact = found.first(where: { $0.isNormalized == !pipeline.normalizers.isEmpty }) { return exact.name }
     if let other = found.first { return other.name }
     throw SwiftletError.tokenizer(
-      "llama.cpp has no name for the way this tokenizer's pre_tokenizer splits text; known are \(known).")
+      "llama.cpp has no pre-tokenizer that splits text like this tokenizer; supported are \(supported)")
   }
 
   private static func words(_ steps: [PreTokenizer]) -> [[UInt8]] {
@@ -35,7 +34,8 @@ extension GGUFPreTokenizer {
     return words
   }
 
-  /// Contractions in both cases, runs of digits, letters with marks, scripts without spaces, line ends, punctuation.
+  /// A text that all supported pre-tokenizers split differently: contractions in both cases, runs of digits, letters with
+  /// combining marks, scripts without spaces, line breaks, punctuation.
   static let probe = """
     I've told'em we'LL see, DON'T you? it's 'D'RE's  3 33 333 4444 55555 12.5%  x2y3 CamelCaseWORDs camelHTTPServer
     nai\u{308}ve e\u{301}te\u{301} \u{928}\u{92E}\u{938}\u{94D}\u{924}\u{947} \u{915}\u{93F} \u{E2A}\u{E27}\u{E31}\u{E2A}

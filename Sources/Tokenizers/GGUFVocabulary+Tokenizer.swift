@@ -1,26 +1,25 @@
 import Diagnostics
 
 extension GGUFVocabulary {
-  /// What a GGUF file says of `tokenizer`, for a model with `size` rows of embeddings; those without a token become
-  /// `[PAD7]`, as llama.cpp's converter calls them.
-  ///
-  /// - Throws: `SwiftletError` for a tokenizer that llama.cpp has no like of.
+  /// The GGUF vocabulary of `tokenizer`.
+  /// - Parameter size: the number of rows of the model's embedding. Ids without a token become `[PAD7]` and so on, as in
+  ///   llama.cpp's converter.
+  /// - Throws: `SwiftletError` if llama.cpp does not support such a tokenizer.
   public init(_ tokenizer: Tokenizer, size: Int) throws(SwiftletError) {
-    if case .gguf(let description) = tokenizer.source {
-      self = description.metadata
+    if case .gguf(let conversion) = tokenizer.source {
+      self = conversion.vocabulary
       pad(to: size)
       return
     }
     guard case .bpe(let model) = tokenizer.pipeline.model else {
       throw SwiftletError.tokenizer(
-        "This tokenizer is a Unigram model, which no GGUF model of the families known here has; export the weights of "
-          + "a model with a BPE tokenizer.")
+        "GGUF export does not support Unigram tokenizers; export a model with a BPE tokenizer")
     }
     let isByteLevel = model.takesBytes
     guard isByteLevel || model.options.fallsBackToBytes else {
       throw SwiftletError.tokenizer(
-        "This BPE tokenizer is neither byte-level nor falls back to bytes, so llama.cpp has no like of it; use the "
-          + "model's original tokenizer.json.")
+        "llama.cpp does not support a BPE tokenizer that is neither byte-level nor has byte_fallback; use the model's "
+          + "original tokenizer.json")
     }
     self.init(model: isByteLevel ? "gpt2" : "llama", tokens: [])
     addTokens(of: tokenizer, model)
@@ -37,8 +36,8 @@ extension GGUFVocabulary {
     addRoles(of: tokenizer)
   }
 
-  /// Whether a text of many kinds of words has the same ids by this vocabulary and by `tokenizer`.
-  /// - Throws: `SwiftletError` where the vocabulary is broken.
+  /// Whether this vocabulary and `tokenizer` encode a varied test text to the same ids.
+  /// - Throws: `SwiftletError` if the vocabulary is invalid.
   public func agrees(with tokenizer: Tokenizer) throws(SwiftletError) -> Bool {
     try Tokenizer(gguf: self).encode(GGUFPreTokenizer.probe) == tokenizer.encode(GGUFPreTokenizer.probe)
   }
@@ -49,23 +48,23 @@ extension GGUFVocabulary {
     for id in 0..<tokenizer.vocabularySize {
       guard let text = tokenizer.token(Int32(truncatingIfNeeded: id)) else {
         tokens.append("[PAD\(id)]")
-        kinds.append(Kind.unused)
+        kinds.append(TokenType.unused)
         continue
       }
       if let token = added[Int32(truncatingIfNeeded: id)] {
         let isControl = token.isSpecial || Self.looksSpecial(text)
-        // llama.cpp looks for user-defined tokens in the text as it stands.
+        // llama.cpp matches user-defined tokens in the original text, before spaces are replaced.
         tokens.append(isControl ? text : text.replacing("\u{2581}", with: " "))
-        kinds.append(isControl ? Kind.control : Kind.userDefined)
+        kinds.append(isControl ? TokenType.control : TokenType.userDefined)
       } else {
         tokens.append(text)
-        kinds.append(model.options.fallsBackToBytes && Self.isByteToken(text) ? Kind.byte : Kind.normal)
+        kinds.append(model.options.fallsBackToBytes && Self.isByteToken(text) ? TokenType.byte : TokenType.normal)
       }
     }
     tokenTypes = kinds
   }
 
-  /// Some models call tokens that control them plain ones.
+  /// Whether a token is a control token even if its tokenizer does not mark it as special.
   private static func looksSpecial(_ text: String) -> Bool {
     ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(text)
       || [("<|", "|>"), ("<\u{FF5C}", "\u{FF5C}>"), ("<unused", ">")].contains {
@@ -73,7 +72,7 @@ extension GGUFVocabulary {
       }
   }
 
-  /// `<0x0A>`
+  /// Whether a token spells a byte, as `<0x0A>` does.
   private static func isByteToken(_ text: String) -> Bool {
     text.utf8.count == 6 && text.hasPrefix("<0x") && text.hasSuffix(">")
       && UInt8(text.dropFirst(3).dropLast(), radix: 16) != nil
@@ -83,11 +82,11 @@ extension GGUFVocabulary {
     guard tokens.count < size else { return }
     let missing = tokens.count..<size
     tokens += missing.map { "[PAD\($0)]" }
-    tokenTypes = tokenTypes.map { $0 + missing.map { _ in Kind.unused } }
+    tokenTypes = tokenTypes.map { $0 + missing.map { _ in TokenType.unused } }
     scores = scores.map { $0 + missing.map { _ in -10000 } }
   }
 
-  /// SentencePiece merges by the scores of what merges become; the merges' own order gives scores that do the same.
+  /// Scores that reproduce the order of merges: SentencePiece merges the pair whose resulting token has the highest score.
   private static func scores(_ merged: [Int32], count: Int) -> [Float] {
     var scores = [Float](repeating: -1_000_000, count: count)
     var next: Float = 0
@@ -98,7 +97,7 @@ extension GGUFVocabulary {
     return scores
   }
 
-  /// Whether a text is encoded as if a space stood before it.
+  /// Whether a space is prepended to text.
   private static func prefixesSpace(_ pipeline: Pipeline) -> Bool {
     let isPrepended = pipeline.normalizers.contains { if case .prepend = $0 { true } else { false } }
     return isPrepended
@@ -107,7 +106,7 @@ extension GGUFVocabulary {
       }
   }
 
-  /// Tokens that end turns in the templates of the families known here.
+  /// End-of-turn tokens of the supported model families.
   private static let endsOfTurns = ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>"]
 
   private mutating func addRoles(of tokenizer: Tokenizer) {

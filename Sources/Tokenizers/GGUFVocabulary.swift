@@ -1,41 +1,43 @@
-/// What the header of a GGUF file says of its vocabulary (the `tokenizer.ggml.*` keys of the GGUF specification).
+/// The tokenizer in the metadata of a GGUF file (the `tokenizer.ggml.*` keys of the GGUF specification).
 public struct GGUFVocabulary: Sendable {
-  /// `tokenizer.ggml.model`: "gpt2" for byte-level BPE, "llama" for SentencePiece BPE.
+  /// `tokenizer.ggml.model`: "gpt2" for byte-level BPE, "llama" for SentencePiece BPE, or "gemma4".
   public var model: String
-  /// `tokenizer.ggml.pre`: which rules split text into words.
+  /// `tokenizer.ggml.pre`: llama.cpp's name for the rules that split text into words.
   public var preTokenizer: String?
-  /// The tokens by id.
+  /// The spelling of each token, by id.
   public var tokens: [String]
-  /// The kind of each token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+  /// The type of each token: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
   public var tokenTypes: [Int32]?
-  /// The score of each token, by which SentencePiece merges.
+  /// The score of each token, which sets the order of merges in a SentencePiece vocabulary.
   public var scores: [Float]?
-  /// Pairs of tokens with a space between, those merged first before others.
+  /// The merges, each as two tokens separated by a space, in rank order.
   public var merges: [String]?
-  /// The token that begins texts.
+  /// The id of the BOS token.
   public var bosID: Int32?
-  /// The token that ends texts.
+  /// The id of the EOS token.
   public var eosID: Int32?
-  /// The token that ends turns, where that is another than `eosID`.
+  /// The id of the end-of-turn token, if it differs from `eosID`.
   public var eotID: Int32?
-  /// The token for what no other stands for.
+  /// The id of the unknown token.
   public var unkID: Int32?
-  /// The token that fills rows.
+  /// The id of the padding token.
   public var padID: Int32?
-  /// Whether texts begin with `bosID`.
+  /// Whether BOS is added before a text.
   public var addBOS: Bool?
-  /// Whether texts end with `eosID`.
+  /// Whether EOS is added after a text.
   public var addEOS: Bool?
-  /// Whether text begins with a space that is not there.
+  /// Whether a space is added before a text.
   public var addSpacePrefix: Bool?
-  /// The chat template, in Jinja.
+  /// The default chat template, a Jinja template.
   public var chatTemplate: String?
-  /// Further chat templates by name.
+  /// Other chat templates by name.
   public var namedTemplates: [String: String] = [:]
-  /// `general.name`, by which llama.cpp knows Phi-3, whose special tokens take white space along.
+  /// `general.name`. llama.cpp uses it to recognize Phi-3, whose special tokens strip the whitespace after them.
   public var modelName: String?
+  /// The file it was read from, for error messages.
+  package var path: String?
 
-  /// A vocabulary of these parts.
+  /// A vocabulary made of its parts.
   public init(
     model: String, preTokenizer: String? = nil, tokens: [String], tokenTypes: [Int32]? = nil, scores: [Float]? = nil,
     merges: [String]? = nil, bosID: Int32? = nil, eosID: Int32? = nil, unkID: Int32? = nil, padID: Int32? = nil,
@@ -61,8 +63,8 @@ public struct GGUFVocabulary: Sendable {
 }
 
 extension GGUFVocabulary {
-  /// The kinds of tokens that `tokenizer.ggml.token_type` tells apart.
-  enum Kind {
+  /// The values of `tokenizer.ggml.token_type`.
+  enum TokenType {
     static let normal: Int32 = 1
     static let unknown: Int32 = 2
     static let control: Int32 = 3

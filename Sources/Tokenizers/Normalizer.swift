@@ -1,21 +1,21 @@
 import Diagnostics
 import OrderedJSON
 
-/// One step of what is done to text before it is split into words.
+/// One step of a `normalizer`, which changes text before it is split into words.
 enum Normalizer: Sendable {
   case form(UnicodeForm)
   case lowercase
   case replace(TextPattern, [UInt8])
   case prepend([UInt8])
   case strip(left: Bool, right: Bool)
-  /// Writes bytes in GPT-2's alphabet.
+  /// Converts bytes to GPT-2's byte alphabet.
   case byteLevel
-  /// Removes control characters and makes other white space a space, as `Nmt` does.
+  /// Removes control characters and replaces other whitespace with a space, like SentencePiece's nmt rules.
   case nmt
-  /// Removes marks; accents are such once text is decomposed.
+  /// Removes combining marks. Decomposed text then has no accents.
   case stripAccents
 
-  private static let known = [
+  private static let supported = [
     "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Replace", "Prepend", "Strip", "StripAccents", "Nmt", "ByteLevel",
     "Sequence",
   ]
@@ -23,7 +23,18 @@ enum Normalizer: Sendable {
   /// The steps of the `normalizer` of a `tokenizer.json`.
   static func steps(_ configuration: ConfigurationValue) throws(SwiftletError) -> [Normalizer] {
     var steps: [Normalizer] = []
-    for part in try configuration.parts("normalizers") { steps.append(try Normalizer(part)) }
+    var growth = GrowthLimit()
+    for part in try configuration.parts("normalizers") {
+      let step = try Normalizer(part)
+      switch step {
+      case .replace(let pattern, let content): try growth.add(from: pattern.minMatchLength, to: content.count, part)
+      // U+FDFA has 3 bytes and a compatibility decomposition of 33.
+      case .form(let form): try growth.add(from: 1, to: form.isCompatible ? 11 : 3, part)
+      case .byteLevel: try growth.add(from: 1, to: 2, part)
+      case .lowercase, .prepend, .strip, .nmt, .stripAccents: break
+      }
+      steps.append(step)
+    }
     return steps
   }
 
@@ -35,15 +46,15 @@ enum Normalizer: Sendable {
     case "NFKD": self = .form(.nfkd)
     case "Lowercase": self = .lowercase
     case "Replace":
-      self = .replace(try TextPattern(try part.required("pattern")), Array(try part.string("content").utf8))
-    case "Prepend": self = .prepend(Array(try part.string("prepend").utf8))
+      self = .replace(try TextPattern(try part.required("pattern")), try part.required("content").literal())
+    case "Prepend": self = .prepend(try part.required("prepend").literal())
     case "Strip":
       self = .strip(
         left: try part.bool("strip_left", default: true), right: try part.bool("strip_right", default: true))
     case "StripAccents": self = .stripAccents
     case "Nmt": self = .nmt
     case "ByteLevel": self = .byteLevel
-    case let type: throw part.unknownType(type, known: Self.known)
+    case let type: throw part.unsupportedType(type, supported: Self.supported)
     }
   }
 
@@ -86,7 +97,7 @@ enum Normalizer: Sendable {
 }
 
 extension TrackedText {
-  /// Replaces scalars by what `mapping` gives for them; `nil` leaves them.
+  /// Replaces each scalar with the UTF-8 that `mapping` returns for it; `nil` keeps the scalar.
   func mappingScalars(_ mapping: (Unicode.Scalar) -> [UInt8]?) -> TrackedText {
     var rewriter: Rewriter?
     var copied = range.lowerBound
@@ -121,7 +132,7 @@ extension TrackedText {
     return rewriter.finish()
   }
 
-  /// The text with `prefix` before it, unless it is empty.
+  /// The text with `prefix` before it, unless the text is empty.
   func prepending(_ prefix: [UInt8]) -> TrackedText {
     if range.isEmpty || prefix.isEmpty { return self }
     var rewriter = self.rewriter()
@@ -150,7 +161,7 @@ extension TrackedText {
     return text
   }
 
-  /// Each byte as the character that stands for it in GPT-2's alphabet.
+  /// The text with each byte converted to its character in GPT-2's byte alphabet.
   func inByteAlphabet() -> TrackedText {
     var rewriter = self.rewriter()
     for index in range { rewriter.replace(index..<index + 1, by: ByteAlphabet.utf8[Int(bytes[index])]) }

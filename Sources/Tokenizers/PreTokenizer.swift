@@ -1,25 +1,25 @@
 import Diagnostics
 import OrderedJSON
 
-/// One step of splitting text into the words that the model takes apart.
+/// One step of a `pre_tokenizer`, which splits text into the words that the model encodes.
 enum PreTokenizer: Sendable {
   case split(TextPattern, SplitBehavior, inverted: Bool)
-  /// Splits the whole text into words as a well-known expression does.
+  /// Splits the text like a well-known regular expression, but faster.
   case scan(WordScanner)
   case digits(individually: Bool)
   case punctuation(SplitBehavior)
-  /// `\w+|[^\w\s]+`, the rest dropped.
+  /// Matches of `\w+|[^\w\s]+`; the rest is dropped.
   case whitespace
   case whitespaceSplit
   case delimiter([UInt8])
-  /// Writes spaces as `replacement`, puts one before the text, and splits before each.
+  /// Replaces spaces with `replacement`, may prepend one, and may split before each.
   case metaspace(replacement: [UInt8], prepends: PrependScheme, splits: Bool)
-  /// Writes bytes in GPT-2's alphabet.
+  /// Converts bytes to GPT-2's byte alphabet.
   case byteAlphabet
-  /// Puts a space before text that has none.
+  /// Prepends a space unless the text starts with one.
   case prefixSpace
 
-  /// What becomes of the text that a split matches.
+  /// What happens to the matches of a split.
   enum SplitBehavior: String, Sendable {
     case removed = "Removed"
     case isolated = "Isolated"
@@ -31,20 +31,20 @@ enum PreTokenizer: Sendable {
       let name = try configuration.string()
       guard let behavior = Self(rawValue: name) else {
         throw configuration.error(
-          "is \(name), but Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous is needed")
+          "must be Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous (got \(name.quotedExcerpt))")
       }
       self = behavior
     }
   }
 
-  /// Which pieces of the text between added tokens get a leading `replacement`.
+  /// Which parts of the text between added tokens get a leading `replacement`.
   enum PrependScheme: Sendable {
     case always, never
-    /// Only the one at the start of the text.
+    /// Only a part at the start of the text.
     case first
   }
 
-  private static let known = [
+  private static let supported = [
     "Split", "ByteLevel", "Metaspace", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit", "CharDelimiterSplit",
     "Sequence",
   ]
@@ -71,8 +71,8 @@ enum PreTokenizer: Sendable {
       ]
     case "Whitespace": return [.whitespace]
     case "WhitespaceSplit": return [.whitespaceSplit]
-    case "CharDelimiterSplit": return [.delimiter(Array(try part.string("delimiter").utf8))]
-    case let type: throw part.unknownType(type, known: known)
+    case "CharDelimiterSplit": return [.delimiter(try part.required("delimiter").literal())]
+    case let type: throw part.unsupportedType(type, supported: supported)
     }
   }
 
@@ -80,7 +80,7 @@ enum PreTokenizer: Sendable {
     let pattern = try part.required("pattern")
     let behavior = try SplitBehavior(try part.required("behavior"))
     let inverted = try part.bool("invert", default: false)
-    // A scanner's words leave nothing between them, so keeping words and dropping the rest comes to the same.
+    // A scanner's words cover the whole text, so isolating matches and removing what is not matched are equivalent.
     if let text = pattern.member("Regex"), let scanner = WordScanner(pattern: try text.string()),
       (behavior == .isolated && !inverted) || (behavior == .removed && inverted)
     {
@@ -90,7 +90,7 @@ enum PreTokenizer: Sendable {
   }
 
   private static func metaspace(_ part: ConfigurationValue) throws(SwiftletError) -> PreTokenizer {
-    let replacement = try part.member("replacement")?.string() ?? "\u{2581}"
+    let replacement = try part.member("replacement")?.literal() ?? Array("\u{2581}".utf8)
     let scheme: PrependScheme
     switch try part.member("prepend_scheme")?.string() {
     case "always": scheme = .always
@@ -98,15 +98,15 @@ enum PreTokenizer: Sendable {
     case "first": scheme = .first
     case nil: scheme = try part.bool("add_prefix_space", default: true) ? .always : .never
     case let other?:
-      throw part.error("has the prepend_scheme \(other), but always, never or first is needed")
+      throw part.error("must have a prepend_scheme of always, never or first (got \(other.quotedExcerpt))")
     }
     return .metaspace(
-      replacement: Array(replacement.utf8), prepends: scheme, splits: try part.bool("split", default: true))
+      replacement: replacement, prepends: scheme, splits: try part.bool("split", default: true))
   }
 
-  /// Calls `body` with the words that `steps` split `text` into, and the text as they left it.
+  /// Applies `steps` to `text` and calls `body` with each resulting word and the transformed text that contains it.
   ///
-  /// - Parameter isFirst: whether the text starts where the original does.
+  /// - Parameter isFirst: whether `text` is at the start of the original text.
   static func forEachWord(
     of text: TrackedText, _ steps: ArraySlice<PreTokenizer>, isFirst: Bool, _ body: (TrackedText, Range<Int>) -> Void
   ) {
@@ -125,7 +125,7 @@ enum PreTokenizer: Sendable {
     }
   }
 
-  /// The text as the step leaves it, before it is split.
+  /// The text after the step's replacements, before it is split.
   private func rewritten(_ text: TrackedText, isFirst: Bool) -> TrackedText {
     switch self {
     case .byteAlphabet: return text.inByteAlphabet()
@@ -200,10 +200,10 @@ enum PreTokenizer: Sendable {
     }
   }
 
-  /// Runs of word characters, and runs of what is neither that nor white space.
+  /// Runs of word characters, and runs of characters that are neither word characters nor whitespace.
   private static func forEachWhitespaceWord(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
     var start = range.lowerBound
-    var kind = 0  // 0 white space, 1 word, 2 other
+    var kind = 0  // 0: whitespace, 1: word character, 2: other
     forEachScalar(bytes, range) { category, scalar, place in
       let next = isWord(scalar) ? 1 : UnicodeCategorySet.whitespace.contains(category) ? 0 : 2
       if next != kind {

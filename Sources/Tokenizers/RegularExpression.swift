@@ -1,36 +1,36 @@
 import Diagnostics
 import CPCRE2
 
-/// A regular expression in the syntax of Oniguruma, which `tokenizer.json` uses, run by PCRE2.
+/// A regular expression in Oniguruma's syntax, which `tokenizer.json` uses, executed by PCRE2.
 ///
-/// The one place that holds C pointers. A compiled expression is immutable, and PCRE2 allows its use from several
-/// threads at once; what a match writes to is made for each call.
+/// `@unchecked Sendable`: a compiled PCRE2 expression is immutable and safe to use from several threads; each search
+/// allocates its own match data.
 package final class RegularExpression: @unchecked Sendable {
   package let pattern: String
   private let code: OpaquePointer
-  /// The same expression for matches that must start where the search does.
+  /// The same expression, compiled to match only at the start position.
   private let anchored: OpaquePointer
-  /// Whether both are machine code.
-  private let isCompiled: Bool
+  /// Whether both expressions are JIT-compiled.
+  private let isJITCompiled: Bool
 
-  /// How far one attempt to match may go, in steps of PCRE2.
+  /// PCRE2's match limit, which bounds the backtracking of one match attempt.
   private static let stepLimit: UInt32 = 200_000
-  /// The size in bytes of the window a match is first looked for in.
+  /// The initial size of the window in which a match is searched, in bytes.
   private static let window = 1024
 
-  /// - Throws: `SwiftletError` naming `place` where the pattern is not understood.
-  package init(_ pattern: String, place: String) throws(SwiftletError) {
+  /// - Throws: `SwiftletError`, without a location, if PCRE2 cannot compile the pattern.
+  package init(_ pattern: String) throws(SwiftletError) {
     self.pattern = pattern
     let translated = Array(Self.translated(pattern).utf8)
-    code = try Self.compile(translated, options: 0, pattern: pattern, place: place)
+    code = try Self.compile(translated, options: 0)
     do {
-      anchored = try Self.compile(translated, options: UInt32(PCRE2_ANCHORED), pattern: pattern, place: place)
+      anchored = try Self.compile(translated, options: UInt32(PCRE2_ANCHORED))
     } catch {
       pcre2_code_free_8(code)
       throw error
     }
     let options = UInt32(PCRE2_JIT_COMPLETE) | UInt32(PCRE2_JIT_PARTIAL_HARD)
-    isCompiled = pcre2_jit_compile_8(code, options) == 0 && pcre2_jit_compile_8(anchored, options) == 0
+    isJITCompiled = pcre2_jit_compile_8(code, options) == 0 && pcre2_jit_compile_8(anchored, options) == 0
   }
 
   deinit {
@@ -39,7 +39,7 @@ package final class RegularExpression: @unchecked Sendable {
   }
 
   private static func compile(
-    _ translated: [UInt8], options: UInt32, pattern: String, place: String
+    _ translated: [UInt8], options: UInt32
   ) throws(SwiftletError) -> OpaquePointer {
     var number: Int32 = 0
     var offset = 0
@@ -52,11 +52,10 @@ package final class RegularExpression: @unchecked Sendable {
     var text = [UInt8](repeating: 0, count: 256)
     let length = pcre2_get_error_message_8(number, &text, text.count)
     let reason = String(decoding: text.prefix(max(0, Int(length))), as: UTF8.self)
-    throw SwiftletError.tokenizer(
-      "\(place): the regular expression \(pattern) is not one Swiftlet can run (\(reason)); change it in the file.")
+    throw SwiftletError.tokenizer("is not a supported regular expression (\(reason) at offset \(offset))")
   }
 
-  /// Makes `\s` and `\w` match what they do in Oniguruma: PCRE2's `\s` also takes U+180E, and its `\w` no marks.
+  /// Expands `\s` and `\w` to Oniguruma's definitions: PCRE2's `\s` includes U+180E, and its `\w` excludes marks.
   private static func translated(_ pattern: String) -> String {
     let spaces = #"\t-\r\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"#
     var words = #"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}"#
@@ -93,11 +92,11 @@ package final class RegularExpression: @unchecked Sendable {
     return isEscaped ? output + "\\" : output
   }
 
-  /// Calls `body` with each match in `range`, which the expression sees as the whole text, in order.
+  /// Calls `body` with each match in `range`, in order. The expression sees the range as the whole text.
   ///
-  /// Matches are looked for in small windows. A match that would go on past the end of its window is tried again in a
-  /// larger one, from its first character only. Time lost on tries that come to nothing is counted, and once it is out
-  /// of proportion to the text windows stay small: so no text costs more than a fixed number of steps a byte.
+  /// The search proceeds in small windows. A match that could extend past its window is tried again in a larger one, only
+  /// from its first character. If too much work is wasted on such attempts, windows no longer grow. This bounds the number
+  /// of matching steps per byte for any text.
   package func forEachMatch(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
     guard !range.isEmpty, let data = pcre2_match_data_create_8(1, nil) else { return }
     defer { pcre2_match_data_free_8(data) }
@@ -124,10 +123,10 @@ package final class RegularExpression: @unchecked Sendable {
       var position = 0
       var window = RegularExpression.window
       var isAnchored = false
-      var lost = 0
+      var wasted = 0
       while position < count {
         let end = windowEnd(from: position, size: window)
-        let mayGrow = end < count && lost <= 16 * count
+        let mayGrow = end < count && wasted <= 16 * count
         let result = match(from: position, to: end, isAnchored: isAnchored, isPartial: mayGrow)
         let found = pcre2_get_ovector_pointer_8(data)
         if result == PCRE2_ERROR_PARTIAL, let found {
@@ -140,8 +139,8 @@ package final class RegularExpression: @unchecked Sendable {
           body(found[0]..<found[1])
           position = found[1]
         } else if isAnchored || result >= 0 {
-          // Empty matches split nothing; they are passed over, as is a start that came to nothing.
-          if isAnchored { lost += window }
+          // Skip empty matches, which split nothing, and start positions without a match.
+          if isAnchored { wasted += window }
           position = max(position, result >= 0 ? found?[0] ?? 0 : 0)
           position += position < count ? length(subject[position]) : 1
         } else {
@@ -155,7 +154,7 @@ package final class RegularExpression: @unchecked Sendable {
     private func match(from position: Int, to end: Int, isAnchored: Bool, isPartial: Bool) -> Int32 {
       let code = isAnchored ? expression.anchored : expression.code
       let partial = isPartial ? UInt32(PCRE2_PARTIAL_HARD) : 0
-      if expression.isCompiled {
+      if expression.isJITCompiled {
         let result = pcre2_jit_match_8(code, subject, end, position, partial, data, context)
         if result != PCRE2_ERROR_JIT_STACKLIMIT { return result }
       }
@@ -163,7 +162,7 @@ package final class RegularExpression: @unchecked Sendable {
       return pcre2_match_8(code, subject, end, position, options, data, context)
     }
 
-    /// The end of a window that does not cut a character.
+    /// The end of a window, moved to a character boundary.
     private func windowEnd(from start: Int, size: Int) -> Int {
       var end = min(count, start + size)
       while end < count, subject[end] & 0xC0 == 0x80 { end += 1 }

@@ -1,7 +1,12 @@
-/// The merges that a SentencePiece BPE vocabulary stands for: it lists tokens with scores, and any two neighbours whose
-/// text together is a token merge, the pair whose token has the highest score first.
+/// The merges implied by a SentencePiece BPE vocabulary. Such a vocabulary lists tokens with scores; two adjacent tokens
+/// merge if their concatenation is a token, and the pair with the highest score merges first.
 enum SentencePieceMerges {
-  /// The merges, first the ones of the highest score, and of these those with the longer left part.
+  /// The longest token that can result from a merge, in bytes. Finding the merges of one token takes time quadratic in its
+  /// length; SentencePiece limits tokens to 16 characters by default.
+  private static let maxTokenLength = 512
+
+  /// The merges in the order of their scores, highest first. Among equal scores, longer left parts come first.
+  /// - Parameter isIncluded: whether the token with this id takes part in merges.
   static func make(_ tokens: [String], scores: [Float], isIncluded: (Int) -> Bool) -> MergeList {
     var strings = ByteStrings()
     for token in tokens { strings.append(token.utf8) }
@@ -9,11 +14,11 @@ enum SentencePieceMerges {
     var found: [(score: Float, left: Int, right: Int)] = []
     for token in 0..<strings.count where isIncluded(token) {
       let range = strings.range(token)
-      guard range.count > 1 else { continue }
+      guard (2...maxTokenLength).contains(range.count) else { continue }
       let start = found.count
       for middle in range.lowerBound + 1..<range.upperBound where strings.bytes[middle] & 0xC0 != 0x80 {
-        guard let left = index.number(of: strings.bytes, range.lowerBound..<middle, in: strings),
-          let right = index.number(of: strings.bytes, middle..<range.upperBound, in: strings)
+        guard let left = index.index(of: strings.bytes, range.lowerBound..<middle, in: strings),
+          let right = index.index(of: strings.bytes, middle..<range.upperBound, in: strings)
         else { continue }
         found.append((scores[token], left, right))
       }

@@ -1,30 +1,30 @@
-/// The tokens a tokenizer gives a role.
+/// A tokenizer's special tokens and their roles.
 public struct SpecialTokens: Sendable, Hashable {
-  /// A token with its text.
+  /// A token's text and id.
   public struct Token: Sendable, Hashable {
-    /// As it stands in text.
+    /// The text of the token, as it appears in a prompt.
     public let text: String
-    /// Its place in the vocabulary.
+    /// The token's id in the vocabulary.
     public let id: Int32
 
-    /// A token of this text and id.
+    /// A token with this text and id.
     public init(text: String, id: Int32) {
       self.text = text
       self.id = id
     }
   }
 
-  /// Begins a text.
+  /// The beginning-of-sequence token.
   public var bos: Token?
-  /// Ends a text or turn.
+  /// The end-of-sequence token, which also ends a turn in many chat models.
   public var eos: Token?
-  /// Fills rows up to one length.
+  /// The padding token.
   public var pad: Token?
-  /// Stands for what no other token can.
+  /// The unknown token, which replaces text that no other token covers.
   public var unk: Token?
-  /// All tokens that control the model rather than being text; `skipSpecialTokens` leaves these out.
+  /// The ids of all special tokens, with or without a role. `skipSpecialTokens` leaves these out.
   public var ids: Set<Int32> = []
 
-  /// No tokens.
+  /// No special tokens.
   public init() {}
 }

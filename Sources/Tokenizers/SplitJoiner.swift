@@ -1,12 +1,12 @@
-/// Makes pieces of the matches in a text and of what lies between them, as a `SplitBehavior` says.
+/// Splits a text into pieces, given its matches and a `SplitBehavior`.
 struct SplitJoiner {
   private let behavior: PreTokenizer.SplitBehavior
   private let end: Int
-  /// Whether what lies between the matches counts as matched, and the matches as not.
+  /// Whether the text between the matches counts as matched and the matches do not (`invert`).
   private let inverted: Bool
-  /// How far the text has been looked at.
+  /// The end of the text processed so far.
   private var done: Int
-  /// A piece that may still grow, and whether it was matched.
+  /// A piece that may still grow, and whether it is a match.
   private var held: Range<Int>?
   private var heldIsMatch = false
 
@@ -17,7 +17,7 @@ struct SplitJoiner {
     end = range.upperBound
   }
 
-  /// Takes the next match.
+  /// Processes the next match.
   @inline(__always)
   mutating func match(_ match: Range<Int>, _ body: (Range<Int>) -> Void) {
     if done < match.lowerBound { add(done..<match.lowerBound, isMatch: inverted, body) }
@@ -25,7 +25,7 @@ struct SplitJoiner {
     done = match.upperBound
   }
 
-  /// Ends the text.
+  /// Processes the end of the text.
   @inline(__always)
   mutating func finish(_ body: (Range<Int>) -> Void) {
     if done < end { add(done..<end, isMatch: inverted, body) }

@@ -1,28 +1,29 @@
-/// Makes text of tokens as they come, and never hands out a part of a character.
+/// Decodes tokens as they arrive, without ever returning part of a character.
 ///
-/// What it gives, joined, is what `Tokenizer.decode` gives for all tokens together, wherever these spell valid UTF-8.
+/// The returned pieces, concatenated, equal `Tokenizer.decode` of all tokens, provided these spell valid UTF-8.
 public struct StreamDecoder: Sendable {
   private let tokenizer: Tokenizer
-  private let skipsSpecialTokens: Bool
-  /// Bytes of a character that is not complete.
+  private let skipSpecialTokens: Bool
+  /// The bytes of an incomplete character.
   private var pending: [UInt8] = []
-  /// Whether `pending` are byte tokens, which become a U+FFFD each if nothing completes them.
+  /// Whether `pending` comes from byte tokens. Each byte then becomes U+FFFD if nothing completes the character.
   private var pendingAreByteTokens = false
   private var isFirst = true
-  /// How often each step that strips the start of the whole text may still do so.
+  /// By step, how many more copies a `Strip` may remove from the start of the whole text.
   private var toStrip: [Int: Int] = [:]
-  /// The end of the text so far, which a step that strips ends may drop.
+  /// The end of the text so far, which a `Strip` may still remove.
   private var heldBack: [UInt8] = []
+  /// Whether an end-of-word suffix becomes a space once another token follows.
   private var owesSpace = false
 
-  init(_ tokenizer: Tokenizer, skipsSpecialTokens: Bool) {
+  init(_ tokenizer: Tokenizer, skipSpecialTokens: Bool) {
     self.tokenizer = tokenizer
-    self.skipsSpecialTokens = skipsSpecialTokens
+    self.skipSpecialTokens = skipSpecialTokens
   }
 
-  /// Takes the next token, and returns the text that is complete with it; empty inside a character.
+  /// Adds the next token and returns the text that it completes, which is empty in the middle of a character.
   public mutating func append(_ id: Int32) -> String {
-    guard let token = tokenizer.spelling(id, skipSpecialTokens: skipsSpecialTokens) else { return "" }
+    guard let token = tokenizer.spelling(id, skipSpecialTokens: skipSpecialTokens) else { return "" }
     defer { isFirst = false }
     guard let steps = tokenizer.decoderSteps else {
       return String(decoding: isFirst ? token : [0x20] + token, as: UTF8.self)
@@ -62,14 +63,14 @@ public struct StreamDecoder: Sendable {
     return String(decoding: isFused ? part : complete(part, isByteToken: isByteToken), as: UTF8.self)
   }
 
-  /// The rest of the text: what is left of a character that never became complete shows as U+FFFD.
+  /// Returns the rest of the text and resets the decoder. An incomplete character becomes U+FFFD.
   public mutating func finish() -> String {
-    defer { self = StreamDecoder(tokenizer, skipsSpecialTokens: skipsSpecialTokens) }
+    defer { self = StreamDecoder(tokenizer, skipSpecialTokens: skipSpecialTokens) }
     heldBack = []
     return String(decoding: flushed(), as: UTF8.self)
   }
 
-  /// The bytes up to the end of the last complete character, `part` included.
+  /// Adds `part` to the pending bytes and returns the bytes of complete characters.
   private mutating func complete(_ part: [UInt8], isByteToken: Bool) -> [UInt8] {
     var output: [UInt8] = []
     if !pending.isEmpty, isByteToken != pendingAreByteTokens { output = flushed() }
@@ -86,7 +87,7 @@ public struct StreamDecoder: Sendable {
     return pendingAreByteTokens ? pending.flatMap { _ in [0xEF, 0xBF, 0xBD] } : pending
   }
 
-  /// Strips from the start and end of the whole text what may be.
+  /// Applies a `Strip` to the start and end of the whole text, of which `part` is the next piece.
   private mutating func stripped(
     _ part: [UInt8], _ content: [UInt8], start: Int, stop: Int, step: Int
   ) -> [UInt8] {
@@ -105,7 +106,7 @@ public struct StreamDecoder: Sendable {
     return body
   }
 
-  /// How many bytes at the end of `bytes` begin a character that more bytes may complete.
+  /// The number of bytes at the end of `bytes` that begin a character and that more bytes may complete.
   static func incompleteSuffix(_ bytes: [UInt8]) -> Int {
     for length in 1...3 where length <= bytes.count {
       let lead = bytes[bytes.count - length]
@@ -113,7 +114,7 @@ public struct StreamDecoder: Sendable {
       let needed =
         lead >= 0xF0 && lead < 0xF5 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 1
       guard needed > length else { return 0 }
-      // Some second bytes are impossible (over-long forms, surrogates), so nothing can complete them.
+      // Some second bytes are invalid (overlong forms, surrogates), so nothing can complete them.
       if length > 1 {
         let second = bytes[bytes.count - length + 1]
         let low: UInt8 = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80

@@ -1,25 +1,25 @@
-/// The tokens of one word while they merge, with how many bytes of the word each takes.
+/// The tokens of one word during BPE, with the number of bytes that each covers.
 struct Symbols: Sendable {
   private(set) var ids: [Int32] = []
-  /// Bytes of the word, including bytes dropped before the token.
+  /// The bytes that each token covers, including bytes skipped before it.
   private(set) var lengths: [Int32] = []
   private var skipped: Int32 = 0
 
-  // What the merges need beside: ranks and results of the merge of each symbol with its right neighbour.
+  // Scratch space: the rank and result of merging each symbol with its right neighbor, and links between symbols.
   private var ranks: [UInt32] = []
   private var results: [Int32] = []
   private var previous: [Int32] = []
   private var next: [Int32] = []
   private var queue = MergeQueue()
 
-  /// Words of more symbols than this merge by a queue, as looking through all for the best merge is quadratic.
-  private static let longestScanned = 80
+  /// Longer words use a priority queue, because scanning for the best merge takes quadratic time.
+  private static let maxScannedCount = 80
 
   var count: Int { ids.count }
   var lastID: Int32? { ids.last }
 
   mutating func removeAll() {
-    // A very long word must not pin its memory for good.
+    // Do not keep the memory of a very long word.
     let keeps = ids.capacity < 1 << 20
     ids.removeAll(keepingCapacity: keeps)
     lengths.removeAll(keepingCapacity: keeps)
@@ -33,18 +33,18 @@ struct Symbols: Sendable {
     skipped = 0
   }
 
-  /// Passes over bytes that no token stands for.
+  /// Skips bytes that no token covers. They count toward the next token.
   mutating func skip(_ length: Int) { skipped &+= Int32(truncatingIfNeeded: length) }
 
   mutating func lengthenLast(by length: Int) { lengths[lengths.count - 1] &+= Int32(truncatingIfNeeded: length) }
 
-  /// Merges neighbours until no pair in `merges` is left.
-  mutating func merge(by merges: PairTable) {
+  /// Merges adjacent tokens until no pair in `merges` remains.
+  mutating func merge(with merges: MergeTable) {
     if ids.count < 2 { return }
-    if ids.count <= Self.longestScanned { mergeByScanning(merges) } else { mergeByQueue(merges) }
+    if ids.count <= Self.maxScannedCount { mergeByScanning(merges) } else { mergeByQueue(merges) }
   }
 
-  private mutating func mergeByScanning(_ merges: PairTable) {
+  private mutating func mergeByScanning(_ merges: MergeTable) {
     var count = ids.count
     ranks.removeAll(keepingCapacity: true)
     results.removeAll(keepingCapacity: true)
@@ -55,12 +55,12 @@ struct Symbols: Sendable {
     }
     while count > 1 {
       var best = 0
-      var lowest = PairTable.never
+      var lowest = MergeTable.noMerge
       for index in 0..<count - 1 where ranks[index] < lowest {
         lowest = ranks[index]
         best = index
       }
-      if lowest == PairTable.never { break }
+      if lowest == MergeTable.noMerge { break }
       ids[best] = results[best]
       lengths[best] &+= lengths[best + 1]
       count -= 1
@@ -81,19 +81,19 @@ struct Symbols: Sendable {
     lengths.removeLast(lengths.count - count)
   }
 
-  private mutating func mergeByQueue(_ merges: PairTable) {
+  private mutating func mergeByQueue(_ merges: MergeTable) {
     let count = ids.count
     previous = (0..<count).map { Int32(truncatingIfNeeded: $0 - 1) }
     next = (0..<count).map { Int32(truncatingIfNeeded: $0 + 1) }
     queue.removeAll()
     for index in 0..<count - 1 {
       let rank = merges.merge(ids[index], ids[index + 1]).rank
-      if rank != PairTable.never { queue.append(rank: rank, position: index) }
+      if rank != MergeTable.noMerge { queue.append(rank: rank, position: index) }
     }
     queue.order()
     while let (rank, position) = queue.popLowest() {
       let right = Int(next[position])
-      // A token that was merged into its left neighbour has length 0; others may have changed since they queued.
+      // A token merged into its left neighbor has length 0; others may have changed since they were queued.
       guard lengths[position] > 0, right < count else { continue }
       let (current, id) = merges.merge(ids[position], ids[right])
       guard current == rank else { continue }
@@ -105,12 +105,12 @@ struct Symbols: Sendable {
       if after < count {
         previous[after] = Int32(truncatingIfNeeded: position)
         let rank = merges.merge(id, ids[after]).rank
-        if rank != PairTable.never { queue.push(rank: rank, position: position) }
+        if rank != MergeTable.noMerge { queue.push(rank: rank, position: position) }
       }
       let before = Int(previous[position])
       if before >= 0 {
         let rank = merges.merge(ids[before], id).rank
-        if rank != PairTable.never { queue.push(rank: rank, position: before) }
+        if rank != MergeTable.noMerge { queue.push(rank: rank, position: before) }
       }
     }
     var kept = 0
@@ -129,7 +129,7 @@ struct Symbols: Sendable {
   }
 }
 
-/// A binary heap of merges that may be due, the lowest rank first, of equal ranks the leftmost.
+/// A binary heap of candidate merges, ordered by rank and then by position.
 struct MergeQueue: Sendable {
   private var heap: [UInt64] = []
 
@@ -140,7 +140,7 @@ struct MergeQueue: Sendable {
     UInt64(rank) << 32 | UInt64(UInt32(truncatingIfNeeded: position))
   }
 
-  /// Adds without keeping the order of the heap; `order()` restores it.
+  /// Adds an entry without restoring the heap order; call `order()` afterwards.
   mutating func append(rank: UInt32, position: Int) { heap.append(Self.key(rank, position)) }
 
   mutating func order() {

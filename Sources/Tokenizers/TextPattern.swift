@@ -1,18 +1,30 @@
 import Diagnostics
 import OrderedJSON
 
-/// What `Replace` and `Split` look for: `{"String": ...}` or `{"Regex": ...}`.
+/// The `pattern` of a `Replace` or `Split`: `{"String": ...}` or `{"Regex": ...}`.
 enum TextPattern: Sendable {
   case literal([UInt8])
   case expression(RegularExpression)
 
   init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     if let literal = configuration.member("String") {
-      self = .literal(Array(try literal.string().utf8))
+      self = .literal(try literal.literal())
     } else if let expression = configuration.member("Regex") {
-      self = .expression(try RegularExpression(try expression.string(), place: expression.place))
+      do throws(SwiftletError) {
+        self = .expression(try RegularExpression(try expression.string()))
+      } catch {
+        throw error.location.isEmpty ? expression.error(error.reason) : error
+      }
     } else {
-      throw configuration.error("must hold a String or a Regex")
+      throw configuration.error("must have a member String or Regex")
+    }
+  }
+
+  /// A lower bound for the length of a match, in bytes. Empty matches do not count.
+  var minMatchLength: Int {
+    switch self {
+    case .literal(let literal): literal.count
+    case .expression: 1
     }
   }
 

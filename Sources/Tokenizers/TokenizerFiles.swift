@@ -3,7 +3,7 @@ import Checkpoints
 import Foundation
 import OrderedJSON
 
-/// The files of a tokenizer, by name, as they were read or built.
+/// The contents of a tokenizer's files, by name.
 struct TokenizerFiles: Sendable {
   var contents: [(name: String, bytes: [UInt8])] = []
 
@@ -13,10 +13,10 @@ struct TokenizerFiles: Sendable {
   static let configuration = "tokenizer_config.json"
   static let specialTokensMap = "special_tokens_map.json"
   static let chatTemplate = "chat_template.jinja"
-  /// Further templates stand here, one a file, named as they are.
+  /// The folder of named chat templates, one `NAME.jinja` file per template.
   static let templateFolder = "additional_chat_templates"
 
-  /// Reads those files of `directory` that there are.
+  /// Reads the files that exist in `directory`.
   init(directory: URL) throws(SwiftletError) {
     for name in [Self.tokenizer, Self.configuration, Self.specialTokensMap, Self.chatTemplate] {
       try read(name, in: directory)
@@ -33,30 +33,26 @@ struct TokenizerFiles: Sendable {
   private mutating func read(_ name: String, in directory: URL) throws(SwiftletError) {
     let url = directory.appendingPathComponent(name)
     guard FileManager.default.fileExists(atPath: url.path) else { return }
-    do {
-      contents.append((name, Array(try Data(contentsOf: url))))
-    } catch {
-      throw SwiftletError.tokenizer("\(url.path) cannot be read; check that it is a file you may read.")
-    }
+    contents.append((name, try RegularFile.contents(of: url, domain: .tokenizer)))
   }
 
-  /// The file as JSON; `nil` where there is none.
-  func json(_ name: String, place: String) throws(SwiftletError) -> ConfigurationValue? {
+  /// The JSON in file `name`, or `nil` if there is no such file. `path` is for errors.
+  func json(_ name: String, path: String) throws(SwiftletError) -> ConfigurationValue? {
     guard let bytes = self[name] else { return nil }
-    return try Self.json(bytes, place: place)
+    return try Self.json(bytes, path: path)
   }
 
-  static func json(_ bytes: [UInt8], place: String) throws(SwiftletError) -> ConfigurationValue {
+  static func json(_ bytes: [UInt8], path: String) throws(SwiftletError) -> ConfigurationValue {
     do {
-      return ConfigurationValue(value: try JSONValue(parsing: bytes), place: "\(place):")
+      return ConfigurationValue(try JSONValue(parsing: bytes), file: path)
     } catch {
-      throw SwiftletError.tokenizer("\(place) is not valid JSON, \(error); fetch it again.")
+      throw SwiftletError.tokenizer("is not valid JSON (\(error)); download it again", path: path)
     }
   }
 
   func text(_ name: String) -> String? { self[name].map { String(decoding: $0, as: UTF8.self) } }
 
-  /// Writes all files; each is whole or not there at all.
+  /// Writes all files, each of them atomically.
   func write(to directory: URL) throws(SwiftletError) {
     for (name, bytes) in contents {
       let url = directory.appendingPathComponent(name)
@@ -64,32 +60,32 @@ struct TokenizerFiles: Sendable {
         try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
         try AtomicFile.write(bytes, to: url)
       } catch {
-        throw SwiftletError.tokenizer("\(url.path) cannot be written; check the folder's permissions and free space.")
+        throw SwiftletError.tokenizer(
+          "could not be written; check the permissions and free disk space", path: url.path)
       }
     }
   }
 }
 
 extension Tokenizer {
-  /// Reads the tokenizer in a folder: `tokenizer.json`, and where there are such `tokenizer_config.json`,
+  /// Reads a tokenizer from a folder: `tokenizer.json` and, if they exist, `tokenizer_config.json`,
   /// `special_tokens_map.json`, `chat_template.jinja` and `additional_chat_templates`.
-  ///
-  /// - Throws: `SwiftletError` naming the file and key.
+  /// - Throws: `SwiftletError` naming the file and key at fault.
   public convenience init(directory: URL) throws(SwiftletError) {
-    try self.init(try TokenizerFiles(directory: directory), place: directory.path)
+    try self.init(try TokenizerFiles(directory: directory), folder: directory.path)
   }
 
-  /// - Parameter place: where the files are, for messages.
-  convenience init(_ files: TokenizerFiles, place: String) throws(SwiftletError) {
+  /// - Parameter folder: the path of the files' folder, for errors.
+  convenience init(_ files: TokenizerFiles, folder: String) throws(SwiftletError) {
     func json(_ name: String) throws(SwiftletError) -> ConfigurationValue? {
-      try files.json(name, place: "\(place)/\(name)")
+      try files.json(name, path: "\(folder)/\(name)")
     }
     guard let bytes = files[TokenizerFiles.tokenizer] else {
       throw SwiftletError.tokenizer(
-        "\(place) holds no tokenizer.json; save it there with the tokenizer's save_pretrained.")
+        "contains no tokenizer.json; save the tokenizer with save_pretrained", path: folder)
     }
     let scanned = TokenizerJSONScanner(bytes)
-    let main = try TokenizerFiles.json(scanned?.rest ?? bytes, place: "\(place)/\(TokenizerFiles.tokenizer)")
+    let main = try TokenizerFiles.json(scanned?.rest ?? bytes, path: "\(folder)/\(TokenizerFiles.tokenizer)")
     let configuration = try json(TokenizerFiles.configuration)
     let map = try json(TokenizerFiles.specialTokensMap)
     var pipeline = try Pipeline(main, scanned: scanned)
@@ -122,29 +118,29 @@ extension Tokenizer {
     return templates
   }
 
-  /// Writes the files the tokenizer was read from, unchanged; for one from a GGUF file, files that say the same.
-  ///
-  /// - Throws: `SwiftletError` naming the file that could not be written.
+  /// Writes the files that the tokenizer was read from, unchanged. For a tokenizer from a GGUF file, writes equivalent
+  /// Hugging Face files.
+  /// - Throws: `SwiftletError` if a file cannot be written.
   public func write(to directory: URL) throws(SwiftletError) {
     switch source {
     case .files(let files): try files.write(to: directory)
-    case .gguf(let description): try description.files().write(to: directory)
+    case .gguf(let conversion): try conversion.files().write(to: directory)
     }
   }
 }
 
 extension Pipeline {
-  /// What a `tokenizer.json` describes.
+  /// The components in a `tokenizer.json`.
   init(_ main: ConfigurationValue, scanned: TokenizerJSONScanner?) throws(SwiftletError) {
     try self.init(main) { endsInBytes throws(SwiftletError) in
-      try Model(try main.required("model"), endsInBytes: endsInBytes, scanned: scanned)
+      try TokenModel(try main.required("model"), endsInBytes: endsInBytes, scanned: scanned)
     }
   }
 
-  /// What a `tokenizer.json` describes, with a model made apart.
-  ///
-  /// - Parameter model: makes the model; told whether pre-tokenization ends by writing bytes in GPT-2's alphabet.
-  init(_ main: ConfigurationValue, model: (Bool) throws(SwiftletError) -> Model) throws(SwiftletError) {
+  /// The components in a `tokenizer.json`, except for the model.
+  /// - Parameter model: creates the model. Its argument is whether pre-tokenization ends by converting bytes to GPT-2's
+  ///   byte alphabet.
+  init(_ main: ConfigurationValue, model: (Bool) throws(SwiftletError) -> TokenModel) throws(SwiftletError) {
     normalizers = try main.member("normalizer").map { c throws(SwiftletError) in try Normalizer.steps(c) } ?? []
     preTokenizers = try main.member("pre_tokenizer").map { c throws(SwiftletError) in try PreTokenizer.steps(c) } ?? []
     var endsInBytes = false
@@ -156,20 +152,22 @@ extension Pipeline {
     for element in try main.member("added_tokens")?.elements() ?? [] { addedTokens.append(try AddedToken(element)) }
   }
 
-  /// Adds what `added_tokens_decoder` of `tokenizer_config.json` has beyond `tokenizer.json`, as transformers does.
+  /// Adds the tokens that are only in `added_tokens_decoder` of `tokenizer_config.json`, as transformers does.
   mutating func add(_ configuration: ConfigurationValue?) throws(SwiftletError) {
     guard let decoder = configuration?.member("added_tokens_decoder") else { return }
     let known = Set(addedTokens.map(\.content))
     for key in try decoder.object().keys {
       let element = try decoder.required(key)
-      guard case .object(var object) = element.value else { throw element.error("must be an object") }
+      var object = try element.object()
       object["id"] = Int(key).map { .integer($0) } ?? .null
-      let token = try AddedToken(ConfigurationValue(value: .object(object), place: element.place))
+      let token = try AddedToken(
+        ConfigurationValue(.object(object), file: element.file, keyPath: element.keyPath))
       if !known.contains(token.content) { addedTokens.append(token) }
     }
   }
 
-  /// Puts BOS and EOS around texts where `tokenizer_config.json` asks for it and `tokenizer.json` says nothing.
+  /// Adds BOS and EOS around texts if `tokenizer_config.json` requests it. Only for a `tokenizer.json` without a
+  /// post-processor.
   mutating func addTokensAround(_ configuration: ConfigurationValue, _ special: SpecialTokens) throws(SwiftletError) {
     if try configuration.bool("add_bos_token", default: false), let bos = special.bos {
       postProcessor.before.append(bos.id)
@@ -181,7 +179,7 @@ extension Pipeline {
 }
 
 extension SpecialTokens {
-  /// The roles that `tokenizer_config.json` gives, or else `special_tokens_map.json`.
+  /// The special tokens in `tokenizer_config.json` or, failing that, in `special_tokens_map.json`.
   init(
     _ pipeline: Pipeline, _ configuration: ConfigurationValue?, _ map: ConfigurationValue?
   ) throws(SwiftletError) {

@@ -1,23 +1,23 @@
 import OrderedJSON
 
-/// Takes the two large members out of a `tokenizer.json`, the vocabulary and the merges of a BPE model, without making
-/// a JSON value of each of their hundred thousands of parts; the rest is read as any JSON.
+/// Extracts the two large members of a `tokenizer.json`, the vocabulary and merges of a BPE model, without creating
+/// hundreds of thousands of JSON values. The rest is left for the JSON parser.
 ///
-/// Gives up on anything out of the ordinary: the JSON parser then reads all of it, and finds what is wrong.
+/// It gives up on anything unusual. The JSON parser then reads the whole file and reports any errors.
 struct TokenizerJSONScanner {
   private let bytes: [UInt8]
   private var position = 0
 
-  /// The file with an empty vocabulary and no merges.
+  /// The file with the vocabulary and merges emptied.
   private(set) var rest: [UInt8] = []
   private(set) var tokens = ByteStrings()
   private(set) var ids: [Int32] = []
   private(set) var merges = MergeList()
 
-  /// `nil` where the file is not the usual kind, or damaged.
+  /// Fails if the file has an unusual structure or is corrupt.
   init?(_ file: [UInt8]) {
     bytes = file
-    // Damaged text within strings is for the parser to report.
+    // The JSON parser reports invalid UTF-8.
     guard String(validating: file, as: UTF8.self) != nil else { return nil }
     var copied = 0
     var parts: [(range: Range<Int>, replacement: String)] = []
@@ -60,7 +60,7 @@ struct TokenizerJSONScanner {
     return true
   }
 
-  /// Walks through an object; `member` is called at each value with its key, and moves behind the value.
+  /// Scans an object. `member` is called with each key at the start of the value and must move past the value.
   private mutating func object(_ member: (inout TokenizerJSONScanner, String) -> Bool) -> Bool {
     guard skip("{") else { return false }
     if skip("}") { return true }
@@ -73,7 +73,7 @@ struct TokenizerJSONScanner {
     return skip("}")
   }
 
-  /// Moves behind a string, and gives the range between its quotation marks.
+  /// Scans a string and returns the range between its quotation marks.
   private mutating func string() -> Range<Int>? {
     guard next == UInt8(ascii: "\"") else { return nil }
     let start = position + 1
@@ -101,7 +101,7 @@ struct TokenizerJSONScanner {
       case 0: return false
       default: position += 1
       }
-      // A number or word is passed byte by byte; it ends where a member does.
+      // Numbers and keywords are skipped byte by byte, up to the end of the member.
     } while depth > 0 || !isAtMemberEnd
     return true
   }
@@ -113,7 +113,7 @@ struct TokenizerJSONScanner {
     }
   }
 
-  /// The content of the string at `range`; `nil` where an escape is wrong.
+  /// The unescaped string at `range`; `nil` if an escape is invalid.
   private func content(_ range: Range<Int>) -> [UInt8]? {
     let quoted = bytes[range.lowerBound - 1...range.upperBound]
     guard case .string(let text)? = try? JSONValue(parsing: quoted) else { return nil }
@@ -160,7 +160,7 @@ struct TokenizerJSONScanner {
     return skip("]")
   }
 
-  /// `["a", "b"]`
+  /// Scans a merge written as `["a", "b"]`.
   private mutating func scanPair() -> Bool {
     position += 1
     skipSpace()
@@ -177,7 +177,7 @@ struct TokenizerJSONScanner {
     return true
   }
 
-  /// `"a b"`
+  /// Scans a merge written as `"a b"`.
   private mutating func scanSpacedPair() -> Bool {
     guard let text = string() else { return false }
     if !hasEscape(text) { return merges.append(spaced: bytes[text]) }

@@ -1,14 +1,15 @@
-/// Bytes of text, or of what normalizing made of it, that know where in the original they came from.
+/// A text, original or normalized, that maps each byte to the original text.
 struct TrackedText: Sendable {
-  /// Valid UTF-8 (or raw bytes after byte-level pre-tokenization, which are the same).
+  /// Valid UTF-8.
   var bytes: [UInt8]
-  /// The part of `bytes` that this text is.
+  /// The part of `bytes` that belongs to this text.
   var range: Range<Int>
-  /// For each byte of `bytes` the range of original bytes it stands for; `nil` where that is itself, moved by `shift`.
+  /// For each byte of `bytes`, the range of original bytes it came from; `nil` if each byte came from the one at the same
+  /// position plus `shift`.
   var origins: [Origin]?
-  /// What to add to a position in `bytes` for the one in the original; meaningless with `origins`.
+  /// The offset from a position in `bytes` to the original. Unused if there are `origins`.
   var shift = 0
-  /// Whether a change must keep `origins`; without, changing is cheaper.
+  /// Whether to maintain `origins`, which makes changes more expensive.
   let tracks: Bool
 
   /// A range of the original text.
@@ -25,7 +26,7 @@ struct TrackedText: Sendable {
 
   var isEmpty: Bool { range.isEmpty }
 
-  /// What the bytes in `part` of `bytes` came from.
+  /// The range of original bytes that `part` of `bytes` came from.
   func original(_ part: Range<Int>) -> Range<Int> {
     guard let origins else { return part.lowerBound + shift..<part.upperBound + shift }
     if part.isEmpty {
@@ -36,11 +37,11 @@ struct TrackedText: Sendable {
     return start..<max(start, Int(origins[part.upperBound - 1].end))
   }
 
-  /// The same text in bytes of its own, to be filled by a `Rewriter`.
+  /// A rewriter for this text.
   func rewriter() -> Rewriter { Rewriter(source: self) }
 }
 
-/// Builds a changed text from another one, keeping track of origins where the source does.
+/// Builds a changed copy of a text, tracking origins if the source does.
 struct Rewriter {
   let source: TrackedText
   private(set) var output: [UInt8] = []
@@ -66,7 +67,7 @@ struct Rewriter {
     }
   }
 
-  /// Puts `replacement` in place of a part of the source; with an empty part, before it.
+  /// Appends `replacement` in place of a part of the source. An empty part inserts it.
   @inline(__always)
   mutating func replace(_ part: Range<Int>, by replacement: some Collection<UInt8>) {
     output.append(contentsOf: replacement)
@@ -77,7 +78,7 @@ struct Rewriter {
     origins.append(contentsOf: repeatElement(origin, count: replacement.count))
   }
 
-  /// The text built.
+  /// The changed text.
   func finish() -> TrackedText {
     var text = TrackedText(bytes: output, range: 0..<output.count, tracks: source.tracks)
     if source.tracks { text.origins = origins }

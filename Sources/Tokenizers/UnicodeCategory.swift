@@ -1,6 +1,6 @@
-/// The general category of a scalar, in the order of the letters of `UnicodeCategoryTable`.
+/// General categories, in the order of the letters in `UnicodeCategoryTable`.
 ///
-/// The table is Unicode 16, the version the regular expressions of Hugging Face's `tokenizers` know.
+/// The table is for Unicode 16, the version that the `tokenizers` library's regular expressions use.
 enum UnicodeCategory: UInt8, CaseIterable {
   case unassigned, control, format, privateUse
   case lowercaseLetter, modifierLetter, otherLetter, titlecaseLetter, uppercaseLetter
@@ -9,7 +9,7 @@ enum UnicodeCategory: UInt8, CaseIterable {
   case connector, dash, close, finalQuote, initialQuote, otherPunctuation, open
   case currency, modifierSymbol, mathSymbol, otherSymbol
   case lineSeparator, paragraphSeparator, spaceSeparator
-  /// Controls that are white space: tab, line feed, vertical tab, form feed, carriage return, next line.
+  /// Control characters that are whitespace: tab, line feed, vertical tab, form feed, carriage return, next line.
   case spaceControl
 }
 
@@ -28,17 +28,17 @@ struct UnicodeCategorySet: OptionSet, Sendable {
   static let symbol = Self(.currency, .modifierSymbol, .mathSymbol, .otherSymbol)
   static let whitespace = Self(.lineSeparator, .paragraphSeparator, .spaceSeparator, .spaceControl)
 
-  /// Whether the category numbered `category` is a member.
+  /// Whether the category with raw value `category` is a member.
   @inline(__always)
   func contains(_ category: UInt8) -> Bool { rawValue >> UInt32(category & 31) & 1 == 1 }
 }
 
-/// Categories by scalar, in pages of 256.
+/// The category of every scalar, stored in deduplicated blocks of 256.
 struct UnicodeCategories: Sendable {
   private let pages: [UInt16]
   private let blocks: [UInt8]
 
-  /// The one table, decoded at first use.
+  /// The table, decoded on first use.
   static let shared = UnicodeCategories()
 
   private init() {
@@ -85,14 +85,14 @@ struct UnicodeCategories: Sendable {
     self.blocks = blocks
   }
 
-  /// The category number of a scalar value below 0x110000.
+  /// The raw value of a scalar's category. The scalar must be below 0x110000.
   @inline(__always)
   subscript(scalar: UInt32) -> UInt8 {
     blocks[Int(pages[Int(scalar >> 8)]) << 8 | Int(scalar & 0xFF)]
   }
 }
 
-/// Reads the scalar at `index` of valid UTF-8 whose end is `end`; malformed bytes count as one scalar each.
+/// Decodes the scalar at `index` of UTF-8 that ends at `end`. A malformed byte counts as one scalar.
 @inline(__always)
 func decodeScalar(_ bytes: [UInt8], _ index: Int, _ end: Int) -> (value: UInt32, length: Int) {
   let lead = bytes[index]
@@ -118,8 +118,8 @@ func isWhitespace(_ scalar: UInt32) -> Bool {
   UnicodeCategorySet.whitespace.contains(UnicodeCategories.shared[min(scalar, 0x10FFFF)])
 }
 
-/// Whether a scalar is a word character to the crate `regex`, which the pre-tokenizer `Whitespace` and the borders of
-/// added tokens go by: unlike Oniguruma it counts the two joiners.
+/// Whether a scalar is a word character in Rust's `regex` crate, which defines the pre-tokenizer `Whitespace` and
+/// single-word added tokens. Unlike Oniguruma, it includes U+200C and U+200D.
 func isWord(_ scalar: UInt32) -> Bool {
   let word: UnicodeCategorySet = [.letter, .mark, .init(.decimalNumber, .letterNumber, .connector)]
   return word.contains(UnicodeCategories.shared[min(scalar, 0x10FFFF)]) || scalar == 0x200C || scalar == 0x200D

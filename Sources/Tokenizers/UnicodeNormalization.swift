@@ -1,4 +1,4 @@
-/// The four normalization forms of Unicode (Standard Annex 15).
+/// The four Unicode normalization forms (UAX #15).
 enum UnicodeForm: Sendable {
   case nfc, nfd, nfkc, nfkd
 
@@ -6,24 +6,24 @@ enum UnicodeForm: Sendable {
   var isCompatible: Bool { self == .nfkc || self == .nfkd }
 }
 
-/// Decompositions, compositions and combining classes, decoded from `UnicodeDecompositionTable` at first use.
+/// Decompositions, compositions and combining classes, decoded from `UnicodeDecompositionTable` on first use.
 struct UnicodeDecompositions: Sendable {
-  /// Full canonical and full compatibility decompositions.
+  /// Full canonical and full compatibility decompositions by scalar.
   private var canonical: [UInt32: [UInt32]] = [:]
   private var compatible: [UInt32: [UInt32]] = [:]
   private var compositions: [UInt64: UInt32] = [:]
   private var classes: [UInt32: UInt8] = [:]
-  /// By scalar, what it takes part in: a bit each of `Trait`.
+  /// By scalar, a set of `Trait` bits.
   private var traits: [UInt8]
 
-  /// Why a scalar may not stay as it is.
+  /// Reasons why normalization may change a scalar.
   private enum Trait {
     static let decomposes: UInt8 = 1
     static let decomposesCompatibly: UInt8 = 2
     static let hasClass: UInt8 = 4
-    /// May join what stands before it.
+    /// May compose with a preceding scalar.
     static let joins: UInt8 = 8
-    /// Changes under composition however it stands.
+    /// Changes under composition in every context.
     static let neverComposed: UInt8 = 16
   }
 
@@ -62,7 +62,7 @@ struct UnicodeDecompositions: Sendable {
     for scalar in 0xAC00...0xD7A3 { traits[scalar] |= Trait.decomposes }
   }
 
-  /// Calls `body` with the first number of each entry, added up, and its others.
+  /// Calls `body` with each entry's scalar, which is the running sum of the first numbers, and its other numbers.
   private static func forEachEntry(_ table: StaticString, _ body: (UInt32, [UInt32]) -> Void) {
     table.withUTF8Buffer { text in
       var scalar: UInt32 = 0
@@ -81,7 +81,7 @@ struct UnicodeDecompositions: Sendable {
     scalar < Self.traitLimit && traits[Int(scalar)] & Trait.hasClass != 0 ? classes[scalar] ?? 0 : 0
   }
 
-  /// Whether `scalar` is the same in `form` whatever stands before and after it.
+  /// Whether `form` leaves `scalar` unchanged in every context.
   func isInert(_ scalar: UInt32, in form: UnicodeForm) -> Bool {
     if scalar >= Self.traitLimit { return true }
     let own = traits[Int(scalar)]
@@ -92,8 +92,8 @@ struct UnicodeDecompositions: Sendable {
       : own & Trait.decomposes == 0
   }
 
-  /// Whether nothing before `scalar` acts on what it becomes.
-  func standsAlone(_ scalar: UInt32, _ form: UnicodeForm) -> Bool {
+  /// Whether preceding scalars cannot affect the normalization of `scalar`.
+  func isUnaffectedByPrevious(_ scalar: UInt32, _ form: UnicodeForm) -> Bool {
     var parts: [UInt32] = []
     appendDecomposition(scalar, compatible: form.isCompatible, to: &parts)
     guard let first = parts.first, first < Self.traitLimit else { return true }
@@ -115,7 +115,7 @@ struct UnicodeDecompositions: Sendable {
     output.append(scalar)
   }
 
-  /// The scalar that two compose to, or `nil`.
+  /// The composition of two scalars, or `nil` if they do not compose.
   func composition(_ first: UInt32, _ second: UInt32) -> UInt32? {
     if (0x1100...0x1112).contains(first), (0x1161...0x1175).contains(second) {
       return 0xAC00 + ((first - 0x1100) * 21 + (second - 0x1161)) * 28
@@ -126,7 +126,7 @@ struct UnicodeDecompositions: Sendable {
     return compositions[UInt64(first) << 32 | UInt64(second)]
   }
 
-  /// The scalars of `run`, put into `form`.
+  /// The scalars of `run`, normalized to `form`.
   func normalized(_ run: [UInt32], _ form: UnicodeForm) -> [UInt32] {
     var scalars: [UInt32] = []
     for scalar in run { appendDecomposition(scalar, compatible: form.isCompatible, to: &scalars) }
@@ -134,7 +134,7 @@ struct UnicodeDecompositions: Sendable {
     return form.composes ? composed(scalars) : scalars
   }
 
-  /// Sorts each stretch of scalars with a combining class by that class, equal ones as they stand.
+  /// Sorts each run of scalars with a nonzero combining class by class (stable).
   private func order(_ scalars: inout [UInt32]) {
     var start = 0
     while start < scalars.count {
@@ -158,7 +158,7 @@ struct UnicodeDecompositions: Sendable {
   private func composed(_ scalars: [UInt32]) -> [UInt32] {
     var output: [UInt32] = []
     var starter: Int?
-    var lastClass = -1  // of what stands between the starter and here; -1 for nothing
+    var lastClass = -1  // The class of the last scalar since the starter; -1 if there is none.
     for scalar in scalars {
       let own = Int(combiningClass(scalar))
       if let starter, lastClass < own, let joined = composition(output[starter], scalar) {
@@ -178,13 +178,13 @@ struct UnicodeDecompositions: Sendable {
 }
 
 extension TrackedText {
-  /// The text in a normalization form; each run of scalars that act on each other comes from its original as a whole.
+  /// The text in a normalization form. Each run of interacting scalars maps to its original as a whole.
   func normalized(_ form: UnicodeForm) -> TrackedText {
     let tables = UnicodeDecompositions.shared
     var rewriter: Rewriter?
     var copied = range.lowerBound
     var index = range.lowerBound
-    var previous = index  // the start of the scalar before, which what follows may join
+    var previous = index  // The start of the previous scalar, with which the next may compose.
     while index < range.upperBound {
       if bytes[index] < 0x80 {
         previous = index
@@ -197,13 +197,13 @@ extension TrackedText {
         index += length
         continue
       }
-      // From the scalar before (unless that ended a run) up to the next that this one cannot act on.
+      // From the previous scalar (unless it ended a run) to the next scalar that this run cannot affect.
       let start = max(previous, copied)
       var run: [UInt32] = []
       var end = start
       while end < range.upperBound {
         let (scalar, length) = decodeScalar(bytes, end, range.upperBound)
-        if end > index, tables.isInert(scalar, in: form) || tables.standsAlone(scalar, form) { break }
+        if end > index, tables.isInert(scalar, in: form) || tables.isUnaffectedByPrevious(scalar, form) { break }
         run.append(scalar)
         end += length
       }

@@ -1,8 +1,7 @@
 import OrderedJSON
 
-/// A unigram language model: a text is split into the tokens whose scores (log probabilities) have the highest sum.
-///
-/// (Kudo, "Subword Regularization", 2018.)
+/// A unigram language model (Kudo, "Subword Regularization", 2018): splits text into the tokens with the highest total
+/// score (log probability).
 struct Unigram: Sendable {
   let vocabulary: Vocabulary
   private let scores: [Double]
@@ -11,18 +10,18 @@ struct Unigram: Sendable {
   private let fallbackIDs: [Int32]
   private let trie: ByteTrie
 
-  /// - Parameter scores: the score of each id.
+  /// - Parameter scores: the score of each token, by id.
   init(vocabulary: Vocabulary, scores: [Double], unknownID: Int32?, fallsBackToBytes: Bool) {
     self.vocabulary = vocabulary
     self.scores = scores
     self.unknownID = unknownID
-    // SentencePiece's penalty for what is in no token.
+    // SentencePiece's penalty for unknown characters.
     unknownScore = (scores.min() ?? 0) - 10
     fallbackIDs = fallsBackToBytes ? BytePairEncoding.fallbackIDs(vocabulary) : []
     trie = ByteTrie(vocabulary.spellings)
   }
 
-  /// Fills `symbols` with the tokens of the word `bytes[range]` and how many of its bytes each takes.
+  /// Fills `symbols` with the tokens of the word `bytes[range]` and the number of bytes that each covers.
   func encode(_ bytes: [UInt8], _ range: Range<Int>, into symbols: inout Symbols) {
     symbols.removeAll()
     if range.isEmpty { return }
@@ -40,7 +39,7 @@ struct Unigram: Sendable {
     }
   }
 
-  /// The best way through the lattice; -1 stands for a run of unknown characters.
+  /// The best path through the lattice (Viterbi). The id -1 marks a run of unknown characters.
   private func bestPath(_ bytes: [UInt8], _ range: Range<Int>) -> [(Int32, Range<Int>)] {
     let count = range.count
     var best = [Double](repeating: -.infinity, count: count + 1)
@@ -90,23 +89,24 @@ struct Unigram: Sendable {
   }
 }
 
-/// Finds all strings that a text starts with.
+/// Finds all strings that are a prefix of a text.
 struct ByteTrie: Sendable {
-  /// Children by (node, byte) in an open-addressing table; most nodes have one child, so a table each would be waste.
+  /// The child of each (node, byte) in one open-addressing table. Most nodes have one child, so a table per node would
+  /// waste memory.
   private var slots: [(key: UInt64, node: Int32)]
   private var mask: Int
   private var strings: [Int32] = [-1]
   private static let free = UInt64.max
 
-  /// A trie of the strings that are not empty, numbered as in `all`.
+  /// A trie of the non-empty strings in `all`. Among equal strings, the last one is found.
   init(_ all: ByteStrings) {
     var capacity = 16
     while capacity < all.bytes.count * 2 + 2 { capacity *= 2 }
     slots = Array(repeating: (Self.free, -1), count: capacity)
     mask = capacity - 1
-    for number in 0..<all.count where !all.range(number).isEmpty {
+    for string in 0..<all.count where !all.range(string).isEmpty {
       var node: Int32 = 0
-      for index in all.range(number) {
+      for index in all.range(string) {
         let key = UInt64(UInt32(bitPattern: node)) << 8 | UInt64(all.bytes[index])
         let slot = slot(of: key)
         if slots[slot].key == Self.free {
@@ -115,7 +115,7 @@ struct ByteTrie: Sendable {
         }
         node = slots[slot].node
       }
-      strings[Int(node)] = Int32(truncatingIfNeeded: number)
+      strings[Int(node)] = Int32(truncatingIfNeeded: string)
     }
   }
 
@@ -125,7 +125,7 @@ struct ByteTrie: Sendable {
     return slot
   }
 
-  /// Calls `body` with the number and length of each string that `bytes[range]` starts with, the shortest first.
+  /// Calls `body` with the index and length of each string that is a prefix of `bytes[range]`, shortest first.
   func forEachPrefix(of bytes: [UInt8], _ range: Range<Int>, _ body: (Int, Int) -> Void) {
     var node: Int32 = 0
     for index in range {

@@ -1,16 +1,17 @@
-/// The tokens of a model by id, in the vocabulary's own spelling.
+/// A model's tokens by id, as the vocabulary spells them.
 struct Vocabulary: Sendable {
-  /// The spelling of each id from 0 on; empty for an id that no token has.
+  /// The spelling of each id, starting at 0; empty for an id without a token.
   let spellings: ByteStrings
   private let isPresent: [Bool]
   private let index: ByteStringIndex
 
-  /// Ids from here on are taken for a damaged file rather than a vocabulary.
-  static let idLimit = 1 << 24
+  /// The upper bound of token ids (exclusive). It bounds the memory that a hostile file with a single huge id can claim;
+  /// real vocabularies have at most a few hundred thousand tokens.
+  static let idLimit = 1 << 22
 
-  /// Tokens with their ids, each below `idLimit`; of two with one id the later counts.
+  /// Tokens with their ids, which must be below `idLimit`. If two tokens have the same id, the later one counts.
   init(_ tokens: ByteStrings, ids: [Int32]) {
-    // Files mostly list tokens by id, so that nothing has to move.
+    // Most files list tokens in id order, so nothing needs to move.
     if ids.enumerated().allSatisfy({ $0.offset == Int($0.element) }) {
       spellings = tokens
       isPresent = [Bool](repeating: true, count: tokens.count)
@@ -29,7 +30,7 @@ struct Vocabulary: Sendable {
     index = ByteStringIndex(spellings) { isPresent[$0] }
   }
 
-  /// The tokens of the ids from 0 on.
+  /// The tokens with ids 0, 1, 2 and so on.
   init(_ tokens: [String]) {
     var spellings = ByteStrings()
     spellings.reserve(count: tokens.count, bytes: tokens.count * 8)
@@ -45,12 +46,12 @@ struct Vocabulary: Sendable {
   func contains(_ id: Int) -> Bool { isPresent.indices.contains(id) && isPresent[id] }
 
   func id(of spelling: some Sequence<UInt8>) -> Int32? {
-    index.number(of: Array(spelling), in: spellings).map { Int32(truncatingIfNeeded: $0) }
+    index.index(of: Array(spelling), in: spellings).map { Int32(truncatingIfNeeded: $0) }
   }
 
   func id(of spelling: String) -> Int32? { id(of: spelling.utf8) }
 
   func id(of bytes: [UInt8], _ range: Range<Int>) -> Int32? {
-    index.number(of: bytes, range, in: spellings).map { Int32(truncatingIfNeeded: $0) }
+    index.index(of: bytes, range, in: spellings).map { Int32(truncatingIfNeeded: $0) }
   }
 }

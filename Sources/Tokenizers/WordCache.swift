@@ -1,13 +1,13 @@
-/// The tokens of short words met before: most words of a text are few and come again.
+/// A cache of the tokens of short words, most of which recur in a text.
 ///
-/// Keys are the words themselves, packed with their length into 128 bits, so nothing is ever mistaken for another.
+/// A key is the word itself, packed with its length into 128 bits, so different words never collide.
 struct WordCache: Sendable {
-  /// The longest word kept, in bytes.
-  static let longestWord = 15
+  /// The longest word to cache, in bytes.
+  static let maxWordLength = 15
   private static let slotCount = 1 << 15
-  private static let mostIDs = 1 << 20
+  private static let maxIDCount = 1 << 20
 
-  /// A word of at most `longestWord` bytes.
+  /// A word of at most `maxWordLength` bytes.
   struct Key: Equatable, Sendable {
     var low: UInt64
     var high: UInt64
@@ -41,7 +41,7 @@ struct WordCache: Sendable {
   private struct Slot {
     var low: UInt64 = 0
     var high: UInt64 = 0
-    /// The token where there is one, else where the tokens start in `ids`.
+    /// The token if there is exactly one, otherwise the start of the tokens in `ids`.
     var value: Int32 = 0
     var count: Int32 = 0
   }
@@ -49,7 +49,7 @@ struct WordCache: Sendable {
   private var slots: [Slot] = []
   private var ids: [Int32] = []
 
-  /// Appends the tokens of `key` to `output`; `false` where it is not known.
+  /// Appends the tokens of `key` to `output`. Returns `false` if it is not cached.
   @inline(__always)
   func append(_ key: Key, to output: inout [Int32]) -> Bool {
     if slots.isEmpty { return false }
@@ -64,9 +64,9 @@ struct WordCache: Sendable {
     return true
   }
 
-  /// Keeps the tokens of `key` in place of whatever shared its slot.
+  /// Caches the tokens of `key`, evicting any other word in its slot.
   mutating func insert(_ key: Key, _ tokens: [Int32]) {
-    if slots.isEmpty || ids.count > Self.mostIDs {
+    if slots.isEmpty || ids.count > Self.maxIDCount {
       slots = Array(repeating: Slot(), count: Self.slotCount)
       ids.removeAll(keepingCapacity: true)
     }

@@ -1,8 +1,7 @@
-/// Splits text as the regular expressions of GPT-2, Llama 3 and Qwen do, without a regular expression engine.
-///
-/// Each family differs from the next in a few points only, which the properties name.
+/// Splits text like the regular expressions of GPT-2, Llama 3 and Qwen, without a regular expression engine. The properties
+/// describe how these expressions differ.
 package struct WordScanner: Sendable, Hashable {
-  /// Which of the two shapes the expression has.
+  /// The general form of an expression.
   package enum Shape: Sendable, Hashable {
     /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
     case gpt2
@@ -11,14 +10,14 @@ package struct WordScanner: Sendable, Hashable {
   }
 
   package var shape: Shape
-  /// The longest run of numbers in one word, for `llama3`.
-  package var digits = Int.max
-  /// Whether marks belong to letters, for `llama3`.
+  /// The most digits in one word, for `llama3`.
+  package var maxDigits = Int.max
+  /// Whether combining marks count as letters, for `llama3`.
   package var joinsMarks = false
 
   private static let contractions = "'s|'t|'re|'ve|'m|'ll|'d"
 
-  /// The scanner that does what `pattern` says, or `nil` where the expression must be run.
+  /// The scanner equivalent to `pattern`, or `nil` if there is none.
   package init?(pattern: String) {
     let contractions = Self.contractions
     if pattern == contractions + #"| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"# {
@@ -33,25 +32,25 @@ package struct WordScanner: Sendable, Hashable {
       let marks =
         #"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\#(text)| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
       if rest == plain || rest == marks {
-        self.init(shape: .llama3, digits: digits, joinsMarks: rest == marks)
+        self.init(shape: .llama3, maxDigits: digits, joinsMarks: rest == marks)
         return
       }
     }
     return nil
   }
 
-  package init(shape: Shape, digits: Int = .max, joinsMarks: Bool = false) {
+  package init(shape: Shape, maxDigits: Int = .max, joinsMarks: Bool = false) {
     self.shape = shape
-    self.digits = digits
+    self.maxDigits = maxDigits
     self.joinsMarks = joinsMarks
   }
 
-  /// What the expressions tell apart.
+  /// The character classes in the expressions.
   private enum Kind: UInt8 {
     case letter, number, space, newline, other
   }
 
-  /// The kind of each category.
+  /// The kind of each general category.
   private static func kinds(joinsMarks: Bool) -> [UInt8] {
     (0..<32).map { (category: UInt8) in
       let letters: UnicodeCategorySet = joinsMarks ? [.letter, .mark] : .letter
@@ -61,7 +60,7 @@ package struct WordScanner: Sendable, Hashable {
     }
   }
 
-  /// Kinds by ASCII byte and by category.
+  /// The kind of each ASCII byte and of each general category.
   private struct Kinds: Sendable {
     let ascii: [UInt8]
     let categories: [UInt8]
@@ -78,7 +77,7 @@ package struct WordScanner: Sendable, Hashable {
   private static let plainKinds = Kinds(joinsMarks: false)
   private static let markKinds = Kinds(joinsMarks: true)
 
-  /// Calls `body` with each word of `range`, in order; together they are the whole of it.
+  /// Calls `body` with each word in `range`, in order. The words cover the whole range.
   @inline(__always)
   package func forEachWord(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
     var cursor = Cursor(
@@ -94,14 +93,14 @@ package struct WordScanner: Sendable, Hashable {
       }
     case .llama3:
       while start < range.upperBound {
-        let end = cursor.llama3Word(start, digits: digits)
+        let end = cursor.llama3Word(start, maxDigits: maxDigits)
         body(start..<end)
         start = end
       }
     }
   }
 
-  /// Finds where words end.
+  /// Finds the ends of words.
   private struct Cursor {
     let bytes: [UInt8]
     let end: Int
@@ -116,7 +115,7 @@ package struct WordScanner: Sendable, Hashable {
       return (kinds.categories[Int(categories[scalar])], length)
     }
 
-    /// The end of the run of `kind` from `index` on.
+    /// The end of the run of `wanted` characters that starts at `index`.
     @inline(__always)
     func run(_ wanted: Kind, from index: Int) -> Int {
       var index = index
@@ -141,7 +140,7 @@ package struct WordScanner: Sendable, Hashable {
       case UInt8(ascii: "l"):
         return index + 2 < end && bytes[index + 2] | fold == UInt8(ascii: "l") ? index + 3 : nil
       case 0xC5 | fold where ignoringCase:
-        // The long s, U+017F, is an s to a case-blind comparison.
+        // The long s, U+017F, equals s when ignoring case.
         return bytes[index + 1] == 0xC5 && index + 2 < end && bytes[index + 2] == 0xBF ? index + 3 : nil
       default: return nil
       }
@@ -167,17 +166,17 @@ package struct WordScanner: Sendable, Hashable {
       }
     }
 
-    mutating func llama3Word(_ start: Int, digits: Int) -> Int {
+    mutating func llama3Word(_ start: Int, maxDigits: Int) -> Int {
       if let end = contraction(start, ignoringCase: true) { return end }
       let (kind, length) = kind(start)
       let index = start + length
       switch kind {
       case Kind.letter.rawValue: return run(.letter, from: index)
-      case Kind.number.rawValue: return numbers(index, more: digits - 1)
+      case Kind.number.rawValue: return numbers(index, more: maxDigits - 1)
       case Kind.newline.rawValue: return spaces(start, newlines: true)
       default: break
       }
-      // One character of any other kind may lead letters; only a space may lead the others.
+      // Any one character may precede letters; only a space may precede other characters.
       if index < end {
         let next = self.kind(index)
         if next.kind == Kind.letter.rawValue { return run(.letter, from: index + next.length) }
@@ -189,7 +188,7 @@ package struct WordScanner: Sendable, Hashable {
       return spaces(start, newlines: true)
     }
 
-    /// At most `more` further numbers.
+    /// The end of at most `more` further digits.
     @inline(__always)
     func numbers(_ index: Int, more: Int) -> Int {
       var index = index
@@ -203,8 +202,9 @@ package struct WordScanner: Sendable, Hashable {
       return index
     }
 
-    /// White space: up to its last line break where `newlines` says so; else all of it at the end of the text; else all
-    /// but the last character, which leads the next word, unless it is the only one.
+    /// The end of a run of whitespace. If `newlines`, it ends after the last line break, if there is one. Otherwise it
+    /// includes everything at the end of the text, and else all but the last character, which belongs to the next word
+    /// unless it is the only one.
     func spaces(_ start: Int, newlines: Bool) -> Int {
       var index = start
       var last = start

@@ -17,10 +17,10 @@ struct AtomicFolderTests {
     String(decoding: try Data(contentsOf: folder.url.appending(path: path)), as: UTF8.self)
   }
 
-  @Test func replacesAsAWhole() throws {
+  @Test func replacesAFolderAtomically() throws {
     let target = folder.url.appending(path: "one")
     try make("one/old", "old")
-    // What a killed process left.
+    // Left over from a killed process.
     try make(".one.partial/half")
     try AtomicFolder.write(target) { try Data("new".utf8).write(to: $0.appending(path: "new")) }
     #expect(try folder.contents == ["one"])
@@ -35,15 +35,15 @@ struct AtomicFolderTests {
     #expect(try folder.contents == ["one"] && text("one/new") == "new")
   }
 
-  /// Whatever moment a process was killed at, each folder is there once and whole.
-  @Test func recovers() throws {
-    // While it was filled.
+  /// Whenever a process was killed, recovery leaves each folder once and complete.
+  @Test func recoversFromEveryInterruption() throws {
+    // Killed while filling the folder.
     try make(".one.partial/half")
     try make("one/a", "one")
-    // Between its two renames.
+    // Killed between the two renames.
     try make(".two.replaced/a", "two")
     try make(".two.partial/a", "newer")
-    // After them.
+    // Killed after the renames.
     try make("three/a", "three")
     try make(".three.replaced/a", "older")
     try make(".swiftlet-abc.tmp")

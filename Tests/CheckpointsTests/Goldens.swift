@@ -15,7 +15,7 @@ enum Golden {
   static func json(_ name: String) throws -> JSONValue { try JSONValue(parsing: try bytes(name)) }
 }
 
-/// A folder that is removed with its contents when the test that made it ends.
+/// A temporary folder that is deleted when released.
 final class TemporaryFolder {
   let url: URL
 

@@ -4,7 +4,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// A GGUF file put together field by field, so that each can be wrong.
+/// A GGUF file built field by field, so that each field can be invalid.
 struct GGUFParts {
   var magic = Array("GGUF".utf8)
   var version: UInt32 = 3
@@ -51,7 +51,7 @@ struct HostileGGUFTests {
     return try GGUFFile(contentsOf: try folder.file("a.gguf", parts.file))
   }
 
-  /// Expects the file with this change to be refused for this reason.
+  /// Expects the changed file to be rejected with a message that contains `reason`.
   func refuses(
     _ reason: String, sourceLocation: SourceLocation = #_sourceLocation, _ change: (inout GGUFParts) -> Void
   ) {
@@ -64,7 +64,7 @@ struct HostileGGUFTests {
     refuses(reason, sourceLocation: sourceLocation) { $0.entries = [entry] }
   }
 
-  @Test func aGoodFileOfThisMakeOpens() throws {
+  @Test func opensAValidFile() throws {
     let file = try open { $0.entries = [GGUFParts.entry("k", 8, GGUFParts.text("v"))] }
     #expect(file.tensor(named: "a")?.shape == [2])
     #expect(file.metadata["k"]?.string == "v")
@@ -74,12 +74,12 @@ struct HostileGGUFTests {
 
   @Test func headers() {
     refuses("not a GGUF file") { $0.magic = Array("GGML".utf8) }
-    refuses("version 1,") { $0.version = 1 }
-    refuses("version 4,") { $0.version = 4 }
+    refuses("version 1 is") { $0.version = 1 }
+    refuses("version 4 is") { $0.version = 4 }
     refuses("big-endian") { $0.version = UInt32(3).byteSwapped }
     refuses("the list of tensors") { $0.tensorCount = .max }
     refuses("the list of tensors") { $0.tensorCount = 1 << 62 }
-    refuses("cut short") { $0.tensorCount = 3 }
+    refuses("truncated or corrupt") { $0.tensorCount = 3 }
     refuses("the metadata") { $0.entryCount = .max }
     refuses("the metadata") { $0.entryCount = 1 << 63 }
   }
@@ -88,23 +88,23 @@ struct HostileGGUFTests {
     let (entry, bytes) = (GGUFParts.entry, { (value: UInt64) in GGUFParts.bytes(value) })
     refuses("unknown type 13", entry: entry("k", 13, []))
     refuses("unknown type 4294967295", entry: entry("k", .max, []))
-    refuses("in the value of \"k\"", entry: entry("k", 8, bytes(.max)))
-    refuses("in the value of \"k\"", entry: entry("k", 8, bytes(1 << 40)))
-    refuses("invalid UTF-8 in the value of \"k\"", entry: entry("k", 8, bytes(2) + [0xFF, 0xFE]))
-    refuses("invalid UTF-8 in a key", entry: bytes(1) + [0xC3] + GGUFParts.bytes(UInt32(0)) + [1])
+    refuses("the value of \"k\"", entry: entry("k", 8, bytes(.max)))
+    refuses("the value of \"k\"", entry: entry("k", 8, bytes(1 << 40)))
+    refuses("the value of \"k\" is not valid UTF-8", entry: entry("k", 8, bytes(2) + [0xFF, 0xFE]))
+    refuses("a key is not valid UTF-8", entry: bytes(1) + [0xC3] + GGUFParts.bytes(UInt32(0)) + [1])
     refuses("a key", entry: bytes(.max))
-    refuses("the key \"k\" twice") { $0.entries = [entry("k", 0, [1]), entry("k", 0, [1])] }
+    refuses("the key \"k\" appears twice") { $0.entries = [entry("k", 0, [1]), entry("k", 0, [1])] }
     for type in UInt32(0)...12 {
-      refuses("in the value of \"k\"", entry: entry("k", 9, GGUFParts.array(type, count: .max)))
-      refuses("in the value of \"k\"", entry: entry("k", 9, GGUFParts.array(type, count: 1 << 60)))
-      refuses("in the value of \"k\"", entry: entry("k", 9, GGUFParts.array(type, count: 1000)))
+      refuses("the value of \"k\"", entry: entry("k", 9, GGUFParts.array(type, count: .max)))
+      refuses("the value of \"k\"", entry: entry("k", 9, GGUFParts.array(type, count: 1 << 60)))
+      refuses("the value of \"k\"", entry: entry("k", 9, GGUFParts.array(type, count: 1000)))
     }
     refuses("unknown type 99", entry: entry("k", 9, GGUFParts.array(99, count: 0)))
     let nested = (0..<5000).flatMap { _ in GGUFParts.array(9, count: 1) }
-    refuses("nests arrays deeper", entry: entry("k", 9, nested))
+    refuses("nests arrays more than 8 deep", entry: entry("k", 9, nested))
     let strings = GGUFParts.array(8, count: 2) + GGUFParts.text("a") + bytes(1 << 50)
-    refuses("in the value of \"k\"", entry: entry("k", 9, strings))
-    refuses("one of 4 parts", entry: entry("split.count", 2, [4, 0]))
+    refuses("the value of \"k\"", entry: entry("k", 9, strings))
+    refuses("one of 4 shards", entry: entry("split.count", 2, [4, 0]))
   }
 
   @Test func alignments() {
@@ -114,9 +114,9 @@ struct HostileGGUFTests {
     ] as [(UInt32, [UInt8])] {
       refuses("general.alignment", entry: GGUFParts.entry("general.alignment", type, value))
     }
-    // A good alignment that no longer fits the offsets and the length of the file.
-    refuses("outside the file", entry: GGUFParts.entry("general.alignment", 4, [0, 0, 0, 0x40]))
-    refuses("misaligned") { $0.offset = 16 }
+    // A valid alignment, but the offsets and the file size do not match it.
+    refuses("past the end of the file", entry: GGUFParts.entry("general.alignment", 4, [0, 0, 0, 0x40]))
+    refuses("misaligned offset") { $0.offset = 16 }
     #expect(throws: Never.self) {
       _ = try open {
         $0.entries = [GGUFParts.entry("general.alignment", 4, [8, 0, 0, 0])]
@@ -128,35 +128,44 @@ struct HostileGGUFTests {
   @Test func tensors() {
     refuses("the name of a tensor") { $0.nameLength = .max }
     refuses("the name of a tensor") { $0.nameLength = 1 << 33 }
-    refuses("invalid UTF-8 in the name of a tensor") { $0.name = [0xC0, 0x80] }
+    refuses("the name of a tensor is not valid UTF-8") { $0.name = [0xC0, 0x80] }
     refuses("5 dimensions") { $0.extents = [1, 1, 1, 1, 1] }
     refuses("4294967295 dimensions") { $0.rank = .max }
-    refuses("an extent of 18446744073709551615") { $0.extents = [.max] }
-    refuses("an extent of 9223372036854775808") { $0.extents = [1 << 63] }
-    refuses("impossible shape") { $0.extents = [1 << 62, 4] }
-    refuses("impossible shape") { $0.extents = [1 << 62] }
-    refuses("impossible shape") { $0.extents = [0, 1 << 62, 4] }
-    refuses("impossible shape") { $0.extents = [1 << 62, 4, 0] }
-    refuses("outside the file") { $0.extents = [1 << 40] }
-    refuses("outside the file") { $0.extents = [9] }
-    refuses("outside the file") { $0.offset = 64 }
-    refuses("outside the file") { $0.offset = 1 << 62 }
-    refuses("outside the file") { $0.offset = UInt64(Int.max) - 31 }
-    refuses("out of range") { $0.offset = UInt64.max - 31 }
-    refuses("impossible shape") { ($0.type, $0.extents) = (8, [31]) }
-    refuses("impossible shape") { ($0.type, $0.extents) = (12, [128, 2]) }
-    for type in [4, 5, 9, 15, 16, 20, 23, 29, 31, 34, 39, 1000, .max] as [UInt32] {
-      refuses("GGML type \(type)") { $0.type = type }
-    }
+    refuses("a dimension of 18446744073709551615") { $0.extents = [.max] }
+    refuses("a dimension of 9223372036854775808") { $0.extents = [1 << 63] }
+    refuses("invalid shape") { $0.extents = [1 << 62, 4] }
+    refuses("invalid shape") { $0.extents = [1 << 62] }
+    refuses("invalid shape") { $0.extents = [0, 1 << 62, 4] }
+    refuses("invalid shape") { $0.extents = [1 << 62, 4, 0] }
+    refuses("past the end of the file") { $0.extents = [1 << 40] }
+    refuses("past the end of the file") { $0.extents = [9] }
+    refuses("past the end of the file") { $0.offset = 64 }
+    refuses("past the end of the file") { $0.offset = 1 << 62 }
+    refuses("past the end of the file") { $0.offset = UInt64(Int.max) - 31 }
+    refuses("invalid or misaligned offset") { $0.offset = UInt64.max - 31 }
+    refuses("invalid shape") { ($0.type, $0.extents) = (8, [31]) }
+    refuses("invalid shape") { ($0.type, $0.extents) = (12, [128, 2]) }
   }
 
-  @Test func tensorsThatShareANameOrBytes() throws {
+  /// The names are those of `ggml.h`.
+  @Test(
+    arguments: [
+      (4, "Q4_2"), (5, "Q4_3"), (9, "Q8_1"), (15, "Q8_K"), (16, "IQ2_XXS"), (17, "IQ2_XS"), (18, "IQ3_XXS"),
+      (19, "IQ1_S"), (20, "IQ4_NL"), (21, "IQ3_S"), (22, "IQ2_S"), (23, "IQ4_XS"), (29, "IQ1_M"), (31, "Q4_0_4_4"),
+      (33, "Q4_0_8_8"), (34, "TQ1_0"), (35, "TQ2_0"), (38, "IQ4_NL_8_8"), (39, "MXFP4"), (40, "NVFP4"), (42, "Q2_0"),
+      (43, "GGML type 43"), (1000, "GGML type 1000"), (.max, "GGML type 4294967295"),
+    ] as [(UInt32, String)])
+  func unsupportedTypesAreNamed(type: UInt32, name: String) {
+    refuses(": \(name) is not supported (tensor \"a\")") { $0.type = type }
+  }
+
+  @Test func rejectsSharedNamesAndBytes() throws {
     let first = GGUFParts().tensor
-    for (name, offset, reason) in [("a", 32, "twice"), ("b", 0, "overlap"), ("b", 32, nil)]
+    for (name, offset, reason) in [("a", 32, "appears twice"), ("b", 0, "overlap"), ("b", 32, nil)]
       as [(String, UInt64, String?)]
     {
       let change = { (parts: inout GGUFParts) in
-        // The first tensor stands where metadata would end.
+        // The first tensor takes the place of a metadata entry.
         parts.entries = [first]
         parts.entryCount = 0
         parts.tensorCount = 2
@@ -168,9 +177,9 @@ struct HostileGGUFTests {
     }
   }
 
-  @Test func everyTruncationIsNoticed() throws {
+  @Test func detectsEveryTruncation() throws {
     let bytes = try Golden.bytes("types.gguf")
-    // What is left of the last tensor's padding may be missing.
+    // The padding after the last tensor may be missing.
     for length in Array(0..<3000) + Array(stride(from: 3000, to: bytes.count - 32, by: 61)) {
       let file = try folder.file("t.gguf", bytes.prefix(length))
       #expect(throws: SwiftletError.self, "\(length) bytes") { _ = try GGUFFile(contentsOf: file) }

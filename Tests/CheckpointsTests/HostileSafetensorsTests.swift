@@ -5,7 +5,7 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// SplitMix64, so that every run mutates alike.
+/// SplitMix64, so that every run makes the same mutations.
 struct Random: RandomNumberGenerator {
   var state: UInt64
 
@@ -18,7 +18,7 @@ struct Random: RandomNumberGenerator {
   }
 }
 
-/// One to four bytes changed, moved or dropped.
+/// `bytes` with one to four bytes changed or removed.
 func mutated(_ bytes: [UInt8], with random: inout Random) -> [UInt8] {
   var bytes = bytes
   for _ in 0...Int.random(in: 0..<4, using: &random) {
@@ -33,7 +33,7 @@ func mutated(_ bytes: [UInt8], with random: inout Random) -> [UInt8] {
   return bytes
 }
 
-/// Expects an error in one sentence with that text in it.
+/// Expects a short one-line error whose text contains `reason`.
 func expectError(
   _ reason: String, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Void
 ) {
@@ -48,7 +48,7 @@ struct HostileSafetensorsTests {
 
   init() throws { folder = try TemporaryFolder() }
 
-  /// A file of eight bytes of data with this header, whose length may be overstated.
+  /// Opens a file with this header and `dataCount` bytes of data. `length` overrides the header's length field.
   func open(_ header: String, length: UInt64? = nil, dataCount: Int = 8) throws -> SafetensorsCheckpoint {
     let prefix = withUnsafeBytes(of: (length ?? UInt64(header.utf8.count)).littleEndian) { Array($0) }
     let data = [UInt8](repeating: 1, count: dataCount)
@@ -59,7 +59,7 @@ struct HostileSafetensorsTests {
     #"{"a":{"dtype":"\#(type)","shape":\#(shape),"data_offsets":\#(offsets)}}"#
   }
 
-  @Test func aGoodFileOfThisMakeOpens() throws {
+  @Test func opensAValidFile() throws {
     #expect(try open(entry("[2]", "[0,8]")).tensor(named: "a")?.count == 2)
   }
 
@@ -71,7 +71,8 @@ struct HostileSafetensorsTests {
   }
 
   @Test(arguments: [
-    ("", "not JSON"), ("{", "not JSON"), ("[]", "is an array"), ("null", "is null"), ("{}x", "not JSON"),
+    ("", "not valid JSON"), ("{", "not valid JSON"), ("[]", "is an array"), ("null", "is null"),
+    ("{}x", "not valid JSON"),
     (String(repeating: "[", count: 100_000), "nested deeper"), (#"{"a":1}"#, "no dtype"), (#"{"a":{}}"#, "no dtype"),
     (#"{"a":{"dtype":4}}"#, "no dtype"), (#"{"a":{"dtype":"F31"}}"#, "the type \"F31\""),
     (#"{"a":{"dtype":"F8_E4M3"}}"#, "the type \"F8_E4M3\""), (#"{"a":{"dtype":"f32"}}"#, "the type \"f32\""),
@@ -85,20 +86,20 @@ struct HostileSafetensorsTests {
   @Test(arguments: [
     ("[2]", "[0]", "data_offsets"), ("[2]", "[8,0]", "data_offsets"), ("[2]", "[-8,0]", "data_offsets"),
     ("[2]", "[0,8,8]", "data_offsets"), ("[2]", "[0.5,8]", "data_offsets"), ("[2]", "{}", "data_offsets"),
-    ("[2]", "[0,99999999999999999999]", "data_offsets"), ("[2]", "[0,4]", "takes 4 bytes"),
-    ("[3]", "[0,8]", "where its shape needs 12"), ("[2]", "[8,16]", "lies outside the file"),
-    ("[2]", "[9223372036854775799,9223372036854775807]", "lies outside the file"),
+    ("[2]", "[0,99999999999999999999]", "data_offsets"), ("[2]", "[0,4]", "spans 4 bytes"),
+    ("[3]", "[0,8]", "its shape needs 12"), ("[2]", "[8,16]", "extends past the end of the file"),
+    ("[2]", "[9223372036854775799,9223372036854775807]", "extends past the end of the file"),
     ("[1]", "[0,4]", "belong to no tensor"), ("[1]", "[4,8]", "belong to no tensor"),
-    ("[4294967296,4294967296]", "[0,8]", "impossible shape"), ("[9223372036854775807]", "[0,8]", "impossible shape"),
-    ("[4611686018427387904,4,0]", "[0,0]", "impossible shape"),
-    ("[0,4611686018427387904,4]", "[0,0]", "impossible shape"),
+    ("[4294967296,4294967296]", "[0,8]", "invalid shape"), ("[9223372036854775807]", "[0,8]", "invalid shape"),
+    ("[4611686018427387904,4,0]", "[0,0]", "invalid shape"),
+    ("[0,4611686018427387904,4]", "[0,0]", "invalid shape"),
     ("[9223372036854775808]", "[0,8]", "no shape"),
   ])
   func impossibleTensors(shape: String, offsets: String, reason: String) {
     expectError(reason) { _ = try open(entry(shape, offsets)) }
   }
 
-  @Test func tensorsThatShareBytes() {
+  @Test func rejectsOverlappingTensors() {
     let a = #""dtype":"F32","shape":[2],"data_offsets":[0,8]"#
     expectError("overlap") { _ = try open(#"{"a":{\#(a)},"b":{\#(a)}}"#) }
     expectError("overlap") {
@@ -106,25 +107,25 @@ struct HostileSafetensorsTests {
     }
   }
 
-  /// The JSON parser keeps the last of two members of one name, so the bytes of the first belong to nobody.
-  @Test func aNameThatStandsTwice() {
-    expectError("named twice") {
+  /// The JSON parser keeps the last of two equal keys, so no tensor claims the first one's bytes.
+  @Test func rejectsADuplicateName() {
+    expectError("tensor name appears twice") {
       _ = try open(
         #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#)
     }
   }
 
-  @Test func whatIsNoFile() throws {
+  @Test func rejectsFilesOfTheWrongKind() throws {
     expectError("could not be opened") { _ = try SafetensorsCheckpoint(contentsOf: folder.url.appending(path: "none")) }
     expectError("is empty") { _ = try SafetensorsCheckpoint(contentsOf: try folder.file("e.safetensors", [])) }
     expectError("too short") { _ = try SafetensorsCheckpoint(contentsOf: try folder.file("s.safetensors", [1, 2, 3])) }
     expectError("neither model.safetensors nor") { _ = try SafetensorsCheckpoint(contentsOf: folder.url) }
     expectError("not a regular file") { _ = try MappedFile(folder.url) }
     expectError("not a regular file") { _ = try MappedFile(URL(filePath: "/dev/zero")) }
-    expectError("not JSON") { _ = try open("{\"a\u{1}\":{}}") }
+    expectError("not valid JSON") { _ = try open("{\"a\u{1}\":{}}") }
   }
 
-  @Test func everyTruncationIsNoticed() throws {
+  @Test func detectsEveryTruncation() throws {
     let bytes = try Golden.bytes("types.safetensors")
     for length in 0..<bytes.count {
       let file = try folder.file("t.safetensors", bytes.prefix(length))
@@ -152,7 +153,7 @@ struct HostileSafetensorsTests {
     #expect(refused > 250)
   }
 
-  /// The sharded golden with another index.
+  /// Opens the sharded golden with another index.
   func open(index: String) throws -> SafetensorsCheckpoint {
     for shard in ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] {
       _ = try folder.file(shard, try Golden.bytes("sharded/\(shard)"))
@@ -162,11 +163,11 @@ struct HostileSafetensorsTests {
   }
 
   @Test(arguments: [
-    ("{", "not JSON"), ("[]", "weight_map"), (#"{"weight_map":[]}"#, "weight_map"),
+    ("{", "not valid JSON"), ("[]", "weight_map"), (#"{"weight_map":[]}"#, "weight_map"),
     (#"{"weight_map":{"layer.0.weight":1}}"#, "has a number for the tensor"),
     (#"{"weight_map":{"layer.0.weight":"model-00003-of-00002.safetensors"}}"#, "could not be opened"),
-    (#"{"weight_map":{"layer.0.weight":"model-00002-of-00002.safetensors"}}"#, "which does not have it"),
-    (#"{"weight_map":{"other":"model-00002-of-00002.safetensors"}}"#, "which does not have it"),
+    (#"{"weight_map":{"layer.0.weight":"model-00002-of-00002.safetensors"}}"#, "which does not contain it"),
+    (#"{"weight_map":{"other":"model-00002-of-00002.safetensors"}}"#, "which does not contain it"),
     (#"{"weight_map":{"a":"../model-00001-of-00002.safetensors"}}"#, "do not trust"),
     (#"{"weight_map":{"a":"/etc/a.safetensors"}}"#, "do not trust"),
     (#"{"weight_map":{"a":"x\\y.safetensors"}}"#, "do not trust"),

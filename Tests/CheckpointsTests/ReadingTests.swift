@@ -10,7 +10,7 @@ struct ReadingTests {
     "I8": .int8, "U8": .uint8, "BOOL": .bool,
   ]
 
-  /// Compares a tensor with what the reference package wrote: type, shape and every byte.
+  /// Compares type, shape and every byte with what the reference package wrote.
   func expect(_ tensor: Tensor?, matches golden: JSONValue) throws {
     let tensor = try #require(tensor, "\(golden["name"]?.string ?? "")")
     #expect(tensor.type == Self.types[golden["type"]?.string ?? ""])
@@ -48,7 +48,7 @@ struct ReadingTests {
     #expect(checkpoint.metadata == ["format": "pt"])
   }
 
-  /// Old writers did not pad the header, which leaves float data at odd addresses.
+  /// Early writers did not pad the header, which leaves float data misaligned.
   @Test func misalignedTensorsAreCopiedToAlignedMemory() throws {
     let folder = try TemporaryFolder()
     let header = #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"# + " "

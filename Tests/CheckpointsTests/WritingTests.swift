@@ -14,7 +14,7 @@ struct WritingTests {
     try names.map { TensorSource(name: $0, tensor: try #require(tensor($0))) }
   }
 
-  /// The reference puts wide types first and pads as we do, so a file read and written again keeps every byte.
+  /// The reference orders and pads tensors the same way, so reading and writing a file keeps every byte.
   @Test(arguments: ["types.safetensors", "sharded/model-00001-of-00002.safetensors"])
   func safetensorsRoundTripKeepsEveryByte(name: String) throws {
     let checkpoint = try SafetensorsCheckpoint(contentsOf: Golden.url(name))
@@ -22,10 +22,10 @@ struct WritingTests {
     let tensors = try sources(checkpoint.tensorNames) { checkpoint.tensor(named: $0) }
     try SafetensorsWriter.write(tensors, metadata: checkpoint.metadata, to: copy)
     let (written, golden) = ([UInt8](try Data(contentsOf: copy)), try Golden.bytes(name))
-    // The reference keeps its metadata in a hash map, so only a single entry has a certain place.
-    let certain = checkpoint.metadata.count == 1 ? golden.count : 350
+    // The reference stores metadata in a hash map, so with several entries their order is random.
+    let comparable = checkpoint.metadata.count == 1 ? golden.count : 350
     #expect(written.count == golden.count)
-    #expect(written.suffix(certain) == golden.suffix(certain))
+    #expect(written.suffix(comparable) == golden.suffix(comparable))
     #expect(try folder.contents == ["copy.safetensors"])
   }
 
@@ -38,7 +38,7 @@ struct WritingTests {
     #expect(try folder.contents == ["copy.gguf"])
   }
 
-  /// `compare_written.py` beside the goldens reads these with the reference packages.
+  /// `compare_written.py` reads these files with the reference packages; it is next to the goldens.
   @Test func filesForTheReferenceReaders() throws {
     let output = ProcessInfo.processInfo.environment["CHECKPOINTS_OUTPUT"].map { URL(filePath: $0) } ?? folder.url
     let checkpoint = try SafetensorsCheckpoint(contentsOf: Golden.url("types.safetensors"))
@@ -57,7 +57,7 @@ struct WritingTests {
     }
   }
 
-  @Test func wideTypesComeFirstSoThatAllAreAligned() throws {
+  @Test func writesWideTypesFirst() throws {
     let url = folder.url.appending(path: "a.safetensors")
     try SafetensorsWriter.write(
       tensors: [("odd", .tensor(.uint8, shape: [3], [1, 2, 3])), ("wide", .float32([1, 2], shape: [2]))],
@@ -93,7 +93,7 @@ struct WritingTests {
       #expect(checkpoint.tensor(named: "layer.\(layer)")?.floats.allSatisfy { $0 == Float(layer) } == true)
     }
 
-    // One shard takes the plain name, and nothing of the larger model stays behind.
+    // A single shard is named model.safetensors, and the shards of the larger model are deleted.
     _ = try folder.file("tokenizer.json", [])
     try SafetensorsWriter.write(Array(tensors[..<1]), metadata: [:], toFolder: folder.url, shardSize: 32)
     #expect(try folder.contents == ["model.safetensors", "tokenizer.json"])
@@ -104,7 +104,7 @@ struct WritingTests {
 
   struct Interruption: Error {}
 
-  @Test func aFailureLeavesTheOldFilesAndNothingElse() throws {
+  @Test func aFailureLeavesOnlyTheOldFiles() throws {
     let url = folder.url.appending(path: "model.safetensors")
     let old = Tensor.float32([1], shape: [1])
     try SafetensorsWriter.write(tensors: [("a", old)], metadata: [:], to: url)
@@ -122,11 +122,14 @@ struct WritingTests {
     #expect(try folder.contents == ["model.safetensors"])
   }
 
-  @Test func whatCannotBeWrittenIsRefused() throws {
+  @Test func rejectsWhatTheFormatCannotStore() throws {
     let url = folder.url.appending(path: "a")
     let one = Tensor.float32([1], shape: [1])
     let cases: [(String, () throws -> Void)] = [
-      ("twice", { try SafetensorsWriter.write(tensors: [("a", one), ("a", one)], metadata: [:], to: url) }),
+      (
+        "two tensors are named",
+        { try SafetensorsWriter.write(tensors: [("a", one), ("a", one)], metadata: [:], to: url) }
+      ),
       ("\"__metadata__\"", { try SafetensorsWriter.write(tensors: [("__metadata__", one)], metadata: [:], to: url) }),
       (
         "of type q8_0",
@@ -136,14 +139,14 @@ struct WritingTests {
         }
       ),
       (
-        "whose blocks of 32 fill its rows",
+        "a multiple of 32",
         {
           let source = TensorSource(name: "a", type: .q8_0, shape: [2, 48]) { one }
           try GGUFWriter.write(metadata: GGUFMetadata(), tensors: [source], to: url)
         }
       ),
       (
-        "was announced",
+        "but was declared as",
         {
           let source = TensorSource(name: "a", type: .float16, shape: [1]) { one }
           try GGUFWriter.write(metadata: GGUFMetadata(), tensors: [source], to: url)
@@ -157,7 +160,7 @@ struct WritingTests {
         }
       ),
       (
-        "more than 63 bytes",
+        "longer than 63 bytes",
         {
           let source = TensorSource(name: String(repeating: "n", count: 64), tensor: one)
           try GGUFWriter.write(metadata: GGUFMetadata(), tensors: [source], to: url)
@@ -179,7 +182,7 @@ struct WritingTests {
     #expect(try folder.contents == [])
   }
 
-  @Test func smallFilesAreReplacedWhole() throws {
+  @Test func replacesFilesAtomically() throws {
     let url = folder.url.appending(path: "config.json")
     try AtomicFile.write("一", to: url)
     try AtomicFile.write("二", to: url)

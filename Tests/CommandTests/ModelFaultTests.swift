@@ -84,10 +84,10 @@ import Testing
       $0["lm_head.weight"] = nil
     },
     header("a tensor that is no object", "lm_head.weight") { $0["lm_head.weight"] = 3 },
-    generate("weights cut short", "model.safetensors", "cut short") {
+    generate("weights cut short", "model.safetensors", "truncated") {
       try $0.write("m/model.safetensors", try $0.data("m/model.safetensors").prefix(20_000))
     },
-    generate("a header cut short", "model.safetensors", "cut short") {
+    generate("a header cut short", "model.safetensors", "truncated") {
       try $0.write("m/model.safetensors", try $0.data("m/model.safetensors").prefix(100))
     },
     generate("a header of 2^63 bytes", "model.safetensors", "9223372036854775808") {
@@ -164,10 +164,10 @@ import Testing
   }
 
   static let ggufs = [
-    gguf("empty", "empty") { $0 = Data() }, gguf("header only", "cut short") { $0 = $0.prefix(24) },
-    gguf("cut in its metadata", "cut short") { $0 = $0.prefix(2000) },
-    gguf("cut in half", "outside the file") { $0 = $0.prefix($0.count / 2) },
-    gguf("cut by a few bytes", "outside the file") { $0 = $0.dropLast(50) },
+    gguf("empty", "empty") { $0 = Data() }, gguf("header only", "truncated") { $0 = $0.prefix(24) },
+    gguf("cut in its metadata", "truncated") { $0 = $0.prefix(2000) },
+    gguf("cut in half", "past the end of the file") { $0 = $0.prefix($0.count / 2) },
+    gguf("cut by a few bytes", "past the end of the file") { $0 = $0.dropLast(50) },
     gguf("another format", "not a GGUF file") { $0.replaceSubrange(0..<4, with: Data("GGML".utf8)) },
     gguf("an unknown version", "version 9") { $0.replaceSubrange(4..<8, with: Bytes.of(UInt32(9))) },
     gguf("2^62 tensors", "4611686018427387904") { $0.replaceSubrange(8..<16, with: Bytes.of(UInt64(1) << 62)) },

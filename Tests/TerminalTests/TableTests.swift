@@ -2,7 +2,7 @@ import Terminal
 import Testing
 
 @Suite struct TableTests {
-  @Test func boxOfMixedWidths() {
+  @Test func alignsWideAndNarrowCharacters() {
     var table = Table([.init("模型"), .init("bytes", isNumeric: true)])
     table.append(["Qwen3 🙂", "98"])
     table.append(["粵語"])
@@ -20,7 +20,7 @@ import Testing
     #expect(table.markdown == "| 模型 | bytes |\n|---|---:|\n| Qwen3 🙂 | 98 |\n| 粵語 |  |\n")
   }
 
-  @Test func answersSideBySideFitTheTerminal() {
+  @Test func comparisonsFitTheTerminal() {
     let table = Table.comparison([
       ("Translate: you will learn.", "You will learn, and that is a long answer of many words.", "Learn, you will."),
       ("好嗎？", "我好，你呢？我今日去咗街市買餸。", "幾好"),
@@ -33,8 +33,8 @@ import Testing
     #expect(table.text(width: 60).contains("├"))
   }
 
-  @Test func hostileCellsStayInTheirPlace() {
-    var table = Table("a", "b")
+  @Test func cellsAndTitlesCannotControlTheTerminal() {
+    var table = Table("a\u{1B}c", "b")
     table.append(["\u{1B}[31mred", "x|y\nz<script>"])
     #expect(!table.text(width: 40).contains("\u{1B}"))
     #expect(table.markdown.hasSuffix("| \u{FFFD}[31mred | x\\|y<br>z&lt;script> |\n"))
@@ -42,7 +42,7 @@ import Testing
     #expect(table.text(width: -5).contains("red"))
   }
 
-  @Test func stylesOnlyWhereTheyShow() {
+  @Test func appliesStylesOnlyIfColored() {
     var table = Table("a")
     table.append(["x"])
     #expect(table.text(width: 40, style: Style(isColored: true)).contains("\u{1B}[1ma\u{1B}[0m"))

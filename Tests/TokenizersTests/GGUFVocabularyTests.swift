@@ -4,16 +4,16 @@ import OrderedJSON
 import Testing
 import Tokenizers
 
-/// Tokenizers written as GGUF vocabularies, and read again.
+/// Tokenizers converted to GGUF vocabularies and back.
 @Suite struct GGUFVocabularyTests {
-  /// The tokenizers that llama.cpp has a like of, and what it calls the way they split text.
+  /// The tokenizers that llama.cpp supports, with its names for their pre-tokenizers.
   private static let names = [
     "deepseek": "deepseek-v3", "gemma": "default", "gpt2": "gpt-2", "gpt4o": "gpt-4o",
     "llama2": "default", "llama3": "llama-bpe", "mistral": "default", "qwen": "qwen2", "qwen35": "qwen35",
     "smollm": "smollm",
   ]
 
-  @Test(arguments: names.keys.sorted()) func theSameIdsComeOut(name: String) throws {
+  @Test(arguments: names.keys.sorted()) func encodesToTheSameIDs(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     let vocabulary = try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize + 3)
     #expect(vocabulary.preTokenizer == Self.names[name])
@@ -21,8 +21,8 @@ import Tokenizers
     #expect(vocabulary.tokens.last == "[PAD\(tokenizer.vocabularySize + 2)]" && vocabulary.tokenTypes?.last == 5)
     let read = try Tokenizer(gguf: vocabulary)
     let lines = try #require(try GoldenFiles.json("tiny/lines.json").array).map { try #require($0.string) }
-    // llama.cpp's special tokens take no white space along, and it puts a space behind them where it puts one at the start.
-    // It also puts a space before a text that begins with one, where Metaspace leaves such a text alone.
+    // llama.cpp's special tokens do not strip whitespace, and it adds a space after them if it adds one at the start.
+    // It also adds a space before a text that starts with one, which Metaspace does not.
     let isLeftAlone = { (line: String) in name == "mistral" && (line.hasPrefix(" ") || line.hasPrefix("▁")) }
     for line in lines where !line.contains("<") && !isLeftAlone(line) {
       #expect(read.encode(line) == tokenizer.encode(line), "\(line.debugDescription)")
@@ -30,7 +30,7 @@ import Tokenizers
     #expect(read.specialTokens.eos == tokenizer.specialTokens.eos)
   }
 
-  @Test(arguments: ["unigram", "splits"]) func whatLlamaCppLacksIsRefused(name: String) throws {
+  @Test(arguments: ["unigram", "splits"]) func rejectsTokenizersThatLlamaCppLacks(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     #expect(throws: SwiftletError.self) { try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize) }
   }

@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// The golden files beside the tests.
+/// The golden files of the tokenizer tests.
 enum GoldenFiles {
   static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appendingPathComponent("Goldens/tokenizers")
@@ -11,7 +11,7 @@ enum GoldenFiles {
     try JSONValue(parsing: try Data(contentsOf: folder.appendingPathComponent(path)))
   }
 
-  /// Ids from base64 of 16-bit numbers.
+  /// Ids stored as base64 of 16-bit integers.
   static func ids(_ value: JSONValue?) throws -> [Int32] {
     let text = try #require(value?.string)
     return numbers(try #require(Data(base64Encoded: text)))
@@ -22,7 +22,7 @@ enum GoldenFiles {
     return stride(from: 0, to: bytes.count - 1, by: 2).map { Int32(bytes[$0]) | Int32(bytes[$0 + 1]) << 8 }
   }
 
-  /// The names of the small tokenizers, one of each kind.
+  /// The names of the small tokenizers, one of each type.
   static let tiny: [String] = {
     let names = try? FileManager.default.contentsOfDirectory(atPath: folder.appendingPathComponent("tiny").path)
     return (names ?? []).filter { !$0.hasSuffix(".json") }.sorted()
@@ -31,7 +31,7 @@ enum GoldenFiles {
   static func tinyFolder(_ name: String) -> URL { folder.appendingPathComponent("tiny/\(name)") }
 }
 
-/// A folder that is removed at the end.
+/// A temporary folder that is deleted when released.
 struct TemporaryFolder: ~Copyable {
   let url: URL
 

@@ -3,21 +3,21 @@ import Foundation
 import Testing
 import Tokenizers
 
-/// What stands in the files beside `tokenizer.json`.
+/// The contents of the files next to `tokenizer.json`.
 @Suite struct LoadingTests {
   static let plain = #"""
     {"added_tokens":[{"id":3,"content":"<s>","special":true},{"id":4,"content":"<x>","special":false,"normalized":false}],
     "model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}
     """#
 
-  @Test func aFolderWithoutTokenizerIsNamed() throws {
+  @Test func reportsAFolderWithoutATokenizer() throws {
     let error = try #require(throws: SwiftletError.self) {
       try Tokenizer(directory: URL(fileURLWithPath: "/nonexistent"))
     }
     #expect(error.description.contains("/nonexistent") && error.description.contains("tokenizer.json"))
   }
 
-  @Test func rolesComeFromTheConfigurationOrTheMap() throws {
+  @Test func readsSpecialTokensFromTheConfigurationOrTheMap() throws {
     let folder = try TemporaryFolder()
     try folder.write(Self.plain, to: "tokenizer.json")
     try folder.write(
@@ -35,7 +35,7 @@ import Tokenizers
     #expect(tokenizer.decode([3, 0, 7, 1], skipSpecialTokens: true) == "a b")
   }
 
-  @Test func chatTemplatesComeFromAllTheirPlaces() throws {
+  @Test func readsChatTemplatesFromAllFiles() throws {
     let folder = try TemporaryFolder()
     try folder.write(Self.plain, to: "tokenizer.json")
     #expect(try Tokenizer(directory: folder.url).chatTemplateSource == nil)
@@ -58,7 +58,7 @@ import Tokenizers
     #expect(try Data(contentsOf: copy.appendingPathComponent("tokenizer.json")) == Data(Self.plain.utf8))
   }
 
-  @Test func afolderThatCannotBeWrittenIsNamed() throws {
+  @Test func reportsAFolderThatCannotBeWritten() throws {
     let folder = try TemporaryFolder()
     try folder.write(Self.plain, to: "tokenizer.json")
     let tokenizer = try Tokenizer(directory: folder.url)
@@ -68,8 +68,8 @@ import Tokenizers
     #expect(error.description.contains("tokenizer.json"))
   }
 
-  /// The scanner that reads vocabularies fast and the JSON parser give the same, escapes and all.
-  @Test func escapesInVocabulariesAreUnderstood() throws {
+  /// The vocabulary scanner and the JSON parser agree, also on escapes.
+  @Test func readsEscapesInVocabularies() throws {
     let folder = try TemporaryFolder()
     try folder.write(
       #"""

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 import Tokenizers
 
-/// What holds for any text.
+/// Properties that hold for any text.
 @Suite struct PropertyTests {
   /// Debug builds are some fifty times slower.
   #if DEBUG
@@ -11,7 +11,7 @@ import Tokenizers
     static let size = 2_000_000
   #endif
 
-  /// Numbers that are the same on every run.
+  /// A generator whose numbers are the same on every run.
   struct Generator: RandomNumberGenerator {
     var state: UInt64
     mutating func next() -> UInt64 {
@@ -21,7 +21,7 @@ import Tokenizers
   }
 
   @Test(arguments: ["gpt2", "llama3", "smollm", "gpt4o", "deepseek", "lines", "gemma", "llama2"])
-  func bytesThatAreNotTextBecomeText(name: String) throws {
+  func roundTripsRandomBytes(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     var generator = Generator(state: 7)
     for _ in 0..<300 {
@@ -34,9 +34,9 @@ import Tokenizers
     }
   }
 
-  /// Any list of ids has a text, and the stream gives it too where it is text.
+  /// Any list of ids decodes, and the stream decoder returns the same text if it is valid UTF-8.
   @Test(arguments: GoldenFiles.tiny)
-  func anyIdsDecode(name: String) throws {
+  func decodesRandomIDs(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     var generator = Generator(state: 8)
     for _ in 0..<200 {
@@ -50,9 +50,9 @@ import Tokenizers
     }
   }
 
-  /// One line of a size at which anything quadratic would take minutes.
+  /// A line so long that quadratic time would take minutes.
   @Test(arguments: GoldenFiles.tiny)
-  func longLinesEndInTime(name: String) throws {
+  func encodesLongLinesInLinearTime(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     let units = [
       "a", " ", "\n", "中", "1", "ab c", " x", "e\u{301}", "\u{301}", "'", "👍🏽", "\u{2581}", "\t.", "<|im_end|> ",
@@ -66,8 +66,8 @@ import Tokenizers
     }
   }
 
-  @Test func aSplitThatCouldLookAtEverythingTwiceDoesNot() throws {
-    // \s+$ tries again at each of the spaces, (x+)+y tries all ways to divide the x.
+  @Test func boundsBacktracking() throws {
+    // \s+$ fails at each space, and (x+)+y tries all ways to divide the x.
     for (pattern, unit) in [(#"\s+$"#, " "), ("(x+)+y", "x"), (#"(?:\p{L}\p{M}*)+!"#, "中")] {
       let folder = try TemporaryFolder()
       let model = #"{"type":"BPE","vocab":{"x":0," ":1,"z":2,"中":3},"merges":[]}"#
@@ -80,7 +80,7 @@ import Tokenizers
     }
   }
 
-  @Test func threadsShareATokenizer() async throws {
+  @Test func encodesOnSeveralThreads() async throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder("llama3"))
     let texts = (0..<40).map { "thread \($0) says 'hello' to 世界 \($0 * 977)\n" }
     let expected = texts.map { tokenizer.encode($0) }
@@ -92,7 +92,7 @@ import Tokenizers
     }
   }
 
-  @Test func canonicallyEquivalentTokensStayApart() throws {
+  @Test func distinguishesCanonicallyEquivalentTokens() throws {
     let folder = try TemporaryFolder()
     try folder.write(
       #"{"model":{"type":"BPE","vocab":{"e":0,"\u0301":1,"e\u0301":2,"\u00e9":3},"merges":[["e","\u0301"]]}}"#,

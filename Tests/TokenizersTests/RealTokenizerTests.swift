@@ -3,14 +3,14 @@ import OrderedJSON
 import Testing
 import Tokenizers
 
-/// Compares real tokenizers, which are too large to keep here, with what `compare_tokenizers.py` wrote of them.
+/// Compares real tokenizers, which are too large for the repository, with the output of `compare_tokenizers.py`.
 ///
-/// Runs where `SWIFTLET_TOKENIZER_COMPARISONS` names a folder; in it stand `NAME.jsonl` and the tokenizer's folder `NAME`.
+/// Runs only if `SWIFTLET_TOKENIZER_COMPARISONS` names a folder that contains `NAME.jsonl` and the tokenizer folder `NAME`.
 @Suite struct RealTokenizerTests {
   static let folder = ProcessInfo.processInfo.environment["SWIFTLET_TOKENIZER_COMPARISONS"]
 
   @Test(.enabled(if: folder != nil))
-  func idsAndTextsAreTheReferences() throws {
+  func matchesTheReference() throws {
     let folder = URL(fileURLWithPath: try #require(Self.folder))
     for file in try FileManager.default.contentsOfDirectory(atPath: folder.path) where file.hasSuffix(".jsonl") {
       let tokenizer = try Tokenizer(directory: folder.appendingPathComponent(String(file.dropLast(6))))

@@ -3,7 +3,7 @@ import OrderedJSON
 import Testing
 import Tokenizers
 
-/// The real vocabulary of SmolLM2 (Apache-2.0), from merges given as three ids each: left, right, result.
+/// The vocabulary of SmolLM2 (Apache-2.0), rebuilt from merges stored as three ids each: left, right, result.
 struct SmolLM2 {
   let tokens: [String]
   let merges: [(left: String, right: String)]
@@ -29,7 +29,7 @@ struct SmolLM2 {
     tokens = try byID.keys.sorted().map { try #require(byID[$0]) }
   }
 
-  /// The tokenizer by way of `tokenizer.json`.
+  /// The tokenizer, read from a `tokenizer.json`.
   static let fromJSON = Result {
     let model = try shared.get()
     let folder = try TemporaryFolder()
@@ -42,7 +42,7 @@ struct SmolLM2 {
     return try Tokenizer(directory: folder.url)
   }
 
-  /// The tokenizer by way of the header of a GGUF file.
+  /// The tokenizer as a GGUF vocabulary.
   static func vocabulary() throws -> GGUFVocabulary {
     let model = try shared.get()
     let special = try #require(model.description["added_tokens"]?.array).compactMap { $0["id"]?.integer }
@@ -58,7 +58,7 @@ struct SmolLM2 {
 }
 
 @Suite struct SmolLM2Tests {
-  @Test func idsOfTwoThousandLinesAreTheReferencesAndRoundTrip() throws {
+  @Test func matchesTheReferenceOnTwoThousandLines() throws {
     let tokenizers = [try SmolLM2.fromJSON.get(), try SmolLM2.fromGGUF.get()]
     let lines = try #require(try GoldenFiles.json("smollm2/lines.json")["lines"]?.array)
     #expect(lines.count >= 2000)
@@ -72,7 +72,7 @@ struct SmolLM2 {
     }
   }
 
-  @Test func bytesThatTheVocabularyLacksAreDroppedAsTheReferenceDoes() throws {
+  @Test func dropsBytesMissingFromTheVocabulary() throws {
     let tokenizer = try SmolLM2.fromJSON.get()
     for line in try #require(try GoldenFiles.json("smollm2/lines.json")["lossy"]?.array) {
       let text = try #require(line[0]?.string)
@@ -84,7 +84,7 @@ struct SmolLM2 {
     }
   }
 
-  @Test func theStreamNeverSplitsACharacter() throws {
+  @Test func streamsWholeCharacters() throws {
     let tokenizer = try SmolLM2.fromGGUF.get()
     for text in ["👨‍👩‍👧‍👦 家庭 佢哋喺邊度呀？", "e\u{301} नमस्ते 𠮷野家", "plain"] {
       var decoder = tokenizer.streamDecoder(skipSpecialTokens: false)
@@ -99,7 +99,7 @@ struct SmolLM2 {
     }
   }
 
-  @Test func whatIsLeftOfACharacterShowsAtTheEnd() throws {
+  @Test func showsAnIncompleteCharacterAtTheEnd() throws {
     let tokenizer = try SmolLM2.fromGGUF.get()
     let ids = tokenizer.encode("ok \u{1F9D1}")
     var decoder = tokenizer.streamDecoder(skipSpecialTokens: false)
@@ -108,11 +108,11 @@ struct SmolLM2 {
     text += decoder.finish()
     #expect(text == "ok \u{FFFD}")
     #expect(text == tokenizer.decode(ids.dropLast()))
-    // The decoder starts anew afterwards.
+    // The decoder is reset afterwards.
     #expect(ids.reduce("") { $0 + decoder.append($1) } == "ok \u{1F9D1}")
   }
 
-  @Test func rolesAndTokensAreFound() throws {
+  @Test func findsTokensAndSpecialTokens() throws {
     let tokenizer = try SmolLM2.fromGGUF.get()
     #expect(tokenizer.vocabularySize == 49152)
     #expect(tokenizer.specialTokens.bos == .init(text: "<|im_start|>", id: 1))
@@ -128,7 +128,7 @@ struct SmolLM2 {
     #expect(tokenizer.decode([-5, 19556, 70000]) == "Hello")
   }
 
-  @Test func filesWrittenFromAGGUFVocabularyReadBackTheSame() throws {
+  @Test func roundTripsThroughHuggingFaceFiles() throws {
     let folder = try TemporaryFolder()
     let tokenizer = try SmolLM2.fromGGUF.get()
     try tokenizer.write(to: folder.url.appendingPathComponent("new"))
@@ -140,7 +140,7 @@ struct SmolLM2 {
       let text = try #require(line[0]?.string)
       #expect(again.encode(text) == tokenizer.encode(text))
     }
-    // Written again, each file is the same byte for byte.
+    // Writing the files again gives the same bytes.
     try again.write(to: folder.url.appendingPathComponent("newer"))
     let names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
     for name in names {

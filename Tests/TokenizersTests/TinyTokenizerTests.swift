@@ -3,14 +3,14 @@ import OrderedJSON
 import Testing
 import Tokenizers
 
-/// Small tokenizers of every kind give what Hugging Face's `tokenizers` gives.
+/// Small tokenizers of every type, compared with Hugging Face's `tokenizers`.
 @Suite struct TinyTokenizerTests {
-  @Test func thereAreTokenizersToTest() {
+  @Test func hasTokenizersToTest() {
     #expect(GoldenFiles.tiny.count >= 20)
   }
 
   @Test(arguments: GoldenFiles.tiny)
-  func idsAndTextsAreTheReferences(name: String) throws {
+  func matchesTheReference(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     let lines = try #require(try GoldenFiles.json("tiny/lines.json").array).map { try #require($0.string) }
     let rows = try #require(try GoldenFiles.json("tiny/\(name)/expected.json").array)
@@ -26,7 +26,7 @@ import Tokenizers
   }
 
   @Test(arguments: GoldenFiles.tiny)
-  func streamingGivesTheSameText(name: String) throws {
+  func streamsTheSameText(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     let rows = try #require(try GoldenFiles.json("tiny/\(name)/expected.json").array)
     for row in rows {
@@ -45,7 +45,7 @@ import Tokenizers
   }
 
   @Test(arguments: GoldenFiles.tiny)
-  func offsetsLieInTheTextInOrder(name: String) throws {
+  func offsetsAreInOrderAndInBounds(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     let lines = try #require(try GoldenFiles.json("tiny/lines.json").array).map { try #require($0.string) }
     for line in lines {
@@ -62,10 +62,10 @@ import Tokenizers
   }
 
   @Test(arguments: ["gpt2", "smollm", "gpt4o", "deepseek", "lines", "falcon"])
-  func offsetsOfByteLevelTokensAreTheirBytes(name: String) throws {
+  func offsetsOfByteLevelTokensCoverTheText(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     let lines = try #require(try GoldenFiles.json("tiny/lines.json").array).map { try #require($0.string) }
-    // One token takes white space along, which its own text lacks.
+    // This token strips whitespace, which its own text does not contain.
     for line in lines where !line.contains("<|im_end|>") {
       let bytes = Array(line.utf8)
       let (ids, offsets) = tokenizer.encodeWithOffsets(line)
@@ -75,19 +75,19 @@ import Tokenizers
     }
   }
 
-  @Test func offsetsSurviveChangesOfTheText() throws {
+  @Test func offsetsSurviveNormalization() throws {
     let llama = try Tokenizer(directory: GoldenFiles.tinyFolder("llama2"))
     let text = "the 中 e\u{301}🏳️‍🌈"
     let (ids, offsets) = llama.encodeWithOffsets(text)
     #expect(llama.token(ids[0]) == "<s>" && offsets[0] == 0..<0)
     #expect(llama.token(ids[1])?.hasPrefix("\u{2581}") == true && offsets[1].lowerBound == 0)
     #expect(offsets[1...].reduce(into: 0) { $0 = max($0, $1.upperBound) } == text.utf8.count)
-    // Composed characters come from all of their parts.
+    // A composed character maps to all of its parts.
     let qwen = try Tokenizer(directory: GoldenFiles.tinyFolder("qwen"))
     let (_, composed) = qwen.encodeWithOffsets("xe\u{301}y")
     #expect(composed.first == 0..<1 && composed.last == 4..<5)
     #expect(composed.dropFirst().dropLast().allSatisfy { $0 == 1..<4 } && composed.count > 2)
-    // Neighbours that change each by itself stay apart: two compatibility ideographs.
+    // Adjacent characters that change independently keep separate offsets: two compatibility ideographs.
     let (_, apart) = qwen.encodeWithOffsets("\u{F900}\u{F901}")
     #expect(Set(apart) == [0..<3, 3..<6])
   }

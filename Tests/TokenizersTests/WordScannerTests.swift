@@ -2,7 +2,7 @@ import OrderedJSON
 import Testing
 import Tokenizers
 
-/// The hand-written scanners find the words that the expressions they stand for find.
+/// The scanners find the same words as the regular expressions they replace.
 @Suite struct WordScannerTests {
   static let contractions = "'s|'t|'re|'ve|'m|'ll|'d"
   static let patterns = [
@@ -15,7 +15,7 @@ import Tokenizers
       + #"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#,
   ]
 
-  /// Texts in which everything the expressions tell apart comes next to everything else.
+  /// Random texts in which all character classes of the expressions appear next to each other.
   static let texts: [String] = {
     let parts = [
       "'", "s", "S", "T", "re", "Re", "LL", "l", "ve", "d", "\u{17F}", "a", "Ω", "中", "न", "्", "\u{301}", "1", "23",
@@ -31,9 +31,9 @@ import Tokenizers
   }()
 
   @Test(arguments: patterns)
-  func scannersAgreeWithTheirExpressions(pattern: String) throws {
+  func scannersMatchTheirExpressions(pattern: String) throws {
     let scanner = try #require(WordScanner(pattern: pattern))
-    let expression = try RegularExpression(pattern, place: "test")
+    let expression = try RegularExpression(pattern)
     for text in Self.texts {
       let bytes = Array(text.utf8)
       var scanned: [Range<Int>] = []
@@ -49,7 +49,7 @@ import Tokenizers
     #expect(WordScanner(pattern: Self.patterns[1] + "|x") == nil)
   }
 
-  @Test func matchesLongerThanAWindowAreFoundWhole() throws {
+  @Test func findsMatchesLongerThanAWindow() throws {
     for (pattern, text, expected) in [
       (#"\p{L}+"#, String(repeating: "中", count: 5000) + " ab", [0..<15000, 15001..<15003]),
       (#"x[^y]*y"#, "aax" + String(repeating: "b", count: 9000) + "yx", [2..<9004]),
@@ -57,7 +57,7 @@ import Tokenizers
     ] {
       var matched: [Range<Int>] = []
       let bytes = Array(text.utf8)
-      try RegularExpression(pattern, place: "test").forEachMatch(bytes, 0..<bytes.count) { matched.append($0) }
+      try RegularExpression(pattern).forEachMatch(bytes, 0..<bytes.count) { matched.append($0) }
       #expect(matched == expected)
     }
   }

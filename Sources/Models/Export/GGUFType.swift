@@ -5,6 +5,9 @@ import Tensors
 public enum GGUFType: String, Sendable, CaseIterable {
   case f32, f16, bf16, q8_0, q4_0
 
+  /// The type named `name`, in lower case or in llama.cpp's upper case: "q8_0" or "Q8_0".
+  public init?(parsing name: String) { self.init(rawValue: name.lowercased()) }
+
   /// The type of elements.
   var elementType: ElementType {
     switch self {

@@ -1,23 +1,23 @@
 import OrderedJSON
 
-/// How the pre-tokenizers that GGUF files name split text, in the terms of `tokenizer.json`.
+/// The pre-tokenizers that GGUF files refer to by name, converted to the terms of `tokenizer.json`.
 ///
-/// The names are llama.cpp's, the expressions those of the models' own `tokenizer.json` files.
+/// The names are llama.cpp's. The regular expressions are those of the models' own `tokenizer.json` files.
 struct GGUFPreTokenizer: Sendable {
-  /// The steps before the bytes are written in GPT-2's alphabet.
+  /// The steps before bytes are converted to GPT-2's byte alphabet.
   var steps: [JSONValue]
   var normalizer: JSONValue = nil
-  /// Whether a word that is a token is never taken apart.
+  /// Whether a word that is itself a token is never split.
   var ignoresMerges = false
-  /// Whether texts begin with BOS where the file does not say.
+  /// Whether BOS is added before a text if the file does not specify it.
   var addsBOS = false
 
-  /// The names understood, for messages.
-  static let known =
+  /// The supported names, for messages.
+  static let supported =
     "default, gpt-2, llama-bpe, qwen2, qwen35, smollm, starcoder, deepseek-llm, deepseek-coder, deepseek-v3, falcon, "
-    + "gpt-4o, tekken and those like them"
+    + "gpt-4o, tekken and their variants"
 
-  /// The pre-tokenizer called `name`; `nil` for a name unknown.
+  /// The pre-tokenizer called `name`; `nil` if it is not supported. No name means "default".
   init?(_ name: String?) {
     switch name ?? "default" {
     case "gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "gigachat", "a.x-4.0", "mellum",
@@ -76,9 +76,9 @@ struct GGUFPreTokenizer: Sendable {
     ["type": "Split", "pattern": ["Regex": .string(expression)], "behavior": "Isolated", "invert": false]
   }
 
-  /// The value of `pre_tokenizer`.
+  /// The value of `pre_tokenizer` in `tokenizer.json`.
   var json: JSONValue {
-    // `ByteLevel` with its own expression both splits and writes bytes, so it does for the step after it too.
+    // `ByteLevel` with its own expression splits and converts bytes, so it replaces the conversion step.
     if steps.last == Self.gpt2 {
       return steps.count == 1 ? Self.gpt2 : ["type": "Sequence", "pretokenizers": .array(steps)]
     }
@@ -132,7 +132,7 @@ struct GGUFPreTokenizer: Sendable {
         + #"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#),
   ]
 
-  /// Chinese characters, and what lies between U+0800 and U+4E00 and in the Hangul block.
+  /// Chinese characters, everything from U+0800 to U+4E00, and Hangul.
   private static let asian = "[\u{4E00}-\u{9FA5}\u{0800}-\u{4E00}\u{AC00}-\u{D7FF}]+"
 
   private static let deepSeekCoder: [JSONValue] = [
@@ -146,7 +146,7 @@ struct GGUFPreTokenizer: Sendable {
     split(#"\s+$"#), split(asian), split(#"\p{N}+"#),
   ]
 
-  /// The letters of scripts with cases that the expression of DeepSeek LLM lists.
+  /// The letters of bicameral scripts, as listed in DeepSeek LLM's expression.
   private static let casedLetters =
     "A-Za-z\u{B5}\u{C0}-\u{D6}\u{D8}-\u{F6}\u{F8}-\u{1BA}\u{1BC}-\u{1BF}\u{1C4}-\u{293}\u{295}-\u{2AF}"
     + "\u{370}-\u{373}\u{376}\u{377}\u{37B}-\u{37D}\u{37F}\u{386}\u{388}-\u{38A}\u{38C}\u{38E}-\u{3A1}"

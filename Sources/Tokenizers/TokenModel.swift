@@ -1,8 +1,8 @@
 import Diagnostics
 import OrderedJSON
 
-/// What takes words apart into tokens.
-enum Model: Sendable {
+/// The `model` of a tokenizer, which splits words into tokens.
+enum TokenModel: Sendable {
   case bpe(BytePairEncoding)
   case unigram(Unigram)
 
@@ -23,24 +23,24 @@ enum Model: Sendable {
 
   /// The `model` of a `tokenizer.json`.
   /// - Parameters:
-  ///   - endsInBytes: whether pre-tokenization ends by writing bytes in GPT-2's alphabet; a BPE model then takes
-  ///   the bytes themselves.
-  ///   - scanned: the vocabulary and merges, where they have been read before and `configuration` is without them.
+  ///   - endsInBytes: whether pre-tokenization ends by converting bytes to GPT-2's byte alphabet. A BPE model then takes raw
+  ///     bytes and the conversion is skipped.
+  ///   - scanned: the vocabulary and merges, if they have been read already and `configuration` does not contain them.
   init(
     _ configuration: ConfigurationValue, endsInBytes: Bool, scanned: TokenizerJSONScanner?
   ) throws(SwiftletError) {
-    // Files before 2021 name no type; only BPE has merges.
+    // Files written before 2021 have no type; only BPE has merges.
     let type = try configuration.member("type")?.string() ?? (configuration.member("merges") != nil ? "BPE" : "none")
     switch type {
     case "BPE": self = .bpe(try BytePairEncoding(configuration, endsInBytes: endsInBytes, scanned: scanned))
     case "Unigram": self = .unigram(try Unigram(configuration))
-    default: throw configuration.unknownType(type, known: ["BPE", "Unigram"])
+    default: throw configuration.unsupportedType(type, supported: ["BPE", "Unigram"])
     }
   }
 }
 
 extension Vocabulary {
-  /// A `vocab` object: tokens with their ids.
+  /// A `vocab` object, which maps tokens to ids.
   init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     let members = try configuration.object().members
     var tokens = ByteStrings()
@@ -48,7 +48,8 @@ extension Vocabulary {
     for (token, value) in members {
       guard case .integer(let id) = value, (0..<Vocabulary.idLimit).contains(id) else {
         throw configuration.error(
-          "gives the token \(token) an id that is not a whole number from 0 to \(Vocabulary.idLimit - 1)")
+          "has an invalid id for the token \(token.quotedExcerpt); ids are integers from 0 to \(Vocabulary.idLimit - 1)"
+        )
       }
       tokens.append(token.utf8)
       ids.append(Int32(truncatingIfNeeded: id))
@@ -58,12 +59,12 @@ extension Vocabulary {
 }
 
 extension BytePairEncoding {
-  /// A BPE `model`.
+  /// A `model` of type BPE.
   init(
     _ configuration: ConfigurationValue, endsInBytes: Bool, scanned: TokenizerJSONScanner?
   ) throws(SwiftletError) {
     if let dropout = configuration.member("dropout"), dropout.value.double != 0 {
-      throw dropout.error("asks for random tokens; set it to null")
+      throw dropout.error("is not supported; set it to null")
     }
     let vocabulary: Vocabulary
     let merges: MergeList
@@ -82,33 +83,30 @@ extension BytePairEncoding {
     options.continuingSubwordPrefix = try configuration.member("continuing_subword_prefix")?.string() ?? ""
     options.endOfWordSuffix = try configuration.member("end_of_word_suffix")?.string() ?? ""
     let (table, splits) = try merges.resolved(
-      in: vocabulary, prefix: options.continuingSubwordPrefix, place: "\(configuration.place).merges")
+      in: vocabulary, prefix: options.continuingSubwordPrefix, configuration)
     self.init(
       vocabulary: vocabulary, merges: table, options: options,
       takesBytes: endsInBytes && options.continuingSubwordPrefix.isEmpty && options.endOfWordSuffix.isEmpty,
       splitsBeforeMetaspace: splits)
   }
 
-  /// Merges as pairs, which a file gives as `["a", "b"]` or `"a b"`.
+  /// The merges, each written as `["a", "b"]` or `"a b"`.
   private static func merges(_ configuration: ConfigurationValue) throws(SwiftletError) -> MergeList {
-    guard let elements = configuration.value.array else {
-      throw configuration.error("is \(configuration.value.kind), but an array is needed")
-    }
     var merges = MergeList()
-    for (index, element) in elements.enumerated() {
+    for (index, element) in try configuration.array().enumerated() {
+      func malformed() -> SwiftletError {
+        ConfigurationValue(element, file: configuration.file, keyPath: "\(configuration.keyPath)[\(index)]")
+          .error("must be two tokens, as [\"a\", \"b\"] or \"a b\"")
+      }
       switch element {
       case .array(let pair):
         guard pair.count == 2, case .string(let left) = pair[0], case .string(let right) = pair[1] else {
-          throw SwiftletError.tokenizer("\(configuration.place)[\(index)] must hold two tokens.")
+          throw malformed()
         }
         merges.append(Array(left.utf8)[...], Array(right.utf8)[...])
       case .string(let text):
-        guard merges.append(spaced: Array(text.utf8)[...]) else {
-          throw SwiftletError.tokenizer(
-            "\(configuration.place)[\(index)] is \"\(text)\", but must be two tokens and one space.")
-        }
-      default:
-        throw SwiftletError.tokenizer("\(configuration.place)[\(index)] is \(element.kind), but must hold two tokens.")
+        guard merges.append(spaced: Array(text.utf8)[...]) else { throw malformed() }
+      default: throw malformed()
       }
     }
     return merges
@@ -116,25 +114,27 @@ extension BytePairEncoding {
 }
 
 extension Unigram {
-  /// A Unigram `model`.
+  /// A `model` of type Unigram.
   init(_ configuration: ConfigurationValue) throws(SwiftletError) {
     var tokens: [String] = []
     var scores: [Double] = []
     let pieces = try configuration.required("vocab")
-    guard let elements = pieces.value.array else {
-      throw pieces.error("is \(pieces.value.kind), but an array of tokens and scores is needed")
-    }
-    for (index, element) in elements.enumerated() {
+    for (index, element) in try pieces.array().enumerated() {
+      func malformed(_ problem: String) -> SwiftletError {
+        ConfigurationValue(element, file: pieces.file, keyPath: "\(pieces.keyPath)[\(index)]").error(problem)
+      }
       guard let token = element[0]?.string, let score = element[1]?.double, score.isFinite else {
-        throw SwiftletError.tokenizer("\(pieces.place)[\(index)] must hold a token and its score.")
+        throw malformed("must be an array of a token and its score")
+      }
+      guard token.utf8.count <= ConfigurationValue.maxLiteralLength else {
+        throw malformed("is longer than \(ConfigurationValue.maxLiteralLength) bytes")
       }
       tokens.append(token)
       scores.append(score)
     }
     let unknown = try configuration.member("unk_id")?.integer()
     if let unknown, !scores.indices.contains(unknown) {
-      throw SwiftletError.tokenizer(
-        "\(configuration.place).unk_id is \(unknown), but there are \(scores.count) tokens.")
+      throw configuration.error("has the unk_id \(unknown) but only \(scores.count) tokens")
     }
     self.init(
       vocabulary: Vocabulary(tokens), scores: scores, unknownID: unknown.map { Int32(truncatingIfNeeded: $0) },

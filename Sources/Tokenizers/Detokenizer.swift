@@ -1,9 +1,9 @@
-/// Makes text of tokens by the steps of a decoder.
+/// Converts token spellings to text with the steps of a `decoder`.
 struct Detokenizer: Sendable {
-  /// `nil` joins tokens by spaces.
+  /// Without steps (`nil`), tokens are joined by spaces.
   let steps: [DecoderStep]?
 
-  /// The bytes of a text of which `tokens` are the spellings. Not always valid UTF-8.
+  /// The text of `tokens`, given their spellings. The result is not always valid UTF-8.
   func decode(_ tokens: [[UInt8]]) -> [UInt8] {
     guard let steps else { return Array(tokens.joined(separator: [0x20])) }
     var parts = tokens
@@ -32,13 +32,13 @@ extension DecoderStep {
     }
   }
 
-  /// What a token of a byte-level vocabulary spells; one with characters beyond the alphabet spells itself.
+  /// The bytes of a token in a byte-level vocabulary. A token with characters outside the byte alphabet is unchanged.
   static func bytes(_ token: [UInt8]) -> [UInt8] {
     var bytes: [UInt8] = []
     return ByteAlphabet.appendDecoded(token, to: &bytes) ? bytes : token
   }
 
-  /// The bytes with U+FFFD for what is not UTF-8.
+  /// The bytes with invalid UTF-8 replaced by U+FFFD.
   private static func repaired(_ bytes: [UInt8]) -> [UInt8] { Array(String(decoding: bytes, as: UTF8.self).utf8) }
 
   static func replaced(_ part: [UInt8], _ pattern: TextPattern, _ content: [UInt8]) -> [UInt8] {
@@ -68,13 +68,13 @@ extension DecoderStep {
     return Array(rest)
   }
 
-  /// The byte that a token such as `<0x0A>` stands for.
+  /// The value of a byte token such as `<0x0A>`; `nil` for any other token.
   static func byte(_ token: [UInt8]) -> UInt8? {
     guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else { return nil }
     return UInt8(String(decoding: token[3...4], as: UTF8.self), radix: 16)
   }
 
-  /// Joins runs of byte tokens: to the text they are, or, where they are not UTF-8, U+FFFD for each.
+  /// Joins each run of byte tokens to a string, or to one U+FFFD per byte if the run is not valid UTF-8.
   private static func joinedBytes(_ parts: [[UInt8]]) -> [[UInt8]] {
     var output: [[UInt8]] = []
     var run: [UInt8] = []

@@ -1,26 +1,26 @@
 import Synchronization
 
-/// The stages between text and tokens, in the order in which text passes them.
+/// The components of a tokenizer, in the order in which text passes through them.
 struct Pipeline: Sendable {
   var normalizers: [Normalizer] = []
   var preTokenizers: [PreTokenizer] = []
-  var model: Model
+  var model: TokenModel
   var postProcessor = PostProcessor()
-  /// `nil` where there is no decoder at all: tokens are then joined by spaces.
+  /// `nil` if the tokenizer has no decoder; tokens are then joined by spaces.
   var decoder: [DecoderStep]?
   var addedTokens: [AddedToken] = []
 }
 
-/// Turns text into tokens by the stages of a pipeline.
-struct Encoder: Sendable {
+/// Converts text to token ids with the components of a pipeline.
+struct TokenEncoder: Sendable {
   private let normalizers: [Normalizer]
   private let preTokenizers: [PreTokenizer]
-  private let model: Model
+  private let model: TokenModel
   private let postProcessor: PostProcessor
-  /// The added tokens found in text as it stands, and those found in normalized text.
+  /// The added tokens to match in the original text and in normalized text.
   private let rawMatcher: AddedTokenMatcher
   private let normalizedMatcher: AddedTokenMatcher
-  /// Whether words are split before U+2581, which changes no token; see `MergeList.resolved`.
+  /// Whether to split words before U+2581, which makes encoding faster; see `MergeList.resolved`.
   private let splitsBeforeMetaspace: Bool
 
   init(_ pipeline: Pipeline) {
@@ -30,7 +30,7 @@ struct Encoder: Sendable {
     var steps = pipeline.preTokenizers
     var splits = false
     if case .bpe(let bpe) = pipeline.model {
-      // The model takes bytes themselves where they would only be spelled for it.
+      // A model that takes raw bytes does not need the conversion to the byte alphabet.
       if bpe.takesBytes, case .byteAlphabet? = steps.last { steps.removeLast() }
       splits =
         bpe.splitsBeforeMetaspace && !bpe.takesBytes && !bpe.options.ignoresMerges
@@ -48,28 +48,28 @@ struct Encoder: Sendable {
       })
   }
 
-  /// What one encoding at a time needs: memory to work in, and the words met before.
+  /// Scratch memory and a word cache, used by one encoding at a time.
   struct Workspace: Sendable {
     var symbols = Symbols()
     var cache = WordCache()
     var ids: [Int32] = []
-    /// The original bytes of each token; kept only when asked for.
+    /// The range of original bytes of each token, if requested.
     var offsets: [Range<Int>] = []
   }
 
-  /// Fills the workspace's `ids`, and its `offsets` where `tracks`, for `bytes`, which must be valid UTF-8.
-  func encode(_ bytes: [UInt8], addSpecialTokens: Bool, tracks: Bool, _ workspace: inout Workspace) {
+  /// Encodes `bytes`, which must be valid UTF-8, into the workspace's `ids` and, if `tracksOffsets`, its `offsets`.
+  func encode(_ bytes: [UInt8], addSpecialTokens: Bool, tracksOffsets: Bool, _ workspace: inout Workspace) {
     workspace.ids = []
     workspace.offsets = []
     workspace.ids.reserveCapacity(bytes.count / 4 + 8)
-    if addSpecialTokens { append(postProcessor.before, at: 0..<0, tracks, &workspace) }
+    if addSpecialTokens { append(postProcessor.before, at: 0..<0, tracksOffsets, &workspace) }
     rawMatcher.forEachPart(bytes, 0..<bytes.count) { range, token in
-      if let token { return append([token.id], at: range, tracks, &workspace) }
-      var text = TrackedText(bytes: bytes, range: range, tracks: tracks)
+      if let token { return append([token.id], at: range, tracksOffsets, &workspace) }
+      var text = TrackedText(bytes: bytes, range: range, tracks: tracksOffsets)
       for normalizer in normalizers { text = normalizer.apply(text) }
       encode(text, isFirst: range.lowerBound == 0, &workspace)
     }
-    if addSpecialTokens { append(postProcessor.after, at: bytes.count..<bytes.count, tracks, &workspace) }
+    if addSpecialTokens { append(postProcessor.after, at: bytes.count..<bytes.count, tracksOffsets, &workspace) }
   }
 
   private func append(_ ids: [Int32], at range: Range<Int>, _ tracks: Bool, _ workspace: inout Workspace) {
@@ -77,7 +77,7 @@ struct Encoder: Sendable {
     if tracks { workspace.offsets += repeatElement(range, count: ids.count) }
   }
 
-  /// Encodes normalized text between added tokens that are found before.
+  /// Encodes normalized text, which may contain added tokens that match after normalization.
   private func encode(_ text: TrackedText, isFirst: Bool, _ workspace: inout Workspace) {
     if normalizedMatcher.isEmpty { return encodeWords(of: text, isFirst: isFirst, &workspace) }
     normalizedMatcher.forEachPart(text.bytes, text.range) { range, token in
@@ -113,7 +113,7 @@ struct Encoder: Sendable {
 
   @inline(__always)
   private func encodeWord(_ bytes: [UInt8], _ word: Range<Int>, _ workspace: inout Workspace) {
-    guard word.count <= WordCache.longestWord else {
+    guard word.count <= WordCache.maxWordLength else {
       model.encode(bytes, word, into: &workspace.symbols)
       workspace.ids += workspace.symbols.ids
       return
@@ -125,7 +125,7 @@ struct Encoder: Sendable {
     workspace.ids += workspace.symbols.ids
   }
 
-  /// Splits before each U+2581 that another character precedes.
+  /// Splits before each U+2581 that follows another character.
   private static func forEachMetaspaceWord(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
     var start = range.lowerBound
     var index = start
@@ -147,13 +147,13 @@ struct Encoder: Sendable {
   }
 }
 
-/// Workspaces not in use, so that encodings on several threads do not wait for each other.
+/// Workspaces that are not in use, so that threads can encode in parallel.
 final class WorkspacePool: Sendable {
-  private let free = Mutex<[Encoder.Workspace]>([])
+  private let free = Mutex<[TokenEncoder.Workspace]>([])
 
-  func take() -> Encoder.Workspace { free.withLock { $0.popLast() } ?? Encoder.Workspace() }
+  func take() -> TokenEncoder.Workspace { free.withLock { $0.popLast() } ?? TokenEncoder.Workspace() }
 
-  func give(back workspace: consuming Encoder.Workspace) {
+  func give(_ workspace: consuming TokenEncoder.Workspace) {
     let workspace = workspace
     free.withLock { if $0.count < 16 { $0.append(workspace) } }
   }

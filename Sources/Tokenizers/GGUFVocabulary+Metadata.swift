@@ -2,17 +2,16 @@ import Diagnostics
 import Checkpoints
 
 extension GGUFVocabulary {
-  /// Reads the vocabulary in the header of a GGUF file.
-  ///
-  /// - Throws: `SwiftletError` naming a key that is missing.
+  /// The vocabulary in the metadata of a GGUF file.
+  /// - Throws: `SwiftletError` if a required key is missing.
   public init(_ file: GGUFFile) throws(SwiftletError) {
     let metadata = file.metadata
     func id(_ key: String) -> Int32? { metadata["tokenizer.ggml.\(key)"]?.integer.flatMap { Int32(exactly: $0) } }
     guard let model = metadata["tokenizer.ggml.model"]?.string else {
-      throw SwiftletError.tokenizer("The GGUF file has no tokenizer.ggml.model; use one that holds its tokenizer.")
+      throw Self.missing("tokenizer.ggml.model", file.path)
     }
     guard let tokens = metadata["tokenizer.ggml.tokens"]?.strings else {
-      throw SwiftletError.tokenizer("The GGUF file has no tokenizer.ggml.tokens; use one that holds its tokenizer.")
+      throw Self.missing("tokenizer.ggml.tokens", file.path)
     }
     self.init(
       model: model, preTokenizer: metadata["tokenizer.ggml.pre"]?.string, tokens: tokens,
@@ -24,9 +23,14 @@ extension GGUFVocabulary {
       addSpacePrefix: metadata["tokenizer.ggml.add_space_prefix"]?.bool,
       chatTemplate: metadata["tokenizer.chat_template"]?.string, modelName: metadata["general.name"]?.string)
     eotID = id("eot_token_id")
+    path = file.path
   }
 
-  /// The entries that say so in the header of a GGUF file.
+  static func missing(_ key: String, _ path: String?) -> SwiftletError {
+    .tokenizer("\(key) is missing; use a GGUF file that contains its tokenizer", path: path)
+  }
+
+  /// The metadata entries that store this vocabulary in a GGUF file.
   public var entries: [(key: String, value: GGUFValue)] {
     var entries: [(key: String, value: GGUFValue)] = []
     func add(_ key: String, _ value: GGUFValue?) {
