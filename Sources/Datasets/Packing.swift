@@ -1,5 +1,5 @@
 /// How documents are put together into items of a fixed length.
-public enum PackingStrategy: String, Sendable, CaseIterable {
+public enum PackingStrategy: String, Sendable, CaseIterable, Codable {
   /// Best-fit decreasing: whole documents, longest first, each into the fullest item that still has room. What a
   /// document has beyond the length is lost.
   case bfd

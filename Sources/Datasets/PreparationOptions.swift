@@ -1,7 +1,7 @@
 /// How rows become training examples; names and defaults are those of TRL's `SFTConfig`.
-public struct PreparationOptions: Sendable, Hashable {
+public struct PreparationOptions: Sendable, Hashable, Codable {
   /// Which end of a document that is too long is kept.
-  public enum Truncation: String, Sendable, CaseIterable {
+  public enum Truncation: String, Sendable, CaseIterable, Codable {
     /// The start.
     case keepStart = "keep_start"
     /// The end.

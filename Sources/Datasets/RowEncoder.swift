@@ -2,7 +2,7 @@ import Diagnostics
 import OrderedJSON
 import Tensors
 
-/// Turns one row into ids and labels, as TRL's `SFTTrainer` does.
+/// Turns one row into ids and labels, as TRL's `Trainer` does.
 struct RowEncoder: Sendable {
   let tokenizer: RowTokenizer
   let options: PreparationOptions

@@ -25,10 +25,6 @@ public struct DataArguments: Sendable, Hashable {
   public var maxTrainSamples: Int?
   /// Only the first rows are evaluated on.
   public var maxEvalSamples: Int?
-  /// The column that holds finished text.
-  public var textField = "text"
-  /// Whether the rows are shuffled before they are packed.
-  public var shufflesDataset = false
   /// Questions answered before and after training.
   public var questions = Questions.inline([])
   /// The length of those answers.

@@ -8,7 +8,7 @@ extension ModelCard {
   public init(recipe: Recipe, state: TrainerState) {
     self.init(
       title: recipe.training.runName ?? URL(fileURLWithPath: recipe.training.outputDir).lastPathComponent,
-      baseModel: recipe.model.modelNameOrPath, adapterRank: recipe.lora?.rank,
+      baseModel: recipe.model.name, adapterRank: recipe.lora?.rank,
       outputFolder: recipe.training.outputDir, state: state)
     if let format = recipe.model.quantization?.format {
       quantizationOptions = ["--load-in-4bit", "--bnb-4bit-quant-type", format.type.rawValue]

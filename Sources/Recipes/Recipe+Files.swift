@@ -12,7 +12,7 @@ extension Recipe {
       .map { "\($0.key): \($0.value.isPlainYAML ? $0.value.string ?? "" : $0.value.text())\n" }.joined()
   }
 
-  /// Writes every honoured key with its value as JSON, in one piece: `training_args.json`.
+  /// Writes every honored key with its value as JSON, in one piece: `training_args.json`.
   /// - Throws: `SwiftletError` where it cannot be written.
   public func writeArguments(to url: URL) throws(SwiftletError) {
     try AtomicFile.write(JSONValue.object(arguments).text(.pretty) + "\n", to: url)

@@ -1,34 +1,37 @@
 import Diagnostics
 import Foundation
+import Models
 import OrderedJSON
 import Reports
 import Training
 
-/// A run's whole configuration: TRL's keys from a YAML file and the command line, checked and typed.
+/// The settings of a run, read from a YAML file and a command line with TRL's keys, and checked.
 public struct Recipe: Sendable {
-  /// Which model is trained.
-  public var model: ModelArguments
-  /// Which rows it is trained on.
+  /// The base model.
+  public var model: BaseModel
+  /// The rows to train on, and the questions to ask.
   public var data: DataArguments
-  /// The adapters to train; `nil` to train every weight.
-  public var lora: LoRAArguments?
+  /// The adapter to train; `nil` to train every weight.
+  public var lora: LoRAConfiguration?
   /// How training runs.
-  public var training: TrainingArguments
-  /// Which reports it writes.
+  public var training: TrainingConfiguration
+  /// Which reports the run writes.
   public var reports: ReportConfiguration
-  /// The YAML file, where there is one.
+  /// Whether to show no progress bar.
+  public var hidesProgress: Bool
+  /// The YAML file, if there is one.
   public let file: String?
-  /// Where each key that was given comes from, by its name in `RecipeKey.all`.
+  /// Where each key comes from, by its name in `RecipeKey.all`; keys that were not given are missing.
   public let origins: [String: FileLocation]
-  /// What the user should know before the run: keys without effect, earlier spellings.
+  /// What to tell the user before the run: keys that have no effect or have been renamed.
   public let notes: [String]
-  /// Every honoured key with its value, in the order of the documentation: `training_args.json`.
+  /// Every honored key with its value, in the order of the documentation. `training_args.json` contains these.
   public let arguments: JSONObject
 
-  /// Reads a command line: `--config FILE` and `--key value ...` in any order; what stands there overrides the file.
+  /// Reads a command line: `--config FILE` and `--key value ...` in any order; the command line overrides the file.
   ///
-  /// Keys may be written with dashes or underscores and as `--key=value`; a key without a value is true, and
-  /// `--no-key` is false; several values make a list.
+  /// Keys may be written with dashes or underscores, and as `--key=value`. A key without a value is true, `--no-key` is
+  /// false, and several values make a list.
   /// - Throws: `SwiftletError` for an unreadable file, an unknown or refused key, a wrong type, or keys that contradict
   ///   one another.
   public init(commandLine words: [String]) throws(SwiftletError) {
@@ -39,7 +42,7 @@ public struct Recipe: Sendable {
         text = try String(contentsOf: URL(fileURLWithPath: path), encoding: .utf8)
       } catch {
         throw SwiftletError.recipe(
-          .commandLine, "the recipe \(path) cannot be read; check that the file exists and is UTF-8 text")
+          .commandLine, "the recipe \(path) cannot be read. Check that the file exists and is UTF-8 text.")
       }
       file = path
     }
@@ -49,12 +52,12 @@ public struct Recipe: Sendable {
   /// Reads YAML, and command-line words over it.
   /// - Parameters:
   ///   - yaml: `key: value` lines.
-  ///   - file: what messages call the text; also where relative paths may start.
+  ///   - file: the name of the text in messages. Relative paths are also looked up in its folder.
   ///   - words: keys and values as on a command line, which override the text's.
   /// - Throws: as `init(commandLine:)`.
   public init(yaml: String, file: String? = nil, commandLine words: [String] = []) throws(SwiftletError) {
     let (other, overrides) = try RecipeReader.split(words)
-    if other != nil { throw SwiftletError.recipe(.commandLine, "--config stands beside another recipe") }
+    if other != nil { throw SwiftletError.recipe(.commandLine, "--config cannot be combined with another recipe") }
     try self.init(yaml: yaml, file: file, overrides: overrides)
   }
 
@@ -67,34 +70,55 @@ public struct Recipe: Sendable {
     reader.beginOverrides()
     for entry in overrides { try reader.set(entry.key, entry.value, from: .commandLine) }
     try reader.check()
-    model = reader.draft.model
-    data = reader.draft.data
-    lora = reader.draft.usesPEFT ? reader.draft.lora : nil
-    training = reader.draft.training
-    reports = reader.draft.reports
-    self.file = file
-    origins = reader.origins
-    notes = reader.notes
-    arguments = reader.arguments
+    self.init(reader.draft, file: file, origins: reader.origins, notes: reader.notes)
   }
 
-  /// Refuses a recipe that names no model or no rows, which inspecting commands can do without.
+  private init(_ draft: RecipeDraft, file: String?, origins: [String: FileLocation], notes: [String]) {
+    var draft = draft
+    draft.resolve()
+    model = draft.model
+    data = draft.data
+    lora = draft.usesPEFT ? draft.lora : nil
+    training = draft.training
+    reports = draft.reports
+    hidesProgress = draft.hidesProgress
+    self.file = file
+    self.origins = origins
+    self.notes = notes
+    arguments = draft.arguments
+  }
+
+  /// The recipe of a run that was configured in Swift. It sets the keys that differ from their defaults.
+  package init(
+    model: BaseModel, adapter: LoRAConfiguration?, training: TrainingConfiguration, reports: ReportConfiguration,
+    datasetName: String?
+  ) {
+    var draft = RecipeDraft(model: model, adapter: adapter, training: training, reports: reports)
+    draft.data.datasetName = datasetName
+    let (values, defaults) = (draft.arguments, RecipeDraft().arguments)
+    let given = values.keys.filter { values[$0] != defaults[$0] }
+    self.init(
+      draft, file: nil, origins: Dictionary(uniqueKeysWithValues: given.map { ($0, .defaultValue) }), notes: [])
+  }
+
+  /// Checks that the recipe names a model and a dataset.
+  /// - Throws: `SwiftletError` if one is missing.
   public func checkComplete() throws(SwiftletError) {
     let place = file.map { FileLocation.file($0, line: 0) } ?? .commandLine
-    if model.modelNameOrPath.isEmpty {
+    if model.name.isEmpty {
       throw SwiftletError.recipe(
-        place, "model_name_or_path is missing; name a folder, a GGUF file or org/name")
+        place, "model_name_or_path is missing. Name a folder, a GGUF file or org/name.")
     }
     if data.trainSources.isEmpty {
-      throw SwiftletError.recipe(place, "dataset_name is missing; name a file, a folder or org/name")
+      throw SwiftletError.recipe(place, "dataset_name is missing. Name a file, a folder or org/name.")
     }
   }
 
-  /// The folder that the recipe lies in, where it is a file.
+  /// The folder of the recipe's file.
   var folder: String? { file.map { URL(fileURLWithPath: $0).deletingLastPathComponent().path } }
 
-  /// The file or folder that a path of the recipe means: as it stands if that exists, else beside the recipe if that
-  /// does, else as it stands.
+  /// Resolves a path in the recipe: relative to the working directory, or else to the recipe's folder. Returns the path
+  /// unchanged if neither exists.
   public func locate(_ path: String) -> String {
     guard let file, !path.hasPrefix("/"), !FileManager.default.fileExists(atPath: path) else { return path }
     let beside = URL(fileURLWithPath: file).deletingLastPathComponent().appendingPathComponent(path).path

@@ -1,33 +1,31 @@
 import OrderedJSON
-import Reports
-import Training
 
-/// One key of a recipe: its name, type, default and meaning, and what becomes of its value.
+/// One key of a recipe: its name, type, default and meaning, and what happens to its value.
 public struct RecipeKey: Sendable {
   /// The name, as TRL, transformers, PEFT or bitsandbytes spell it.
   public let name: String
-  /// The group it is documented under.
+  /// The section of the documentation that lists it.
   public let section: Section
-  /// What a value should be: "an integer".
+  /// What a value must be, such as "an integer".
   public let expectation: String
-  /// The value where the recipe has none.
+  /// The value if the recipe has none.
   public let defaultValue: JSONValue
-  /// What it does, or why it does nothing.
+  /// What it does, or why it has no effect or is not supported.
   public let meaning: String
-  /// What becomes of a value.
+  /// What happens to a value.
   public let status: Status
 
-  /// What becomes of a value.
+  /// What happens to a value.
   public enum Status: Sendable, Hashable {
     /// It does what it says.
-    case honoured
-    /// Any value is accepted, since it cannot change the result here; the meaning says why, and a note tells the user.
+    case honored
+    /// Any value is accepted because it cannot change the result. `meaning` says why, and a note tells the user.
     case withoutEffect
-    /// Only values that ask for nothing are accepted; the meaning says why.
+    /// Only values that turn it off are accepted. `meaning` says why.
     case refused
   }
 
-  /// A group of keys.
+  /// A section of the documentation.
   public enum Section: String, Sendable, CaseIterable {
     case model = "Model"
     case quantization = "4-bit weights"
@@ -41,21 +39,11 @@ public struct RecipeKey: Sendable {
 
   /// Writes a value into the draft of a recipe.
   let apply: @Sendable (RecipeValue, inout RecipeDraft) throws(RecipeValueError) -> Void
-  /// The value that a draft holds; `nil` for keys that are not honoured.
+  /// Reads the value from a draft; `nil` for keys that are not honored.
   let value: (@Sendable (RecipeDraft) -> JSONValue)?
 }
 
-/// What a recipe's keys are written into before the whole is checked.
-struct RecipeDraft: Sendable {
-  var model = ModelArguments()
-  var data = DataArguments()
-  var usesPEFT = false
-  var lora = LoRAArguments()
-  var training = TrainingArguments()
-  var reports = ReportConfiguration()
-}
-
-/// A bound on a value, with the words that tell of it.
+/// A condition on a value, and how messages describe it.
 struct RecipeBound<Value: Sendable>: Sendable {
   let expectation: String
   let holds: @Sendable (Value) -> Bool
@@ -76,28 +64,28 @@ extension RecipeBound where Value: Comparable & CustomStringConvertible {
 }
 
 extension RecipeBound {
-  /// The same bound on a value that may be absent.
+  /// The same condition on a value that may be null.
   static func orNull<Wrapped: Sendable>(_ bound: RecipeBound<Wrapped>) -> RecipeBound where Value == Wrapped? {
     RecipeBound(expectation: "\(bound.expectation), or null") { $0.map(bound.holds) ?? true }
   }
 }
 
 extension RecipeKey {
-  /// A key that does what it says, for any value of its type.
-  static func honoured<Value: RecipeConvertible>(
+  /// A key that is honored for any value of its type.
+  static func honored<Value: RecipeConvertible>(
     _ name: String, _ section: Section, _ property: WritableKeyPath<RecipeDraft, Value> & Sendable, _ meaning: String
   ) -> RecipeKey {
-    honoured(name, section, property, .any, meaning)
+    honored(name, section, property, .any, meaning)
   }
 
-  /// A key that does what it says: its type and default are those of the property it sets.
-  static func honoured<Value: RecipeConvertible>(
+  /// A key that is honored. Its type and default are those of the property that it sets.
+  static func honored<Value: RecipeConvertible>(
     _ name: String, _ section: Section, _ property: WritableKeyPath<RecipeDraft, Value> & Sendable,
     _ bound: RecipeBound<Value>, _ meaning: String
   ) -> RecipeKey {
     RecipeKey(
       name: name, section: section, expectation: Value.expectation, defaultValue: RecipeDraft()[keyPath: property].json,
-      meaning: meaning, status: .honoured,
+      meaning: meaning, status: .honored,
       apply: { (value, draft) throws(RecipeValueError) in
         let converted = try Value(value)
         guard bound.holds(converted) else { throw .mismatch(value, expected: bound.expectation) }
@@ -106,14 +94,14 @@ extension RecipeKey {
       value: { $0[keyPath: property].json })
   }
 
-  /// A key whose values cannot change the result here.
+  /// A key whose values cannot change the result.
   static func withoutEffect(_ name: String, _ section: Section, _ meaning: String) -> RecipeKey {
     RecipeKey(
       name: name, section: section, expectation: "anything", defaultValue: .null, meaning: meaning,
       status: .withoutEffect, apply: { _, _ in }, value: nil)
   }
 
-  /// A key whose values would change the result in a way that does not exist here, but for null and `harmless` ones.
+  /// A key that is not supported, except for null and `harmless` values.
   static func refused(
     _ name: String, _ section: Section, harmless: [String] = ["false", "no", ""], _ meaning: String
   ) -> RecipeKey {

@@ -66,6 +66,7 @@ extension RecipeKey {
       .refused("inference_mode", .lora, "a recipe is for training"),
       .refused("fan_in_fan_out", .lora, "no supported architecture transposes its weights"),
       .refused("lora_bias", .lora, "adapters have no bias"),
+      .refused("use_dora", .lora, "DoRA is not supported yet"),
       .refused("layers_to_transform", .lora, "give lora_target_modules an expression for the layers' paths instead"),
       .refused("layers_pattern", .lora, "give lora_target_modules an expression for the layers' paths instead"),
       .refused("layer_replication", .lora, "layers cannot be repeated"),
@@ -74,12 +75,12 @@ extension RecipeKey {
       .refused("ensure_weight_tying", .lora, "tied weights stay tied as the model has them"),
     ],
     refused(
-      .lora, "only plain LoRA, rsLoRA and DoRA exist", "megatron_config", "loftq_config", "eva_config", "corda_config",
+      .lora, "only LoRA and rsLoRA are supported", "megatron_config", "loftq_config", "eva_config", "corda_config",
       "lora_ga_config", "velora_config", "alora_invocation_tokens", "use_qalora", "monteclora_config", "use_bdlora",
       "arrow_config", "kasa_config", "auto_mapping", "runtime_config", "peft_version"),
     [
-      .refused("megatron_core", .lora, harmless: ["megatron.core"], "only plain LoRA, rsLoRA and DoRA exist"),
-      .refused("qalora_group_size", .lora, harmless: ["16"], "only plain LoRA, rsLoRA and DoRA exist"),
+      .refused("megatron_core", .lora, harmless: ["megatron.core"], "only LoRA and rsLoRA are supported"),
+      .refused("qalora_group_size", .lora, harmless: ["16"], "only LoRA and rsLoRA are supported"),
       .refused("dataset_kwargs", .data, "rows are always prepared from their columns; use steps"),
       .refused("label_names", .data, "labels come from the rows' structure"),
       .refused("model_init_kwargs", .model, "use the keys of this page, such as dtype"),

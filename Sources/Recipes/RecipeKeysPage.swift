@@ -14,7 +14,7 @@ extension RecipeKey {
 
       """
     for section in Section.allCases {
-      let keys = all.filter { $0.section == section && $0.status == .honoured }
+      let keys = all.filter { $0.section == section && $0.status == .honored }
       if keys.isEmpty { continue }
       page += "## \(section.rawValue)\n\n| key | value | default | meaning |\n|---|---|---|---|\n"
       for key in keys {

@@ -2,25 +2,20 @@ import Diagnostics
 import OrderedJSON
 import Training
 
-/// Takes a recipe's keys one by one into a draft, and checks the whole.
+/// Reads the keys of a recipe into a draft, then checks that they fit together.
 struct RecipeReader {
   private(set) var draft = RecipeDraft()
   private(set) var origins: [String: FileLocation] = [:]
   private(set) var notes: [String] = []
-  /// How each key was spelled, for messages.
+  /// How the user spelled each key.
   private var spellings: [String: String] = [:]
-  /// Keys set from the source being read, where a second spelling of the same is a mistake.
+  /// The keys set from the current source. Setting one twice is an error.
   private var setHere: Set<String> = []
 
-  /// Every honoured key with its value.
-  var arguments: JSONObject {
-    JSONObject(RecipeKey.all.compactMap { key in key.value.map { (key.name, $0(draft)) } })
-  }
-
-  /// From here on, keys may replace what was set before.
+  /// Starts another source, whose keys override what was set before.
   mutating func beginOverrides() { setHere = [] }
 
-  /// Takes one key.
+  /// Sets one key.
   mutating func set(_ spelled: String, _ value: RecipeValue, from origin: FileLocation) throws(SwiftletError) {
     let written = spelled.replacing("-", with: "_")
     let key = try key(written, from: origin)
@@ -28,7 +23,7 @@ struct RecipeReader {
       let first = spellings[key.name] ?? key.name
       throw SwiftletError.recipe(
         origin,
-        first == spelled ? "\(spelled) stands there twice" : "\(spelled) means the same as \(first); keep one of them")
+        first == spelled ? "\(spelled) appears twice" : "\(spelled) means the same as \(first). Keep one of them.")
     }
     do {
       try key.apply(value, &draft)
@@ -48,11 +43,11 @@ struct RecipeReader {
     let spelling = RecipeSpelling.byName[name]
     if let spelling, spelling.kind != .foreign, let key = RecipeKey.byName[spelling.key] { return key }
     let near = spelling?.key ?? EditDistance.nearest(to: name, among: RecipeKey.all.lazy.map(\.name))
-    let hint = near.map { "did you mean \($0)?" } ?? "Documentation/RecipeKeys.md lists the keys"
-    throw SwiftletError.recipe(origin, "\(name) is not a key of a recipe; \(hint)")
+    let hint = near.map { "Did you mean \($0)?" } ?? "Documentation/RecipeKeys.md lists the keys."
+    throw SwiftletError.recipe(origin, "unknown key \(name). \(hint)")
   }
 
-  /// Refuses keys that contradict one another.
+  /// Checks that no keys contradict each other.
   mutating func check() throws(SwiftletError) {
     try checkAdapter()
     try checkData()
@@ -63,7 +58,7 @@ struct RecipeReader {
       throw error("lr_scheduler_kwargs", or: "lr_scheduler_type", "lr_scheduler_kwargs \(problem)")
     }
     if draft.training.labelSmoothing > 0, draft.training.lossType == .dft {
-      throw error("label_smoothing_factor", "label_smoothing_factor does not go with loss_type: dft; leave out one")
+      throw error("label_smoothing_factor", "label_smoothing_factor cannot be combined with loss_type: dft. Leave out one of them.")
     }
     if draft.training.warmupSteps > 0, draft.training.warmupRatio > 0 {
       notes.append("\(origin("warmup_ratio")): warmup_ratio has no effect: warmup_steps is set.")
@@ -72,34 +67,39 @@ struct RecipeReader {
 
   private mutating func checkAdapter() throws(SwiftletError) {
     let given = RecipeKey.all.first {
-      $0.section == .lora && $0.status == .honoured && $0.name != "use_peft" && origins[$0.name] != nil
+      $0.section == .lora && $0.status == .honored && $0.name != "use_peft" && origins[$0.name] != nil
     }
     if !draft.usesPEFT, let given {
       let spelled = spellings[given.name] ?? given.name
       guard origins["use_peft"] != nil else {
-        throw error(given.name, "\(spelled) needs use_peft: true; without it every weight is trained")
+        throw error(given.name, "\(spelled) needs use_peft: true. Without it, every weight is trained.")
       }
       notes.append("\(origin(given.name)): \(spelled) has no effect: use_peft is false.")
     }
-    if draft.model.loadIn4Bit, !draft.usesPEFT {
-      throw error("load_in_4bit", "load_in_4bit needs use_peft: true, since 4-bit weights cannot be trained themselves")
+    if draft.loadsIn4Bit, !draft.usesPEFT {
+      throw error("load_in_4bit", "load_in_4bit needs use_peft: true, because 4-bit weights cannot be trained")
     }
   }
 
   private func checkData() throws(SwiftletError) {
     let training = draft.training
-    if training.packing, training.maxLength == nil {
-      throw error("packing", or: "max_length", "packing needs a max_length, the length of a pack")
+    if draft.packs, training.preparation.maxLength == nil {
+      throw error("packing", or: "max_length", "packing needs a max_length, the length of a packed sequence")
     }
     if draft.data.query != nil, draft.data.datasetName != nil {
-      throw error("query", "query stands beside dataset_name; keep one of them, or list both in datasets")
+      throw error("query", "query cannot be combined with dataset_name. Keep one of them, or list both in datasets.")
     }
     let shares = draft.data.sources.map(\.fraction)
     if shares.contains(nil), shares.contains(where: { $0 != nil }) {
-      throw error("datasets", "datasets has a fraction in some sources only; give one to all or to none")
+      throw error("datasets", "only some sources in datasets have a fraction. Give one to all of them or to none.")
     }
     if !shares.isEmpty, shares.allSatisfy({ $0 == 0 }) {
-      throw error("datasets", "datasets has no fraction above zero")
+      throw error("datasets", "datasets must have a fraction above 0")
+    }
+    if draft.sgdArguments != nil, training.optimizer.kind != .sgd {
+      throw error(
+        "optim_args", or: "optim",
+        "optim_args belongs to sgd, but optim is \(training.optimizer.kind.rawValue). Use the adam_ keys, or leave it out.")
     }
     if training.loadBestModelAtEnd, training.evalStrategy == .no {
       throw error("load_best_model_at_end", "load_best_model_at_end needs an eval_strategy of steps or epoch")
@@ -127,7 +127,7 @@ struct RecipeReader {
 }
 
 extension RecipeReader {
-  /// Splits a command line into the file behind `--config` and pairs of key and value.
+  /// Splits a command line into the file after `--config` and pairs of key and value.
   static func split(_ words: [String]) throws(SwiftletError) -> (file: String?, entries: RecipeValue.Entries) {
     var file: String?
     var entries: RecipeValue.Entries = []
@@ -136,7 +136,7 @@ extension RecipeReader {
       let word = words[index]
       index += 1
       guard word.hasPrefix("--"), word.count > 2 else {
-        throw SwiftletError.recipe(.commandLine, "\(word) stands there without a --key before it")
+        throw SwiftletError.recipe(.commandLine, "\(word) has no --key before it")
       }
       var name = String(word.dropFirst(2))
       var values: [String] = []

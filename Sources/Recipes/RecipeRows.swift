@@ -66,17 +66,24 @@ public struct RecipeRows: Sendable {
     if source.steps.contains(where: \.isSplit) {
       throw SwiftletError.data("split belongs to the recipe's own steps, not to those of one source")
     }
-    var rows = try openFiles(source, recipe)
+    var rows = try openFiles(source, folder: recipe.folder, locate: recipe.locate)
     if let columns = source.columns { rows = try rows.applying(.selectColumns(columns)) }
     return try rows.applying(source.steps, tokenizer: tokenizer)
   }
 
-  private static func openFiles(_ source: DatasetSource, _ recipe: Recipe) throws(SwiftletError) -> any RowSource {
-    if let query = source.query { return try DataFile.query(query, folder: recipe.folder) }
-    var path = recipe.locate(source.path)
+  /// Opens a source whose paths need no recipe to be resolved.
+  package static func open(_ source: DatasetSource) throws(SwiftletError) -> any RowSource {
+    try openFiles(source, folder: nil) { $0 }
+  }
+
+  private static func openFiles(
+    _ source: DatasetSource, folder: String?, locate: (String) -> String
+  ) throws(SwiftletError) -> any RowSource {
+    if let query = source.query { return try DataFile.query(query, folder: folder) }
+    var path = locate(source.path)
     let exists = FileManager.default.fileExists(atPath: path)
     if !exists, source.namesFormat {
-      let files = source.dataFiles.mapValues { $0.map(recipe.locate) }
+      let files = source.dataFiles.mapValues { $0.map(locate) }
       return try DataFile.open(FileManager.default.currentDirectoryPath, split: source.split, files: files)
     }
     var files = source.dataFiles
@@ -102,15 +109,5 @@ extension RowStep {
     case .select, .shuffle, .split: false
     default: true
     }
-  }
-}
-
-extension PreparationOptions {
-  /// How the rows of a recipe become examples, for training or for evaluation.
-  public init(_ recipe: Recipe, forEvaluation: Bool = false) {
-    self.init(recipe.training, forEvaluation: forEvaluation)
-    textField = recipe.data.textField
-    // TRL shuffles with the run's seed, and shuffles held-out rows as well.
-    shuffleSeed = recipe.data.shufflesDataset ? UInt64(max(0, recipe.training.seed)) : nil
   }
 }

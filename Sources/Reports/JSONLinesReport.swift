@@ -13,7 +13,7 @@ package final class JSONLinesReport: RunReport {
   init(to url: URL) { self.url = url }
 
   /// Begins with what the run has logged before it was interrupted, and forgets what it logged after its checkpoint.
-  package func trainingBegins(_ state: TrainerState) {
+  package func trainingBegan(_ state: TrainerState) {
     do {
       try AtomicFile.write(state.logHistory.map(Self.line).joined(), to: url)
       file = GrowingFile(at: url)

@@ -32,7 +32,7 @@ package final class TensorBoardReport: RunReport {
     return output.appendingPathComponent("runs").appendingPathComponent(name)
   }
 
-  package func trainingBegins(_ state: TrainerState) {
+  package func trainingBegan(_ state: TrainerState) {
     let process = ProcessInfo.processInfo
     let name = "events.out.tfevents.\(Int(clamping: now())).\(process.hostName).\(process.processIdentifier).0"
     let url = folder.appendingPathComponent(name)

@@ -2,11 +2,11 @@ import Foundation
 import Hub
 import Recipes
 
-/// What the data sources of a recipe mean: files and folders here, or `org/name` on the hub.
+/// Finds the datasets of a recipe: files and folders on this machine, or `org/name` on the Hugging Face Hub.
 public enum DatasetLocation {
-  /// The same recipe with every source on this machine; what is `org/name` is looked up in the cache, else downloaded.
-  ///
-  /// - Throws: `HubError` for a download that fails. A path that is neither is left for the reader to refuse.
+  /// The recipe's data with every source on this machine. `org/name` is looked up in the cache, and downloaded if it is
+  /// not there. A path that does not exist is left as it is, for the reader to report.
+  /// - Throws: `SwiftletError` if a download fails.
   public static func find(
     _ recipe: Recipe, progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> DataArguments {
@@ -26,6 +26,12 @@ public enum DatasetLocation {
   ) async throws -> String {
     let located = recipe.locate(name)
     guard !FileManager.default.fileExists(atPath: located), RepositoryID.isQualifiedName(name) else { return name }
+    return try await find(name, progress: progress)
+  }
+
+  /// The folder of a dataset on the Hub: in the cache, or downloaded into it.
+  /// - Throws: `SwiftletError` if `name` is not `org/name`, or the download fails.
+  static func find(_ name: String, progress: (@Sendable (HubProgress) -> Void)? = nil) async throws -> String {
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let id = try RepositoryID(name)
     if let cached = try hub.cached(id, revision: nil, kind: .dataset) { return cached.path }

@@ -5,28 +5,28 @@ import OrderedJSON
 import Tensors
 import Training
 
-/// The loss of a model on rows, and what it gave each token.
+/// The loss of a model on rows, and the log-probability of each token.
 public struct Evaluation: Sendable {
-  /// Mean negative log-likelihood a predicted token, in nats.
+  /// The mean negative log-likelihood per predicted token, in nats.
   public var loss: Double
-  /// e to the loss.
+  /// The exponential of the loss.
   public var perplexity: Double { exp(loss) }
-  /// Predicted tokens.
+  /// The number of predicted tokens.
   public var tokens: Int
-  /// For each row its ids and, from the second on, the natural logarithm of each one's probability; `nil` where the
-  /// label is masked. Empty unless asked for.
+  /// For each row, its token IDs and the natural logarithm of the probability of each token after the first; `nil` for
+  /// tokens that the loss mask excludes. Empty unless requested.
   public var rows: [(ids: [Int32], logProbabilities: [Float?])]
 
-  /// Evaluates `model` on rows of any form that training takes.
+  /// Evaluates a model on rows in any form that training accepts.
   ///
   /// - Parameters:
-  ///   - model: as it is now, with an adapter or without.
+  ///   - model: the model, with its adapter if it has one.
   ///   - source: the rows.
-  ///   - options: masks and lengths, as in training.
-  ///   - batchSize: rows that go through the model together; the result does not depend on it.
-  ///   - logProbabilities: whether `rows` is filled.
-  ///   - progress: called with rows done and rows in all.
-  /// - Throws: `SwiftletError` for rows that cannot be used, `SwiftletError` for token ids that the model does not have.
+  ///   - options: maximum length and loss mask, as in training.
+  ///   - batchSize: rows per batch. The result does not depend on it.
+  ///   - logProbabilities: whether to fill `rows`.
+  ///   - progress: called with the number of rows done and of all rows.
+  /// - Throws: `SwiftletError` for rows that cannot be used, or token IDs that the model does not have.
   public init(
     _ model: CausalLM, rows source: any RowSource, options: PreparationOptions, batchSize: Int = 8,
     logProbabilities: Bool = false, progress: (Int, Int) -> Void = { _, _ in }
@@ -34,7 +34,7 @@ public struct Evaluation: Sendable {
     let tokenizer = try RowTokenizer(
       model.tokenizer, template: model.chatTemplate?.source, marksAssistant: options.assistantOnlyLoss)
     let (set, _) = try Preparation(tokenizer, options: options).prepare(source)
-    try SFTTrainer.check(set, model)
+    try Trainer.check(set, model)
     rows = []
     var sums = LossSums()
     let size = logProbabilities ? 1 : max(1, batchSize)
@@ -55,7 +55,7 @@ public struct Evaluation: Sendable {
     loss = sums.loss / Double(max(1, sums.count))
   }
 
-  /// As `swiftlet eval --json` prints it.
+  /// The result as `swiftlet eval --json` prints it.
   public var json: JSONValue {
     let list = rows.map { row -> JSONValue in
       let logarithms = row.logProbabilities.map { value -> JSONValue in value.map { .number(Double($0)) } ?? .null }

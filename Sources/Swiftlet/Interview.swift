@@ -4,17 +4,17 @@ import OrderedJSON
 import Reports
 import Training
 
-/// Asks a model the same questions along its training: on demand, and after each evaluation.
+/// Asks a model the same questions along its training: when told to, and after each evaluation.
 public final class Interview: TrainerCallback {
-  /// What is asked.
+  /// The questions.
   public let questions: [Question]
-  /// What was answered.
+  /// The answers so far.
   public private(set) var log: AnswerLog
-  /// Told of the answers that an evaluation brought.
+  /// Called with the answers after an evaluation.
   public var answered: (AnswerLog.Round) -> Void = { _ in }
-  /// Whether an answer is broken off, and the round with it.
-  public var isCut: () -> Bool = { false }
-  /// Why answers of an evaluation are missing.
+  /// Asked during answers; `true` drops the current round.
+  public var isInterrupted: () -> Bool = { false }
+  /// The error that prevented the answers after an evaluation.
   public private(set) var failure: (any Error)?
 
   private let model: CausalLM
@@ -23,11 +23,11 @@ public final class Interview: TrainerCallback {
 
   /// An interview of `model`.
   /// - Parameters:
-  ///   - questions: what is asked.
-  ///   - model: who is asked, as it is at that moment.
-  ///   - maxNewTokens: the length of an answer.
-  ///   - output: where `questions.json` and `questions.md` are kept.
-  ///   - step: optimizer steps taken already; what an earlier part of the run was answered up to there is taken over.
+  ///   - questions: the questions.
+  ///   - model: the model, with whatever weights it has when it is asked.
+  ///   - maxNewTokens: the most tokens of an answer.
+  ///   - output: the folder for `questions.json` and `questions.md`.
+  ///   - step: optimizer steps taken already. Earlier answers up to there are kept.
   public init(_ questions: [Question], of model: CausalLM, maxNewTokens: Int, output: URL, after step: Int = 0) {
     self.questions = questions
     self.model = model
@@ -42,24 +42,24 @@ public final class Interview: TrainerCallback {
     log = earlier
   }
 
-  /// Asks all questions and keeps the answers as those after `step` optimizer steps.
+  /// Asks all questions and records the answers.
   /// - Parameters:
-  ///   - step: what the answers are kept under.
-  ///   - progress: told how many are answered.
-  /// - Throws: what keeps a question from being asked, `SwiftletError` where the answers cannot be written.
+  ///   - step: the number of optimizer steps taken.
+  ///   - progress: called with the number of questions answered.
+  /// - Throws: `SwiftletError` if a question cannot be asked or the answers cannot be written.
   public func ask(step: Int, progress: (Int) -> Void = { _ in }) throws {
     guard !questions.isEmpty else { return }
     var answers: [String] = []
     for question in questions {
-      answers.append(try question.answer(by: model, maxNewTokens: maxNewTokens) { !isCut() })
-      if isCut() { return }
+      answers.append(try question.answer(by: model, maxNewTokens: maxNewTokens) { !isInterrupted() })
+      if isInterrupted() { return }
       progress(answers.count)
     }
     log.append(AnswerLog.Round(step: step, answers: answers))
     try log.write(to: output)
   }
 
-  /// Asks, unless the run is at its beginning or end, where it is asked anyway.
+  /// Asks after an evaluation, but not at the start or end of the run, where the questions are asked anyway.
   public func evaluated(_ evaluation: EvaluationLog, _ state: TrainerState) {
     guard !questions.isEmpty, state.globalStep > 0, state.globalStep < state.maxSteps, failure == nil else { return }
     do {

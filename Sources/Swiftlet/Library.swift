@@ -9,19 +9,21 @@
 @_exported import Tensors
 @_exported import Training
 
-/// How training runs, by TRL's name.
-public typealias SFTConfig = TrainingArguments
-
-/// What an adapter looks like, by the short name that people use.
-public typealias LoRA = LoRAConfiguration
-
 extension LoRAConfiguration {
-  /// An adapter of rank `r` on these layers, scaled by `alpha / r`.
-  public init(r: Int, alpha: Double, dropout: Double = 0, targets: TargetModules = .allLinear) {
-    self.init()
-    rank = r
-    self.alpha = alpha
-    self.dropout = dropout
-    targetModules = targets
+  /// A LoRA adapter.
+  /// - Parameters:
+  ///   - rank: the rank of the update.
+  ///   - alpha: the numerator of its scale, alpha/rank; twice the rank by default.
+  ///   - dropout: the share of the adapter's input to drop in training.
+  ///   - targetModules: the layers that get an update.
+  public static func lora(
+    rank: Int = 16, alpha: Double? = nil, dropout: Double = 0, targetModules: TargetModules = .allLinear
+  ) -> LoRAConfiguration {
+    var configuration = LoRAConfiguration()
+    configuration.rank = rank
+    configuration.alpha = alpha ?? Double(2 * rank)
+    configuration.dropout = dropout
+    configuration.targetModules = targetModules
+    return configuration
   }
 }

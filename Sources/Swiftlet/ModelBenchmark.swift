@@ -53,11 +53,11 @@ public struct ModelBenchmark {
     let sequences = (0..<rows).map { _ in JSONValue.array(ids(rowTokens).map { .integer(Int($0)) }) }
     let source = InMemoryRows(sequences.map { JSONObject([("input_ids", $0)]) })
     let set = try Preparation(RowTokenizer(model.tokenizer)).prepare(source).set
-    var arguments = TrainingArguments()
+    var arguments = TrainingConfiguration()
     arguments.trainBatchSize = rows
     arguments.maxSteps = 4
     arguments.saveStrategy = .no
-    let trainer = try SFTTrainer(model, adapter: adapter, arguments: arguments, trainingSet: set)
+    let trainer = try Trainer(model, adapter: adapter, configuration: arguments, trainingSet: set)
     let recorder = StepClock()
     trainer.callbacks = [recorder]
     try trainer.train()

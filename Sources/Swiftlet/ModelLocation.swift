@@ -3,15 +3,15 @@ import Foundation
 import Hub
 import Models
 
-/// What M of `--model M` means: a folder, a GGUF file, or `org/name` on the hub.
+/// Finds a model by name: a folder, a GGUF file, or `org/name` on the Hugging Face Hub.
 public enum ModelLocation {
-  /// The folder or file on this machine; `org/name` is looked up in the cache, else downloaded.
+  /// The folder or file on this machine. `org/name` is looked up in the cache, and downloaded if it is not there.
   ///
   /// - Parameters:
-  ///   - name: M.
-  ///   - revision: branch, tag or commit on the hub; `nil` for its default.
-  ///   - progress: told of a download.
-  /// - Throws: `SwiftletError` for a path that is not there, `HubError` for a download that fails.
+  ///   - name: the model.
+  ///   - revision: the branch, tag or commit on the Hub; `nil` for its default branch.
+  ///   - progress: called during a download.
+  /// - Throws: `SwiftletError` if the path does not exist or the download fails.
   public static func find(
     _ name: String, revision: String? = nil, progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> URL {
@@ -19,7 +19,7 @@ public enum ModelLocation {
     if FileManager.default.fileExists(atPath: expanded) { return URL(fileURLWithPath: expanded) }
     guard RepositoryID.isQualifiedName(name) else {
       throw SwiftletError.model(
-        "\(name): there is no such file or folder; name a model folder, a .gguf file or org/name")
+        "\(name): no such file or folder. Name a model folder, a .gguf file or org/name.")
     }
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let id = try RepositoryID(name)

@@ -3,7 +3,6 @@ import ArgumentParser
 import Swiftlet
 import Foundation
 import Models
-import OrderedJSON
 import Terminal
 
 /// `swiftlet chat --model M [--adapter A]`
@@ -24,7 +23,7 @@ struct Chat: AsyncParsableCommand {
     let (model, _) = try await modelOptions.open()
     let output = Output.standardOutput
     Printing.note("Type a message; q quits, /new starts over, Ctrl-C ends an answer.")
-    var conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
+    var conversation = Conversation(with: model, system: system, thinking: thinking?.isOn)
     while true {
       if output.isTerminal { output.write(output.style.bold("> ")) }
       guard let line = readLine(strippingNewline: true) else { break }
@@ -32,61 +31,29 @@ struct Chat: AsyncParsableCommand {
       if text == "q" || text == "/q" || text == "/quit" { break }
       if text.isEmpty { continue }
       if text == "/new" {
-        conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
+        conversation = Conversation(with: model, system: system, thinking: thinking?.isOn)
         continue
       }
       do {
-        let signal = try conversation.say(text, sampling: sampling) { piece in
-          output.writeText(piece)
-        }
+        let reply = try conversation.reply(to: text, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens)
+        let signal = stream(reply, to: output)
         output.write("\n")
-        // Ctrl-C ends an answer; the system's wish ends the talk.
+        // Ctrl-C ends the answer, SIGTERM the chat.
         if let signal, signal != SIGINT { throw ExitCode(128 + signal) }
       } catch let error as SwiftletError where error.domain == .model {
-        Printing.note(error.description)
+        Printing.note("\(error). Type /new to start over.")
       }
     }
   }
-}
 
-/// The turns of a talk, and the cache of what the model has read of it.
-private struct Conversation {
-  private let model: CausalLM
-  private let thinking: Bool?
-  private var messages: [JSONValue] = []
-  private var cache: KeyValueCache
-  private var cached: [Int32] = []
-
-  init(model: CausalLM, system: String?, thinking: Bool?) {
-    self.model = model
-    self.thinking = thinking
-    cache = KeyValueCache(for: model.transformer)
-    if let system { messages.append(["role": "system", "content": .string(system)]) }
-  }
-
-  /// Answers, and tells the signal that cut the answer short.
-  mutating func say(_ text: String, sampling: SamplingFlags, stream: (String) -> Void) throws -> Int32? {
-    let asked = messages + [["role": "user", "content": .string(text)]]
-    let ids =
-      model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(asked), thinking: thinking)
-    guard ids.count < model.transformer.configuration.maxPositions else {
-      throw SwiftletError.model(
-        "the talk is longer than the model's context; say it shorter, or type /new to start over")
-    }
-    messages = asked
-    // A template may write earlier turns anew, so only what is truly the same is kept; at least one token must be read.
-    let shared = min(zip(ids, cached).prefix { $0 == $1 }.count, ids.count - 1)
-    cache.truncate(to: shared)
+  /// Writes an answer as it is generated.
+  /// - Returns: the signal that ended it early.
+  private func stream(_ reply: Conversation.Reply, to output: Output) -> Int32? {
+    func write(_ piece: String) { output.writeText(piece) }
     let signals = StopSignals()
     defer { signals.end() }
-    let (answer, generation) = model.generate(
-      Array(ids[shared...]), cache: cache, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
-    ) { piece in
-      stream(piece)
-      return signals.caught == nil
-    }
-    cached = Array((ids + generation.ids).prefix(cache.count))
-    messages.append(["role": "assistant", "content": .string(answer)])
+    while signals.caught == nil, let piece = reply.next() { write(piece) }
+    write(reply.finish())
     return signals.caught
   }
 }

@@ -43,7 +43,7 @@ struct Demo: AsyncParsableCommand {
     Printing.facts([
       ("answers", "\(recipe.training.outputDir)/heldout_answers.jsonl, all \(heldOut.count) held-out sentences")
     ])
-    let base = recipe.model.modelNameOrPath
+    let base = recipe.model.name
     Printing.heading("Now try")
     Printing.note("  .build/release/swiftlet chat --model \(base) --adapter \(recipe.training.outputDir)")
   }

@@ -32,7 +32,7 @@ struct Preview: AsyncParsableCommand {
     var recipe = try Recipe(commandLine: words)
     try recipe.checkComplete()
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.modelNameOrPath))
+    let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.name))
     let rowTokenizer = try RowTokenizer(
       tokenizer, template: recipe.chatTemplate(), eosToken: recipe.training.eosToken,
       marksAssistant: recipe.training.assistantOnlyLoss)

@@ -27,7 +27,7 @@ struct TrainingSession {
   /// The run with all that it needs opened and prepared.
   func prepared() async throws -> TrainingRun {
     let modelURL = try await ModelLocation.find(
-      recipe.locate(recipe.model.modelNameOrPath), revision: recipe.model.revision,
+      recipe.locate(recipe.model.name), revision: recipe.model.revision,
       progress: DownloadProgress().report)
     let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let loading = QuantizationProgress()
@@ -65,8 +65,8 @@ struct TrainingSession {
     Printing.heading("Training")
     let signals = StopSignals("\nSaving a checkpoint after this step; Ctrl-C once more leaves at once.")
     defer { signals.end() }
-    let progress = TrainingProgress(run.trainer, signals)
-    interview.isCut = { signals.caught != nil }
+    let progress = TrainingProgress(run.trainer, signals, showsBar: !recipe.hidesProgress)
+    interview.isInterrupted = { signals.caught != nil }
     interview.answered = { round in
       let table = interview.log.table([interview.log.rounds.first, round].compactMap(\.self))
       progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
@@ -100,7 +100,7 @@ struct TrainingSession {
     if bytes.unquantized != bytes.stored { held += ", \(Format.bytes(bytes.unquantized)) before quantization" }
     Printing.heading("Model")
     var facts = [
-      ("base", recipe.model.modelNameOrPath),
+      ("base", recipe.model.name),
       ("weights", "\(Format.count(weights)), \(held)"),
       (
         "trained",
@@ -122,7 +122,7 @@ struct TrainingSession {
         )
       }
     }
-    DataReport.show(run.report, heldOut: run.evaluationRows)
+    DataReport.show(run.report, heldOut: run.validationRows)
     try describeMemory(run)
   }
 
@@ -130,7 +130,7 @@ struct TrainingSession {
   private func describeMemory(_ run: TrainingRun) throws {
     let plan = try run.plan()
     let asked = recipe.training
-    let batch = run.trainer.arguments.trainBatchSize
+    let batch = run.trainer.configuration.trainBatchSize
     Printing.heading("Memory")
     var facts = [
       ("planned", "\(Format.bytes(plan.memory.total)) at its peak, \(Format.bytes(plan.system.reachable)) to be had")
@@ -145,7 +145,7 @@ struct TrainingSession {
     if batch != asked.trainBatchSize {
       Printing.note(
         "  Note: auto_find_batch_size: \(batch) rows a batch instead of \(asked.trainBatchSize), and "
-          + "\(run.trainer.arguments.gradientAccumulationSteps) batches a step, so that a step learns from the same rows"
+          + "\(run.trainer.configuration.gradientAccumulationSteps) batches a step, so that a step learns from the same rows"
       )
     }
     if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
@@ -207,33 +207,39 @@ enum Answers {
   }
 }
 
-/// The moving bar of a run, and a line for each logged figure where there is no terminal.
+/// Shows the progress of a run: a bar, or with `disable_tqdm` a line for each log.
 final class TrainingProgress: TrainerCallback {
-  private var bar: ProgressBar
+  private var bar: ProgressBar?
   private let begin = ContinuousClock().now
   private var tokens = 0
   private let signals: StopSignals
 
-  init(_ trainer: SFTTrainer, _ signals: StopSignals) {
+  init(_ trainer: Trainer, _ signals: StopSignals, showsBar: Bool) {
     self.signals = signals
+    guard showsBar else { return }
     bar = ProgressBar("training", total: trainer.state.maxSteps, done: trainer.state.globalStep)
   }
 
   func stepEnded(_ step: StepReport, _ state: TrainerState) {
     tokens += step.tokens
     let seconds = (ContinuousClock().now - begin) / .seconds(1)
-    bar.update(step: state.globalStep, loss: step.loss, tokensPerSecond: Double(tokens) / max(seconds, 1e-9))
+    bar?.update(step: state.globalStep, loss: step.loss, tokensPerSecond: Double(tokens) / max(seconds, 1e-9))
+  }
+
+  func logged(_ log: TrainingLog, _ state: TrainerState) {
+    guard bar == nil else { return }
+    Printing.note("step \(log.step) of \(state.maxSteps): loss \(Format.loss(log.loss))")
   }
 
   func evaluated(_ log: EvaluationLog, _ state: TrainerState) {
-    bar.log("step \(log.step): held-out loss \(Format.loss(log.loss))")
+    self.log("step \(log.step): validation loss \(Format.loss(log.loss))")
   }
 
   func shouldPause() -> Bool { signals.caught != nil }
 
-  func log(_ text: String) { bar.log(text) }
+  func log(_ text: String) { if bar == nil { Printing.note(text) } else { bar?.log(text) } }
 
-  func clear() { bar.clear() }
+  func clear() { bar?.clear() }
 
-  func finish() { bar.finish() }
+  func finish() { bar?.finish() }
 }

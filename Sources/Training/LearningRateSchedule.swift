@@ -1,10 +1,28 @@
 import Foundation
 import OrderedJSON
 
-/// The learning rate of every optimizer step, as the schedules of transformers' `optimization.py` compute it.
+/// The learning rate over a run. Adopt it to train with a schedule of your own.
+///
+/// ```swift
+/// /// Halves the rate every hundred steps.
+/// struct Halving: Schedule {
+///   func rate(at step: Int, of totalSteps: Int) -> Double { 1e-3 * pow(0.5, Double(step / 100)) }
+/// }
+/// ```
+public protocol Schedule: Sendable {
+  /// The learning rate of optimizer step `step`, counted from 0, in a run of `totalSteps`.
+  func rate(at step: Int, of totalSteps: Int) -> Double
+}
+
+extension LearningRateSchedule: Schedule {
+  /// The learning rate of optimizer step `step`. The length of the run was given at creation.
+  public func rate(at step: Int, of totalSteps: Int) -> Double { rate(at: step) }
+}
+
+/// The learning rate of every optimizer step, as the schedules in transformers' `optimization.py` compute it.
 public struct LearningRateSchedule: Sendable, Hashable {
-  /// transformers' names of the curves (`lr_scheduler_type`).
-  public enum Kind: String, Sendable, CaseIterable {
+  /// The schedules, by the names that transformers gives them (`lr_scheduler_type`).
+  public enum Kind: String, Sendable, CaseIterable, Codable {
     case linear, cosine
     case cosineWithRestarts = "cosine_with_restarts"
     case polynomial, constant
@@ -15,56 +33,56 @@ public struct LearningRateSchedule: Sendable, Hashable {
     case warmupStableDecay = "warmup_stable_decay"
   }
 
-  /// How the rate rises or falls between two levels in `warmup_stable_decay`.
-  public enum Shape: String, Sendable, CaseIterable {
+  /// The shape of a rise or fall in `warmup_stable_decay`.
+  public enum Shape: String, Sendable, CaseIterable, Codable {
     case linear, cosine
     case oneMinusSqrt = "1-sqrt"
   }
 
-  /// What `lr_scheduler_kwargs` may hold; each curve reads its own, and `nil` stands for that curve's default.
-  public struct Options: Sendable, Hashable {
-    /// Waves of a cosine: 0.5 falls once from peak to floor; restarts count whole ones from 1.
+  /// The contents of `lr_scheduler_kwargs`. Each schedule reads its own members; `nil` means its default.
+  public struct Options: Sendable, Hashable, Codable {
+    /// Cosine cycles: 0.5 falls once from the peak to the floor. `cosine_with_restarts` counts whole cycles.
     public var numCycles: Double?
-    /// The exponent of `polynomial` (1).
+    /// The exponent of `polynomial` (default 1).
     public var power: Double?
-    /// The last rate of `polynomial` (1e-7).
+    /// The final rate of `polynomial` (default 1e-7).
     public var lrEnd: Double?
-    /// The lowest rate of a cosine with a floor.
+    /// The lowest rate of the cosine schedules that have a floor.
     public var minLR: Double?
-    /// The same, as a share of the peak.
+    /// The lowest rate as a fraction of the peak.
     public var minLRRate: Double?
-    /// The first rate of `cosine_warmup_with_min_lr`, as a share of the peak.
+    /// The first rate of `cosine_warmup_with_min_lr`, as a fraction of the peak.
     public var warmupLRRate: Double?
-    /// The time scale of `inverse_sqrt` in steps (the warm-up, or 10,000 without one).
+    /// The time scale of `inverse_sqrt` in steps (default: the warmup steps, or 10,000 without warmup).
     public var timescale: Int?
-    /// The steps of falling in `warmup_stable_decay`, which needs them.
+    /// The decay steps of `warmup_stable_decay`, which requires them.
     public var numDecaySteps: Int?
-    /// The steps at the peak in `warmup_stable_decay` (all that is left).
+    /// The steps at the peak in `warmup_stable_decay` (default: all that remain).
     public var numStableSteps: Int?
-    /// How `warmup_stable_decay` rises (linear).
+    /// The warmup shape of `warmup_stable_decay` (default linear).
     public var warmupType: Shape?
-    /// How `warmup_stable_decay` falls (cosine).
+    /// The decay shape of `warmup_stable_decay` (default cosine).
     public var decayType: Shape?
-    /// The floor of `warmup_stable_decay` as a share of the peak (0).
+    /// The floor of `warmup_stable_decay` as a fraction of the peak (default 0).
     public var minLRRatio: Double?
 
-    /// Every curve's defaults.
+    /// Every schedule's defaults.
     public init() {}
   }
 
-  /// The curve.
+  /// The shape of the schedule.
   public let kind: Kind
-  /// The peak rate.
+  /// The peak learning rate.
   public let peak: Double
-  /// The optimizer steps of warm-up.
+  /// The number of warmup steps.
   public let warmupSteps: Int
-  /// The optimizer steps of the whole run.
+  /// The number of optimizer steps of the run.
   public let totalSteps: Int
-  /// What the curve takes beyond these.
+  /// The schedule's own settings.
   public let options: Options
 
-  /// A schedule for a run of `totalSteps` optimizer steps. Call `Options.problem(for:peak:)` first to refuse options
-  /// that do not suit the curve; here they fall back to the defaults.
+  /// A schedule for a run of `totalSteps` optimizer steps. Options that do not suit the schedule fall back to their
+  /// defaults; `Options.problem(for:peak:)` reports them.
   public init(_ kind: Kind, peak: Double, warmupSteps: Int, totalSteps: Int, options: Options = Options()) {
     self.kind = kind
     self.peak = peak
@@ -73,17 +91,17 @@ public struct LearningRateSchedule: Sendable, Hashable {
     self.options = options
   }
 
-  /// The schedule that a recipe asks for in a run of `totalSteps` optimizer steps.
-  public init(_ training: TrainingArguments, totalSteps: Int) {
+  /// The schedule of a configuration, for a run of `totalSteps` optimizer steps.
+  public init(_ training: TrainingConfiguration, totalSteps: Int) {
     self.init(
       training.scheduler, peak: training.learningRate, warmupSteps: training.warmupStepCount(ofTotal: totalSteps),
       totalSteps: totalSteps, options: training.schedulerOptions)
   }
 
-  /// The rate that optimizer step `step`, counted from 0, is taken with.
+  /// The learning rate of optimizer step `step`, counted from 0.
   public func rate(at step: Int) -> Double { peak * factor(at: step) }
 
-  /// The rate as a share of the peak.
+  /// The learning rate as a fraction of the peak.
   public func factor(at step: Int) -> Double {
     switch kind {
     case .constant: return 1
@@ -116,12 +134,12 @@ public struct LearningRateSchedule: Sendable, Hashable {
 
   private func raised(_ factor: Double, to floor: Double) -> Double { factor * (1 - floor) + floor }
 
-  /// From 1 at `progress` 0 down and up again `cycles` times until `progress` 1.
+  /// A cosine that starts at 1 and completes `cycles` cycles while `progress` goes from 0 to 1.
   private static func wave(_ cycles: Double, _ progress: Double) -> Double {
     0.5 * (1 + cos(.pi * cycles * 2 * progress))
   }
 
-  /// The only curve that counts steps from 1, so that neither the first nor the last rate is zero.
+  /// Unlike the others, this schedule counts steps from 1, so neither the first nor the last rate is zero.
   private func cosineWithRaisedEnds(_ step: Int) -> Double {
     if step < warmupSteps {
       guard let start = options.warmupLRRate else { return Double(step + 1) / Double(max(1, warmupSteps)) }
@@ -159,19 +177,19 @@ public struct LearningRateSchedule: Sendable, Hashable {
 }
 
 extension LearningRateSchedule.Options {
-  /// Why these options do not suit a curve, after "lr_scheduler_kwargs"; `nil` where they do.
+  /// What is wrong with these options for a schedule, as the rest of a sentence about them; `nil` if nothing is.
   public func problem(for kind: LearningRateSchedule.Kind, peak: Double) -> String? {
     switch kind {
     case .cosineWithMinLR, .cosineWarmupWithMinLR:
       guard (minLR == nil) != (minLRRate == nil) else {
-        return "has to hold either min_lr or min_lr_rate for \(kind.rawValue)"
+        return "must contain either min_lr or min_lr_rate for \(kind.rawValue)"
       }
     case .polynomial where (lrEnd ?? 1e-7) >= peak:
-      return "has an lr_end (\((lrEnd ?? 1e-7).pythonText)) that is not below the learning rate"
+      return "must contain an lr_end below the learning rate (got \((lrEnd ?? 1e-7).pythonText))"
     case .warmupStableDecay where numDecaySteps == nil:
-      return "has to hold num_decay_steps for \(kind.rawValue)"
+      return "must contain num_decay_steps for \(kind.rawValue)"
     case .inverseSqrt where (timescale ?? 1) < 1:
-      return "has a timescale below 1"
+      return "must contain a timescale of at least 1"
     default: break
     }
     return nil

@@ -90,26 +90,59 @@ public struct TrainerState: Sendable {
       json = try JSONValue(parsing: Data(contentsOf: url))
     } catch {
       let cause = (error as? SwiftletError)?.description ?? "it cannot be opened"
-      throw SwiftletError.checkpoint(path: url.path, reason: "this is not a trainer's state: \(cause)")
+      throw SwiftletError.checkpoint(path: url.path, reason: "this is not a trainer state: \(cause)")
     }
-    guard let step = json["global_step"]?.integer, step >= 0, let history = json["log_history"]?.array else {
+    let reader = Reader(json: json, path: url.path)
+    guard json["global_step"]?.integer != nil, let history = json["log_history"]?.array else {
       throw SwiftletError.checkpoint(
-        path: url.path, reason: "this is no trainer's state: global_step or log_history is missing")
+        path: url.path, reason: "this is not a trainer state: global_step or log_history is missing")
     }
-    globalStep = step
-    maxSteps = json["max_steps"]?.integer ?? 0
-    numTrainEpochs = json["num_train_epochs"]?.integer ?? 0
-    epoch = json["epoch"]?.double ?? 0
-    trainBatchSize = json["train_batch_size"]?.integer ?? 0
-    numInputTokensSeen = json["num_input_tokens_seen"]?.integer ?? 0
-    loggingSteps = json["logging_steps"]?.integer ?? 0
-    evalSteps = json["eval_steps"]?.integer ?? 0
-    saveSteps = json["save_steps"]?.integer ?? 0
+    globalStep = try reader.count("global_step")
+    maxSteps = try reader.count("max_steps")
+    numTrainEpochs = try reader.count("num_train_epochs")
+    epoch = try reader.number("epoch")
+    trainBatchSize = try reader.count("train_batch_size")
+    numInputTokensSeen = try reader.count("num_input_tokens_seen")
+    loggingSteps = try reader.interval("logging_steps")
+    evalSteps = try reader.interval("eval_steps")
+    saveSteps = try reader.interval("save_steps")
     bestMetric = json["best_metric"]?.double
     bestGlobalStep = json["best_global_step"]?.integer
     bestModelCheckpoint = json["best_model_checkpoint"]?.string
-    unlogged = UnloggedSteps(json["stateful_callbacks"]?[UnloggedSteps.key])
+    unlogged = try UnloggedSteps(json["stateful_callbacks"]?[UnloggedSteps.key], path: url.path)
     logHistory = history.compactMap(\.object)
+  }
+
+  /// Reads numbers that must not overflow when a run adds to them.
+  struct Reader {
+    let json: JSONValue
+    let path: String
+
+    /// The largest count that is accepted: every integer up to it is exact as a JSON number.
+    static let maximum = 1 << 53
+
+    /// A count from 0 to 2^53; 0 if it is missing.
+    func count(_ key: String) throws(SwiftletError) -> Int {
+      guard let value = json[key], !value.isNull else { return 0 }
+      guard let count = value.integer, (0...Self.maximum).contains(count) else {
+        throw SwiftletError.checkpoint(path: path, reason: "\(key) must be an integer from 0 to 2^53")
+      }
+      return count
+    }
+
+    /// A number of steps; transformers writes a fraction of the run if it was given one.
+    func interval(_ key: String) throws(SwiftletError) -> Int {
+      json[key]?.integer == nil ? Int(clamping: try number(key)) : try count(key)
+    }
+
+    /// A finite number; 0 if it is missing.
+    func number(_ key: String) throws(SwiftletError) -> Double {
+      guard let value = json[key], !value.isNull else { return 0 }
+      guard let number = value.double, number.isFinite else {
+        throw SwiftletError.checkpoint(path: path, reason: "\(key) must be a number")
+      }
+      return number
+    }
   }
 }
 
@@ -135,8 +168,8 @@ public struct UnloggedSteps: Sendable, Hashable {
   mutating func add(_ report: StepReport) {
     steps += 1
     loss += report.loss
-    predicted += report.sums.count
-    correct += report.sums.correct
+    predicted += report.predictedTokens
+    correct += report.correctTokens
   }
 
   /// transformers reads `trainer_state.json` only with the members it knows; among them it leaves `stateful_callbacks`
@@ -152,12 +185,13 @@ public struct UnloggedSteps: Sendable, Hashable {
     ]
   }
 
-  init(_ json: JSONValue?) {
+  init(_ json: JSONValue?, path: String) throws(SwiftletError) {
     guard let values = json?["attributes"] else { return }
-    steps = values["steps"]?.integer ?? 0
-    loss = values["loss"]?.double ?? 0
-    predicted = values["predicted"]?.integer ?? 0
-    correct = values["correct"]?.integer ?? 0
+    let reader = TrainerState.Reader(json: values, path: path)
+    steps = try reader.count("steps")
+    loss = try reader.number("loss")
+    predicted = try reader.count("predicted")
+    correct = try reader.count("correct")
   }
 }
 

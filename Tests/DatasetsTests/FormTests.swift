@@ -6,7 +6,7 @@ import Tensors
 import Testing
 import Tokenizers
 
-/// Rows of every form against what TRL's `SFTTrainer` makes of them: every id and label, compared exactly.
+/// Rows of every form against what TRL's `Trainer` makes of them: every id and label, compared exactly.
 @Suite struct FormTests {
   private func preparation(_ options: JSONValue) throws -> Preparation {
     var preparation = PreparationOptions()

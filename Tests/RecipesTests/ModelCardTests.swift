@@ -82,7 +82,7 @@ import Testing
         "swiftlet chat --model models/tiny/base --load-in-4bit --bnb-4bit-quant-type nf4 --bnb-4bit-use-double-quant "
           + "--adapter outputs/mine\n"))
     #expect(text.contains("swiftlet merge --model models/tiny/base --adapter outputs/mine --output merged\n"))
-    recipe.model.modelNameOrPath = "my models/tiny/base"
+    recipe.model.name = "my models/tiny/base"
     #expect(
       ModelCard(recipe: recipe, state: TrainerState()).text.contains(
         "swiftlet merge --model 'my models/tiny/base' --adapter outputs/mine"))

@@ -37,7 +37,7 @@ import Testing
     let ours = Dictionary(uniqueKeysWithValues: RecipeKey.all.map { ($0.name, $0) })
     var compared = 0
     for (name, value) in try Self.theirs("recipe/keys.json") where !Self.overruled.contains(name) {
-      guard let key = ours[name], key.status == .honoured else { continue }
+      guard let key = ours[name], key.status == .honored else { continue }
       compared += 1
       // Theirs is null where the type is a list or mapping that may be absent.
       let isEmpty = value.isNull && (key.defaultValue == [] || key.defaultValue == [:] || key.defaultValue == "")

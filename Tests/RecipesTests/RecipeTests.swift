@@ -34,7 +34,7 @@ import Testing
         bf16: true
         fp16: false
         """)
-    #expect(recipe.model.modelNameOrPath == "Qwen/Qwen2.5-0.5B")
+    #expect(recipe.model.name == "Qwen/Qwen2.5-0.5B")
     #expect(recipe.training.learningRate == 2e-4)
     #expect(recipe.training.scheduler == .cosine)
     #expect(recipe.training.evalStrategy == .no)
@@ -162,7 +162,7 @@ import Testing
   }
 
   @Test func warmupCountsAsTheirs() {
-    var training = TrainingArguments()
+    var training = TrainingConfiguration()
     training.warmupSteps = 0.1
     #expect(training.warmupStepCount(ofTotal: 25) == 3)
     training.warmupSteps = 5.9
@@ -172,8 +172,8 @@ import Testing
     #expect(training.warmupStepCount(ofTotal: 25) == 25)
     training.warmupRatio = 0.03
     #expect(training.warmupStepCount(ofTotal: 100) == 3)
-    #expect(TrainingArguments.interval(0.1, ofTotal: 25) == 3)
-    #expect(TrainingArguments.interval(10, ofTotal: 25) == 10)
+    #expect(TrainingConfiguration.interval(0.1, ofTotal: 25) == 3)
+    #expect(TrainingConfiguration.interval(10, ofTotal: 25) == 10)
   }
 
   @Test func earlyStopsInARecipe() throws {

@@ -32,8 +32,8 @@ import Testing
   }
 
   private static func run(
-    _ folder: URL, eventFolder: String = "tb", _ change: (inout TrainingArguments) -> Void = { _ in }
-  ) throws -> (trainer: SFTTrainer, reports: [any RunReport]) {
+    _ folder: URL, eventFolder: String = "tb", _ change: (inout TrainingConfiguration) -> Void = { _ in }
+  ) throws -> (trainer: Trainer, reports: [any RunReport]) {
     let reports = ReportConfiguration(
       ReportDestination.allCases, tensorBoardFolder: folder.appendingPathComponent(eventFolder).path
     ).reports(output: folder)

@@ -57,7 +57,7 @@ import Testing
     config.outputDir = folder.appendingPathComponent("swift").path
     let rows = try Dataset(file.path).renamingColumns(["sentence": "prompt", "translation": "completion"])
     let model = try CausalLM(opening: base)
-    let trainer = try SFTTrainer(model, lora: LoRA(r: 4, alpha: 8, dropout: 0.1), config: config, dataset: rows)
+    let trainer = try Trainer(model, lora: LoRA(r: 4, alpha: 8, dropout: 0.1), config: config, dataset: rows)
     try trainer.train()
     try trainer.saveModel()
 

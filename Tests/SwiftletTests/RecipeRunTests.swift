@@ -8,7 +8,7 @@ import OrderedJSON
 import Testing
 import Tokenizers
 
-/// Twenty steps from a recipe and rows of text against TRL's SFTTrainer on the same recipe and rows: see
+/// Twenty steps from a recipe and rows of text against TRL's Trainer on the same recipe and rows: see
 /// Tests/Goldens/generators/recipe_runs.py. Reading, templates, tokens, masks, packs, orders and steps are all ours.
 @Suite struct RecipeRunTests {
   static let names = ["pairs_wrapped", "chat_assistant", "text_warmup", "pairs_bfd", "text_cosine"]
@@ -24,12 +24,12 @@ import Tokenizers
     let (set, _) = try Preparation(rowTokenizer, options: PreparationOptions(recipe)).prepare(rows.train)
     try checkFirstBatch(set, recipe.training, reference)
 
-    let files = try ModelFiles(opening: URL(fileURLWithPath: recipe.locate(recipe.model.modelNameOrPath)))
+    let files = try ModelFiles(opening: URL(fileURLWithPath: recipe.locate(recipe.model.name)))
     let model = try CausalLM(files, tokenizer: tokenizer, inFloat32: recipe.lora == nil)
     let adapter = try recipe.lora.map { _ in
       try Adapter(reading: folder.appendingPathComponent("adapter"), onto: model.transformer)
     }
-    let trainer = try SFTTrainer(model, adapter: adapter, arguments: recipe.training, trainingSet: set)
+    let trainer = try Trainer(model, adapter: adapter, configuration: recipe.training, trainingSet: set)
     try trainer.train()
 
     let steps = try #require(reference["steps"]?.array)
@@ -46,7 +46,7 @@ import Tokenizers
   }
 
   /// The ids of the first batch, sequence by sequence.
-  private func checkFirstBatch(_ set: TrainingSet, _ arguments: TrainingArguments, _ reference: JSONValue) throws {
+  private func checkFirstBatch(_ set: TrainingSet, _ arguments: TrainingConfiguration, _ reference: JSONValue) throws {
     let order = BatchOrder(
       itemCount: set.items.count, batchSize: arguments.trainBatchSize,
       seed: UInt64(arguments.dataSeed ?? arguments.seed))

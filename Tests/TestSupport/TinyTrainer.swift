@@ -7,8 +7,8 @@ import Training
 
 /// Trainers of the tiny Llama, and what tests ask of them.
 package enum TinyTrainer {
-  package static func arguments(batch: Int, accumulation: Int = 1, steps: Int, seed: Int = 42) -> TrainingArguments {
-    var arguments = TrainingArguments()
+  package static func arguments(batch: Int, accumulation: Int = 1, steps: Int, seed: Int = 42) -> TrainingConfiguration {
+    var arguments = TrainingConfiguration()
     arguments.trainBatchSize = batch
     arguments.gradientAccumulationSteps = accumulation
     arguments.maxSteps = steps
@@ -21,24 +21,24 @@ package enum TinyTrainer {
 
   package static func trainer(
     rows: Range<Int> = 0..<40, evaluationRows: Range<Int>? = nil, output: URL? = nil, dropout: Double? = 0,
-    callbacks: [any TrainerCallback] = [], _ change: (inout TrainingArguments) -> Void
-  ) throws -> SFTTrainer {
+    callbacks: [any TrainerCallback] = [], _ change: (inout TrainingConfiguration) -> Void
+  ) throws -> Trainer {
     var arguments = arguments(batch: 2, accumulation: 2, steps: 10)
     arguments.maxSteps = nil
     arguments.epochs = 1
     change(&arguments)
     let model = try TinyModel.model(inFloat32: dropout == nil)
-    return try SFTTrainer(
-      model, adapter: TinyModel.adapter(dropout: dropout, on: model), arguments: arguments,
-      trainingSet: TinyModel.rows(rows), evaluationSet: evaluationRows.map { try TinyModel.rows($0) }, output: output,
+    return try Trainer(
+      model, adapter: TinyModel.adapter(dropout: dropout, on: model), configuration: arguments,
+      trainingSet: TinyModel.rows(rows), validationSet: evaluationRows.map { try TinyModel.rows($0) }, output: output,
       baseName: "models/llama", callbacks: callbacks)
   }
 
-  package static func steps(_ trainer: SFTTrainer, _ key: String = "loss") -> [Int] {
+  package static func steps(_ trainer: Trainer, _ key: String = "loss") -> [Int] {
     trainer.state.logHistory.filter { $0[key] != nil }.compactMap { $0["step"]?.integer }
   }
 
-  package static func names(_ folder: URL) -> [String] { SFTTrainer.checkpoints(in: folder).map(\.lastPathComponent) }
+  package static func names(_ folder: URL) -> [String] { Trainer.checkpoints(in: folder).map(\.lastPathComponent) }
 
   package static func message(_ body: () throws -> Void) -> String {
     do {
@@ -50,7 +50,7 @@ package enum TinyTrainer {
   }
 
   /// The log without what a clock says.
-  package static func log(_ trainer: SFTTrainer) -> String {
+  package static func log(_ trainer: Trainer) -> String {
     trainer.state.logHistory.map { log in
       var log = log
       log["elapsed_s"] = nil

@@ -64,7 +64,7 @@ import Testing
   }
 
   @Test func evaluationsWait() throws {
-    func steps(_ change: (inout TrainingArguments) -> Void) throws -> [Int] {
+    func steps(_ change: (inout TrainingConfiguration) -> Void) throws -> [Int] {
       let trainer = try TinyTrainer.trainer(rows: 0..<32, evaluationRows: 32..<40) {
         $0.evalStrategy = .steps
         $0.evalSteps = 3
@@ -85,7 +85,7 @@ import Testing
 
   // MARK: Pauses
 
-  private static func outcome(_ trainer: SFTTrainer) -> (String, [Float]) {
+  private static func outcome(_ trainer: Trainer) -> (String, [Float]) {
     (TinyTrainer.log(trainer), EquivalenceTests.Outcome(trainer).weights)
   }
 
@@ -119,7 +119,7 @@ import Testing
   @Test func aPauseAlwaysSaves() throws {
     let folder = try scratchFolder("pause-save")
     defer { try? FileManager.default.removeItem(at: folder) }
-    func trainer() throws -> SFTTrainer {
+    func trainer() throws -> Trainer {
       try TinyTrainer.trainer(output: folder) {
         $0.saveStrategy = .no
         $0.saveOnlyModel = true

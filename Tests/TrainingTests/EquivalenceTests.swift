@@ -15,7 +15,7 @@ import Testing
     var norms: [Double]
     var weights: [Float]
 
-    init(_ trainer: SFTTrainer) {
+    init(_ trainer: Trainer) {
       losses = trainer.state.logHistory.compactMap { $0["loss"]?.double }
       norms = trainer.state.logHistory.compactMap { $0["grad_norm"]?.double }
       weights = trainer.parameters.flatMap { trainer.model.transformer.backend.floats($0.value) }
@@ -34,9 +34,9 @@ import Testing
   ) throws -> Outcome {
     let backend = threads.map { CPUBackend(threads: $0) } ?? CPUBackend.shared
     let model = try TinyModel.model(inFloat32: dropout == nil, on: backend)
-    let trainer = try SFTTrainer(
+    let trainer = try Trainer(
       model, adapter: TinyModel.adapter(dropout: dropout, on: model, seed: seed),
-      arguments: TinyTrainer.arguments(batch: batch, accumulation: accumulation, steps: steps, seed: seed),
+      configuration: TinyTrainer.arguments(batch: batch, accumulation: accumulation, steps: steps, seed: seed),
       trainingSet: set ?? TinyModel.rows(), activationBudget: activationBudget)
     try trainer.train()
     let outcome = Outcome(trainer)
@@ -131,8 +131,8 @@ import Testing
     for size in [1, 3, 40] {
       var arguments = TinyTrainer.arguments(batch: 1, steps: 1)
       arguments.evalBatchSize = size
-      let trainer = try SFTTrainer(
-        TinyModel.model(inFloat32: true), adapter: nil, arguments: arguments, trainingSet: set)
+      let trainer = try Trainer(
+        TinyModel.model(inFloat32: true), adapter: nil, configuration: arguments, trainingSet: set)
       found.append(trainer.evaluate(set))
     }
     for sums in found {

@@ -22,11 +22,11 @@ import Testing
     ) { losses += $1 }
     let expected = losses.reduce(0.0) { $0 + Double($1) * exp(-Double($1)) } / Double(losses.count)
 
-    func outcome(_ type: TrainingArguments.LossType) throws -> EquivalenceTests.Outcome {
+    func outcome(_ type: TrainingConfiguration.LossType) throws -> EquivalenceTests.Outcome {
       var arguments = TinyTrainer.arguments(batch: 4, steps: 1)
       arguments.lossType = type
-      let trainer = try SFTTrainer(
-        TinyModel.model(inFloat32: true), adapter: nil, arguments: arguments, trainingSet: set)
+      let trainer = try Trainer(
+        TinyModel.model(inFloat32: true), adapter: nil, configuration: arguments, trainingSet: set)
       try trainer.train()
       return EquivalenceTests.Outcome(trainer)
     }
@@ -41,12 +41,12 @@ import Testing
   @Test func dynamicFineTuningScalesTheGradient() throws {
     let set = try TinyModel.rows(7..<8)
     #expect(set.batch(0..<1).targetCount == 1)
-    func outcome(_ type: TrainingArguments.LossType) throws -> EquivalenceTests.Outcome {
+    func outcome(_ type: TrainingConfiguration.LossType) throws -> EquivalenceTests.Outcome {
       var arguments = TinyTrainer.arguments(batch: 1, steps: 1)
       arguments.lossType = type
       let model = try TinyModel.model()
-      let trainer = try SFTTrainer(
-        model, adapter: TinyModel.adapter("lora", on: model), arguments: arguments, trainingSet: set)
+      let trainer = try Trainer(
+        model, adapter: TinyModel.adapter("lora", on: model), configuration: arguments, trainingSet: set)
       try trainer.train()
       return EquivalenceTests.Outcome(trainer)
     }
@@ -60,8 +60,8 @@ import Testing
     func outcome(_ alpha: Double?, seed: Int = 1, activationBudget: Int = .max) throws -> EquivalenceTests.Outcome {
       var arguments = TinyTrainer.arguments(batch: 4, steps: 3, seed: seed)
       arguments.neftuneNoiseAlpha = alpha
-      let trainer = try SFTTrainer(
-        TinyModel.model(inFloat32: true), adapter: nil, arguments: arguments, trainingSet: TinyModel.rows(),
+      let trainer = try Trainer(
+        TinyModel.model(inFloat32: true), adapter: nil, configuration: arguments, trainingSet: TinyModel.rows(),
         activationBudget: activationBudget)
       try trainer.train()
       // Noise is for training only.

@@ -9,8 +9,8 @@ import Testing
 /// A run that is interrupted and taken up again leaves what an uninterrupted one leaves.
 @Suite struct ResumeTests {
   static func trainer(
-    _ output: URL, dropout: Double?, optimizer: OptimizerName = .adamWTorch
-  ) throws -> SFTTrainer {
+    _ output: URL, dropout: Double?, optimizer: OptimizerConfiguration.Kind = .adamWTorch
+  ) throws -> Trainer {
     try TinyTrainer.trainer(rows: 0..<34, evaluationRows: 34..<40, output: output, dropout: dropout) {
       $0.maxSteps = 13
       $0.loggingSteps = 3
@@ -39,12 +39,12 @@ import Testing
 
   /// Every weight, so that some tensors are large enough for 8 bits.
   @Test(arguments: [
-    OptimizerName.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .lion, .lion8Bit, .pagedLion8Bit,
+    OptimizerConfiguration.Kind.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .lion, .lion8Bit, .pagedLion8Bit,
   ])
-  func everyOptimizerResumes(_ optimizer: OptimizerName) throws { try Self.checkResumed(nil, 4, optimizer) }
+  func everyOptimizerResumes(_ optimizer: OptimizerConfiguration.Kind) throws { try Self.checkResumed(nil, 4, optimizer) }
 
   static func checkResumed(
-    _ dropout: Double?, _ interruption: Int, _ optimizer: OptimizerName = .adamWTorch
+    _ dropout: Double?, _ interruption: Int, _ optimizer: OptimizerConfiguration.Kind = .adamWTorch
   ) throws {
     let folder = try scratchFolder("resume")
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -85,7 +85,7 @@ import Testing
     }
     #expect(try message().isEmpty)
     // Another rank; every weight; another optimizer; another length.
-    let others = try [OptimizerName.sgd, .adafactor, .lion].map { name in
+    let others = try [OptimizerConfiguration.Kind.sgd, .adafactor, .lion].map { name in
       let trainer = try Self.trainer(folder.appendingPathComponent("other"), dropout: 0.2, optimizer: name)
       return TinyTrainer.message { try trainer.resume(from: checkpoint) }
     }

@@ -51,7 +51,7 @@ import Testing
 
   @Test func workloadIsCounted() throws {
     let set = try TinyModel.rows()
-    var arguments = TrainingArguments()
+    var arguments = TrainingConfiguration()
     arguments.trainBatchSize = 4
     arguments.gradientAccumulationSteps = 2
     arguments.epochs = 2
@@ -85,7 +85,7 @@ import Testing
   @Test func sharedBeginningsAreCountedOnce() throws {
     #expect(try TinyModel.rows().sharedPrefix() == 0)
     let set = try TinyModel.rows(beginning: [7, 8, 9, 10, 11, 12])
-    var arguments = TrainingArguments()
+    var arguments = TrainingConfiguration()
     arguments.trainBatchSize = 4
     arguments.epochs = 1
     arguments.samplingStrategy = .sequential
@@ -105,7 +105,7 @@ import Testing
 
   @Test func smallerBatchesKeepTheStep() {
     func path(_ size: Int) -> [[Int]] {
-      var arguments = TrainingArguments()
+      var arguments = TrainingConfiguration()
       arguments.trainBatchSize = size
       arguments.gradientAccumulationSteps = 3
       var steps: [[Int]] = []
@@ -122,7 +122,7 @@ import Testing
   @Test func lessMemoryIsAnswered() throws {
     let model = try TinyModel.model(inFloat32: true)
     let set = try TinyModel.rows()
-    var arguments = TrainingArguments()
+    var arguments = TrainingConfiguration()
     arguments.trainBatchSize = 16
     func estimator(_ megabytes: Double) -> RunEstimator {
       let bytes = Int(megabytes * Double(Self.megabyte))
@@ -158,10 +158,10 @@ import Testing
     let model = try TinyModel.model()
     let adapter = try Self.adapter(on: model)
     func estimate(trainBatch: Int, evalBatch: Int) throws -> MemoryEstimate {
-      var arguments = TrainingArguments()
+      var arguments = TrainingConfiguration()
       (arguments.trainBatchSize, arguments.evalBatchSize) = (trainBatch, evalBatch)
       return try RunEstimator(
-        model, adapter: adapter, trainingSet: TinyModel.rows(0..<20), evaluationSet: TinyModel.rows(20..<40),
+        model, adapter: adapter, trainingSet: TinyModel.rows(0..<20), validationSet: TinyModel.rows(20..<40),
         system: Self.machine(megabytes: 4096)
       ).plan(arguments, calibrated: false).memory
     }
@@ -174,8 +174,8 @@ import Testing
   @Test func optimizersAreCounted() throws {
     let model = try TinyModel.model(inFloat32: true)
     let weights = model.transformer.parameters.reduce(0) { $0 + $1.value.count }
-    func plan(_ optimizer: OptimizerName) throws -> MemoryEstimate {
-      var arguments = TrainingArguments()
+    func plan(_ optimizer: OptimizerConfiguration.Kind) throws -> MemoryEstimate {
+      var arguments = TrainingConfiguration()
       arguments.optimizer = optimizer
       return try RunEstimator(model, adapter: nil, trainingSet: TinyModel.rows(), system: Self.machine(megabytes: 4096))
         .plan(arguments, calibrated: false).memory
@@ -193,7 +193,7 @@ import Testing
   @Test func calibratedPlan() throws {
     let model = try TinyModel.model()
     let adapter = try Self.adapter(on: model)
-    var arguments = TrainingArguments()
+    var arguments = TrainingConfiguration()
     arguments.trainBatchSize = 4
     let plan = try RunEstimator(model, adapter: adapter, trainingSet: TinyModel.rows())
       .plan(arguments, calibrated: true)

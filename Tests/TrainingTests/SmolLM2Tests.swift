@@ -75,9 +75,9 @@ struct SmolLM2Tests {
       #expect(example.ids.map(Double.init) == row["input_ids"]?.doubles)
       #expect(example.labels.map(Double.init) == row["labels"]?.doubles)
     }
-    let trainer = try SFTTrainer(
+    let trainer = try Trainer(
       model, adapter: isFull ? nil : Self.adapter(reference, on: model),
-      arguments: TrainingGoldenTests.arguments(reference), trainingSet: set)
+      configuration: TrainingGoldenTests.arguments(reference), trainingSet: set)
     let runsAll = SmolLM2.environment["SWIFTLET_TEST_ALL_STEPS"] != nil
     if !runsAll { trainer.callbacks = [Kill(after: 3)] }
     try trainer.train()

@@ -222,7 +222,7 @@ import Testing
   }
 
   @Test func whatCannotBeHonoured() throws {
-    func message(rows: Range<Int> = 0..<8, _ change: (inout TrainingArguments) -> Void) -> String {
+    func message(rows: Range<Int> = 0..<8, _ change: (inout TrainingConfiguration) -> Void) -> String {
       TinyTrainer.message { _ = try TinyTrainer.trainer(rows: rows, change) }
     }
     #expect(message { $0.evalStrategy = .epoch }.contains("`evalStrategy`"))
@@ -234,12 +234,12 @@ import Testing
     let model = try TinyModel.model()
     #expect(
       TinyTrainer.message {
-        _ = try SFTTrainer(
-          model, adapter: nil, arguments: TrainingArguments(), trainingSet: TinyModel.rows(0..<0))
+        _ = try Trainer(
+          model, adapter: nil, configuration: TrainingConfiguration(), trainingSet: TinyModel.rows(0..<0))
       } != "")
     let bfloat16 = try TinyModel.model("llama_bf16")
     let everyWeight = TinyTrainer.message {
-      _ = try SFTTrainer(bfloat16, adapter: nil, arguments: TrainingArguments(), trainingSet: TinyModel.rows(0..<8))
+      _ = try Trainer(bfloat16, adapter: nil, configuration: TrainingConfiguration(), trainingSet: TinyModel.rows(0..<8))
     }
     #expect(everyWeight.contains("float32"), "\(everyWeight)")
   }
@@ -250,8 +250,8 @@ import Testing
       let set = try Preparation(.none).prepare(InMemoryRows([try #require(row.object)])).set
       let model = try TinyModel.model()
       let message = TinyTrainer.message {
-        _ = try SFTTrainer(
-          model, adapter: TinyModel.adapter("lora", on: model), arguments: TrainingArguments(), trainingSet: set)
+        _ = try Trainer(
+          model, adapter: TinyModel.adapter("lora", on: model), configuration: TrainingConfiguration(), trainingSet: set)
       }
       #expect(message.contains("row 1") && message.contains("256"), "\(message)")
     }
@@ -271,10 +271,10 @@ final class Recorder: TrainerCallback {
 
 /// Makes the trained weights fifty times larger after a step.
 final class Spoiler: TrainerCallback {
-  private unowned let trainer: SFTTrainer
+  private unowned let trainer: Trainer
   private let step: Int
 
-  init(of trainer: SFTTrainer, after step: Int) {
+  init(of trainer: Trainer, after step: Int) {
     self.trainer = trainer
     self.step = step
   }

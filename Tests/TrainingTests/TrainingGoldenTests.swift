@@ -7,7 +7,7 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// Ten steps of TRL's SFTTrainer on the tiny Llama: see Tests/Goldens/generators/training.py.
+/// Ten steps of TRL's Trainer on the tiny Llama: see Tests/Goldens/generators/training.py.
 ///
 /// The reference's own rounding moves losses and gradient norms by 1e-6 and trained tensors by 5e-7; the tolerances are
 /// ten times that.
@@ -25,8 +25,8 @@ import Testing
     let adapter = try adapterPath.map {
       try Adapter(reading: TinyModel.folder.appendingPathComponent($0), onto: model.transformer)
     }
-    let trainer = try SFTTrainer(
-      model, adapter: adapter, arguments: Self.arguments(reference), trainingSet: TinyModel.rows())
+    let trainer = try Trainer(
+      model, adapter: adapter, configuration: Self.arguments(reference), trainingSet: TinyModel.rows())
     try trainer.train()
     try Self.checkLog(trainer, reference)
     // With smoothing most gradients are near zero, where AdamW's step is all rounding: the reference's own moves its
@@ -47,16 +47,15 @@ import Testing
         $0.weight.value.fourBitFormat == FourBitFormat(doubleQuantized: true)
       })
     let adapter = try Adapter(
-      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)),
-      onto: model.transformer)
-    let trainer = try SFTTrainer(
-      model, adapter: adapter, arguments: Self.arguments(reference), trainingSet: TinyModel.rows())
+      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)), onto: model.transformer)
+    let trainer = try Trainer(
+      model, adapter: adapter, configuration: Self.arguments(reference), trainingSet: TinyModel.rows())
     try trainer.train()
     try Self.checkLog(trainer, reference)
     try Self.check(trainer, reference["trained"], tolerance: 5e-6)
   }
 
-  private static func checkLog(_ trainer: SFTTrainer, _ reference: JSONValue) throws {
+  private static func checkLog(_ trainer: Trainer, _ reference: JSONValue) throws {
     let steps = try #require(reference["steps"]?.array)
     #expect(trainer.state.logHistory.count == steps.count)
     for (log, step) in zip(trainer.state.logHistory, steps) {
@@ -69,7 +68,7 @@ import Testing
     }
   }
 
-  static func arguments(_ reference: JSONValue) throws -> TrainingArguments {
+  static func arguments(_ reference: JSONValue) throws -> TrainingConfiguration {
     let settings = try #require(reference["settings"])
     var lines = ["train_sampling_strategy: sequential", "logging_steps: 1", "save_strategy: 'no'"]
     for (key, value) in settings.object?.members ?? [] { lines.append("\(key): \(value.text())") }
@@ -77,7 +76,7 @@ import Testing
   }
 
   /// Every trained tensor at the end, on the scale of its norm.
-  static func check(_ trainer: SFTTrainer, _ trained: JSONValue?, tolerance: Double) throws {
+  static func check(_ trainer: Trainer, _ trained: JSONValue?, tolerance: Double) throws {
     let trained = try #require(trained?.object)
     let isAdapter = trainer.adapter != nil
     let ours = Dictionary(

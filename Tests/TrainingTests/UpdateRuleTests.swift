@@ -73,7 +73,7 @@ import Testing
 
   static func adamW8Bit() throws -> (Optimizer, [Parameter], JSONValue) {
     let reference = try golden("quantization/adamw_8bit.json")
-    var arguments = TrainingArguments()
+    var arguments = TrainingConfiguration()
     arguments.optimizer = .adamW8Bit
     arguments.learningRate = try #require(reference["settings"]?["lr"]?.double)
     arguments.weightDecay = try #require(reference["settings"]?["weight_decay"]?.double)
@@ -199,7 +199,7 @@ import Testing
   @Test func pagedStateLeavesNothingBehind() throws {
     let folder = try scratchFolder("paged")
     defer { try? FileManager.default.removeItem(at: folder) }
-    var arguments = TrainingArguments()
+    var arguments = TrainingConfiguration()
     arguments.optimizer = .pagedAdamW8Bit
     let parameters = try Self.adamW8Bit().1
     let optimizer = try Optimizer(parameters, arguments, on: Self.backend, pagesIn: folder)

@@ -16,6 +16,62 @@ public struct Generation: Sendable {
   public var finishReason: FinishReason
 }
 
+/// A generation that advances one token at a time.
+public final class TokenGenerator {
+  /// The tokens so far, and how the generation ended.
+  public private(set) var generation = Generation(ids: [], finishReason: .length)
+  private let transformer: Transformer
+  private let cache: KeyValueCache
+  private let maxNewTokens: Int
+  private let stopTokens: Set<Int32>
+  private var sampler: Sampler
+  /// The tokens that are not in the cache yet; empty once the generation has ended.
+  private var pending: [Int32]
+
+  /// Starts a generation.
+  /// - Parameters:
+  ///   - transformer: the transformer.
+  ///   - prompt: at least one token.
+  ///   - cache: the tokens before the prompt, if this continues a conversation. The prompt and all new tokens but the last
+  ///     are added.
+  ///   - sampling: how tokens are chosen.
+  ///   - maxNewTokens: the most tokens to generate.
+  ///   - stopTokens: tokens that end the generation.
+  public init(
+    _ transformer: Transformer, prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
+    maxNewTokens: Int, stopTokens: Set<Int32>
+  ) {
+    self.transformer = transformer
+    self.cache = cache ?? KeyValueCache(for: transformer, capacity: prompt.count + min(max(0, maxNewTokens), 1024))
+    self.maxNewTokens = maxNewTokens
+    self.stopTokens = stopTokens
+    sampler = Sampler(sampling, prompt: prompt)
+    pending = maxNewTokens > 0 ? prompt : []
+  }
+
+  /// Generates the next token.
+  /// - Returns: `nil` if the generation has ended.
+  public func next() -> Int32? {
+    guard !pending.isEmpty else { return nil }
+    let isFull = !generation.ids.isEmpty && cache.count >= transformer.configuration.contextLength
+    guard generation.ids.count < maxNewTokens, !isFull else {
+      pending = []
+      return nil
+    }
+    let hidden = transformer.extend(cache, by: pending)
+    let logits = transformer.backend.floats(transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows)))
+    let id = sampler.choose(logits)
+    if stopTokens.contains(id) {
+      generation.finishReason = .stop
+      pending = []
+      return nil
+    }
+    generation.ids.append(id)
+    pending = [id]
+    return id
+  }
+}
+
 extension Transformer {
   /// Continues `prompt` token by token.
   ///
@@ -28,30 +84,15 @@ extension Transformer {
     maxNewTokens: Int,
     stopTokens: Set<Int32>, each: (Int32) -> Bool = { _ in true }
   ) -> Generation {
-    var generation = Generation(ids: [], finishReason: .length)
-    guard !prompt.isEmpty, maxNewTokens > 0 else { return generation }
-    let cache = cache ?? KeyValueCache(for: self, capacity: prompt.count + min(maxNewTokens, 1024))
-    var sampler = Sampler(sampling, prompt: prompt)
-    var hidden = extend(cache, by: prompt)
-    while true {
-      let logits = backend.floats(logits(hidden.rows(hidden.rows - 1..<hidden.rows)))
-      let id = sampler.choose(logits)
-      if stopTokens.contains(id) {
-        generation.finishReason = .stop
-        return generation
-      }
-      generation.ids.append(id)
-      let goesOn = each(id)
-      if !goesOn || generation.ids.count == maxNewTokens || cache.count >= configuration.contextLength {
-        return generation
-      }
-      hidden = extend(cache, by: [id])
-    }
+    let generator = TokenGenerator(
+      self, prompt: prompt, cache: cache, sampling: sampling, maxNewTokens: maxNewTokens, stopTokens: stopTokens)
+    while let id = generator.next(), each(id) {}
+    return generator.generation
   }
 
   /// The hidden states of the last of these tokens, which are added to the cache. They go through in stretches, so that
   /// a long prompt needs no more memory than a short one.
-  private func extend(_ cache: KeyValueCache, by new: [Int32]) -> Tensor {
+  fileprivate func extend(_ cache: KeyValueCache, by new: [Int32]) -> Tensor {
     let length = cache.count + new.count
     var new = new
     if cache.count > 0,

@@ -36,12 +36,12 @@ extension Tape {
   ///   - logitScale: what logits are multiplied by.
   ///   - softcap: if positive, logits are softcap · tanh(logit / softcap).
   ///   - smoothing: the share of each target that is spread over the vocabulary.
-  ///   - weighsByProbability: whether each token's loss, and with it its gradient, is multiplied by the probability that
-  ///     the token has (dynamic fine-tuning, arXiv:2508.05629); the probability itself counts as a constant.
+  ///   - tokenWeights: given each chunk's row numbers and losses, returns what each loss and its gradient is multiplied
+  ///     by; the weights themselves count as constants. `nil` for 1.
   ///   - collect: called with each chunk's row numbers and losses.
   public func headLoss(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
-    softcap: Float = 0, smoothing: Float = 0, weighsByProbability: Bool = false,
+    softcap: Float = 0, smoothing: Float = 0, tokenWeights: (([Int32], [Float]) -> [Float])? = nil,
     collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
     var sums = LossSums()
@@ -60,13 +60,14 @@ extension Tape {
       let found = backend.crossEntropy(
         logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
         softcap: softcap, smoothing: smoothing)
-      let losses = weighsByProbability ? found.losses.map { $0 * exp(-$0) } : found.losses
+      let weights = tokenWeights?(rows, found.losses)
+      let losses = weights.map { zip(found.losses, $0).map { $0 * $1 } } ?? found.losses
       sums.loss += losses.reduce(0) { $0 + Double($1) }
       sums.correct += found.correct
       sums.entropy += found.entropy
       collect?(rows, found.losses)
       guard needsGradient else { continue }
-      if weighsByProbability { backend.scaleRows(logits, by: found.losses.map { exp(-$0) }) }
+      if let weights { backend.scaleRows(logits, by: weights) }
       var products: [Product] = []
       if head.isTrainable {
         let dLogits = backend.leftOperand(Columns(logits), transposed: true, precision: precision)

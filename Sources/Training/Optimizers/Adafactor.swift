@@ -1,8 +1,8 @@
 import Foundation
 import Tensors
 
-/// Adafactor (Shazeer and Stern 2018) with transformers' settings of it: no first moment, the step size given by the
-/// schedule and not by the weight, updates clipped to a root mean square of 1.
+/// Adafactor (Shazeer and Stern 2018) with transformers' settings: no first moment, no relative step size, and updates
+/// clipped to a root mean square of 1.
 struct Adafactor: UpdateRule {
   private static let epsilon: Float = 1e-30
   private static let decayRate = -0.8
@@ -15,7 +15,7 @@ struct Adafactor: UpdateRule {
       ] : [StateTensor(name: "exp_avg_sq", shape: shape)]
   }
 
-  func apply(to weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
+  func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
     let numbers = AdafactorStep(
       decay: Float(1 - pow(Double(step.number), Self.decayRate)), epsilon: Self.epsilon,
       gradientScale: step.gradientScale)

@@ -1,14 +1,14 @@
 import Tensors
 
-/// Lion (Chen et al. 2023) as bitsandbytes computes it: steps of one size, by the sign of a moment.
+/// Lion (Chen et al. 2023) as bitsandbytes computes it: every element moves by the learning rate, in the direction of a moment's sign.
 struct Lion: UpdateRule {
   let beta1: Double
   let beta2: Double
-  let inBytes: Bool
+  let isEightBit: Bool
 
-  func state(for shape: [Int]) -> [StateTensor] { StateTensor.moment("exp_avg", of: shape, inBytes: inBytes) }
+  func state(for shape: [Int]) -> [StateTensor] { StateTensor.moment("exp_avg", of: shape, isEightBit: isEightBit) }
 
-  func apply(to weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
+  func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
     let numbers = LionStep(
       learningRate: step.learningRate, beta1: beta1, beta2: beta2, weightDecay: step.weightDecay,
       gradientScale: step.gradientScale)

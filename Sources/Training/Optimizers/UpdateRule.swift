@@ -1,43 +1,75 @@
 import Tensors
 
-/// How an optimizer changes a weight.
-protocol UpdateRule {
-  /// What is remembered of a weight of this shape; all of it begins as zeros.
+/// How an optimizer changes a weight. Adopt it to train with a rule of your own.
+///
+/// ```swift
+/// /// SGD with steps of the same length, whatever the gradient's norm.
+/// struct NormalizedSGD: UpdateRule {
+///   func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
+///     let norm = Float(backend.sumOfSquares(gradient).squareRoot())
+///     backend.add(gradient, scale: -step.learningRate / max(norm, 1e-12), into: weight)
+///   }
+/// }
+/// ```
+public protocol UpdateRule: Sendable {
+  /// The tensors to keep for a weight of this shape. They start as zeros, and checkpoints contain them. None by default.
   func state(for shape: [Int]) -> [StateTensor]
-  /// Takes one step. `gradient` may be overwritten.
-  func apply(to weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend)
+
+  /// Takes one step.
+  /// - Parameters:
+  ///   - weight: float32, changed in place.
+  ///   - gradient: float32 and of the weight's shape, not yet multiplied by `step.gradientScale`. May be overwritten.
+  ///   - state: the tensors that `state(for:)` describes, changed in place.
+  ///   - step: the numbers of this step.
+  ///   - backend: computes on the tensors.
+  func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend)
 }
 
-/// A part of an optimizer's state.
-struct StateTensor {
-  /// The name, as torch's or transformers' optimizer has it.
-  let name: String
-  let shape: [Int]
-  var type = ElementType.float32
+extension UpdateRule {
+  /// No state.
+  public func state(for shape: [Int]) -> [StateTensor] { [] }
+}
 
-  /// The bytes it takes.
+/// One tensor of an optimizer's state.
+public struct StateTensor: Sendable, Hashable {
+  /// The name, unique among the state of a weight; PyTorch's for the built-in rules.
+  public let name: String
+  /// The shape.
+  public let shape: [Int]
+  /// The element type.
+  public let type: ElementType
+
+  /// A tensor of zeros.
+  public init(name: String, shape: [Int], type: ElementType = .float32) {
+    self.name = name
+    self.shape = shape
+    self.type = type
+  }
+
+  /// The size in bytes.
   var byteCount: Int { shape.reduce(1, *) * type.blockByteCount }
 }
 
-/// What differs from step to step.
-struct UpdateStep {
-  /// Counted from 1.
-  let number: Int
-  let learningRate: Float
-  /// 0 for weights that are not decayed.
-  let weightDecay: Float
-  /// What gradients are multiplied by first (clipping).
-  let gradientScale: Float
+/// The numbers of one update of one weight.
+public struct UpdateStep: Sendable, Hashable {
+  /// The optimizer step, counted from 1.
+  public let number: Int
+  /// The learning rate.
+  public let learningRate: Float
+  /// The weight decay; 0 for weights that do not decay, such as biases and norms.
+  public let weightDecay: Float
+  /// The factor for the gradient that clips the global norm; 1 if the norm is not clipped.
+  public let gradientScale: Float
 }
 
 extension StateTensor {
   /// bitsandbytes keeps the moments of smaller tensors in float32.
-  private static let leastCountInBytes = 4096
+  private static let minimumEightBitCount = 4096
 
-  /// A moment of a weight of this shape: float32, or bytes and their blocks' largest magnitudes.
-  static func moment(_ name: String, of shape: [Int], inBytes: Bool) -> [StateTensor] {
+  /// A moment of a weight of this shape: float32, or 8-bit codes and the largest magnitude of each block.
+  static func moment(_ name: String, of shape: [Int], isEightBit: Bool) -> [StateTensor] {
     let count = shape.reduce(1, *)
-    guard inBytes, count >= leastCountInBytes else { return [StateTensor(name: name, shape: shape)] }
+    guard isEightBit, count >= minimumEightBitCount else { return [StateTensor(name: name, shape: shape)] }
     let blocks = (count + Moment.blockLength - 1) / Moment.blockLength
     return [
       StateTensor(name: name, shape: shape, type: .uint8), StateTensor(name: "\(name).absmax", shape: [blocks]),
@@ -46,7 +78,7 @@ extension StateTensor {
 }
 
 extension [Tensor] {
-  /// These tensors of a state as `count` moments.
+  /// These state tensors as `count` moments.
   func moments(_ count: Int) -> [Moment] {
     self.count == count
       ? map { .float32($0) } : stride(from: 0, to: 2 * count, by: 2).map { .bytes(self[$0], absmax: self[$0 + 1]) }

@@ -10,11 +10,11 @@ struct Calibration: Sendable {
   let secondsPerWeight: Double
 
   /// - Parameter tokens: rows of the products, as in a batch of the run.
-  init(_ transformer: Transformer, _ arguments: TrainingArguments, tokens: Int) throws(SwiftletError) {
+  init(_ transformer: Transformer, _ configuration: TrainingConfiguration, tokens: Int) throws(SwiftletError) {
     let clock = ContinuousClock()
     operationsPerSecond = Self.productRate(
-      transformer, rows: max(8, min(tokens, 512)), arguments.precision, clock)
-    secondsPerWeight = try Self.optimizerTime(transformer.backend, arguments, clock)
+      transformer, rows: max(8, min(tokens, 512)), configuration.precision, clock)
+    secondsPerWeight = try Self.optimizerTime(transformer.backend, configuration, clock)
   }
 
   /// A layer's products in turn, as forward and backward passes make them; the shortest time that each took, since
@@ -49,7 +49,7 @@ struct Calibration: Sendable {
   }
 
   private static func optimizerTime(
-    _ backend: any Backend, _ arguments: TrainingArguments, _ clock: ContinuousClock
+    _ backend: any Backend, _ configuration: TrainingConfiguration, _ clock: ContinuousClock
   ) throws(SwiftletError) -> Double {
     let count = 1 << 20
     func zeros() -> Tensor {
@@ -58,7 +58,7 @@ struct Calibration: Sendable {
       return tensor
     }
     let parameter = Parameter(name: "weight", value: zeros(), isTrainable: true)
-    let optimizer = try Optimizer([parameter], arguments, on: backend)
+    let optimizer = try Optimizer([parameter], configuration.optimizer, on: backend)
     let times = (0..<4).map { _ in
       parameter.gradient = zeros()
       return clock.measure { optimizer.update(learningRate: 0, gradientScale: 1) } / .seconds(1)

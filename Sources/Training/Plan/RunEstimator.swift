@@ -20,17 +20,17 @@ package struct RunEstimator {
   private let program: Int
 
   package init(
-    _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, evaluationSet: TrainingSet? = nil,
+    _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, validationSet: TrainingSet? = nil,
     system: SystemMemory = .now
   ) {
     self.model = model
     self.adapter = adapter
     set = trainingSet
     sizes = Workload.itemSizes(trainingSet)
-    evaluationSizes = evaluationSet.map { Workload.itemSizes($0) } ?? []
+    evaluationSizes = validationSet.map { Workload.itemSizes($0) } ?? []
     let canShare = model.transformer.canSharePrefix
     shared = canShare ? trainingSet.sharedPrefix() : 0
-    evaluationShared = canShare ? evaluationSet?.sharedPrefix() ?? 0 : 0
+    evaluationShared = canShare ? validationSet?.sharedPrefix() ?? 0 : 0
     activations = ActivationMemory(model.transformer)
     self.system = system
     program = max(0, system.resident - model.transformer.backend.memoryStatistics.inUse)
@@ -40,7 +40,7 @@ package struct RunEstimator {
 
   /// What may be changed to see what it would give.
   struct Settings {
-    var arguments: TrainingArguments
+    var configuration: TrainingConfiguration
     var maxLength = Int.max
     var quantizes = false
   }
@@ -49,15 +49,15 @@ package struct RunEstimator {
 
   /// What a run with these settings needs.
   /// - Parameter calibrated: whether to measure for a second how long it takes.
-  package func plan(_ arguments: TrainingArguments, calibrated: Bool) throws(SwiftletError) -> RunPlan {
-    let workload = self.workload(Settings(arguments: arguments))
-    let memory = try memory(Settings(arguments: arguments), workload)
+  package func plan(_ configuration: TrainingConfiguration, calibrated: Bool) throws(SwiftletError) -> RunPlan {
+    let workload = self.workload(Settings(configuration: configuration))
+    let memory = try memory(Settings(configuration: configuration), workload)
     var plan = RunPlan(
       memory: memory, system: system, steps: workload.steps, tokens: workload.tokens,
       largestBatch: workload.largest.tokens, sharedPrefix: workload.shared)
     var calibration: Calibration?
     if calibrated {
-      let measured = try Calibration(model.transformer, arguments, tokens: workload.largest.tokens)
+      let measured = try Calibration(model.transformer, configuration, tokens: workload.largest.tokens)
       calibration = measured
       let seconds = seconds(workload, memory, measured)
       plan.time = RunPlan.Time(
@@ -66,7 +66,7 @@ package struct RunEstimator {
     }
     // They are asked for by a person who reads the plan, or where the run does not fit.
     guard calibrated || !plan.fits else { return plan }
-    for change in changes(of: arguments) {
+    for change in changes(of: configuration) {
       let workload = self.workload(change.settings)
       let memory = try self.memory(change.settings, workload)
       plan.alternatives.append(
@@ -80,8 +80,8 @@ package struct RunEstimator {
 
   private func workload(_ settings: Settings) -> Workload {
     let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
-    let isShared = model.transformer.sharesPrefix(settings.arguments)
-    return Workload(sizes, settings.arguments, shared: isShared ? min(shared, settings.maxLength - 1) : 0)
+    let isShared = model.transformer.sharesPrefix(settings.configuration)
+    return Workload(sizes, settings.configuration, shared: isShared ? min(shared, settings.maxLength - 1) : 0)
   }
 
   private func seconds(_ workload: Workload, _ memory: MemoryEstimate, _ calibration: Calibration) -> Double {
@@ -106,47 +106,47 @@ package struct RunEstimator {
   }
 
   /// What one knob each would give, in the order in which they are worth trying.
-  private func changes(of arguments: TrainingArguments) -> [Change] {
+  private func changes(of configuration: TrainingConfiguration) -> [Change] {
     var changes: [Change] = []
-    var smaller = arguments
+    var smaller = configuration
     while smaller.reduceBatch() {
       changes.append(
         Change(
           .batch(size: smaller.trainBatchSize, accumulation: smaller.gradientAccumulationSteps),
-          settings: Settings(arguments: smaller)))
+          settings: Settings(configuration: smaller)))
     }
-    if arguments.checkpointing == .never || arguments.checkpointing == .auto {
-      var other = arguments
+    if configuration.checkpointing == .never || configuration.checkpointing == .auto {
+      var other = configuration
       other.checkpointing = .always
-      changes.append(Change(.checkpointing, settings: Settings(arguments: other)))
+      changes.append(Change(.checkpointing, settings: Settings(configuration: other)))
     }
-    if adapter == nil, !arguments.optimizer.isEightBit, !arguments.optimizer.isPaged,
-      let name = arguments.optimizer.inEightBits
+    if adapter == nil, !configuration.optimizer.kind.isEightBit, !configuration.optimizer.kind.isPaged,
+      let kind = configuration.optimizer.kind.inEightBits
     {
-      var other = arguments
-      other.optimizer = name
+      var other = configuration
+      other.optimizer.kind = kind
       changes.append(
-        Change(.optimizer(name), settings: Settings(arguments: other), changesResult: true))
+        Change(.optimizer(kind), settings: Settings(configuration: other), changesResult: true))
     }
     if adapter != nil, model.transformer.linearLayers.contains(where: { $0.weight.value.type.isFloat }) {
       changes.append(
         Change(
-          .quantization, settings: Settings(arguments: arguments, quantizes: true), changesResult: true))
+          .quantization, settings: Settings(configuration: configuration, quantizes: true), changesResult: true))
     }
     let longest = set.items.reduce(0) { max($0, $1.reduce(0) { max($0, $1.count) }) }
     if longest >= 16 {
       changes.append(
         Change(
-          .maxLength(longest / 2), settings: Settings(arguments: arguments, maxLength: longest / 2),
+          .maxLength(longest / 2), settings: Settings(configuration: configuration, maxLength: longest / 2),
           changesResult: true))
     }
     return changes
   }
 
-  /// The arguments with the batch made smaller until the run fits, as far as there is anything to make smaller.
-  package func fittingBatch(_ arguments: TrainingArguments) throws(SwiftletError) -> TrainingArguments {
-    var fitting = arguments
-    while try memory(Settings(arguments: fitting), workload(Settings(arguments: fitting))).needed > system.reachable,
+  /// The configuration with the batch made smaller until the run fits, as far as there is anything to make smaller.
+  package func fittingBatch(_ configuration: TrainingConfiguration) throws(SwiftletError) -> TrainingConfiguration {
+    var fitting = configuration
+    while try memory(Settings(configuration: fitting), workload(Settings(configuration: fitting))).needed > system.reachable,
       fitting.reduceBatch()
     {}
     return fitting
@@ -158,15 +158,15 @@ package struct RunEstimator {
   func memory(_ settings: Settings, _ workload: Workload) throws(SwiftletError) -> MemoryEstimate {
     var estimate = try fixed(settings)
     let (tokens, targets) = (workload.largest.tokens, workload.mostTargets)
-    let budget = budget(settings.arguments.checkpointing, besides: estimate, workload)
+    let budget = budget(settings.configuration.checkpointing, besides: estimate, workload)
     let checkpointed = activations.checkpointed(tokens: tokens, budget: budget)
     estimate.checkpointedLayers = checkpointed
     estimate.activations = activations.kept(tokens: tokens, checkpointed: checkpointed)
     estimate.working =
       activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
-    if settings.arguments.gradientAccumulationSteps == 1 { separateGradients(&estimate, tokens: tokens) }
+    if settings.configuration.gradientAccumulationSteps == 1 { separateGradients(&estimate, tokens: tokens) }
     let held = estimate.program + estimate.weights + estimate.adapter + estimate.optimizer
-    let evaluated = held + largestEvaluation(batchSize: settings.arguments.evalBatchSize)
+    let evaluated = held + largestEvaluation(batchSize: settings.configuration.evalBatchSize)
     estimate.evaluation = max(0, evaluated - estimate.total)
     return estimate
   }
@@ -194,15 +194,15 @@ package struct RunEstimator {
   }
 
   /// How a run with these settings checkpoints its batches.
-  package func checkpointing(_ arguments: TrainingArguments) throws(SwiftletError) -> CheckpointingPlan {
-    let fixed = try fixed(Settings(arguments: arguments))
-    let budget = budget(arguments.checkpointing, besides: fixed, workload(Settings(arguments: arguments)))
+  package func checkpointing(_ configuration: TrainingConfiguration) throws(SwiftletError) -> CheckpointingPlan {
+    let fixed = try fixed(Settings(configuration: configuration))
+    let budget = budget(configuration.checkpointing, besides: fixed, workload(Settings(configuration: configuration)))
     return CheckpointingPlan(activations: activations, budget: budget)
   }
 
   /// What does not depend on the batches.
   private func fixed(_ settings: Settings) throws(SwiftletError) -> MemoryEstimate {
-    let rule = try settings.arguments.updateRule()
+    let rule = try settings.configuration.optimizer.updateRule()
     let trained = trainedShapes
     var estimate = MemoryEstimate()
     estimate.program = program
@@ -210,14 +210,14 @@ package struct RunEstimator {
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
     estimate.gradients = trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
     estimate.optimizer = trained.reduce(0) { $0 + rule.state(for: $1).reduce(0) { $0 + $1.byteCount } }
-    estimate.isOptimizerPaged = settings.arguments.optimizer.isPaged
+    estimate.isOptimizerPaged = settings.configuration.optimizer.kind.isPaged
     return estimate
   }
 
   /// Bytes that kept activations may take: nothing or everything as the recipe says; else as much as the machine has
   /// left, and no more than a quarter of it.
   private func budget(
-    _ checkpointing: TrainingArguments.Checkpointing, besides fixed: MemoryEstimate, _ workload: Workload
+    _ checkpointing: TrainingConfiguration.Checkpointing, besides fixed: MemoryEstimate, _ workload: Workload
   ) -> Int {
     switch checkpointing {
     case .always, .unsloth: return 0

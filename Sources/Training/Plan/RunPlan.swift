@@ -34,7 +34,7 @@ public struct RunPlan: Sendable {
     /// `checkpointing = .always`.
     case checkpointing
     /// `optimizer`.
-    case optimizer(OptimizerName)
+    case optimizer(OptimizerConfiguration.Kind)
     /// Quantize the base model to 4 bits.
     case quantization
     /// `maxLength`.

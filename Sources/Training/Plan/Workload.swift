@@ -67,10 +67,10 @@ package struct Workload: Sendable {
 
   /// What a run with these settings makes of items of these sizes, whose sequences all begin with the same `shared`
   /// tokens.
-  package init(_ sizes: [Size], _ arguments: TrainingArguments, shared: Int = 0) {
-    self.shared = sizes.count > 1 && arguments.trainBatchSize > 1 ? shared : 0
-    let order = BatchOrder(itemCount: sizes.count, arguments)
-    steps = arguments.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
+  package init(_ sizes: [Size], _ configuration: TrainingConfiguration, shared: Int = 0) {
+    self.shared = sizes.count > 1 && configuration.trainBatchSize > 1 ? shared : 0
+    let order = BatchOrder(itemCount: sizes.count, configuration)
+    steps = configuration.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     var (counted, epoch) = (0, 0)
     while counted < steps, order.stepsPerEpoch > 0, epoch * sizes.count < Self.enoughItems {
       for step in order.steps(epoch: epoch) where counted < steps {

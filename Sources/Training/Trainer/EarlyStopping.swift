@@ -1,32 +1,32 @@
-/// Ends a run once the loss on held-out rows no longer falls: transformers' `EarlyStoppingCallback`.
+/// Stops a run when the validation loss no longer falls, as transformers' `EarlyStoppingCallback` does.
 ///
-/// It looks at the log alone, so a run that is taken up stops where it would have stopped.
+/// It decides from the log alone, so a resumed run stops where the uninterrupted one would have.
 public final class EarlyStopping: TrainerCallback {
-  /// Evaluations in a row without a better loss after which the run ends.
+  /// The number of evaluations in a row without improvement after which the run stops.
   public let patience: Int
-  /// By how much a loss has to be lower to count as better, in nats.
+  /// By how much the loss must fall to count as an improvement, in nats.
   public let threshold: Double
   private var isOver = false
 
-  /// Ends a run after `patience` evaluations without a loss that is lower by more than `threshold`.
+  /// Stops after `patience` evaluations in a row whose loss is not lower than the best by more than `threshold`.
   public init(patience: Int, threshold: Double = 0) {
     self.patience = patience
     self.threshold = threshold
   }
 
-  /// A run that is taken up may have been over.
-  public func trainingBegins(_ state: TrainerState) { look(at: state) }
+  /// Checks whether a resumed run had already stopped.
+  public func trainingBegan(_ state: TrainerState) { update(from: state) }
 
-  /// Looks whether the loss still falls.
-  public func evaluated(_ log: EvaluationLog, _ state: TrainerState) { look(at: state) }
+  /// Checks whether the loss still falls.
+  public func evaluated(_ log: EvaluationLog, _ state: TrainerState) { update(from: state) }
 
-  /// Whether the last evaluations were no better than the best before them.
+  /// Whether the last `patience` evaluations brought no improvement.
   public func shouldStop(_ state: TrainerState) -> Bool { isOver }
 
-  private func look(at state: TrainerState) {
+  private func update(from state: TrainerState) {
     var best = Double.infinity
     var worse = 0
-    // What was measured before the first step does not count, as in transformers.
+    // As in transformers, an evaluation before the first step does not count.
     for entry in state.logHistory where entry["step"]?.integer != 0 {
       guard let loss = entry["eval_loss"]?.double else { continue }
       worse = loss < best && best - loss > threshold ? 0 : worse + 1

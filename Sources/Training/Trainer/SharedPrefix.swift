@@ -4,8 +4,8 @@ import Tensors
 
 extension Transformer {
   /// Whether training may share beginnings: not where each sequence has noise or a dropout mask of its own.
-  func sharesPrefix(_ arguments: TrainingArguments) -> Bool {
-    canSharePrefix && arguments.neftuneNoiseAlpha == nil
+  func sharesPrefix(_ configuration: TrainingConfiguration) -> Bool {
+    canSharePrefix && configuration.neftuneNoiseAlpha == nil
       && !linearLayers.contains { ($0.lora?.dropout ?? 0) > 0 }
   }
 }

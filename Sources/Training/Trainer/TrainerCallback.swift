@@ -1,27 +1,42 @@
 import Tensors
 
-/// What follows a run: progress bars, recorders (`LossRecorder`), early stops (`EarlyStopping`). Every member has a
-/// default that does nothing.
+/// Follows a training run and may end it. Every member has a default that does nothing.
+///
+/// ```swift
+/// /// Stops once the loss of a step is low enough.
+/// final class StopBelow: TrainerCallback {
+///   private let loss: Double
+///   private var isDone = false
+///
+///   init(loss: Double) { self.loss = loss }
+///   func stepEnded(_ step: StepReport, _ state: TrainerState) { isDone = step.loss < loss }
+///   func shouldStop(_ state: TrainerState) -> Bool { isDone }
+/// }
+/// ```
 public protocol TrainerCallback: AnyObject {
-  /// Before the first step.
-  func trainingBegins(_ state: TrainerState)
-  /// After each optimizer step.
+  /// Called before the first step, also of a resumed run.
+  func trainingBegan(_ state: TrainerState)
+  /// Called after each optimizer step.
   func stepEnded(_ step: StepReport, _ state: TrainerState)
-  /// After figures were logged.
+  /// Called after losses are logged.
   func logged(_ log: TrainingLog, _ state: TrainerState)
-  /// After the loss on held-out rows was measured.
+  /// Called after the validation loss is measured.
   func evaluated(_ log: EvaluationLog, _ state: TrainerState)
-  /// After a checkpoint was written to the folder of this name.
+  /// Called after a checkpoint is saved. `folder` is its name, such as `checkpoint-500`.
   func saved(_ folder: String, _ state: TrainerState)
-  /// Asked after each step; `true` ends the run as if it were complete.
+  /// Called at the end of a run, unless an error ends it. The weights are final: those of the best checkpoint if the
+  /// configuration asks for it.
+  func trainingEnded(_ ending: Trainer.Ending, _ state: TrainerState)
+  /// Asked after each step and evaluation. Return `true` to end the run as if it were complete.
   func shouldStop(_ state: TrainerState) -> Bool
-  /// Asked after each step, and during evaluations; `true` saves a checkpoint and leaves the run there, to be resumed.
+  /// Asked after each step and during evaluations. Return `true` to save a checkpoint and leave the run, so that it can
+  /// be resumed.
   func shouldPause() -> Bool
 }
 
 extension TrainerCallback {
   /// Does nothing.
-  public func trainingBegins(_ state: TrainerState) {}
+  public func trainingBegan(_ state: TrainerState) {}
   /// Does nothing.
   public func stepEnded(_ step: StepReport, _ state: TrainerState) {}
   /// Does nothing.
@@ -30,22 +45,28 @@ extension TrainerCallback {
   public func evaluated(_ log: EvaluationLog, _ state: TrainerState) {}
   /// Does nothing.
   public func saved(_ folder: String, _ state: TrainerState) {}
-  /// Goes on.
+  /// Does nothing.
+  public func trainingEnded(_ ending: Trainer.Ending, _ state: TrainerState) {}
+  /// Returns `false`.
   public func shouldStop(_ state: TrainerState) -> Bool { false }
-  /// Goes on.
+  /// Returns `false`.
   public func shouldPause() -> Bool { false }
 }
 
 /// What one optimizer step did.
-public struct StepReport: Sendable {
-  /// The mean loss over the tokens predicted in the step, in nats.
+public struct StepReport: Sendable, Hashable {
+  /// Optimizer steps taken, this one included.
+  public var step: Int
+  /// The mean loss of the tokens predicted in this step, in nats.
   public var loss: Double
   /// The global gradient norm before clipping.
   public var gradientNorm: Double
-  /// The learning rate it was taken with.
+  /// The learning rate of this step.
   public var learningRate: Double
-  /// Tokens that went through the model.
+  /// The number of tokens in the step's batches.
   public var tokens: Int
-  /// Sums over the predicted tokens.
-  public var sums: LossSums
+  /// The number of predicted tokens.
+  public var predictedTokens: Int
+  /// The number of predicted tokens whose most likely token was the right one.
+  public var correctTokens: Int
 }

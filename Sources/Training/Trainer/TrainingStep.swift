@@ -1,34 +1,32 @@
-import Diagnostics
 import Datasets
+import Diagnostics
 import Models
 import Tensors
 
-/// The computation of one optimizer step, and of an evaluation: forward, loss, backward, clipping.
+/// The computation of one optimizer step: forward, loss and backward passes, and the gradient norm.
 package struct TrainingStep {
   let transformer: Transformer
   let parameters: [Parameter]
-  let arguments: TrainingArguments
+  let configuration: TrainingConfiguration
+  let loss: any TrainingLoss
   let checkpoints: CheckpointingPlan
 
-  /// Accumulates the gradients of `batches`; the loss is the mean over all tokens that they predict together.
-  /// - Throws: `SwiftletError` if the loss or the gradient is not a finite number.
-  func gradients(_ batches: [TokenBatch], step: Int) throws(SwiftletError) -> (sums: LossSums, norm: Double) {
+  /// Accumulates the gradients of `batches`. Each counts by the weight that the loss gives it.
+  /// - Throws: `SwiftletError` if the loss or the gradient is not finite.
+  func gradients(_ batches: [TokenBatch], step: Int) throws -> (sums: LossSums, norm: Double) {
     var sums = LossSums()
-    let targets = batches.reduce(0) { $0 + $1.targetCount }
-    let sharesPrefix = transformer.sharesPrefix(arguments)
-    for (index, rows) in batches.enumerated() {
-      let batch = sharesPrefix ? rows.sharingPrefix() : rows
-      let seed = UInt64(truncatingIfNeeded: arguments.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
+    let weight = batches.reduce(0) { $0 + loss.weight(of: $1) }
+    let sharesPrefix = transformer.sharesPrefix(configuration)
+    for (index, batch) in batches.enumerated() {
+      let seed = UInt64(truncatingIfNeeded: configuration.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
       let tape = Tape(
-        on: transformer.backend, isRecording: true, dropoutSeed: seed, precision: arguments.precision)
-      let hidden = transformer.hiddenStates(
-        batch, on: tape, checkpointed: checkpoints.layers(tokens: batch.ids.count),
-        // Masks draw from the seed itself.
-        noise: arguments.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) })
-      let found = tape.headLoss(
-        hidden, head: transformer.head, targets: batch.targets, gradientScale: 1 / Float(max(1, targets)),
-        softcap: transformer.configuration.logitSoftcap, smoothing: Float(arguments.labelSmoothing),
-        weighsByProbability: arguments.lossType == .dft)
+        on: transformer.backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision)
+      let found = try loss.compute(
+        TrainingPass(
+          batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)), checkpoints: checkpoints,
+          // Dropout masks use the seed itself.
+          noise: configuration.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) },
+          sharesPrefix: sharesPrefix))
       guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
       tape.backward()
       sums += found
@@ -38,7 +36,7 @@ package struct TrainingStep {
     return (sums, norm)
   }
 
-  /// The root of the sum of squares over all parameters.
+  /// The L2 norm over the gradients of all parameters.
   private func gradientNorm() -> Double {
     parameters.reduce(0.0) { sum, parameter in
       sum + (parameter.gradient.map { transformer.backend.sumOfSquares($0) } ?? 0)
@@ -49,17 +47,18 @@ package struct TrainingStep {
     for parameter in parameters { parameter.gradient = nil }
     let rows = (batch?.rows.prefix(8).map { String($0 + 1) } ?? []).joined(separator: ", ")
     return SwiftletError.training(
-      "the \(what) is not a finite number at step \(step + 1), rows \(rows)\(layerWithBadValues()); nothing was saved "
-        + "over the last good state; try a lower `learningRate`")
+      "the \(what) is not a finite number at step \(step + 1), rows \(rows)\(layerWithBadValues()). The last checkpoint "
+        + "is unchanged. Try a lower `learningRate`.")
   }
 
-  /// Names the first layer whose weights are no longer numbers, if that is the cause.
+  /// Names the first parameter whose values are no longer finite, if that is the cause.
   private func layerWithBadValues() -> String {
     let bad = parameters.first { !transformer.backend.sumOfSquares($0.value).isFinite }
-    return bad.map { ", weights of \($0.name)" } ?? ""
+    return bad.map { ", in the weights of \($0.name)" } ?? ""
   }
 
-  /// The loss of a batch without gradients; `collect` gets the rows and losses of predicted tokens.
+  /// The negative log-likelihood of a batch, without gradients.
+  /// - Parameter collect: called with the rows of predicted tokens and their losses in nats.
   package static func loss(
     _ batch: TokenBatch, _ transformer: Transformer, collect: (([Int32], [Float]) -> Void)? = nil
   ) -> LossSums {
@@ -68,7 +67,6 @@ package struct TrainingStep {
     let hidden = transformer.hiddenStates(batch, on: tape)
     return tape.headLoss(
       hidden, head: transformer.head, targets: batch.targets, gradientScale: 1,
-      softcap: transformer.configuration.logitSoftcap,
-      collect: collect)
+      softcap: transformer.configuration.logitSoftcap, collect: collect)
   }
 }

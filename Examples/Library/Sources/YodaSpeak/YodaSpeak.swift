@@ -32,7 +32,7 @@ import Foundation
     let questions = ["The farmer sold two horses.", "You must not open this box.", "Where did you hide the key?"]
     let before = try questions.map { try model.answer($0, system: system, maxNewTokens: 30) }
 
-    let trainer = try SFTTrainer(model, lora: LoRA(r: 8, alpha: 16, dropout: 0.05), config: config, dataset: rows)
+    let trainer = try Trainer(model, lora: LoRA(r: 8, alpha: 16, dropout: 0.05), config: config, dataset: rows)
     let recorder = LossRecorder()
     trainer.callbacks = [recorder, Progress()]
     try trainer.train()

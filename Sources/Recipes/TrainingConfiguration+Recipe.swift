@@ -7,15 +7,16 @@ import Training
 
 extension LearningRateSchedule.Kind: RecipeWord {}
 extension LearningRateSchedule.Shape: RecipeWord {}
-extension OptimizerName: RecipeWord {}
+extension OptimizerConfiguration.Kind: RecipeWord {}
 extension SamplingStrategy: RecipeWord {}
-extension TrainingArguments.LossType: RecipeWord {}
-extension TrainingArguments.IntervalStrategy: RecipeWord {}
-extension TrainingArguments.SaveStrategy: RecipeWord {}
+extension TrainingConfiguration.LossType: RecipeWord {}
+extension TrainingConfiguration.IntervalStrategy: RecipeWord {}
+extension TrainingConfiguration.SaveStrategy: RecipeWord {}
+extension TrainingConfiguration.WeightType: RecipeWord {}
 extension PackingStrategy: RecipeWord {}
 extension PreparationOptions.Truncation: RecipeWord {}
 
-extension TrainingArguments.Checkpointing: RecipeConvertible {
+extension TrainingConfiguration.Checkpointing: RecipeConvertible {
   static var expectation: String { "true, false, auto or unsloth" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
@@ -37,7 +38,7 @@ extension TrainingArguments.Checkpointing: RecipeConvertible {
   }
 }
 
-extension TrainingArguments.Resume: RecipeConvertible {
+extension TrainingConfiguration.Resume: RecipeConvertible {
   static var expectation: String { "a checkpoint's folder, true or false" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
@@ -84,7 +85,7 @@ extension LearningRateSchedule.Options: RecipeConvertible {
     decayType = try members.optional("decay_type")
     minLRRatio = try members.optional("min_lr_ratio")
     for case let steps? in [timescale, numDecaySteps, numStableSteps] where !(0...Self.mostSteps).contains(steps) {
-      throw RecipeValueError(reason: "holds \(steps) steps, but should hold 0 to \(Self.mostSteps)")
+      throw RecipeValueError(reason: "must contain from 0 to \(Self.mostSteps) steps (got \(steps))")
     }
   }
 
@@ -102,7 +103,7 @@ extension LearningRateSchedule.Options: RecipeConvertible {
   }
 }
 
-extension SGDOptions: RecipeConvertible {
+extension SGDArguments: RecipeConvertible {
   static var expectation: String { "settings of sgd, as momentum=0.9, dampening=0, nesterov=true" }
   private static let keys = ["momentum", "dampening", "nesterov"]
 
@@ -114,10 +115,10 @@ extension SGDOptions: RecipeConvertible {
     dampening = try members.optional("dampening") ?? 0
     nesterov = try members.optional("nesterov") ?? false
     for number in [momentum, dampening] where !(0..<1).contains(number) {
-      throw RecipeValueError(reason: "holds \(number), but should hold 0 to below 1")
+      throw RecipeValueError(reason: "must contain numbers from 0 to below 1 (got \(number))")
     }
     if nesterov, momentum == 0 || dampening != 0 {
-      throw RecipeValueError(reason: "asks for nesterov, which needs a momentum and no dampening")
+      throw RecipeValueError(reason: "must not set nesterov without a momentum, or with dampening")
     }
   }
 

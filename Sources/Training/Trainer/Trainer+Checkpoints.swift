@@ -2,22 +2,46 @@ import Diagnostics
 import Checkpoints
 import Foundation
 import Models
+import OrderedJSON
 import Tensors
 
-extension SFTTrainer {
+extension Trainer {
   /// Writes what was trained: the adapter, or the whole model; and the tokenizer.
-  public func saveModel(to folder: URL) throws {
+  /// - Parameter type: how the weights are stored if every weight is trained.
+  /// - Throws: `SwiftletError` if a file cannot be written.
+  public func saveModel(to folder: URL, type: ElementType = .float32) throws {
     if let adapter {
       try adapter.write(to: folder, base: baseName)
     } else {
-      try model.write(to: folder, type: .float32)
+      try model.write(to: folder, type: type)
     }
     try model.writeTokenizer(to: folder)
+    if let token = configuration.padToken { try Self.set(padToken: token, inTokenizerOf: folder) }
   }
 
-  /// Writes `checkpoint-N` beside its predecessors, whole or not at all.
-  /// - Parameter resumable: with all that resuming needs, whatever `saveOnlyModel` says.
-  /// - Throws: `SwiftletError` that names the last whole checkpoint.
+  /// The type that `savedType` asks for. The model's weights are float32 by now; the base model's own type is that of
+  /// its files.
+  package var savedElementType: ElementType {
+    switch configuration.savedType {
+    case .float32: .float32
+    case .bfloat16: .bfloat16
+    case .float16: .float16
+    case .auto:
+      (model.files.configurationJSON["dtype"] ?? model.files.configurationJSON["torch_dtype"])?.string.flatMap(
+        ElementType.init(rawValue:)) ?? .float32
+    }
+  }
+
+  private static func set(padToken: String, inTokenizerOf folder: URL) throws {
+    let url = folder.appendingPathComponent("tokenizer_config.json")
+    var config = (try? JSONValue(parsing: Data(contentsOf: url)))?.object ?? JSONObject()
+    config["pad_token"] = .string(padToken)
+    try AtomicFile.write(JSONValue.object(config).text(.pretty) + "\n", to: url)
+  }
+
+  /// Writes `checkpoint-N` completely or not at all, then removes checkpoints beyond `saveTotalLimit`.
+  /// - Parameter resumable: whether to include the optimizer state even if `saveOnlyModel` is set.
+  /// - Throws: `SwiftletError` that names the last complete checkpoint.
   func saveCheckpoint(resumable: Bool = false) throws(SwiftletError) {
     guard let output else { return }
     let name = "checkpoint-\(state.globalStep)"
@@ -26,7 +50,7 @@ extension SFTTrainer {
     do {
       try AtomicFolder.write(folder) { temporary in
         try saveModel(to: temporary)
-        if !arguments.saveOnlyModel || resumable {
+        if !configuration.saveOnlyModel || resumable {
           try optimizer.write(to: temporary.appendingPathComponent("optimizer.safetensors"))
         }
         try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
@@ -34,17 +58,16 @@ extension SFTTrainer {
     } catch {
       let last = Self.checkpoints(in: output).last { $0.lastPathComponent != name }
       throw SwiftletError.training(
-        "\(name) could not be saved: \(error)"
-          + (last.map { "; \($0.path) is whole, `resume` goes on from it" } ?? ""))
+        "\(name) could not be saved: \(error)" + (last.map { ". \($0.path) is complete; `resume` from it." } ?? ""))
     }
-    if let limit = arguments.saveTotalLimit { removeCheckpoints(beyond: limit, in: output, keeping: name) }
+    if let limit = configuration.saveTotalLimit { removeCheckpoints(beyond: limit, in: output, keeping: name) }
     for callback in allCallbacks { callback.saved(name, state) }
   }
 
-  /// Removes the oldest checkpoints until `limit` are left; the one just written stays, and the best where it matters.
+  /// Removes the oldest checkpoints until `limit` are left, but neither the newest nor a best one that is still needed.
   private func removeCheckpoints(beyond limit: Int, in output: URL, keeping newest: String) {
     var protected: Set<String> = [newest]
-    if arguments.loadBestModelAtEnd || arguments.saveStrategy == .best, let best = state.bestModelCheckpoint {
+    if configuration.loadBestModelAtEnd || configuration.saveStrategy == .best, let best = state.bestModelCheckpoint {
       protected.insert(URL(fileURLWithPath: best).lastPathComponent)
     }
     let folders = Self.checkpoints(in: output)
@@ -54,7 +77,7 @@ extension SFTTrainer {
     }
   }
 
-  /// The complete `checkpoint-N` folders in `output`, by rising N.
+  /// The complete `checkpoint-N` folders in `output`, sorted by N.
   public static func checkpoints(in output: URL) -> [URL] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
     let numbered = names.compactMap { name in
@@ -63,21 +86,21 @@ extension SFTTrainer {
     return numbered.sorted { $0.0 < $1.0 }.map { output.appendingPathComponent($0.1) }
   }
 
-  /// Takes a run up where a checkpoint left it: weights, moments, schedule, data order and log go on as if nothing had
-  /// happened.
-  /// - Throws: `SwiftletError` or `SwiftletError` if the checkpoint does not belong to this run.
+  /// Continues from a checkpoint. Weights, optimizer state, learning rate, row order and log continue exactly as in a run
+  /// that was never interrupted.
+  /// - Throws: `SwiftletError` if the checkpoint does not belong to this run.
   public func resume(from folder: URL) throws {
     let saved = try TrainerState(contentsOf: folder.appendingPathComponent("trainer_state.json"))
     guard saved.maxSteps == state.maxSteps else {
       throw SwiftletError.training(
-        "\(folder.path) is of a run of \(saved.maxSteps) steps, this one has \(state.maxSteps); resume with the same "
-          + "settings and data")
+        "\(folder.path) belongs to a run of \(saved.maxSteps) steps, but this one has \(state.maxSteps). Resume with the "
+          + "same settings and data.")
     }
     try readWeights(from: folder)
     try optimizer.read(from: folder.appendingPathComponent("optimizer.safetensors"))
     guard optimizer.step == saved.globalStep else {
       throw SwiftletError.training(
-        "\(folder.path): the optimizer is at step \(optimizer.step), the log at \(saved.globalStep)")
+        "\(folder.path): the optimizer state is of step \(optimizer.step), the log of step \(saved.globalStep).")
     }
     elapsedBefore = saved.logHistory.last { $0["elapsed_s"] != nil }?["elapsed_s"]?.double ?? 0
     let now = state
@@ -85,14 +108,14 @@ extension SFTTrainer {
     (state.loggingSteps, state.evalSteps, state.saveSteps) = (now.loggingSteps, now.evalSteps, now.saveSteps)
   }
 
-  /// Takes the trained weights from a checkpoint.
+  /// Reads the trained weights of a checkpoint.
   func readWeights(from folder: URL) throws {
     let file = adapter == nil ? folder : folder.appendingPathComponent("adapter_model.safetensors")
     let weights = try SafetensorsCheckpoint(contentsOf: file)
     for parameter in parameters {
       let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
       guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32
-      else { throw SwiftletError.training("\(folder.path) has no float32 tensor \(name) that fits this run") }
+      else { throw SwiftletError.training("\(folder.path): the float32 tensor \(name) is missing or has another shape.") }
       let count = tensor.count
       model.transformer.backend.copyRows(
         Columns(tensor.reshaped([1, count])), 0, to: Columns(parameter.value.reshaped([1, count])), 0, count: 1)

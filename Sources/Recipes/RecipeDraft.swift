@@ -1,0 +1,129 @@
+import Datasets
+import Diagnostics
+import Models
+import OrderedJSON
+import Reports
+import Tensors
+import Training
+
+/// What the keys of a recipe are written into. Most keys set a member of the types that a run is configured with; the
+/// others are kept as the recipe spells them and applied by `resolve()`, once all keys are known.
+struct RecipeDraft: Sendable {
+  var model = BaseModel()
+  var loadsIn4Bit = false
+  var fourBitType = FourBitType.nf4
+  var isDoubleQuantized = false
+  var unquantizedModules: [String]?
+
+  var usesPEFT = false
+  var lora = Self.trlAdapter
+  var targetModules: LoRAConfiguration.TargetModules?
+  var rankPatterns = RecipePatterns<Int>()
+  var alphaPatterns = RecipePatterns<Double>()
+
+  var data = DataArguments()
+  var training = TrainingConfiguration()
+  var packs = false
+  var packingStrategy = PackingStrategy.bfd
+  var packsValidation: Bool?
+  var shufflesDataset = false
+  var sgdArguments: SGDArguments?
+  var reports = ReportConfiguration()
+  var hidesProgress = false
+
+  /// Nothing set: TRL's defaults.
+  init() {}
+
+  /// TRL's defaults for an adapter, where they differ from PEFT's.
+  private static var trlAdapter: LoRAConfiguration {
+    var configuration = LoRAConfiguration()
+    configuration.rank = 16
+    configuration.alpha = 32
+    configuration.dropout = 0.05
+    return configuration
+  }
+
+  /// The layers that PEFT adapts in the supported architectures if none are named.
+  private static let defaultTargetModules = ["q_proj", "v_proj", "qkv_proj"]
+
+  /// `max_steps` as a recipe spells it.
+  var maxStepsOrMinusOne: Int {
+    get { training.maxSteps ?? -1 }
+    set { training.maxSteps = newValue < 0 ? nil : newValue }
+  }
+
+  /// Applies what depends on several keys.
+  mutating func resolve() {
+    model.quantization =
+      loadsIn4Bit
+      ? QuantizationConfiguration(
+        FourBitFormat(fourBitType.elementType, doubleQuantized: isDoubleQuantized), skippedModules: unquantizedModules)
+      : nil
+    lora.targetModules = targetModules ?? .names(Self.defaultTargetModules)
+    lora.rankPattern = Dictionary(rankPatterns.patterns.map { ($0.pattern, $0.value) }) { $1 }
+    lora.alphaPattern = Dictionary(alphaPatterns.patterns.map { ($0.pattern, $0.value) }) { $1 }
+    training.preparation.packing = packs ? packingStrategy : nil
+    training.evalPacking = packsValidation.map { $0 ? .packed(packingStrategy) : .unpacked } ?? .asInTraining
+    // TRL shuffles with the run's seed, validation rows too.
+    training.preparation.shuffleSeed = shufflesDataset ? UInt64(max(0, training.seed)) : nil
+    if let sgdArguments {
+      training.optimizer.momentum = sgdArguments.momentum
+      training.optimizer.dampening = sgdArguments.dampening
+      training.optimizer.nesterov = sgdArguments.nesterov
+    }
+  }
+
+  /// The draft that resolves to these settings.
+  init(
+    model: BaseModel, adapter: LoRAConfiguration?, training: TrainingConfiguration, reports: ReportConfiguration
+  ) {
+    self.model = model
+    if let quantization = model.quantization {
+      loadsIn4Bit = true
+      fourBitType = quantization.format.type == .fp4 ? .fp4 : .nf4
+      isDoubleQuantized = quantization.format.doubleQuantized
+      unquantizedModules = quantization.skippedModules
+    }
+    if let adapter {
+      usesPEFT = true
+      lora = adapter
+      targetModules = adapter.targetModules
+      rankPatterns.patterns = adapter.rankPattern.sorted { $0.key < $1.key }.map { (pattern: $0.key, value: $0.value) }
+      alphaPatterns.patterns = adapter.alphaPattern.sorted { $0.key < $1.key }.map { (pattern: $0.key, value: $0.value) }
+    }
+    self.training = training
+    packs = training.preparation.packing != nil
+    packingStrategy = training.preparation.packing ?? .bfd
+    switch training.evalPacking {
+    case .asInTraining: packsValidation = nil
+    case .unpacked: packsValidation = false
+    case .packed(let strategy):
+      packsValidation = true
+      if !packs { packingStrategy = strategy }
+    }
+    shufflesDataset = training.preparation.shuffleSeed != nil
+    let optimizer = training.optimizer
+    if optimizer.momentum != 0 || optimizer.dampening != 0 || optimizer.nesterov {
+      sgdArguments = SGDArguments(
+        momentum: optimizer.momentum, dampening: optimizer.dampening, nesterov: optimizer.nesterov)
+    }
+    self.reports = reports
+  }
+
+  /// Every honored key with its value, in the order of the documentation.
+  var arguments: JSONObject { JSONObject(RecipeKey.all.compactMap { key in key.value.map { (key.name, $0(self)) } }) }
+}
+
+/// bitsandbytes' names of the 4-bit types.
+enum FourBitType: String, Sendable, CaseIterable, RecipeWord {
+  case nf4, fp4
+
+  var elementType: ElementType { self == .nf4 ? .nf4 : .fp4 }
+}
+
+/// `optim_args`: the settings of SGD.
+struct SGDArguments: Sendable, Hashable {
+  var momentum = 0.0
+  var dampening = 0.0
+  var nesterov = false
+}

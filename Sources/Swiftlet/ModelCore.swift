@@ -1,0 +1,179 @@
+import Datasets
+import Diagnostics
+import Foundation
+import Models
+import Recipes
+import Tensors
+import Training
+
+/// Owns a model and everything that computes with it: chats and training runs. All of it runs on the model's thread, one
+/// token or one optimizer step at a time, so several chats and a run take turns.
+actor ModelCore {
+  private nonisolated let thread: ModelThread
+  nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+  private var model: CausalLM?
+  private var adapter: Adapter?
+  private var chats: [ObjectIdentifier: Chat] = [:]
+  private var runs: [ObjectIdentifier: TrainingRun] = [:]
+  /// Counts changes of the weights, which make KV caches stale.
+  private var weightsVersion = 0
+  private let url: URL
+  private let quantization: QuantizationConfiguration?
+
+  private struct Chat {
+    var conversation: Conversation
+    var weightsVersion: Int
+    var isAnswering = false
+  }
+
+  init(_ url: URL, quantization: QuantizationConfiguration?) {
+    self.url = url
+    self.quantization = quantization
+    thread = ModelThread(label: "swiftlet.model.\(url.lastPathComponent)")
+  }
+
+  // MARK: Opening
+
+  /// Opens the model, and the adapter in a folder if there is one.
+  func open(adapter folder: URL?, chatTemplate: String?) throws {
+    let template =
+      chatTemplate
+      ?? folder.flatMap { try? String(contentsOf: $0.appendingPathComponent("chat_template.jinja"), encoding: .utf8) }
+    let opened = try openModel(chatTemplate: template)
+    adapter = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }
+    model = opened
+  }
+
+  private func openModel(chatTemplate: String?, isFloat32: Bool = false) throws -> CausalLM {
+    let files = try ModelFiles(opening: url)
+    return try CausalLM(
+      files, tokenizer: files.tokenizer(), chatTemplate: chatTemplate, inFloat32: isFloat32, quantization: quantization)
+  }
+
+  private var opened: CausalLM {
+    get throws(SwiftletError) {
+      guard let model else { throw SwiftletError.model("\(url.path): the model is not open") }
+      return model
+    }
+  }
+
+  /// Runs `body` on the model's thread.
+  func withModel<Value: Sendable>(_ body: @Sendable (CausalLM) throws -> Value) throws -> Value { try body(opened) }
+
+  // MARK: Chats
+
+  /// Answers in a chat, one token at a time, and lets others compute in between.
+  func answer(
+    _ text: String, in session: ObjectIdentifier, _ settings: ChatSession.Settings,
+    _ receive: @Sendable (String) -> Void
+  ) async throws {
+    let conversation = try beginAnswer(in: session, settings)
+    defer { chats[session]?.isAnswering = false }
+    let reply = try conversation.reply(to: text, sampling: settings.sampling, maxNewTokens: settings.maxNewTokens)
+    while let piece = reply.next() {
+      if !piece.isEmpty { receive(piece) }
+      if Task.isCancelled { break }
+      await Task.yield()
+    }
+    let rest = reply.finish()
+    if !rest.isEmpty { receive(rest) }
+  }
+
+  private func beginAnswer(
+    in session: ObjectIdentifier, _ settings: ChatSession.Settings
+  ) throws -> Conversation {
+    var chat =
+      chats[session]
+      ?? Chat(
+        conversation: Conversation(with: try opened, system: settings.system, thinking: settings.thinking),
+        weightsVersion: weightsVersion)
+    guard !chat.isAnswering else {
+      throw SwiftletError.model("the chat session is still answering. Wait for the end of its stream.")
+    }
+    if chat.weightsVersion != weightsVersion {
+      chat.conversation.invalidateCache()
+      chat.weightsVersion = weightsVersion
+    }
+    chat.isAnswering = true
+    chats[session] = chat
+    return chat.conversation
+  }
+
+  func messages(of session: ObjectIdentifier, _ settings: ChatSession.Settings) -> [Message] {
+    chats[session]?.conversation.messages ?? settings.system.map { [.system($0)] } ?? []
+  }
+
+  func forget(session: ObjectIdentifier) { chats[session] = nil }
+
+  // MARK: Training
+
+  /// Carries out a run, one optimizer step at a time, and sends its events.
+  func train(_ job: FineTuning.Job, run id: ObjectIdentifier, events: EventChannel) async {
+    do {
+      let run = try prepared(job, run: id, callbacks: [EventRelay(events)])
+      let trainer = run.trainer
+      events.send(.began(TrainingEvent.Beginning(run)))
+      var goesOn = try trainer.start()
+      while goesOn {
+        goesOn = try trainer.advance()
+        weightsVersion += 1
+        await Task.yield()
+      }
+      _ = try trainer.finish()
+      weightsVersion += 1
+      events.finish()
+    } catch {
+      events.finish(throwing: error)
+    }
+  }
+
+  /// What a run will need.
+  func plan(_ job: FineTuning.Job, run id: ObjectIdentifier, isCalibrated: Bool) throws -> RunPlan {
+    try prepared(job, run: id, callbacks: []).plan(calibrated: isCalibrated)
+  }
+
+  /// The run of a job; prepared at first.
+  private func prepared(
+    _ job: FineTuning.Job, run id: ObjectIdentifier, callbacks: [any TrainerCallback]
+  ) throws -> TrainingRun {
+    if let run = runs[id] {
+      run.trainer.callbacks = callbacks + job.callbacks
+      return run
+    }
+    let rows = try PreparedRows(job, model: try opened)
+    try reopenIfNeeded(for: job)
+    let run = try TrainingRun(
+      job.recipe, model: try opened, rows: rows, components: job.components, callbacks: callbacks + job.callbacks)
+    adapter = run.adapter
+    runs[id] = run
+    return run
+  }
+
+  /// A run that trains every weight, or uses another chat template, needs another instance of the model.
+  private func reopenIfNeeded(for job: FineTuning.Job) throws {
+    let current = try opened
+    guard adapter == nil else {
+      throw SwiftletError.model("the model has an adapter already. Open it without one to train a new adapter.")
+    }
+    let needsFloat32 = job.recipe.lora == nil && current.transformer.parameters.contains { $0.value.type != .float32 }
+    if needsFloat32, quantization != nil || current.transformer.parameters.contains(where: { $0.value.type.isFourBitCode })
+    {
+      throw SwiftletError.model("the weights are quantized, so they cannot be trained. Pass an adapter.")
+    }
+    let template = try job.recipe.chatTemplate()
+    guard needsFloat32 || template != nil else { return }
+    model = try openModel(chatTemplate: template ?? current.chatTemplate?.source, isFloat32: needsFloat32)
+    chats = [:]
+  }
+
+  /// Writes the result files of a run.
+  func save(run id: ObjectIdentifier) throws {
+    guard let run = runs[id] else {
+      throw SwiftletError.training("there is nothing to save: the run has not started. Iterate over its events first.")
+    }
+    try run.write()
+  }
+
+  func forget(run id: ObjectIdentifier) { runs[id] = nil }
+}

@@ -1,0 +1,53 @@
+import Datasets
+import Diagnostics
+import Models
+import Recipes
+import Tokenizers
+import Training
+
+/// The rows of a run as tokens and labels.
+package struct PreparedRows {
+  /// The training rows, and what preparing them found.
+  package let training: Preparation.Outcome
+  /// The validation rows, if there are any.
+  package let validation: Preparation.Outcome?
+  /// The number of training rows before any were dropped.
+  package let trainingRowCount: Int
+
+  /// Prepares the rows.
+  /// - Parameters:
+  ///   - tokenizer: the model's tokenizer and chat template.
+  ///   - cache: where prepared rows are kept for the next run.
+  ///   - progress: called with the number of prepared rows and of all rows.
+  /// - Throws: `SwiftletError` for rows that cannot be used.
+  package init(
+    training rows: any RowSource, validation: (any RowSource)?, tokenizer: RowTokenizer,
+    _ configuration: TrainingConfiguration, cache: PreparationCache? = nil,
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws(SwiftletError) {
+    func prepare(_ rows: any RowSource, forValidation: Bool) throws(SwiftletError) -> Preparation.Outcome {
+      let options = configuration.preparation(forValidation: forValidation)
+      return try Preparation(tokenizer, options: options, cache: cache).prepare(rows) { progress($0, rows.count) }
+    }
+    training = try prepare(rows, forValidation: false)
+    self.validation =
+      if let validation { try prepare(validation, forValidation: true) } else { nil }
+    trainingRowCount = rows.count
+  }
+}
+
+extension RowTokenizer {
+  /// A tokenizer with the settings of a configuration.
+  /// - Parameter template: the chat template that replaces the tokenizer's own.
+  package init(
+    _ tokenizer: Tokenizer, template: String?, _ configuration: TrainingConfiguration
+  ) throws(SwiftletError) {
+    if let token = configuration.padToken, tokenizer.id(of: token) == nil {
+      throw SwiftletError.training(
+        "`padToken` \"\(token)\" is not in the tokenizer's vocabulary. Name a token that is.")
+    }
+    try self.init(
+      tokenizer, template: template, eosToken: configuration.eosToken,
+      marksAssistant: configuration.preparation.assistantOnlyLoss)
+  }
+}

@@ -1,0 +1,339 @@
+import Datasets
+import Diagnostics
+import Foundation
+import Models
+import Tensors
+
+/// Trains a model on prepared rows: visits them in the order of TRL's `SFTTrainer`, takes optimizer steps, logs,
+/// evaluates and saves checkpoints. `Documentation/Numerics.md` describes what it computes.
+///
+/// `FineTuning` in the module `Swiftlet` prepares everything that a trainer needs. The members of the configuration that
+/// concern rows, tokenizer and resuming are applied there.
+public final class Trainer {
+  /// The model, whose weights or adapter training changes.
+  public let model: CausalLM
+  /// The adapter; `nil` if every weight is trained.
+  public let adapter: Adapter?
+  /// How training runs.
+  public let configuration: TrainingConfiguration
+  /// Follow the run. They are called after the callbacks passed at creation.
+  public var callbacks: [any TrainerCallback] = []
+  /// The progress of the run.
+  public internal(set) var state = TrainerState()
+
+  /// What the configuration's loss, update rule and schedule can be replaced by.
+  public struct Components: Sendable {
+    /// Replaces `lossType` and `labelSmoothing`.
+    public var loss: (any TrainingLoss)?
+    /// Replaces the update rule of `optimizer`.
+    public var updateRule: (any UpdateRule)?
+    /// Replaces `scheduler` and its settings.
+    public var schedule: (any Schedule)?
+
+    /// Replaces what is not `nil`.
+    public init(
+      loss: (any TrainingLoss)? = nil, updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil
+    ) {
+      self.loss = loss
+      self.updateRule = updateRule
+      self.schedule = schedule
+    }
+  }
+
+  /// How a run ended.
+  public enum Ending: Sendable, Hashable {
+    /// After its last step.
+    case complete
+    /// A callback stopped it before that.
+    case stopped
+    /// A callback paused it. Resume from this checkpoint, which is `nil` if there is no output folder.
+    case paused(checkpoint: URL?)
+  }
+
+  private let ownCallbacks: [any TrainerCallback]
+  private let trainingSet: TrainingSet
+  private let validationSet: TrainingSet?
+  package let output: URL?
+  let baseName: String
+  private let order: BatchOrder
+  private let schedule: any Schedule
+  let optimizer: Optimizer
+  private let step: TrainingStep
+  private let actions: StepSchedule
+  /// The steps left in the current epoch.
+  private var epochSteps: ArraySlice<[[Int]]> = []
+  private var begin = ContinuousClock.now
+  /// Seconds that the run took before it was resumed.
+  var elapsedBefore = 0.0
+
+  /// Creates a trainer.
+  /// - Parameters:
+  ///   - model: the model to train in place.
+  ///   - adapter: an adapter on that model; `nil` to train every weight, which must be float32.
+  ///   - configuration: how training runs.
+  ///   - trainingSet: the rows to train on.
+  ///   - validationSet: the rows for the validation loss.
+  ///   - output: the folder for checkpoints; `nil` to save none.
+  ///   - baseName: the name of the base model in the adapter's files.
+  ///   - activationBudget: the memory for activations, in bytes, beyond which layers recompute theirs; `nil` to follow
+  ///     `configuration.checkpointing`.
+  ///   - callbacks: follow the run.
+  ///   - components: a loss, an update rule or a schedule of your own.
+  /// - Throws: `SwiftletError` for a configuration that cannot be honored, or rows that do not fit the model.
+  public init(
+    _ model: CausalLM, adapter: Adapter?, configuration: TrainingConfiguration, trainingSet: TrainingSet,
+    validationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil,
+    callbacks: [any TrainerCallback] = [], components: Components = Components()
+  ) throws(SwiftletError) {
+    try Self.check(trainingSet, model)
+    if let validationSet { try Self.check(validationSet, model) }
+    try Self.check(configuration, hasValidationSet: validationSet != nil, hasOutput: output != nil)
+    self.model = model
+    self.adapter = adapter
+    self.configuration = configuration
+    self.trainingSet = trainingSet
+    self.validationSet = validationSet
+    self.output = output
+    self.baseName = baseName
+    ownCallbacks = callbacks + Self.earlyStopping(configuration)
+    order = BatchOrder(itemCount: trainingSet.items.count, configuration)
+    guard order.stepsPerEpoch > 0 else {
+      throw SwiftletError.training("there are no training rows. Check the dataset and the steps that filter it.")
+    }
+    let total = configuration.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
+    schedule = components.schedule ?? LearningRateSchedule(configuration, totalSteps: total)
+    actions = StepSchedule(configuration, totalSteps: total, stepsPerEpoch: order.stepsPerEpoch)
+    let parameters = try Self.trainableParameters(model, adapter)
+    optimizer = try Optimizer(
+      parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,
+      pagesIn: output ?? FileManager.default.temporaryDirectory)
+    step = TrainingStep(
+      transformer: model.transformer, parameters: parameters, configuration: configuration,
+      loss: components.loss ?? configuration.loss,
+      checkpoints: try Self.checkpoints(
+        model, adapter, configuration, trainingSet, budget: activationBudget))
+    state = Self.initialState(configuration, order, actions)
+  }
+
+  private static func check(
+    _ configuration: TrainingConfiguration, hasValidationSet: Bool, hasOutput: Bool
+  ) throws(SwiftletError) {
+    if configuration.evalStrategy != .no, !hasValidationSet {
+      throw SwiftletError.training(
+        "`evalStrategy`: \(configuration.evalStrategy.rawValue) needs validation rows. Set `validationSet`.")
+    }
+    if configuration.loadBestModelAtEnd, !hasOutput {
+      throw SwiftletError.training("`loadBestModelAtEnd` needs an output folder to keep the best checkpoint in.")
+    }
+    if configuration.labelSmoothing > 0, configuration.lossType == .dft {
+      throw SwiftletError.training("`labelSmoothing` cannot be combined with `lossType` dft. Leave out one of them.")
+    }
+    if let problem = configuration.schedulerOptions.problem(
+      for: configuration.scheduler, peak: configuration.learningRate)
+    {
+      throw SwiftletError.training("`schedulerOptions` \(problem)")
+    }
+  }
+
+  private static func earlyStopping(_ configuration: TrainingConfiguration) -> [any TrainerCallback] {
+    guard let patience = configuration.earlyStoppingPatience else { return [] }
+    return [EarlyStopping(patience: patience, threshold: configuration.earlyStoppingThreshold)]
+  }
+
+  private static func checkpoints(
+    _ model: CausalLM, _ adapter: Adapter?, _ configuration: TrainingConfiguration, _ trainingSet: TrainingSet,
+    budget: Int?
+  ) throws(SwiftletError) -> CheckpointingPlan {
+    if let budget { return CheckpointingPlan(activations: ActivationMemory(model.transformer), budget: budget) }
+    return try RunEstimator(model, adapter: adapter, trainingSet: trainingSet).checkpointing(configuration)
+  }
+
+  private static func initialState(
+    _ configuration: TrainingConfiguration, _ order: BatchOrder, _ actions: StepSchedule
+  ) -> TrainerState {
+    var state = TrainerState()
+    state.maxSteps = actions.totalSteps
+    state.numTrainEpochs =
+      configuration.maxSteps == nil
+      ? Int(clamping: configuration.epochs.rounded(.up))
+      : (actions.totalSteps + order.stepsPerEpoch - 1) / order.stepsPerEpoch
+    state.trainBatchSize = configuration.trainBatchSize
+    state.loggingSteps = actions.loggingSteps
+    state.evalSteps = actions.evalSteps
+    state.saveSteps = actions.saveSteps
+    return state
+  }
+
+  /// Checks that the model has every token of the rows, which may have been tokenized elsewhere.
+  /// - Throws: `SwiftletError` naming the row and the token.
+  package static func check(_ set: TrainingSet, _ model: CausalLM) throws(SwiftletError) {
+    let ids = Int32(0)..<Int32(clamping: model.transformer.configuration.vocabularySize)
+    guard let bounds = set.idBounds, !ids.contains(bounds.lowerBound) || !ids.contains(bounds.upperBound) else {
+      return
+    }
+    for index in 0..<set.documentCount {
+      guard let example = set.example(index) else { continue }
+      let stray =
+        example.ids.first { !ids.contains($0) }
+        ?? example.labels.first { !ids.contains($0) && $0 != TokenBatch.ignoredLabel }
+      if let stray {
+        throw SwiftletError.training(
+          "row \(example.row + 1): token \(stray) is not in the model's vocabulary of \(ids.upperBound). Tokenize the rows "
+            + "with the model's tokenizer.")
+      }
+    }
+  }
+
+  private static func trainableParameters(_ model: CausalLM, _ adapter: Adapter?) throws(SwiftletError) -> [Parameter] {
+    if let adapter { return adapter.parameters }
+    for parameter in model.transformer.parameters {
+      guard parameter.value.type == .float32 else {
+        throw SwiftletError.training(
+          "\(parameter.name) is \(parameter.value.type), but training every weight needs float32.")
+      }
+      parameter.isTrainable = true
+    }
+    return model.transformer.parameters
+  }
+
+  /// The parameters that training changes.
+  public var parameters: [Parameter] { step.parameters }
+
+  // MARK: Running
+
+  /// Trains until the last step, or until a callback stops or pauses the run. Then loads the best checkpoint if the
+  /// configuration asks for it.
+  /// - Throws: `SwiftletError` if a loss is not finite or a checkpoint cannot be saved.
+  @discardableResult public func train() throws -> Ending {
+    var goesOn = try start()
+    while goesOn { goesOn = try advance() }
+    return try finish()
+  }
+
+  /// Begins a run, or a resumed one: tells the callbacks, and evaluates if that is due.
+  /// - Returns: whether there is a step to take.
+  package func start() throws -> Bool {
+    for callback in allCallbacks { callback.trainingBegan(state) }
+    epochSteps = []
+    begin = ContinuousClock.now
+    if isEvaluationOwed {
+      try evaluateAndLog()
+      if state.globalStep > 0, actions.actions(at: position(isPausing: isPaused)).saves { try saveCheckpoint() }
+    }
+    return !actions.actions(at: position()).ends && !isPaused
+  }
+
+  /// Takes one optimizer step and does what follows it: log, evaluate, save.
+  /// - Returns: whether the run goes on.
+  package func advance() throws -> Bool {
+    let (epoch, firstStep) = order.position(after: state.globalStep)
+    if epochSteps.isEmpty { epochSteps = order.steps(epoch: epoch, from: firstStep)[...] }
+    guard let items = epochSteps.popFirst() else { return false }
+    let report = try take(items.map { trainingSet.batch($0) })
+    record(report, epoch: epoch, stepsInEpoch: firstStep)
+    for callback in allCallbacks { callback.stepEnded(report, state) }
+    var due = actions.actions(at: position())
+    if due.logs { log(report) }
+    if due.evaluates { try evaluateAndLog() }
+    // The evaluation may have found the best loss, or made a callback stop the run.
+    let isPausing = isPaused
+    due = actions.actions(at: position(isPausing: isPausing))
+    if due.saves { try saveCheckpoint() }
+    return !due.ends && !isPausing
+  }
+
+  /// Ends a run: saves the checkpoint of a pause, or loads the best checkpoint; then tells the callbacks.
+  package func finish() throws -> Ending {
+    let ending: Ending
+    if isPaused {
+      try saveCheckpoint(resumable: true)
+      ending = .paused(checkpoint: output?.appendingPathComponent("checkpoint-\(state.globalStep)"))
+    } else {
+      if configuration.loadBestModelAtEnd, let best = state.bestModelCheckpoint, let output {
+        try readWeights(from: output.appendingPathComponent(URL(fileURLWithPath: best).lastPathComponent))
+      }
+      ending = state.globalStep == state.maxSteps ? .complete : .stopped
+    }
+    for callback in allCallbacks { callback.trainingEnded(ending, state) }
+    return ending
+  }
+
+  var allCallbacks: [any TrainerCallback] { ownCallbacks + callbacks }
+
+  private var isPaused: Bool { allCallbacks.contains { $0.shouldPause() } }
+
+  private func position(isPausing: Bool = false) -> StepSchedule.Position {
+    StepSchedule.Position(
+      step: state.globalStep, epoch: state.epoch, isStopping: allCallbacks.contains { $0.shouldStop(state) },
+      isPausing: isPausing, isBest: state.bestGlobalStep == state.globalStep)
+  }
+
+  /// Whether an evaluation is due that has not been logged: before the first step, or after a step whose evaluation a
+  /// pause interrupted.
+  private var isEvaluationOwed: Bool {
+    actions.actions(at: position()).evaluates
+      && !state.logHistory.contains { $0["eval_loss"] != nil && $0["step"]?.integer == state.globalStep }
+  }
+
+  /// Seconds since the first step began, those before a resume included.
+  var elapsed: Double { elapsedBefore + (ContinuousClock.now - begin) / .seconds(1) }
+
+  /// Computes gradients and updates the weights.
+  private func take(_ batches: [TokenBatch]) throws -> StepReport {
+    let (sums, norm) = try step.gradients(batches, step: state.globalStep)
+    let rate = schedule.rate(at: state.globalStep, of: state.maxSteps)
+    let limit = configuration.maxGradNorm
+    // PyTorch adds 1e-6 to the norm and never scales up.
+    let scale = limit > 0 ? min(1, limit / (norm + 1e-6)) : 1
+    optimizer.update(learningRate: rate, gradientScale: Float(scale))
+    return StepReport(
+      step: state.globalStep + 1, loss: sums.loss / Double(max(1, sums.count)), gradientNorm: norm, learningRate: rate,
+      tokens: batches.reduce(0) { $0 + $1.ids.count }, predictedTokens: sums.count, correctTokens: sums.correct)
+  }
+
+  private func record(_ report: StepReport, epoch: Int, stepsInEpoch: Int) {
+    let batches = min((stepsInEpoch + 1) * order.accumulationSteps, order.batchesPerEpoch)
+    state.globalStep += 1
+    state.epoch = Double(epoch) + Double(batches) / Double(order.batchesPerEpoch)
+    state.numInputTokensSeen += report.tokens
+    state.unlogged.add(report)
+  }
+
+  private func log(_ last: StepReport) {
+    let log = TrainingLog(
+      step: state.globalStep, epoch: state.epoch, loss: state.unlogged.meanLoss, gradNorm: last.gradientNorm,
+      learningRate: last.learningRate, numTokens: state.numInputTokensSeen,
+      meanTokenAccuracy: state.unlogged.accuracy, elapsed: elapsed)
+    state.unlogged = UnloggedSteps()
+    state.append(log)
+    for callback in allCallbacks { callback.logged(log, state) }
+  }
+
+  // MARK: Evaluating
+
+  /// The sums of the losses over a set, which do not depend on the batch size.
+  public func evaluate(_ set: TrainingSet) -> LossSums { sums(over: set) { false } ?? LossSums() }
+
+  /// The sums of the losses over a set; `nil` if `isInterrupted` returned true before the end.
+  private func sums(over set: TrainingSet, until isInterrupted: () -> Bool) -> LossSums? {
+    var sums = LossSums()
+    let size = max(1, configuration.evalBatchSize)
+    for start in stride(from: 0, to: set.items.count, by: size) {
+      if isInterrupted() { return nil }
+      sums += TrainingStep.loss(set.batch(start..<min(set.items.count, start + size)), model.transformer)
+    }
+    return sums
+  }
+
+  private func evaluateAndLog() throws {
+    guard let validationSet else { return }
+    let begin = ContinuousClock.now
+    guard let sums = sums(over: validationSet, until: { isPaused }) else { return }
+    let log = EvaluationLog(
+      step: state.globalStep, epoch: state.epoch, loss: sums.loss / Double(max(1, sums.count)), tokens: sums.count,
+      runtime: (ContinuousClock.now - begin) / .seconds(1))
+    // If this is the best, saving its checkpoint sets the path.
+    state.append(log, checkpoint: state.bestModelCheckpoint)
+    for callback in allCallbacks { callback.evaluated(log, state) }
+  }
+}

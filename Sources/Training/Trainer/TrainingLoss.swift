@@ -1,0 +1,104 @@
+import Foundation
+import Models
+import Tensors
+
+/// What training minimizes. The trainer's loop is the same for every loss; adopt this protocol to train with your own.
+///
+/// ```swift
+/// /// Cross-entropy that ignores tokens the model is already sure of.
+/// struct HardTokenLoss: TrainingLoss {
+///   func compute(_ pass: TrainingPass) -> LossSums {
+///     let (hidden, targets) = pass.hiddenStates()
+///     return pass.crossEntropy(hidden, targets) { _, losses in losses.map { $0 < 0.01 ? 0 : 1 } }
+///   }
+/// }
+/// ```
+public protocol TrainingLoss: Sendable {
+  /// How much a batch counts in the mean over the batches of a step: by default, its number of predicted tokens. A loss
+  /// over pairs of sequences would return the number of pairs.
+  func weight(of batch: TokenBatch) -> Int
+
+  /// Computes the loss of one batch and records its gradient on `pass.tape`. The gradient must be multiplied by
+  /// `pass.gradientScale`, which `pass.crossEntropy` does.
+  /// - Returns: sums over the batch. The logged loss is `loss` divided by `count`, both added up over the step.
+  func compute(_ pass: TrainingPass) throws -> LossSums
+}
+
+extension TrainingLoss {
+  /// The number of predicted tokens.
+  public func weight(of batch: TokenBatch) -> Int { batch.targetCount }
+}
+
+/// The cross-entropy of the predicted tokens: the mean negative log-likelihood, with label smoothing or with the weights
+/// of dynamic fine-tuning if asked for.
+public struct CrossEntropyLoss: TrainingLoss {
+  /// The share of each target's probability that is spread over the vocabulary (arXiv:1512.00567).
+  public var smoothing: Double
+  /// Whether each token's loss is multiplied by the token's probability, which counts as a constant (arXiv:2508.05629).
+  public var weightsByProbability: Bool
+
+  /// A cross-entropy; by default the plain negative log-likelihood.
+  public init(smoothing: Double = 0, weightsByProbability: Bool = false) {
+    self.smoothing = smoothing
+    self.weightsByProbability = weightsByProbability
+  }
+
+  /// Computes the loss of one batch.
+  public func compute(_ pass: TrainingPass) -> LossSums {
+    let (hidden, targets) = pass.hiddenStates()
+    let weights: TrainingPass.TokenWeights? = weightsByProbability ? { _, losses in losses.map { exp(-$0) } } : nil
+    return pass.crossEntropy(hidden, targets, smoothing: smoothing, weights: weights)
+  }
+}
+
+/// One batch in training: what a `TrainingLoss` computes with.
+public struct TrainingPass {
+  /// The weights of tokens, given their rows in the hidden states and their losses in nats.
+  public typealias TokenWeights = (_ rows: [Int32], _ losses: [Float]) -> [Float]
+
+  /// The batch.
+  public let batch: TokenBatch
+  /// The model, with its adapter if one is trained.
+  public let model: Transformer
+  /// Records the operations of this pass.
+  public let tape: Tape
+  /// The factor for the gradient of each unit of weight: one over the weight of all batches of the step.
+  public let gradientScale: Float
+  let checkpoints: CheckpointingPlan
+  let noise: EmbeddingNoise?
+  let sharesPrefix: Bool
+
+  /// Runs the batch through the transformer.
+  /// - Parameter sharingPrefix: whether a prefix that all sequences share may go through the model once. Pass `false` if
+  ///   the rows of the result must be those of `batch.ids`.
+  /// - Returns: the final hidden states `[rows, hiddenSize]`, and the token that each row must predict
+  ///   (`TokenBatch.ignoredLabel` for none).
+  public func hiddenStates(sharingPrefix: Bool = true) -> (hidden: Variable, targets: [Int32]) {
+    let tokens = sharesPrefix && sharingPrefix ? batch.sharingPrefix() : batch
+    let hidden = model.hiddenStates(
+      tokens, on: tape, checkpointed: checkpoints.layers(tokens: tokens.ids.count), noise: noise)
+    return (hidden, tokens.targets)
+  }
+
+  /// The cross-entropy of the head's logits, in nats, without ever holding all logits in memory.
+  /// - Parameters:
+  ///   - hidden: final hidden states `[rows, hiddenSize]`.
+  ///   - targets: the token that each row must predict.
+  ///   - smoothing: the share of each target's probability that is spread over the vocabulary.
+  ///   - weights: multiplies each token's loss and gradient; the weights themselves count as constants. It is called for
+  ///     a few hundred tokens at a time.
+  public func crossEntropy(
+    _ hidden: Variable, _ targets: [Int32], smoothing: Double = 0, weights: TokenWeights? = nil
+  ) -> LossSums {
+    tape.headLoss(
+      hidden, head: model.head, targets: targets, gradientScale: gradientScale,
+      softcap: model.configuration.logitSoftcap, smoothing: Float(smoothing), tokenWeights: weights)
+  }
+}
+
+extension TrainingConfiguration {
+  /// The loss that `lossType` and `labelSmoothing` ask for.
+  var loss: CrossEntropyLoss {
+    CrossEntropyLoss(smoothing: labelSmoothing, weightsByProbability: lossType == .dft)
+  }
+}
