@@ -2,10 +2,10 @@
 import PackageDescription
 
 let package = Package(
-  name: "yoda-speak",
+  name: "library-examples",
   dependencies: [.package(name: "swiftlet", path: "../..")],
   targets: [
-    .executableTarget(name: "YodaSpeak", dependencies: [.product(name: "Swiftlet", package: "swiftlet")])
+    .executableTarget(name: "LibraryExamples", dependencies: [.product(name: "Swiftlet", package: "swiftlet")])
   ],
   swiftLanguageModes: [.v6]
 )
