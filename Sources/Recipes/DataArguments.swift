@@ -1,39 +1,39 @@
 import Datasets
 import OrderedJSON
 
-/// Which rows are trained on, and what is done to them first.
+/// The rows to train on, the steps to apply to them, and the questions to ask.
 public struct DataArguments: Sendable, Hashable {
-  /// A file, a folder or `org/name`, where there is one source.
+  /// A file, a folder or `org/name`, if there is one source.
   public var datasetName: String?
-  /// An SQL query whose answer is the only source.
+  /// An SQL query, if its answer is the only source.
   public var query: String?
-  /// The configuration (subset) of that data set.
+  /// The configuration (subset) of that dataset.
   public var datasetConfig: String?
-  /// Its split that is trained on.
+  /// The split to train on.
   public var trainSplit = "train"
-  /// Its split that is evaluated on.
+  /// The split for the validation loss.
   public var testSplit = "test"
-  /// Several sources, joined, or mixed by their shares.
+  /// Several sources, to concatenate or to mix by their shares.
   public var sources: [DatasetSource] = []
-  /// What is done to the rows once the sources are put together.
+  /// The steps to apply once the sources are combined.
   public var steps: [RowStep] = []
-  /// The share of rows (below 1) or their number that is held out for evaluation.
+  /// The size of a validation set split off the training rows: a share below 1, or a number of rows.
   public var testSplitSize: Double?
-  /// Rows to evaluate on, where they have a source of their own; steps that change or filter rows apply to them as well.
+  /// The source of the validation rows. Steps that change or filter rows apply to them too.
   public var evalDataset: DatasetSource?
-  /// Only the first rows are trained on.
+  /// Train on only this many rows.
   public var maxTrainSamples: Int?
-  /// Only the first rows are evaluated on.
+  /// Evaluate only this many rows.
   public var maxEvalSamples: Int?
-  /// Questions answered before and after training.
+  /// The questions to ask before and after training.
   public var questions = Questions.inline([])
-  /// The length of those answers.
+  /// The most tokens of an answer.
   public var maxNewTokens = 128
 
   /// TRL's defaults.
   public init() {}
 
-  /// All training sources; `dataset_name` or `query` counts as one, and gives way to `datasets` as in TRL.
+  /// The training sources: `sources`, or else the one in `query` or `datasetName`.
   public var trainSources: [DatasetSource] {
     if !sources.isEmpty { return sources }
     if let query { return [DatasetSource(query: query)] }
@@ -41,22 +41,22 @@ public struct DataArguments: Sendable, Hashable {
     return [DatasetSource(path: datasetName, name: datasetConfig, split: trainSplit)]
   }
 
-  /// What answers are wanted to.
+  /// Questions for the model.
   public enum Questions: Sendable, Hashable {
-    /// Asked in the recipe.
+    /// Questions in the recipe.
     case inline([Question])
-    /// One a line (text), or JSON or JSON Lines of strings or messages.
+    /// A file: text with one question per line, or JSON or JSON Lines of strings or messages.
     case file(String)
   }
 
-  /// A question, with the system message it is asked under.
+  /// A question with its system message.
   public struct Question: Sendable, Hashable {
-    /// What the user says.
+    /// The user message.
     public var text: String
     /// The system message.
     public var system: String?
 
-    /// A question.
+    /// Creates a question.
     public init(_ text: String, system: String? = nil) {
       self.text = text
       self.system = system

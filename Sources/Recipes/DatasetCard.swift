@@ -2,8 +2,7 @@ import Diagnostics
 import Datasets
 import Foundation
 
-/// What the `README.md` of a data set's folder says about its configurations: the YAML between the lines of `---` that
-/// it begins with, as on the Hugging Face hub.
+/// The configurations of a dataset folder, from the YAML front matter of its `README.md`, as on the Hugging Face Hub.
 struct DatasetCard {
   private let folder: String
   private var configurations: [Configuration] = []
@@ -14,8 +13,8 @@ struct DatasetCard {
     var files: [String: [String]]
   }
 
-  /// Reads the card; a folder without one has no configurations, and neither has a file.
-  /// - Throws: `SwiftletError` where the card's list of configurations is malformed.
+  /// Reads the card. A file, or a folder without a card, has no configurations.
+  /// - Throws: `SwiftletError` if the list of configurations is malformed.
   init(folder: String) throws(SwiftletError) {
     self.folder = folder
     let readme = URL(fileURLWithPath: folder).appendingPathComponent("README.md")
@@ -23,7 +22,7 @@ struct DatasetCard {
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
     guard lines.first?.trimmingCharacters(in: .whitespaces) == "---",
       let end = lines.dropFirst().firstIndex(where: { $0.trimmingCharacters(in: .whitespaces) == "---" }),
-      // A card's other keys are not ours to judge; one that is no YAML says nothing.
+      // Ignore cards that are not YAML, and all other keys.
       let entries = try? RecipeValue.entries(ofYAML: lines[1..<end].joined(separator: "\n"), file: readme.path),
       case .list(let list)? = entries.first(where: { $0.key == "configs" })?.value
     else { return }
@@ -61,9 +60,9 @@ struct DatasetCard {
     return Configuration(name: name, isDefault: isDefault || name == "default", files: files)
   }
 
-  /// The files of each split of a configuration; without a name, of the default or only one.
-  /// - Returns: `nil` where the card names no files.
-  /// - Throws: `SwiftletError` where the card has other configurations, or several and no default.
+  /// The files of each split of a configuration; without a name, of the default or only configuration.
+  /// - Returns: `nil` if the card names no files.
+  /// - Throws: `SwiftletError` if there is no such configuration, or several and no default.
   func files(of name: String?) throws(SwiftletError) -> [String: [String]]? {
     if configurations.isEmpty { return nil }
     let only = configurations.count == 1 ? configurations.first : nil
@@ -73,19 +72,19 @@ struct DatasetCard {
       let names = configurations.map(\.name).joined(separator: ", ")
       let asked = name.map { "has no configuration \"\($0)\"" } ?? "has several configurations"
       throw SwiftletError.data(
-        "the data set \(asked); name one with dataset_config: \(names)", at: FileLocation(file: folder))
+        "the dataset \(asked). Name one with dataset_config: \(names)", at: FileLocation(file: folder))
     }
     return configuration.files.isEmpty ? nil : configuration.files
   }
 
-  /// The folder of a configuration that no card describes: the one of its name.
-  /// - Throws: `SwiftletError` where there is none.
+  /// The folder with the name of a configuration that the card does not describe.
+  /// - Throws: `SwiftletError` if there is none.
   func folder(of name: String) throws(SwiftletError) -> String {
     let path = URL(fileURLWithPath: folder).appendingPathComponent(name).path
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
       throw SwiftletError.data(
-        "there is no configuration \"\(name)\"; neither its README.md nor a folder has this name",
+        "there is no configuration \"\(name)\", neither in README.md nor as a folder",
         at: FileLocation(file: folder))
     }
     return path

@@ -1,29 +1,28 @@
 import Datasets
 import OrderedJSON
 
-/// Where rows come from: the arguments of `datasets.load_dataset`, as TRL's `datasets` key has them, or a query; and
-/// steps.
+/// A source of rows: the arguments of `datasets.load_dataset`, or a query, and the steps to apply.
 public struct DatasetSource: Sendable, Hashable {
   /// A file, a folder or `org/name`; with `dataFiles` also `json`, `csv`, `parquet` or `text`. Empty for a query.
   public var path: String
-  /// An SQL query instead of a path, which the DuckDB command line answers.
+  /// An SQL query instead of a path, answered by the DuckDB command line.
   public var query: String?
   /// The configuration (subset).
   public var name: String?
-  /// A folder inside it.
+  /// A folder inside `path`.
   public var dataDir: String?
-  /// The files of each split, or patterns for them; empty to find them by their names.
+  /// The files of each split, or patterns for them; empty to find them by name.
   public var dataFiles: [String: [String]]
   /// The split.
   public var split: String
-  /// The columns kept; `nil` for all.
+  /// The columns to keep; `nil` for all.
   public var columns: [String]?
-  /// The share of this source in the mixture, relative to the others'.
+  /// The share of this source in a mixture, relative to the other sources.
   public var fraction: Double?
-  /// What is done to these rows before the sources are put together.
+  /// The steps to apply before the sources are combined.
   public var steps: [RowStep]
 
-  /// A source.
+  /// Creates a source.
   public init(
     path: String = "", query: String? = nil, name: String? = nil, dataDir: String? = nil,
     dataFiles: [String: [String]] = [:], split: String = "train", columns: [String]? = nil, fraction: Double? = nil,
@@ -40,7 +39,7 @@ public struct DatasetSource: Sendable, Hashable {
     self.steps = steps
   }
 
-  /// Whether `path` names a format of `dataFiles`, as in `load_dataset("json", data_files=...)`.
+  /// Whether `path` is the format of `dataFiles`, as in `load_dataset("json", data_files=...)`.
   package var namesFormat: Bool { ["json", "csv", "parquet", "text"].contains(path) && !dataFiles.isEmpty }
 }
 
@@ -63,9 +62,9 @@ extension DatasetSource: RecipeConvertible {
       dataFiles: try members.optional("data_files", as: FilesBySplit.self)?.files ?? [:],
       split: try members.optional("split") ?? "train", columns: try members.optional("columns"),
       fraction: try members.optional("fraction"), steps: try members.optional("steps") ?? [])
-    if let fraction, !(fraction >= 0) { throw RecipeValueError(path: ".fraction", reason: "is below zero") }
+    if let fraction, !(fraction >= 0) { throw RecipeValueError(path: ".fraction", reason: "must not be below 0") }
     if query != nil, let path: String = try members.optional("path") {
-      throw RecipeValueError(reason: "has a query beside the path \(path); keep one of them")
+      throw RecipeValueError(reason: "has both a query and the path \(path). Keep one of them.")
     }
   }
 
@@ -84,7 +83,7 @@ extension DatasetSource: RecipeConvertible {
   }
 }
 
-/// `data_files`: a file or list of them for `train`, or a mapping from splits to such.
+/// `data_files`: one or more files for `train`, or a mapping from splits to files.
 private struct FilesBySplit: RecipeConvertible {
   static var expectation: String { "a file, a list of files, or a mapping from splits to files" }
   var files: [String: [String]]

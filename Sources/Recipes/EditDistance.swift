@@ -1,6 +1,6 @@
-/// How far two words are apart, for "did you mean".
+/// How far two words are apart, for "Did you mean".
 enum EditDistance {
-  /// Levenshtein's distance over Unicode scalars, with a swap of neighbours counted once (optimal string alignment).
+  /// The optimal string alignment distance over Unicode scalars: Levenshtein's, with a swap of neighbors counted once.
   static func between(_ first: String, _ second: String) -> Int {
     let a = Array(first.unicodeScalars)
     let b = Array(second.unicodeScalars)
@@ -19,7 +19,7 @@ enum EditDistance {
     return last[b.count]
   }
 
-  /// The nearest candidate, unless even that one is too far to be meant.
+  /// The nearest candidate; `nil` if none is near enough.
   static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
     guard word.utf8.count <= 100 else { return nil }
     let ranked = candidates.map { (candidate: $0, distance: between(word, $0)) }

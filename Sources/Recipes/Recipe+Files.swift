@@ -4,23 +4,23 @@ import Foundation
 import OrderedJSON
 
 extension Recipe {
-  /// The recipe as YAML: the keys that were given, in the order of the documentation. Read again it is the same recipe,
-  /// so long as no path in it is relative to the file's folder.
+  /// The recipe as YAML: the keys that were given, in the order of the documentation. Reading it gives the same recipe
+  /// unless a path is relative to the folder of the original file.
   public var yaml: String {
     arguments.members.filter { origins[$0.key] != nil }
-      // JSON is YAML; plain text where quotation marks would only be in the way.
+      // JSON is YAML. Words need no quotation marks.
       .map { "\($0.key): \($0.value.isPlainYAML ? $0.value.string ?? "" : $0.value.text())\n" }.joined()
   }
 
-  /// Writes every honored key with its value as JSON, in one piece: `training_args.json`.
-  /// - Throws: `SwiftletError` where it cannot be written.
+  /// Writes `training_args.json`: every honored key with its value.
+  /// - Throws: `SwiftletError` if it cannot be written.
   public func writeArguments(to url: URL) throws(SwiftletError) {
     try AtomicFile.write(JSONValue.object(arguments).text(.pretty) + "\n", to: url)
   }
 }
 
 extension JSONValue {
-  /// Whether this is text that YAML reads as the same text without quotation marks.
+  /// Whether YAML reads this text unchanged without quotation marks.
   fileprivate var isPlainYAML: Bool {
     guard let string, let first = string.first, first.isLetter, first.isASCII else { return false }
     let isWord = string.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "_-./".contains($0)) }

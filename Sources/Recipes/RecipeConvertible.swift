@@ -1,13 +1,13 @@
 import Foundation
 import OrderedJSON
 
-/// A type that a recipe's value can be read as.
+/// A type that the value of a recipe key can have.
 protocol RecipeConvertible: Sendable {
-  /// What a value should be, as in "should be an integer".
+  /// What a value must be, as in "must be an integer".
   static var expectation: String { get }
-  /// Reads a value as the recipe spells it.
+  /// Reads a value.
   init(_ value: RecipeValue) throws(RecipeValueError)
-  /// The value as `training_args.json` and the page of keys show it.
+  /// The value in `training_args.json` and in the documentation of keys.
   var json: JSONValue { get }
 }
 
@@ -39,9 +39,8 @@ extension Int: RecipeConvertible {
   var json: JSONValue { .integer(self) }
 }
 
-/// A seed.
 extension UInt64: RecipeConvertible {
-  static var expectation: String { "an integer from 0 on" }
+  static var expectation: String { "an integer of at least 0" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     guard let number = UInt64(exactly: try Int(value)) else { throw .mismatch(value, expected: Self.expectation) }
@@ -88,7 +87,7 @@ extension Optional: RecipeConvertible where Wrapped: RecipeConvertible {
 extension Array: RecipeConvertible where Element: RecipeConvertible {
   static var expectation: String { "a list (each \(Element.expectation))" }
 
-  /// A single element stands for a list of one, as on the command line.
+  /// A single value is a list of one element, as on the command line.
   init(_ value: RecipeValue) throws(RecipeValueError) {
     switch value {
     case _ where value.isNull: self = []
@@ -104,7 +103,7 @@ extension Array: RecipeConvertible where Element: RecipeConvertible {
   var json: JSONValue { .array(map(\.json)) }
 }
 
-/// An enumeration whose raw values are the words of a recipe.
+/// An enumeration whose raw values are words in a recipe.
 protocol RecipeWord: RecipeConvertible, RawRepresentable, CaseIterable where RawValue == String {}
 
 extension RecipeWord {
@@ -124,34 +123,35 @@ extension RecipeWord {
   var json: JSONValue { .string(rawValue) }
 }
 
-/// The members of a mapping, taken out one by one so that what is left over can be named.
+/// The members of a mapping.
 struct RecipeMembers {
   private var members: [(key: String, value: RecipeValue)]
   private let allowed: [String]
 
-  /// - Throws: where `value` is no mapping, or has a key outside `allowed`.
+  /// - Throws: `RecipeValueError` if `value` is not a mapping, or has a member outside `allowed`.
   init(_ value: RecipeValue, allowed: [String], expected: String) throws(RecipeValueError) {
     guard case .mapping(let members) = value.unwrapped else { throw .mismatch(value, expected: expected) }
     for member in members where !allowed.contains(member.key) {
       let nearest = EditDistance.nearest(to: member.key, among: allowed)
-      let hint = nearest.map { "did you mean \($0)?" } ?? "it may hold \(allowed.joined(separator: ", "))"
-      throw RecipeValueError(reason: "has no member \(member.key); \(hint)")
+      let hint = nearest.map { "Did you mean \($0)?" } ?? "Its members are \(allowed.joined(separator: ", "))."
+      throw RecipeValueError(reason: "has an unknown member \(member.key). \(hint)")
     }
     self.members = members
     self.allowed = allowed
   }
 
-  /// The member `key` as a `Value`, or `nil` where it is absent or null.
+  /// The member `key`; `nil` if it is missing or null.
   func optional<Value: RecipeConvertible>(_ key: String, as: Value.Type = Value.self) throws(RecipeValueError) -> Value?
   {
     guard let value = members.first(where: { $0.key == key })?.value, !value.isNull else { return nil }
     do { return try Value(value) } catch { throw error.inside(".\(key)") }
   }
 
-  /// The member `key`, which has to be there.
+  /// The member `key`.
+  /// - Throws: `RecipeValueError` if it is missing or null.
   func required<Value: RecipeConvertible>(_ key: String, as: Value.Type = Value.self) throws(RecipeValueError) -> Value
   {
-    guard let value: Value = try optional(key) else { throw RecipeValueError(reason: "lacks the member \(key)") }
+    guard let value: Value = try optional(key) else { throw RecipeValueError(reason: "must have a member \(key)") }
     return value
   }
 }

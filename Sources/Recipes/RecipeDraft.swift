@@ -89,7 +89,9 @@ struct RecipeDraft: Sendable {
       lora = adapter
       targetModules = adapter.targetModules
       rankPatterns.patterns = adapter.rankPattern.sorted { $0.key < $1.key }.map { (pattern: $0.key, value: $0.value) }
-      alphaPatterns.patterns = adapter.alphaPattern.sorted { $0.key < $1.key }.map { (pattern: $0.key, value: $0.value) }
+      alphaPatterns.patterns = adapter.alphaPattern.sorted { $0.key < $1.key }.map {
+        (pattern: $0.key, value: $0.value)
+      }
     }
     self.training = training
     packs = training.preparation.packing != nil

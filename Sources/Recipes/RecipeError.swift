@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// Where a recipe's values come from, in the terms of `FileLocation`.
+/// Where the values of a recipe come from.
 extension FileLocation {
   /// A value given on the command line.
   static let commandLine = FileLocation(file: "command line")
@@ -13,18 +13,18 @@ extension FileLocation {
   }
 }
 
-/// What a value should have been; the reader adds the key and the place.
+/// What is wrong with a value. The reader adds the key and the location.
 struct RecipeValueError: Error {
-  /// What follows the key's name, as in `[2].path`; empty for the value itself.
+  /// The part of the value at fault, as in `[2].path`; empty for the value itself.
   var path = ""
-  /// What follows the path, as in `is "ten", but should be an integer`.
+  /// The rest of a sentence about the value, as in `must be an integer (got "ten")`.
   let reason: String
 
-  /// The value is of another kind than expected.
+  /// The value has the wrong type.
   static func mismatch(_ value: RecipeValue, expected: String) -> RecipeValueError {
-    RecipeValueError(reason: "is \(value.quoted), but should be \(expected)")
+    RecipeValueError(reason: "must be \(expected) (got \(value.quoted))")
   }
 
-  /// The same error seen from one level further out.
+  /// The same error with a longer path.
   func inside(_ outer: String) -> RecipeValueError { RecipeValueError(path: outer + path, reason: reason) }
 }

@@ -1,78 +1,85 @@
 extension RecipeKey {
-  /// Keys of theirs that change how fast, how loud or where something runs, but not what comes out.
+  /// Keys of TRL and transformers that affect speed, output or hardware there, but not the result.
   static let idleKeys: [RecipeKey] = [
     idle(
-      "activations and weights are float32 or as stored, and every product adds up in float32",
+      "activations are float32, weights are float32 or as stored, and products accumulate in float32",
       "fp16", "bf16_full_eval", "fp16_full_eval", "fp16_opt_level", "fp16_backend", "half_precision_backend",
       "tf32", "bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"),
     idle(
-      "there is one attention, which never mixes the rows of a pack", "attn_implementation", "padding_free",
+      "there is one attention implementation, which keeps packed rows apart", "attn_implementation", "padding_free",
       "use_cache"),
-    idle("batches hold no padding", "pad_to_multiple_of"),
+    idle("batches have no padding", "pad_to_multiple_of"),
     idle("losses are always computed in fused chunks", "use_liger_kernel", "liger_kernel_config"),
-    idle("a recomputed layer is always exact", "gradient_checkpointing_kwargs", "gradient_checkpointing_use_reentrant"),
-    idle("runs always repeat bit by bit", "full_determinism"),
     idle(
-      "the processor is what runs are made on", "use_cpu", "use_mps_device", "use_ipex", "tpu_num_cores",
+      "recomputed activations are always exact", "gradient_checkpointing_kwargs", "gradient_checkpointing_use_reentrant"
+    ),
+    idle("runs are always reproducible bit by bit", "full_determinism"),
+    idle(
+      "runs use the CPU", "use_cpu", "use_mps_device", "use_ipex", "tpu_num_cores",
       "tpu_metrics_debug", "torch_empty_cache_steps"),
     idle(
-      "rows are streamed from the file as they are needed", "dataset_streaming", "streaming", "dataset_num_proc",
+      "rows are always read from the file as needed", "dataset_streaming", "streaming", "dataset_num_proc",
       "dataset_batch_size"),
-    idle("columns that training does not use are left alone", "remove_unused_columns", "length_column_name"),
+    idle("columns that training does not use are ignored", "remove_unused_columns", "length_column_name"),
     idle(
-      "batches are prepared beside the computation", "dataloader_num_workers", "dataloader_pin_memory",
+      "batches are prepared without data loader workers", "dataloader_num_workers", "dataloader_pin_memory",
       "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context",
       "dataloader_in_order"),
     idle("a loss that is not finite stops the run", "logging_nan_inf_filter"),
     idle(
-      "logs and trainer_state.json always hold loss, gradient norm, rate, tokens and time",
+      "logs and trainer_state.json always contain loss, gradient norm, learning rate, tokens and time",
       "include_num_input_tokens_seen", "include_tokens_per_second", "log_level", "log_level_replica",
       "log_on_each_node", "skip_memory_metrics", "project"),
     idle(
-      "evaluation is a sum over tokens, whatever the batches", "prediction_loss_only", "eval_do_concat_batches",
+      "the validation loss is a mean over tokens, whatever the batches", "prediction_loss_only",
+      "eval_do_concat_batches",
       "eval_use_gather_object", "eval_accumulation_steps", "batch_eval_metrics", "use_legacy_prediction_loop",
       "include_inputs_for_metrics", "jit_mode_eval"),
-    idle("training always trains; `eval_strategy` says when to evaluate", "do_train", "do_eval"),
+    idle("sft always trains; `eval_strategy` sets when to evaluate", "do_train", "do_eval"),
     idle(
       "one process runs", "local_rank", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
       "ddp_static_graph", "ddp_backend", "ddp_timeout", "save_on_each_node", "ignore_bias_buffers"),
-    idle("no code that comes with a model is ever run", "trust_remote_code"),
+    idle("code that comes with a model is never run", "trust_remote_code"),
     idle(
       "nothing is uploaded; upload output_dir yourself", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id",
       "hub_strategy", "hub_always_push",
       "hub_revision", "push_to_hub_organization", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
-    idle("an output folder that holds checkpoints is never emptied", "overwrite_output_dir"),
-    idle("it belongs to Ray's search for settings, or to SageMaker", "ray_scope", "mp_parameters"),
+    idle("an output folder is never emptied", "overwrite_output_dir"),
+    idle("it belongs to Ray Tune or SageMaker", "ray_scope", "mp_parameters"),
     idle("set environment variables in the shell", "env"),
-    // What `trl sft` hands on to `accelerate launch`.
+    // Options that `trl sft` passes to `accelerate launch`.
     idle(
       "one process runs", "machine_rank", "main_process_ip", "main_process_port", "gpu_ids",
       "num_cpu_threads_per_process"),
-    idle("activations and weights are float32 or as stored, and every product adds up in float32", "mixed_precision"),
+    idle(
+      "activations are float32, weights are float32 or as stored, and products accumulate in float32", "mixed_precision"
+    ),
   ].flatMap(\.self)
 
-  /// Keys of theirs that would change the result in a way that does not exist here.
+  /// Keys of TRL, transformers and PEFT that are not supported.
   static let refusedKeys: [RecipeKey] = [
     [
-      .refused("load_in_8bit", .quantization, "take load_in_4bit, or leave the weights as they are"),
+      .refused("load_in_8bit", .quantization, "use load_in_4bit, or leave the weights as they are"),
       .refused("llm_int8_threshold", .quantization, harmless: ["6.0", "6"], "it belongs to 8-bit loading"),
       .refused("llm_int8_enable_fp32_cpu_offload", .quantization, "it belongs to 8-bit loading"),
       .refused("llm_int8_has_fp16_weight", .quantization, "it belongs to 8-bit loading"),
       .refused(
         "lora_task_type", .lora, harmless: ["causal_lm", "tasktype.causal_lm"],
         "only causal language models are trained"),
-      .refused("peft_type", .lora, harmless: ["lora"], "LoRA is the only kind of adapter; leave it out"),
-      .refused("bias", .lora, harmless: ["none"], "adapters leave biases alone"),
-      .refused("inference_mode", .lora, "a recipe is for training"),
-      .refused("fan_in_fan_out", .lora, "no supported architecture transposes its weights"),
+      .refused("peft_type", .lora, harmless: ["lora"], "LoRA is the only supported kind of adapter"),
+      .refused("bias", .lora, harmless: ["none"], "adapters do not train biases"),
+      .refused("inference_mode", .lora, "a recipe always trains"),
+      .refused("fan_in_fan_out", .lora, "no supported architecture stores transposed weights"),
       .refused("lora_bias", .lora, "adapters have no bias"),
       .refused("use_dora", .lora, "DoRA is not supported yet"),
-      .refused("layers_to_transform", .lora, "give lora_target_modules an expression for the layers' paths instead"),
-      .refused("layers_pattern", .lora, "give lora_target_modules an expression for the layers' paths instead"),
+      .refused(
+        "layers_to_transform", .lora, "use a regular expression for the layers' paths in lora_target_modules instead"),
+      .refused(
+        "layers_pattern", .lora, "use a regular expression for the layers' paths in lora_target_modules instead"),
       .refused("layer_replication", .lora, "layers cannot be repeated"),
-      .refused("lora_target_parameters", .lora, "adapters sit on linear layers only"),
-      .refused("trainable_token_indices", .lora, "train the embedding whole with lora_modules_to_save instead"),
-      .refused("ensure_weight_tying", .lora, "tied weights stay tied as the model has them"),
+      .refused("lora_target_parameters", .lora, "adapters are for linear layers only"),
+      .refused("trainable_token_indices", .lora, "train the whole embedding with lora_modules_to_save instead"),
+      .refused("ensure_weight_tying", .lora, "tied weights always stay tied"),
     ],
     refused(
       .lora, "only LoRA and rsLoRA are supported", "megatron_config", "loftq_config", "eva_config", "corda_config",
@@ -81,10 +88,11 @@ extension RecipeKey {
     [
       .refused("megatron_core", .lora, harmless: ["megatron.core"], "only LoRA and rsLoRA are supported"),
       .refused("qalora_group_size", .lora, harmless: ["16"], "only LoRA and rsLoRA are supported"),
-      .refused("dataset_kwargs", .data, "rows are always prepared from their columns; use steps"),
-      .refused("label_names", .data, "labels come from the rows' structure"),
-      .refused("model_init_kwargs", .model, "use the keys of this page, such as dtype"),
-      .refused("router_aux_loss_coef", .tokens, harmless: ["0", "0.0", "0.001"], "no mixture of experts is supported"),
+      .refused("dataset_kwargs", .data, "use steps to prepare rows"),
+      .refused("label_names", .data, "labels follow from the rows' columns"),
+      .refused("model_init_kwargs", .model, "use the keys on this page, such as dtype"),
+      .refused(
+        "router_aux_loss_coef", .tokens, harmless: ["0", "0.0", "0.001"], "mixture-of-experts models are not supported"),
       .refused("activation_offloading", .optimization, "activations stay in memory; gradient_checkpointing saves more"),
       .refused("optim_target_modules", .optimization, "it belongs to GaLore"),
       .refused(
@@ -92,14 +100,14 @@ extension RecipeKey {
       .refused("include_for_metrics", .reports, "evaluation measures loss and perplexity"),
       .refused(
         "metric_for_best_model", .reports, harmless: ["loss", "eval_loss"],
-        "the best model is the one of the lowest eval_loss"),
-      .refused("greater_is_better", .reports, "the best model is the one of the lowest eval_loss"),
+        "the best model is the one with the lowest eval_loss"),
+      .refused("greater_is_better", .reports, "the best model is the one with the lowest eval_loss"),
       .refused("enable_jit_checkpoint", .reports, "use save_steps"),
-      .refused("ignore_data_skip", .reports, "a resumed run always goes on with the next row"),
-      .refused("restore_callback_states_from_checkpoint", .reports, "callbacks keep no state"),
+      .refused("ignore_data_skip", .reports, "a resumed run always continues with the next row"),
+      .refused("restore_callback_states_from_checkpoint", .reports, "callbacks have no saved state"),
       .refused("save_safetensors", .reports, harmless: ["true"], "files are always safetensors"),
       .refused("adafactor", .optimization, "use optim"),
-      .refused("group_by_length", .optimization, "batches hold no padding, so grouping rows by length gains nothing"),
+      .refused("group_by_length", .optimization, "batches have no padding, so grouping rows by length gains nothing"),
       .refused("past_index", .other, harmless: ["-1"], "no such models are supported"),
       .refused(
         "num_processes", .other, harmless: ["1"], "one process runs; multiply gradient_accumulation_steps by it instead"
@@ -111,10 +119,10 @@ extension RecipeKey {
       .refused("fsdp_transformer_layer_cls_to_wrap", .other, "one process runs; leave it out"),
       .refused("do_predict", .other, "use swiftlet eval or generate"),
       .refused("debug", .other, "there is no such debugger"),
-      .refused("accelerator_config", .other, "use the keys of this page"),
+      .refused("accelerator_config", .other, "use the keys on this page"),
     ],
     refused(
-      .other, "there is no PyTorch here to compile for", "torch_compile", "torch_compile_backend", "torch_compile_mode",
+      .other, "Swiftlet does not use PyTorch", "torch_compile", "torch_compile_backend", "torch_compile_mode",
       "torchdynamo"),
     refused(
       .other, "one process runs; leave it out", "fsdp", "fsdp_config", "deepspeed", "parallelism_config",

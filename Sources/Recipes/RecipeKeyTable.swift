@@ -9,182 +9,215 @@ extension RecipeKey {
   private static let modelKeys: [RecipeKey] = [
     .honored(
       "model_name_or_path", .model, \.model.name, "The base model: a folder, a GGUF file or `org/name`."),
-    .honored("model_revision", .model, \.model.revision, "Branch, tag or commit of `org/name`."),
+    .honored("model_revision", .model, \.model.revision, "The branch, tag or commit of `org/name`."),
     .honored(
       "dtype", .model, \.training.savedType,
       "The type of the saved weights when every weight is trained; `auto` for the base model's own. Training computes in "
         + "float32, and adapters are saved in float32."),
     .honored(
       "load_in_4bit", .quantization, \.loadsIn4Bit,
-      "Quantize the linear layers on loading (QLoRA). A base that is quantized already stays as it is."),
-    .honored("bnb_4bit_quant_type", .quantization, \.fourBitType, "The 4-bit code."),
+      "Quantize the linear layers on loading (QLoRA). A base model that is already quantized is left as it is."),
+    .honored("bnb_4bit_quant_type", .quantization, \.fourBitType, "The 4-bit type."),
     .honored(
-      "use_bnb_nested_quant", .quantization, \.isDoubleQuantized, "Quantize the block scales as well."),
+      "use_bnb_nested_quant", .quantization, \.isDoubleQuantized, "Quantize the block scales too (double quantization)."
+    ),
     .honored(
       "llm_int8_skip_modules", .quantization, \.unquantizedModules,
-      "Modules that stay as they are (for 4 bits too, despite the name): paths, their ends, or expressions for their start. "
-        + "By default the output head; a list of your own has to name `lm_head` too."),
+      "Modules not to quantize (in 4 bits too, despite the name): paths, ends of paths, or regular expressions for their "
+        + "start. By default the output head; a list of your own must include `lm_head`."),
   ]
 
   private static let loraKeys: [RecipeKey] = [
-    .honored("use_peft", .lora, \.usesPEFT, "Train adapters; without it every weight is trained."),
+    .honored("use_peft", .lora, \.usesPEFT, "Train an adapter. Without it, every weight is trained."),
     .honored("lora_r", .lora, \.lora.rank, .within(1...65_536), "The rank."),
     .honored("lora_alpha", .lora, \.lora.alpha, .above(0), "The scale is alpha/r."),
     .honored(
-      "lora_dropout", .lora, \.lora.dropout, .within(0..<1), "The share of an adapter's input that is dropped."),
+      "lora_dropout", .lora, \.lora.dropout, .within(0..<1), "The share of the adapter's input to drop in training."),
     .honored(
       "lora_target_modules", .lora, \.targetModules,
-      "Names, `all-linear`, or an expression for whole paths; by default what PEFT picks for the architecture."),
-    .honored("lora_modules_to_save", .lora, \.lora.modulesToSave, "Modules trained whole, saved beside the adapter."),
+      "Names, `all-linear`, or a regular expression for whole paths. By default, what PEFT chooses for the architecture."
+    ),
     .honored(
-      "exclude_modules", .lora, \.lora.excludeModules, "Modules without an adapter, though the key above names them."),
-    .honored("use_rslora", .lora, \.lora.usesRSLoRA, "Scale by alpha/sqrt(r)."),
-    .honored("rank_pattern", .lora, \.rankPatterns, "Ranks of modules whose path ends in a match."),
-    .honored("alpha_pattern", .lora, \.alphaPatterns, "Alphas of modules whose path ends in a match."),
+      "lora_modules_to_save", .lora, \.lora.modulesToSave, "Modules to train in full and save with the adapter."),
     .honored(
-      "init_lora_weights", .lora, \.lora.initialization, "How A starts: Kaiming-uniform, or normal. B is zero."),
+      "exclude_modules", .lora, \.lora.excludeModules,
+      "Modules that get no adapter even if `lora_target_modules` includes them."),
+    .honored("use_rslora", .lora, \.lora.usesRSLoRA, "Use the scale alpha/sqrt(r) (rsLoRA)."),
+    .honored("rank_pattern", .lora, \.rankPatterns, "Ranks of modules whose path ends in a match of a pattern."),
+    .honored("alpha_pattern", .lora, \.alphaPatterns, "Alphas of modules whose path ends in a match of a pattern."),
+    .honored(
+      "init_lora_weights", .lora, \.lora.initialization,
+      "How A is initialized: Kaiming uniform (true) or Gaussian. B starts at zero."),
   ]
 
   private static let dataKeys: [RecipeKey] = [
-    .honored("dataset_name", .data, \.data.datasetName, "The data set: a file, a folder or `org/name`."),
+    .honored("dataset_name", .data, \.data.datasetName, "The dataset: a file, a folder or `org/name`."),
     .honored(
       "dataset_config", .data, \.data.datasetConfig,
-      "Its configuration (subset), as its `README.md` describes it, or the folder of this name."),
+      "Its configuration (subset), as its `README.md` describes it, or the folder with this name."),
     .honored(
       "dataset_train_split", .data, \.data.trainSplit,
-      "Its split to train on; also a part as `train[:80%]`, or several as `train+validation`. A file is the split `train`."
+      "The split to train on, part of one (`train[:80%]`), or several (`train+validation`). A file is the split `train`."
     ),
     .honored(
-      "dataset_test_split", .data, \.data.testSplit, "Its split to evaluate on, if `eval_strategy` asks for it."),
+      "dataset_test_split", .data, \.data.testSplit, "The split for the validation loss, if `eval_strategy` is set."),
     .honored(
       "datasets", .data, \.data.sources,
       "Several sources, each with `path` or `query`, `name`, `data_dir`, `data_files`, `split`, `columns`, `fraction`, "
-        + "`steps`. Joined; or, with fractions, mixed in these shares without repeating a row."),
+        + "`steps`. They are concatenated or, with fractions, mixed in these shares without repeating rows."),
     .honored(
       "query", .data, \.data.query,
       "SQL instead of `dataset_name`, answered by the DuckDB command line: `SELECT zh, yue FROM 'pairs.parquet'`."),
-    .honored("steps", .data, \.data.steps, "What is done to the rows, in order; see below."),
+    .honored("steps", .data, \.data.steps, "The steps to apply to the rows, in order; see below."),
     .honored(
       "test_split_size", .data, \.data.testSplitSize, .orNull(.above(0)),
-      "Hold out this share (below 1) or number of rows."),
-    .honored("eval_dataset", .data, \.data.evalDataset, "A source to evaluate on."),
+      "Split off this share (below 1) or number of rows for validation."),
+    .honored("eval_dataset", .data, \.data.evalDataset, "The source of the validation rows."),
     .honored(
-      "max_train_samples", .data, \.data.maxTrainSamples, .orNull(.atLeast(1)), "Train on the first rows only."),
+      "max_train_samples", .data, \.data.maxTrainSamples, .orNull(.atLeast(1)), "Train on only this many rows."),
     .honored(
-      "max_eval_samples", .data, \.data.maxEvalSamples, .orNull(.atLeast(1)), "Evaluate on the first rows only."),
-    .honored("dataset_text_field", .data, \.training.preparation.textField, "The column of finished text."),
-    .honored("shuffle_dataset", .data, \.shufflesDataset, "Shuffle the rows before packing them."),
+      "max_eval_samples", .data, \.data.maxEvalSamples, .orNull(.atLeast(1)), "Evaluate only this many rows."),
+    .honored("dataset_text_field", .data, \.training.preparation.textField, "The column that contains plain text."),
+    .honored("shuffle_dataset", .data, \.shufflesDataset, "Shuffle the rows before packing."),
     .honored(
       "questions", .data, \.data.questions,
-      "Asked before the first step, at each evaluation, and after the last step: a list, or a file of them."),
-    .honored("max_new_tokens", .data, \.data.maxNewTokens, .atLeast(1), "The length of those answers."),
+      "Questions to ask before the first step, at each evaluation, and after the last step: a list or a file."),
+    .honored("max_new_tokens", .data, \.data.maxNewTokens, .atLeast(1), "The most tokens of an answer."),
   ]
 
   private static let tokenKeys: [RecipeKey] = [
     .honored(
-      "max_length", .tokens, \.training.preparation.maxLength, .orNull(.atLeast(2)), "Tokens a row or pack holds at most."),
-    .honored("truncation_mode", .tokens, \.training.preparation.truncation, "Which end of a too long row stays."),
-    .honored("packing", .tokens, \.packs, "Lay several rows into one sequence of `max_length` tokens."),
+      "max_length", .tokens, \.training.preparation.maxLength, .orNull(.atLeast(2)),
+      "The most tokens of a row or packed sequence."),
+    .honored(
+      "truncation_mode", .tokens, \.training.preparation.truncation, "Which end of a row to keep if it is too long."),
+    .honored("packing", .tokens, \.packs, "Pack several rows into one sequence of `max_length` tokens."),
     .honored(
       "packing_strategy", .tokens, \.packingStrategy,
-      "Whole rows best fit first, cutting off (`bfd`) or carrying on (`bfd_split`) the excess; or everything joined and "
-        + "cut (`wrapped`)."),
-    .honored("eval_packing", .tokens, \.packsValidation, "Pack in evaluation; null as `packing`."),
+      "Best-fit decreasing, where longer rows are truncated (`bfd`) or split (`bfd_split`); or all rows joined and cut "
+        + "(`wrapped`)."),
+    .honored("eval_packing", .tokens, \.packsValidation, "Pack validation rows; null to use `packing`."),
     .honored(
       "completion_only_loss", .tokens, \.training.preparation.completionOnlyLoss,
-      "Count the completion's tokens only; null for rows that have a `prompt`."),
-    .honored("assistant_only_loss", .tokens, \.training.preparation.assistantOnlyLoss, "Count the assistant's tokens only."),
-    .honored("loss_type", .tokens, \.training.lossType, "What is minimized; `nll` and `chunked_nll` are the same."),
-    .honored("eos_token", .tokens, \.training.eosToken, "The end token, where it is not the tokenizer's."),
-    .honored("pad_token", .tokens, \.training.padToken, "The padding token, where it is not the tokenizer's."),
+      "Compute the loss on completions only; null to do so for rows that have a `prompt`."),
     .honored(
-      "chat_template_path", .tokens, \.training.chatTemplatePath, "A Jinja file, or a model whose template is taken."),
+      "assistant_only_loss", .tokens, \.training.preparation.assistantOnlyLoss,
+      "Compute the loss on assistant turns only."),
+    .honored("loss_type", .tokens, \.training.lossType, "The loss; `nll` and `chunked_nll` are the same."),
+    .honored("eos_token", .tokens, \.training.eosToken, "The end-of-sequence token, if not the tokenizer's own."),
+    .honored(
+      "pad_token", .tokens, \.training.padToken,
+      "The padding token to save with the tokenizer, if not its own. Training does not pad."),
+    .honored(
+      "chat_template_path", .tokens, \.training.chatTemplatePath,
+      "A Jinja file, or a model folder whose chat template is used."),
   ]
 
   private static let optimizationKeys: [RecipeKey] = [
     .honored(
-      "per_device_train_batch_size", .optimization, \.training.trainBatchSize, .within(1...1_000_000), "Rows a batch."),
+      "per_device_train_batch_size", .optimization, \.training.trainBatchSize, .within(1...1_000_000), "Rows per batch."
+    ),
     .honored(
       "gradient_accumulation_steps", .optimization, \.training.gradientAccumulationSteps, .within(1...1_000_000),
-      "Batches an optimizer step."),
-    .honored("num_train_epochs", .optimization, \.training.epochs, .within(0...1e9), "Passes over the rows."),
+      "Batches per optimizer step."),
+    .honored("num_train_epochs", .optimization, \.training.epochs, .within(0...1e9), "Passes over the training rows."),
     .honored(
       "max_steps", .optimization, \.maxStepsOrMinusOne, .within(-1...1_000_000_000_000),
-      "Optimizer steps; -1 for as many as the epochs give."),
+      "Optimizer steps; -1 to use `num_train_epochs`."),
     .honored(
       "auto_find_batch_size", .optimization, \.training.findsBatchSize,
-      "Make the batch smaller, and the accumulation longer, until the plan fits."),
-    .honored("dataloader_drop_last", .optimization, \.training.dropsLastBatch, "Leave out an incomplete last batch."),
-    .honored("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of rows."),
-    .honored("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "Seeds everything random."),
+      "Lower the batch size, and raise gradient accumulation to match, until the run fits in memory."),
+    .honored("dataloader_drop_last", .optimization, \.training.dropsLastBatch, "Skip an incomplete last batch."),
+    .honored("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of the training rows."),
+    .honored("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "The seed of everything random."),
     .honored(
-      "data_seed", .optimization, \.training.dataSeed, .orNull(.within(0...4_294_967_295)), "Seeds the order of rows."),
+      "data_seed", .optimization, \.training.dataSeed, .orNull(.within(0...4_294_967_295)), "The seed of the row order."
+    ),
     .honored("learning_rate", .optimization, \.training.learningRate, .above(0), "The peak learning rate."),
-    .honored("lr_scheduler_type", .optimization, \.training.scheduler, "Its curve."),
-    .honored("lr_scheduler_kwargs", .optimization, \.training.schedulerOptions, "The curve's own settings."),
+    .honored("lr_scheduler_type", .optimization, \.training.scheduler, "The learning rate schedule."),
+    .honored("lr_scheduler_kwargs", .optimization, \.training.schedulerOptions, "Settings of the schedule."),
     .honored(
-      "warmup_steps", .optimization, \.training.warmupSteps, .within(0...1e12), "Steps of warm-up; below 1 a share."),
-    .honored("warmup_ratio", .optimization, \.training.warmupRatio, .within(0...1), "The share that warms up."),
+      "warmup_steps", .optimization, \.training.warmupSteps, .within(0...1e12),
+      "Warmup steps; below 1, a fraction of all steps."),
+    .honored(
+      "warmup_ratio", .optimization, \.training.warmupRatio, .within(0...1),
+      "The fraction of all steps spent on warmup."),
     .honored(
       "optim", .optimization, \.training.optimizer.kind,
-      "The update rule: AdamW or Lion with moments in 32 or 8 bits, `paged_` in a file that may leave memory; Adafactor; "
-        + "gradient descent."),
+      "The optimizer: AdamW or Lion with 32-bit or 8-bit moments, `paged_` if the system may page them out; Adafactor; SGD."
+    ),
     .honored(
       "optim_args", .optimization, \.sgdArguments,
-      "`momentum`, `dampening` and `nesterov` of `sgd`, as `momentum=0.9, nesterov=true`."),
-    .honored("weight_decay", .optimization, \.training.optimizer.weightDecay, .atLeast(0), "Not on biases and norms."),
-    .honored("adam_beta1", .optimization, \.training.optimizer.beta1, .within(0..<1), "Decay of the first moment."),
-    .honored("adam_beta2", .optimization, \.training.optimizer.beta2, .within(0..<1), "Decay of the second moment."),
-    .honored("adam_epsilon", .optimization, \.training.optimizer.epsilon, .atLeast(0), "Added to the denominator."),
-    .honored("max_grad_norm", .optimization, \.training.maxGradNorm, .atLeast(0), "Gradients are scaled down to it."),
+      "`momentum`, `dampening` and `nesterov` of `sgd`, as in `momentum=0.9, nesterov=true`."),
+    .honored(
+      "weight_decay", .optimization, \.training.optimizer.weightDecay, .atLeast(0),
+      "Weight decay; not applied to biases and norms."),
+    .honored(
+      "adam_beta1", .optimization, \.training.optimizer.beta1, .within(0..<1), "The decay rate of the first moment."),
+    .honored(
+      "adam_beta2", .optimization, \.training.optimizer.beta2, .within(0..<1), "The decay rate of the second moment."),
+    .honored(
+      "adam_epsilon", .optimization, \.training.optimizer.epsilon, .atLeast(0), "The term added to the denominator."),
+    .honored(
+      "max_grad_norm", .optimization, \.training.maxGradNorm, .atLeast(0),
+      "The global gradient norm above which gradients are clipped; 0 to never clip."),
     .honored(
       "neftune_noise_alpha", .optimization, \.training.neftuneNoiseAlpha, .orNull(.atLeast(0)),
-      "Noise on the embeddings."),
+      "The strength of the noise added to embeddings (NEFTune)."),
     .honored(
       "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
-      "The share of each target that is spread over the vocabulary, in training."),
+      "The share of each target's probability that is spread over the vocabulary, in training."),
     .honored(
       "bf16", .optimization, \.training.bf16,
-      "Round both sides of the products of a training step to bfloat16, where the processor multiplies that faster than "
-        + "float32 (AVX-512 BF16); sums and everything else stay float32. Elsewhere nothing changes."),
+      "Round the inputs of matrix products in training to bfloat16 if the processor multiplies it faster than float32 "
+        + "(AVX-512 BF16). Accumulation and everything else stay float32. On other processors it changes nothing."),
     .honored(
       "gradient_checkpointing", .optimization, \.training.checkpointing,
-      "Compute activations again rather than keep them: in all layers (`true`, `unsloth`), none (`false`), or as many as "
-        + "memory asks for (`auto`; TRL's default is `true`)."),
+      "Recompute activations instead of keeping them: in all layers (`true`, `unsloth`), in none (`false`), or in as many as "
+        + "needed to fit in memory (`auto`; TRL's default is `true`)."),
   ]
 
   private static let reportKeys: [RecipeKey] = [
-    .honored("output_dir", .reports, \.training.outputDir, "The folder of the result."),
+    .honored("output_dir", .reports, \.training.outputDir, "The folder for checkpoints and the result."),
     .honored("run_name", .reports, \.training.runName, "A name for the run."),
     .honored(
-      "resume_from_checkpoint", .reports, \.training.resume, "A `checkpoint-N` folder, or true for the newest."),
-    .honored("logging_strategy", .reports, \.training.loggingStrategy, "When figures are logged."),
-    .honored("logging_steps", .reports, \.training.loggingSteps, .above(0), "How often; below 1 a share of the run."),
-    .honored("logging_first_step", .reports, \.training.logsFirstStep, "Log the first step as well."),
+      "resume_from_checkpoint", .reports, \.training.resume,
+      "The `checkpoint-N` folder to resume from, or true for the newest."),
+    .honored("logging_strategy", .reports, \.training.loggingStrategy, "When to log."),
+    .honored(
+      "logging_steps", .reports, \.training.loggingSteps, .above(0), "How often; below 1, a fraction of the run."),
+    .honored("logging_first_step", .reports, \.training.logsFirstStep, "Log the first step too."),
     .honored(
       "report_to", .reports, \.reports.recipeReports,
-      "Also write TensorBoard's event files, or `log.jsonl` with a line for each log."),
+      "Also write TensorBoard event files, or `log.jsonl` with one line per log."),
     .honored(
       "logging_dir", .reports, \.reports.tensorBoardFolder,
-      "The folder of the event files; null for `runs/<time>_<host>` in `output_dir`."),
-    .honored("disable_tqdm", .reports, \.hidesProgress, "Show no progress bar."),
-    .honored("eval_strategy", .reports, \.training.evalStrategy, "When held-out rows are measured."),
-    .honored("eval_steps", .reports, \.training.evalSteps, .orNull(.above(0)), "How often; null as `logging_steps`."),
+      "The folder for event files; null for `runs/<time>_<host>` in `output_dir`."),
+    .honored("disable_tqdm", .reports, \.hidesProgress, "Show a line per log instead of a progress bar."),
+    .honored("eval_strategy", .reports, \.training.evalStrategy, "When to measure the validation loss."),
     .honored(
-      "eval_delay", .reports, \.training.evalDelay, .atLeast(0), "Not before this step, or this epoch."),
-    .honored("eval_on_start", .reports, \.training.evalOnStart, "Measure before the first step as well."),
+      "eval_steps", .reports, \.training.evalSteps, .orNull(.above(0)), "How often; null to use `logging_steps`."),
     .honored(
-      "per_device_eval_batch_size", .reports, \.training.evalBatchSize, .within(1...1_000_000), "Rows a batch there."),
-    .honored("save_strategy", .reports, \.training.saveStrategy, "When checkpoints are written."),
-    .honored("save_steps", .reports, \.training.saveSteps, .above(0), "How often; below 1 a share of the run."),
-    .honored("save_total_limit", .reports, \.training.saveTotalLimit, .orNull(.atLeast(1)), "How many stay."),
-    .honored("save_only_model", .reports, \.training.saveOnlyModel, "Leave out what resuming needs."),
+      "eval_delay", .reports, \.training.evalDelay, .atLeast(0), "Do not evaluate before this step or epoch."),
+    .honored("eval_on_start", .reports, \.training.evalOnStart, "Evaluate before the first step too."),
     .honored(
-      "load_best_model_at_end", .reports, \.training.loadBestModelAtEnd, "Hand back the lowest evaluation loss."),
+      "per_device_eval_batch_size", .reports, \.training.evalBatchSize, .within(1...1_000_000),
+      "Rows per validation batch."),
+    .honored("save_strategy", .reports, \.training.saveStrategy, "When to save checkpoints."),
+    .honored("save_steps", .reports, \.training.saveSteps, .above(0), "How often; below 1, a fraction of the run."),
+    .honored(
+      "save_total_limit", .reports, \.training.saveTotalLimit, .orNull(.atLeast(1)), "How many checkpoints to keep."),
+    .honored(
+      "save_only_model", .reports, \.training.saveOnlyModel,
+      "Omit the optimizer state; such checkpoints cannot be resumed."),
+    .honored(
+      "load_best_model_at_end", .reports, \.training.loadBestModelAtEnd,
+      "Use the checkpoint with the lowest validation loss as the result."),
     .honored(
       "early_stopping_patience", .reports, \.training.earlyStoppingPatience, .orNull(.atLeast(1)),
-      "End after so many evaluations in a row without a lower loss; needs `load_best_model_at_end`."),
+      "Stop after this many evaluations in a row without improvement; needs `load_best_model_at_end`."),
     .honored(
-      "early_stopping_threshold", .reports, \.training.earlyStoppingThreshold, .atLeast(0), "Lower by more than this."),
+      "early_stopping_threshold", .reports, \.training.earlyStoppingThreshold, .atLeast(0),
+      "By how much the loss must fall to count as an improvement."),
   ]
 }

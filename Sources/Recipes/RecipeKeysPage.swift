@@ -1,15 +1,15 @@
 extension RecipeKey {
-  /// The page `Documentation/RecipeKeys.md`, written from the table so that the two cannot differ.
+  /// The page `Documentation/RecipeKeys.md`, generated from the table.
   public static var documentationPage: String {
     var page = """
-      # The keys of a recipe
+      # Recipe keys
 
-      A recipe is a YAML file of `key: value` lines (`swiftlet sft --config recipe.yaml`), each of which can also be given or
+      A recipe is a YAML file of `key: value` lines (`swiftlet sft --config recipe.yaml`). Each key can also be set or
       overridden on the command line (`--learning_rate 2e-4`, `--learning-rate=2e-4`). The names are those of TRL 1.16's
-      `ScriptArguments`, `ModelConfig`, `SFTConfig` and dataset mixture, PEFT's `LoraConfig` and bitsandbytes' configuration,
-      so a recipe for `trl sft` runs as it is. A key that is not on this page is an error that names the nearest one.
+      `ScriptArguments`, `ModelConfig`, `SFTConfig` and dataset mixture, of PEFT's `LoraConfig`, and of bitsandbytes'
+      configuration, so recipes for `trl sft` work unchanged. Any other key is an error that suggests the nearest one.
 
-      This page is generated from the table in `Sources/Recipes`; a test compares the two.
+      This page is generated from the table in `Sources/Recipes/RecipeKeyTable.swift`; a test compares the two.
 
 
       """
@@ -23,18 +23,19 @@ extension RecipeKey {
       page += "\n"
     }
     page += stepsText
-    page += "## Accepted, but without effect\n\nThey cannot change the result here. A run says so and goes on.\n\n"
+    page +=
+      "## Accepted, but without effect\n\nThese cannot change the result. The run prints a note and continues.\n\n"
     page += groups(.withoutEffect)
     page +=
-      "## Refused\n\nThey would change the result in a way that does not exist here; a value that asks for nothing is accepted.\n\n"
+      "## Not supported\n\nThese are errors, unless the value turns the feature off.\n\n"
     page += groups(.refused)
-    page += "## Other spellings\n\n| you write | we call it | |\n|---|---|---|\n"
+    page += "## Other spellings\n\n| spelling | key | |\n|---|---|---|\n"
     for spelling in RecipeSpelling.all {
       let remark =
         switch spelling.kind {
-        case .equal: "the same"
-        case .former: "the earlier name, accepted"
-        case .foreign: "suggested in the error"
+        case .equal: "accepted"
+        case .former: "accepted with a note: the earlier name"
+        case .foreign: "an error that suggests the key"
         }
       page += row(["`\(spelling.name)`", "`\(spelling.key)`", remark])
     }
@@ -45,7 +46,7 @@ extension RecipeKey {
     "| " + cells.map { $0.replacing("|", with: "\\|") }.joined(separator: " | ") + " |\n"
   }
 
-  /// Keys that share a reason stand in one row.
+  /// Keys with the same reason share a row.
   private static func groups(_ status: Status) -> String {
     var reasons: [(meaning: String, names: [String])] = []
     for key in all where key.status == status {
@@ -62,7 +63,7 @@ extension RecipeKey {
   private static let stepsText = """
     ## Steps
 
-    `steps` is a list; a source of `datasets` can have one of its own, which runs before the sources are put together.
+    `steps` is a list. A source in `datasets` can have its own, which are applied before the sources are combined.
 
     ```yaml
     steps:
@@ -76,10 +77,10 @@ extension RecipeKey {
           - {role: user, content: "{translation.zh}"}
       - apply_chat_template: text                # renders `messages` into `text`
       - shuffle: 3407                            # as datasets' shuffle(seed=3407)
-      - split: {test_size: 0.1, seed: 42}        # holds rows out for evaluation
+      - split: {test_size: 0.1, seed: 42}        # the test part becomes the validation set
     ```
 
-    `{name}` stands for a column, `{a.b}` for a member of one, `{{` and `}}` for braces.
+    `{name}` is replaced by a column, `{a.b}` by a member of one, and `{{` and `}}` by braces.
 
     ## Sources
 
@@ -100,8 +101,8 @@ extension RecipeKey {
         fraction: 0.05
     ```
 
-    Paths are sought where they stand, and beside the recipe. Fractions are TRL's: the first rows of each source are
-    taken, as many as make the shares fit without repeating a row.
+    Paths are relative to the working directory, or else to the recipe's folder. Fractions work as in TRL: the first rows
+    of each source are used, as many as the shares allow without repeating a row.
 
 
     """

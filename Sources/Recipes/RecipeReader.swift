@@ -58,7 +58,9 @@ struct RecipeReader {
       throw error("lr_scheduler_kwargs", or: "lr_scheduler_type", "lr_scheduler_kwargs \(problem)")
     }
     if draft.training.labelSmoothing > 0, draft.training.lossType == .dft {
-      throw error("label_smoothing_factor", "label_smoothing_factor cannot be combined with loss_type: dft. Leave out one of them.")
+      throw error(
+        "label_smoothing_factor",
+        "label_smoothing_factor cannot be combined with loss_type: dft. Leave out one of them.")
     }
     if draft.training.warmupSteps > 0, draft.training.warmupRatio > 0 {
       notes.append("\(origin("warmup_ratio")): warmup_ratio has no effect: warmup_steps is set.")
@@ -99,7 +101,8 @@ struct RecipeReader {
     if draft.sgdArguments != nil, training.optimizer.kind != .sgd {
       throw error(
         "optim_args", or: "optim",
-        "optim_args belongs to sgd, but optim is \(training.optimizer.kind.rawValue). Use the adam_ keys, or leave it out.")
+        "optim_args belongs to sgd, but optim is \(training.optimizer.kind.rawValue). Use the adam_ keys, or leave it out."
+      )
     }
     if training.loadBestModelAtEnd, training.evalStrategy == .no {
       throw error("load_best_model_at_end", "load_best_model_at_end needs an eval_strategy of steps or epoch")

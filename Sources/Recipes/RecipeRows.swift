@@ -3,28 +3,30 @@ import Datasets
 import Foundation
 import Training
 
-/// The rows that a recipe trains and evaluates on.
+/// The training and validation rows of a recipe.
 public struct RecipeRows: Sendable {
-  /// The rows to train on.
+  /// The training rows.
   public var train: any RowSource
-  /// The rows held out, if the recipe holds any out.
+  /// The validation rows, if there are any.
   public var evaluation: (any RowSource)?
 
-  /// Opens the sources of a recipe, puts them together, and takes its steps.
+  /// Opens the sources of a recipe, combines them, and applies its steps.
   ///
-  /// Held-out rows come from `eval_dataset`; else from a `split` step or `test_split_size`; else, where
-  /// `eval_strategy` asks for them, from `dataset_test_split` of `dataset_name`. Rows from a source of their own take
-  /// the steps that change or filter rows, not those that select, shuffle or split the training rows.
+  /// Validation rows come from `eval_dataset`; else from a `split` step or `test_split_size`; else, where
+  /// `eval_strategy` needs them, from `dataset_test_split` of `dataset_name`. Validation rows from their own source go
+  /// through the steps that change or filter rows, but not through those that select, shuffle or split.
   /// - Parameters:
-  ///   - recipe: names the sources and steps.
-  ///   - tokenizer: renders messages for the step `apply_chat_template`; a recipe without it needs none.
-  /// - Throws: `SwiftletError` where a source cannot be opened or a step does not fit.
+  ///   - recipe: the recipe.
+  ///   - tokenizer: renders messages for the step `apply_chat_template`; not needed without it.
+  /// - Throws: `SwiftletError` if a source cannot be opened or a step does not apply.
   public init(_ recipe: Recipe, tokenizer: RowTokenizer? = nil) throws(SwiftletError) {
     let data = recipe.data
     let seed = UInt64(max(0, recipe.training.dataSeed ?? recipe.training.seed))
     var opened: [any RowSource] = []
     for source in data.trainSources { opened.append(try Self.open(source, recipe, tokenizer)) }
-    guard let first = opened.first else { throw SwiftletError.data("dataset_name is missing; name a file or a folder") }
+    guard let first = opened.first else {
+      throw SwiftletError.data("dataset_name is missing. Name a file or a folder.")
+    }
     let fractions = data.trainSources.compactMap(\.fraction)
     train =
       fractions.isEmpty
@@ -41,19 +43,19 @@ public struct RecipeRows: Sendable {
     for step in data.steps {
       if let held = evaluation, step.changesRows { evaluation = try held.applying(step, tokenizer: tokenizer) }
       if case .split(let split) = step {
-        try holdOut(split)
+        try splitOff(split)
       } else {
         train = try train.applying(step, tokenizer: tokenizer)
       }
     }
     if evaluation == nil, let size = data.testSplitSize {
-      try holdOut(Split(testSize: Split.Size(size), seed: seed, part: .train))
+      try splitOff(Split(testSize: Split.Size(size), seed: seed, part: .train))
     }
     if let most = data.maxTrainSamples { train = try train.applying(.select(0..<most)) }
     if let most = data.maxEvalSamples { evaluation = try evaluation?.applying(.select(0..<most)) }
   }
 
-  private mutating func holdOut(_ split: Split) throws(SwiftletError) {
+  private mutating func splitOff(_ split: Split) throws(SwiftletError) {
     var other = split
     other.part = .test
     if evaluation == nil { evaluation = try train.applying(.split(other)) }
@@ -64,7 +66,7 @@ public struct RecipeRows: Sendable {
     _ source: DatasetSource, _ recipe: Recipe, _ tokenizer: RowTokenizer?
   ) throws(SwiftletError) -> any RowSource {
     if source.steps.contains(where: \.isSplit) {
-      throw SwiftletError.data("split belongs to the recipe's own steps, not to those of one source")
+      throw SwiftletError.data("split must be one of the recipe's own steps, not of a source's")
     }
     var rows = try openFiles(source, folder: recipe.folder, locate: recipe.locate)
     if let columns = source.columns { rows = try rows.applying(.selectColumns(columns)) }
@@ -103,7 +105,7 @@ public struct RecipeRows: Sendable {
 extension RowStep {
   fileprivate var isSplit: Bool { if case .split = self { true } else { false } }
 
-  /// Whether rows that were never meant for training take the step as well.
+  /// Whether the step also applies to validation rows from their own source.
   fileprivate var changesRows: Bool {
     switch self {
     case .select, .shuffle, .split: false

@@ -1,19 +1,19 @@
-/// Another name for a key: an equal one, TRL's earlier one, or another tool's.
+/// Another name for a key.
 public struct RecipeSpelling: Sendable, Hashable {
   /// The other name.
   public let name: String
   /// The key it stands for.
   public let key: String
-  /// How it is taken.
+  /// How the name is handled.
   public let kind: Kind
 
-  /// How another name is taken.
+  /// How another name is handled.
   public enum Kind: Sendable, Hashable {
-    /// PEFT's, transformers' or bitsandbytes' name for the same: accepted.
+    /// A name that PEFT, transformers or bitsandbytes use. It is accepted.
     case equal
-    /// The name in earlier versions of TRL or transformers: accepted with a note.
+    /// A name in earlier versions of TRL or transformers. It is accepted with a note.
     case former
-    /// Another tool's: only suggested, since its value may mean something else.
+    /// A name in another tool. Because its values may mean something else, the error only suggests the key.
     case foreign
   }
 
@@ -72,7 +72,7 @@ public struct RecipeSpelling: Sendable, Hashable {
     "grad_accumulation_steps": "gradient_accumulation_steps", "mask_prompt": "completion_only_loss",
     "fine_tune_type": "use_peft", "lora_parameters": "lora_r", "lr_schedule": "lr_scheduler_type",
     "resume_adapter_file": "resume_from_checkpoint", "optimizer_config": "adam_epsilon",
-    // short words people try
+    // Short names that people try
     "rank": "lora_r", "alpha": "lora_alpha", "dropout": "lora_dropout", "scale": "lora_alpha", "lr": "learning_rate",
     "epochs": "num_train_epochs", "num_train_steps": "max_steps", "quantization": "load_in_4bit",
     "output": "output_dir",

@@ -1,10 +1,10 @@
 import Diagnostics
 import Yams
 
-/// A value as a recipe spells it. Scalars keep their text until the key says which type it should be, so that
-/// `eval_strategy: no` is not a boolean and `learning_rate: 2e-4` (a string to YAML 1.1) is a number.
+/// A value as a recipe spells it. Scalars stay text until the key determines their type: `eval_strategy: no` is not a
+/// Boolean, and `learning_rate: 2e-4`, a string in YAML 1.1, is a number.
 indirect enum RecipeValue: Sendable {
-  /// One word, number or text; quoted text is never taken for null.
+  /// A word, number or text. Quoted text is never null.
   case scalar(String, isQuoted: Bool)
   case list([RecipeValue])
   /// Keys in file order.
@@ -16,14 +16,14 @@ indirect enum RecipeValue: Sendable {
     return ["", "~", "null", "Null", "NULL", "None"].contains(text)
   }
 
-  /// The value as messages quote it, shortened.
+  /// The value in error messages, shortened.
   var quoted: String {
     switch self {
-    case _ where isNull: return "empty"
+    case _ where isNull: return "nothing"
     case .scalar(let text, _):
       let shown = text.count > 60 ? text.prefix(57) + "..." : text[...]
       return "\"\(shown)\""
-    case .list(let elements): return "a list of \(elements.count)"
+    case .list(let elements): return "a list of \(elements.count) elements"
     case .mapping: return "a mapping"
     }
   }
@@ -33,7 +33,7 @@ extension RecipeValue {
   /// One level of a YAML file: key, line and value in file order.
   typealias Entries = [(key: String, line: Int, value: RecipeValue)]
 
-  /// More nodes than any recipe has; aliases of aliases can unfold to more than memory holds.
+  /// A limit on nodes, because nested aliases can expand to more than fits in memory.
   private static let mostNodes = 100_000
 
   /// Reads a YAML mapping.
@@ -48,7 +48,7 @@ extension RecipeValue {
     if let scalar = node.scalar, scalar.string.isEmpty { return [] }
     guard let mapping = node.mapping else {
       throw SwiftletError.recipe(
-        .file(file, line: 0), "a recipe is a list of `key: value` lines, but this file holds none")
+        .file(file, line: 0), "a recipe is a list of `key: value` lines, but this file has none")
     }
     var entries: Entries = []
     var budget = mostNodes
@@ -56,14 +56,14 @@ extension RecipeValue {
       let line = key.mark?.line ?? 0
       guard let name = key.scalar?.string, let value = RecipeValue(value, budget: &budget) else {
         throw SwiftletError.recipe(
-          .file(file, line: line), "a recipe's key has to be a word, and its value of bounded size")
+          .file(file, line: line), "a key must be a word, and its value must not be too large")
       }
       entries.append((name, line, value))
     }
     return entries
   }
 
-  /// A value of the command line: `[a, b]` and `{a: 1}` are YAML, anything else is one scalar.
+  /// Reads a command-line value: `[a, b]` and `{a: 1}` are YAML, anything else is a scalar.
   init(argument: String) {
     self = .scalar(argument, isQuoted: false)
     guard argument.hasPrefix("[") || argument.hasPrefix("{"), let node = try? Yams.compose(yaml: argument) else {
@@ -73,7 +73,7 @@ extension RecipeValue {
     if let value = RecipeValue(node, budget: &budget) { self = value }
   }
 
-  /// The mapping that a quoted text spells, as transformers lets dictionaries be written; else the value itself.
+  /// The mapping in quoted text, which is how transformers accepts dictionaries; else the value itself.
   var unwrapped: RecipeValue {
     if case .scalar(let text, isQuoted: true) = self, text.hasPrefix("{") { RecipeValue(argument: text) } else { self }
   }
@@ -104,7 +104,7 @@ extension RecipeValue {
 }
 
 extension Error {
-  /// The line of a YAML error, 0 where it has none.
+  /// The line of a YAML error; 0 if it has none.
   fileprivate var line: Int {
     switch self as? YamlError {
     case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): mark.line
@@ -113,12 +113,12 @@ extension Error {
     }
   }
 
-  /// What is wrong with the YAML, in one line.
+  /// The problem of a YAML error, on one line.
   fileprivate var problem: String {
     switch self as? YamlError {
     case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem
     case .reader(let problem, _, _, _): problem
-    case .duplicatedKeysInMapping(let keys, _): "\(keys.sorted().joined(separator: ", ")) stands there twice"
+    case .duplicatedKeysInMapping(let keys, _): "\(keys.sorted().joined(separator: ", ")) appears twice"
     default: "it cannot be read"
     }
   }

@@ -15,8 +15,8 @@ extension RowStep: RecipeConvertible {
     }
     guard Self.names.contains(member.key) else {
       let nearest = EditDistance.nearest(to: member.key, among: Self.names)
-      let hint = nearest.map { "did you mean \($0)?" } ?? "there are \(Self.names.joined(separator: ", "))"
-      throw RecipeValueError(reason: "has no step \(member.key); \(hint)")
+      let hint = nearest.map { "Did you mean \($0)?" } ?? "The steps are \(Self.names.joined(separator: ", "))."
+      throw RecipeValueError(reason: "is an unknown step \(member.key). \(hint)")
     }
     do {
       self = try Self.step(member.key, member.value)
@@ -54,10 +54,10 @@ extension RowStep: RecipeConvertible {
     }
   }
 
-  /// The part to train on; the other one is held out.
+  /// A split whose other part becomes the validation set.
   private static func split(_ size: Double, seed: UInt64) throws(RecipeValueError) -> Split {
     guard size > 0, size < 1 || size == size.rounded() else {
-      throw RecipeValueError(reason: "should be a share between 0 and 1, or a number of rows")
+      throw RecipeValueError(reason: "must be a share between 0 and 1, or a number of rows")
     }
     return Split(testSize: Split.Size(size), seed: seed, part: .train)
   }
@@ -79,7 +79,7 @@ extension RowStep: RecipeConvertible {
       start = try members.optional("start") ?? 0
       count = try members.required("count")
     }
-    guard start >= 0, count > 0 else { throw RecipeValueError(reason: "has to keep at least one row") }
+    guard start >= 0, count > 0 else { throw RecipeValueError(reason: "must keep at least one row") }
     let end = start.addingReportingOverflow(count)
     return .select(start..<(end.overflow ? .max : end.partialValue))
   }
@@ -145,14 +145,14 @@ extension TextPattern: RecipeConvertible {
   init(_ value: RecipeValue) throws(RecipeValueError) {
     let text = try String(value)
     do throws(SwiftletError) { try self.init(text) } catch {
-      throw RecipeValueError(reason: "is wrong: \(error.reason)")
+      throw RecipeValueError(reason: "is not valid: \(error.reason)")
     }
   }
 
   var json: JSONValue { .string(source) }
 }
 
-/// A scalar of unknown type is what YAML takes it for.
+/// The type of a scalar is the one that YAML gives it.
 extension JSONValue: RecipeConvertible {
   static var expectation: String { "text, a number, true or false" }
 

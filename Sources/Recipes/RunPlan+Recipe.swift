@@ -17,17 +17,17 @@ extension RunPlan.Change {
 }
 
 extension RunPlan {
-  /// Whether the run fits and, if not, what to change: one or two sentences.
+  /// One or two sentences: whether the run fits and, if not, what to change.
   public var verdict: String {
     let there = Format.bytes(system.reachable)
-    let needed = Format.bytes(memory.needed) + " of memory" + (memory.isOptimizerPaged ? " besides paged state" : "")
-    if fits { return "The run fits: it needs \(needed), \(there) can be had." }
-    let problem = "The run needs \(needed), only \(there) can be had."
-    guard let remedy else { return problem + " No single change is enough; make several, or take a smaller model." }
+    let needed = Format.bytes(memory.needed) + " of memory" + (memory.isOptimizerPaged ? " plus paged state" : "")
+    if fits { return "The run fits: it needs \(needed), and \(there) is available." }
+    let problem = "The run needs \(needed), but only \(there) is available."
+    guard let remedy else { return problem + " No single change is enough. Combine several, or use a smaller model." }
     return problem + " Set \(remedy.change.recipe), which needs \(Format.bytes(remedy.memory.needed))."
   }
 
-  /// The plan as `swiftlet plan --json` prints it: bytes and seconds.
+  /// The plan as `swiftlet plan --json` prints it, in bytes and seconds.
   public var json: JSONValue {
     var object = JSONObject()
     object["memory"] = memory.json

@@ -159,7 +159,7 @@ struct RecipeReports: RecipeConvertible {
         destinations = ReportDestination.allCases
       } else if !["none", "no", "false", ""].contains(word) || words.count > 1 {
         throw RecipeValueError(
-          reason: "cannot be \"\(word)\" but \(Self.expectation); figures are in trainer_state.json all the same")
+          reason: "must be \(Self.expectation) (got \"\(word)\"). trainer_state.json has all logs in any case.")
       }
     }
   }

@@ -4,19 +4,18 @@ import Foundation
 import OrderedJSON
 import Terminal
 
-/// What a model answers to the same questions along a run: `questions.json`, and `questions.md` with the answers side by
-/// side.
+/// A model's answers to the same questions along a run: `questions.json`, and `questions.md` as a table.
 public struct AnswerLog: Sendable, Hashable {
-  /// What is asked.
+  /// The questions.
   public let questions: [String]
-  /// The answers, by rising step.
+  /// The answers, sorted by step.
   public private(set) var rounds: [Round] = []
 
-  /// All questions answered once.
+  /// One answer to each question.
   public struct Round: Sendable, Hashable {
-    /// Optimizer steps taken before.
+    /// The number of optimizer steps taken before.
     public var step: Int
-    /// An answer to each question.
+    /// The answers, in the order of the questions.
     public var answers: [String]
 
     /// The answers after `step` optimizer steps, one per question.
@@ -29,26 +28,26 @@ public struct AnswerLog: Sendable, Hashable {
     public var title: String { step == 0 ? "before" : "after \(step) step\(step == 1 ? "" : "s")" }
   }
 
-  /// No answers yet.
+  /// Creates a log without answers.
   public init(_ questions: [String]) { self.questions = questions }
 
-  /// Adds a round; those of this step or later ones are of a run that was interrupted, and go.
+  /// Adds a round. Rounds of this or a later step belong to an interrupted run and are removed.
   public mutating func append(_ round: Round) {
     forget(from: round.step)
     rounds.append(round)
   }
 
-  /// Forgets the rounds of `step` and later ones.
+  /// Removes the rounds of `step` and later.
   package mutating func forget(from step: Int) { rounds.removeAll { $0.step >= step } }
 
-  /// These rounds side by side, a row for each question.
+  /// A table with a row per question and a column per round.
   package func table(_ rounds: [Round]) -> Table {
     var table = Table([Table.Column("question")] + rounds.map { Table.Column($0.title) })
     for (index, question) in questions.enumerated() { table.append([question] + rounds.map { $0.answers[index] }) }
     return table
   }
 
-  /// The first and the last answers.
+  /// The first and the last answer to each question.
   public var beforeAndAfter: [ModelCard.Answer] {
     guard rounds.count > 1, let first = rounds.first, let last = rounds.last else { return [] }
     return questions.indices.map {
@@ -56,7 +55,7 @@ public struct AnswerLog: Sendable, Hashable {
     }
   }
 
-  /// As `questions.json` has it.
+  /// The contents of `questions.json`.
   public var json: JSONValue {
     .array(
       questions.enumerated().map { index, question in
@@ -67,7 +66,7 @@ public struct AnswerLog: Sendable, Hashable {
       })
   }
 
-  /// Reads `questions.json`; `nil` for anything else.
+  /// Reads the contents of `questions.json`; `nil` if they have another format.
   package init?(json: JSONValue) {
     guard let entries = json.array else { return nil }
     questions = entries.compactMap { $0["question"]?.string }
@@ -83,7 +82,7 @@ public struct AnswerLog: Sendable, Hashable {
   }
 
   /// Writes `questions.json` and `questions.md` into `folder`.
-  /// - Throws: `SwiftletError` where they cannot be written.
+  /// - Throws: `SwiftletError` if they cannot be written.
   public func write(to folder: URL) throws(SwiftletError) {
     try AtomicFile.write(json.text(.pretty) + "\n", to: folder.appendingPathComponent("questions.json"))
     try AtomicFile.write(table(rounds).markdown, to: folder.appendingPathComponent("questions.md"))

@@ -1,13 +1,13 @@
 import Foundation
 
-/// Round numbers along an axis.
+/// Round numbers for the ticks of an axis.
 struct AxisTicks {
-  /// The numbers, rising.
+  /// The positions, in ascending order.
   let values: [Double]
-  /// What stands beside each.
+  /// The label of each position.
   let labels: [String]
 
-  /// About `wanted` multiples of 1, 2 or 5 times a power of ten that lie in `range`.
+  /// About `wanted` ticks in `range`, at multiples of 1, 2 or 5 times a power of ten.
   init(_ range: ClosedRange<Double>, wanted: Int, wholeNumbers: Bool = false) {
     let span = range.upperBound - range.lowerBound
     guard span > 0, span.isFinite, wanted > 0 else {
@@ -26,7 +26,7 @@ struct AxisTicks {
     labels = values.map { Self.label($0, decimals: wholeNumbers ? 0 : decimals) }
   }
 
-  /// A number with so many decimals, thousands set apart by a thin space.
+  /// Formats a number, with thin spaces between thousands.
   static func label(_ value: Double, decimals: Int) -> String {
     if value.magnitude >= 1e9 || decimals > 6 { return String(format: "%.2g", value) }
     let text = String(format: "%.\(decimals)f", value == 0 ? 0 : value)

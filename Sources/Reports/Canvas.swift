@@ -1,17 +1,16 @@
 import CCairo
 import Checkpoints
 
-/// A drawing by Cairo, into PNG or SVG. The only file that touches Cairo's objects: they are created here, never leave,
-/// and are destroyed with the canvas. Cairo reports trouble by a status that every later call respects, so drawing
-/// needs no checks and `finish()` tells.
+/// Draws with Cairo into a PNG or SVG. Only this file uses Cairo's objects, which live as long as the canvas. Cairo keeps
+/// the first error as a status that turns later calls into no-ops, so only `finish()` has to check it.
 final class Canvas {
-  /// What comes out.
+  /// The file format.
   enum Format { case png, svg }
 
-  /// Where a text's point lies in it.
+  /// Which part of a text is at its position.
   enum Anchor { case start, middle, end }
 
-  /// A colour, each part from 0 to 1.
+  /// A color, with components from 0 to 1.
   struct Color {
     var red, green, blue: Double
     var opacity = 1.0
@@ -29,8 +28,12 @@ final class Canvas {
   private let context: OpaquePointer?
   private let format: Format
   private let sink = Sink()
+  /// The texts drawn so far, with their positions.
+  private(set) var texts: [(text: String, x: Double, y: Double)] = []
+  /// The polylines drawn so far.
+  private(set) var lines: [[(x: Double, y: Double)]] = []
 
-  /// Bytes as Cairo hands them over.
+  /// Collects the bytes that Cairo writes.
   private final class Sink {
     var bytes: [UInt8] = []
 
@@ -42,13 +45,13 @@ final class Canvas {
     }
   }
 
-  /// A canvas of this many points; PNG has two pixels a point.
+  /// Creates a canvas with a size in points. A PNG has two pixels per point.
   init(_ format: Format, width: Double, height: Double) {
     self.format = format
     switch format {
     case .png: surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, Int32(width * 2), Int32(height * 2))
     case .svg:
-      // The sink outlives the surface: both belong to this object, which destroys the surface first.
+      // The canvas owns both and destroys the surface before the sink.
       surface = cairo_svg_surface_create_for_stream(
         Sink.write, Unmanaged.passUnretained(sink).toOpaque(), width, height)
     }
@@ -70,9 +73,10 @@ final class Canvas {
     cairo_fill(context)
   }
 
-  /// Draws a line through points.
+  /// Draws a polyline.
   func stroke(_ points: [(x: Double, y: Double)], _ color: Color, width: Double) {
     guard let first = points.first else { return }
+    lines.append(points)
     set(color)
     cairo_set_line_width(context, width)
     cairo_move_to(context, first.x, first.y)
@@ -80,7 +84,7 @@ final class Canvas {
     cairo_stroke(context)
   }
 
-  /// Draws a dot with a white rim.
+  /// Draws a dot with a white outline.
   func dot(x: Double, y: Double, radius: Double, _ color: Color) {
     cairo_arc(context, x, y, radius + 1.5, 0, 2 * .pi)
     set(Color(0xFFFFFF))
@@ -90,11 +94,12 @@ final class Canvas {
     cairo_fill(context)
   }
 
-  /// Writes text whose baseline goes through the point; `turned` by a quarter to the left.
+  /// Draws text with its baseline at the position; `turned` rotates it by 90° counterclockwise.
   func text(
     _ text: String, x: Double, y: Double, size: Double, _ color: Color, anchor: Anchor = .start, bold: Bool = false,
     turned: Bool = false
   ) {
+    texts.append((text, x, y))
     cairo_save(context)
     select(size: size, bold: bold)
     set(color)
@@ -119,8 +124,8 @@ final class Canvas {
     return width(text)
   }
 
-  /// The file's bytes.
-  /// - Returns: `nil` where Cairo failed, as for want of memory.
+  /// The bytes of the file.
+  /// - Returns: `nil` if Cairo failed, for example because memory ran out.
   func finish() -> [UInt8]? {
     guard cairo_status(context) == CAIRO_STATUS_SUCCESS else { return nil }
     switch format {

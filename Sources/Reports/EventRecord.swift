@@ -1,30 +1,30 @@
-/// One record of a TensorBoard event file: the few members of TensorFlow's `Event` message
-/// (`tensorflow/core/util/event.proto`) that figures need, in Protocol Buffers' encoding, framed as a TFRecord.
+/// One record of a TensorBoard event file: TensorFlow's `Event` message (`tensorflow/core/util/event.proto`) as far as
+/// scalars need it, encoded as Protocol Buffers and framed as a TFRecord.
 package struct EventRecord {
   /// Seconds since 1970.
   package var wallTime: Double
   /// The optimizer step.
   package var step: Int
-  /// What happened.
+  /// The contents.
   package var content: Content
 
   package enum Content {
     /// The first record of every file.
     case fileVersion
-    /// A run begins at the record's step: TensorBoard forgets what an interrupted run wrote from there on.
+    /// A run resumes at the record's step. TensorBoard drops what an interrupted run wrote from there on.
     case sessionStart
-    /// Figures by their tags.
+    /// Values by tag.
     case scalars([(tag: String, value: Float)])
   }
 
-  /// A record.
+  /// Creates a record.
   package init(wallTime: Double, step: Int, content: Content) {
     self.wallTime = wallTime
     self.step = step
     self.content = content
   }
 
-  /// The record as the file holds it: length, checksum of the length, message, checksum of the message.
+  /// The encoded record: length, checksum of the length, message, checksum of the message.
   package var bytes: [UInt8] {
     let message = self.message
     let length = Self.littleEndian(UInt64(message.count))
@@ -34,7 +34,7 @@ package struct EventRecord {
 
   private var message: [UInt8] {
     var bytes = [0x09] + Self.littleEndian(wallTime.bitPattern)
-    // A number that is zero is left out, as every writer of the format does.
+    // Like every Protocol Buffers writer, leave out zeros.
     if step != 0 { bytes += [0x10] + Self.varint(UInt64(bitPattern: Int64(step))) }
     switch content {
     case .fileVersion: bytes += Self.member(0x1A, Array("brain.Event:2".utf8))
@@ -48,10 +48,10 @@ package struct EventRecord {
     return bytes
   }
 
-  /// A member of a message that is bytes itself: its key, its length, and they.
+  /// A length-delimited field: key, length, bytes.
   private static func member(_ key: UInt8, _ bytes: [UInt8]) -> [UInt8] { [key] + varint(UInt64(bytes.count)) + bytes }
 
-  /// Seven bits a byte, the lowest first.
+  /// Seven bits per byte, lowest first.
   private static func varint(_ number: UInt64) -> [UInt8] {
     var bytes: [UInt8] = []
     var rest = number
@@ -67,7 +67,7 @@ package struct EventRecord {
   }
 }
 
-/// The checksum of TFRecord files: CRC-32 by Castagnoli's polynomial, reflected.
+/// The checksum of TFRecord files: CRC-32C (Castagnoli).
 package enum CRC32C {
   private static let table: [UInt32] = (0..<256).map { byte in
     (0..<8).reduce(UInt32(byte)) { crc, _ in crc & 1 == 1 ? crc >> 1 ^ 0x82F6_3B78 : crc >> 1 }
@@ -78,7 +78,7 @@ package enum CRC32C {
     ~bytes.reduce(~UInt32(0)) { crc, byte in table[Int(UInt8(truncatingIfNeeded: crc) ^ byte)] ^ crc >> 8 }
   }
 
-  /// Rotated and moved, since a checksum of data that hold checksums would be weak.
+  /// The masked checksum that TFRecord stores, because a CRC of data that contains CRCs is weak.
   package static func masked(_ bytes: [UInt8]) -> UInt32 {
     let crc = of(bytes)
     return (crc >> 15 | crc << 17) &+ 0xA282_EAD8

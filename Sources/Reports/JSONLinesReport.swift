@@ -4,7 +4,7 @@ import Foundation
 import OrderedJSON
 import Training
 
-/// `log.jsonl`: the entries of `trainer_state.json`'s `log_history`, one a line, each as soon as it is there.
+/// `log.jsonl`: the entries of `log_history` in `trainer_state.json`, one per line, each written as soon as it is logged.
 package final class JSONLinesReport: RunReport {
   private let url: URL
   private var file: GrowingFile?
@@ -12,7 +12,7 @@ package final class JSONLinesReport: RunReport {
 
   init(to url: URL) { self.url = url }
 
-  /// Begins with what the run has logged before it was interrupted, and forgets what it logged after its checkpoint.
+  /// Writes the entries up to the checkpoint that the run resumes from, and drops any later ones.
   package func trainingBegan(_ state: TrainerState) {
     do {
       try AtomicFile.write(state.logHistory.map(Self.line).joined(), to: url)

@@ -3,32 +3,32 @@ import Checkpoints
 import Foundation
 import Training
 
-/// The loss over a run as a picture: what was logged, a smoothed line through it, and the loss on held-out rows.
+/// A picture of the loss over a run: the logged training losses, a smoothed curve, and the validation losses.
 public struct LossCurve: Sendable {
   /// A loss at an optimizer step.
   public struct Point: Sendable, Hashable {
-    /// The step, counted from 1.
+    /// The optimizer step, counted from 1.
     public var step: Int
-    /// The mean loss a token, in nats.
+    /// The mean loss per token, in nats.
     public var loss: Double
 
-    /// A point.
+    /// Creates a point.
     public init(step: Int, loss: Double) {
       self.step = step
       self.loss = loss
     }
   }
 
-  /// The heading.
+  /// The title.
   public var title: String
-  /// A line under it, such as the model and the method.
+  /// A line below the title, such as the model and the method.
   public var subtitle: String
-  /// The logged training losses by rising step; those that are not finite are left out of the picture.
+  /// The training losses, sorted by step. Losses that are not finite are not drawn.
   public var training: [Point]
-  /// The losses on held-out rows by rising step.
+  /// The validation losses, sorted by step.
   public var evaluation: [Point]
 
-  /// A curve.
+  /// Creates a curve.
   public init(title: String, subtitle: String = "", training: [Point], evaluation: [Point] = []) {
     self.title = title
     self.subtitle = subtitle
@@ -36,7 +36,7 @@ public struct LossCurve: Sendable {
     self.evaluation = evaluation
   }
 
-  /// The curve of a run's log.
+  /// Creates the curve of a run from its log.
   public init(title: String, subtitle: String = "", state: TrainerState) {
     func points(_ key: String) -> [Point] {
       state.logHistory.compactMap { entry in
@@ -47,32 +47,35 @@ public struct LossCurve: Sendable {
     self.init(title: title, subtitle: subtitle, training: points("loss"), evaluation: points("eval_loss"))
   }
 
-  /// Writes `url`, as SVG if its name ends so and else as PNG (1920 by 1120 pixels), in one piece.
-  /// - Throws: `SwiftletError` where the picture cannot be drawn or written.
+  /// Writes the picture: an SVG if `url` ends in `.svg`, else a PNG of 1920 by 1120 pixels.
+  /// - Throws: `SwiftletError` if the picture cannot be drawn or written.
   public func write(to url: URL) throws(SwiftletError) {
     guard let bytes = url.pathExtension.lowercased() == "svg" ? svg() : png() else {
-      throw SwiftletError.checkpoint(path: url.path, reason: "the loss curve cannot be drawn; Cairo is out of memory")
+      throw SwiftletError.checkpoint(path: url.path, reason: "the loss curve cannot be drawn: Cairo is out of memory")
     }
     try AtomicFile.write(bytes, to: url)
   }
 
-  /// The picture as a PNG file.
+  /// The picture as PNG data; `nil` if memory runs out.
   public func png() -> [UInt8]? { drawn(.png) }
 
-  /// The picture as an SVG file.
+  /// The picture as SVG data; `nil` if memory runs out.
   public func svg() -> [UInt8]? { drawn(.svg) }
 
-  /// Without a usable font the picture still has its lines.
-  private func drawn(_ format: Canvas.Format) -> [UInt8]? {
+  /// Draws without text if there is no usable font.
+  private func drawn(_ format: Canvas.Format) -> [UInt8]? { drawing(format)?.bytes }
+
+  /// The file, and what is drawn in it.
+  func drawing(_ format: Canvas.Format) -> (bytes: [UInt8], canvas: Canvas)? {
     for lettered in [true, false] {
       let canvas = Canvas(format, width: LossCurveLayout.width, height: LossCurveLayout.height)
       LossCurveLayout(self, lettered: lettered).draw(on: canvas)
-      if let bytes = canvas.finish() { return bytes }
+      if let bytes = canvas.finish() { return (bytes, canvas) }
     }
     return nil
   }
 
-  /// The training losses averaged over a twentieth of the run, exponentially and without bias towards zero.
+  /// An exponential moving average of the training losses over a twentieth of the run, with bias correction.
   var smoothed: [Point] {
     let finite = training.filter(\.loss.isFinite)
     let weight = 1 - 1 / max(1, Double(finite.count) / 20)
@@ -86,7 +89,7 @@ public struct LossCurve: Sendable {
   }
 }
 
-/// Where everything stands in the picture.
+/// The layout of the picture.
 private struct LossCurveLayout {
   static let width = 960.0
   static let height = 560.0
@@ -172,17 +175,18 @@ private struct LossCurveLayout {
     canvas.text(
       "optimizer step", x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, faint, anchor: .middle)
     canvas.text(
-      "loss (nats a token)", x: 22, y: (top + Self.height - bottom) / 2, size: 13, faint, anchor: .middle, turned: true)
+      "loss (nats per token)", x: 22, y: (top + Self.height - bottom) / 2, size: 13, faint, anchor: .middle,
+      turned: true)
     drawLegend(on: canvas)
   }
 
-  /// From the right edge leftwards, above the plot.
+  /// Drawn from right to left, above the plot.
   private func drawLegend(on canvas: Canvas) {
     var entries: [(text: String, color: Canvas.Color, isDot: Bool)] = []
     if !training.isEmpty { entries.append(("training", smoothed.isEmpty ? smooth : logged, false)) }
     if let last = smoothed.last { entries.append(("smoothed, " + number(last.loss) + " at the end", smooth, false)) }
     if let last = evaluation.last {
-      entries.append(("held-out rows, " + number(last.loss) + " at the end", held, true))
+      entries.append(("validation, " + number(last.loss) + " at the end", held, true))
     }
     var edge = Self.width - right
     for entry in entries.reversed() {
@@ -196,7 +200,7 @@ private struct LossCurveLayout {
 
   private func number(_ loss: Double) -> String { AxisTicks.label(loss, decimals: loss.magnitude < 0.1 ? 4 : 3) }
 
-  /// Text cut to the width of the plot.
+  /// Truncates text to the width of the plot.
   private func clipped(_ text: String, _ size: Double, on canvas: Canvas, bold: Bool = false) -> String {
     let room = Self.width - left - right
     var shown = String(text.replacing("\n", with: " ").prefix(200))

@@ -5,7 +5,7 @@ import OrderedJSON
 import Terminal
 import Training
 
-/// The `README.md` of an output folder: what was trained on what, how well it went, how to use it, and the recipe.
+/// The `README.md` of an output folder: what was trained on which data, the results, how to use them, and the recipe.
 public struct ModelCard: Sendable {
   /// The name of the result, used as the heading.
   public var title: String
@@ -44,7 +44,7 @@ public struct ModelCard: Sendable {
     public var split: String
     /// The share of the rows that come from this source.
     public var share: Double?
-    /// Whether `place` may be the name of a dataset on the Hugging Face Hub.
+    /// Whether `place` is an SQL query.
     public var isQuery: Bool
 
     /// A source of rows; `isQuery` if `place` is SQL.
@@ -58,14 +58,14 @@ public struct ModelCard: Sendable {
 
   /// An answer before and after training.
   public struct Answer: Sendable, Hashable {
-    /// What was asked.
+    /// The question.
     public var question: String
-    /// What the base model answered.
+    /// The answer of the base model.
     public var before: String
-    /// What the trained model answers.
+    /// The answer of the trained model.
     public var after: String
 
-    /// An answer.
+    /// Creates a comparison.
     public init(question: String, before: String, after: String) {
       self.question = question
       self.before = before
@@ -82,20 +82,20 @@ public struct ModelCard: Sendable {
     self.state = state
   }
 
-  /// Writes `README.md` into `folder` in one piece.
-  /// - Throws: `SwiftletError` where it cannot be written.
+  /// Writes `README.md` into `folder`, completely or not at all.
+  /// - Throws: `SwiftletError` if it cannot be written.
   public func write(to folder: URL) throws(SwiftletError) {
     try AtomicFile.write(text, to: folder.appendingPathComponent("README.md"))
   }
 
-  /// The card in Markdown, with the YAML head that model hubs read.
+  /// The card in Markdown, with the YAML front matter that model hubs read.
   public var text: String {
     [head, introduction, results, comparison, use, data, settings].filter { !$0.isEmpty }.joined(separator: "\n")
   }
 
   private var heading: String { title.printable.replacing("\n", with: " ") }
 
-  /// A hub knows a base model only by `org/name`.
+  /// Whether `name` is `org/name` on a hub, rather than a path.
   private static func isHubName(_ name: String) -> Bool {
     let parts = name.split(separator: "/", omittingEmptySubsequences: false)
     return parts.count == 2 && !name.hasPrefix(".") && !name.hasPrefix("~") && parts.allSatisfy { !$0.isEmpty }
@@ -117,23 +117,23 @@ public struct ModelCard: Sendable {
   private var introduction: String {
     let what =
       if let adapterRank {
-        "A LoRA adapter of rank \(adapterRank) for `\(baseModel)`\(!quantizationOptions.isEmpty ? ", trained over 4-bit weights" : "")"
+        "A LoRA adapter of rank \(adapterRank) for `\(baseModel)`\(!quantizationOptions.isEmpty ? ", trained on 4-bit weights" : "")"
       } else {
-        "All weights of `\(baseModel)`, trained further"
+        "All weights of `\(baseModel)`, fine-tuned"
       }
     return "# \(heading)\n\n\(what) with Swiftlet.\n"
   }
 
   private var results: String {
-    var table = Table([.init("figure"), .init("value", isNumeric: true)])
+    var table = Table([.init("metric"), .init("value", isNumeric: true)])
     let training = state.logHistory.filter { $0["loss"] != nil }
     func add(_ name: String, _ value: String?) { if let value { table.append([name, value]) } }
-    add("loss, first logged", training.first?["loss"]?.double.map(Format.loss))
-    add("loss, last logged", training.last?["loss"]?.double.map(Format.loss))
-    let held = state.logHistory.compactMap { $0["eval_loss"]?.double }
-    add("loss on held-out rows, first", held.count > 1 ? held.first.map(Format.loss) : nil)
-    add("loss on held-out rows, last", held.last.map(Format.loss))
-    add("perplexity on held-out rows", held.last.map { Format.loss(exp($0)) })
+    add("first logged loss", training.first?["loss"]?.double.map(Format.loss))
+    add("last logged loss", training.last?["loss"]?.double.map(Format.loss))
+    let validation = state.logHistory.compactMap { $0["eval_loss"]?.double }
+    add("first validation loss", validation.count > 1 ? validation.first.map(Format.loss) : nil)
+    add("last validation loss", validation.last.map(Format.loss))
+    add("validation perplexity", validation.last.map { Format.loss(exp($0)) })
     add("optimizer steps", "\(state.globalStep)")
     add("epochs", Format.loss(state.epoch))
     add("tokens", training.last?["num_tokens"]?.integer.map(Format.count))
@@ -142,8 +142,8 @@ public struct ModelCard: Sendable {
       let share = Format.percent(Double(trainable) / Double(total))
       add("trained parameters", "\(Format.count(trainable)) of \(Format.count(total)) (\(share))")
     }
-    let picture = hasLossCurve && !training.isEmpty ? "\n![The loss over the run](loss_curve.png)\n" : ""
-    return "## Result\n\n\(table.markdown)\(picture)"
+    let picture = hasLossCurve && !training.isEmpty ? "\n![Training loss](loss_curve.png)\n" : ""
+    return "## Results\n\n\(table.markdown)\(picture)"
   }
 
   private var comparison: String {
@@ -156,10 +156,10 @@ public struct ModelCard: Sendable {
     adapterRank == nil ? useOfModel : useOfAdapter
   }
 
-  /// The folder as commands name it: from inside, if the base is on the hub; else from where the run was, as the base is.
+  /// The folder in commands. If the base model is on a hub, they run inside the folder; else where the run was started.
   private var adapterPlace: String { Self.isHubName(baseModel) ? "." : Shell.quoted(outputFolder) }
 
-  /// The base as commands name it.
+  /// The base model in commands.
   private var basePlace: String { Shell.quoted(baseModel) }
 
   private var useOfAdapter: String {
@@ -182,14 +182,14 @@ public struct ModelCard: Sendable {
     tokenizer = AutoTokenizer.from_pretrained(".")
     ```
 
-    With llama.cpp, beside the base model as GGUF:
+    With llama.cpp, together with the base model as GGUF:
 
     ```
     swiftlet export --adapter \(adapterPlace) --base \(basePlace) --output adapter.gguf
     llama-cli -m base.gguf --lora adapter.gguf
     ```
 
-    Or merged into one model that needs no adapter:
+    To merge it into the base model:
 
     ```
     swiftlet merge --model \(basePlace) --adapter \(adapterPlace) --output merged
@@ -232,8 +232,8 @@ public struct ModelCard: Sendable {
       "- `\(source.place)`, split \(source.split)"
         + (source.share.map { ", share \($0.pythonText)" } ?? "")
     }
-    if let rows = trainRows { lines.append("- \(rows) rows trained on") }
-    if let rows = validationRows, rows > 0 { lines.append("- \(rows) rows held out") }
+    if let rows = trainRows { lines.append("- \(rows) training rows") }
+    if let rows = validationRows, rows > 0 { lines.append("- \(rows) validation rows") }
     return lines.isEmpty ? "" : "## Data\n\n" + lines.joined(separator: "\n") + "\n"
   }
 
@@ -241,6 +241,6 @@ public struct ModelCard: Sendable {
     if recipe.isEmpty { return "" }
     let fence = recipe.contains("```") ? "``````" : "```"
     return
-      "## Recipe\n\nAll settings, defaults included, are in `training_args.json`.\n\n\(fence)yaml\n\(recipe)\(fence)\n"
+      "## Recipe\n\n`training_args.json` lists all settings, including defaults.\n\n\(fence)yaml\n\(recipe)\(fence)\n"
   }
 }

@@ -1,8 +1,8 @@
-/// Where the figures of a run go beside `trainer_state.json`: transformers' `report_to`.
+/// A report that a run writes besides `trainer_state.json`: transformers' `report_to`.
 public enum ReportDestination: String, Sendable, CaseIterable, Codable {
-  /// An event file that TensorBoard reads.
+  /// A TensorBoard event file.
   case tensorboard
-  /// `log.jsonl` in the output folder, a line for each log.
+  /// `log.jsonl` in the output folder, with one line per log.
   case jsonl
 }
 

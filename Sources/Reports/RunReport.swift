@@ -2,20 +2,20 @@ import Diagnostics
 import Foundation
 import Training
 
-/// A file that follows a run. A run goes on without its report: what is lost is told at the end.
+/// A callback that writes a file along a run. If writing fails, the run continues and the failure is reported at the end.
 package protocol RunReport: TrainerCallback {
-  /// Why the report is not whole.
+  /// Why the report is incomplete; `nil` if it is complete.
   var failure: SwiftletError? { get }
 }
 
-/// A file that grows, and that readers may follow: every append reaches the system at once.
+/// A file that is appended to and may be read meanwhile: each append is written immediately.
 struct GrowingFile {
   private let url: URL
   private var handle: FileHandle?
-  /// The first append that failed.
+  /// The first error.
   private(set) var failure: SwiftletError?
 
-  /// Appends to the file at `url`, which exists.
+  /// Opens an existing file for appending.
   init(at url: URL) {
     self.url = url
     handle = FileHandle(forWritingAtPath: url.path)
@@ -34,7 +34,7 @@ struct GrowingFile {
 
   private mutating func fail(_ reason: String) {
     failure = SwiftletError.training(
-      "\(url.path) is not whole (\(reason)); the run's figures are in trainer_state.json all the same")
+      "\(url.path) is incomplete: \(reason). trainer_state.json has all logs.")
   }
 }
 

@@ -3,8 +3,8 @@ import Foundation
 import OrderedJSON
 import Training
 
-/// An event file for TensorBoard, with the tags that transformers' `TensorBoardCallback` writes: `train/loss`,
-/// `train/grad_norm`, `eval/loss` and so on.
+/// A TensorBoard event file with the tags of transformers' `TensorBoardCallback`: `train/loss`, `train/grad_norm`,
+/// `eval/loss` and so on.
 package final class TensorBoardReport: RunReport {
   private let folder: URL
   private let now: () -> Double
@@ -12,15 +12,15 @@ package final class TensorBoardReport: RunReport {
   package private(set) var failure: SwiftletError?
 
   /// - Parameters:
-  ///   - folder: TensorBoard's `--logdir`, or a folder in it.
-  ///   - now: seconds since 1970.
+  ///   - folder: the folder for the file: TensorBoard's `--logdir` or a folder in it.
+  ///   - now: returns the seconds since 1970.
   init(folder: URL, now: @escaping () -> Double = { Date().timeIntervalSince1970 }) {
     self.folder = folder
     self.now = now
   }
 
-  /// `path`, else `TENSORBOARD_LOGGING_DIR`, else a folder of the output folder that is named after time and
-  /// machine, as `runs/Nov21_14-05-09_host`.
+  /// The folder for event files: `path`, else `$TENSORBOARD_LOGGING_DIR`, else a folder such as
+  /// `runs/Nov21_14-05-09_host` in the output folder.
   static func folder(_ path: String?, output: URL) -> URL {
     if let path = path ?? ProcessInfo.processInfo.environment["TENSORBOARD_LOGGING_DIR"] {
       return URL(fileURLWithPath: (path as NSString).expandingTildeInPath)
@@ -41,7 +41,7 @@ package final class TensorBoardReport: RunReport {
       try Data().write(to: url)
     } catch {
       failure = SwiftletError.training(
-        "\(url.path) cannot be written; choose another `tensorBoardFolder`, or leave out this report")
+        "\(url.path) cannot be written. Choose another `tensorBoardFolder`, or leave out this report.")
       return
     }
     file = GrowingFile(at: url)

@@ -112,12 +112,12 @@ public struct Dataset: Sendable {
 
   /// Turns each row into a conversation, which becomes the column `messages`.
   public func map(_ transform: @escaping @Sendable (DatasetRow) throws -> [Message]) -> Dataset {
-    mapRows { ["messages": .array(try transform($0).map(\.json))] }
+    mapRows { JSONObject([("messages", .array(try transform($0).map(\.json)))]) }
   }
 
   /// Turns each row into text, which becomes the column `text`.
   public func map(_ transform: @escaping @Sendable (DatasetRow) throws -> String) -> Dataset {
-    mapRows { ["text": .string(try transform($0))] }
+    mapRows { JSONObject([("text", .string(try transform($0)))]) }
   }
 
   /// Turns each row into another, given as a dictionary from column to value.
@@ -137,9 +137,11 @@ public struct Dataset: Sendable {
       var kept: [Int] = []
       for index in 0..<rows.count {
         let row = try rows.row(at: index)
-        do {
+        do throws(SwiftletError) {
           if try DatasetRow.reading(row, isIncluded) { kept.append(index) }
-        } catch { throw error.located(at: rows.location(of: index)) }
+        } catch {
+          throw error.located(at: rows.location(of: index))
+        }
       }
       return SelectedRows(rows, kept)
     }
@@ -176,7 +178,7 @@ public struct Dataset: Sendable {
   /// - Parameter testSize: the share of the rows in the second dataset.
   public func split(testSize: Double, seed: UInt64) -> (train: Dataset, test: Dataset) {
     func part(_ part: Split.Part) -> Dataset {
-      applying(.split(Split(testSize: .share(testSize), seed: seed, part: part)))
+      applying(.split(Split(testSize: .fraction(testSize), seed: seed, part: part)))
     }
     return (part(.train), part(.test))
   }

@@ -38,7 +38,8 @@ public final class LanguageModel: Sendable {
   /// Answers one message. A model without a chat template continues the text instead.
   /// - Throws: `SwiftletError` if the text is empty or longer than the model's context.
   public func respond(
-    to text: String, system: String? = nil, sampling: SamplingConfiguration = SamplingConfiguration(), maxNewTokens: Int = 512
+    to text: String, system: String? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
+    maxNewTokens: Int = 512
   ) async throws -> String {
     try await ChatSession(self, system: system, sampling: sampling, maxNewTokens: maxNewTokens).respond(to: text)
   }

@@ -5,20 +5,20 @@ import OrderedJSON
 import Tensors
 import Training
 
-/// What a model reaches on this machine.
+/// Measures the speed of a model on this machine.
 public struct ModelBenchmark {
-  /// Tokens of a prompt read a second, and tokens generated a second, greedily.
+  /// The speed of generation, in tokens per second.
   public struct Generating: Sendable {
-    /// Of a prompt of 256.
+    /// Reading a prompt of 256 tokens.
     public var prompt: Double
-    /// After a prompt of 8.
+    /// Decoding greedily after a prompt of 8 tokens.
     public var decode: Double
   }
 
   private let model: CausalLM
   private var random = RandomSource(seed: 1)
 
-  /// Measures this model.
+  /// Creates a benchmark of a model.
   public init(_ model: CausalLM) { self.model = model }
 
   private mutating func ids(_ count: Int) -> [Int32] {
@@ -29,7 +29,7 @@ public struct ModelBenchmark {
     try ContinuousClock().measure(body) / .seconds(1)
   }
 
-  /// Medians of three runs, which generate `count` tokens each.
+  /// Measures generation: the medians of three runs of `count` tokens.
   public mutating func generation(count: Int) -> Generating {
     let prompt = ids(256)
     func generate(_ prompt: [Int32], _ count: Int) -> Double {
@@ -42,8 +42,8 @@ public struct ModelBenchmark {
     return Generating(prompt: 256 / promptSeconds, decode: Double(count) / decodeSeconds)
   }
 
-  /// Tokens trained on a second: LoRA r=16 on every linear layer, loss on every token. The model has an adapter on it
-  /// afterwards.
+  /// Measures training with LoRA r=16 on all linear layers and loss on all tokens. Leaves the adapter on the model.
+  /// - Returns: tokens per second.
   public mutating func training(rows: Int, rowTokens: Int) throws -> Double {
     var configuration = LoRAConfiguration()
     configuration.rank = 16
@@ -61,7 +61,7 @@ public struct ModelBenchmark {
     let recorder = StepClock()
     trainer.callbacks = [recorder]
     try trainer.train()
-    // The first step fills the buffers.
+    // The first step allocates the buffers.
     let times = zip(recorder.ends, recorder.ends.dropFirst()).map { ($1 - $0) / .seconds(1) }.sorted()
     return Double(rows * rowTokens) / times[times.count / 2]
   }

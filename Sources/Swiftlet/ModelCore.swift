@@ -84,10 +84,13 @@ actor ModelCore {
     in session: ObjectIdentifier, _ settings: ChatSession.Settings
   ) throws -> Conversation {
     var chat =
-      chats[session]
-      ?? Chat(
-        conversation: Conversation(with: try opened, system: settings.system, thinking: settings.thinking),
-        weightsVersion: weightsVersion)
+      if let known = chats[session] {
+        known
+      } else {
+        Chat(
+          conversation: Conversation(with: try opened, system: settings.system, thinking: settings.thinking),
+          weightsVersion: weightsVersion)
+      }
     guard !chat.isAnswering else {
       throw SwiftletError.model("the chat session is still answering. Wait for the end of its stream.")
     }
@@ -157,7 +160,8 @@ actor ModelCore {
       throw SwiftletError.model("the model has an adapter already. Open it without one to train a new adapter.")
     }
     let needsFloat32 = job.recipe.lora == nil && current.transformer.parameters.contains { $0.value.type != .float32 }
-    if needsFloat32, quantization != nil || current.transformer.parameters.contains(where: { $0.value.type.isFourBitCode })
+    if needsFloat32,
+      quantization != nil || current.transformer.parameters.contains(where: { $0.value.type.isFourBitCode })
     {
       throw SwiftletError.model("the weights are quantized, so they cannot be trained. Pass an adapter.")
     }

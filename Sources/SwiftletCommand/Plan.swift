@@ -28,7 +28,7 @@ struct Plan: AsyncParsableCommand {
     var facts = memory.parts.filter { $0.bytes > 0 }.map { ($0.name, Format.bytes($0.bytes)) }
     facts += [
       ("total", Format.bytes(memory.total)),
-      ("to be had", "\(Format.bytes(plan.system.reachable)) of \(Format.bytes(plan.system.total))"),
+      ("available", "\(Format.bytes(plan.system.reachable)) of \(Format.bytes(plan.system.total))"),
     ]
     if memory.checkpointedLayers > 0 { facts.append(("checkpointed", "\(memory.checkpointedLayers) layers")) }
     show("memory", facts)
@@ -39,10 +39,10 @@ struct Plan: AsyncParsableCommand {
           ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
           (
             "shared",
-            plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once a batch" : "nothing"
+            plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once per batch" : "nothing"
           ),
-          ("a step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
-          ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) a second"),
+          ("per step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
+          ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) per second"),
           ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),
         ])
     }
@@ -50,7 +50,7 @@ struct Plan: AsyncParsableCommand {
       show(
         "one change",
         plan.alternatives.map { alternative in
-          let time = alternative.secondsPerStep.map { ", \(Format.duration($0)) a step" } ?? ""
+          let time = alternative.secondsPerStep.map { ", \(Format.duration($0)) per step" } ?? ""
           return (alternative.change.recipe, Format.bytes(alternative.memory.total) + time)
         })
     }

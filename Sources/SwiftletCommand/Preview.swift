@@ -33,13 +33,11 @@ struct Preview: AsyncParsableCommand {
     try recipe.checkComplete()
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.name))
-    let rowTokenizer = try RowTokenizer(
-      tokenizer, template: recipe.chatTemplate(), eosToken: recipe.training.eosToken,
-      marksAssistant: recipe.training.assistantOnlyLoss)
+    let rowTokenizer = try RowTokenizer(tokenizer, template: recipe.chatTemplate(), recipe.training)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
     try showRows(rows, count)
     let first = SelectedRows(rows, Array(0..<min(count, rows.count)))
-    let (set, report) = try Preparation(rowTokenizer, options: PreparationOptions(recipe)).prepare(first)
+    let (set, report) = try Preparation(rowTokenizer, options: recipe.training.preparation).prepare(first)
     let output = Output.standardOutput
     for item in set.items {
       output.write("\n")

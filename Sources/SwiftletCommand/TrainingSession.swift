@@ -48,12 +48,12 @@ struct TrainingSession {
     if interview.log.rounds.isEmpty {
       try run.beforeTraining { try ask(interview, step: 0, "asking the model before training") }
     }
-    let lossBefore = run.beforeTraining { evaluate(run, "held-out loss before") } ?? nil
+    let lossBefore = run.beforeTraining { evaluate(run, "validation loss before") } ?? nil
     let seconds = try train(run, interview)
 
     // First what cannot be had again.
     try run.write()
-    let lossAfter = evaluate(run, "held-out loss after")
+    let lossAfter = evaluate(run, "validation loss after")
     try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
     try run.writeCard(answers: interview.log.beforeAndAfter)
     summarize(run, lossBefore, lossAfter, interview, seconds)
@@ -110,7 +110,10 @@ struct TrainingSession {
     if recipe.training.bf16 == true {
       let rounds = run.model.transformer.backend.multipliesBFloat16
       facts.append(
-        ("products", rounds ? "bfloat16, added up in float32" : "float32: this processor multiplies bfloat16 no faster")
+        (
+          "products",
+          rounds ? "bfloat16 with float32 accumulation" : "float32, because bfloat16 is not faster on this processor"
+        )
       )
     }
     Printing.facts(facts)
@@ -118,7 +121,7 @@ struct TrainingSession {
       let transformer = run.model.transformer
       for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
         Printing.note(
-          "  Warning: lora_target_modules: no layer of this model is called \(name); there are \(transformer.linearLayerNames)"
+          "  Warning: lora_target_modules: no layer of this model is named \(name). The layers are \(transformer.linearLayerNames)"
         )
       }
     }
@@ -133,19 +136,19 @@ struct TrainingSession {
     let batch = run.trainer.configuration.trainBatchSize
     Printing.heading("Memory")
     var facts = [
-      ("planned", "\(Format.bytes(plan.memory.total)) at its peak, \(Format.bytes(plan.system.reachable)) to be had")
+      ("planned", "\(Format.bytes(plan.memory.total)) at peak, \(Format.bytes(plan.system.reachable)) available")
     ]
     if plan.memory.checkpointedLayers > 0 {
-      facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers compute their activations again"))
+      facts.append(("checkpointed", "\(plan.memory.checkpointedLayers) layers recompute their activations"))
     }
     if plan.sharedPrefix > 0 {
-      facts.append(("shared", "the first \(plan.sharedPrefix) tokens of all rows, computed once a batch"))
+      facts.append(("shared", "the first \(plan.sharedPrefix) tokens of all rows, computed once per batch"))
     }
     Printing.facts(facts)
     if batch != asked.trainBatchSize {
       Printing.note(
-        "  Note: auto_find_batch_size: \(batch) rows a batch instead of \(asked.trainBatchSize), and "
-          + "\(run.trainer.configuration.gradientAccumulationSteps) batches a step, so that a step learns from the same rows"
+        "  Note: auto_find_batch_size: \(batch) rows per batch instead of \(asked.trainBatchSize), and "
+          + "\(run.trainer.configuration.gradientAccumulationSteps) batches per step, so each step still learns from the same rows"
       )
     }
     if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
@@ -173,10 +176,10 @@ struct TrainingSession {
       ("time", "\(Format.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
     ]
     if SystemMemory.peakResident > 0 {
-      facts.append(("memory", "\(Format.bytes(SystemMemory.peakResident)) at its peak"))
+      facts.append(("memory", "\(Format.bytes(SystemMemory.peakResident)) at peak"))
     }
     if let before, let after {
-      facts.append(("held-out loss", "\(Format.loss(before)) before, \(Format.loss(after)) after"))
+      facts.append(("validation loss", "\(Format.loss(before)) before, \(Format.loss(after)) after"))
     }
     let path = recipe.training.outputDir
     facts += [
@@ -186,7 +189,7 @@ struct TrainingSession {
     if !interview.questions.isEmpty { facts.append(("answers", "\(path)/questions.md")) }
     Printing.facts(facts)
     for failure in run.reportFailures { Printing.note("  Warning: \(failure)") }
-    if let failure = interview.failure { Printing.note("  Warning: answers along the run are missing: \(failure)") }
+    if let failure = interview.failure { Printing.note("  Warning: some answers are missing: \(failure)") }
   }
 }
 

@@ -3,19 +3,19 @@ import Checkpoints
 import Foundation
 import OrderedJSON
 
-/// `trainer_state.json`: how far a run is and what it has logged, in the members that transformers' `TrainerState` has.
+/// The progress and log of a run: `trainer_state.json`, with the members of transformers' `TrainerState`.
 public struct TrainerState: Sendable {
-  /// Optimizer steps taken.
+  /// The number of optimizer steps taken.
   public var globalStep = 0
-  /// Optimizer steps of the whole run.
+  /// The number of optimizer steps of the run.
   public var maxSteps = 0
-  /// Passes over the rows of the whole run, rounded up.
+  /// The number of passes over the training rows, rounded up.
   public var numTrainEpochs = 0
-  /// Passes over the rows so far.
+  /// Passes over the training rows so far.
   public var epoch = 0.0
-  /// Rows a batch.
+  /// Rows per batch.
   public var trainBatchSize = 0
-  /// Tokens that went through the model so far.
+  /// The number of tokens in all batches so far.
   public var numInputTokensSeen = 0
   /// Optimizer steps between logs.
   public var loggingSteps = 0
@@ -23,24 +23,24 @@ public struct TrainerState: Sendable {
   public var evalSteps = 0
   /// Optimizer steps between checkpoints.
   public var saveSteps = 0
-  /// The lowest evaluation loss.
+  /// The lowest validation loss.
   public var bestMetric: Double?
-  /// The step of the lowest evaluation loss.
+  /// The step with the lowest validation loss.
   public var bestGlobalStep: Int?
-  /// The checkpoint of the lowest evaluation loss.
+  /// The checkpoint with the lowest validation loss.
   public var bestModelCheckpoint: String?
-  /// The steps since the last log; a run that is taken up between two logs goes on with them.
+  /// Sums over the steps since the last log. A run that is resumed between two logs continues them.
   public var unlogged = UnloggedSteps()
-  /// What was logged, in order; see `TrainingLog` and `EvaluationLog`.
+  /// All logs in order; see `TrainingLog` and `EvaluationLog`.
   public var logHistory: [JSONObject] = []
 
-  /// The state before the first step.
+  /// Creates the state before the first step.
   public init() {}
 
-  /// Adds what an optimizer step logs.
+  /// Appends a training log.
   public mutating func append(_ log: TrainingLog) { logHistory.append(log.object) }
 
-  /// Adds an evaluation, and keeps its loss if it is the lowest after a step.
+  /// Appends an evaluation. If its loss is the lowest after any step, it becomes the best.
   public mutating func append(_ log: EvaluationLog, checkpoint: String? = nil) {
     logHistory.append(log.object)
     if log.step > 0, log.loss < bestMetric ?? .infinity {
@@ -50,7 +50,7 @@ public struct TrainerState: Sendable {
     }
   }
 
-  /// The members as transformers writes them.
+  /// The contents of `trainer_state.json`.
   public var json: JSONValue {
     [
       "best_global_step": bestGlobalStep.map { .integer($0) } ?? .null,
@@ -76,14 +76,14 @@ public struct TrainerState: Sendable {
     ]
   }
 
-  /// Writes the file in one piece.
-  /// - Throws: `SwiftletError` where it cannot be written.
+  /// Writes the file completely or not at all.
+  /// - Throws: `SwiftletError` if it cannot be written.
   public func write(to url: URL) throws(SwiftletError) {
     try AtomicFile.write(json.text(.pretty) + "\n", to: url)
   }
 
-  /// Reads a file that this type, or transformers, wrote.
-  /// - Throws: `SwiftletError` where it cannot be read or lacks the step.
+  /// Reads a file that Swiftlet or transformers wrote.
+  /// - Throws: `SwiftletError` if it cannot be read, or a number in it is out of range.
   public init(contentsOf url: URL) throws(SwiftletError) {
     let json: JSONValue
     do {
@@ -148,21 +148,21 @@ public struct TrainerState: Sendable {
 
 /// Sums over the optimizer steps since the last log.
 public struct UnloggedSteps: Sendable, Hashable {
-  /// Steps taken.
+  /// The number of steps.
   public var steps = 0
-  /// The sum of the steps' losses.
+  /// The sum of their losses.
   public var loss = 0.0
-  /// Tokens predicted.
+  /// The number of predicted tokens.
   public var predicted = 0
-  /// Of these, where the likeliest was the right one.
+  /// The number of predicted tokens whose most likely token was the right one.
   public var correct = 0
 
-  /// No steps.
+  /// Creates empty sums.
   public init() {}
 
-  /// The mean of the steps' losses.
+  /// The mean loss of the steps.
   public var meanLoss: Double { loss / Double(max(1, steps)) }
-  /// The share of predicted tokens that were the likeliest.
+  /// The share of predicted tokens whose most likely token was the right one.
   public var accuracy: Double { Double(correct) / Double(max(1, predicted)) }
 
   mutating func add(_ report: StepReport) {
@@ -172,8 +172,7 @@ public struct UnloggedSteps: Sendable, Hashable {
     correct += report.correctTokens
   }
 
-  /// transformers reads `trainer_state.json` only with the members it knows; among them it leaves `stateful_callbacks`
-  /// of unknown names alone.
+  /// transformers accepts only the members it knows, but ignores unknown names in `stateful_callbacks`.
   static let key = "UnloggedSteps"
 
   var json: JSONValue {
@@ -195,26 +194,26 @@ public struct UnloggedSteps: Sendable, Hashable {
   }
 }
 
-/// What is logged of training.
+/// A log of training losses.
 public struct TrainingLog: Sendable, Hashable {
-  /// Optimizer steps taken.
+  /// The number of optimizer steps taken.
   public var step: Int
-  /// Passes over the rows.
+  /// Passes over the training rows.
   public var epoch: Double
-  /// The mean loss a token since the last log, in nats.
+  /// The mean loss per token since the last log, in nats.
   public var loss: Double
   /// The global gradient norm before clipping.
   public var gradNorm: Double
-  /// The rate of the last step.
+  /// The learning rate of the last step.
   public var learningRate: Double
-  /// Tokens that went through the model so far.
+  /// The number of tokens in all batches so far.
   public var numTokens: Int
-  /// The share of predicted tokens that were the likeliest, where it was measured.
+  /// The share of predicted tokens whose most likely token was the right one.
   public var meanTokenAccuracy: Double?
   /// Seconds since the first step began.
   public var elapsed: Double
 
-  /// A log.
+  /// Creates a log.
   public init(
     step: Int, epoch: Double, loss: Double, gradNorm: Double, learningRate: Double, numTokens: Int,
     meanTokenAccuracy: Double? = nil, elapsed: Double
@@ -242,20 +241,20 @@ public struct TrainingLog: Sendable, Hashable {
   }
 }
 
-/// What is logged of an evaluation.
+/// A log of an evaluation.
 public struct EvaluationLog: Sendable, Hashable {
-  /// Optimizer steps taken before it.
+  /// The number of optimizer steps taken before it.
   public var step: Int
   /// Passes over the training rows before it.
   public var epoch: Double
-  /// The mean loss a token over all held-out rows, in nats.
+  /// The mean loss per token over all validation rows, in nats.
   public var loss: Double
-  /// The predicted tokens it is a mean of.
+  /// The number of predicted tokens.
   public var tokens: Int
-  /// Seconds it took.
+  /// The time it took, in seconds.
   public var runtime: Double
 
-  /// A log.
+  /// Creates a log.
   public init(step: Int, epoch: Double, loss: Double, tokens: Int, runtime: Double) {
     self.step = step
     self.epoch = epoch

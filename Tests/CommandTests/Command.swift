@@ -63,6 +63,9 @@ enum Command {
     let watchdog = Task {
       try await Task.sleep(for: .seconds(100))
       process.terminate()
+      // A training run saves a checkpoint first; nothing may take long.
+      try await Task.sleep(for: .seconds(10))
+      kill(process.processIdentifier, SIGKILL)
     }
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
       process.terminationHandler = { _ in continuation.resume() }

@@ -42,9 +42,13 @@ import Testing
     #expect(left.allSatisfy { !$0.hasPrefix(".") }, "\(left)")
   }
 
-  /// Waits until a file or folder is there whose path matches; gives up where the test's own limit will tell.
-  private static func wait(for found: @Sendable () -> Bool) async throws {
-    while !found() { try await Task.sleep(for: .milliseconds(1)) }
+  /// Waits for a condition, but not longer than a minute. The watchdog of `Command.run` then ends the command.
+  private static func wait(for condition: @Sendable () -> Bool) async throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while !condition() {
+      try #require(ContinuousClock.now < deadline, "the run did not get that far within a minute")
+      try await Task.sleep(for: .milliseconds(1))
+    }
   }
 
   @Test(.timeLimit(.minutes(3)), arguments: [SIGINT, SIGTERM])
@@ -94,7 +98,7 @@ import Testing
     let whole = try await Command.run(Self.words("--output_dir whole"), in: workspace)
     #expect(whole.status == 0, "\(whole.errors)")
     var kills = 0
-    for attempt in 1... {
+    for attempt in 1...12 {
       let checkpoint = Self.newest(workspace, "out")
       let resume = checkpoint.map { " --resume_from_checkpoint \($0)" } ?? ""
       let step = checkpoint.flatMap { Int($0.split(separator: "-").last ?? "") } ?? 0
@@ -145,7 +149,7 @@ import Testing
   }
 
   /// What is asked along the way is kept, also over an interruption.
-  @Test func questionsAreAnsweredAlongTheRun() async throws {
+  @Test(.timeLimit(.minutes(3))) func questionsAreAnsweredAlongTheRun() async throws {
     let workspace = try Workspace()
     let words = Self.words(
       "--output_dir out --eval_dataset rows.jsonl --eval_strategy steps --eval_steps 6 --max_new_tokens 4"

@@ -41,7 +41,7 @@ import Testing
         report_to: none
         """)
     #expect(recipe.notes == [])
-    #expect(recipe.training.optimizer.isEightBit)
+    #expect(recipe.training.optimizer.kind.isEightBit)
     #expect(recipe.training.maxSteps == 30)
     #expect(recipe.data.sources.map(\.steps.count) == [1, 1])
     #expect(recipe.data.steps == [.applyChatTemplate(column: "text"), .shuffle(seed: 3407)])
@@ -72,7 +72,7 @@ import Testing
         num_train_epochs: 3
         fp16: true
         """)
-    #expect(recipe.model.dtype == .float16)
+    #expect(recipe.training.savedType == .float16)
     #expect(recipe.lora?.rank == 16)
     guard case .template("text", let text)? = recipe.data.steps.last else {
       Issue.record("no template")
@@ -109,9 +109,9 @@ import Testing
         learning_rate: 3e-4
         lr_scheduler_kwargs: '{"num_cycles": 1}'
         """)
-    #expect(recipe.model.loadIn4Bit && recipe.model.usesNestedQuantization)
-    #expect(recipe.training.packingStrategy == .wrapped)
-    #expect(recipe.training.maxLength == 64)
+    #expect(recipe.model.quantization?.format.doubleQuantized == true)
+    #expect(recipe.training.preparation.packing == .wrapped)
+    #expect(recipe.training.preparation.maxLength == 64)
     #expect(recipe.training.findsBatchSize)
     #expect(recipe.training.schedulerOptions.numCycles == 1)
   }

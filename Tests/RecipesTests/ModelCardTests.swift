@@ -55,10 +55,10 @@ import Testing
     let text = card.text
     for part in [
       "---\nbase_model: \"Qwen/Qwen3-0.6B\"\ndatasets: [\"org/rows\"]\nlibrary_name: peft\n", "# yoda\n",
-      "A LoRA adapter of rank 8 for `Qwen/Qwen3-0.6B`", "| loss, last logged | 1.250 |",
-      "| perplexity on held-out rows | 4.482 |", "| trained parameters | 4.88M of 139M (3.50%) |", "| time | 3m12s |",
-      "![The loss over the run](loss_curve.png)", "| Say \\| it | a<br>b | c |", "AutoPeftModelForCausalLM",
-      "- `./more.jsonl`, split train, share 0.5", "- 360 rows trained on", "``````yaml\nmodel_name_or_path: ",
+      "A LoRA adapter of rank 8 for `Qwen/Qwen3-0.6B`", "| last logged loss | 1.250 |",
+      "| validation perplexity | 4.482 |", "| trained parameters | 4.88M of 139M (3.50%) |", "| time | 3m12s |",
+      "![Training loss](loss_curve.png)", "| Say \\| it | a<br>b | c |", "AutoPeftModelForCausalLM",
+      "- `./more.jsonl`, split train, share 0.5", "- 360 training rows", "``````yaml\nmodel_name_or_path: ",
     ] {
       #expect(text.contains(part), "\(part)")
     }

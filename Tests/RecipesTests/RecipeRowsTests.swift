@@ -148,7 +148,7 @@ import Testing
       #expect(try numbers("dataset_config: small") == [200, 201])
       #expect(try numbers("dataset_config: large") == [100, 101, 102, 103, 104, 200, 201])
       #expect(try numbers("dataset_config: large\ndataset_train_split: dev").count == 10)
-      #expect { try numbers("") } throws: { "\($0)".contains("name one with dataset_config: small, large") }
+      #expect { try numbers("") } throws: { "\($0)".contains("Name one with dataset_config: small, large") }
       #expect(throws: SwiftletError.self) { try numbers("dataset_config: medium") }
       try write("\(both)\n  default: true\n---\n")
       #expect(try numbers("").count == 7)

@@ -64,21 +64,24 @@ import Testing
   }
 
   @Test(arguments: [
-    ("steps: [{selekt: 3}]", "steps[0] has no step selekt; did you mean select?"),
-    ("steps: [shuffle]", "steps[0] is \"shuffle\", but should be a step, one of select,"),
-    ("steps: [{select: 0}]", "steps[0].select has to keep at least one row"),
-    ("steps: [{select: {begin: 1, count: 2}}]", "steps[0].select has no member begin; it may hold start, count"),
-    ("steps: [{filter: {colum: a}}]", "steps[0].filter has no member colum; did you mean column?"),
-    ("steps: [{messages: [{role: user}]}]", "steps[0].messages[0] lacks the member content"),
-    ("steps: [{template: 'a {b'}]", "steps[0].template is wrong: the template opens a brace that it does not close"),
-    ("steps: [{shuffle: -1}]", "steps[0].shuffle is \"-1\", but should be an integer from 0 on"),
-    ("datasets: [{path: x, query: y}]", "datasets[0] has a query beside the path x; keep one of them"),
-    ("query: x\ndataset_name: y", "query stands beside dataset_name; keep one of them"),
-    ("steps: [{split: 0}]", "steps[0].split should be a share between 0 and 1"),
-    ("steps: [{split: {test_size: 1.5}}]", "steps[0].split should be a share between 0 and 1"),
-    ("datasets: [{name: x}]", "datasets[0] lacks the member path"),
-    ("datasets: [{path: x, fraction: -1}]", "datasets[0].fraction is below zero"),
-    ("datasets: [{path: x, pth: y}]", "datasets[0] has no member pth; did you mean path?"),
+    ("steps: [{selekt: 3}]", "steps[0] is an unknown step selekt. Did you mean select?"),
+    ("steps: [shuffle]", "steps[0] must be a step, one of select,"),
+    ("steps: [{select: 0}]", "steps[0].select must keep at least one row"),
+    (
+      "steps: [{select: {begin: 1, count: 2}}]",
+      "steps[0].select has an unknown member begin. Its members are start, count."
+    ),
+    ("steps: [{filter: {colum: a}}]", "steps[0].filter has an unknown member colum. Did you mean column?"),
+    ("steps: [{messages: [{role: user}]}]", "steps[0].messages[0] must have a member content"),
+    ("steps: [{template: 'a {b'}]", "steps[0].template is not valid: "),
+    ("steps: [{shuffle: -1}]", "steps[0].shuffle must be an integer of at least 0 (got \"-1\")"),
+    ("datasets: [{path: x, query: y}]", "datasets[0] has both a query and the path x. Keep one of them."),
+    ("query: x\ndataset_name: y", "query cannot be combined with dataset_name. Keep one of them"),
+    ("steps: [{split: 0}]", "steps[0].split must be a share between 0 and 1"),
+    ("steps: [{split: {test_size: 1.5}}]", "steps[0].split must be a share between 0 and 1"),
+    ("datasets: [{name: x}]", "datasets[0] must have a member path"),
+    ("datasets: [{path: x, fraction: -1}]", "datasets[0].fraction must not be below 0"),
+    ("datasets: [{path: x, pth: y}]", "datasets[0] has an unknown member pth. Did you mean path?"),
   ])
   func mistakesAreNamed(yaml: String, expected: String) {
     #expect { try Recipe(yaml: yaml) } throws: { error in

@@ -1,4 +1,4 @@
-import Reports
+@testable import Reports
 import TestSupport
 import Training
 import Foundation
@@ -37,6 +37,57 @@ import Testing
     let svg = String(decoding: try #require(curve.svg()), as: UTF8.self)
     #expect(svg.contains("<svg") && svg.contains("</svg>"))
     #expect(curve.png() == png)
+  }
+
+  /// Title, axes and legend are drawn where a reader looks for them, and the points where the axes say.
+  @Test func thePictureShowsTheLosses() throws {
+    let training = [1, 2, 4, 8].map { LossCurve.Point(step: $0, loss: 4 / Double($0)) }
+    let validation = [LossCurve.Point(step: 4, loss: 2), LossCurve.Point(step: 8, loss: 1.5)]
+    let curve = LossCurve(title: "Yoda-speak", subtitle: "LoRA r=8", training: training, evaluation: validation)
+    let (bytes, canvas) = try #require(curve.drawing(.svg))
+    let texts = canvas.texts.map(\.text)
+    #expect(texts.contains("Yoda-speak") && texts.contains("LoRA r=8"))
+    #expect(texts.contains("optimizer step") && texts.contains("loss (nats per token)"))
+    #expect(texts.contains("training") && texts.contains("validation, 1.500 at the end"))
+
+    // Both axes are linear: two ticks of each give the scale.
+    func scale(_ isTick: (String, Double, Double) -> Bool, _ place: (Double, Double) -> Double) throws
+      -> (Double) -> Double
+    {
+      let ticks = canvas.texts.filter { isTick($0.text, $0.x, $0.y) }.compactMap { text in
+        Double(text.text).map { (value: $0, place: place(text.x, text.y)) }
+      }
+      let (low, high) = try (
+        #require(ticks.min { $0.value < $1.value }), #require(ticks.max { $0.value < $1.value })
+      )
+      #expect(high.value > low.value)
+      return { low.place + ($0 - low.value) / (high.value - low.value) * (high.place - low.place) }
+    }
+    let bottom = try #require(canvas.texts.filter { Double($0.text) != nil }.map(\.y).max())
+    let x = try scale({ _, _, y in y == bottom }, { x, _ in x })
+    // Labels stand 4.5 points below their grid lines.
+    let y = try scale({ _, _, y in y < bottom }, { _, y in y - 4.5 })
+    for points in [training, validation] {
+      let expected = points.map { (x: x(Double($0.step)), y: y($0.loss)) }
+      let found = canvas.lines.contains { line in
+        line.count == expected.count
+          && zip(line, expected).allSatisfy { abs($0.x - $1.x) < 0.01 && abs($0.y - $1.y) < 0.01 }
+      }
+      #expect(found, "\(points)")
+    }
+
+    // The SVG has the same lines.
+    let svg = String(decoding: bytes, as: UTF8.self)
+    let paths = svg.matches(of: /\sd="(M [^"Z]*)"/).map { match in
+      match.1.split(whereSeparator: { " MLC".contains($0) }).compactMap { Double($0) }
+    }
+    for line in canvas.lines where line.count == 4 {
+      let numbers = line.flatMap { [$0.x, $0.y] }
+      let found = paths.contains { path in
+        path.count == numbers.count && zip(path, numbers).allSatisfy { abs($0 - $1) < 0.01 }
+      }
+      #expect(found, "\(numbers)")
+    }
   }
 
   @Test(arguments: odd) func oddLogsAreDrawn(curve: LossCurve) {

@@ -7,7 +7,8 @@ import Training
 
 /// Trainers of the tiny Llama, and what tests ask of them.
 package enum TinyTrainer {
-  package static func arguments(batch: Int, accumulation: Int = 1, steps: Int, seed: Int = 42) -> TrainingConfiguration {
+  package static func arguments(batch: Int, accumulation: Int = 1, steps: Int, seed: Int = 42) -> TrainingConfiguration
+  {
     var arguments = TrainingConfiguration()
     arguments.trainBatchSize = batch
     arguments.gradientAccumulationSteps = accumulation

@@ -18,19 +18,12 @@ import Testing
       $0.saveSteps = 4
       $0.evalStrategy = .steps
       $0.evalSteps = 5
-      $0.weightDecay = 0.01
+      $0.optimizer.weightDecay = 0.01
       $0.warmupSteps = 2
-      $0.optimizer = optimizer
-      if optimizer == .sgd { $0.sgdOptions = Self.momentum }
+      $0.optimizer.kind = optimizer
+      if optimizer == .sgd { ($0.optimizer.momentum, $0.optimizer.nesterov) = (0.9, true) }
     }
   }
-
-  static let momentum = {
-    var options = SGDOptions()
-    options.momentum = 0.9
-    options.nesterov = true
-    return options
-  }()
 
   @Test(arguments: [(0.0, 4), (0.2, 4), (0.2, 8), (nil, 4), (0.2, 12)] as [(Double?, Int)])
   func resumedIsUninterrupted(_ dropout: Double?, _ interruption: Int) throws {
@@ -39,9 +32,12 @@ import Testing
 
   /// Every weight, so that some tensors are large enough for 8 bits.
   @Test(arguments: [
-    OptimizerConfiguration.Kind.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .lion, .lion8Bit, .pagedLion8Bit,
+    OptimizerConfiguration.Kind.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .lion, .lion8Bit,
+    .pagedLion8Bit,
   ])
-  func everyOptimizerResumes(_ optimizer: OptimizerConfiguration.Kind) throws { try Self.checkResumed(nil, 4, optimizer) }
+  func everyOptimizerResumes(_ optimizer: OptimizerConfiguration.Kind) throws {
+    try Self.checkResumed(nil, 4, optimizer)
+  }
 
   static func checkResumed(
     _ dropout: Double?, _ interruption: Int, _ optimizer: OptimizerConfiguration.Kind = .adamWTorch

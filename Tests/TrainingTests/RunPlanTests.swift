@@ -99,7 +99,9 @@ import Testing
     #expect(workload.largest.tokens == shared.map(\.ids.count).max())
     for (batch, shared) in zip(batches, shared) {
       #expect(shared.sequenceStarts.first == 5 && shared.targets.count == shared.ids.count)
-      #expect(shared.targets.filter { $0 != TokenBatch.ignoredLabel } == batch.targets.filter { $0 != TokenBatch.ignoredLabel })
+      #expect(
+        shared.targets.filter { $0 != TokenBatch.ignoredLabel }
+          == batch.targets.filter { $0 != TokenBatch.ignoredLabel })
     }
   }
 
@@ -176,7 +178,7 @@ import Testing
     let weights = model.transformer.parameters.reduce(0) { $0 + $1.value.count }
     func plan(_ optimizer: OptimizerConfiguration.Kind) throws -> MemoryEstimate {
       var arguments = TrainingConfiguration()
-      arguments.optimizer = optimizer
+      arguments.optimizer.kind = optimizer
       return try RunEstimator(model, adapter: nil, trainingSet: TinyModel.rows(), system: Self.machine(megabytes: 4096))
         .plan(arguments, calibrated: false).memory
     }

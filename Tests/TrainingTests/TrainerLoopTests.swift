@@ -239,7 +239,8 @@ import Testing
       } != "")
     let bfloat16 = try TinyModel.model("llama_bf16")
     let everyWeight = TinyTrainer.message {
-      _ = try Trainer(bfloat16, adapter: nil, configuration: TrainingConfiguration(), trainingSet: TinyModel.rows(0..<8))
+      _ = try Trainer(
+        bfloat16, adapter: nil, configuration: TrainingConfiguration(), trainingSet: TinyModel.rows(0..<8))
     }
     #expect(everyWeight.contains("float32"), "\(everyWeight)")
   }
@@ -251,7 +252,8 @@ import Testing
       let model = try TinyModel.model()
       let message = TinyTrainer.message {
         _ = try Trainer(
-          model, adapter: TinyModel.adapter("lora", on: model), configuration: TrainingConfiguration(), trainingSet: set)
+          model, adapter: TinyModel.adapter("lora", on: model), configuration: TrainingConfiguration(), trainingSet: set
+        )
       }
       #expect(message.contains("row 1") && message.contains("256"), "\(message)")
     }

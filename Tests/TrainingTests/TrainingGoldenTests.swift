@@ -47,7 +47,8 @@ import Testing
         $0.weight.value.fourBitFormat == FourBitFormat(doubleQuantized: true)
       })
     let adapter = try Adapter(
-      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)), onto: model.transformer)
+      reading: TinyModel.folder.appendingPathComponent(try #require(reference["adapter"]?.string)),
+      onto: model.transformer)
     let trainer = try Trainer(
       model, adapter: adapter, configuration: Self.arguments(reference), trainingSet: TinyModel.rows())
     try trainer.train()

@@ -49,7 +49,7 @@ import Testing
         """
     ).training
     let parameters = Self.parameters(try #require(run["shapes"]?.object))
-    let optimizer = try Optimizer(parameters, arguments, on: Self.backend)
+    let optimizer = try Optimizer(parameters, arguments.optimizer, on: Self.backend)
     var states = try #require(run["states"]?.array)[...]
     for step in 1...20 {
       Self.setGradients(parameters, step: step)
@@ -74,11 +74,11 @@ import Testing
   static func adamW8Bit() throws -> (Optimizer, [Parameter], JSONValue) {
     let reference = try golden("quantization/adamw_8bit.json")
     var arguments = TrainingConfiguration()
-    arguments.optimizer = .adamW8Bit
+    arguments.optimizer.kind = .adamW8Bit
     arguments.learningRate = try #require(reference["settings"]?["lr"]?.double)
-    arguments.weightDecay = try #require(reference["settings"]?["weight_decay"]?.double)
+    arguments.optimizer.weightDecay = try #require(reference["settings"]?["weight_decay"]?.double)
     let parameters = Self.parameters(try #require(reference["shapes"]?.object))
-    return (try Optimizer(parameters, arguments, on: backend), parameters, reference)
+    return (try Optimizer(parameters, arguments.optimizer, on: backend), parameters, reference)
   }
 
   static let theirs = repository.appendingPathComponent("Tests/Goldens/quantization/adamw_8bit.safetensors")
@@ -183,33 +183,38 @@ import Testing
   // MARK: Settings
 
   @Test func settingsThatDoNotFit() throws {
-    func message(_ yaml: String) throws -> String {
-      let arguments = try Recipe(yaml: yaml).training
-      return TinyTrainer.message { _ = try Optimizer([], arguments, on: Self.backend) }
-    }
-    #expect(try message("optim: adamw_8bit\noptim_args: momentum=0.9").contains("`sgdOptions` belongs to sgd"))
+    #expect {
+      try Recipe(yaml: "optim: adamw_8bit\noptim_args: momentum=0.9")
+    } throws: { "\($0)".contains("optim_args belongs to sgd") }
     for text in ["momentum", "momentum=x", "mass=1", "momentum=1", "nesterov=true", "weight_decay=0.1"] {
       #expect(throws: SwiftletError.self, "\(text)") { try Recipe(yaml: "optim: sgd\noptim_args: \(text)") }
     }
     #expect(throws: SwiftletError.self) { try Recipe(yaml: "optim: galore_adamw") }
-    let spelled = try Recipe(yaml: "optim: sgd\noptim_args: {momentum: 0.5, nesterov: true}").training.sgdOptions
-    #expect(spelled?.momentum == 0.5 && spelled?.nesterov == true)
+    let spelled = try Recipe(yaml: "optim: sgd\noptim_args: {momentum: 0.5, nesterov: true}").training.optimizer
+    #expect(spelled.momentum == 0.5 && spelled.nesterov)
+    // A Swift caller reads the names of Swift members.
+    var wrong = OptimizerConfiguration(.lion)
+    wrong.momentum = 0.9
+    #expect(TinyTrainer.message { _ = try Optimizer([], wrong, on: Self.backend) }.contains("`momentum`"))
+    wrong = OptimizerConfiguration(.sgd)
+    wrong.nesterov = true
+    #expect(TinyTrainer.message { _ = try Optimizer([], wrong, on: Self.backend) }.contains("`nesterov`"))
   }
 
   @Test func pagedStateLeavesNothingBehind() throws {
     let folder = try scratchFolder("paged")
     defer { try? FileManager.default.removeItem(at: folder) }
     var arguments = TrainingConfiguration()
-    arguments.optimizer = .pagedAdamW8Bit
+    arguments.optimizer.kind = .pagedAdamW8Bit
     let parameters = try Self.adamW8Bit().1
-    let optimizer = try Optimizer(parameters, arguments, on: Self.backend, pagesIn: folder)
+    let optimizer = try Optimizer(parameters, arguments.optimizer, on: Self.backend, pagesIn: folder)
     Self.setGradients(parameters, step: 1)
     optimizer.update(learningRate: 0.01, gradientScale: 1)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
     let text = TinyTrainer.message {
       let file = folder.appendingPathComponent("file")
       try Data().write(to: file)
-      _ = try Optimizer(parameters, arguments, on: Self.backend, pagesIn: file)
+      _ = try Optimizer(parameters, arguments.optimizer, on: Self.backend, pagesIn: file)
     }
     #expect(text.contains("`optimizer`: paged_adamw_8bit") && text.contains("without paged_"), "\(text)")
   }

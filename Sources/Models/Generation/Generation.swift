@@ -38,7 +38,8 @@ public final class TokenGenerator {
   ///   - maxNewTokens: the most tokens to generate.
   ///   - stopTokens: tokens that end the generation.
   public init(
-    _ transformer: Transformer, prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
+    _ transformer: Transformer, prompt: [Int32], cache: KeyValueCache? = nil,
+    sampling: SamplingConfiguration = SamplingConfiguration(),
     maxNewTokens: Int, stopTokens: Set<Int32>
   ) {
     self.transformer = transformer

@@ -41,8 +41,8 @@ extension Tape {
   ///   - collect: called with each chunk's row numbers and losses.
   public func headLoss(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
-    softcap: Float = 0, smoothing: Float = 0, tokenWeights: (([Int32], [Float]) -> [Float])? = nil,
-    collect: (([Int32], [Float]) -> Void)? = nil
+    softcap: Float = 0, smoothing: Float = 0, collect: (([Int32], [Float]) -> Void)? = nil,
+    tokenWeights: (([Int32], [Float]) -> [Float])? = nil
   ) -> LossSums {
     var sums = LossSums()
     let counted = targets.indices.filter { targets[$0] != TokenBatch.ignoredLabel }.map(Int32.init)

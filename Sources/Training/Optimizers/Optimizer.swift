@@ -23,7 +23,7 @@ package final class Optimizer {
     _ parameters: [Parameter], _ configuration: OptimizerConfiguration, rule: (any UpdateRule)? = nil,
     on backend: any Backend, pagesIn folder: URL = FileManager.default.temporaryDirectory
   ) throws(SwiftletError) {
-    let rule = try rule ?? configuration.updateRule()
+    let rule = if let rule { rule } else { try configuration.updateRule() }
     self.parameters = parameters
     self.rule = rule
     self.backend = backend

@@ -1,20 +1,20 @@
 import Models
 import Tensors
 
-/// The bytes of activations that a batch keeps for its backward pass, and those that the passes need for a moment.
+/// The memory of a batch's activations: what the backward pass needs, and what both passes need temporarily.
 ///
-/// It counts what the operations of `Tensors/Operations` keep: whatever follows by a cheap pass from something else
-/// that is kept (normed inputs, the gated unit's output) is computed again and costs nothing here.
+/// It counts what the operations in `Tensors/Operations` keep. What is cheap to recompute (normalized inputs, the output
+/// of the gated MLP) is not kept.
 package struct ActivationMemory {
   /// The transformer's layers.
   let layerCount: Int
-  /// Floats that a layer keeps for a token.
+  /// Floats per token that a layer keeps.
   private let keptFloats: Int
-  /// Floats that a checkpointed layer keeps for a token: the stream, and what is to be added to it.
+  /// Floats per token that a checkpointed layer keeps: its input, and what is added to it.
   private let checkpointedFloats: Int
-  /// Floats for a token that a layer's backward pass needs at its widest, beyond those kept.
+  /// Floats per token that a layer's backward pass needs at its peak, beyond those kept.
   private let workingFloats: Int
-  /// Floats for a token around the layers: the last norm's input and output, and rotary angles.
+  /// Floats per token outside the layers: the final norm's input and output, and rotary angles.
   private let edgeFloats: Int
   private let vocabulary: Int
   private let width: Int
@@ -42,25 +42,24 @@ package struct ActivationMemory {
     edgeFloats = 2 * width + shape.headDim
   }
 
-  /// Bytes kept by layers of which the first `checkpointed` are checkpointed.
+  /// The bytes kept if the first `checkpointed` layers are checkpointed.
   package func kept(tokens: Int, checkpointed: Int = 0) -> Int {
     4 * tokens * ((layerCount - checkpointed) * keptFloats + checkpointed * checkpointedFloats)
   }
 
-  /// Bytes around the layers.
+  /// The bytes outside the layers.
   package func edges(tokens: Int) -> Int { 4 * tokens * edgeFloats }
 
-  /// Bytes of one layer's activations while it is computed again and run backwards.
+  /// The bytes of a layer while it recomputes its activations and runs backward.
   private func recomputed(tokens: Int) -> Int { 4 * tokens * (keptFloats + workingFloats) }
 
-  /// The logits of a chunk, once more as the product reads them, and the chunk's hidden states with their gradient.
+  /// The bytes of the head: a chunk of logits, a packed copy, and the chunk's hidden states with their gradient.
   func head(targets: Int) -> Int {
     let rows = min(targets, Tape.headRows(vocabulary: vocabulary))
     return 4 * rows * (2 * vocabulary + 4 * width)
   }
 
-  /// The most that a batch needs at once: at the head, where every layer's activations are there; or at the widest place
-  /// of a layer's backward pass.
+  /// The peak of a batch: at the head, where all activations exist, or in a layer's backward pass.
   func peak(tokens: Int, targets: Int, checkpointed: Int) -> Int {
     let all = kept(tokens: tokens, checkpointed: checkpointed)
     let working = 4 * tokens * workingFloats
@@ -71,19 +70,18 @@ package struct ActivationMemory {
     return edges(tokens: tokens) + 8 * tokens * width + max(atTop, atFirst)
   }
 
-  /// The most that a batch needs at the end of its backward pass, when one layer's activations are left.
+  /// The peak at the end of the backward pass, when one layer's activations are left.
   func end(tokens: Int) -> Int { edges(tokens: tokens) + recomputed(tokens: tokens) }
 
-  /// The most that a batch needs without a backward pass: in a layer, where the gated unit's output and inputs meet the
-  /// packed operand and the stream; or at the head.
+  /// The peak without a backward pass: in a layer's MLP, or at the head.
   func evaluation(tokens: Int, targets: Int) -> Int {
     let rows = min(targets, Tape.headRows(vocabulary: vocabulary))
     let widest = 4 * tokens * (4 * hidden + 4 * width)
     return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * width + rows * (vocabulary + 2 * width)))
   }
 
-  /// How many layers, the first ones, have to be checkpointed so that the others keep at most `budget` bytes. Those keep
-  /// theirs longest.
+  /// The number of layers to checkpoint so that the others keep at most `budget` bytes. The first layers are checkpointed,
+  /// because they would keep their activations longest.
   func checkpointed(tokens: Int, budget: Int) -> Int {
     max(0, min(layerCount, layerCount - budget / max(1, 4 * tokens * keptFloats)))
   }

@@ -2,14 +2,14 @@ import Diagnostics
 import Models
 import Tensors
 
-/// How fast this machine does what training is made of, measured in about a second.
+/// The speed of this machine for the operations of training, measured in about a second.
 struct Calibration: Sendable {
-  /// Operations a second of the products of the model's own layers.
+  /// The rate of matrix products of the model's own shapes, in operations per second.
   let operationsPerSecond: Double
-  /// Seconds that an optimizer step takes for a trained weight.
+  /// The time of an optimizer step per trained parameter, in seconds.
   let secondsPerWeight: Double
 
-  /// - Parameter tokens: rows of the products, as in a batch of the run.
+  /// - Parameter tokens: the rows of the products, as in a batch of the run.
   init(_ transformer: Transformer, _ configuration: TrainingConfiguration, tokens: Int) throws(SwiftletError) {
     let clock = ContinuousClock()
     operationsPerSecond = Self.productRate(
@@ -17,8 +17,8 @@ struct Calibration: Sendable {
     secondsPerWeight = try Self.optimizerTime(transformer.backend, configuration, clock)
   }
 
-  /// A layer's products in turn, as forward and backward passes make them; the shortest time that each took, since
-  /// other programs only make it longer.
+  /// Measures a layer's forward and backward products. The shortest time of each counts, because other programs can only
+  /// make it longer.
   private static func productRate(
     _ transformer: Transformer, rows: Int, _ precision: Precision, _ clock: ContinuousClock
   ) -> Double {
@@ -27,7 +27,7 @@ struct Calibration: Sendable {
     let weights = layers.flatMap { [($0.weight.value, true), ($0.weight.value, false)] }
     var shortest = [Double](repeating: .infinity, count: weights.count)
     let begin = clock.now
-    // The first round brings weights and buffers into memory.
+    // The first round loads weights and buffers into memory.
     for round in 0..<100 where round < 3 || clock.now - begin < .milliseconds(700) {
       for (index, (weight, transposed)) in weights.enumerated() {
         let time = clock.measure { multiply(weight, transposed, rows: rows, precision, on: transformer.backend) }

@@ -1,10 +1,10 @@
-/// Which layers' activations are computed again in the backward pass instead of kept. The results are the same bits
-/// either way; it costs about a third of a layer's time.
+/// Which layers recompute their activations in the backward pass. The results have the same bits either way; recomputing
+/// costs about a third of a layer's time.
 package struct CheckpointingPlan {
   let activations: ActivationMemory
-  /// Bytes that kept activations may take; layers beyond them are checkpointed.
+  /// The memory for activations in bytes. Layers beyond it are checkpointed.
   package let budget: Int
 
-  /// The layers to checkpoint for a batch of so many tokens.
+  /// The layers to checkpoint for a batch of this many tokens.
   func layers(tokens: Int) -> Set<Int> { Set(0..<activations.checkpointed(tokens: tokens, budget: budget)) }
 }

@@ -1,37 +1,37 @@
-/// The bytes of memory that a training run takes at its peak, by what they are for.
+/// The peak memory of a training run in bytes, by purpose.
 public struct MemoryEstimate: Sendable, Hashable {
-  /// The program, its tokenizer and the prepared rows.
+  /// The program, the tokenizer and the prepared rows.
   public var program = 0
-  /// The model's weights as stored.
+  /// The weights, as stored.
   public var weights = 0
-  /// The adapter's factors.
+  /// The adapter's weights.
   public var adapter = 0
-  /// A gradient for each trained weight.
+  /// The gradients.
   public var gradients = 0
-  /// What the optimizer remembers.
+  /// The optimizer state.
   public var optimizer = 0
-  /// Whether the system can move that out of memory.
+  /// Whether the system can page the optimizer state out.
   public var isOptimizerPaged = false
-  /// What the largest batch keeps for its backward pass.
+  /// The activations that the largest batch keeps for its backward pass.
   public var activations = 0
-  /// What the widest place of the passes takes besides: the head's chunk of logits, or a layer's gradients.
+  /// Temporary memory at the peak: a chunk of logits, or a layer's gradients.
   public var working = 0
-  /// What the largest batch of held-out rows takes beyond the training's peak.
+  /// What the largest validation batch takes beyond the peak of training.
   public var evaluation = 0
-  /// Layers whose activations are computed again instead of kept.
+  /// The number of layers that recompute their activations.
   public var checkpointedLayers = 0
 
-  /// All of it.
+  /// The sum.
   public var total: Int { program + weights + adapter + gradients + optimizer + activations + working + evaluation }
 
-  /// What has to be in memory at once.
+  /// The memory that cannot be paged out.
   public var needed: Int { isOptimizerPaged ? total - optimizer : total }
 
-  /// The parts with their names.
+  /// The parts, with the names that a report shows.
   public var parts: [(name: String, bytes: Int)] {
     let parts = [
       ("program and rows", program), ("weights", weights), ("adapter", adapter), ("gradients", gradients),
-      ("optimizer", optimizer), ("activations", activations), ("head and working", working),
+      ("optimizer", optimizer), ("activations", activations), ("temporary", working),
     ]
     return evaluation > 0 ? parts + [("evaluation", evaluation)] : parts
   }

@@ -3,19 +3,19 @@ import Datasets
 import Models
 import Tensors
 
-/// What a training run will need, with its settings or with others. The plan, automatic checkpointing and
-/// `auto_find_batch_size` all ask it.
+/// Estimates what a training run will need, with its settings or with others. Plans, automatic checkpointing and
+/// `findsBatchSize` all use it.
 package struct RunEstimator {
   private let model: CausalLM
   private let adapter: Adapter?
   private let set: TrainingSet
   private let sizes: [Workload.Size]
   private let evaluationSizes: [Workload.Size]
-  /// Tokens that all training sequences, and all held-out ones, begin with.
+  /// The lengths of the prefixes that all training sequences, and all validation sequences, share.
   private let shared: Int
   private let evaluationShared: Int
   private let activations: ActivationMemory
-  /// The memory of the machine when the estimator was made, and what the program itself took of it.
+  /// The machine's memory when the estimator was created, and the part that the program itself used.
   let system: SystemMemory
   private let program: Int
 
@@ -38,7 +38,7 @@ package struct RunEstimator {
 
   // MARK: Settings
 
-  /// What may be changed to see what it would give.
+  /// Settings to estimate.
   struct Settings {
     var configuration: TrainingConfiguration
     var maxLength = Int.max
@@ -48,7 +48,7 @@ package struct RunEstimator {
   // MARK: Plans
 
   /// What a run with these settings needs.
-  /// - Parameter calibrated: whether to measure for a second how long it takes.
+  /// - Parameter calibrated: whether to measure this machine for a second, to predict the time.
   package func plan(_ configuration: TrainingConfiguration, calibrated: Bool) throws(SwiftletError) -> RunPlan {
     let workload = self.workload(Settings(configuration: configuration))
     let memory = try memory(Settings(configuration: configuration), workload)
@@ -64,7 +64,7 @@ package struct RunEstimator {
         step: seconds / Double(max(1, workload.steps)), total: seconds,
         operationsPerSecond: measured.operationsPerSecond)
     }
-    // They are asked for by a person who reads the plan, or where the run does not fit.
+    // Alternatives matter to someone who reads the plan, or if the run does not fit.
     guard calibrated || !plan.fits else { return plan }
     for change in changes(of: configuration) {
       let workload = self.workload(change.settings)
@@ -105,7 +105,7 @@ package struct RunEstimator {
     }
   }
 
-  /// What one knob each would give, in the order in which they are worth trying.
+  /// Single changes of the settings, in the order in which to try them.
   private func changes(of configuration: TrainingConfiguration) -> [Change] {
     var changes: [Change] = []
     var smaller = configuration
@@ -143,10 +143,11 @@ package struct RunEstimator {
     return changes
   }
 
-  /// The configuration with the batch made smaller until the run fits, as far as there is anything to make smaller.
+  /// The configuration with the batch size reduced until the run fits or a batch is a single row.
   package func fittingBatch(_ configuration: TrainingConfiguration) throws(SwiftletError) -> TrainingConfiguration {
     var fitting = configuration
-    while try memory(Settings(configuration: fitting), workload(Settings(configuration: fitting))).needed > system.reachable,
+    while try memory(Settings(configuration: fitting), workload(Settings(configuration: fitting))).needed
+      > system.reachable,
       fitting.reduceBatch()
     {}
     return fitting
@@ -154,7 +155,7 @@ package struct RunEstimator {
 
   // MARK: Memory
 
-  /// The memory of a run over this workload.
+  /// The memory of a run with this workload.
   func memory(_ settings: Settings, _ workload: Workload) throws(SwiftletError) -> MemoryEstimate {
     var estimate = try fixed(settings)
     let (tokens, targets) = (workload.largest.tokens, workload.mostTargets)
@@ -171,7 +172,7 @@ package struct RunEstimator {
     return estimate
   }
 
-  /// What the batches of held-out rows, which keep their order, need at most.
+  /// The peak of the validation batches, whose order is fixed.
   private func largestEvaluation(batchSize: Int) -> Int {
     stride(from: 0, to: evaluationSizes.count, by: max(1, batchSize)).reduce(0) { largest, start in
       var size = Workload.Size()
@@ -181,8 +182,8 @@ package struct RunEstimator {
     }
   }
 
-  /// In a step of one batch gradients come as activations go: the peak is either at the head, whose gradient is the
-  /// first, or at the end.
+  /// In a step of one batch, gradients are allocated while activations are released. The peak is either at the head, whose
+  /// gradient is the first, or at the end.
   private func separateGradients(_ estimate: inout MemoryEstimate, tokens: Int) {
     let first = adapter == nil ? 4 * model.transformer.head.value.count : 0
     let end = activations.end(tokens: tokens)
@@ -193,14 +194,14 @@ package struct RunEstimator {
     }
   }
 
-  /// How a run with these settings checkpoints its batches.
+  /// How a run with these settings checkpoints its activations.
   package func checkpointing(_ configuration: TrainingConfiguration) throws(SwiftletError) -> CheckpointingPlan {
     let fixed = try fixed(Settings(configuration: configuration))
     let budget = budget(configuration.checkpointing, besides: fixed, workload(Settings(configuration: configuration)))
     return CheckpointingPlan(activations: activations, budget: budget)
   }
 
-  /// What does not depend on the batches.
+  /// The memory that does not depend on the batches.
   private func fixed(_ settings: Settings) throws(SwiftletError) -> MemoryEstimate {
     let rule = try settings.configuration.optimizer.updateRule()
     let trained = trainedShapes
@@ -214,8 +215,8 @@ package struct RunEstimator {
     return estimate
   }
 
-  /// Bytes that kept activations may take: nothing or everything as the recipe says; else as much as the machine has
-  /// left, and no more than a quarter of it.
+  /// The memory for activations: none or unlimited if the settings say so, else what the machine has left, up to a quarter
+  /// of its memory.
   private func budget(
     _ checkpointing: TrainingConfiguration.Checkpointing, besides fixed: MemoryEstimate, _ workload: Workload
   ) -> Int {
@@ -233,7 +234,7 @@ package struct RunEstimator {
     (adapter?.parameters ?? model.transformer.parameters).map(\.value.shape)
   }
 
-  /// NF4 takes half a byte a weight and, with its blocks' scales quantized too, 1 for each 64 of them.
+  /// NF4 takes half a byte per weight and, with double quantization, one byte per block of 64.
   private func weightBytes(quantized: Bool) -> Int {
     let all = model.transformer.parameters.reduce(0) { $0 + $1.value.totalByteCount }
     guard quantized else { return all }

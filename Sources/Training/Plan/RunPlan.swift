@@ -1,29 +1,29 @@
-/// What a run will need before it begins: memory, and, if measured, time.
+/// The memory and time that a run will need.
 public struct RunPlan: Sendable {
-  /// The memory at its peak.
+  /// The peak memory.
   public let memory: MemoryEstimate
   /// The machine's memory before the run.
   public let system: SystemMemory
-  /// Optimizer steps.
+  /// The number of optimizer steps.
   public let steps: Int
-  /// Tokens of all steps.
+  /// The number of tokens in all batches.
   public let tokens: Int
-  /// Tokens of the largest batch that go through the model.
+  /// The number of tokens of the largest batch.
   public let largestBatch: Int
   /// Tokens that all rows begin with and that go through the model once a batch; 0 where nothing is shared.
   public let sharedPrefix: Int
-  /// How long it takes; `nil` where nothing was measured.
+  /// The time it takes; `nil` if nothing was measured.
   public var time: Time?
-  /// What one change of the settings would give.
+  /// What each change of the settings would give.
   public var alternatives: [Alternative] = []
 
-  /// Seconds, by a measurement of about one second.
+  /// Times in seconds, predicted from a measurement of about one second.
   public struct Time: Sendable {
-    /// A step, on average.
+    /// The mean time of a step.
     public let step: Double
-    /// The whole run, without evaluation and checkpoints.
+    /// The time of the whole run, without evaluations and checkpoints.
     public let total: Double
-    /// The measured rate of the layers' products, in operations a second.
+    /// The measured rate of the layers' matrix products, in operations per second.
     public let operationsPerSecond: Double
   }
 
@@ -45,21 +45,20 @@ public struct RunPlan: Sendable {
   public struct Alternative: Sendable {
     /// The settings to change.
     public let change: Change
-    /// The memory with it.
+    /// The memory with the change.
     public let memory: MemoryEstimate
-    /// A step's time with it, where time was measured.
+    /// The mean time of a step with the change, if time was measured.
     public let secondsPerStep: Double?
-    /// Whether the run then fits.
+    /// Whether the run fits with the change.
     public let fits: Bool
-    /// Whether it changes what is learned, beyond rounding.
+    /// Whether the change affects the result by more than rounding.
     public let changesResult: Bool
   }
 
-  /// Whether the machine has the memory.
+  /// Whether the run fits in memory.
   public var fits: Bool { memory.needed <= system.reachable }
 
-  /// The change to make where the run does not fit: the first that suffices, those that leave the result as it is
-  /// before the others.
+  /// The change to make if the run does not fit: the first that suffices, preferably one that does not affect the result.
   public var remedy: Alternative? {
     guard !fits else { return nil }
     return alternatives.first { $0.fits && !$0.changesResult } ?? alternatives.first { $0.fits }

@@ -1,15 +1,15 @@
 import Models
 import Tensors
 
-/// The arithmetic that training needs, in operations (a multiply-add counts as two), of a model with what is trained on
-/// it. Products that nobody needs are not done and not counted.
+/// The arithmetic that training needs, in operations (a multiply-add counts as two). Products that training skips do not
+/// count.
 struct WorkEstimate {
-  /// For a token: forward, and backward.
+  /// Per token: forward and backward.
   private let forward: Double
   private let backward: Double
-  /// For a predicted token: the head, both ways.
+  /// Per predicted token: the head, forward and backward.
   private let head: Double
-  /// For the square of a sequence's length: attention, forward and backward.
+  /// Per squared sequence length: attention, forward and backward.
   private let attentionForward: Double
   private let attentionBackward: Double
   private let layerCount: Int
@@ -20,7 +20,7 @@ struct WorkEstimate {
     let factors = transformer.linearLayers.reduce(0.0) { sum, linear in
       sum + (linear.lora.map { Double($0.a.value.count + $0.b.value.count) } ?? 0)
     }
-    // Backward: the input's gradient always, the weight's where it is trained.
+    // Backward: always the input's gradient, and the weight's gradient if it is trained.
     forward = 2 * (weights + factors)
     backward = 2 * weights * (trainsWeights ? 2 : 1) + 4 * factors
     head = 2 * Double(transformer.head.value.count) * (trainsWeights ? 3 : 2)
@@ -34,7 +34,7 @@ struct WorkEstimate {
     attentionBackward = 7 * columns
   }
 
-  /// The operations of batches of this size.
+  /// The operations for batches of this size.
   func operations(_ size: Workload.Size, checkpointedLayers: Int) -> Double {
     let again = Double(checkpointedLayers) / Double(max(1, layerCount))
     return Double(size.tokens) * (forward * (1 + again) + backward) + Double(size.targets) * head

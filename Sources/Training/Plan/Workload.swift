@@ -1,13 +1,13 @@
 import Datasets
 
-/// What a run computes, counted from its prepared rows.
+/// The amount of work of a run, counted from its prepared rows.
 package struct Workload: Sendable {
-  /// Sums over the sequences of a batch, or of many.
+  /// Sums over the sequences of one or more batches.
   package struct Size: Sendable {
     package var tokens = 0
-    /// Tokens that are predicted.
+    /// Predicted tokens.
     package var targets = 0
-    /// Σ n² over sequences of n tokens: what attention costs.
+    /// Σ n² over sequences of n tokens, to which the cost of attention is proportional.
     package var squares = 0.0
     /// Sequences that are not empty.
     package var sequences = 0
@@ -19,7 +19,7 @@ package struct Workload: Sendable {
       a.sequences += b.sequences
     }
 
-    /// The same batch where all sequences begin with the same tokens, which go through the model once.
+    /// The size of the same batch if the model computes a prefix that all sequences share only once.
     func sharing(_ beginning: Int) -> Size {
       var size = self
       let others = max(0, sequences - 1)
@@ -29,24 +29,24 @@ package struct Workload: Sendable {
     }
   }
 
-  /// Optimizer steps.
+  /// The number of optimizer steps.
   package let steps: Int
   /// Tokens that all sequences begin with and that go through the model once a batch; 0 where nothing is shared.
   package let shared: Int
-  /// Tokens of all steps, however often they are the same.
+  /// The number of tokens in all batches, shared or not.
   package private(set) var tokens = 0
-  /// The batch of the most tokens.
+  /// The batch with the most tokens.
   package private(set) var largest = Size()
   /// The batch with the most predicted tokens.
   package private(set) var mostTargets = 0
-  /// What goes through the model in all batches of all steps.
+  /// The tokens that the model computes in all steps.
   package private(set) var total = Size()
 
-  /// Orders of the same rows are drawn for further epochs as long as that is no work.
+  /// More epochs are counted as long as that is cheap.
   private static let enoughItems = 300_000
 
-  /// The sizes of a set's items.
-  /// - Parameter maxLength: cuts sequences off, as if they had been prepared so.
+  /// The sizes of the items of a set.
+  /// - Parameter maxLength: truncates sequences, as if they had been prepared with this maximum length.
   package static func itemSizes(_ set: TrainingSet, maxLength: Int = .max) -> [Size] {
     set.items.map { item in
       set.sequences(item).reduce(into: Size()) { size, sequence in
@@ -65,8 +65,7 @@ package struct Workload: Sendable {
     }
   }
 
-  /// What a run with these settings makes of items of these sizes, whose sequences all begin with the same `shared`
-  /// tokens.
+  /// Counts the work of a run over items of these sizes, whose sequences share a prefix of `shared` tokens.
   package init(_ sizes: [Size], _ configuration: TrainingConfiguration, shared: Int = 0) {
     self.shared = sizes.count > 1 && configuration.trainBatchSize > 1 ? shared : 0
     let order = BatchOrder(itemCount: sizes.count, configuration)

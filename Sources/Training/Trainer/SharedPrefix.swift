@@ -3,7 +3,7 @@ import Models
 import Tensors
 
 extension Transformer {
-  /// Whether training may share beginnings: not where each sequence has noise or a dropout mask of its own.
+  /// Whether training may compute a shared prefix once: not if each sequence has its own noise or dropout mask.
   func sharesPrefix(_ configuration: TrainingConfiguration) -> Bool {
     canSharePrefix && configuration.neftuneNoiseAlpha == nil
       && !linearLayers.contains { ($0.lora?.dropout ?? 0) > 0 }
@@ -11,14 +11,14 @@ extension Transformer {
 }
 
 extension TrainingSet {
-  /// How many tokens all sequences begin with, as far as nothing is predicted in them; what any of their batches can
-  /// share at least. Of large sets some thousand items tell, evenly spaced, for the tokens may lie in a file.
+  /// The length of the prefix that all sequences share and in which nothing is predicted. Of a large set, only ten
+  /// thousand evenly spaced items are compared, because the tokens may be in a file.
   package func sharedPrefix() -> Int {
     var shared: [Int32]?
     for number in stride(from: 0, to: items.count, by: max(1, items.count / 10_000)) {
       for pieces in sequences(items[number]) {
         guard let piece = pieces.first(where: { !$0.isEmpty }) else { continue }
-        // The last token is the sequence's own, and so is the one before the first that is predicted.
+        // Neither the last token nor the one before the first predicted token can be shared.
         let labels = labels.numbers(piece.prefix(min(piece.count, (shared?.count ?? piece.count) + 2)))
         let unpredicted = labels.dropFirst().prefix { $0 == TokenBatch.ignoredLabel }.count
         let begin = ids.numbers(piece.prefix(min(unpredicted, piece.count - 1, shared?.count ?? .max)))

@@ -115,7 +115,9 @@ extension Trainer {
     for parameter in parameters {
       let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
       guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32
-      else { throw SwiftletError.training("\(folder.path): the float32 tensor \(name) is missing or has another shape.") }
+      else {
+        throw SwiftletError.training("\(folder.path): the float32 tensor \(name) is missing or has another shape.")
+      }
       let count = tensor.count
       model.transformer.backend.copyRows(
         Columns(tensor.reshaped([1, count])), 0, to: Columns(parameter.value.reshaped([1, count])), 0, count: 1)

@@ -23,7 +23,8 @@ package struct TrainingStep {
         on: transformer.backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision)
       let found = try loss.compute(
         TrainingPass(
-          batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)), checkpoints: checkpoints,
+          batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)),
+          checkpoints: checkpoints,
           // Dropout masks use the seed itself.
           noise: configuration.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) },
           sharesPrefix: sharesPrefix))

@@ -14,7 +14,8 @@ import Swiftlet
     let words = Array(CommandLine.arguments.dropFirst())
     guard let model = words.first else {
       print("usage: LibraryExamples MODEL [EXAMPLE ...]")
-      print("MODEL is a folder, a GGUF file or org/name; the examples are \(examples.map(\.key).joined(separator: ", "))")
+      print(
+        "MODEL is a folder, a GGUF file or org/name; the examples are \(examples.map(\.key).joined(separator: ", "))")
       return
     }
     let setup = Setup(model: model)

@@ -1,0 +1,103 @@
+import Datasets
+import Foundation
+import Models
+import Recipes
+import Reports
+import TestSupport
+import Testing
+import Training
+
+/// Every honored key changes the settings that it fills in, and every setting is read by something.
+@Suite struct KeptPromiseTests {
+  /// A value for each honored key that is not its default, with other keys that it needs.
+  static let changes: KeyValuePairs<String, String> = [
+    "model_name_or_path": "m", "model_revision": "v2", "dtype": "bfloat16", "load_in_4bit": "true\nuse_peft: true",
+    "bnb_4bit_quant_type": "fp4\nload_in_4bit: true\nuse_peft: true",
+    "use_bnb_nested_quant": "true\nload_in_4bit: true\nuse_peft: true",
+    "llm_int8_skip_modules": "[o_proj]\nload_in_4bit: true\nuse_peft: true", "use_peft": "true",
+    "lora_r": "3\nuse_peft: true", "lora_alpha": "5\nuse_peft: true", "lora_dropout": "0.5\nuse_peft: true",
+    "lora_target_modules": "[o_proj]\nuse_peft: true", "lora_modules_to_save": "[lm_head]\nuse_peft: true",
+    "exclude_modules": "[v_proj]\nuse_peft: true", "use_rslora": "true\nuse_peft: true",
+    "rank_pattern": "{q_proj: 4}\nuse_peft: true", "alpha_pattern": "{q_proj: 4}\nuse_peft: true",
+    "init_lora_weights": "gaussian\nuse_peft: true", "dataset_name": "d", "dataset_config": "c",
+    "dataset_train_split": "t", "dataset_test_split": "v", "datasets": "[a, b]", "query": "SELECT 1",
+    "steps": "[{shuffle: 1}]", "test_split_size": "0.5", "eval_dataset": "e", "max_train_samples": "5",
+    "max_eval_samples": "5", "dataset_text_field": "body", "shuffle_dataset": "true", "questions": "[Why?]",
+    "max_new_tokens": "5", "max_length": "5", "truncation_mode": "keep_end", "packing": "true",
+    "packing_strategy": "wrapped\npacking: true", "eval_packing": "true", "completion_only_loss": "true",
+    "assistant_only_loss": "true", "loss_type": "dft", "eos_token": "x", "pad_token": "x", "chat_template_path": "x",
+    "per_device_train_batch_size": "3", "gradient_accumulation_steps": "3", "num_train_epochs": "7", "max_steps": "7",
+    "auto_find_batch_size": "true", "dataloader_drop_last": "true", "train_sampling_strategy": "sequential",
+    "seed": "7", "data_seed": "7", "learning_rate": "0.5", "lr_scheduler_type": "cosine",
+    "lr_scheduler_kwargs": "{num_cycles: 2}", "warmup_steps": "7", "warmup_ratio": "0.5", "optim": "lion",
+    "optim_args": "momentum=0.5\noptim: sgd", "weight_decay": "0.5", "adam_beta1": "0.5", "adam_beta2": "0.5",
+    "adam_epsilon": "0.5", "max_grad_norm": "7", "neftune_noise_alpha": "7", "label_smoothing_factor": "0.5",
+    "bf16": "true", "gradient_checkpointing": "true", "output_dir": "x", "run_name": "x",
+    "resume_from_checkpoint": "true", "logging_strategy": "epoch", "logging_steps": "7", "logging_first_step": "true",
+    "report_to": "jsonl", "logging_dir": "x", "disable_tqdm": "true", "eval_strategy": "epoch", "eval_steps": "7",
+    "eval_delay": "7", "eval_on_start": "true", "per_device_eval_batch_size": "3", "save_strategy": "epoch",
+    "save_steps": "7", "save_total_limit": "7", "save_only_model": "true",
+    "load_best_model_at_end": "true\neval_strategy: epoch",
+    "early_stopping_patience": "3\nload_best_model_at_end: true\neval_strategy: epoch",
+    "early_stopping_threshold": "0.5\nearly_stopping_patience: 3\nload_best_model_at_end: true\neval_strategy: epoch",
+  ]
+
+  /// The settings that a recipe fills in, without how it spelled them.
+  private static func settings(_ recipe: Recipe) -> String {
+    var text = ""
+    dump(
+      [recipe.model, recipe.data, recipe.lora as Any, recipe.training, recipe.reports, recipe.hidesProgress] as [Any],
+      to: &text)
+    return text
+  }
+
+  @Test func everyHonoredKeyIsListed() {
+    let honored = RecipeKey.all.filter { $0.status == .honored }.map(\.name)
+    #expect(Set(honored) == Set(Self.changes.map(\.key)) && honored.count == Self.changes.count)
+  }
+
+  @Test func everyHonoredKeyChangesTheSettings() throws {
+    for (key, value) in Self.changes {
+      // The other keys alone, then with this one.
+      let others = value.split(separator: "\n").dropFirst().joined(separator: "\n")
+      let (without, with) = (try Recipe(yaml: others), try Recipe(yaml: "\(key): \(value)"))
+      #expect(Self.settings(without) != Self.settings(with), "\(key) changes nothing")
+      #expect(without.arguments[key] != with.arguments[key], "\(key) is missing in training_args.json")
+    }
+  }
+
+  /// Every member of the settings occurs in code that carries a run out, outside of where it is declared and filled in.
+  @Test func everySettingIsRead() throws {
+    let declarations = [
+      "TrainingConfiguration.swift", "RecipeDraft.swift", "RecipeKeyTable.swift", "DataArguments.swift",
+      "RecipeReader.swift", "BaseModel.swift",
+    ]
+    var sources = ""
+    for module in ["Training", "Datasets", "Models", "Reports", "Recipes", "Swiftlet", "SwiftletCommand"] {
+      let folder = repository.appendingPathComponent("Sources/\(module)")
+      let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)?.compactMap { $0 as? URL }
+      for file in files ?? []
+      where file.pathExtension == "swift" && !declarations.contains(file.lastPathComponent) {
+        sources += try String(contentsOf: file, encoding: .utf8)
+      }
+    }
+    // Methods of the settings themselves read them without a dot; declarations and comments do not count.
+    let own = try [
+      "Training/TrainingConfiguration.swift", "Recipes/DataArguments.swift", "Models/LoRA/LoRAConfiguration.swift",
+    ].flatMap { file in
+      try String(contentsOf: repository.appendingPathComponent("Sources/\(file)"), encoding: .utf8)
+        .split(separator: "\n").filter { !$0.contains("public var ") && !$0.contains("///") }
+    }.joined(separator: "\n")
+    let settings: [Any] = [
+      BaseModel(), DataArguments(), LoRAConfiguration(), TrainingConfiguration(), PreparationOptions(),
+      OptimizerConfiguration(), ReportConfiguration(),
+    ]
+    for value in settings {
+      for label in Mirror(reflecting: value).children.compactMap(\.label) {
+        let isRead = sources.contains(try Regex("\\.\(label)\\b")) || own.contains(try Regex("\\b\(label)\\b"))
+        #expect(isRead, "\(type(of: value)).\(label) is read nowhere")
+      }
+    }
+    #expect(sources.contains(".hidesProgress"))
+  }
+}
