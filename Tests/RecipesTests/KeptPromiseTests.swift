@@ -94,7 +94,8 @@ import Training
     ]
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {
-        let isRead = sources.contains(try Regex("\\.\(label)\\b")) || own.contains(try Regex("\\b\(label)\\b"))
+        let isRead =
+          try sources.contains(Regex("\\.\(label)\\b")) || own.contains(Regex("\\b\(label)\\b"))
         #expect(isRead, "\(type(of: value)).\(label) is read nowhere")
       }
     }
