@@ -37,13 +37,8 @@ public final class MappedFile: @unchecked Sendable {
 
   deinit { munmap(base, byteCount) }
 
-/// A file that another process cuts short while it is mapped cannot be guarded against: touching a page that is gone
-/// ends the process (`SIGBUS`). Programs that replace files by renaming, as `AtomicFile` does, never cause this.
-///
-/// `@unchecked Sendable`: the members never change, and nobody writes to the bytes, which are mapped read-only.
-public final class MappedFile: @unchecked Sendable {
-  /// The path the file was opened by.
-  public let path: String
+  /// Asks the kernel for huge pages, which make a file that is read as a whole faster to access. Only some file systems
+  /// support them, and only pages that are not in memory yet are affected.
   func preferHugePages() {
     #if os(Linux)
       if byteCount >= 2 << 20 { madvise(base, byteCount, MADV_HUGEPAGE) }

@@ -2,7 +2,7 @@ import Tensors
 
 /// The keys and values of a sequence's tokens so far, for every layer.
 ///
-/// Each is a float32 tensor `[key/value heads, capacity, head dim]`, so that what one head reads is contiguous. Not
+/// Each is a float32 tensor `[key/value heads, capacity, padded head dim]`, so that what one head reads is contiguous. Not
 /// `Sendable`: use it together with its transformer.
 public final class KeyValueCache {
   /// The cached tokens.
@@ -22,7 +22,7 @@ public final class KeyValueCache {
   public init(for transformer: Transformer, capacity: Int = 512) {
     backend = transformer.backend
     let attention = transformer.configuration.attentionShape(layer: 0)
-    (heads, headDim) = (attention.keyValueHeads, attention.headDim)
+    (heads, headDim) = (attention.keyValueHeads, attention.paddedHeadDim)
     self.capacity = max(64, capacity)
     let shape = [heads, self.capacity, headDim]
     let layers = transformer.configuration.layers

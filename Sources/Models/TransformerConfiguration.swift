@@ -116,8 +116,8 @@ extension TransformerConfiguration {
       throw config.error(
         "\"\(key)\" and \"hidden_size\" give a matrix of more than 2^32 elements; is the file corrupt?")
     }
-    guard headDim > 0, headDim % 8 == 0 else {
-      throw config.error("a head dim that is not a multiple of 8 is not supported (got \(headDim))")
+    guard headDim > 0, headDim % 2 == 0 else {
+      throw config.error("head_dim must be even (got \(headDim))")
     }
     guard normEpsilon >= 0, normEpsilon.isFinite else {
       throw config.error("rms_norm_eps must not be negative (got \(normEpsilon))")

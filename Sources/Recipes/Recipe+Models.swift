@@ -10,10 +10,10 @@ extension LoRAConfiguration {
     dropout = arguments.dropout
     usesRSLoRA = arguments.usesRSLoRA
     modulesToSave = arguments.modulesToSave
-    for pattern in arguments.rankPattern { rankPattern[pattern.pattern] = pattern.value }
-    for pattern in arguments.alphaPattern { alphaPattern[pattern.pattern] = pattern.value }
+    rankPattern = arguments.rankPattern.map { ModulePattern($0.pattern, $0.value) }
+    alphaPattern = arguments.alphaPattern.map { ModulePattern($0.pattern, $0.value) }
     initialization = arguments.initialization
-    targetModules = arguments.targetModules.map(TargetModules.init) ?? .names(["q_proj", "v_proj", "qkv_proj"])
+    targetModules = arguments.targetModules.map(TargetModules.init)
     excludeModules = arguments.excludeModules.map(TargetModules.init)
   }
 }

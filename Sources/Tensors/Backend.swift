@@ -100,6 +100,8 @@ public struct AttentionShape: Sendable {
     self.scale = scale
   }
 
+  /// The head dim of KV caches: rounded up to a multiple of 8, which the kernels need.
+  public var paddedHeadDim: Int { (headDim + 7) / 8 * 8 }
   /// The number of query columns in a joined q, k, v matrix.
   public var queryColumns: Int { attentionHeads * headDim }
   /// The number of key columns, which is also that of the value columns.
@@ -221,7 +223,7 @@ public protocol Backend: Sendable {
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor
   /// Attention of the new rows of one sequence over `before` cached keys and values and their own, which are added to the
-  /// caches `[key/value heads, capacity, head dim]`.
+  /// caches `[key/value heads, capacity, padded head dim]`.
   func cachedAttention(_ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape) -> Tensor
 
   // MARK: Loss
