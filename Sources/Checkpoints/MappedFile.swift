@@ -6,14 +6,17 @@ import Tensors
 ///
 /// If another process truncates the file while it is mapped, accessing a missing page ends this process with `SIGBUS`.
 /// Programs that replace files by renaming, as `AtomicFile` does, never cause this.
-public final class MappedFile: Sendable {
+///
+/// `@unchecked Sendable`: the members never change, and nobody writes to the bytes, which are mapped read-only.
+public final class MappedFile: @unchecked Sendable {
   /// The path that the file was opened with.
   public let path: String
-  /// The bytes of the file. Tensors that are views of it keep the file mapped.
-  public let storage: Storage
-
   /// The length of the file in bytes.
-  public var byteCount: Int { storage.byteCount }
+  public let byteCount: Int
+  private let base: UnsafeMutableRawPointer
+
+  /// The bytes of the file. Tensors that are views of it keep the file mapped.
+  public var storage: Storage { Storage(borrowing: base, byteCount: byteCount, isMappedFile: true, owner: self) }
 
   /// Maps the file at `url`.
   /// - Parameter domain: the domain of the error.
@@ -28,14 +31,17 @@ public final class MappedFile: Sendable {
     guard let base = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
       throw .system(path, "could not be mapped into memory", domain)
     }
-    storage = Storage(base: base, byteCount: length, isMappedFile: true) { munmap($0, $1) }
+    self.base = base
+    byteCount = length
   }
+
+  deinit { munmap(base, byteCount) }
 
   /// Asks the kernel for huge pages, which make a file that is read as a whole faster to access. Only some file systems
   /// support them, and only pages that are not in memory yet are affected.
   func preferHugePages() {
     #if os(Linux)
-      if byteCount >= 2 << 20 { madvise(storage.base, byteCount, MADV_HUGEPAGE) }
+      if byteCount >= 2 << 20 { madvise(base, byteCount, MADV_HUGEPAGE) }
     #endif
   }
 
@@ -65,6 +71,6 @@ public final class MappedFile: Sendable {
   public func withBytes<Result, Failure: Error>(
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    try body(UnsafeRawBufferPointer(start: storage.base, count: byteCount))
+    try body(UnsafeRawBufferPointer(start: base, count: byteCount))
   }
 }

@@ -1,19 +1,19 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
 
 extension CausalLM {
-  /// Writes the model as a Hugging Face folder: `config.json`, safetensors in shards of at most 5 GB, generation
-  /// configuration. Adapters on its layers are merged into what is written; the model itself stays as it is.
+  /// Writes the model as a Hugging Face folder: config.json, generation_config.json, and safetensors in shards of at
+  /// most 5 GB. LoRA updates are merged into the written weights; the model itself doesn't change.
   ///
   /// - Parameters:
-  ///   - type: what weights are stored as; one of the float types.
-  ///   - quantization: how linear layers are stored as 4-bit codes instead. Those that are such codes already stay so,
-  ///     in their own format, and those that the model's own configuration leaves as floats stay floats.
-  ///   - progress: told of the bytes written and of those there will be.
-  /// - Throws: `SwiftletError` if the folder cannot be written, `SwiftletError` if a weight cannot be quantized.
+  ///   - type: the float type to store weights in.
+  ///   - quantization: how to store linear layers in 4 bits instead. Layers that are in 4 bits already keep their
+  ///     format, and layers that the model's own configuration skips stay floats.
+  ///   - progress: called with the number of bytes written so far and the total.
+  /// - Throws: `SwiftletError` if a weight can't be quantized or the folder can't be written.
   public func write(
     to folder: URL, type: ElementType, quantization: QuantizationConfiguration? = nil,
     progress: @escaping (Int, Int) -> Void = { _, _ in }
@@ -23,8 +23,8 @@ extension CausalLM {
     let quantization = quantization.map { files.quantization ?? $0 }
     let sources = try transformer.parameters.flatMap { parameter -> [TensorSource] in
       if let quantization, let linear = linearLayers[parameter.name] {
-        let codes = try linear.mergedCodes(quantization, on: backend)
-        if let codes { return TensorSource.bitsandbytes(name: parameter.name, codes, dtype: type) }
+        let merged = try linear.mergedAndQuantized(quantization, on: backend)
+        if let merged { return TensorSource.bitsandbytes(name: parameter.name, merged, dtype: type) }
       }
       return [
         TensorSource(name: parameter.name, type: type, shape: parameter.value.shape) {
@@ -40,38 +40,39 @@ extension CausalLM {
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
   }
 
-  /// Writes the tokenizer's files, and the chat template as `chat_template.jinja`, wherever it came from.
-  /// - Throws: `SwiftletError` or `SwiftletError` if the folder cannot be written.
+  /// Writes the tokenizer's files, with `endOfSequence` as the EOS token, and the chat template as chat_template.jinja.
+  /// - Throws: `SwiftletError` if the folder can't be written.
   public func writeTokenizer(to folder: URL) throws {
     try tokenizer.write(to: folder)
+    if let endOfSequence, endOfSequence != tokenizer.specialTokens.eos {
+      for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+        try setEndOfSequence(endOfSequence.text, in: folder.appendingPathComponent(name))
+      }
+    }
     guard let chatTemplate else { return }
     try AtomicFile.write(chatTemplate.source, to: folder.appendingPathComponent("chat_template.jinja"))
   }
 
-  /// The base's `config.json`; of a GGUF header, what transformers needs.
+  private func setEndOfSequence(_ token: String, in file: URL) throws {
+    guard FileManager.default.fileExists(atPath: file.path), var json = try ModelFiles.json(at: file).object else {
+      return
+    }
+    json["eos_token"] = .string(token)
+    try AtomicFile.write(JSONValue.object(json).text(.pretty) + "\n", to: file)
+  }
+
+  /// The base model's config.json; for a GGUF base, what transformers needs.
   private func configuration(_ type: ElementType, _ quantization: QuantizationConfiguration?) -> JSONValue {
     var config = files.configurationJSON.object ?? JSONObject()
     config["quantization_config"] = quantization.map { files.configurationJSON["quantization_config"] ?? $0.json }
     config["torch_dtype"] = nil
     config["dtype"] = .string(type.rawValue)
     if config["architectures"] == nil {
-      config["architectures"] = .array([.string(Self.architecture(of: transformer))])
+      config["architectures"] = .array([.string(transformer.configuration.family.className)])
     }
-    if let eos = tokenizer.specialTokens.eos { config["eos_token_id"] = .integer(Int(eos.id)) }
+    if let endOfSequence { config["eos_token_id"] = .integer(Int(endOfSequence.id)) }
     if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
     return .object(config)
-  }
-
-  private static func architecture(of transformer: Transformer) -> String {
-    switch transformer.configuration.modelType {
-    case "qwen2": "Qwen2ForCausalLM"
-    case "qwen3": "Qwen3ForCausalLM"
-    case "mistral": "MistralForCausalLM"
-    case "phi3": "Phi3ForCausalLM"
-    case "gemma3_text": "Gemma3ForCausalLM"
-    case "smollm3": "SmolLM3ForCausalLM"
-    default: "LlamaForCausalLM"
-    }
   }
 
   private func generationConfiguration() -> JSONValue {
@@ -84,7 +85,7 @@ extension CausalLM {
 }
 
 extension Linear {
-  /// W + scale · B A in float32, or `nil` without an adapter.
+  /// W + scale · B A in float32; `nil` without a LoRA update.
   func mergedWeight(on backend: any Backend) -> Tensor? {
     guard let lora else { return nil }
     let merged = backend.converted(weight.value, to: .float32)
@@ -95,18 +96,18 @@ extension Linear {
     return merged
   }
 
-  /// The weight with its update as 4-bit codes: in the format that it has, else in that of `quantization`; `nil` where
-  /// neither makes it one.
-  func mergedCodes(_ quantization: QuantizationConfiguration, on backend: any Backend) throws(SwiftletError) -> Tensor?
-  {
+  /// The merged weight in 4 bits: in the format it has, or in that of `quantization`; `nil` if it stays a float.
+  func mergedAndQuantized(
+    _ quantization: QuantizationConfiguration, on backend: any Backend
+  ) throws(SwiftletError) -> Tensor? {
     guard let format = weight.value.fourBitFormat ?? (quantization.quantizes(path) ? quantization.format : nil) else {
       return nil
     }
     if lora == nil, weight.value.type.isFourBitCode { return weight.value }
-    guard let codes = backend.quantized(mergedWeight(on: backend) ?? weight.value, to: format) else {
+    guard let quantized = backend.quantized(mergedWeight(on: backend) ?? weight.value, to: format) else {
       throw SwiftletError.model(
-        "the merged weight \(weight.name) has a value that is not finite; is the adapter damaged?")
+        "the merged weight \(weight.name) has a value that is not finite; is the adapter corrupt?")
     }
-    return codes
+    return quantized
   }
 }

@@ -1,27 +1,40 @@
-import Diagnostics
 import ChatTemplates
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
 import Tokenizers
 
-/// A language model ready to use: transformer, tokenizer, chat template and stop tokens.
+/// A causal language model: transformer, tokenizer, chat template and stop tokens.
+///
+/// Not `Sendable`: training, adapters and `endOfSequence` change it in place. To use it from concurrent code, let one
+/// actor own it, and hand it over with `sending`:
+///
+/// ```swift
+/// actor Engine {
+///   private let model: CausalLM
+///   init(_ model: sending CausalLM) { self.model = model }
+/// }
+/// ```
 public final class CausalLM {
-  /// Where it came from.
+  /// The files it was opened from.
   public let files: ModelFiles
   /// The transformer.
   public let transformer: Transformer
-  /// Text to ids and back.
+  /// The tokenizer.
   public let tokenizer: Tokenizer
-  /// What turns messages into text; `nil` for a base model that has none.
+  /// The template that renders messages to text; `nil` for a base model without one.
   public let chatTemplate: ChatTemplate?
-  /// Ids that end an answer: the tokenizer's end, those of `generation_config.json`, and ends of turns.
-  public let stopTokens: Set<Int32>
+  /// The tokens that end an answer: the EOS token, those named by generation_config.json (or config.json without it, or
+  /// a GGUF header), and the end-of-turn tokens of all families, which fine-tuned models borrow from each other.
+  public private(set) var stopTokens: Set<Int32>
+  /// The EOS token that saved files name: the tokenizer's, unless `setEndOfSequence` has replaced it.
+  public private(set) var endOfSequence: SpecialTokens.Token?
 
   /// Opens a Hugging Face folder or a GGUF file.
   /// - Parameters:
-  ///   - widened: whether all weights become float32, for training every one of them.
-  ///   - quantization: how linear layers that the files have as floats become 4-bit codes.
+  ///   - inFloat32: whether to convert all weights to float32, for training every weight.
+  ///   - quantization: how to quantize linear layers that are stored as floats.
   /// - Throws: `SwiftletError` naming the file at fault.
   public convenience init(
     opening url: URL, on backend: any Backend = CPUBackend.shared, inFloat32: Bool = false,
@@ -31,86 +44,104 @@ public final class CausalLM {
     try self.init(files, tokenizer: files.tokenizer(), on: backend, inFloat32: inFloat32, quantization: quantization)
   }
 
-  /// A model of these files with this tokenizer; `chatTemplate` overrides the tokenizer's own, and `progress` is told
-  /// how many layers have been read, and of how many.
+  /// Loads a model from opened files.
+  /// - Parameters:
+  ///   - chatTemplate: a template's source, to use instead of the tokenizer's.
+  ///   - inFloat32: whether to convert all weights to float32, for training every weight.
+  ///   - quantization: how to quantize linear layers that are stored as floats.
+  ///   - progress: called after each layer with the number of layers read so far and the total.
+  /// - Throws: `SwiftletError` naming the file at fault.
   public init(
     _ files: ModelFiles, tokenizer: Tokenizer, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared,
-    inFloat32: Bool = false, quantization: QuantizationConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
+    inFloat32: Bool = false, quantization: QuantizationConfiguration? = nil,
+    progress: (Int, Int) -> Void = { _, _ in }
   ) throws {
     self.files = files
     self.tokenizer = tokenizer
     do {
       self.chatTemplate = try (chatTemplate ?? tokenizer.chatTemplateSource).map(ChatTemplate.init)
     } catch {
-      throw SwiftletError.model("\(files.url.path): the chat template is broken: \(error)")
+      throw SwiftletError.model("the chat template can't be parsed: \(error)", in: files.url.path)
     }
+    endOfSequence = tokenizer.specialTokens.eos
     stopTokens = Self.stopTokens(files, tokenizer)
     transformer = try Transformer(
       files, on: backend, inFloat32: inFloat32, quantization: quantization, progress: progress)
-    guard tokenizer.vocabularySize <= transformer.configuration.vocabularySize else {
+    let rows = transformer.configuration.vocabularySize
+    guard tokenizer.vocabularySize <= rows else {
       throw SwiftletError.model(
-        "\(files.url.path): the tokenizer has ids up to \(tokenizer.vocabularySize - 1), the model only "
-          + "\(transformer.configuration.vocabularySize); they do not belong together")
+        "the tokenizer has ids up to \(tokenizer.vocabularySize - 1), but the model has only \(rows) embeddings. "
+          + "They don't belong together", in: files.url.path)
     }
     guard files.hasWeights else {
-      throw SwiftletError.model("\(files.url.path): there is no model.safetensors; is the download complete?")
+      throw SwiftletError.model("model.safetensors is missing; is the download complete?", in: files.url.path)
     }
   }
 
-  /// Tokens that end a turn in the templates of the families that we open.
-  private static let endsOfTurns = ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>"]
-
   private static func stopTokens(_ files: ModelFiles, _ tokenizer: Tokenizer) -> Set<Int32> {
-    var stops: Set<Int32> = []
+    var stops = Set(files.stopTokens)
     if let eos = tokenizer.specialTokens.eos { stops.insert(eos.id) }
-    for text in endsOfTurns {
+    for text in Family.all.flatMap(\.endOfTurnTokens) {
       if let id = tokenizer.id(of: text), tokenizer.specialTokens.ids.contains(id) { stops.insert(id) }
-    }
-    let url = files.url.appendingPathComponent("generation_config.json")
-    if let json = try? ModelFiles.json(at: url) {
-      let ids = json["eos_token_id"]?.array ?? json["eos_token_id"].map { [$0] } ?? []
-      stops.formUnion(ids.compactMap { $0.integer.flatMap { Int32(exactly: $0) } })
     }
     return stops
   }
 
-  /// Variables that every template may use.
+  /// Makes `token` the EOS token: the model stops at it, and saved files name it, as with TRL's `eos_token`.
+  /// - Throws: `SwiftletError` if the tokenizer doesn't have the token.
+  public func setEndOfSequence(_ token: String) throws(SwiftletError) {
+    guard let id = tokenizer.id(of: token) else {
+      throw SwiftletError.model("\(token.quotedExcerpt) is not a token of this model", in: files.url.path)
+    }
+    endOfSequence = SpecialTokens.Token(text: token, id: id)
+    stopTokens.insert(id)
+  }
+
+  // MARK: Prompts
+
+  /// The variables that every chat template may use.
   public func templateVariables(thinking: Bool? = nil) -> JSONObject {
     var variables = JSONObject()
     if let bos = tokenizer.specialTokens.bos { variables["bos_token"] = .string(bos.text) }
-    if let eos = tokenizer.specialTokens.eos { variables["eos_token"] = .string(eos.text) }
+    if let endOfSequence { variables["eos_token"] = .string(endOfSequence.text) }
     if let pad = tokenizer.specialTokens.pad { variables["pad_token"] = .string(pad.text) }
     if let thinking { variables["enable_thinking"] = .bool(thinking) }
     return variables
   }
 
-  /// The ids that ask the model for its next turn.
-  /// - Throws: `SwiftletError` if there is no chat template, `SwiftletError` if it cannot render these messages.
+  /// Renders messages with the generation prompt and encodes them.
+  /// - Throws: `SwiftletError` if there is no chat template or it rejects the messages.
   public func prompt(_ messages: JSONValue, thinking: Bool? = nil) throws -> [Int32] {
     guard let chatTemplate else {
       throw SwiftletError.model(
-        "\(files.url.path): the model has no chat template; give plain text, or a template by chat_template_path")
+        "the model has no chat template. Use plain text, or set a template with chat_template_path", in: files.url.path)
     }
     let rendering = try chatTemplate.render(
       messages: messages, addGenerationPrompt: true, variables: templateVariables(thinking: thinking))
-    // The template writes the special tokens itself.
+    // The template itself writes the special tokens.
     return tokenizer.encode(rendering.text, addSpecialTokens: false)
   }
 
-  /// Whether the model can answer `ids`.
-  /// - Throws: `SwiftletError` if there are none, or as many as the context holds.
+  /// Checks that the model can continue `ids`.
+  /// - Throws: `SwiftletError` if there are none, or too many for the context.
   public func checkPrompt(_ ids: [Int32]) throws(SwiftletError) {
     let context = transformer.configuration.contextLength
     if ids.isEmpty { throw SwiftletError.model("the prompt is empty; give it some text") }
     guard ids.count < context else {
-      throw SwiftletError.model("the prompt has \(ids.count) tokens and the model's context \(context); shorten it")
+      throw SwiftletError.model(
+        "the prompt has \(ids.count) tokens, but the model's context holds only \(context). Shorten the prompt")
     }
   }
 
-  /// Continues ids and decodes as it goes.
+  // MARK: Generation
+
+  /// Continues a prompt, and decodes the new tokens as they are sampled.
   ///
-  /// - Parameter stream: called with each piece of text that is certain not to change; `false` ends the generation.
-  /// - Returns: the text without special tokens, and the generation.
+  /// - Parameters:
+  ///   - prompt: at least one token.
+  ///   - cache: the KV cache of an earlier part of the conversation, to be continued.
+  ///   - stream: called with each piece of text that can no longer change; return `false` to stop.
+  /// - Returns: the text without special tokens, and the generated tokens.
   public func generate(
     _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
     maxNewTokens: Int = 512, stream: (String) -> Bool = { _ in true }
@@ -127,14 +158,5 @@ public final class CausalLM {
     let rest = streamDecoder.finish()
     if !rest.isEmpty { _ = stream(rest) }
     return (text + rest, generation)
-  }
-}
-
-extension ModelFiles {
-  /// The tokenizer of the folder, or of the GGUF header.
-  /// - Throws: `SwiftletError` if there is none or it cannot be read.
-  public func tokenizer() throws -> Tokenizer {
-    if let gguf { return try Tokenizer(gguf: GGUFVocabulary(gguf)) }
-    return try Tokenizer(directory: url)
   }
 }

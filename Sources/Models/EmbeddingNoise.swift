@@ -1,17 +1,18 @@
-/// Uniform noise on embeddings in training (NEFTune, arXiv:2310.05914).
+/// Uniform noise on the embeddings during training (NEFTune, Jain et al. 2023, arXiv:2310.05914).
 public struct EmbeddingNoise: Sendable {
-  /// The noise on a sequence of L tokens lies within ±alpha / √(L · hiddenSize).
+  /// The strength: noise on a sequence of L tokens is within ±alpha / √(L · hidden size).
   public var alpha: Double
-  /// The same seed draws the same noise.
+  /// The seed; equal seeds give equal noise.
   public var seed: UInt64
 
-  /// Noise of this strength.
+  /// Creates noise of this strength.
   public init(alpha: Double, seed: UInt64) {
     self.alpha = alpha
     self.seed = seed
   }
 
-  /// Noise for sequences joined end to end, `hiddenSize` values a token. L is each sequence's own length: nothing is padded.
+  /// Noise for sequences of these lengths joined end to end, `[tokens * hiddenSize]`. There is no padding, so each
+  /// sequence has its own length L.
   func values(lengths: [Int], hiddenSize: Int) -> [Float] {
     var random = RandomSource(seed: seed)
     return lengths.flatMap { length -> [Float] in

@@ -1,41 +1,46 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import OrderedJSON
 import Tensors
 
-/// A GGUF file seen as a Hugging Face checkpoint: its header as a `config.json`, its tensors under the names and in the
-/// row order that transformers uses.
+/// A GGUF file presented as a Hugging Face checkpoint: its header as a `config.json`, and its tensors under
+/// transformers' names and in its row order.
 struct GGUFModel: Sendable {
   let file: GGUFFile
   let path: String
   let configuration: JSONValue
-  private let naming: GGUFNaming
+  private let architecture: GGUFArchitecture
 
+  /// - Throws: `SwiftletError` if the architecture is missing or not supported.
   init(_ file: GGUFFile, path: String) throws(SwiftletError) {
     self.file = file
     self.path = path
-    guard let architecture = file.metadata["general.architecture"]?.string else {
-      throw SwiftletError.model("\(path): the header has no general.architecture; is this a language model?")
+    guard let name = file.metadata["general.architecture"]?.string else {
+      throw SwiftletError.model("the header has no general.architecture; is this a language model?", in: path)
     }
-    naming = GGUFNaming(architecture: architecture)
-    configuration = try Self.configuration(file, architecture, path)
+    guard let family = Family.reading(architecture: name), let architecture = family.gguf,
+      let modelType = family.modelTypes.first
+    else {
+      let known = Family.supportedArchitectures.joined(separator: ", ")
+      throw SwiftletError.model("architecture \(name.quotedExcerpt) is not supported. Supported: \(known)", in: path)
+    }
+    self.architecture = architecture
+    configuration = Self.configuration(file, architecture, modelType: modelType)
   }
 
   // MARK: Header
 
   private static func configuration(
-    _ file: GGUFFile, _ architecture: String, _ path: String
-  ) throws(SwiftletError) -> JSONValue {
-    guard let modelType = GGUFNaming.modelTypes[architecture] else {
-      let known = GGUFNaming.modelTypes.keys.sorted().joined(separator: ", ")
-      throw SwiftletError.model("\(path): architecture \"\(architecture)\" is not supported; supported are \(known)")
-    }
+    _ file: GGUFFile, _ architecture: GGUFArchitecture, modelType: String
+  ) -> JSONValue {
     var config = JSONObject([("model_type", .string(modelType))])
     func integer(_ key: String, _ ggufKey: String) {
-      if let value = file.metadata["\(architecture).\(ggufKey)"]?.integer, value > 0 { config[key] = .integer(value) }
+      if let value = file.metadata["\(architecture.name).\(ggufKey)"]?.integer, value > 0 {
+        config[key] = .integer(value)
+      }
     }
     func number(_ key: String, _ ggufKey: String) {
-      if let value = file.metadata["\(architecture).\(ggufKey)"]?.double { config[key] = .number(value) }
+      if let value = file.metadata["\(architecture.name).\(ggufKey)"]?.double { config[key] = .number(value) }
     }
     integer("hidden_size", "embedding_length")
     integer("intermediate_size", "feed_forward_length")
@@ -51,31 +56,14 @@ struct GGUFModel: Sendable {
     config["tie_word_embeddings"] = .bool(file.tensor(named: "output.weight") == nil)
     config["attention_bias"] = .bool(file.tensor(named: "blk.0.attn_output.bias") != nil)
     config["mlp_bias"] = .bool(file.tensor(named: "blk.0.ffn_down.bias") != nil)
-    if let scaling = ropeScaling(file, architecture) { config["rope_scaling"] = scaling }
-    if let rotated = file.metadata["\(architecture).rope.dimension_count"]?.integer,
-      let size = config["head_dim"]?.integer ?? headDim(config), rotated < size
+    if let scaling = ropeScaling(file, architecture.name) { config["rope_scaling"] = scaling }
+    if let rotaryDim = file.metadata["\(architecture.name).rope.dimension_count"]?.integer,
+      let headDim = config["head_dim"]?.integer ?? headDim(config), rotaryDim < headDim
     {
-      config["partial_rotary_factor"] = .number(Double(rotated) / Double(size))
+      config["partial_rotary_factor"] = .number(Double(rotaryDim) / Double(headDim))
     }
-    if architecture == "gemma3" { addGemma(file, to: &config) }
+    architecture.readHeader(file, &config)
     return .object(config)
-  }
-
-  /// What only Gemma 3 has: the kinds of its layers, the rope base of local ones, and a limit of logits.
-  private static func addGemma(_ file: GGUFFile, to config: inout JSONObject) {
-    config["query_pre_attn_scalar"] = config["head_dim"] ?? .integer(256)
-    if let base = file.metadata["gemma3.rope.freq_base_swa"]?.double { config["rope_local_base_freq"] = .number(base) }
-    if let cap = file.metadata["gemma3.final_logit_softcapping"]?.double {
-      config["final_logit_softcapping"] = .number(cap)
-    }
-    let pattern = file.metadata["gemma3.attention.sliding_window_pattern"]
-    if let period = pattern?.integer, period > 0 { config["sliding_window_pattern"] = .integer(period) }
-    if let isLocal = pattern?.bools {
-      config["layer_types"] = .array(isLocal.map { $0 ? "sliding_attention" : "full_attention" })
-    }
-    if config["sliding_window"] == nil, let layers = config["num_hidden_layers"]?.integer {
-      config["layer_types"] = .array(Array(repeating: "full_attention", count: min(layers, 1000)))
-    }
   }
 
   private static func headDim(_ config: JSONObject) -> Int? {
@@ -106,13 +94,22 @@ struct GGUFModel: Sendable {
     return ["rope_type": "linear", "factor": .number(factor)]
   }
 
+  /// Tokens besides EOS at which llama.cpp ends an answer: end of turn and end of message.
+  var stopTokens: [Int32] {
+    ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"].compactMap { key in
+      file.metadata[key]?.integer.flatMap { Int32(exactly: $0) }
+    }
+  }
+
   // MARK: Tensors
 
-  /// The tensor that transformers calls `name`.
+  /// The tensor that transformers calls `name`, or `nil`.
   func tensor(named name: String, configuration: TransformerConfiguration) -> Tensor? {
-    guard let ggufName = naming.ggufName(of: name), let tensor = file.tensor(named: ggufName) else { return nil }
+    guard let ggufName = architecture.tensorName(of: name), let tensor = file.tensor(named: ggufName) else {
+      return nil
+    }
     let rows = tensor.shape.first ?? 0
-    guard let order = naming.rowOrder(of: name, rows: rows, configuration, .fromGGUF) else { return tensor }
+    guard let order = architecture.rowOrder(of: name, rows: rows, configuration, .fromGGUF) else { return tensor }
     let matrix = tensor.shape.count == 1 ? tensor.reshaped([rows, 1]) : tensor
     return CPUBackend.shared.permutedRows(matrix, order).reshaped(tensor.shape)
   }

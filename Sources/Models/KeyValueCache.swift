@@ -1,13 +1,15 @@
 import Tensors
 
-/// The keys and values of a sequence's tokens so far, for every layer: `[key/value heads, capacity, head size]` each, so
-/// that what one head reads lies in one piece.
+/// The keys and values of a sequence's tokens so far, for every layer.
+///
+/// Each is a float32 tensor `[key/value heads, capacity, padded head dim]`, so that what one head reads is contiguous. Not
+/// `Sendable`: use it together with its transformer.
 public final class KeyValueCache {
-  /// The tokens that are in it.
+  /// The cached tokens.
   public internal(set) var ids: [Int32] = []
-  /// How many tokens are in it.
+  /// The number of cached tokens.
   public var count: Int { ids.count }
-  /// The length of the sequence that the keys were last rotated for; some ways to stretch positions depend on it.
+  /// The sequence length that the keys were last rotated for; some kinds of RoPE scaling depend on it.
   var rotatedLength = 0
   private let backend: any Backend
   private let heads: Int
@@ -16,11 +18,11 @@ public final class KeyValueCache {
   private var values: [Tensor]
   private var capacity: Int
 
-  /// An empty cache for `transformer`, with room for `capacity` tokens before it has to grow.
+  /// Creates an empty cache with room for `capacity` tokens; it grows as needed.
   public init(for transformer: Transformer, capacity: Int = 512) {
     backend = transformer.backend
     let attention = transformer.configuration.attentionShape(layer: 0)
-    (heads, headDim) = (attention.keyValueHeads, attention.headDim)
+    (heads, headDim) = (attention.keyValueHeads, attention.paddedHeadDim)
     self.capacity = max(64, capacity)
     let shape = [heads, self.capacity, headDim]
     let layers = transformer.configuration.layers
@@ -28,10 +30,10 @@ public final class KeyValueCache {
     values = layers.map { _ in transformer.backend.empty(shape, .float32) }
   }
 
-  /// Makes room for `more` tokens.
-  func grow(by more: Int) {
-    guard count + more > capacity else { return }
-    let larger = max(count + more, capacity * 2)
+  /// Makes room for `newTokens` more.
+  func reserve(_ newTokens: Int) {
+    guard count + newTokens > capacity else { return }
+    let larger = max(count + newTokens, capacity * 2)
     func grown(_ tensor: Tensor) -> Tensor {
       let copy = backend.empty([heads, larger, headDim], .float32)
       for head in 0..<heads {
@@ -44,11 +46,11 @@ public final class KeyValueCache {
     capacity = larger
   }
 
-  /// Adds the keys and values of `qkv` to layer `index` and lets its queries attend to all that are there.
+  /// Adds the keys and values of `qkv` to layer `index`, and computes the attention of its queries over all keys.
   func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape) -> Tensor {
     backend.cachedAttention(qkv, keys: keys[index], values: values[index], before: count, shape: shape)
   }
 
-  /// Forgets all tokens from `count` on.
+  /// Removes all tokens after the first `count`.
   public func truncate(to count: Int) { ids.removeLast(self.count - min(self.count, max(0, count))) }
 }

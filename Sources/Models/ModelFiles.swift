@@ -1,18 +1,19 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
+import Tokenizers
 
-/// A model as its makers publish it: a Hugging Face folder or a GGUF file, opened but not yet read.
+/// A published model, opened but not loaded: a Hugging Face folder or a GGUF file.
 public struct ModelFiles: Sendable {
   /// The folder or file.
   public let url: URL
-  /// The shape of the model.
+  /// The model's sizes and switches.
   public let configuration: TransformerConfiguration
-  /// `config.json`, or the GGUF header in its words.
+  /// config.json, or the equivalent made from a GGUF header.
   public let configurationJSON: JSONValue
-  /// How weights are quantized, if the configuration says that they are.
+  /// How the stored weights are quantized; `nil` if config.json doesn't say so.
   public let quantization: QuantizationConfiguration?
   private var source: Source
 
@@ -21,45 +22,34 @@ public struct ModelFiles: Sendable {
     case gguf(GGUFModel)
   }
 
-  /// Opens a folder with `config.json` and safetensors, or a `.gguf` file. A folder without weights opens too, for
-  /// looking at its shape; `tensor(named:)` then finds nothing.
-  /// - Throws: `SwiftletError` or `SwiftletError`, one sentence each.
+  /// Opens a folder with config.json and safetensors, a config.json alone, or a `.gguf` file. Without weights only the
+  /// model's shape is known, and `tensor(named:)` returns `nil`.
+  /// - Throws: `SwiftletError` naming the file at fault.
   public init(opening url: URL) throws {
     self.url = url
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
       throw SwiftletError.model(
-        "\(url.path): there is no such file or folder; name a model folder, a .gguf file or org/name")
+        "no such file or folder. Name a model folder, a .gguf file or org/name", in: url.path)
     }
-    if isFolder.boolValue {
-      let configURL = url.appendingPathComponent("config.json")
-      configurationJSON = try Self.json(at: configURL)
-      configuration = try TransformerConfiguration(json: configurationJSON, path: configURL.path)
-      quantization = try Self.quantization(configurationJSON, configURL)
-      source = .folder(try Self.checkpoint(in: url))
-    } else if url.lastPathComponent == "config.json" {
-      configurationJSON = try Self.json(at: url)
-      configuration = try TransformerConfiguration(json: configurationJSON, path: url.path)
-      quantization = try Self.quantization(configurationJSON, url)
-      source = .folder(nil)
+    if isFolder.boolValue || url.lastPathComponent == "config.json" {
+      let config = isFolder.boolValue ? url.appendingPathComponent("config.json") : url
+      configurationJSON = try Self.json(at: config)
+      configuration = try TransformerConfiguration(json: configurationJSON, path: config.path)
+      quantization = try QuantizationConfiguration(ConfigurationReader(json: configurationJSON, path: config.path))
+      source = .folder(isFolder.boolValue ? try Self.checkpoint(in: url) : nil)
     } else {
       let model = try GGUFModel(GGUFFile(contentsOf: url), path: url.path)
       configurationJSON = model.configuration
       var configuration = try TransformerConfiguration(json: model.configuration, path: url.path)
-      configuration.normOffset = 0  // llama.cpp's converter has already added Gemma's 1 to the weights.
+      configuration.normOffset = 0  // llama.cpp's converter has already added the offset to the weights.
       self.configuration = configuration
       quantization = nil
       source = .gguf(model)
     }
   }
 
-  private static func quantization(
-    _ json: JSONValue, _ url: URL
-  ) throws(SwiftletError) -> QuantizationConfiguration? {
-    try QuantizationConfiguration(ConfigurationReader(json: json, path: url.path))
-  }
-
-  /// The same model without its weights: its shape.
+  /// The same model without its weights.
   public var shapeOnly: ModelFiles {
     var files = self
     files.source = .folder(nil)
@@ -74,11 +64,11 @@ public struct ModelFiles: Sendable {
     return hasWeights ? try SafetensorsCheckpoint(contentsOf: folder) : nil
   }
 
-  /// The JSON file at `url`.
-  /// - Throws: `SwiftletError` if it cannot be read or is not JSON.
+  /// Reads a JSON file.
+  /// - Throws: `SwiftletError` if it can't be read or isn't JSON.
   static func json(at url: URL) throws(SwiftletError) -> JSONValue {
     guard let data = try? Data(contentsOf: url) else {
-      throw SwiftletError.model("\(url.path): the file is missing or cannot be read; a model folder needs it")
+      throw SwiftletError.model("the file is missing or can't be read", in: url.path)
     }
     do {
       return try JSONValue(parsing: data)
@@ -87,18 +77,34 @@ public struct ModelFiles: Sendable {
     }
   }
 
-  /// The GGUF file, where this is one.
+  /// The GGUF file; `nil` for a folder.
   public var gguf: GGUFFile? { if case .gguf(let model) = source { model.file } else { nil } }
 
   /// Whether there are weights to load.
   public var hasWeights: Bool { if case .folder(nil) = source { false } else { true } }
 
   /// The tensor that transformers calls `name`, or `nil`.
-  /// - Throws: `SwiftletError` where it is quantized and its parts do not fit each other.
+  /// - Throws: `SwiftletError` if it is quantized and its parts are inconsistent.
   public func tensor(named name: String) throws(SwiftletError) -> Tensor? {
     switch source {
     case .folder(let checkpoint): try checkpoint?.weight(named: name)
     case .gguf(let model): model.tensor(named: name, configuration: configuration)
     }
+  }
+
+  /// Loads the tokenizer of the folder, or of the GGUF header.
+  /// - Throws: `SwiftletError` if there is none or it can't be read.
+  public func tokenizer() throws -> Tokenizer {
+    if let gguf { return try Tokenizer(gguf: GGUFVocabulary(gguf)) }
+    return try Tokenizer(directory: url)
+  }
+
+  /// The stop tokens that the files name: those of generation_config.json or, like transformers without that file, of
+  /// config.json; of a GGUF header, its end-of-turn and end-of-message tokens.
+  var stopTokens: [Int32] {
+    if case .gguf(let model) = source { return model.stopTokens }
+    let generation = try? Self.json(at: url.appendingPathComponent("generation_config.json"))
+    guard let value = generation?["eos_token_id"] ?? configurationJSON["eos_token_id"] else { return [] }
+    return (value.array ?? [value]).compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
   }
 }

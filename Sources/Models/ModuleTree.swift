@@ -1,31 +1,31 @@
 import Tensors
 
-/// The modules of a model as a tree of names, for people to look at.
+/// The modules of a model as a tree of names, for display.
 public struct ModuleTree: Sendable {
   /// The module's own name: `q_proj`, `layers`, `0`.
   public let name: String
-  /// Modules inside it, in order.
+  /// The modules inside it, in order.
   public private(set) var children: [ModuleTree] = []
   /// Its own weights: `weight`, `bias`, `lora_A`, `lora_B`.
   public private(set) var weights: [Weight] = []
 
-  /// A tensor of a module.
+  /// A weight of a module.
   public struct Weight: Sendable, Hashable {
-    /// `weight`, `bias`, `lora_A.weight`, ...
+    /// Its name within the module: `weight`, `bias`, `lora_A`.
     public let name: String
-    /// Its extents.
+    /// Its shape, outermost dimension first.
     public let shape: [Int]
-    /// How it is stored.
+    /// The type it is stored in.
     public let type: ElementType
-    /// Its number of elements.
+    /// The number of elements.
     public let count: Int
-    /// The bytes it takes as stored.
+    /// The number of bytes it takes as stored, including the scales of 4-bit blocks.
     public let byteCount: Int
-    /// Whether training changes it.
+    /// Whether it is trained.
     public let isTrainable: Bool
   }
 
-  /// The tree of a transformer and the adapters on it.
+  /// Creates the tree of a transformer and its LoRA updates.
   public init(_ transformer: Transformer) {
     self.init(name: transformer.configuration.modelType)
     for parameter in transformer.parameters {
@@ -56,20 +56,20 @@ public struct ModuleTree: Sendable {
     children[index].add(parameter, at: Array(path.dropFirst()))
   }
 
-  /// All weights in it and below it.
+  /// All weights of this module and of the modules inside it.
   public var allWeights: [Weight] { weights + children.flatMap(\.allWeights) }
 
-  /// Whether two modules look alike but for their name.
-  func hasShapeOf(_ other: ModuleTree) -> Bool {
+  /// Whether two modules are equal except for their own names.
+  func hasSameContents(as other: ModuleTree) -> Bool {
     weights == other.weights && children.count == other.children.count
-      && zip(children, other.children).allSatisfy { $0.name == $1.name && $0.hasShapeOf($1) }
+      && zip(children, other.children).allSatisfy { $0.name == $1.name && $0.hasSameContents(as: $1) }
   }
 
-  /// The children, runs of alike ones together: `(0...29)`.
+  /// The children, with runs of numbered modules of equal contents grouped: `(0...29)`.
   public var groups: [(first: ModuleTree, last: ModuleTree, count: Int)] {
     var groups: [(first: ModuleTree, last: ModuleTree, count: Int)] = []
     for child in children {
-      if let group = groups.last, Int(child.name) != nil, child.hasShapeOf(group.first) {
+      if let group = groups.last, Int(child.name) != nil, child.hasSameContents(as: group.first) {
         groups[groups.count - 1] = (group.first, child, group.count + 1)
       } else {
         groups.append((child, child, 1))

@@ -3,22 +3,27 @@ import Foundation
 import OrderedJSON
 import Tensors
 
-/// Which linear layers are 4-bit codes, and how: transformers' `BitsAndBytesConfig`.
-public struct QuantizationConfiguration: Sendable, Hashable {
-  /// The codes and their blocks.
+/// Which linear layers are stored in 4 bits, and how: transformers' `BitsAndBytesConfig`.
+public struct QuantizationConfiguration: Sendable, Hashable, Codable {
+  /// The 4-bit type and its blocks.
   public var format: FourBitFormat
-  /// Modules that stay as they are (`llm_int8_skip_modules`, for 4 bits too): paths, ends of paths, or expressions for
-  /// their start. `nil` for the head.
+  /// Modules to leave as they are (`llm_int8_skip_modules`, which applies to 4 bits too): paths, ends of paths, or
+  /// regular expressions for the start of a path. `nil` skips only the head.
   public var skippedModules: [String]?
 
-  /// A configuration of these parts.
+  /// Creates a configuration.
   public init(_ format: FourBitFormat = FourBitFormat(), skippedModules: [String]? = nil) {
     self.format = format
     self.skippedModules = skippedModules
   }
 
-  /// Reads the `quantization_config` of a `config.json`; `nil` where there is none.
-  /// - Throws: `SwiftletError` for another kind of quantization.
+  /// NF4 with double quantization, as in QLoRA (Dettmers et al. 2023, arXiv:2305.14314).
+  public static let nf4 = QuantizationConfiguration(FourBitFormat(.nf4, doubleQuantized: true))
+  /// FP4 without double quantization, bitsandbytes' default.
+  public static let fp4 = QuantizationConfiguration(FourBitFormat(.fp4))
+
+  /// Reads the `quantization_config` of a config.json; `nil` if there is none.
+  /// - Throws: `SwiftletError` for any other kind of quantization.
   init?(_ config: ConfigurationReader) throws(SwiftletError) {
     guard let section = config.section("quantization_config") else { return nil }
     let json = section.json
@@ -26,11 +31,12 @@ public struct QuantizationConfiguration: Sendable, Hashable {
     guard method == "bitsandbytes", json["load_in_8bit"]?.bool != true else {
       let name = method == "bitsandbytes" ? "bitsandbytes in 8 bits" : method
       throw config.error(
-        "the weights are quantized by \(name), which is not supported; take the original or bitsandbytes' 4 bits")
+        "the weights are quantized with \(name.escapedLine(limit: 80)), which is not supported. "
+          + "Use the original model or bitsandbytes in 4 bits")
     }
     let code = json["bnb_4bit_quant_type"]?.string ?? "fp4"
     guard let type = ElementType(rawValue: code), type.isFourBitCode else {
-      throw section.error("bnb_4bit_quant_type \"\(code)\" is not supported; nf4 and fp4 are")
+      throw section.error("bnb_4bit_quant_type \(code.quotedExcerpt) is not supported. Supported: nf4, fp4")
     }
     format = FourBitFormat(type, doubleQuantized: json["bnb_4bit_use_double_quant"]?.bool ?? false)
     skippedModules = json["llm_int8_skip_modules"]?.array?.compactMap(\.string)
@@ -39,18 +45,18 @@ public struct QuantizationConfiguration: Sendable, Hashable {
   /// Whether the linear layer at `path` is quantized.
   public func quantizes(_ path: String) -> Bool {
     !(skippedModules ?? ["lm_head"]).contains { key in
-      path.hasSuffix(key) || Self.isStart(key, of: path)
+      path.hasSuffix(key) || Self.isPrefix(key, of: path)
     }
   }
 
-  /// Whether an expression matches `path` from its start up to the end of one of its parts.
-  private static func isStart(_ pattern: String, of path: String) -> Bool {
+  /// Whether a regular expression matches `path` from its start to the end of one of its components.
+  private static func isPrefix(_ pattern: String, of path: String) -> Bool {
     let whole = "^(?:\(pattern))(?:(?<=\\.)|(?=\\.|$))"
     guard let expression = try? NSRegularExpression(pattern: whole) else { return false }
     return expression.firstMatch(in: path, range: NSRange(location: 0, length: path.utf16.count)) != nil
   }
 
-  /// As transformers writes it.
+  /// The configuration as transformers writes it to config.json.
   var json: JSONValue {
     [
       "_load_in_4bit": true, "_load_in_8bit": false, "bnb_4bit_compute_dtype": "float32",

@@ -1,14 +1,14 @@
 import Foundation
 
-/// SplitMix64 (Steele, Lea and Flood 2014): a small generator whose whole state is one number.
+/// SplitMix64 (Steele, Lea and Flood 2014): a random number generator whose entire state is one integer.
 public struct RandomSource: RandomNumberGenerator, Sendable {
   /// The state, to save and restore.
   public var state: UInt64
 
-  /// A generator that starts from `seed`.
+  /// Creates a generator.
   public init(seed: UInt64) { state = seed }
 
-  /// The next 64 bits.
+  /// Returns 64 random bits.
   public mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var z = state
@@ -17,10 +17,10 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
     return z ^ z >> 31
   }
 
-  /// A number in [0, 1).
+  /// Returns a number in [0, 1), with 24 random bits.
   public mutating func uniform() -> Float { Float(next() >> 40) / 16_777_216 }
 
-  /// A number of the standard normal distribution, of two uniform ones (Box and Muller 1958).
+  /// Returns a sample of the standard normal distribution (Box and Muller 1958).
   public mutating func normal() -> Float {
     let radius = (-2 * log(1 - Double(uniform()))).squareRoot()
     return Float(radius * cos(2 * .pi * Double(uniform())))

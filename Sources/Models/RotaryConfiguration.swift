@@ -3,35 +3,37 @@ import Foundation
 import OrderedJSON
 import Tensors
 
-/// Rotary positions (Su et al. 2021) and the ways to stretch them beyond the length a model was trained on, as
-/// transformers' `modeling_rope_utils` computes them.
+/// Rotary position embeddings (RoPE, Su et al. 2021, arXiv:2104.09864) and the ways to scale them beyond the length a
+/// model was trained on, as in transformers' `modeling_rope_utils`.
 public struct RotaryConfiguration: Sendable, Hashable {
   /// `rope_theta`
   public var base: Double
-  /// Dimensions of a head that are rotated: `head_dim` times `partial_rotary_factor`.
-  public var rotated: Int
-  /// How frequencies change with length.
+  /// The number of rotated dimensions of a head: `head_dim` times `partial_rotary_factor`. Even.
+  public var rotaryDim: Int
+  /// How frequencies are scaled.
   public var scaling: Scaling
 
   /// `rope_type` and its parameters.
   public enum Scaling: Sendable, Hashable {
+    /// No scaling.
     case none
     /// Positions divided by `factor`.
     case linear(factor: Double)
-    /// A base that grows once a sequence is longer than `limit`.
+    /// NTK-aware scaling with a base that grows once a sequence is longer than `limit` tokens.
     case dynamic(factor: Double, limit: Int)
-    /// Llama 3.1: low frequencies divided, high ones kept, a smooth change between.
+    /// Llama 3.1: low frequencies are divided by `factor`, high ones are kept, with a smooth transition in between.
     case llama3(factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double, original: Int)
-    /// Phi-3: a factor for each frequency, one set up to `original` and one beyond; cosines and sines scaled.
+    /// Phi-3: one divisor per frequency, from `short` for sequences of up to `original` tokens and from `long` beyond.
+    /// Cosines and sines are multiplied by `attentionFactor`.
     case longrope(short: [Double], long: [Double], original: Int, attentionFactor: Double)
-    /// Frequencies divided by given factors (`rope_freqs.weight` of a GGUF file).
+    /// One divisor per frequency (`rope_freqs.weight` of a GGUF file).
     case factors([Double])
   }
 
-  /// Positions of these parts.
-  public init(base: Double, rotated: Int, scaling: Scaling = .none) {
+  /// Creates a rotary embedding.
+  public init(base: Double, rotaryDim: Int, scaling: Scaling = .none) {
     self.base = base
-    self.rotated = rotated
+    self.rotaryDim = rotaryDim
     self.scaling = scaling
   }
 
@@ -51,54 +53,70 @@ public struct RotaryConfiguration: Sendable, Hashable {
     base = try number("rope_theta") ?? 10000
     let share = try number("partial_rotary_factor") ?? 1
     guard base > 0, share > 0, share <= 1 else {
-      throw config.error("rope_theta and partial_rotary_factor must be positive, the latter at most 1")
+      throw config.error(
+        "rope_theta must be positive and partial_rotary_factor between 0 and 1 (got \(base) and \(share))")
     }
-    rotated = Int(Double(headDim) * share) / 2 * 2
-    guard rotated > 0 else { throw config.error("partial_rotary_factor rotates no dimension of a head") }
+    rotaryDim = Int(Double(headDim) * share) / 2 * 2
+    guard rotaryDim > 0 else {
+      throw config.error("partial_rotary_factor leaves no dimension of a head to rotate (got \(share))")
+    }
     scaling = .none
-    guard let section else { return }
-    var type = section.json["rope_type"]?.string ?? section.json["type"]?.string ?? "default"
-    if type == "su" { type = "longrope" }
+    if let section { scaling = try scaling(config, section: section, maxPositions: maxPositions) }
+  }
+
+  private func scaling(
+    _ config: ConfigurationReader, section: ConfigurationReader, maxPositions: Int
+  ) throws(SwiftletError) -> Scaling {
     func required(_ key: String) throws(SwiftletError) -> Double {
       guard let value = try section.optionalNumber(key) else { throw section.error("\"\(key)\" is missing") }
-      guard value > 0 else { throw section.error("\"\(key)\" must be positive") }
+      guard value > 0 else { throw section.error("\"\(key)\" must be positive (got \(value))") }
       return value
     }
+    let type = section.json["rope_type"]?.string ?? section.json["type"]?.string ?? "default"
     switch type {
-    case "default": break
+    case "default": return .none
     case "factors":
       let factors = try section.numbers("factors")
-      guard factors.count == rotated / 2 else { throw section.error("factors needs \(rotated / 2) numbers") }
-      scaling = .factors(factors)
-    case "linear": scaling = .linear(factor: try required("factor"))
-    case "dynamic": scaling = .dynamic(factor: try required("factor"), limit: maxPositions)
+      try checkCount(section, "factors", factors)
+      return .factors(factors)
+    case "linear": return .linear(factor: try required("factor"))
+    case "dynamic": return .dynamic(factor: try required("factor"), limit: maxPositions)
     case "llama3":
-      scaling = .llama3(
+      return .llama3(
         factor: try required("factor"), lowFrequencyFactor: try required("low_freq_factor"),
         highFrequencyFactor: try required("high_freq_factor"),
         original: try section.size("original_max_position_embeddings"))
-    case "longrope":
-      let key = "original_max_position_embeddings"
-      let inner = try section.optionalSize(key)
-      let outer = try config.optionalSize(key)
-      let original = inner ?? outer ?? maxPositions
-      let short = try section.numbers("short_factor")
-      let long = try section.numbers("long_factor")
-      guard short.count == rotated / 2, long.count == rotated / 2 else {
-        throw section.error("short_factor and long_factor need \(rotated / 2) numbers each")
-      }
-      let factor = try section.optionalNumber("factor") ?? Double(maxPositions) / Double(original)
-      let usual = factor <= 1 || original < 2 ? 1 : (1 + log(factor) / log(Double(original))).squareRoot()
-      scaling = .longrope(
-        short: short, long: long, original: original,
-        attentionFactor: try section.optionalNumber("attention_factor") ?? usual)
+    case "longrope", "su": return try longRope(config, section: section, maxPositions: maxPositions)
     default:
       throw section.error(
-        "rope_type \"\(type)\" is not supported; known are default, linear, dynamic, llama3, longrope")
+        "rope_type \(type.quotedExcerpt) is not supported. Supported: default, linear, dynamic, llama3, longrope")
     }
   }
 
-  /// Whether the angles of a position depend on how long its sequence is.
+  private func longRope(
+    _ config: ConfigurationReader, section: ConfigurationReader, maxPositions: Int
+  ) throws(SwiftletError) -> Scaling {
+    let key = "original_max_position_embeddings"
+    let inner = try section.optionalSize(key)
+    let outer = try config.optionalSize(key)
+    let original = inner ?? outer ?? maxPositions
+    let (short, long) = (try section.numbers("short_factor"), try section.numbers("long_factor"))
+    try checkCount(section, "short_factor", short)
+    try checkCount(section, "long_factor", long)
+    let factor = try section.optionalNumber("factor") ?? Double(maxPositions) / Double(original)
+    let usual = factor <= 1 || original < 2 ? 1 : (1 + log(factor) / log(Double(original))).squareRoot()
+    return .longrope(
+      short: short, long: long, original: original,
+      attentionFactor: try section.optionalNumber("attention_factor") ?? usual)
+  }
+
+  private func checkCount(_ section: ConfigurationReader, _ key: String, _ factors: [Double]) throws(SwiftletError) {
+    guard factors.count == rotaryDim / 2 else {
+      throw section.error("\"\(key)\" must have \(rotaryDim / 2) numbers, one per frequency (got \(factors.count))")
+    }
+  }
+
+  /// Whether the angles of a position depend on the length of its sequence.
   var dependsOnLength: Bool {
     switch scaling {
     case .dynamic, .longrope: true
@@ -106,22 +124,22 @@ public struct RotaryConfiguration: Sendable, Hashable {
     }
   }
 
-  /// Whether keys that were rotated for a sequence of `old` positions must be made again for one of `new`. Dynamic
-  /// scaling would need it too, but leaves them as they were, in transformers and here.
+  /// Whether keys that were rotated for a sequence of `old` tokens must be recomputed for one of `new`. Dynamic scaling
+  /// would need it too, but keeps old keys as they are, in transformers as well as here.
   func changes(from old: Int, to new: Int) -> Bool {
     guard case .longrope(_, _, let original, _) = scaling else { return false }
     return (old <= original) != (new <= original)
   }
 
-  /// Frequencies for a sequence of `length` positions, in float32 as the reference has them.
+  /// The frequencies for a sequence of `length` tokens, in float32 as in transformers: `[rotaryDim / 2]`.
   func frequencies(length: Int) -> [Float] {
     var base = base
     if case .dynamic(let factor, let limit) = scaling, length > limit {
       let growth = factor * Double(length) / Double(limit) - (factor - 1)
-      base *= pow(growth, Double(rotated) / Double(max(1, rotated - 2)))
+      base *= pow(growth, Double(rotaryDim) / Double(max(1, rotaryDim - 2)))
     }
-    return (0..<rotated / 2).map { i in
-      let power = Float(pow(base, Double(Float(2 * i) / Float(rotated))))
+    return (0..<rotaryDim / 2).map { i in
+      let power = Float(pow(base, Double(Float(2 * i) / Float(rotaryDim))))
       return scaled(1 / power, power, index: i, length: length)
     }
   }
@@ -142,16 +160,16 @@ public struct RotaryConfiguration: Sendable, Hashable {
     }
   }
 
-  /// What cosines and sines are multiplied by.
+  /// Multiplies cosines and sines.
   var amplitude: Float {
     if case .longrope(_, _, _, let attentionFactor) = scaling { Float(attentionFactor) } else { 1 }
   }
 
-  /// Cosines and sines for `positions`, in stretches that each belong to a sequence of the given length.
+  /// The cosines and sines of `positions`; each segment belongs to a sequence of `length` tokens.
   func angles(positions: [Int32], segments: [(tokens: Range<Int>, length: Int)], on backend: any Backend)
     -> RotaryAngles
   {
-    let half = rotated / 2
+    let half = rotaryDim / 2
     var cosines = [Float](repeating: 0, count: positions.count * half)
     var sines = cosines
     for (tokens, length) in segments {

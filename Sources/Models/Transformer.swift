@@ -1,26 +1,29 @@
 import Diagnostics
 import Tensors
 
-/// The transformer-only transformer that every family is: embedding, layers of attention and gated feed-forward with RMS
-/// norms before them, a last norm and a head.
+/// The decoder-only transformer that implements every family: an embedding, layers of attention and gated MLP, each
+/// behind an RMS norm, a final norm and a head.
+///
+/// Not `Sendable`: training and adapters change it in place. Use it from one thread or actor at a time.
 public final class Transformer {
-  /// Its shape.
+  /// Its sizes and switches.
   public let configuration: TransformerConfiguration
-  /// Where it computes.
+  /// The backend that computes it.
   public let backend: any Backend
-  /// `[vocabulary, hiddenSize]`
+  /// `[vocabulary, hidden]`
   public let embedding: Parameter
-  /// `[vocabulary, hiddenSize]`; the embedding itself where the head is tied.
+  /// `[vocabulary, hidden]`; the same parameter as `embedding` if they are tied.
   public let head: Parameter
   let layers: [TransformerLayer]
-  let lastNorm: Parameter
+  let finalNorm: Parameter
 
-  /// Reads the weights of `files`. Where the files hold none, the transformer has its shape only and must not compute.
+  /// Reads the weights of `files`. If the files hold no weights, only shapes are known and nothing may be computed.
   /// - Parameters:
-  ///   - widened: whether all weights become float32, for training every weight; otherwise they stay as stored.
-  ///   - quantization: how linear layers that the files have as floats become 4-bit codes, one after the other.
-  ///   - progress: told how many layers have been read, and of how many.
-  /// - Throws: `SwiftletError` for a tensor that is missing or has another shape than the configuration says.
+  ///   - inFloat32: whether to convert all weights to float32, for training every weight. By default they keep the type
+  ///     they are stored in.
+  ///   - quantization: how to quantize linear layers that are stored as floats. Ignored with `inFloat32`.
+  ///   - progress: called after each layer with the number of layers read so far and the total.
+  /// - Throws: `SwiftletError` if a tensor is missing or its shape contradicts the configuration.
   public init(
     _ files: ModelFiles, on backend: any Backend = CPUBackend.shared, inFloat32: Bool = false,
     quantization: QuantizationConfiguration? = nil, progress: (Int, Int) -> Void = { _, _ in }
@@ -30,10 +33,10 @@ public final class Transformer {
       files: files, backend: backend, inFloat32: inFloat32, quantization: inFloat32 ? nil : quantization)
     self.configuration = configuration
     self.backend = backend
-    let table = [configuration.vocabularySize, configuration.hiddenSize]
-    embedding = try reader.matrix("model.embed_tokens.weight", table)
-    head = configuration.tiesEmbeddings ? embedding : try reader.linearWeight("lm_head", table)
-    lastNorm = try reader.vector("model.norm.weight", configuration.hiddenSize)
+    let shape = [configuration.vocabularySize, configuration.hiddenSize]
+    embedding = try reader.matrix("model.embed_tokens.weight", shape)
+    head = configuration.tiesEmbeddings ? embedding : try reader.linearWeight("lm_head", shape)
+    finalNorm = try reader.vector("model.norm.weight", configuration.hiddenSize)
     var layers: [TransformerLayer] = []
     for index in configuration.layers.indices {
       layers.append(try TransformerLayer(index, configuration, reader))
@@ -42,25 +45,27 @@ public final class Transformer {
     self.layers = layers
   }
 
-  /// The linear layers inside the transformer's layers, in order: what adapters can sit on.
+  /// The linear layers inside the transformer layers, in order: those that LoRA updates can be added to.
   public var linearLayers: [Linear] { layers.flatMap(\.linearLayers) }
 
-  /// What these are called, as `target_modules` names them, for messages.
+  /// The distinct names of the linear layers, as in `target_modules`, for messages.
   package var linearLayerNames: String { Set(linearLayers.map(\.name)).sorted().joined(separator: ", ") }
 
-  /// Every weight, in the order of the modules; the head only where it is not the embedding.
+  /// All weights in module order. The head is listed only if it isn't tied to the embedding.
   public var parameters: [Parameter] {
-    [embedding] + layers.flatMap(\.parameters) + [lastNorm] + (head === embedding ? [] : [head])
+    [embedding] + layers.flatMap(\.parameters) + [finalNorm] + (head === embedding ? [] : [head])
   }
 
-  /// Whether tokens that begin several sequences have the same states in all of them, however long these are.
+  /// Whether sequences that start with the same tokens also start with the same hidden states, whatever their lengths.
   public var canSharePrefix: Bool { !configuration.layers.contains { $0.rotary?.dependsOnLength == true } }
 
-  /// The last hidden states, normed: `[tokens, hiddenSize]`.
+  // MARK: Forward
+
+  /// The hidden states after the final norm: `[tokens, hidden]`.
   ///
   /// - Parameters:
-  ///   - checkpointed: layers whose insides are computed again on the way back instead of kept.
-  ///   - noise: what is added to the embeddings.
+  ///   - checkpointed: indices of the layers whose activations are recomputed in the backward pass instead of kept.
+  ///   - noise: noise to add to the embeddings.
   public func hiddenStates(
     _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: EmbeddingNoise? = nil
   ) -> Variable {
@@ -70,49 +75,50 @@ public final class Transformer {
       let values = noise.values(lengths: batch.lengths, hiddenSize: configuration.hiddenSize)
       backend.add(backend.tensor(values, x.value.shape), scale: 1, into: x.value)
     }
-    var pending: Variable?
+    var residual: Variable?
     for (index, layer) in layers.enumerated() {
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
-        let (x, pending) = layer.forward(
+        let (x, residual) = layer.forward(
           inputs[0], residual: inputs.count > 1 ? inputs[1] : nil, angles: angles[index], on: tape
         ) { qkv, shape in tape.attention(qkv, starts: batch.sequenceStarts, shape: shape) }
-        return [x, pending]
+        return [x, residual]
       }
-      let inputs = [x] + (pending.map { [$0] } ?? [])
+      let inputs = [x] + (residual.map { [$0] } ?? [])
       let outputs = checkpointed.contains(index) ? tape.checkpoint(inputs, body) : body(tape, inputs)
       x = outputs[0]
-      pending = outputs[1]
+      residual = outputs[1]
     }
-    return tape.norm(
-      x, residual: pending, weight: lastNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
-    ).out
+    return normed(x, residual, on: tape)
   }
 
-  /// The last hidden states of new tokens of one sequence, whose earlier ones are in `cache`; they are added to it.
+  /// The hidden states of new tokens of a sequence, `[tokens, hidden]`; earlier tokens are in `cache`, and the new ones
+  /// are added to it.
   ///
-  /// - Parameter length: how long the sequence is with the tokens that follow in the same pass.
+  /// - Parameter length: the length of the sequence including tokens that follow in later chunks of the same prompt.
   func hiddenStates(_ ids: [Int32], cache: KeyValueCache, length: Int) -> Tensor {
     let tape = Tape(on: backend, isRecording: false)
     let positions = (cache.count..<cache.count + ids.count).map(Int32.init)
     let angles = angles(positions, segments: [(0..<ids.count, length)])
-    cache.grow(by: ids.count)
+    cache.reserve(ids.count)
     var x = tape.embedding(ids, embedding, scale: configuration.embeddingScale)
-    var pending: Variable?
+    var residual: Variable?
     for (index, layer) in layers.enumerated() {
-      let (sum, output) = layer.forward(x, residual: pending, angles: angles[index], on: tape) { qkv, shape in
+      (x, residual) = layer.forward(x, residual: residual, angles: angles[index], on: tape) { qkv, shape in
         Variable(cache.attend(qkv.value, layer: index, shape: shape))
       }
-      x = sum
-      pending = output
     }
     cache.ids += ids
     cache.rotatedLength = length
-    return tape.norm(
-      x, residual: pending, weight: lastNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
-    ).out.value
+    return normed(x, residual, on: tape).value
   }
 
-  /// Logits of hidden states: `[rows, vocabulary]`.
+  private func normed(_ x: Variable, _ residual: Variable?, on tape: Tape) -> Variable {
+    tape.norm(
+      x, residual: residual, weight: finalNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
+    ).out
+  }
+
+  /// The logits of hidden states `[rows, hidden]`: `[rows, vocabulary]`.
   public func logits(_ hidden: Tensor) -> Tensor {
     let logits = backend.empty([hidden.rows, head.value.rows], .float32)
     let left = backend.leftOperand(Columns(hidden), transposed: false)
@@ -121,7 +127,7 @@ public final class Transformer {
     return logits
   }
 
-  /// Angles for each layer; layers with the same positions share them.
+  /// The angles of each layer; layers with the same rotary embedding share them.
   private func angles(
     _ positions: [Int32], segments: [(tokens: Range<Int>, length: Int)]
   ) -> [RotaryAngles?] {

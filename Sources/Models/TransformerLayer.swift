@@ -1,7 +1,7 @@
 import Diagnostics
 import Tensors
 
-/// One layer: attention, then a gated feed-forward network, each behind a norm and added to the stream.
+/// One layer: attention and a gated MLP, each behind an RMS norm and added to the hidden states.
 final class TransformerLayer {
   private let configuration: TransformerConfiguration
   private let shape: AttentionShape
@@ -9,56 +9,30 @@ final class TransformerLayer {
   private let attentionInputs: [Linear]
   private let queryKeyNorms: QueryKeyNorms?
   private let attentionOutput: Linear
-  /// Gemma's norm of what attention gives.
+  /// Gemma's norm of the attention's output.
   private let attentionOutputNorm: Parameter?
   private let mlpNorm: Parameter
   private let mlpInputs: [Linear]
   private let mlpOutput: Linear
-  /// Gemma's norm of what the feed-forward network gives.
+  /// Gemma's norm of the MLP's output.
   private let mlpOutputNorm: Parameter?
 
   init(_ index: Int, _ configuration: TransformerConfiguration, _ reader: WeightReader) throws(SwiftletError) {
     self.configuration = configuration
     shape = configuration.attentionShape(layer: index)
-    let path = "model.layers.\(index)"
-    let hiddenSize = configuration.hiddenSize
-    func norm(_ name: String, _ count: Int) throws(SwiftletError) -> Parameter {
-      try reader.vector("\(path).\(name).weight", count)
-    }
-    func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(SwiftletError) -> Linear {
-      try reader.linear("\(path).\(name)", outputs, inputs, bias: bias)
-    }
-
-    inputNorm = try norm("input_layernorm", hiddenSize)
-    let parts = [shape.queryColumns, shape.keyColumns, shape.keyColumns]
-    let isFused = configuration.attentionInputs.count == 1
-    var inputs: [Linear] = []
-    for (name, outputs) in zip(configuration.attentionInputs, isFused ? [parts.reduce(0, +)] : parts) {
-      inputs.append(try linear("self_attn.\(name)", outputs, hiddenSize, bias: configuration.hasAttentionInputBias))
-    }
-    attentionInputs = inputs
-    queryKeyNorms =
-      configuration.hasQueryKeyNorms
-      ? QueryKeyNorms(
-        query: try norm("self_attn.q_norm", shape.headDim), key: try norm("self_attn.k_norm", shape.headDim),
-        offset: configuration.normOffset, epsilon: configuration.normEpsilon)
-      : nil
-    attentionOutput = try linear(
-      "self_attn.o_proj", hiddenSize, shape.queryColumns, bias: configuration.hasAttentionOutputBias)
-
+    let weights = LayerWeights(path: "model.layers.\(index)", configuration: configuration, reader: reader)
     let hasOutputNorms = configuration.hasOutputNorms
-    attentionOutputNorm = hasOutputNorms ? try norm("post_attention_layernorm", hiddenSize) : nil
-    mlpNorm = try norm(hasOutputNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm", hiddenSize)
-    inputs = []
-    let isJoined = configuration.mlpInputs.count == 1
-    for name in configuration.mlpInputs {
-      let outputs = configuration.intermediateSize * (isJoined ? 2 : 1)
-      inputs.append(try linear("mlp.\(name)", outputs, hiddenSize, bias: configuration.hasMLPBias))
-    }
-    mlpInputs = inputs
-    mlpOutput = try linear(
-      "mlp.down_proj", hiddenSize, configuration.intermediateSize, bias: configuration.hasMLPBias)
-    mlpOutputNorm = hasOutputNorms ? try norm("post_feedforward_layernorm", hiddenSize) : nil
+    inputNorm = try weights.norm("input_layernorm")
+    attentionInputs = try weights.attentionInputs(shape)
+    queryKeyNorms = configuration.hasQueryKeyNorms ? try weights.queryKeyNorms(shape) : nil
+    attentionOutput = try weights.linear(
+      "self_attn.o_proj", configuration.hiddenSize, shape.queryColumns, bias: configuration.hasAttentionOutputBias)
+    attentionOutputNorm = hasOutputNorms ? try weights.norm("post_attention_layernorm") : nil
+    mlpNorm = try weights.norm(hasOutputNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm")
+    mlpInputs = try weights.mlpInputs()
+    mlpOutput = try weights.linear(
+      "mlp.down_proj", configuration.hiddenSize, configuration.intermediateSize, bias: configuration.hasMLPBias)
+    mlpOutputNorm = hasOutputNorms ? try weights.norm("post_feedforward_layernorm") : nil
   }
 
   var linearLayers: [Linear] { attentionInputs + [attentionOutput] + mlpInputs + [mlpOutput] }
@@ -69,18 +43,18 @@ final class TransformerLayer {
     return [inputNorm] + linearLayers.flatMap(weights) + norms.compactMap { $0 }
   }
 
-  /// The stream after this layer, except for the last addition, which the next norm makes: (x, what to add to it).
+  /// The hidden states after this layer as two summands: the next norm adds the residual in the same pass.
   ///
-  /// - Parameter attend: attention over queries, keys and values that know their positions, in training within the
-  ///   batch, in generation over the cache.
+  /// - Parameter attend: attention over rotated queries, keys and values: within the batch when training, over the KV
+  ///   cache when generating.
   func forward(
     _ x: Variable, residual: Variable?, angles: RotaryAngles?, on tape: Tape,
     attend: (Variable, AttentionShape) -> Variable
   ) -> (x: Variable, residual: Variable) {
     let (entry, normed) = norm(x, residual, inputNorm, tape)
     let qkv = tape.linear(normed, attentionInputs)
-    let positioned = tape.positioned(qkv, shape: shape, angles: angles, norms: queryKeyNorms)
-    var attended = tape.linear(attend(positioned, shape), [attentionOutput])
+    let rotated = tape.positioned(qkv, shape: shape, angles: angles, norms: queryKeyNorms)
+    var attended = tape.linear(attend(rotated, shape), [attentionOutput])
     if let attentionOutputNorm { attended = norm(attended, nil, attentionOutputNorm, tape).out }
 
     let (middle, middleNormed) = norm(entry, attended, mlpNorm, tape)
@@ -96,5 +70,47 @@ final class TransformerLayer {
   ) -> (sum: Variable, out: Variable) {
     tape.norm(
       x, residual: residual, weight: weight, offset: configuration.normOffset, epsilon: configuration.normEpsilon)
+  }
+}
+
+/// Reads the weights of one layer under transformers' names.
+private struct LayerWeights {
+  let path: String
+  let configuration: TransformerConfiguration
+  let reader: WeightReader
+
+  func norm(_ name: String, _ count: Int? = nil) throws(SwiftletError) -> Parameter {
+    try reader.vector("\(path).\(name).weight", count ?? configuration.hiddenSize)
+  }
+
+  func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(SwiftletError) -> Linear {
+    try reader.linear("\(path).\(name)", outputs, inputs, bias: bias)
+  }
+
+  func attentionInputs(_ shape: AttentionShape) throws(SwiftletError) -> [Linear] {
+    let parts = [shape.queryColumns, shape.keyColumns, shape.keyColumns]
+    let isFused = configuration.attentionInputs.count == 1
+    var layers: [Linear] = []
+    for (name, outputs) in zip(configuration.attentionInputs, isFused ? [parts.reduce(0, +)] : parts) {
+      layers.append(
+        try linear("self_attn.\(name)", outputs, configuration.hiddenSize, bias: configuration.hasAttentionInputBias))
+    }
+    return layers
+  }
+
+  func queryKeyNorms(_ shape: AttentionShape) throws(SwiftletError) -> QueryKeyNorms {
+    QueryKeyNorms(
+      query: try norm("self_attn.q_norm", shape.headDim), key: try norm("self_attn.k_norm", shape.headDim),
+      offset: configuration.normOffset, epsilon: configuration.normEpsilon)
+  }
+
+  func mlpInputs() throws(SwiftletError) -> [Linear] {
+    let isFused = configuration.mlpInputs.count == 1
+    var layers: [Linear] = []
+    for name in configuration.mlpInputs {
+      let outputs = configuration.intermediateSize * (isFused ? 2 : 1)
+      layers.append(try linear("mlp.\(name)", outputs, configuration.hiddenSize, bias: configuration.hasMLPBias))
+    }
+    return layers
   }
 }

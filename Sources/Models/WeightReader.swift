@@ -1,21 +1,21 @@
 import Diagnostics
 import Tensors
 
-/// Takes weights from a model's files, checks their shapes, and quantizes those that are to be.
+/// Reads weights from a model's files, checks their shapes, and converts or quantizes them on loading.
 struct WeightReader {
   let files: ModelFiles
   let backend: any Backend
   let inFloat32: Bool
-  /// How linear layers that the file has as floats become 4-bit codes; `nil` to leave all as stored.
+  /// How to quantize linear layers that are stored as floats; `nil` to keep them as stored.
   let quantization: QuantizationConfiguration?
 
-  /// What the weights of a model that has none yet are taken to be stored as: `dtype` of its configuration.
+  /// The type that the weights of a model without weight files are assumed to have: `dtype` in config.json.
   private var shapeOnlyType: ElementType {
     let name = files.configurationJSON["dtype"]?.string ?? files.configurationJSON["torch_dtype"]?.string
     return name.flatMap(ElementType.init(rawValue:)).flatMap { $0.isFloat ? $0 : nil } ?? .bfloat16
   }
 
-  /// A matrix, as stored unless all is to be widened.
+  /// A matrix, as stored unless all weights become float32.
   func matrix(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, shape)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
@@ -24,7 +24,7 @@ struct WeightReader {
     return Parameter(name: name, value: backend.converted(tensor, to: .float32))
   }
 
-  /// A norm's weight or a bias: small, and always float32.
+  /// The weight of a norm, or a bias: small, and always float32.
   func vector(_ name: String, _ count: Int) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, [count])
     return Parameter(name: name, value: files.hasWeights ? backend.converted(tensor, to: .float32) : tensor)
@@ -36,7 +36,7 @@ struct WeightReader {
       bias: bias ? try vector("\(path).bias", outputs) : nil)
   }
 
-  /// The matrix of the linear layer at `path`: quantized where it is to be and is not yet.
+  /// The matrix of the linear layer at `path`, quantized on loading if the configuration says so.
   func linearWeight(_ path: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let name = "\(path).weight"
     guard let quantization, quantization.quantizes(path) else { return try matrix(name, shape) }
@@ -45,17 +45,17 @@ struct WeightReader {
     }
     let tensor = try tensor(name, shape)
     if tensor.type.isQuantized { return Parameter(name: name, value: tensor) }
-    guard let codes = backend.quantized(tensor, to: quantization.format) else {
+    guard let quantized = backend.quantized(tensor, to: quantization.format) else {
       throw SwiftletError.model(
-        "\(files.url.path): \(name) has a value that is not finite, so it cannot be quantized; get the file again")
+        "\(name) can't be quantized: it has a value that is not finite. Download the file again", in: files.url.path)
     }
-    // Only one tensor of the file is in memory beside what is quantized.
+    // At most one float tensor of the file stays in memory.
     tensor.releasePages()
-    return Parameter(name: name, value: codes)
+    return Parameter(name: name, value: quantized)
   }
 
   private func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
-    // Nobody touches the memory of a model without weights, so it takes none.
+    // Nobody touches the memory of a model without weights, so it costs nothing.
     if !files.hasWeights { return backend.empty(shape, shapeOnlyType) }
     let found: Tensor?
     do {
@@ -64,15 +64,16 @@ struct WeightReader {
       throw SwiftletError.model("\(error)")
     }
     guard let tensor = found else {
-      throw SwiftletError.model("\(files.url.path): the tensor \(name) is missing; is the download complete?")
+      throw SwiftletError.model("the tensor \(name) is missing; is the download complete?", in: files.url.path)
     }
     guard tensor.shape == shape else {
-      throw SwiftletError.model("\(files.url.path): \(name) has shape \(tensor.shape), the configuration says \(shape)")
+      throw SwiftletError.model(
+        "\(name) has shape \(tensor.shape), but the configuration requires \(shape)", in: files.url.path)
     }
     guard tensor.type.isFloat || tensor.type.isQuantized else {
       throw SwiftletError.model(
-        "\(files.url.path): \(name) is stored as \(tensor.type.rawValue), which this model's layers cannot compute with; "
-          + "convert it to bfloat16, float16 or float32")
+        "\(name) is stored as \(tensor.type.rawValue), which is not supported for weights. Convert it to bfloat16, "
+          + "float16 or float32", in: files.url.path)
     }
     return tensor
   }

@@ -1,7 +1,7 @@
 import Diagnostics
 
-/// Consecutive columns of a float32 matrix, where kernels read or write: all of it by default.
-public struct Columns: Sendable {
+/// Consecutive columns of a float32 matrix, by default all of them, for kernels to read or write.
+public struct Columns {
   /// The whole matrix, `[rows, ...]`.
   public let tensor: Tensor
   /// The first column.
@@ -9,51 +9,51 @@ public struct Columns: Sendable {
   /// The number of columns.
   public let count: Int
 
-  /// Columns `range` of `tensor`, or all.
+  /// Selects the columns `range` of `tensor`, or all.
   public init(_ tensor: Tensor, _ range: Range<Int>? = nil) {
     self.tensor = tensor
     offset = range?.lowerBound ?? 0
     count = range?.count ?? tensor.columns
-    precondition(offset >= 0 && offset + count <= tensor.columns, "columns must lie in their tensor")
+    precondition(offset >= 0 && offset + count <= tensor.columns, "the columns must be in the tensor")
   }
 
-  /// Rows of the matrix.
+  /// The number of rows.
   public var rows: Int { tensor.rows }
 }
 
-/// The left operand of products, prepared once for all of them. `rows` by `depth`.
-public struct LeftOperand: Sendable {
-  /// Rows of the result.
+/// The left operand of products, `[rows, depth]`, packed once for all of them.
+public struct LeftOperand {
+  /// The number of rows of the result.
   public let rows: Int
-  /// The extent that is summed over.
+  /// The size of the dimension that products sum over.
   public let depth: Int
-  /// Where it came from: `[rows, depth]`, or `[depth, rows]` if transposed.
+  /// The unpacked operand: `[rows, depth]`, or `[depth, rows]` if transposed.
   let source: Columns
   let isTransposed: Bool
   let packed: Tensor?
-  /// What its products are computed in.
+  /// The precision of its products.
   let precision: Precision
 }
 
-/// What the two sides of a product are rounded to before they are multiplied. Sums are float32 in any case.
+/// The type that the operands of a product are rounded to. Sums are always float32.
 public enum Precision: Sendable {
-  /// Not at all.
+  /// No rounding.
   case float32
-  /// Bfloat16, to nearest even, where the device multiplies that faster than float32; elsewhere as `float32`.
+  /// bfloat16, to nearest even, if the device multiplies it faster than float32; otherwise the same as `float32`.
   case bfloat16
 }
 
-/// One product in a sum of them: `left` times `right`, where `right` is `[n, depth]` (a layer's weight) or, if not
-/// transposed, `[depth, n]`.
-public struct ProductTerm: Sendable {
+/// One term of a sum of matrix products: `left` `[m, depth]` times `right`, which is `[n, depth]` (such as a layer's
+/// weight) if transposed, else `[depth, n]`.
+public struct ProductTerm {
   /// `[m, depth]`
   public let left: LeftOperand
-  /// In any storage format.
+  /// In any float or block type.
   public let right: Tensor
   /// Whether `right` is `[n, depth]`.
   public let transposed: Bool
 
-  /// A term of these operands.
+  /// Creates a term.
   public init(_ left: LeftOperand, _ right: Tensor, transposed: Bool) {
     self.left = left
     self.right = right
@@ -61,16 +61,16 @@ public struct ProductTerm: Sendable {
   }
 }
 
-/// `into (+)= sum of terms`.
-public struct Product: Sendable {
-  /// What is summed; at least one.
+/// A sum of matrix products, stored in or added to `into`.
+public struct Product {
+  /// The terms, at least one.
   public let terms: [ProductTerm]
   /// `[m, n]`
   public let into: Columns
-  /// Whether the sum is added to what is there.
+  /// Whether to add the sum to `into` instead of overwriting it.
   public let accumulate: Bool
 
-  /// A product of these parts.
+  /// Creates a sum of products.
   public init(_ terms: [ProductTerm], into: Columns, accumulate: Bool = false) {
     self.terms = terms
     self.into = into
@@ -78,20 +78,20 @@ public struct Product: Sendable {
   }
 }
 
-/// Which rows of a ragged batch belong together, and how their attention looks.
+/// The sizes and parameters of causal attention with grouped queries.
 public struct AttentionShape: Sendable {
-  /// Query heads.
+  /// The number of query heads.
   public var attentionHeads: Int
-  /// Key/value heads; a divisor of `heads`.
+  /// The number of key/value heads, a divisor of `attentionHeads`.
   public var keyValueHeads: Int
-  /// Elements of a head; a multiple of 8.
+  /// The number of elements in a head.
   public var headDim: Int
-  /// How many keys a query sees, itself included; 0 for all before it.
+  /// The sliding window: how many keys a query sees, including its own. 0 for all.
   public var window: Int
-  /// What scores are multiplied by.
+  /// Multiplies the attention scores.
   public var scale: Float
 
-  /// A shape of these parts.
+  /// Creates a shape.
   public init(attentionHeads: Int, keyValueHeads: Int, headDim: Int, window: Int = 0, scale: Float) {
     self.attentionHeads = attentionHeads
     self.keyValueHeads = keyValueHeads
@@ -100,131 +100,136 @@ public struct AttentionShape: Sendable {
     self.scale = scale
   }
 
-  /// Columns of the queries in a joined q, k, v matrix, and of keys or values.
+  /// The head dim of KV caches: rounded up to a multiple of 8, which the kernels need.
+  public var paddedHeadDim: Int { (headDim + 7) / 8 * 8 }
+  /// The number of query columns in a joined q, k, v matrix.
   public var queryColumns: Int { attentionHeads * headDim }
-  /// Columns of the keys, and of the values.
+  /// The number of key columns, which is also that of the value columns.
   public var keyColumns: Int { keyValueHeads * headDim }
 }
 
-/// The function inside a gated unit.
+/// The activation of a gated MLP.
 public enum Activation: Int, Sendable {
   /// x · sigmoid(x)
   case silu = 0
-  /// GELU by its tanh form.
+  /// GELU, tanh approximation
   case gelu = 1
 }
 
-/// What cross-entropy finds for each row.
+/// The cross-entropy of a batch of rows.
 public struct CrossEntropyRows: Sendable {
-  /// −log p(target), natural logarithm; with smoothing, the cross-entropy with the smoothed target.
+  /// The loss of each row in nats: −log p(target), or the cross-entropy with the smoothed target.
   public var losses: [Float]
-  /// Rows whose most likely token is the target.
+  /// The number of rows whose most likely token is the target.
   public var correct: Int
-  /// Sum of the distributions' entropies, in nats.
+  /// The sum of the entropies of the predicted distributions, in nats.
   public var entropy: Double
 }
 
-/// Everything that touches the elements of tensors. Models and trainers call these and never see a pointer, so that
-/// another device needs another `Backend` and nothing else.
+/// The operations that touch the elements of tensors. Models and trainers call these and never see a pointer, so a new
+/// device needs only a new `Backend`.
 ///
-/// Activations and gradients are float32; weights are in any type. Results never depend on the number of threads.
+/// Activations and gradients are float32; weights can have any type. Results don't depend on the number of threads.
 public protocol Backend: Sendable {
   // MARK: Memory
 
-  /// A tensor whose elements are undefined.
+  /// Allocates a tensor with undefined elements.
   func empty(_ shape: [Int], _ type: ElementType) -> Tensor
   /// Copies a host array to a float32 tensor.
   func tensor(_ values: [Float], _ shape: [Int]) -> Tensor
   /// Copies a host array to an int32 tensor.
   func tensor(_ values: [Int32]) -> Tensor
-  /// The elements as a host array of float32, widened from any float or block type.
+  /// Copies the elements to a host array, converted to float32.
   func floats(_ tensor: Tensor) -> [Float]
-  /// Fills with zeros.
+  /// Fills a tensor with zeros.
   func clear(_ tensor: Tensor)
-  /// Copies the bytes of a tensor to another one of the same type and size.
+  /// Copies the bytes of a tensor to another of the same type and size.
   func copy(_ from: Tensor, to: Tensor)
-  /// A copy in `type`, from any float or block type: float32, float16 or bfloat16, rounding to nearest even, or the blocks q8_0 or q4_0 as GGML's
-  /// reference makes them, for rows that are whole blocks.
+  /// Converts or dequantizes a tensor to float32, float16 or bfloat16 (rounding to nearest even), or quantizes it to
+  /// q8_0 or q4_0 as GGML's reference does, if rows are whole blocks. Always copies.
   func converted(_ tensor: Tensor, to type: ElementType) -> Tensor
-  /// A copy as 4-bit codes of a tensor of a float type; `nil` where an element is not finite.
+  /// Quantizes a tensor of a float type to 4 bits; `nil` if an element isn't finite.
   func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor?
-  /// A copy of rows in another order, in the same type.
+  /// Copies rows in another order, keeping the type.
   func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor
   /// Copies rows of columns: `to[toRow + i] = from[fromRow + i]`.
   func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int)
-  /// Rows of a matrix of any type, widened: `[rows.count, columns]`.
+  /// Copies rows of a matrix, converted to float32: `[rows.count, columns]`.
   func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor
   /// `into[rows[i]] += from[i]`.
   func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor)
-  /// Bytes of buffers in use, and the most that ever were.
+  /// The bytes of buffers in use, and their peak.
   var memoryStatistics: (inUse: Int, peak: Int) { get }
 
   // MARK: Products
 
-  /// Whether products in `Precision.bfloat16` are faster than those in float32.
+  /// Whether products in `Precision.bfloat16` are faster than in float32.
   var multipliesBFloat16: Bool { get }
-  /// Prepares `source`, `[rows, depth]` or transposed, as the left side of products.
+  /// Packs `source`, `[rows, depth]` or its transpose, as the left operand of products.
   func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand
-  /// Computes all of them.
+  /// Computes several products.
   func compute(_ products: [Product])
 
   // MARK: Layers
 
-  /// out = x / rms(x) · (weight + offset); with a residual, x + residual is normed and returned as `sum`.
+  /// RMS norm: out = sum / rms(sum) · (weight + offset), where sum = x + residual.
   func rmsNorm(
     _ x: Tensor, residual: Tensor?, weight: Tensor, offset: Float, epsilon: Float
   ) -> (sum: Tensor, out: Tensor, inverseRMS: Tensor)
-  /// What `rmsNorm` gave for its sum `x`, by the inverse root mean squares that it found, to the same bits.
+  /// Recomputes `out` of `rmsNorm`, with the same bits, from its `sum` and `inverseRMS`.
   func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor
-  /// The gradient through a norm of `x`, added to `into`.
+  /// Stores the gradient of an RMS norm's input `x` in `into`, or adds it.
   func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool)
-  /// Adds the gradient of a norm's weight to `into`.
+  /// Adds the gradient of an RMS norm's weight to `into`.
   func rmsNormWeightGradient(_ x: Tensor, inverseRMS: Tensor, dOut: Tensor, into: Tensor)
-  /// Norms each head of `x` in place; returns the inverse root mean squares, `[rows, heads]`.
+  /// Applies an RMS norm to each head of `x` in place; returns the inverse root mean squares, `[rows, heads]`.
   func headNorm(_ x: Columns, heads: Int, weight: Tensor, offset: Float, epsilon: Float) -> Tensor
-  /// The gradient through `headNorm` in place in `dx`; adds the weight's gradient to `weightGradient`.
+  /// Replaces the gradient `dx` of the output of `headNorm` by that of its input `x`; adds the weight's gradient to
+  /// `weightGradient`.
   func headNormBackward(
     _ x: Columns, heads: Int, weight: Tensor, offset: Float, inverseRMS: Tensor, dx: Columns, weightGradient: Tensor?)
-  /// Rotates each head of `x` in place by the angles of its row; `cosines` and `sines` are `[rows, rotated / 2]`.
+  /// Rotates the pairs (i, i + d/2) of each head of `x` in place; `cosines` and `sines` are `[rows, rotaryDim / 2]`.
   func rotary(_ x: Columns, heads: Int, cosines: Tensor, sines: Tensor, inverse: Bool)
-  /// activation(gate) · up from `[rows, 2 n]`, and its gradient.
+  /// activation(gate) · up: `[rows, 2 n]`, gate and up side by side, to `[rows, n]`.
   func gated(_ gateUp: Tensor, _ activation: Activation) -> Tensor
+  /// The gradient of `gated` for gate and up.
   func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor
   /// y += x · scale
   func add(_ x: Tensor, scale: Float, into y: Tensor)
   /// y *= factor
   func scale(_ y: Tensor, by factor: Float)
-  /// y[i] *= factors[i], row by row.
+  /// Multiplies row i of `y` by factors[i].
   func scaleRows(_ y: Tensor, by factors: [Float])
   /// x · scale, in a new tensor.
   func scaled(_ x: Tensor, _ scale: Float) -> Tensor
-  /// Adds `bias` to every row, and adds the column sums of `dy` to `into`.
+  /// Adds `bias` to every row.
   func addBias(_ bias: Tensor, to y: Columns)
+  /// Adds the column sums of `dy` to `into`: the gradient of a bias.
   func addColumnSums(_ dy: Columns, into: Tensor)
-  /// x · mask / (1 − rate), the mask drawn from `key`; the same key draws the same mask.
+  /// x · mask / (1 − rate). Equal keys give equal masks.
   func dropout(_ x: Tensor, rate: Float, key: UInt64, into: Tensor, accumulate: Bool)
 
   // MARK: Attention
 
-  /// Causal attention of each sequence on itself. q, k, v lie side by side in `qkv`; `starts` are the sequences'
-  /// first rows and the end. Rows before the first of them are the beginning of every sequence. Returns the heads'
-  /// outputs and, if asked, the log-sum-exp of each row and head.
+  /// Causal self-attention of each sequence, with q, k and v side by side in `qkv`. `starts` are the first rows of the
+  /// sequences, followed by the number of rows; rows before the first start are a prefix of every sequence. Returns the
+  /// outputs `[rows, query columns]` and, on request, the log-sum-exp of the scores `[rows, heads]`.
   func attention(_ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool) -> (
     out: Tensor, lse: Tensor?
   )
-  /// The gradient of `attention` for q, k and v, side by side.
+  /// The gradient of `attention` for q, k and v side by side.
   func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor
-  /// Attention of new rows of one sequence, q, k, v side by side, on `before` earlier keys and values and their own, which
-  /// are added to the caches. These are `[key/value heads, capacity, head size]`.
+  /// Attention of the new rows of one sequence over `before` cached keys and values and their own, which are added to the
+  /// caches `[key/value heads, capacity, padded head dim]`.
   func cachedAttention(_ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape) -> Tensor
 
   // MARK: Loss
 
-  /// Cross-entropy of each row of logits; with a gradient scale, the logits become their gradient times it.
-  /// With `smoothing` above 0, that share of each target is spread over all columns (Szegedy and others 2016).
+  /// Cross-entropy of each row of logits. With a gradient scale, the logits are overwritten by their scaled gradient.
+  /// `smoothing` spreads that share of each target over all columns (Szegedy et al. 2016, arXiv:1512.00567).
   func crossEntropy(
     _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float
   ) -> CrossEntropyRows
@@ -235,22 +240,21 @@ public protocol Backend: Sendable {
 
   // MARK: Optimizers
 
-  /// A tensor of zeros that the system may move out of memory while nobody looks at it: it lies in a file without a
-  /// name in `folder`, which is gone with the tensor.
-  /// - Throws: `SwiftletError` where there is no room.
+  /// Allocates zeros in an unlinked file in `folder`, so that the system can page them out.
+  /// - Throws: `SwiftletError` if there is no room.
   func pageable(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor
-  /// One AdamW step.
+  /// Takes one step of AdamW.
   func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep)
-  /// One step of Lion.
+  /// Takes one step of Lion.
   func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep)
-  /// One step of gradient descent; `buffer` is its momentum, if it has any.
+  /// Takes one step of SGD; `buffer` holds its momentum, if any.
   func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep)
-  /// Adds a gradient to Adafactor's statistics, and divides it by the root that they estimate, in place.
+  /// Adds a gradient to Adafactor's running means, and divides it in place by the root mean square they estimate.
   func adafactor(_ gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep)
 }
 
 extension Backend {
-  /// Prepares `source` as the left side of products in float32.
+  /// Packs `source` as the left operand of products in float32.
   public func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand {
     leftOperand(source, transposed: transposed, precision: .float32)
   }

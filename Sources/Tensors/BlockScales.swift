@@ -1,27 +1,27 @@
 import CKernels
 
-/// How weights are turned into 4-bit codes: the words of bitsandbytes.
-public struct FourBitFormat: Sendable, Hashable {
-  /// `nf4` (NormalFloat, arXiv:2305.14314) or `fp4`.
+/// How weights are quantized to 4 bits, as in bitsandbytes.
+public struct FourBitFormat: Sendable, Hashable, Codable {
+  /// `nf4` (NormalFloat, Dettmers et al. 2023, arXiv:2305.14314) or `fp4`.
   public var type: ElementType
-  /// Elements of the flattened tensor that share a scale; one of `blockSizes`.
+  /// The number of consecutive elements that share a scale; one of `blockSizes`.
   public var blockSize: Int
-  /// Whether the scales are quantized to 8 bits themselves (double quantization).
+  /// Whether the scales themselves are quantized to 8 bits.
   public var doubleQuantized: Bool
 
-  /// A format of these parts; QLoRA's by default, without double quantization.
+  /// Creates a format; by default QLoRA's, without double quantization.
   public init(_ type: ElementType = .nf4, blockSize: Int = 64, doubleQuantized: Bool = false) {
     self.type = type
     self.blockSize = blockSize
     self.doubleQuantized = doubleQuantized
   }
 
-  /// The block sizes that bitsandbytes knows.
+  /// The block sizes that bitsandbytes supports.
   public static let blockSizes = [32, 64, 128, 256, 512, 1024, 2048, 4096]
-  /// Scales that share a scale of their own.
+  /// The number of scales that share a second-level scale with double quantization.
   public static let nestedBlockSize = 256
 
-  /// The numbers that the 16 codes of a type stand for, before they are scaled.
+  /// The 16 values that the codes of `nf4` or `fp4` represent, before scaling.
   public static func levels(of type: ElementType) -> [Float] {
     let backend = CPUBackend.shared
     let codes = backend.empty([16], type)
@@ -29,32 +29,31 @@ public struct FourBitFormat: Sendable, Hashable {
     let one = BlockScales(
       count: 16, blockSize: 32, absmax: backend.tensor([1], [1]), nested: nil, original: .float32)
     let values = backend.floats(Tensor(type: type, shape: [16], storage: codes.storage, scales: one))
-    return values.map { $0 == 0 ? 0 : $0 }  // bitsandbytes lists FP4's second zero without its sign
+    return values.map { $0 == 0 ? 0 : $0 }  // bitsandbytes lists FP4's negative zero without its sign
   }
 }
 
-/// The scales of a tensor of 4-bit codes, as bitsandbytes keeps them (`QuantState`): the largest magnitude (absmax) of
-/// each block.
-public final class BlockScales: Sendable {
-  /// Elements of the flattened tensor that share a scale: a power of two, 32 at least.
+/// The scales of a 4-bit tensor, as in bitsandbytes' `QuantState`: the largest magnitude (absmax) of each block.
+public final class BlockScales {
+  /// The number of consecutive elements that share a scale: a power of two, at least 32.
   public let blockSize: Int
-  /// float32 `[blocks]`; nested, uint8 codes of `map`.
+  /// float32 `[blocks]`, or uint8 codes with double quantization.
   public let absmax: Tensor
-  /// What the bytes of `absmax` stand for, where it has been quantized itself.
+  /// How to dequantize `absmax`; `nil` without double quantization.
   public let nested: Nested?
-  /// What was quantized: one of the float types. Checkpoints name it.
+  /// The float type before quantization, which checkpoints record.
   public let original: ElementType
 
-  /// Scales in 8 bits: code c of block b stands for map[c] · absmax[b / 256] + offset.
-  public struct Nested: Sendable {
+  /// Scales in 8 bits: code c of block b represents map[c] · absmax[b / 256] + offset.
+  public struct Nested {
     /// float32 `[256]`, ascending.
     public let map: Tensor
-    /// float32, one for each 256 blocks.
+    /// float32, one per 256 blocks.
     public let absmax: Tensor
-    /// The mean that was taken from the scales.
+    /// The mean of the scales, which was subtracted before quantization.
     public let offset: Float
 
-    /// Statistics of these parts.
+    /// Creates second-level scales.
     public init(map: Tensor, absmax: Tensor, offset: Float) {
       self.map = map
       self.absmax = absmax
@@ -62,15 +61,16 @@ public final class BlockScales: Sendable {
     }
   }
 
-  /// The scales of a tensor of `count` elements. Sizes and types must fit each other and the tensor.
+  /// Creates the scales of a tensor of `count` elements. Sizes and types must be consistent.
   public init(count: Int, blockSize: Int, absmax: Tensor, nested: Nested?, original: ElementType) {
     let blocks = (count + blockSize - 1) / blockSize
-    precondition(FourBitFormat.blockSizes.contains(blockSize), "a block size that bitsandbytes knows")
-    precondition(absmax.count == blocks && absmax.type == (nested == nil ? .float32 : .uint8), "a scale for each block")
+    precondition(FourBitFormat.blockSizes.contains(blockSize), "a block size that bitsandbytes supports")
+    precondition(absmax.count == blocks && absmax.type == (nested == nil ? .float32 : .uint8), "one scale per block")
     if let nested {
-      precondition(nested.map.count == 256 && nested.map.type == .float32, "a value for each code of a scale")
+      precondition(nested.map.count == 256 && nested.map.type == .float32, "one value per code")
       let groups = (blocks + FourBitFormat.nestedBlockSize - 1) / FourBitFormat.nestedBlockSize
-      precondition(nested.absmax.count == groups && nested.absmax.type == .float32, "a scale for each 256 scales")
+      precondition(
+        nested.absmax.count == groups && nested.absmax.type == .float32, "one second-level scale per 256 scales")
     }
     self.blockSize = blockSize
     self.absmax = absmax
@@ -78,19 +78,19 @@ public final class BlockScales: Sendable {
     self.original = original
   }
 
-  /// The bytes that the scales take.
+  /// The number of bytes that the scales take.
   public var byteCount: Int {
     absmax.byteCount + (nested.map { $0.absmax.byteCount + $0.map.byteCount } ?? 0)
   }
 
-  /// The bytes that the scales of `count` elements take in `format`.
+  /// The number of bytes that the scales of `count` elements take in `format`.
   public static func byteCount(of count: Int, in format: FourBitFormat) -> Int {
     let blocks = (count + format.blockSize - 1) / format.blockSize
     let groups = (blocks + FourBitFormat.nestedBlockSize - 1) / FourBitFormat.nestedBlockSize
     return format.doubleQuantized ? blocks + 4 * groups + 4 * 256 : 4 * blocks
   }
 
-  /// As the kernels take them.
+  /// The scales in the form the kernels expect.
   var kernelScales: ck_scales {
     let shift = Int32(blockSize.trailingZeroBitCount)
     let bytes = UnsafeRawPointer(absmax.pointer(UInt8.self))
@@ -104,7 +104,7 @@ public final class BlockScales: Sendable {
 }
 
 extension Tensor {
-  /// The format of a tensor of 4-bit codes.
+  /// The format of a 4-bit tensor; `nil` for all other types.
   public var fourBitFormat: FourBitFormat? {
     scales.map { FourBitFormat(type, blockSize: $0.blockSize, doubleQuantized: $0.nested != nil) }
   }

@@ -1,16 +1,16 @@
-/// How the elements of a tensor are stored.
+/// The type that a tensor's elements are stored in.
 ///
-/// The block formats are GGML's (`ggml-common.h`): `blockLength` consecutive elements of a row share their scales. The
-/// 4-bit codes are bitsandbytes': two elements a byte, the first in the high nibble, and their scales apart from them in
+/// The block types are GGML's (`ggml-common.h`): `blockLength` consecutive elements of a row share their scales. The 4-bit
+/// types are those of bitsandbytes: two elements per byte, the first in the high nibble, with separate scales in
 /// `Tensor.scales`.
-public enum ElementType: String, Sendable, Hashable, CaseIterable {
+public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
   case float64, float32, float16, bfloat16
   case int64, int32, int16, int8, uint8, bool
   case q4_0, q4_1, q5_0, q5_1, q8_0
   case q2_K, q3_K, q4_K, q5_K, q6_K
   case nf4, fp4
 
-  /// Elements in a block; 1 where elements stand alone.
+  /// The number of elements in a block; 1 for types without blocks.
   public var blockLength: Int {
     switch self {
     case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: 32
@@ -20,7 +20,7 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// Bytes that a block takes.
+  /// The number of bytes in a block.
   public var blockByteCount: Int {
     switch self {
     case .float64, .int64: 8
@@ -41,13 +41,13 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// Whether elements share scales in blocks.
+  /// Whether elements are quantized in blocks with shared scales.
   public var isQuantized: Bool { blockLength > 1 }
 
-  /// Whether these are bitsandbytes' 4-bit codes.
+  /// Whether this is one of bitsandbytes' 4-bit types.
   public var isFourBitCode: Bool { self == .nf4 || self == .fp4 }
 
-  /// Whether this is one of the IEEE or brain floating-point types.
+  /// Whether this is a floating-point type without blocks.
   public var isFloat: Bool {
     switch self {
     case .float64, .float32, .float16, .bfloat16: true
@@ -55,7 +55,7 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// Bytes that a row of `count` elements takes, or `nil` where a row is no whole number of blocks or too large.
+  /// The number of bytes in a row of `count` elements; `nil` if it isn't a whole number of blocks, or is too large.
   public func byteCount(ofRow count: Int) -> Int? {
     guard count >= 0, count % blockLength == 0 else { return nil }
     let (bytes, overflow) = (count / blockLength).multipliedReportingOverflow(by: blockByteCount)

@@ -1,5 +1,5 @@
 /// A running mean of gradients, or of their squares.
-public enum Moment: Sendable {
+public enum Moment {
   /// The shape of the weight, float32.
   case float32(Tensor)
   /// A byte for each element of the weight, and the largest magnitude of each `blockLength` of them, float32.
@@ -10,7 +10,7 @@ public enum Moment: Sendable {
 }
 
 /// Adafactor's running means of squared gradients.
-public enum FactoredSquares: Sendable {
+public enum FactoredSquares {
   /// Of a matrix: for each row and for each column.
   case matrix(rows: Tensor, columns: Tensor)
   /// Of anything else: for each element.

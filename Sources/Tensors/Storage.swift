@@ -1,18 +1,17 @@
-/// Bytes in host memory with an owner: a pooled buffer, or a region of a mapped file.
-///
-/// `@unchecked Sendable`: the pointer and its length never change, and the bytes are written only by the kernel that
-/// produces a tensor, before anyone else can see it, or by an optimizer that owns the parameter exclusively.
-public final class Storage: @unchecked Sendable {
-  /// The first byte; valid while this object lives.
+/// A block of host memory: a pooled buffer, or a region of a mapped file. It is released with the last tensor in it.
+public final class Storage {
+  /// The first byte, valid as long as this object.
   public let base: UnsafeMutableRawPointer
   /// The number of bytes.
   public let byteCount: Int
-  /// Whether the bytes are a file's, mapped to be read only: the system can take their pages and read them again.
+  /// Whether the bytes belong to a file mapped read-only, so that the system can drop their pages and read them again.
   public let isMappedFile: Bool
   private let release: @Sendable (UnsafeMutableRawPointer, Int) -> Void
 
-  /// Takes over `byteCount` bytes at `base`; `release` is called with them once nobody needs them.
-  /// - Parameter isMappedFile: whether it is a map of a file that is only read.
+  /// Takes ownership of `byteCount` bytes at `base`.
+  /// - Parameters:
+  ///   - isMappedFile: whether the bytes belong to a file mapped read-only.
+  ///   - release: called with the arguments `base` and `byteCount` when the storage is released.
   public init(
     base: UnsafeMutableRawPointer, byteCount: Int, isMappedFile: Bool = false,
     release: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
@@ -23,9 +22,12 @@ public final class Storage: @unchecked Sendable {
     self.release = release
   }
 
-  /// A region of memory that `owner` keeps alive, such as a mapped file.
-  public convenience init(borrowing base: UnsafeRawPointer, byteCount: Int, owner: some AnyObject & Sendable) {
-    self.init(base: UnsafeMutableRawPointer(mutating: base), byteCount: byteCount) { _, _ in
+  /// Borrows memory that `owner` keeps alive.
+  /// - Parameter isMappedFile: whether the bytes belong to a file mapped read-only.
+  public convenience init(
+    borrowing base: UnsafeRawPointer, byteCount: Int, isMappedFile: Bool = false, owner: some AnyObject & Sendable
+  ) {
+    self.init(base: UnsafeMutableRawPointer(mutating: base), byteCount: byteCount, isMappedFile: isMappedFile) { _, _ in
       withExtendedLifetime(owner) {}
     }
   }

@@ -1,18 +1,20 @@
-/// An array of elements of one type in row-major order, somewhere in a storage. A value: copying shares the bytes.
-public struct Tensor: Sendable {
-  /// How the elements are stored.
+/// A row-major array of elements of one type, in a storage that it may share with others.
+///
+/// Copying a tensor shares its bytes, which kernels and optimizers change in place. That is why tensors aren't `Sendable`:
+/// a model and its tensors belong to one thread or actor at a time.
+public struct Tensor {
+  /// The type of the elements.
   public let type: ElementType
-  /// Extents, outermost first; a matrix is `[rows, columns]`. Empty for a scalar.
+  /// The sizes of the dimensions, outermost first; `[rows, columns]` for a matrix, empty for a scalar.
   public let shape: [Int]
-  /// Where the bytes are.
+  /// The memory that holds the bytes.
   public private(set) var storage: Storage
-  /// Where in the storage the first element stands, in bytes.
+  /// The offset of the first element in the storage, in bytes.
   public let byteOffset: Int
-  /// What the elements are multiplied by, where they are 4-bit codes; `nil` for all other types, and for a tensor that
-  /// has its shape only.
+  /// The scales of a 4-bit tensor; `nil` for all other types, and for a tensor that stands only for its shape.
   public let scales: BlockScales?
 
-  /// A view of `storage` from `byteOffset` on. The bytes that `shape` needs must lie inside the storage.
+  /// Creates a view of `storage`, starting at `byteOffset`. It must fit in the storage.
   public init(
     type: ElementType, shape: [Int], storage: Storage, byteOffset: Int = 0, scales: BlockScales? = nil
   ) {
@@ -27,25 +29,25 @@ public struct Tensor: Sendable {
 
   /// The number of elements.
   public var count: Int { shape.reduce(1, *) }
-  /// The number of bytes, without those of the scales.
+  /// The number of bytes, without the scales.
   public var byteCount: Int {
-    // The blocks of other types end with a row; 4-bit codes run on, and the last byte may be half empty.
+    // Blocks of other types end with their row. 4-bit codes don't, and may leave half of the last byte unused.
     (count + (type.isFourBitCode ? 1 : 0)) / type.blockLength * type.blockByteCount
   }
-  /// The number of bytes, with those of the scales.
+  /// The number of bytes, including the scales.
   public var totalByteCount: Int { byteCount + (scales?.byteCount ?? 0) }
-  /// Rows of a matrix: all extents but the last, multiplied.
+  /// The number of rows: the product of all dimensions but the last.
   public var rows: Int { shape.dropLast().reduce(1, *) }
-  /// Columns: the last extent, 1 for a scalar.
+  /// The number of columns: the last dimension, or 1 for a scalar.
   public var columns: Int { shape.last ?? 1 }
 
-  /// The bytes, to read; only within the closure.
+  /// Calls `body` with the bytes, which are valid only during the call.
   public func withBytes<Result, Failure: Error>(
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try body(UnsafeRawBufferPointer(start: storage.base + byteOffset, count: byteCount))
   }
 
-  /// Whether nobody else holds these bytes, so that they may be changed in place.
-  mutating func isUniquelyOwned() -> Bool { isKnownUniquelyReferenced(&storage) }
+  /// Whether no other tensor shares the storage, so that it may be changed in place.
+  mutating func isUniquelyOwned() -> Bool { !storage.isMappedFile && isKnownUniquelyReferenced(&storage) }
 }

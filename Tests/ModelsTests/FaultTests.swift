@@ -6,7 +6,7 @@ import Tensors
 import Testing
 import Tokenizers
 
-/// Configurations and folders that are broken end in one sentence, never in a crash.
+/// Broken configurations and folders give one-line errors, never a crash.
 @Suite struct FaultTests {
   /// A change to `models/llama/config.json` (a value of `nil` removes the key), and what the message must name.
   static let changes: [(key: String, value: String?, named: String)] = [
@@ -17,7 +17,7 @@ import Tokenizers
     ("intermediate_size", "0", "intermediate_size"), ("intermediate_size", "[96]", "intermediate_size"),
     ("num_hidden_layers", "2147483648", "num_hidden_layers"), ("num_hidden_layers", "2.5", "num_hidden_layers"),
     ("num_attention_heads", "null", "num_attention_heads"), ("num_attention_heads", "1000000", "num_attention_heads"),
-    ("num_key_value_heads", "3", "num_key_value_heads"), ("head_dim", "12", "multiple of 8"),
+    ("num_key_value_heads", "3", "num_key_value_heads"), ("head_dim", "13", "even"),
     ("head_dim", "1048576", "head_dim"), ("rms_norm_eps", "\"tiny\"", "rms_norm_eps"),
     ("rms_norm_eps", "-1", "rms_norm_eps"), ("tie_word_embeddings", "\"yes\"", "tie_word_embeddings"),
     ("attention_bias", "1", "attention_bias"), ("max_position_embeddings", "-128", "max_position_embeddings"),

@@ -62,7 +62,7 @@ import Tokenizers
           + "{% elif m.role == 'assistant' %} {{ m.content }}</s>{% else %}{{ raise_exception('no') }}{% endif %}"
           + "{% endfor %}"))
     #expect(found.system == .none && found.user == .init(before: "[INST] ", after: " [/INST]"))
-    #expect(found.assistant == .init(before: " ", after: "</s>") && found.answer == "")
+    #expect(found.assistant == .init(before: " ", after: "</s>") && found.generationPrompt == "")
   }
 
   /// Phi-3's ends a conversation with EOS; Qwen3's and DeepSeek's begin an answer otherwise than a past one.
@@ -72,7 +72,7 @@ import Tokenizers
         "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
           + "\(Self.generation)<|assistant|>\n<think>\n{% else %}{{ eos_token }}{% endif %}"))
     #expect(found.system == .turn(.init(before: "<|system|>\n", after: "<|end|>\n")))
-    #expect(found.answer.hasSuffix("<|assistant|>\n<think>\n") && !found.assistant.before.contains("<think>"))
+    #expect(found.generationPrompt.hasSuffix("<|assistant|>\n<think>\n") && !found.assistant.before.contains("<think>"))
     let template = try #require(OllamaModelfile.template(found, addsBOS: true))
     #expect(template.hasSuffix("<|assistant|>\n<think>\n{{ end }}{{ end }}") && !template.contains("</s>"))
   }

@@ -39,7 +39,7 @@ import Testing
     var sampler = Sampler(options, prompt: [])
     var counts = [Int](repeating: 0, count: logits.count)
     let draws = 20_000
-    for _ in 0..<draws { counts[Int(sampler.choose(logits))] += 1 }
+    for _ in 0..<draws { counts[Int(sampler.sample(logits))] += 1 }
     let expected = Dictionary(uniqueKeysWithValues: sampler.distribution(logits).map { ($0.id, $0.probability) })
     for (id, count) in counts.enumerated() {
       // Four standard deviations of a share are at most 0.0142.
@@ -54,7 +54,7 @@ import Testing
     func draws(_ seed: UInt64) -> [Int32] {
       options.seed = seed
       var sampler = Sampler(options, prompt: [])
-      return (0..<50).map { _ in sampler.choose(logits) }
+      return (0..<50).map { _ in sampler.sample(logits) }
     }
     #expect(draws(1) == draws(1))
     #expect(draws(1) != draws(2))
@@ -62,7 +62,7 @@ import Testing
 
   @Test func greedyTakesTheFirstOfTheLargest() {
     var sampler = Sampler(SamplingConfiguration(), prompt: [])
-    #expect(sampler.choose([0, 3, 1, 3]) == 1)
+    #expect(sampler.sample([0, 3, 1, 3]) == 1)
   }
 
   @Test func repetitionCountsWhatWasDrawn() {
@@ -70,6 +70,6 @@ import Testing
     options.repetitionPenalty = 10
     var sampler = Sampler(options, prompt: [0])
     // 0 was in the prompt; each choice makes itself less likely.
-    #expect((0..<3).map { _ in sampler.choose([5, 4, 3, 2]) } == [1, 2, 3])
+    #expect((0..<3).map { _ in sampler.sample([5, 4, 3, 2]) } == [1, 2, 3])
   }
 }

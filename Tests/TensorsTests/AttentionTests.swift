@@ -13,7 +13,8 @@ struct AttentionTests {
     var testDescription: String { "\(lengths), \(heads)/\(keyValueHeads) heads of \(size), window \(window)" }
   }
 
-  // Blocks are 32 queries by 64 keys; a tile is 6 rows; a stretch of a sum is 192.
+  // Blocks have 32 queries and 64 keys; a tile has 6 rows; sums are taken in chunks of 192. Head dims that aren't
+  // multiples of 8 are padded.
   @Test(arguments: [
     Case(lengths: [1]), Case(lengths: [2, 1, 3]), Case(lengths: [31, 32, 33]), Case(lengths: [63]),
     Case(lengths: [64, 65]), Case(lengths: [96, 97]), Case(lengths: [129]),
@@ -24,7 +25,8 @@ struct AttentionTests {
     Case(lengths: [131], heads: 4, keyValueHeads: 2, window: 64), Case(lengths: [30, 150], window: 65),
     Case(lengths: [20, 31], window: 31), Case(lengths: [50], heads: 8, window: 40),
     Case(lengths: [3, 70], heads: 4, keyValueHeads: 2, size: 8), Case(lengths: [40], heads: 7, size: 24),
-    Case(lengths: [35], size: 264),
+    Case(lengths: [35], size: 264), Case(lengths: [3, 70], heads: 4, keyValueHeads: 2, size: 12),
+    Case(lengths: [40], heads: 3, size: 20, window: 7), Case(lengths: [33], size: 28), Case(lengths: [9], size: 2),
   ])
   func selfAttention(_ test: Case) {
     let starts = test.lengths.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
@@ -107,14 +109,15 @@ struct AttentionTests {
     }
   }
 
-  /// One query reads its keys in one to four parts.
-  @Test(arguments: [1, 7, 63, 64, 65, 128, 191, 192, 300], [0, 70])
-  func oneCachedQuery(keys: Int, window: Int) {
-    let shape = AttentionShape(attentionHeads: 6, keyValueHeads: 2, headDim: 24, window: window, scale: 0.25)
+  /// A single query reads its keys in one to four parts.
+  @Test(arguments: [1, 7, 63, 64, 65, 128, 191, 192, 300], [(0, 24), (70, 24), (0, 12), (70, 20)])
+  func oneCachedQuery(keys: Int, attention: (window: Int, headDim: Int)) {
+    let (window, headDim) = attention
+    let shape = AttentionShape(attentionHeads: 6, keyValueHeads: 2, headDim: headDim, window: window, scale: 0.25)
     let qkv = Operand([keys, shape.queryColumns + 2 * shape.keyColumns], seed: 5, range: 2)
     for (target, values) in Backends.results({ backend in
       let all = backend.tensor(qkv.values, qkv.shape)
-      let caches = [0, 1].map { _ in backend.empty([shape.keyValueHeads, keys, shape.headDim], .float32) }
+      let caches = [0, 1].map { _ in backend.empty([shape.keyValueHeads, keys, shape.paddedHeadDim], .float32) }
       func attend(_ range: Range<Int>) -> Tensor {
         backend.cachedAttention(
           all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape)

@@ -1,23 +1,22 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import Foundation
 import Tensors
 import Tokenizers
 
 extension CausalLM {
-  /// Writes the model as one GGUF file that llama.cpp loads: weights, tokenizer, chat template. Adapters on its layers
-  /// are merged into what is written; one tensor at a time is in memory.
+  /// Writes the model as one GGUF file for llama.cpp: weights, tokenizer and chat template. LoRA updates are merged
+  /// into the written weights; only one tensor at a time is in memory.
   ///
-  /// A model that came from a GGUF file keeps that file's header, and its tensors as far as nothing changes them.
+  /// A model opened from a GGUF file keeps that file's header, and every tensor that training didn't change.
   ///
   /// - Parameters:
-  ///   - type: what matrices become; `nil` leaves each as it is stored, and what a GGUF file cannot hold, or an adapter
-  ///   changed, becomes float16.
+  ///   - type: the type to store matrices in. `nil` keeps each as it is stored; what GGUF can't hold, or an adapter
+  ///     changed, becomes float16.
   ///   - name: `general.name`.
-  ///   - progress: told of the bytes written and of those there will be.
-  /// - Returns: sentences on where llama.cpp's answers will differ, and when.
-  /// - Throws: `SwiftletError` or `SwiftletError` for a model that llama.cpp cannot run, `SwiftletError` if the file
-  ///   cannot be written.
+  ///   - progress: called with the number of bytes written so far and the total.
+  /// - Returns: sentences that say where llama.cpp's answers will differ, and when.
+  /// - Throws: `SwiftletError` if llama.cpp can't run the model or the file can't be written.
   @discardableResult
   public func writeGGUF(
     to url: URL, type: GGUFType?, name: String, progress: @escaping (Int, Int) -> Void = { _, _ in }
@@ -26,33 +25,28 @@ extension CausalLM {
       try write(copying: gguf, to: url, type: type, progress)
       return []
     }
-    var vocabulary = try GGUFVocabulary(tokenizer, size: transformer.configuration.vocabularySize)
+    let configuration = transformer.configuration
+    var vocabulary = try GGUFVocabulary(tokenizer, size: configuration.vocabularySize)
     vocabulary.chatTemplate = chatTemplate?.source ?? vocabulary.chatTemplate
-    let header = try GGUFHeader(
-      transformer.configuration, name: ggufName(name, vocabulary), path: files.url.path)
+    vocabulary.eosID = endOfSequence?.id ?? vocabulary.eosID
+    let modelName = configuration.family.gguf?.modelName(name, vocabulary.model) ?? name
+    let header = try GGUFHeader(configuration, name: modelName, path: files.url.path)
     var notes = header.notes
     if try !vocabulary.agrees(with: tokenizer) {
-      notes.append("llama.cpp has no like of this tokenizer's rules: it will split some texts into other tokens")
+      notes.append("llama.cpp can't express this tokenizer's rules and will split some texts differently")
     }
     var metadata = header.metadata
     if let type = type ?? commonType { metadata["general.file_type"] = .uint32(type.fileType) }
     for entry in vocabulary.entries { metadata[entry.key] = entry.value }
-    var tensors = transformer.configuration.ropeTensors.map { name, factors in
+    var tensors = configuration.ropeTensors.map { name, factors in
       TensorSource(name: name, tensor: transformer.backend.tensor(factors, [factors.count]))
     }
-    for parameter in transformer.parameters { tensors.append(try source(of: parameter, header.naming, type)) }
+    for parameter in transformer.parameters { tensors.append(try source(of: parameter, header.architecture, type)) }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
     return notes
   }
 
-  /// llama.cpp lets Phi-3's tokens take the white space behind them by the model's name alone.
-  private func ggufName(_ name: String, _ vocabulary: GGUFVocabulary) -> String {
-    let lowered = name.lowercased()
-    let needsName = transformer.configuration.modelType == "phi3" && vocabulary.model == "llama"
-    return needsName && !lowered.contains("phi-3") && !lowered.contains("phi3") ? "Phi-3 \(name)" : name
-  }
-
-  /// The type of most of the weights, where it is one that files can be named after.
+  /// The GGUF type of the first linear layer, if `general.file_type` has a value for it.
   private var commonType: GGUFType? {
     let type = transformer.linearLayers.first?.weight.value.type
     return GGUFType.allCases.first { $0.elementType == type }
@@ -60,17 +54,19 @@ extension CausalLM {
 
   // MARK: Tensors
 
-  /// A weight as llama.cpp wants it: merged, its rows in order, Gemma's norms with the 1 that they leave out.
-  private func source(of parameter: Parameter, _ naming: GGUFNaming, _ type: GGUFType?) throws -> TensorSource {
-    guard let name = naming.ggufName(of: parameter.name) else {
+  /// A weight as llama.cpp expects it: merged, with its rows reordered and the norm offset added.
+  private func source(
+    of parameter: Parameter, _ architecture: GGUFArchitecture, _ type: GGUFType?
+  ) throws -> TensorSource {
+    guard let name = architecture.tensorName(of: parameter.name) else {
       throw SwiftletError.model(
-        "\(files.url.path): llama.cpp's \(naming.architecture) has no place for \(parameter.name)")
+        "llama.cpp's \(architecture.name) has no tensor for \(parameter.name)", in: files.url.path)
     }
     let backend = transformer.backend
     let linear = transformer.linearLayers.first { $0.weight === parameter }
     let shape = parameter.value.shape
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
-    let order = naming.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
+    let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
     let stored =
       type?.type(of: name, shape: shape, isHead: parameter === transformer.head)
       ?? keptType(parameter.value.type, isChanged: linear?.lora != nil)
@@ -78,33 +74,37 @@ extension CausalLM {
       var tensor = linear?.mergedWeight(on: backend) ?? parameter.value
       if offset != 0 { tensor = backend.tensor(backend.floats(tensor).map { $0 + offset }, shape) }
       guard let order else { return tensor }
-      // 4-bit codes cannot be cut into rows, and no GGUF file can hold them anyway.
+      // Blocks of 4-bit codes can span rows, and GGUF can't hold them anyway.
       if tensor.type.isFourBitCode { tensor = backend.converted(tensor, to: .float32) }
       let matrix = shape.count == 1 ? tensor.reshaped([tensor.count, 1]) : tensor
       return backend.permutedRows(matrix, order).reshaped(shape)
     }
   }
 
-  /// What a tensor is stored as where no type is asked for.
+  /// The type to store a tensor in if none was requested.
   private func keptType(_ type: ElementType, isChanged: Bool) -> ElementType {
     type.isSupportedByGGUF && (type.isFloat || !isChanged) ? type : .float16
   }
 
   // MARK: From a GGUF file
 
-  /// Copies header and tensors; those that training changed come from the transformer.
+  /// Copies header and tensors, except for the tensors that training changed.
   private func write(
     copying gguf: GGUFFile, to url: URL, type: GGUFType?, _ progress: @escaping (Int, Int) -> Void
   ) throws {
     var metadata = gguf.metadata
     if let type { metadata["general.file_type"] = .uint32(type.fileType) }
     if let chatTemplate { metadata["tokenizer.chat_template"] = .string(chatTemplate.source) }
-    let naming = GGUFNaming(architecture: metadata["general.architecture"]?.string ?? "")
-    let changed = Set(transformer.linearLayers.filter { $0.lora != nil }.map(\.weight.name))
+    if let endOfSequence, endOfSequence != tokenizer.specialTokens.eos {
+      metadata["tokenizer.ggml.eos_token_id"] = .uint32(UInt32(clamping: endOfSequence.id))
+    }
     var sources: [String: TensorSource] = [:]
-    for parameter in transformer.parameters where parameter.isTrainable || changed.contains(parameter.name) {
-      let source = try source(of: parameter, naming, type)
-      sources[source.name] = source
+    if let architecture = transformer.configuration.family.gguf {
+      let changed = Set(transformer.linearLayers.filter { $0.lora != nil }.map(\.weight.name))
+      for parameter in transformer.parameters where parameter.isTrainable || changed.contains(parameter.name) {
+        let source = try source(of: parameter, architecture, type)
+        sources[source.name] = source
+      }
     }
     let hasHead = gguf.tensor(named: "output.weight") != nil
     let tensors = gguf.tensorNames.compactMap { name -> TensorSource? in
@@ -118,7 +118,7 @@ extension CausalLM {
   }
 }
 
-/// The same tensors, which report how many bytes have been asked for so far.
+/// The same tensors, reporting how many bytes have been loaded so far and the total.
 func counted(_ tensors: [TensorSource], _ progress: @escaping (Int, Int) -> Void) -> [TensorSource] {
   func byteCount(_ tensor: TensorSource) -> Int {
     tensor.shape.reduce(1, *) / tensor.type.blockLength * tensor.type.blockByteCount

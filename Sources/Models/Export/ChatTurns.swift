@@ -1,12 +1,12 @@
 import ChatTemplates
 import OrderedJSON
 
-/// A chat template that writes every turn between fixed words, told by these words.
+/// The fixed texts around each turn, for a chat template that does nothing but add them.
 ///
-/// They are found by rendering conversations whose texts are known, and believed only if what they predict is what the
-/// template writes for others.
+/// They are found by rendering conversations with known contents, and accepted only if they predict how the template
+/// renders other conversations.
 package struct ChatTurns: Sendable, Equatable {
-  /// What stands around a message.
+  /// The texts around a message.
   package struct Turn: Sendable, Equatable {
     package var before: String
     package var after: String
@@ -17,51 +17,53 @@ package struct ChatTurns: Sendable, Equatable {
     }
   }
 
-  /// Where a system message goes.
+  /// How the template renders a system message.
   package enum System: Sendable, Equatable {
-    /// It has a turn of its own.
+    /// As a turn of its own.
     case turn(Turn)
-    /// It stands before the text of the first user, with this between them.
+    /// In the first user's turn, before the user's text and this separator.
     case beforeUser(separator: String)
-    /// The template refuses it or leaves it out.
+    /// Not at all: the template rejects or drops it.
     case none
   }
 
-  /// What a conversation begins with.
+  /// The text at the start of a conversation.
   package let start: String
   package let system: System
   package let user: Turn
   package let assistant: Turn
-  /// What asks for an answer: mostly what an answer in the conversation begins with.
-  package let answer: String
-  /// The system message where a conversation has none; empty where its turn is written all the same.
+  /// The generation prompt: usually the text before an assistant message.
+  package let generationPrompt: String
+  /// The system message that the template adds to a conversation without one; empty if it adds an empty turn.
   package let defaultSystem: String?
 
-  /// The turns of a template; `nil` for one that does more than to put words around texts.
+  /// Finds the turns of a template; `nil` if it does more than add fixed texts.
   package init?(_ template: ChatTemplate, variables: JSONObject) {
     let probe = ChatProbe(template: template, variables: variables)
-    // A date in the text would be that of the export for ever.
+    // A date would stay that of the export forever.
     guard !template.source.contains("strftime_now"),
-      let talk = probe.render([("user", "Qv1"), ("assistant", "Av1"), ("user", "Qv2")], answers: true),
-      let (opening, rest) = talk.split(around: "Qv1"), let (toAnswer, again) = rest.split(around: "Av1"),
+      let conversation = probe.render(
+        [("user", "Qv1"), ("assistant", "Av1"), ("user", "Qv2")], generationPrompt: true),
+      let (opening, rest) = conversation.split(around: "Qv1"), let (toAnswer, again) = rest.split(around: "Av1"),
       let (toQuestion, asking) = again.split(around: "Qv2")
     else { return nil }
-    let asked = probe.render([("user", "Qv1")], answers: false)?.split(around: "Qv1")?.after ?? ""
-    let answered = probe.render([("user", "Qv1"), ("assistant", "Av1")], answers: false)?.split(around: "Av1")?.after
-    // Where one turn ends and the next begins does not change the text; how a conversation ends mostly tells.
+    let asked = probe.render([("user", "Qv1")], generationPrompt: false)?.split(around: "Qv1")?.after ?? ""
+    let answered = probe.render([("user", "Qv1"), ("assistant", "Av1")], generationPrompt: false)?.split(around: "Av1")?
+      .after
+    // The boundary between two turns doesn't affect the text; how a conversation ends usually shows where it is.
     let ending = toAnswer.hasPrefix(asked) && asking.hasPrefix(asked) ? asked : ""
     let common = String(zip(opening.reversed(), toQuestion.reversed()).prefix { $0 == $1 }.map(\.0).reversed())
     var beginnings = [common]
     if let answered, toQuestion.hasPrefix(answered) {
       beginnings.insert(String(toQuestion.dropFirst(answered.count)), at: 0)
     }
-    let instructed = probe.render([("system", "Sv1"), ("user", "Qv1")], answers: true)?.split(around: "Sv1")
+    let instructed = probe.render([("system", "Sv1"), ("user", "Qv1")], generationPrompt: true)?.split(around: "Sv1")
     for beginning in beginnings where opening.hasSuffix(beginning) && toQuestion.hasSuffix(beginning) {
       let turns = ChatTurns(
         user: Turn(before: beginning, after: ending),
         assistant: Turn(
           before: String(toAnswer.dropFirst(ending.count)), after: String(toQuestion.dropLast(beginning.count))),
-        answer: String(asking.dropFirst(ending.count)), opening: String(opening.dropLast(beginning.count)),
+        generationPrompt: String(asking.dropFirst(ending.count)), opening: String(opening.dropLast(beginning.count)),
         instructed: instructed.flatMap { before, rest in
           rest.split(around: "Qv1").map { (before, between: $0.before) }
         }, bos: probe.bos)
@@ -74,17 +76,18 @@ package struct ChatTurns: Sendable, Equatable {
   }
 
   /// - Parameters:
-  ///   - opening: what comes before the first user's turn.
-  ///   - instructed: the same where there is a system message: before it, and between it and the user's text.
+  ///   - opening: the text before the first user's turn.
+  ///   - instructed: with a system message, the texts before it and between it and the user's text.
   private init(
-    user: Turn, assistant: Turn, answer: String, opening: String, instructed: (before: String, between: String)?,
+    user: Turn, assistant: Turn, generationPrompt: String, opening: String,
+    instructed: (before: String, between: String)?,
     bos: String
   ) {
     self.user = user
     self.assistant = assistant
-    self.answer = answer
+    self.generationPrompt = generationPrompt
     if let (before, between) = instructed, between.hasSuffix(user.before) {
-      // Where every turn begins with BOS, as SmolLM2's do, it belongs to the turns.
+      // If every turn begins with BOS, as in SmolLM2's template, it is part of the turns.
       let bos = user.before.hasPrefix(bos) ? "" : bos
       let after = String(between.dropLast(user.before.count))
       (start, system, defaultSystem) = Self.withSystemTurn(opening, before, after, bos)
@@ -95,7 +98,7 @@ package struct ChatTurns: Sendable, Equatable {
     }
   }
 
-  /// The start is what comes before the system's turn: BOS, or nothing.
+  /// The start is the text before the system's turn: BOS, or nothing.
   private static func withSystemTurn(
     _ opening: String, _ before: String, _ after: String, _ bos: String
   ) -> (String, System, String?) {
@@ -109,7 +112,7 @@ package struct ChatTurns: Sendable, Equatable {
     return (start, .turn(turn), String(opening.dropFirst(before.count).dropLast(after.count)))
   }
 
-  /// Conversations that the turns must predict.
+  /// Conversations whose rendering the turns must predict.
   private static let conversations: [[(role: String, text: String)]] = [
     [("user", "How are you?\nWell?")],
     [("system", "Be brief: {x}."), ("user", "One"), ("assistant", "Two"), ("user", "Three.")],
@@ -119,12 +122,12 @@ package struct ChatTurns: Sendable, Equatable {
   private func agrees(with probe: ChatProbe) -> Bool {
     for conversation in Self.conversations {
       if system == .none, conversation.first?.role == "system" { continue }
-      guard probe.render(conversation, answers: true) == text(of: conversation) else { return false }
+      guard probe.render(conversation, generationPrompt: true) == text(of: conversation) else { return false }
     }
     return true
   }
 
-  /// What the template is taken to write of a conversation that ends with a question.
+  /// The predicted rendering of a conversation that ends with a user message, with the generation prompt.
   private func text(of conversation: [(role: String, text: String)]) -> String {
     var text = start
     var pending = ""
@@ -142,27 +145,27 @@ package struct ChatTurns: Sendable, Equatable {
       default: break
       }
     }
-    return text + answer
+    return text + generationPrompt
   }
 }
 
-/// Renders conversations by one template.
+/// Renders conversations with one template.
 private struct ChatProbe {
   let template: ChatTemplate
   let variables: JSONObject
 
   var bos: String { variables["bos_token"]?.string ?? "" }
 
-  /// `nil` where the template refuses.
-  func render(_ messages: [(role: String, text: String)], answers: Bool) -> String? {
+  /// `nil` if the template rejects the messages.
+  func render(_ messages: [(role: String, text: String)], generationPrompt: Bool) -> String? {
     let json = JSONValue.array(
       messages.map { ["role": .string($0.role), "content": .string($0.text)] })
-    return try? template.render(messages: json, addGenerationPrompt: answers, variables: variables).text
+    return try? template.render(messages: json, addGenerationPrompt: generationPrompt, variables: variables).text
   }
 }
 
 extension String {
-  /// What stands before and after `marker`, where it stands exactly once.
+  /// The texts before and after `marker`; `nil` unless it occurs exactly once.
   fileprivate func split(around marker: String) -> (before: String, after: String)? {
     let parts = split(separator: marker, omittingEmptySubsequences: false)
     return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil

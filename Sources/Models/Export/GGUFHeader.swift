@@ -1,39 +1,38 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 
-/// The header of a GGUF model: its architecture in llama.cpp's keys, and what llama.cpp does otherwise.
+/// The header of an exported GGUF model: its configuration in llama.cpp's keys, and notes on what llama.cpp computes
+/// differently.
 struct GGUFHeader {
   /// `general.*` and the architecture's own keys.
   private(set) var metadata = GGUFMetadata()
-  /// Sentences on where llama.cpp's results will differ, and when.
+  /// Sentences that say where llama.cpp's results will differ, and when.
   private(set) var notes: [String] = []
-  let naming: GGUFNaming
+  let architecture: GGUFArchitecture
 
-  /// The header of a model of this shape.
-  /// - Parameter path: named in messages.
-  /// - Throws: `SwiftletError` where llama.cpp would load the file as something else, or not at all.
+  /// Creates the header of a model; `path` is named in errors.
+  /// - Throws: `SwiftletError` if llama.cpp can't compute the model.
   init(_ transformer: TransformerConfiguration, name: String, path: String) throws(SwiftletError) {
-    guard let naming = GGUFNaming(modelType: transformer.modelType) else {
-      throw SwiftletError.model("\(path): llama.cpp has no architecture for model_type \"\(transformer.modelType)\"")
+    guard let architecture = transformer.family.gguf else {
+      throw SwiftletError.model("llama.cpp doesn't support model_type \"\(transformer.modelType)\"", in: path)
     }
-    self.naming = naming
-    try Self.check(transformer, naming.architecture, path)
-    let architecture = naming.architecture
-    metadata["general.architecture"] = .string(architecture)
+    self.architecture = architecture
+    try Self.check(transformer, architecture, path)
+    metadata["general.architecture"] = .string(architecture.name)
     metadata["general.type"] = .string("model")
     metadata["general.name"] = .string(name)
     addSizes(transformer)
     addPositions(transformer)
-    if architecture == "gemma3" { addKindsOfLayers(transformer) }
+    architecture.writeHeader(transformer, &self)
     noteWindows(transformer)
     metadata["general.quantization_version"] = .uint32(2)
   }
 
-  private mutating func set(_ key: String, _ value: GGUFValue) { metadata["\(naming.architecture).\(key)"] = value }
+  /// Sets one of the architecture's own keys, named without its prefix.
+  mutating func set(_ key: String, _ value: GGUFValue) { metadata["\(architecture.name).\(key)"] = value }
 
-  private mutating func set(_ key: String, _ value: Int) {
-    set(key, .uint32(UInt32(clamping: value)))
-  }
+  /// Sets one of the architecture's own keys to a size.
+  mutating func set(_ key: String, _ value: Int) { set(key, .uint32(UInt32(clamping: value))) }
 
   private mutating func addSizes(_ transformer: TransformerConfiguration) {
     set("block_count", transformer.layers.count)
@@ -42,16 +41,18 @@ struct GGUFHeader {
     set("feed_forward_length", transformer.intermediateSize)
     set("attention.head_count", transformer.attentionHeads)
     set("attention.head_count_kv", transformer.keyValueHeads)
-    set("attention.key_length", transformer.headDim)
-    set("attention.value_length", transformer.headDim)
+    if !architecture.derivesHeadDim {
+      set("attention.key_length", transformer.headDim)
+      set("attention.value_length", transformer.headDim)
+    }
     set("attention.layer_norm_rms_epsilon", .float32(transformer.normEpsilon))
-    set("vocab_size", transformer.vocabularySize)
+    if architecture.writesVocabularySize { set("vocab_size", transformer.vocabularySize) }
     if transformer.logitSoftcap > 0 { set("final_logit_softcapping", .float32(transformer.logitSoftcap)) }
   }
 
   private mutating func addPositions(_ transformer: TransformerConfiguration) {
-    guard let rotary = transformer.widestRotary else { return }
-    set("rope.dimension_count", rotary.rotated)
+    guard let rotary = transformer.globalRotary else { return }
+    if architecture.writesRotaryDim { set("rope.dimension_count", rotary.rotaryDim) }
     set("rope.freq_base", .float32(Float(rotary.base)))
     switch rotary.scaling {
     case .linear(let factor):
@@ -61,92 +62,67 @@ struct GGUFHeader {
       set("rope.scaling.original_context_length", original)
       set("rope.scaling.attn_factor", .float32(Float(attentionFactor)))
       notes.append(
-        "llama.cpp takes the long rope factors where its context is set longer than \(original) tokens, whatever the "
-          + "length of the text; start it with --ctx-size \(original) or less for texts that fit")
+        "llama.cpp uses the long RoPE factors for texts of any length if its context is longer than \(original) tokens; "
+          + "start it with --ctx-size \(original) or less for texts that fit")
     case .dynamic(_, let limit):
-      notes.append("llama.cpp has no dynamic rope scaling: it answers differently beyond \(limit) tokens")
+      notes.append("llama.cpp has no dynamic RoPE scaling; its answers differ beyond \(limit) tokens")
     case .none, .llama3, .factors: break
     }
   }
 
-  /// Gemma: which layers have a window, where that is not llama.cpp's own five of six, and their rope base.
-  private mutating func addKindsOfLayers(_ transformer: TransformerConfiguration) {
-    let isLocal = transformer.layers.map { $0.window > 0 }
-    guard let local = transformer.layers.first(where: { $0.window > 0 }) else { return }
-    set("attention.sliding_window", local.window)
-    if let base = local.rotary?.base { set("rope.freq_base_swa", .float32(Float(base))) }
-    if isLocal != isLocal.indices.map({ ($0 + 1) % 6 != 0 }) {
-      set("attention.sliding_window_pattern", .array(.bool(isLocal)))
-    }
-  }
-
   private mutating func noteWindows(_ transformer: TransformerConfiguration) {
-    guard naming.architecture != "gemma3", let window = transformer.layers.map(\.window).filter({ $0 > 0 }).min() else {
-      if naming.architecture == "phi3" { set("attention.sliding_window", 0) }
-      return
-    }
-    if naming.architecture == "phi3" { set("attention.sliding_window", window) }
-    guard window < transformer.maxPositions else { return }
+    guard !architecture.appliesWindows, let window = transformer.layers.map(\.window).filter({ $0 > 0 }).min(),
+      window < transformer.maxPositions
+    else { return }
     notes.append(
-      "llama.cpp has no sliding window for this architecture: it answers differently beyond \(window) tokens")
+      "llama.cpp has no sliding window for this architecture; its answers differ beyond \(window) tokens")
   }
 
-  /// Refuses what llama.cpp's graph of the architecture cannot compute.
+  /// Throws for what llama.cpp's graph of the architecture can't compute.
   private static func check(
-    _ transformer: TransformerConfiguration, _ architecture: String, _ path: String
+    _ transformer: TransformerConfiguration, _ architecture: GGUFArchitecture, _ path: String
   ) throws(SwiftletError) {
-    func refuse(_ what: String) -> SwiftletError {
-      SwiftletError.model("\(path): llama.cpp's \(architecture) has no \(what)")
+    func refusal(_ feature: String) -> SwiftletError {
+      SwiftletError.model("llama.cpp's \(architecture.name) doesn't support \(feature)", in: path)
     }
-    if transformer.hasAttentionOutputBias, architecture != "llama" { throw refuse("bias on the attention's output") }
-    if transformer.hasMLPBias, architecture != "llama" { throw refuse("bias on the feed-forward layers") }
-    let isWhole = transformer.widestRotary?.rotated == transformer.headDim
-    if !isWhole, architecture != "phi3" { throw refuse("partial rotation (partial_rotary_factor)") }
-    if ["qwen2", "phi3"].contains(architecture),
-      transformer.attentionHeads * transformer.headDim != transformer.hiddenSize
-    {
-      throw refuse("head_dim other than hidden_size / num_attention_heads")
+    let features = architecture.features
+    if !features.contains(.biases) {
+      if transformer.hasAttentionOutputBias { throw refusal("a bias on the attention's output") }
+      if transformer.hasMLPBias { throw refusal("a bias in the MLP (mlp_bias)") }
     }
-    switch transformer.widestRotary?.scaling {
+    let isWhole = transformer.globalRotary?.rotaryDim == transformer.headDim
+    if !isWhole, !features.contains(.partialRotation) {
+      throw refusal("partial rotation (partial_rotary_factor)")
+    }
+    if architecture.derivesHeadDim, transformer.attentionHeads * transformer.headDim != transformer.hiddenSize {
+      throw refusal("head_dim other than hidden_size / num_attention_heads")
+    }
+    switch transformer.globalRotary?.scaling {
     case .llama3, .factors:
-      if architecture != "llama" { throw refuse("rope scaling by factors") }
+      if !features.contains(.ropeFactors) { throw refusal("RoPE scaling by factors") }
     case .longrope:
-      if architecture != "phi3" { throw refuse("longrope scaling") }
+      if !features.contains(.longRope) { throw refusal("longrope scaling") }
     default: break
     }
-    if architecture == "smollm3" {
-      let isUsual = transformer.layers.enumerated().allSatisfy {
-        ($0.element.rotary == nil) == (($0.offset + 1) % 4 == 0)
-      }
-      if !isUsual { throw refuse("choice of layers without positions (no_rope_layers); it leaves out every fourth") }
-    }
-    if architecture == "gemma3" { try checkGemma(transformer, refuse) }
-  }
-
-  private static func checkGemma(
-    _ transformer: TransformerConfiguration, _ refuse: (String) -> SwiftletError
-  ) throws(SwiftletError) {
-    if transformer.hasAttentionInputBias { throw refuse("attention bias") }
-    // llama.cpp knows Gemma 3 27B by its number of layers.
-    let size =
-      transformer.layers.count == 62 ? transformer.hiddenSize / transformer.attentionHeads : transformer.headDim
-    if transformer.attentionScale != Float(1 / Double(size).squareRoot()) {
-      throw refuse("query_pre_attn_scalar other than \(size)")
-    }
+    try architecture.check(transformer, refusal)
   }
 }
 
 extension TransformerConfiguration {
-  /// The positions of the layers that see everything; of Gemma's two kinds the global one.
-  fileprivate var widestRotary: RotaryConfiguration? {
-    (layers.first { $0.rotary != nil && $0.window == 0 } ?? layers.first { $0.rotary != nil })?.rotary
+  /// The positions of the layers with full attention, or of the first layer with positions if all have a window.
+  private var fullAttentionRotary: RotaryConfiguration? {
+    layers.first { $0.rotary != nil && $0.window == 0 }?.rotary
   }
 
-  /// The tensors that a GGUF file has for stretched positions, one factor for each frequency.
+  fileprivate var globalRotary: RotaryConfiguration? {
+    fullAttentionRotary ?? layers.first { $0.rotary != nil }?.rotary
+  }
+
+  /// The tensors that a GGUF file holds for scaled positions, one factor per frequency.
   var ropeTensors: [(name: String, factors: [Float])] {
-    switch widestRotary?.scaling {
+    switch globalRotary?.scaling {
     case .factors(let factors): [("rope_freqs.weight", factors.map { Float($0) })]
-    case .llama3: [("rope_freqs.weight", widestRotary?.divisors ?? [])]
+    case .llama3: [("rope_freqs.weight", globalRotary?.divisors ?? [])]
     case .longrope(let short, let long, _, _):
       [
         ("rope_factors_long.weight", long.map { Float($0) }), ("rope_factors_short.weight", short.map { Float($0) }),
@@ -157,9 +133,9 @@ extension TransformerConfiguration {
 }
 
 extension RotaryConfiguration {
-  /// What each frequency of Llama 3.1's scaling is divided by.
+  /// The divisor of each frequency under Llama 3.1's scaling.
   fileprivate var divisors: [Float] {
-    let plain = RotaryConfiguration(base: base, rotated: rotated).frequencies(length: 1)
-    return zip(plain, frequencies(length: 1)).map { plain, scaled in plain / scaled }
+    let unscaled = RotaryConfiguration(base: base, rotaryDim: rotaryDim).frequencies(length: 1)
+    return zip(unscaled, frequencies(length: 1)).map { unscaled, scaled in unscaled / scaled }
   }
 }

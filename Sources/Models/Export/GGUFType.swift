@@ -1,14 +1,14 @@
 import Checkpoints
 import Tensors
 
-/// What the matrices of an exported GGUF file are stored as.
-public enum GGUFType: String, Sendable, CaseIterable {
+/// The type to store the matrices of an exported GGUF file in.
+public enum GGUFType: String, Sendable, CaseIterable, Codable {
   case f32, f16, bf16, q8_0, q4_0
 
   /// The type named `name`, in lower case or in llama.cpp's upper case: "q8_0" or "Q8_0".
   public init?(parsing name: String) { self.init(rawValue: name.lowercased()) }
 
-  /// The type of elements.
+  /// The element type that matrices are converted to.
   var elementType: ElementType {
     switch self {
     case .f32: .float32
@@ -30,12 +30,12 @@ public enum GGUFType: String, Sendable, CaseIterable {
     }
   }
 
-  /// What the tensor `name` is stored as where this type is asked for.
+  /// The type to store the tensor `name` in.
   ///
-  /// As in llama.cpp's quantizer, vectors and norms stay float32, and rows that are no whole blocks become float16. In a
-  /// q4_0 file the head is q8_0; the quantizer takes q6_K where rows are whole blocks of 256.
+  /// As in llama.cpp's quantizer, vectors and norms stay float32, and matrices whose rows aren't whole blocks become
+  /// float16. In a q4_0 file the head is q8_0; the quantizer uses q6_K if rows are whole blocks of 256.
   ///
-  /// - Parameter isHead: whether logits are made with it.
+  /// - Parameter isHead: whether the tensor computes the logits.
   func type(of name: String, shape: [Int], isHead: Bool) -> ElementType {
     guard shape.count > 1, !name.hasSuffix("_norm.weight") else { return .float32 }
     let type = self == .q4_0 && isHead ? .q8_0 : elementType
@@ -44,7 +44,7 @@ public enum GGUFType: String, Sendable, CaseIterable {
 }
 
 extension TensorSource {
-  /// What `load` makes, stored as `type`.
+  /// The tensor that `load` returns, converted to `type`.
   init(
     _ name: String, _ type: ElementType, shape: [Int], on backend: any Backend, load: @escaping () throws -> Tensor
   ) {

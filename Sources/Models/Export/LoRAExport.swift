@@ -1,95 +1,96 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
 
-/// A LoRA adapter as a GGUF file, for llama.cpp's `--lora` and Ollama's `ADAPTER`.
+/// Exports a LoRA adapter as a GGUF file, for llama.cpp's `--lora` and Ollama's `ADAPTER`.
 public enum LoRAExport {
-  /// Converts a folder that PEFT or Swiftlet wrote.
+  /// Converts an adapter folder that PEFT or Swiftlet wrote.
   ///
-  /// llama.cpp scales every update by one alpha over its rank. Where PEFT's scale is another (rsLoRA, alpha patterns),
-  /// B takes up the difference.
+  /// llama.cpp scales every update by the same alpha over its rank. If PEFT's scale differs (rsLoRA, alpha patterns), B
+  /// is multiplied by the ratio.
   ///
   /// - Parameters:
-  ///   - base: the shape of the base model; its weights are not needed.
-  ///   - type: what A and B are stored as.
-  /// - Throws: `SwiftletError` for an adapter that llama.cpp cannot apply, `SwiftletError` if a file cannot be read or
-  ///   written.
+  ///   - base: the configuration of the base model; its weights aren't needed.
+  ///   - type: the type to store A and B in.
+  ///   - name: `general.name`.
+  /// - Throws: `SwiftletError` if llama.cpp can't apply the adapter, or a file can't be read or written.
   public static func write(
     _ folder: URL, base: TransformerConfiguration, to url: URL, type: GGUFType = .f32, name: String
   ) throws {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
       throw SwiftletError.model(
-        "\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
+        "there is no adapter_config.json. Name a folder that PEFT or Swiftlet wrote", in: folder.path)
     }
-    let json = try ModelFiles.json(at: configURL)
-    let configuration = try LoRAConfiguration(json: json, path: configURL.path)
+    let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
-        "\(folder.path): llama.cpp's adapters hold low-rank updates only, and this one has whole modules "
-          + "(modules_to_save); give --model to export the merged model")
+        "llama.cpp's adapters can't hold whole modules (modules_to_save). Use --model to export the merged model",
+        in: folder.path)
     }
-    if json["use_dora"]?.bool == true {
-      throw SwiftletError.model(
-        "\(folder.path): llama.cpp's adapters have no DoRA magnitudes; give --model to export the merged model")
-    }
-    guard let naming = GGUFNaming(modelType: base.modelType) else {
-      throw SwiftletError.model("\(folder.path): llama.cpp has no architecture for model_type \"\(base.modelType)\"")
+    guard let architecture = base.family.gguf else {
+      throw SwiftletError.model("llama.cpp doesn't support model_type \"\(base.modelType)\"", in: folder.path)
     }
     let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
-    let backend = CPUBackend.shared
-    var tensors: [TensorSource] = []
-    for name in file.tensorNames {
-      guard let tensor = file.tensor(named: name) else { continue }
-      let (path, factor) = try parts(of: name, folder)
-      guard let ggufName = naming.ggufName(of: path + ".weight"), tensor.shape.count == 2 else {
-        throw SwiftletError.model(
-          "\(folder.path): \(name) fits no layer of \(base.modelType); is the base another model?")
-      }
-      let stored = type.type(of: ggufName, shape: tensor.shape, isHead: false)
-      if factor == "A" {
-        tensors.append(TensorSource(ggufName + ".lora_a", stored, shape: tensor.shape, on: backend) { tensor })
-        continue
-      }
-      let order = naming.rowOrder(of: path + ".weight", rows: tensor.rows, base, .toGGUF)
-      let missing = configuration.scale(of: path) * Float(tensor.columns) / Float(configuration.alpha)
-      tensors.append(
-        TensorSource(ggufName + ".lora_b", stored, shape: tensor.shape, on: backend) {
-          var b = abs(missing - 1) > 1e-6 ? backend.scaled(backend.converted(tensor, to: .float32), missing) : tensor
-          if let order { b = backend.permutedRows(b, order) }
-          return b
-        })
+    let tensors = try file.tensorNames.compactMap { name in
+      try file.tensor(named: name).map { try source(name, $0, configuration, base, architecture, type, folder) }
     }
-    try GGUFWriter.write(metadata: header(naming, configuration, name), tensors: tensors, to: url)
+    try GGUFWriter.write(metadata: header(architecture, configuration, name), tensors: tensors, to: url)
   }
 
-  /// The base model that the adapter in `folder` names.
-  /// - Throws: `SwiftletError` where it names none.
-  public static func base(of folder: URL) throws(SwiftletError) -> String {
-    let json = try ModelFiles.json(at: folder.appendingPathComponent("adapter_config.json"))
-    guard let base = json["base_model_name_or_path"]?.string, !base.isEmpty else {
+  /// A or B of one layer under llama.cpp's name, with B's rows reordered and rescaled as needed.
+  private static func source(
+    _ name: String, _ tensor: Tensor, _ configuration: LoRAConfiguration, _ base: TransformerConfiguration,
+    _ architecture: GGUFArchitecture, _ type: GGUFType, _ folder: URL
+  ) throws(SwiftletError) -> TensorSource {
+    let (path, factor) = try parts(of: name, folder)
+    guard let ggufName = architecture.tensorName(of: path + ".weight"), tensor.shape.count == 2 else {
       throw SwiftletError.model(
-        "\(folder.path): adapter_config.json names no base_model_name_or_path; give the base by --base")
+        "\(name.escapedLine(limit: 200)) matches no layer of \(base.modelType). Is the adapter for another base model?",
+        in: folder.path)
+    }
+    let backend = CPUBackend.shared
+    let stored = type.type(of: ggufName, shape: tensor.shape, isHead: false)
+    if factor == "A" {
+      return TensorSource(ggufName + ".lora_a", stored, shape: tensor.shape, on: backend) { tensor }
+    }
+    let order = architecture.rowOrder(of: path + ".weight", rows: tensor.rows, base, .toGGUF)
+    let ratio = configuration.scale(of: path) * Float(tensor.columns) / Float(configuration.alpha)
+    return TensorSource(ggufName + ".lora_b", stored, shape: tensor.shape, on: backend) {
+      var b = abs(ratio - 1) > 1e-6 ? backend.scaled(backend.converted(tensor, to: .float32), ratio) : tensor
+      if let order { b = backend.permutedRows(b, order) }
+      return b
+    }
+  }
+
+  /// The base model that the adapter in `folder` was trained on, as `adapter_config.json` names it.
+  /// - Throws: `SwiftletError` if it names none.
+  public static func base(of folder: URL) throws(SwiftletError) -> String {
+    let config = folder.appendingPathComponent("adapter_config.json")
+    guard let base = try ModelFiles.json(at: config)["base_model_name_or_path"]?.string, !base.isEmpty else {
+      throw SwiftletError.model("base_model_name_or_path is missing. Name the base model with --base", in: config.path)
     }
     return base
   }
 
-  /// "base_model.model.PATH.lora_A.weight"
+  /// Splits "base_model.model.PATH.lora_A.weight".
   private static func parts(of name: String, _ folder: URL) throws(SwiftletError) -> (path: String, factor: String) {
     let prefix = "base_model.model."
     for factor in ["A", "B"] where name.hasPrefix(prefix) && name.hasSuffix(".lora_\(factor).weight") {
       return (String(name.dropFirst(prefix.count).dropLast(".lora_A.weight".count)), factor)
     }
     throw SwiftletError.model(
-      "\(folder.path): adapter_model.safetensors has \(name), which is no low-rank update of a layer; give --model to "
-        + "export the merged model")
+      "adapter_model.safetensors has \(name.escapedLine(limit: 200)), which is not a LoRA update (embeddings and other "
+        + "whole modules can't be exported). Use --model to export the merged model", in: folder.path)
   }
 
-  private static func header(_ naming: GGUFNaming, _ configuration: LoRAConfiguration, _ name: String) -> GGUFMetadata {
+  private static func header(
+    _ architecture: GGUFArchitecture, _ configuration: LoRAConfiguration, _ name: String
+  ) -> GGUFMetadata {
     var metadata = GGUFMetadata()
-    metadata["general.architecture"] = .string(naming.architecture)
+    metadata["general.architecture"] = .string(architecture.name)
     metadata["general.type"] = .string("adapter")
     metadata["adapter.type"] = .string("lora")
     metadata["general.name"] = .string(name)

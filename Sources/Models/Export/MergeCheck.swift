@@ -3,23 +3,23 @@ import Foundation
 import OrderedJSON
 import Tensors
 
-/// How far a merged model's logits lie from those of base and adapter.
+/// How much a merged model's logits differ from those of its base model with the adapter.
 public struct MergeCheck: Sendable {
-  /// The largest change of a logit.
+  /// The largest absolute difference of a logit.
   public let largest: Float
-  /// The mean change.
+  /// The mean absolute difference of the logits.
   public let mean: Double
-  /// At how many positions of how many another token is the most likely.
+  /// The number of positions at which the most likely token differs, and the number of positions.
   public let changedChoices: (count: Int, of: Int)
 
-  /// Texts of the kinds that models see, in two languages.
+  /// Typical prompts, in English and Chinese.
   private static let samples = [
     "What is the capital of France, and what is it known for?",
     "\u{8BF7}\u{7528}\u{4E00}\u{53E5}\u{8BDD}\u{4ECB}\u{7ECD}\u{4F60}\u{81EA}\u{5DF1}\u{3002}",
     "Write a Python function that adds two numbers.", "Once upon a time there was a small boat that",
   ]
 
-  /// The sample prompts as ids of `model`: through its chat template, where it has one that takes them.
+  /// The sample prompts as token ids, rendered by the chat template if there is one that accepts them.
   static func prompts(for model: CausalLM) -> [[Int32]] {
     let longest = model.transformer.configuration.contextLength
     let prompts = samples.map { text -> [Int32] in
@@ -30,7 +30,7 @@ public struct MergeCheck: Sendable {
     return prompts.map { Array($0.prefix(longest)) }.filter { !$0.isEmpty }
   }
 
-  /// The logits of all positions of the sample prompts.
+  /// The logits at all positions of the sample prompts: `[positions, vocabulary]`.
   public static func logits(of model: CausalLM) -> Tensor {
     logits(of: model.transformer, prompts(for: model))
   }
@@ -40,8 +40,8 @@ public struct MergeCheck: Sendable {
     return transformer.logits(transformer.hiddenStates(TokenBatch(prompts), on: tape).value)
   }
 
-  /// Opens the merged model in `folder` and compares its logits with `logits`, those of base and adapter.
-  /// - Throws: what opening the model does.
+  /// Opens the merged model in `folder` and compares its logits with those of the base model with the adapter.
+  /// - Throws: `SwiftletError` if the merged model can't be opened.
   public init(_ logits: Tensor, of model: CausalLM, mergedIn folder: URL) throws {
     let merged = try Transformer(ModelFiles(opening: folder), on: model.transformer.backend)
     let backend = model.transformer.backend
@@ -59,12 +59,12 @@ public struct MergeCheck: Sendable {
     let rows = before.count / columns
     let changed = (0..<rows).count { row in
       let range = row * columns..<(row + 1) * columns
-      return Self.best(before[range]) != Self.best(after[range])
+      return Self.argmax(before[range]) != Self.argmax(after[range])
     }
     changedChoices = (changed, rows)
   }
 
-  private static func best(_ row: ArraySlice<Float>) -> Int? {
+  private static func argmax(_ row: ArraySlice<Float>) -> Int? {
     row.enumerated().max { $0.element < $1.element }?.offset
   }
 }

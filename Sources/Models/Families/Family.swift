@@ -1,35 +1,59 @@
 import Diagnostics
 import OrderedJSON
 
-/// A family of models on the one transformer: how its `config.json` is read.
+/// A family of models: everything in which it differs from Llama, in transformers' files and in llama.cpp's.
 ///
-/// To add one, write a short file beside this one and list it in `Family.all`; CONTRIBUTING.md walks through it.
+/// All families are one `Transformer` with switches. To add a family, write a short file next to this one and list it in
+/// `Family.all`; CONTRIBUTING.md walks through it. No code outside this folder compares family names.
 public struct Family: Sendable {
-  /// The `model_type`s that it covers.
+  /// The `model_type`s in config.json.
   let modelTypes: [String]
-  /// Fills a configuration, starting from what all families share.
+  /// The class that `architectures` in config.json names.
+  let className: String
+  /// Tokens that end a turn in the family's chat templates.
+  var endOfTurnTokens: [String] = []
+  /// The modules that get a LoRA update unless the user names some: PEFT's
+  /// `TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING`, or its counterpart for fused layers.
+  var defaultLoRATargets = ["q_proj", "v_proj"]
+  /// How llama.cpp stores the family; `nil` if it doesn't support it.
+  var gguf: GGUFArchitecture?
+  /// Sets the family's switches, starting from what all families read the same way.
   let configure: @Sendable (inout TransformerConfiguration, ConfigurationReader) throws(SwiftletError) -> Void
 
-  /// Every family that there is.
+  /// All supported families. Where llama.cpp has one architecture for several of them, the first one reads its files.
   static let all: [Family] = [llama, qwen2, qwen3, mistral, phi3, gemma3, smolLM3]
 
   /// The `model_type`s that can be opened.
   public static var supportedModelTypes: [String] { all.flatMap(\.modelTypes) }
+
+  /// The `general.architecture`s that can be opened.
+  static var supportedArchitectures: [String] { Set(all.compactMap { $0.gguf?.name }).sorted() }
+
+  /// The family of a `model_type`.
+  static func named(_ modelType: String) -> Family? { all.first { $0.modelTypes.contains(modelType) } }
+
+  /// The family that reads GGUF files of `architecture`.
+  static func reading(architecture: String) -> Family? { all.first { $0.gguf?.name == architecture } }
 }
 
 extension TransformerConfiguration {
-  /// Reads a `config.json`; `path` is named in messages.
+  /// Reads a `config.json`; `path` is named in errors.
   /// - Throws: `SwiftletError` for a missing, mistyped or unsupported key.
   public init(json: JSONValue, path: String) throws(SwiftletError) {
     let config = ConfigurationReader(json: json, path: path)
     let type = try config.string("model_type")
-    guard let family = Family.all.first(where: { $0.modelTypes.contains(type) }) else {
+    guard let family = Family.named(type) else {
       let known = Family.supportedModelTypes.joined(separator: ", ")
-      throw config.error("model_type \"\(type)\" is not supported; supported are \(known)")
+      throw config.error("model_type \(type.quotedExcerpt) is not supported. Supported: \(known)")
     }
     self = try TransformerConfiguration(common: config)
     try family.configure(&self, config)
-    let names = activation == .silu ? ["silu", "swish"] : ["gelu_pytorch_tanh", "gelu_new"]
-    try config.checkActivation(activation == .silu ? "hidden_act" : "hidden_activation", isOneOf: names)
+    switch activation {
+    case .silu: try config.checkActivation("hidden_act", isOneOf: ["silu", "swish"])
+    case .gelu: try config.checkActivation("hidden_activation", isOneOf: ["gelu_pytorch_tanh", "gelu_new"])
+    }
   }
+
+  /// The model's family.
+  var family: Family { Family.named(modelType) ?? .llama }
 }

@@ -1,18 +1,18 @@
 import Tensors
 
-/// How a generation ended.
-public enum FinishReason: String, Sendable {
-  /// With a stop token.
+/// Why a generation ended.
+public enum FinishReason: String, Sendable, Codable {
+  /// The model produced a stop token.
   case stop
-  /// At the limit of new tokens, or of the model's context.
+  /// The limit of new tokens, or the end of the model's context, was reached.
   case length
 }
 
-/// What a generation gave.
+/// The result of a generation.
 public struct Generation: Sendable {
-  /// The new tokens; a stop token at the end is not among them.
+  /// The new tokens, without the stop token.
   public var ids: [Int32]
-  /// How it ended.
+  /// Why it ended.
   public var finishReason: FinishReason
 }
 
@@ -61,7 +61,7 @@ public final class TokenGenerator {
     }
     let hidden = transformer.extend(cache, by: pending)
     let logits = transformer.backend.floats(transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows)))
-    let id = sampler.choose(logits)
+    let id = sampler.sample(logits)
     if stopTokens.contains(id) {
       generation.finishReason = .stop
       pending = []
@@ -78,12 +78,12 @@ extension Transformer {
   ///
   /// - Parameters:
   ///   - prompt: at least one token.
-  ///   - cache: tokens before the prompt, if this continues a conversation; the prompt and the new tokens are added.
-  ///   - each: called with each new token as soon as it is chosen; `false` ends the generation.
+  ///   - cache: the KV cache of an earlier part of the conversation, to be continued. The prompt and the new tokens are
+  ///     added to it.
+  ///   - each: called with each new token as soon as it is sampled; return `false` to stop.
   public func generate(
     _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
-    maxNewTokens: Int,
-    stopTokens: Set<Int32>, each: (Int32) -> Bool = { _ in true }
+    maxNewTokens: Int, stopTokens: Set<Int32>, each: (Int32) -> Bool = { _ in true }
   ) -> Generation {
     let generator = TokenGenerator(
       self, prompt: prompt, cache: cache, sampling: sampling, maxNewTokens: maxNewTokens, stopTokens: stopTokens)
@@ -91,23 +91,23 @@ extension Transformer {
     return generator.generation
   }
 
-  /// The hidden states of the last of these tokens, which are added to the cache. They go through in stretches, so that
-  /// a long prompt needs no more memory than a short one.
-  fileprivate func extend(_ cache: KeyValueCache, by new: [Int32]) -> Tensor {
-    let length = cache.count + new.count
-    var new = new
+  /// Adds tokens to the cache and returns the hidden states of the last ones. Long prompts are processed in chunks, so
+  /// that they need no more memory than short ones.
+  fileprivate func extend(_ cache: KeyValueCache, by newIDs: [Int32]) -> Tensor {
+    let length = cache.count + newIDs.count
+    var ids = newIDs
     if cache.count > 0,
       configuration.layers.contains(where: { layer in
         layer.rotary?.changes(from: cache.rotatedLength, to: length) == true
       })
     {
-      new = cache.ids + new
+      ids = cache.ids + newIDs
       cache.truncate(to: 0)
     }
-    let stretch = 512
-    var hidden = hiddenStates(Array(new.prefix(stretch)), cache: cache, length: length)
-    for start in Swift.stride(from: stretch, to: new.count, by: stretch) {
-      hidden = hiddenStates(Array(new[start..<min(new.count, start + stretch)]), cache: cache, length: length)
+    let chunk = 512
+    var hidden = hiddenStates(Array(ids.prefix(chunk)), cache: cache, length: length)
+    for start in Swift.stride(from: chunk, to: ids.count, by: chunk) {
+      hidden = hiddenStates(Array(ids[start..<min(ids.count, start + chunk)]), cache: cache, length: length)
     }
     return hidden
   }

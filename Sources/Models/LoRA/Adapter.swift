@@ -1,36 +1,33 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Tensors
 
-/// The low-rank updates on a transformer's layers, and the modules that are trained beside them.
+/// A LoRA adapter on a transformer: the low-rank updates of its linear layers, and the modules trained with them.
+///
+/// Not `Sendable`: it changes its transformer in place. Keep it with the transformer.
 public final class Adapter {
-  /// What it looks like.
+  /// Its settings, with target modules.
   public let configuration: LoRAConfiguration
   /// The layers that have an update, in order.
   public let layers: [Linear]
   private let updates: [LoRAUpdate]
   private let savedModules: [SavedModule]
 
-  /// Puts fresh updates on the layers of `transformer` that `configuration` names: A random, B zero, so that nothing changes
-  /// yet.
-  /// - Throws: `SwiftletError` if no layer matches, or one does that can't have an update.
+  /// Adds new updates to the layers of `transformer` that the configuration selects. A is random and B zero, so the
+  /// model's output doesn't change yet.
+  /// - Throws: `SwiftletError` if no layer is selected, or one that can't have an update.
   public init(_ configuration: LoRAConfiguration, on transformer: Transformer, seed: UInt64) throws(SwiftletError) {
+    let configuration = configuration.resolved(for: transformer)
     self.configuration = configuration
     layers = try Self.targets(of: configuration, in: transformer)
-    savedModules = try Self.savedModules(configuration, transformer)
+    savedModules = try SavedModule.all(configuration, transformer)
     let backend = transformer.backend
     var random = RandomSource(seed: seed)
     updates = layers.map { layer in
       let rank = configuration.rank(of: layer.path)
-      let bound = 1 / Float(layer.inputSize).squareRoot()
-      let a = (0..<rank * layer.inputSize).map { _ in
-        switch configuration.initialization {
-        case .kaiming: (2 * random.uniform() - 1) * bound
-        case .gaussian: random.normal() / Float(rank)
-        }
-      }
+      let a = Self.initialValues(configuration.initialization, rank: rank, inputSize: layer.inputSize, &random)
       return Self.update(
         of: layer, configuration, a: backend.tensor(a, [rank, layer.inputSize]),
         b: backend.tensor([Float](repeating: 0, count: layer.outputSize * rank), [layer.outputSize, rank]))
@@ -38,92 +35,125 @@ public final class Adapter {
     attach()
   }
 
-  /// Reads a folder that PEFT or Swiftlet wrote and puts its updates on `transformer`, which stays as it is if they do not
-  /// fit.
-  /// - Throws: `SwiftletError` or `SwiftletError` if files are missing or do not fit the model.
+  private static func initialValues(
+    _ initialization: LoRAConfiguration.Initialization, rank: Int, inputSize: Int, _ random: inout RandomSource
+  ) -> [Float] {
+    let bound = 1 / Float(inputSize).squareRoot()
+    return (0..<rank * inputSize).map { _ in
+      switch initialization {
+      case .kaiming: (2 * random.uniform() - 1) * bound
+      case .gaussian: random.normal() / Float(rank)
+      }
+    }
+  }
+
+  /// Reads an adapter that PEFT or Swiftlet wrote, and adds its updates to `transformer`. If it doesn't fit, the
+  /// transformer doesn't change.
+  /// - Throws: `SwiftletError` if a file is missing or contradicts the model.
   public init(reading folder: URL, onto transformer: Transformer) throws {
-    let configURL = folder.appendingPathComponent("adapter_config.json")
-    guard FileManager.default.fileExists(atPath: configURL.path) else {
-      throw SwiftletError.model(
-        "\(folder.path): there is no adapter_config.json; name a folder that PEFT or swiftlet wrote")
-    }
-    let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
-    let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
-    func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
-      guard let tensor = file.tensor(named: name) else {
-        throw SwiftletError.model("\(folder.path): adapter_model.safetensors has no \(name); is it another base model?")
-      }
-      guard tensor.shape == shape else {
-        throw SwiftletError.model(
-          "\(folder.path): \(name) has shape \(tensor.shape), this base model needs \(shape); is it another base?")
-      }
-      return transformer.backend.converted(tensor, to: .float32)
-    }
+    let file = try AdapterFile(folder)
+    let configuration = file.configuration.resolved(for: transformer)
     self.configuration = configuration
+    var saved: [SavedModule]
     do {
       layers = try Self.targets(of: configuration, in: transformer)
-      savedModules = try Self.savedModules(configuration, transformer)
+      saved = try SavedModule.all(configuration, transformer)
     } catch {
-      throw SwiftletError.model("\(folder.path): \(error)")
+      throw SwiftletError.model("\(error)", in: folder.path)
     }
-    var updates: [LoRAUpdate] = []
-    for layer in layers {
-      let rank = configuration.rank(of: layer.path)
-      updates.append(
-        Self.update(
-          of: layer, configuration, a: try tensor(Self.name(layer, "A"), [rank, layer.inputSize]),
-          b: try tensor(Self.name(layer, "B"), [layer.outputSize, rank])))
-    }
-    self.updates = updates
-    for module in savedModules {
-      let value = try tensor(Self.savedName(module.parameter), module.base.shape)
-      transformer.backend.copyRows(Columns(value), 0, to: Columns(module.trained), 0, count: value.rows)
-    }
-    let known = Set(updates.flatMap { [$0.a.name, $0.b.name] } + savedModules.map { Self.savedName($0.parameter) })
-    if let stray = file.tensorNames.first(where: { !known.contains($0) }) {
-      throw SwiftletError.model(
-        "\(folder.path): adapter_model.safetensors has \(stray), which fits no layer of this base model")
-    }
+    saved += try SavedModule.embeddings(in: file, transformer, besides: saved)
+    updates = try file.updates(of: layers, configuration, on: transformer.backend)
+    try file.read(saved, on: transformer.backend)
+    savedModules = saved
+    try file.checkForOthers(than: updates.flatMap { [$0.a.name, $0.b.name] } + saved.map(\.name))
     attach()
   }
 
   /// The layers that get an update.
-  private static func targets(of configuration: LoRAConfiguration, in transformer: Transformer) throws(SwiftletError)
-    -> [Linear]
-  {
+  private static func targets(
+    of configuration: LoRAConfiguration, in transformer: Transformer
+  ) throws(SwiftletError) -> [Linear] {
     if configuration.targetModules != .allLinear {
       for path in ["model.embed_tokens", "lm_head"] where configuration.targets(path) {
         throw SwiftletError.model(
-          "target_modules names \(path), but low-rank updates sit on the linear layers inside the transformer only; train it "
-            + "whole with modules_to_save")
+          "target_modules selects \(path), but only the linear layers inside the transformer's layers can have a LoRA "
+            + "update. Train it whole with modules_to_save")
       }
     }
     let layers = transformer.linearLayers.filter { configuration.targets($0.path) }
     guard !layers.isEmpty else {
       throw SwiftletError.model(
-        "target_modules matches no layer of this model; its linear layers are \(transformer.linearLayerNames)")
+        "target_modules matches no layer of this model. Its linear layers are \(transformer.linearLayerNames)")
     }
     return layers
   }
 
-  private static func update(of layer: Linear, _ configuration: LoRAConfiguration, a: Tensor, b: Tensor) -> LoRAUpdate {
+  fileprivate static func update(
+    of layer: Linear, _ configuration: LoRAConfiguration, a: Tensor, b: Tensor
+  ) -> LoRAUpdate {
     LoRAUpdate(
-      a: Parameter(name: name(layer, "A"), value: a, isTrainable: true),
-      b: Parameter(name: name(layer, "B"), value: b, isTrainable: true),
+      a: Parameter(name: AdapterFile.name(layer, "A"), value: a, isTrainable: true),
+      b: Parameter(name: AdapterFile.name(layer, "B"), value: b, isTrainable: true),
       scale: configuration.scale(of: layer.path), dropout: Float(configuration.dropout))
   }
 
   private func attach() {
     for (layer, update) in zip(layers, updates) { layer.lora = update }
     for module in savedModules {
-      module.parameter.value = module.trained
-      module.parameter.isTrainable = true
+      module.parameter.value = module.value
+      module.parameter.isTrainable = module.isTrained
     }
   }
 
-  /// Makes the modules that are trained whole trainable, as float32 copies: files are mapped to be read only, and the
-  /// base keeps its own weights.
-  private static func savedModules(
+  /// The name of one of `parameters` in `adapter_model.safetensors`.
+  public static func fileName(of parameter: Parameter) -> String {
+    parameter.name.hasPrefix(AdapterFile.prefix) ? parameter.name : AdapterFile.prefix + parameter.name
+  }
+
+  /// The trained parameters, in the order of the layers.
+  public var parameters: [Parameter] {
+    updates.flatMap { [$0.a, $0.b] } + savedModules.filter(\.isTrained).map(\.parameter)
+  }
+
+  /// Whether the adapter applies. If not, the model computes what its base does.
+  public var isEnabled = true {
+    didSet {
+      for (layer, update) in zip(layers, updates) { layer.lora = isEnabled ? update : nil }
+      for module in savedModules { module.parameter.value = isEnabled ? module.value : module.base }
+    }
+  }
+
+  /// Writes `adapter_config.json` and `adapter_model.safetensors` as PEFT does.
+  /// - Parameter base: the name or path of the base model to record.
+  /// - Throws: `SwiftletError` if the folder can't be written.
+  public func write(to folder: URL, base: String) throws {
+    try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    let names = Set(layers.map(\.name)).sorted()
+    let tensors = updates.flatMap { [$0.a, $0.b] }.map { TensorSource(name: $0.name, tensor: $0.value) }
+    let all = tensors + savedModules.map { TensorSource(name: $0.name, tensor: $0.value) }
+    try SafetensorsWriter.write(
+      all, metadata: ["format": "pt"], to: folder.appendingPathComponent("adapter_model.safetensors"))
+    try AtomicFile.write(
+      configuration.json(base: base, names: names).text(.pretty) + "\n",
+      to: folder.appendingPathComponent("adapter_config.json"))
+  }
+}
+
+/// A module that is saved whole with the adapter. The base keeps its own weights: files are mapped read-only.
+private struct SavedModule {
+  let parameter: Parameter
+  /// The base model's value.
+  let base: Tensor
+  /// The adapter's value, in float32.
+  let value: Tensor
+  /// Whether it is trained, as `modules_to_save` says, or only stored with the adapter.
+  let isTrained: Bool
+
+  /// The name in `adapter_model.safetensors`.
+  var name: String { AdapterFile.prefix + parameter.name }
+
+  /// The modules that `modules_to_save` selects.
+  static func all(
     _ configuration: LoRAConfiguration, _ transformer: Transformer
   ) throws(SwiftletError) -> [SavedModule] {
     var saved: [SavedModule] = []
@@ -133,66 +163,108 @@ public final class Adapter {
         return module == name || module.hasSuffix("." + name)
       }
       guard !matching.isEmpty else {
-        throw SwiftletError.model("modules_to_save names \(name), which this model does not have")
+        throw SwiftletError.model("modules_to_save names \(name.quotedExcerpt), which this model doesn't have")
       }
       for parameter in matching where !saved.contains(where: { $0.parameter === parameter }) {
         if parameter === transformer.embedding, transformer.head === transformer.embedding {
           throw SwiftletError.model(
-            "modules_to_save names \(name), which this model shares between embedding and head; leave it out")
+            "modules_to_save names \(name), but this model ties its embedding to its head. Leave it out")
         }
         saved.append(
           SavedModule(
             parameter: parameter, base: parameter.value,
-            trained: transformer.backend.converted(parameter.value, to: .float32)))
+            value: transformer.backend.converted(parameter.value, to: .float32), isTrained: true))
       }
     }
     return saved
   }
 
-  /// A module that is trained whole.
-  private struct SavedModule {
-    let parameter: Parameter
-    /// What the base has.
-    let base: Tensor
-    /// What is trained in its place.
-    let trained: Tensor
+  /// Embedding and head in the adapter's file without `modules_to_save`: PEFT saves them if tokens were added.
+  static func embeddings(
+    in file: AdapterFile, _ transformer: Transformer, besides saved: [SavedModule]
+  ) throws(SwiftletError) -> [SavedModule] {
+    var found: [SavedModule] = []
+    let head = transformer.head === transformer.embedding ? [] : [transformer.head]
+    for parameter in [transformer.embedding] + head where !saved.contains(where: { $0.parameter === parameter }) {
+      guard let tensor = file.tensors.tensor(named: AdapterFile.prefix + parameter.name) else { continue }
+      guard tensor.shape == parameter.value.shape else {
+        throw SwiftletError.model(
+          "the adapter has its own embeddings (\(parameter.name)) of shape \(tensor.shape), but the base model's have "
+            + "\(parameter.value.shape): tokens were added. Merge the adapter with PEFT and open the result",
+          in: file.folder.path)
+      }
+      found.append(
+        SavedModule(
+          parameter: parameter, base: parameter.value,
+          value: transformer.backend.converted(parameter.value, to: .float32), isTrained: false))
+    }
+    return found
+  }
+}
+
+/// The files of a saved adapter.
+private struct AdapterFile {
+  /// What PEFT puts before a module's path.
+  static let prefix = "base_model.model."
+
+  let folder: URL
+  let configuration: LoRAConfiguration
+  let tensors: SafetensorsCheckpoint
+
+  init(_ folder: URL) throws {
+    let config = folder.appendingPathComponent("adapter_config.json")
+    guard FileManager.default.fileExists(atPath: config.path) else {
+      throw SwiftletError.model(
+        "there is no adapter_config.json. Name a folder that PEFT or Swiftlet wrote", in: folder.path)
+    }
+    self.folder = folder
+    configuration = try LoRAConfiguration(json: ModelFiles.json(at: config), path: config.path)
+    tensors = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
   }
 
-  private static func name(_ layer: Linear, _ factor: String) -> String {
-    "base_model.model.\(layer.path).lora_\(factor).weight"
+  static func name(_ layer: Linear, _ factor: String) -> String { "\(prefix)\(layer.path).lora_\(factor).weight" }
+
+  func updates(
+    of layers: [Linear], _ configuration: LoRAConfiguration, on backend: any Backend
+  ) throws(SwiftletError) -> [LoRAUpdate] {
+    var updates: [LoRAUpdate] = []
+    for layer in layers {
+      let rank = configuration.rank(of: layer.path)
+      let a = try tensor(Self.name(layer, "A"), [rank, layer.inputSize], on: backend)
+      let b = try tensor(Self.name(layer, "B"), [layer.outputSize, rank], on: backend)
+      updates.append(Adapter.update(of: layer, configuration, a: a, b: b))
+    }
+    return updates
   }
 
-  private static func savedName(_ parameter: Parameter) -> String { "base_model.model.\(parameter.name)" }
-
-  /// The name that `adapter_model.safetensors` has for one of `parameters`.
-  public static func fileName(of parameter: Parameter) -> String {
-    parameter.name.hasPrefix("base_model.") ? parameter.name : savedName(parameter)
-  }
-
-  /// What is trained, in the order of the layers.
-  public var parameters: [Parameter] {
-    updates.flatMap { [$0.a, $0.b] } + savedModules.map(\.parameter)
-  }
-
-  /// Whether the updates apply; without them the model is its base again.
-  public var isEnabled = true {
-    didSet {
-      for (layer, update) in zip(layers, updates) { layer.lora = isEnabled ? update : nil }
-      for module in savedModules { module.parameter.value = isEnabled ? module.trained : module.base }
+  /// Copies the adapter's values into the modules.
+  func read(_ modules: [SavedModule], on backend: any Backend) throws(SwiftletError) {
+    for module in modules {
+      let value = try tensor(module.name, module.base.shape, on: backend)
+      backend.copyRows(Columns(value), 0, to: Columns(module.value), 0, count: value.rows)
     }
   }
 
-  /// Writes `adapter_config.json` and `adapter_model.safetensors` as PEFT does.
-  /// - Throws: `SwiftletError` if the folder cannot be written.
-  public func write(to folder: URL, base: String) throws {
-    try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let names = Set(layers.map(\.name)).sorted()
-    let tensors = updates.flatMap { [$0.a, $0.b] }.map { TensorSource(name: $0.name, tensor: $0.value) }
-    let all = tensors + savedModules.map { TensorSource(name: Self.savedName($0.parameter), tensor: $0.trained) }
-    try SafetensorsWriter.write(
-      all, metadata: ["format": "pt"], to: folder.appendingPathComponent("adapter_model.safetensors"))
-    try AtomicFile.write(
-      configuration.json(base: base, names: names).text(.pretty) + "\n",
-      to: folder.appendingPathComponent("adapter_config.json"))
+  private func tensor(_ name: String, _ shape: [Int], on backend: any Backend) throws(SwiftletError) -> Tensor {
+    guard let tensor = tensors.tensor(named: name) else {
+      throw SwiftletError.model(
+        "adapter_model.safetensors has no \(name). Is the adapter for another base model?", in: folder.path)
+    }
+    guard tensor.shape == shape else {
+      throw SwiftletError.model(
+        "\(name) has shape \(tensor.shape), but this base model needs \(shape). Is the adapter for another base model?",
+        in: folder.path)
+    }
+    return backend.converted(tensor, to: .float32)
+  }
+
+  /// Throws if the file has a tensor with a name that is not in `known`.
+  func checkForOthers(than known: [String]) throws(SwiftletError) {
+    let known = Set(known)
+    if let other = tensors.tensorNames.first(where: { !known.contains($0) }) {
+      throw SwiftletError.model(
+        "adapter_model.safetensors has \(other.escapedLine(limit: 200)), which matches no layer of this base model",
+        in: folder.path)
+    }
   }
 }

@@ -37,6 +37,12 @@ extension CPUBackend {
   public func attention(
     _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool
   ) -> (out: Tensor, lse: Tensor?) {
+    if let padded = PaddedHeads(shape) {
+      let (out, lse) = attention(
+        padded.pad(qkv, padded.allHeads, on: self), starts: starts, shape: padded.shape,
+        keepsStatistics: keepsStatistics)
+      return (padded.unpad(out, shape.attentionHeads, on: self), lse)
+    }
     let out = empty([qkv.rows, shape.queryColumns])
     let lse = keepsStatistics ? empty([qkv.rows, shape.attentionHeads]) : nil
     let group = shape.attentionHeads / shape.keyValueHeads
@@ -58,6 +64,12 @@ extension CPUBackend {
   public func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor {
+    if let padded = PaddedHeads(shape) {
+      let dQKV = attentionBackward(
+        padded.pad(qkv, padded.allHeads, on: self), out: padded.pad(out, shape.attentionHeads, on: self),
+        dOut: padded.pad(dOut, shape.attentionHeads, on: self), lse: lse, starts: starts, shape: padded.shape)
+      return padded.unpad(dQKV, padded.allHeads, on: self)
+    }
     let dQKV = empty(qkv.shape)
     let delta = empty(lse.shape)
     let group = shape.attentionHeads / shape.keyValueHeads
@@ -107,6 +119,11 @@ extension CPUBackend {
   public func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
   ) -> Tensor {
+    if let padded = PaddedHeads(shape) {
+      let out = cachedAttention(
+        padded.pad(qkv, padded.allHeads, on: self), keys: keys, values: values, before: before, shape: padded.shape)
+      return padded.unpad(out, shape.attentionHeads, on: self)
+    }
     let rows = qkv.rows
     let (size, queryBlock) = (shape.headDim, Int(ck_query_block))
     let headElements = keys.count / shape.keyValueHeads
@@ -157,5 +174,46 @@ extension CPUBackend {
         &problem, target + head * group * size, shape.queryColumns, nil, 0, task / shape.keyValueHeads)
     }
     return out
+  }
+}
+
+/// Heads whose size is not a multiple of 8, which the kernels need. Zeros at the end of each head change neither scores
+/// nor outputs.
+private struct PaddedHeads {
+  /// The shape with padded heads.
+  let shape: AttentionShape
+  private let headDim: Int
+
+  /// `nil` if no padding is needed.
+  init?(_ shape: AttentionShape) {
+    guard shape.headDim % 8 != 0 else { return nil }
+    headDim = shape.headDim
+    var padded = shape
+    padded.headDim = shape.paddedHeadDim
+    self.shape = padded
+  }
+
+  /// The number of heads in a joined q, k, v matrix.
+  var allHeads: Int { shape.attentionHeads + 2 * shape.keyValueHeads }
+
+  func pad(_ x: Tensor, _ heads: Int, on backend: CPUBackend) -> Tensor {
+    let padded = backend.empty([x.rows, heads * shape.headDim])
+    backend.clear(padded)
+    copy(x, headDim, to: padded, shape.headDim, heads, on: backend)
+    return padded
+  }
+
+  func unpad(_ x: Tensor, _ heads: Int, on backend: CPUBackend) -> Tensor {
+    let result = backend.empty([x.rows, heads * headDim])
+    copy(x, shape.headDim, to: result, headDim, heads, on: backend)
+    return result
+  }
+
+  private func copy(_ from: Tensor, _ fromDim: Int, to: Tensor, _ toDim: Int, _ heads: Int, on backend: CPUBackend) {
+    for head in 0..<heads {
+      let (first, target) = (head * fromDim, head * toDim)
+      backend.copyRows(
+        Columns(from, first..<first + headDim), 0, to: Columns(to, target..<target + headDim), 0, count: from.rows)
+    }
   }
 }

@@ -1,5 +1,5 @@
 /// The angles of rotary positions (Su et al. 2021) for the rows of a batch.
-public struct RotaryAngles: Sendable {
+public struct RotaryAngles {
   /// `[rows, rotated / 2]`
   public let cosines: Tensor
   /// `[rows, rotated / 2]`

@@ -1,0 +1,102 @@
+import Diagnostics
+import Checkpoints
+import OrderedJSON
+
+/// How llama.cpp stores a family: its architecture's name, tensors, row order and header keys. The defaults are those
+/// of most architectures.
+struct GGUFArchitecture: Sendable {
+  /// `general.architecture`, and the prefix of the header keys.
+  let name: String
+  /// Whether the converter reorders the rows of q and k. llama.cpp then rotates neighbors (2i, 2i + 1), where
+  /// transformers rotates halves (i, i + d/2).
+  var permutesQueryKeyRows = false
+  /// Names of layer parts that differ from `partNames`.
+  var renamedParts: [String: String] = [:]
+  /// Whether the converter writes `vocab_size`.
+  var writesVocabularySize = false
+  /// Whether the converter writes `rope.dimension_count`.
+  var writesRotaryDim = false
+  /// What llama.cpp's graph of the architecture can compute.
+  var features: Features = []
+  /// Whether it always has a head dim of hidden size / heads, and no key for another one.
+  var derivesHeadDim = false
+  /// Whether llama.cpp applies sliding windows. If not, exports get a note.
+  var appliesWindows = false
+  /// The name to store as `general.name`, given the requested name and the tokenizer's type.
+  var modelName: @Sendable (_ name: String, _ tokenizerModel: String) -> String = { name, _ in name }
+  /// Throws for a configuration that the architecture can't express; the argument creates the error.
+  var check: @Sendable (TransformerConfiguration, (String) -> SwiftletError) throws(SwiftletError) -> Void = { _, _ in }
+  /// Adds header keys that only this architecture has.
+  var writeHeader: @Sendable (TransformerConfiguration, inout GGUFHeader) -> Void = { _, _ in }
+  /// Adds to config.json what only this architecture's header says.
+  var readHeader: @Sendable (GGUFFile, inout JSONObject) -> Void = { _, _ in }
+
+  /// Parts of the computation that only some graphs in llama.cpp have.
+  struct Features: OptionSet, Sendable {
+    let rawValue: Int
+    /// Biases on the attention's output and on the MLP.
+    static let biases = Features(rawValue: 1)
+    /// Rotation of a part of each head.
+    static let partialRotation = Features(rawValue: 2)
+    /// One factor per frequency, as in Llama 3.1.
+    static let ropeFactors = Features(rawValue: 4)
+    /// Phi-3's short and long factors.
+    static let longRope = Features(rawValue: 8)
+  }
+
+  // MARK: Tensor names
+
+  /// llama.cpp's name for the tensor that transformers calls `name`; `nil` if it has none.
+  func tensorName(of name: String) -> String? {
+    switch name {
+    case "model.embed_tokens.weight": return "token_embd.weight"
+    case "model.norm.weight": return "output_norm.weight"
+    case "lm_head.weight": return "output.weight"
+    default: break
+    }
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count >= 5, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]), layer >= 0,
+      let kind = parts.last
+    else { return nil }
+    let part = parts[3..<parts.count - 1].joined(separator: ".")
+    return (renamedParts[part] ?? Self.partNames[part]).map { "blk.\(layer).\($0).\(kind)" }
+  }
+
+  /// llama.cpp's names for the parts of a layer.
+  private static let partNames = [
+    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v", "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+  ]
+
+  // MARK: Row order
+
+  /// A conversion between the two row orders.
+  enum Direction { case toGGUF, fromGGUF }
+
+  /// For each row of the result, the row to copy; `nil` if the rows of tensor `name` (as transformers calls it) keep
+  /// their order.
+  func rowOrder(
+    of name: String, rows: Int, _ configuration: TransformerConfiguration, _ direction: Direction
+  ) -> [Int]? {
+    guard permutesQueryKeyRows else { return nil }
+    let heads: Int
+    if name.contains(".q_proj.") {
+      heads = configuration.attentionHeads
+    } else if name.contains(".k_proj.") {
+      heads = configuration.keyValueHeads
+    } else {
+      return nil
+    }
+    guard heads > 0, rows % (2 * heads) == 0 else { return nil }
+    let size = rows / heads
+    return (0..<rows).map { row in
+      let within = row % size
+      return switch direction {
+      case .fromGGUF: row - within + within % (size / 2) * 2 + within / (size / 2)
+      case .toGGUF: row - within + within % 2 * (size / 2) + within / 2
+      }
+    }
+  }
+}

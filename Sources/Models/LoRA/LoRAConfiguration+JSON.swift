@@ -1,0 +1,168 @@
+import Diagnostics
+import Foundation
+import OrderedJSON
+
+extension LoRAConfiguration {
+  /// How a field of PEFT's `LoraConfig` is treated when an `adapter_config.json` is read.
+  package enum Field: Sendable, Equatable {
+    /// Its value is used.
+    case honored
+    /// Its value never changes what the adapter computes.
+    case irrelevant
+    /// Any value but the default, nothing, is an error that names the field.
+    case refused
+  }
+
+  /// The fields of PEFT 0.21.2's `LoraConfig`.
+  package static let fields: [String: Field] = [
+    "peft_type": .honored, "r": .honored, "lora_alpha": .honored, "lora_dropout": .honored, "target_modules": .honored,
+    "exclude_modules": .honored, "use_rslora": .honored, "rank_pattern": .honored, "alpha_pattern": .honored,
+    "layers_to_transform": .honored, "layers_pattern": .honored, "modules_to_save": .honored,
+    "init_lora_weights": .honored, "bias": .honored, "base_model_name_or_path": .honored,
+    // Bookkeeping, and settings of initializations: the saved matrices already contain their effect.
+    "task_type": .irrelevant, "auto_mapping": .irrelevant, "peft_version": .irrelevant, "revision": .irrelevant,
+    "inference_mode": .irrelevant, "megatron_core": .irrelevant, "runtime_config": .irrelevant,
+    "qalora_group_size": .irrelevant, "loftq_config": .irrelevant, "eva_config": .irrelevant,
+    "corda_config": .irrelevant, "lora_ga_config": .irrelevant, "ensure_weight_tying": .irrelevant,
+    "fan_in_fan_out": .refused, "megatron_config": .refused, "trainable_token_indices": .refused,
+    "use_dora": .refused, "velora_config": .refused, "alora_invocation_tokens": .refused, "use_qalora": .refused,
+    "monteclora_config": .refused, "layer_replication": .refused, "lora_bias": .refused,
+    "target_parameters": .refused, "use_bdlora": .refused, "arrow_config": .refused, "kasa_config": .refused,
+  ]
+
+  /// Reads an `adapter_config.json`; `path` is named in errors.
+  /// - Throws: `SwiftletError` for a mistyped field, or one whose value is not supported.
+  public init(json: JSONValue, path: String) throws(SwiftletError) {
+    let config = ConfigurationReader(json: json, path: path)
+    let type = try config.string("peft_type")
+    guard type == "LORA" else {
+      throw config.error("peft_type \(type.quotedExcerpt) is not supported. Supported: LORA")
+    }
+    try Self.checkFields(config)
+    self.init()
+    rank = try config.optionalSize("r") ?? 8
+    alpha = try config.optionalNumber("lora_alpha") ?? 8
+    dropout = try config.optionalNumber("lora_dropout") ?? 0
+    usesRSLoRA = try config.optionalBool("use_rslora") ?? false
+    initialization = try Self.initialization(config)
+    targetModules = try Self.modules(config, "target_modules")
+    excludeModules = try Self.modules(config, "exclude_modules")
+    for (key, value) in config.json["rank_pattern"]?.object?.members ?? [] {
+      guard let rank = value.integer, rank > 0 else { throw config.error("rank_pattern must have positive integers") }
+      rankPattern.append(ModulePattern(key, rank))
+    }
+    for (key, value) in config.json["alpha_pattern"]?.object?.members ?? [] {
+      guard let alpha = value.double else { throw config.error("alpha_pattern must have numbers") }
+      alphaPattern.append(ModulePattern(key, alpha))
+    }
+    try readLayers(config)
+    modulesToSave = config.json["modules_to_save"]?.array?.compactMap(\.string) ?? []
+    try checkPatterns(config)
+  }
+
+  /// Refuses fields that change the result and are not supported, known to PEFT 0.21.2 or not.
+  private static func checkFields(_ config: ConfigurationReader) throws(SwiftletError) {
+    for (key, value) in config.json.object?.members ?? [] where !isUnset(value) {
+      switch fields[key] {
+      case .honored, .irrelevant: continue
+      case .refused: throw config.error("\"\(key)\" is not supported. Merge the adapter with PEFT and open the result")
+      case nil:
+        throw config.error("the field \(key.quotedExcerpt) is unknown. Merge the adapter with PEFT and open the result")
+      }
+    }
+    if let bias = config.json["bias"]?.string, bias != "none" {
+      throw config.error("bias \(bias.quotedExcerpt) is not supported. Supported: none")
+    }
+  }
+
+  /// Whether a field has no effect: null, false, or empty.
+  private static func isUnset(_ value: JSONValue) -> Bool {
+    value.isNull || value.bool == false || value.array?.isEmpty == true || value.object?.members.isEmpty == true
+  }
+
+  /// PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA change the base model's weights as well, so their adapters don't fit the
+  /// original ones.
+  private static func initialization(_ config: ConfigurationReader) throws(SwiftletError) -> Initialization {
+    guard let name = config.json["init_lora_weights"]?.string?.lowercased() else { return .kaiming }
+    switch name {
+    case "gaussian": return .gaussian
+    case "orthogonal", "eva", "true", "false": return .kaiming
+    default:
+      throw config.error(
+        "init_lora_weights \(name.quotedExcerpt) is not supported: it changes the base model's weights. Convert the "
+          + "adapter with PEFT's path_initial_model_for_weight_conversion, or merge it with PEFT")
+    }
+  }
+
+  private mutating func readLayers(_ config: ConfigurationReader) throws(SwiftletError) {
+    let layers = config.json["layers_to_transform"]
+    if let layers, !Self.isUnset(layers) {
+      let indices = (layers.array ?? [layers]).map(\.integer)
+      guard !indices.contains(nil) else {
+        throw config.error("layers_to_transform must be an integer or a list of them")
+      }
+      if case .names? = targetModules {
+      } else {
+        throw config.error("layers_to_transform needs a list of target_modules")
+      }
+      layersToTransform = indices.compactMap { $0 }
+    }
+    if let pattern = config.json["layers_pattern"] {
+      layersPattern = pattern.string.map { [$0] } ?? pattern.array?.compactMap(\.string) ?? []
+    }
+  }
+
+  private func checkPatterns(_ config: ConfigurationReader) throws(SwiftletError) {
+    var patterns = rankPattern.map(\.pattern) + alphaPattern.map(\.pattern) + layersPattern
+    for case .pattern(let pattern)? in [targetModules, excludeModules] { patterns.append(pattern) }
+    for pattern in patterns where (try? NSRegularExpression(pattern: pattern)) == nil {
+      throw config.error("\(pattern.quotedExcerpt) is not a valid regular expression")
+    }
+  }
+
+  private static func modules(_ config: ConfigurationReader, _ key: String) throws(SwiftletError) -> TargetModules? {
+    switch config.json[key] {
+    case nil, .null: return nil
+    case .string(let text): return text == "all-linear" ? .allLinear : .pattern(text)
+    case .array(let elements): return .names(elements.compactMap(\.string).sorted())
+    default: throw config.error("\"\(key)\" must be a list of names or a pattern")
+    }
+  }
+
+  /// The settings as PEFT writes them to `adapter_config.json`.
+  ///
+  /// - Parameters:
+  ///   - base: the name or path of the base model.
+  ///   - names: the names of the layers that have an update, which PEFT writes in place of "all-linear".
+  public func json(base: String, names: [String]) -> JSONValue {
+    func modules(_ chosen: TargetModules) -> JSONValue {
+      switch chosen {
+      case .names(let names): .array(names.sorted().map { .string($0) })
+      case .pattern(let pattern): .string(pattern)
+      case .allLinear: .array(names.map { .string($0) })
+      }
+    }
+    func patterns<Value>(_ patterns: [ModulePattern<Value>], _ json: (Value) -> JSONValue) -> JSONValue {
+      .object(JSONObject(patterns.map { ($0.pattern, json($0.value)) }))
+    }
+    var config = JSONObject([
+      ("alpha_pattern", patterns(alphaPattern) { .number($0) }), ("base_model_name_or_path", .string(base)),
+      ("bias", "none"), ("exclude_modules", excludeModules.map(modules) ?? .null), ("fan_in_fan_out", false),
+      ("inference_mode", true), ("init_lora_weights", initialization == .gaussian ? "gaussian" : true),
+    ])
+    if let layersToTransform {
+      config["layers_pattern"] = .array(layersPattern.map { .string($0) })
+      config["layers_to_transform"] = .array(layersToTransform.map { .integer($0) })
+    }
+    let remaining: [(String, JSONValue)] = [
+      ("lora_alpha", Int(exactly: alpha).map { .integer($0) } ?? .number(alpha)), ("lora_bias", false),
+      ("lora_dropout", .number(dropout)),
+      ("modules_to_save", modulesToSave.isEmpty ? .null : .array(modulesToSave.map { .string($0) })),
+      ("peft_type", "LORA"), ("r", .integer(rank)), ("rank_pattern", patterns(rankPattern) { .integer($0) }),
+      ("target_modules", modules(targetModules ?? .allLinear)), ("task_type", "CAUSAL_LM"), ("use_dora", false),
+      ("use_rslora", .bool(usesRSLoRA)),
+    ]
+    for (key, value) in remaining { config[key] = value }
+    return .object(config)
+  }
+}
