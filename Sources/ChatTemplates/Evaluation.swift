@@ -157,16 +157,21 @@ extension Interpreter {
     switch value {
     case .undefined: return []
     case .list(let elements), .tuple(let elements), .group(let elements): return elements.items
-    case .dictionary(let mapping): return mapping.members.map(\.key)
+    case .dictionary(let mapping):
+      try spendMemory(elements: mapping.members.count)
+      return mapping.members.map(\.key)
     case .view(let view): return view.elements.items
     case .string(let text):
       try spend(text.utf8.count)
+      try spendMemory(elements: PythonText.length(text))
       return text.unicodeScalars.map { .string(String($0)) }
     case .markup(let text):
       try spend(text.utf8.count)
+      try spendMemory(elements: PythonText.length(text))
       return text.unicodeScalars.map { .markup(String($0)) }
     case .range(let range):
       try spend(range.count)
+      try spendMemory(elements: range.count)
       return range.values
     case .generator(let generator): return try drain(generator)
     case .loop(let loop):
@@ -181,6 +186,7 @@ extension Interpreter {
     defer { leave() }
     let items = try generator.drain()
     try spend(items.count)
+    try spendMemory(elements: items.count)
     return items
   }
 }

@@ -125,7 +125,7 @@ extension Interpreter {
 
   private func unpack(_ value: Value, into count: Int) throws(SwiftletError) -> [Value] {
     switch value {
-    case .none, .bool, .integer, .number, .macro, .function, .method, .namespace, .cycler, .joiner:
+    case .none, .bool, .integer, .largeInteger, .number, .macro, .function, .method, .namespace, .cycler, .joiner:
       throw error("cannot unpack non-iterable \(value.typeName) object")
     default: break
     }
@@ -167,7 +167,10 @@ extension Interpreter {
     let outer = scope
     let line = self.line
     defer { scope = outer }
+    let memoryBefore = memoryLeft
     let items = try select(try elements(of: iterable), for: loop)
+    let memoryOfItems = memoryBefore - memoryLeft
+    defer { memoryLeft += memoryOfItems }
     let state = LoopState(items: items, depth0: depth0, recursion: recursion)
     let loopName = program.loopName
     // Jinja2 runs the else branch unless some round got to the end of the body.
@@ -195,6 +198,7 @@ extension Interpreter {
   /// The elements that pass the loop's `if`.
   private func select(_ items: [Value], for loop: Statement.Loop) throws(SwiftletError) -> [Value] {
     guard let test = loop.test else { return items }
+    try spendMemory(elements: items.count)
     return try within(loop.testScope) { () throws(SwiftletError) in
       var selected: [Value] = []
       for item in items {

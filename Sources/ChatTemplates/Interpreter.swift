@@ -10,6 +10,7 @@ final class Interpreter {
   var line = 1
 
   private var workLeft: Int
+  var memoryLeft: Int
   private var openLevels = 0
   /// The text made so far, of the template itself or, inside a capture, of what is captured.
   private var output = ""
@@ -41,6 +42,7 @@ final class Interpreter {
     self.limits = limits
     self.now = now
     workLeft = limits.work
+    memoryLeft = limits.memoryBytes
     globals = program.syntax.names.map { name in
       variables(name) ?? Builtin(rawValue: name).map { .function($0) }
     }
@@ -67,13 +69,30 @@ final class Interpreter {
   /// Counts work done.
   func spend(_ amount: Int) throws(SwiftletError) {
     workLeft -= amount
-    if workLeft < 0 { throw error("the template takes too long: it was stopped after \(limits.work) steps") }
+    if workLeft < 0 { throw error("the template takes too long; stopped after \(limits.work) steps") }
   }
 
-  /// Counts text made.
+  /// Counts a new string of `bytes` bytes.
   func spendText(_ bytes: Int) throws(SwiftletError) {
-    if bytes > limits.textBytes { throw error("a text grew beyond \(limits.textBytes) bytes") }
+    if bytes > limits.textBytes { throw error("a string is longer than \(limits.textBytes) bytes") }
     try spend(bytes / 16)
+    try spendMemory(bytes)
+  }
+
+  /// Counts `bytes` bytes of new strings, lists and dictionaries. Call it before they are allocated.
+  func spendMemory(_ bytes: Int) throws(SwiftletError) {
+    let (left, overflow) = memoryLeft.subtractingReportingOverflow(bytes)
+    memoryLeft = left
+    if overflow || left < 0 {
+      memoryLeft = 0
+      throw error("the template needs too much memory; stopped after \(limits.memoryBytes >> 20) MB")
+    }
+  }
+
+  /// Counts a new list with room for `count` elements.
+  func spendMemory(elements count: Int) throws(SwiftletError) {
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: Limits.elementBytes)
+    try spendMemory(overflow ? .max : bytes)
   }
 
   /// Goes one level down; `leave` comes back up.
@@ -90,6 +109,7 @@ final class Interpreter {
   /// A list of `items`, unless it is nested too deep.
   func list(_ items: [Value]) throws(SwiftletError) -> Value {
     try spend(items.count)
+    try spendMemory(elements: items.count)
     let elements = Elements(items)
     try checkDepth(elements.depth)
     return .list(elements)
@@ -97,6 +117,7 @@ final class Interpreter {
 
   func tuple(_ items: [Value]) throws(SwiftletError) -> Value {
     try spend(items.count)
+    try spendMemory(elements: items.count)
     let elements = Elements(items)
     try checkDepth(elements.depth)
     return .tuple(elements)
@@ -108,6 +129,7 @@ final class Interpreter {
 
   /// A dictionary of `members`, where the later of two equal keys wins.
   func dictionary(_ members: [Mapping.Member]) throws(SwiftletError) -> Value {
+    try spendMemory(elements: 2 * members.count)
     var distinct: [Mapping.Member] = []
     var places: [[UInt8]: Int] = [:]
     for member in members {
@@ -194,8 +216,11 @@ final class Interpreter {
 
   /// Writes `text` where output goes now.
   func emit(_ text: String) throws(SwiftletError) {
+    if captures > 0 { try spendMemory(text.utf8.count) }
     output += text
-    if output.utf8.count > limits.textBytes { throw error("the text grew beyond \(limits.textBytes) bytes") }
+    if output.utf8.count > limits.textBytes {
+      throw error("the rendered text is longer than \(limits.textBytes) bytes")
+    }
     try spend(1 + text.utf8.count / 16)
   }
 

@@ -28,6 +28,7 @@ struct JSONText {
     case .none: output += "null"
     case .bool(let truth): output += truth ? "true" : "false"
     case .integer(let number): output += String(number)
+    case .largeInteger(let digits): output += digits
     case .number(let number): output += number.pythonText
     case .string(let text), .markup(let text): write(text, into: &output)
     case .list(let elements), .tuple(let elements), .group(let elements):
@@ -67,6 +68,7 @@ struct JSONText {
     switch value {
     case .string(let text), .markup(let text): return text
     case .integer(let number): return String(number)
+    case .largeInteger(let digits): return digits
     case .number(let number): return number.pythonText
     case .bool(let truth): return truth ? "true" : "false"
     case .none: return "null"

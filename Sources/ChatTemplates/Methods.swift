@@ -84,6 +84,7 @@ extension Interpreter {
     }
     _ = try arguments.bound(to: [], of: name, self)
     try spend(mapping.members.count)
+    try spendMemory(elements: 3 * mapping.members.count)
     switch name {
     case "copy": return .dictionary(mapping)
     case "keys": return .view(View(kind: .keys, elements: Elements(mapping.members.map(\.key))))

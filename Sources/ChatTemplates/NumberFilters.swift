@@ -13,6 +13,9 @@ extension Interpreter {
     case .round: return try round(value, arguments)
     case .abs:
       if case .number(let number) = value { return .number(number.magnitude) }
+      if case .largeInteger(let digits) = value {
+        return .largeInteger(digits.hasPrefix("-") ? String(digits.dropFirst()) : digits)
+      }
       guard let number = value.index else { throw error("bad operand type for abs(): '\(value.typeName)'") }
       return number < 0 ? try negate(.integer(number)) : .integer(number)
     default: return .string(try fileSize(value, arguments))
@@ -24,6 +27,7 @@ extension Interpreter {
     switch value {
     case .number(let number): return number
     case .string(let text), .markup(let text): return Self.double(parsing: text)
+    case .largeInteger(let digits): return Double(digits)
     default: return value.index.map(Double.init)
     }
   }
@@ -59,11 +63,12 @@ extension Interpreter {
     let base = try integer(given[1], default: 10, of: "int")
     if let text = value.text, let number = Self.integer(parsing: text, base: base) { return .integer(number) }
     if let index = value.index { return .integer(index) }
+    if case .largeInteger = value { return value }
     guard let number = double(from: value), !number.isNaN else { return given[0] ?? .integer(0) }
     if let exact = Int(exactly: number.rounded(.towardZero)) { return .integer(exact) }
     if case .number = value, number.isInfinite { throw error("cannot convert float infinity to integer") }
     if number.isInfinite { return given[0] ?? .integer(0) }
-    throw error("an integer grew beyond 64 bits")
+    throw error("the result is an integer beyond 64 bits, which is not supported")
   }
 
   /// `text` stripped, in small letters, with the digits of every script as ASCII ones.

@@ -136,10 +136,11 @@ extension Interpreter {
     }
     switch value {
     case .generator: return try list(try elements(of: value).reversed())
-    case .none, .bool, .integer, .number: throw error("argument must be iterable")
+    case .none, .bool, .integer, .largeInteger, .number: throw error("argument must be iterable")
     default:
       let items = try elements(of: value)
       try spend(items.count)
+      try spendMemory(elements: items.count)
       return try generator(over: value, typeName: "\(value.typeName)_reverseiterator") { items.reversed() }
     }
   }

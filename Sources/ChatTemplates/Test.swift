@@ -44,11 +44,17 @@ extension Interpreter {
     case .boolean: if case .bool = value { return true }
     case .true: if case .bool(true) = value { return true }
     case .false: if case .bool(false) = value { return true }
-    case .integer: if case .integer = value { return true }
+    case .integer:
+      switch value {
+      case .integer, .largeInteger: return true
+      default: return false
+      }
     case .float: if case .number = value { return true }
     case .number:
-      if case .number = value { return true }
-      return value.index != nil
+      switch value {
+      case .number, .largeInteger: return true
+      default: return value.index != nil
+      }
     case .odd: return try isEqual(try calculate(.modulo, value, .integer(2)), .integer(1))
     case .even: return try isEqual(try calculate(.modulo, value, .integer(2)), .integer(0))
     case .lower: return PythonText.isLower(try string(value))
@@ -87,7 +93,7 @@ extension Interpreter {
 
   private func isIterable(_ value: Value) -> Bool {
     switch value {
-    case .none, .bool, .integer, .number, .namespace, .macro, .function, .method, .cycler, .joiner: false
+    case .none, .bool, .integer, .largeInteger, .number, .namespace, .macro, .function, .method, .cycler, .joiner: false
     default: true
     }
   }

@@ -1,11 +1,13 @@
 import Diagnostics
 
-/// A value while a template runs: what Python objects it can meet.
+/// A value in a running template, one case for each kind of Python object that a template can handle.
 enum Value {
   case undefined(Undefined)
   case none
   case bool(Bool)
   case integer(Int)
+  /// An integer beyond 64 bits, as its digits. It can be printed and compared, but not calculated with.
+  case largeInteger(String)
   case number(Double)
   case string(String)
   /// Text marked `safe`. It escapes what is added to it for HTML, as `markupsafe.Markup` does.
@@ -65,7 +67,7 @@ enum Value {
     case .undefined: "Undefined"
     case .none: "NoneType"
     case .bool: "bool"
-    case .integer: "int"
+    case .integer, .largeInteger: "int"
     case .number: "float"
     case .string: "str"
     case .markup: "Markup"
