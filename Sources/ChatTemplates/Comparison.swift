@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// Truth, equality and order as Python has them.
+/// Truth, equality and order with Python's rules.
 extension Interpreter {
   /// `bool(value)`.
   func isTrue(_ value: Value) -> Bool {
@@ -85,7 +85,7 @@ extension Interpreter {
     return false
   }
 
-  /// The value of a key, which compares as Python's keys do: `1`, `1.0` and `true` are one key.
+  /// The value of a key. As in Python, `1`, `1.0` and `true` are the same key.
   func lookUp(_ key: Value, in dictionary: Mapping) throws(SwiftletError) -> Value? {
     try spend(1 + dictionary.members.count / 8)
     if let text = key.text { return dictionary[text] }
@@ -93,7 +93,7 @@ extension Interpreter {
     return nil
   }
 
-  /// `a < b`, in the sense of an operator named `symbol` for messages.
+  /// `a < b`. Error messages name the operator `symbol`.
   func isLess(_ a: Value, _ b: Value, symbol: String = "<") throws(SwiftletError) -> Bool {
     try spend(1)
     if let x = a.text, let y = b.text {
@@ -134,7 +134,7 @@ extension Interpreter {
     return isNegative ? x != y && !isSmaller : isSmaller
   }
 
-  /// A stable sort by `key`, as Python's `sorted`.
+  /// A stable sort by `key`, like Python's `sorted`.
   func sorted<Element>(
     _ items: [Element], reverse: Bool = false, by key: (Element) throws(SwiftletError) -> Value
   ) throws(SwiftletError) -> [Element] {
@@ -144,7 +144,7 @@ extension Interpreter {
     for item in items { keyed.append((try key(item), item)) }
     if reverse { keyed.reverse() }
     var failure: SwiftletError?
-    // The standard sort, which is stable, cannot carry a typed error out.
+    // The standard library's sort is stable but has no typed throws.
     keyed.sort { a, b in
       guard failure == nil else { return false }
       do throws(SwiftletError) {
@@ -186,7 +186,7 @@ extension Interpreter {
     return try isEqual(a, b)
   }
 
-  /// Complains about the operands in the order they were written.
+  /// Throws if the operands cannot be ordered, naming them in the order they were written.
   private func checkOrder(_ a: Value, _ b: Value, _ symbol: String) throws(SwiftletError) {
     if case .undefined(let undefined) = a { throw error(undefined.message) }
     if case .undefined(let undefined) = b { throw error(undefined.message) }
@@ -221,7 +221,7 @@ extension Interpreter {
     }
   }
 
-  /// Refuses what cannot be the key of a dictionary.
+  /// Throws if the value cannot be a dictionary key.
   func checkHashable(_ value: Value) throws(SwiftletError) {
     switch value {
     case .list, .dictionary: throw error("unhashable type: '\(value.typeName)'")

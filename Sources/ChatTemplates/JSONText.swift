@@ -1,17 +1,17 @@
 import Diagnostics
 import OrderedJSON
 
-/// How `tojson` writes: Python's `json.dumps`.
+/// The JSON text of a value, as Python's `json.dumps` writes it, for `tojson`.
 struct JSONText {
-  /// What a level is indented by, or `nil` for one line.
+  /// The indentation per level; `nil` for one line.
   var indent: String?
   var comma = ", "
   var colon = ": "
   var escapesNonASCII = false
   var sortsKeys = false
 
-  /// The text of `value`.
-  /// - Throws: for what JSON has no form for, such as undefined values.
+  /// The JSON text of `value`.
+  /// - Throws: for values that JSON cannot represent, such as undefined values.
   func text(_ value: Value, _ interpreter: Interpreter) throws(SwiftletError) -> String {
     var output = ""
     try write(value, level: 0, into: &output, interpreter)
@@ -88,7 +88,7 @@ struct JSONText {
 }
 
 extension Double {
-  /// Python's `repr`, which unlike JSON writes `nan` and `inf`.
+  /// Python's `repr`, which writes `nan` and `inf` instead of JSON's `NaN` and `Infinity`.
   var pythonRepresentation: String {
     if isNaN { return "nan" }
     if isInfinite { return self < 0 ? "-inf" : "inf" }

@@ -1,7 +1,7 @@
 import Diagnostics
 import Foundation
 
-/// Filters that give numbers.
+/// Filters that return numbers.
 extension Interpreter {
   func applyNumber(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value { throw error(undefined.message) }
@@ -22,7 +22,7 @@ extension Interpreter {
     }
   }
 
-  /// `float(value)`, or `nil` where Python raises.
+  /// `float(value)`; `nil` if Python would raise.
   func double(from value: Value) -> Double? {
     switch value {
     case .number(let number): return number
@@ -40,7 +40,7 @@ extension Interpreter {
     guard let digits = withoutUnderscores(unsigned), digits.allSatisfy({ "0123456789.e+-".contains($0) }),
       digits.first.map({ $0.isNumber || $0 == "." }) == true
     else { return nil }
-    // Swift wants digits on both sides of the point; Python does not.
+    // Unlike Python, Swift requires digits on both sides of the point.
     var plain = digits.hasPrefix(".") ? "0" + digits : digits
     if plain == "0." { return nil }
     plain = plain.replacing(".e", with: ".0e")
@@ -48,7 +48,7 @@ extension Interpreter {
     return Double(lowered.hasPrefix("-") ? "-" + plain : plain)
   }
 
-  /// Python lets single underscores stand between digits.
+  /// Removes single underscores between digits, which Python allows.
   private static func withoutUnderscores(_ text: String) -> String? {
     guard text.contains("_") else { return text }
     let parts = text.split(separator: "_", omittingEmptySubsequences: false)
@@ -71,7 +71,7 @@ extension Interpreter {
     throw error("the result is an integer beyond 64 bits, which is not supported")
   }
 
-  /// `text` stripped, in small letters, with the digits of every script as ASCII ones.
+  /// `text` stripped, in lowercase, with the decimal digits of all scripts as ASCII digits.
   private static func plainDigits(_ text: String) -> String {
     let scalars = PythonText.strip(text).unicodeScalars.map { scalar in
       guard scalar.value > 0x7F, scalar.properties.numericType == .decimal,
@@ -125,7 +125,7 @@ extension Interpreter {
     return .number((number * unit).rounded(method == "ceil" ? .up : .down) / unit)
   }
 
-  /// Python's `round`: the decimal nearest to the exact binary value, ties to even.
+  /// Python's `round`: the decimal nearest to the exact binary value, with ties to even.
   private static func rounded(_ number: Double, to precision: Int) -> Double {
     guard number.isFinite else { return number }
     if precision <= 0 {

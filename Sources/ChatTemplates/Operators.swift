@@ -1,7 +1,7 @@
 import Diagnostics
 import Foundation
 
-/// Arithmetic on numbers, texts and lists.
+/// Arithmetic on numbers, strings and lists.
 extension Interpreter {
   private enum Number {
     case integer(Int)
@@ -123,7 +123,7 @@ extension Interpreter {
     }
   }
 
-  /// The sum of two texts, or of two lists or tuples.
+  /// The concatenation of two strings, lists or tuples; `nil` for other values.
   private func join(_ a: Value, _ b: Value) throws(SwiftletError) -> Value? {
     if let x = a.text, let y = b.text {
       try spendText(x.utf8.count + y.utf8.count)

@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// The tests, by their names in templates.
+/// The tests by name.
 enum Test: String, Sendable {
   case odd, even, divisibleby, defined, undefined, filter, test, none, boolean, `false`, `true`, integer, float, lower,
     upper, string, mapping, number, sequence, iterable, callable, sameas, escaped
@@ -98,7 +98,7 @@ extension Interpreter {
     }
   }
 
-  /// Identity, as far as values have one: scalars by type and content.
+  /// Python's `is`, approximated by type and content.
   private func isSame(_ a: Value, _ b: Value) throws(SwiftletError) -> Bool {
     a.typeName == b.typeName ? try isEqual(a, b) : false
   }

@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// How values are printed: Python's `str` and `repr`.
+/// Python's `str` and `repr`.
 extension Interpreter {
   /// `str(value)`.
   func string(_ value: Value) throws(SwiftletError) -> String {

@@ -14,7 +14,9 @@ public final class CausalLM {
   /// Text to ids and back.
   public let tokenizer: Tokenizer
   /// What turns messages into text; `nil` for a base model that has none.
-  public let chatTemplate: ChatTemplate?
+  public var chatTemplate: ChatTemplate? { chatRenderer?.defaultTemplate }
+  /// Renders conversations with the model's chat templates and special tokens; `nil` for a base model without a template.
+  public let chatRenderer: ChatRenderer?
   /// Ids that end an answer: the tokenizer's end, those of `generation_config.json`, and ends of turns.
   public let stopTokens: Set<Int32>
 
@@ -40,7 +42,7 @@ public final class CausalLM {
     self.files = files
     self.tokenizer = tokenizer
     do {
-      self.chatTemplate = try (chatTemplate ?? tokenizer.chatTemplateSource).map(ChatTemplate.init)
+      chatRenderer = try ChatRenderer(tokenizer: tokenizer, template: chatTemplate)
     } catch {
       throw SwiftletError.model("\(files.url.path): the chat template is broken: \(error)")
     }
@@ -76,23 +78,21 @@ public final class CausalLM {
 
   /// Variables that every template may use.
   public func templateVariables(thinking: Bool? = nil) -> JSONObject {
-    var variables = JSONObject()
-    if let bos = tokenizer.specialTokens.bos { variables["bos_token"] = .string(bos.text) }
-    if let eos = tokenizer.specialTokens.eos { variables["eos_token"] = .string(eos.text) }
-    if let pad = tokenizer.specialTokens.pad { variables["pad_token"] = .string(pad.text) }
+    var variables = chatRenderer?.variables ?? ChatRenderer.variables(of: tokenizer)
     if let thinking { variables["enable_thinking"] = .bool(thinking) }
     return variables
   }
 
   /// The ids that ask the model for its next turn.
   /// - Throws: `SwiftletError` if there is no chat template, `SwiftletError` if it cannot render these messages.
-  public func prompt(_ messages: JSONValue, thinking: Bool? = nil) throws -> [Int32] {
-    guard let chatTemplate else {
+  public func prompt(_ messages: [Message], tools: JSONValue? = nil, thinking: Bool? = nil) throws -> [Int32] {
+    guard let chatRenderer else {
       throw SwiftletError.model(
         "\(files.url.path): the model has no chat template; give plain text, or a template by chat_template_path")
     }
-    let rendering = try chatTemplate.render(
-      messages: messages, addGenerationPrompt: true, variables: templateVariables(thinking: thinking))
+    var conversation = Conversation(messages, tools: tools, addsGenerationPrompt: true)
+    if let thinking { conversation.variables["enable_thinking"] = .bool(thinking) }
+    let rendering = try chatRenderer.render(conversation)
     // The template writes the special tokens itself.
     return tokenizer.encode(rendering.text, addSpecialTokens: false)
   }

@@ -19,7 +19,7 @@ extension SFTTrainer {
     evaluationDataset: Dataset? = nil
   ) throws {
     let tokenizer = try RowTokenizer(
-      model.tokenizer, template: model.chatTemplate?.source, eosToken: config.eosToken,
+      model.tokenizer, renderer: model.chatRenderer, eosToken: config.eosToken,
       marksAssistant: config.assistantOnlyLoss)
     func prepared(_ dataset: Dataset, forEvaluation: Bool = false) throws -> TrainingSet {
       let options = PreparationOptions(config, forEvaluation: forEvaluation)

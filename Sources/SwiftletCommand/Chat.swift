@@ -1,5 +1,6 @@
 import Diagnostics
 import ArgumentParser
+import ChatTemplates
 import Swiftlet
 import Foundation
 import Models
@@ -24,7 +25,7 @@ struct Chat: AsyncParsableCommand {
     let (model, _) = try await modelOptions.open()
     let output = Output.standardOutput
     Printing.note("Type a message; q quits, /new starts over, Ctrl-C ends an answer.")
-    var conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
+    var conversation = CachedConversation(model: model, system: system, thinking: thinking?.isOn)
     while true {
       if output.isTerminal { output.write(output.style.bold("> ")) }
       guard let line = readLine(strippingNewline: true) else { break }
@@ -32,7 +33,7 @@ struct Chat: AsyncParsableCommand {
       if text == "q" || text == "/q" || text == "/quit" { break }
       if text.isEmpty { continue }
       if text == "/new" {
-        conversation = Conversation(model: model, system: system, thinking: thinking?.isOn)
+        conversation = CachedConversation(model: model, system: system, thinking: thinking?.isOn)
         continue
       }
       do {
@@ -50,10 +51,10 @@ struct Chat: AsyncParsableCommand {
 }
 
 /// The turns of a talk, and the cache of what the model has read of it.
-private struct Conversation {
+private struct CachedConversation {
   private let model: CausalLM
   private let thinking: Bool?
-  private var messages: [JSONValue] = []
+  private var messages: [Message] = []
   private var cache: KeyValueCache
   private var cached: [Int32] = []
 
@@ -61,14 +62,14 @@ private struct Conversation {
     self.model = model
     self.thinking = thinking
     cache = KeyValueCache(for: model.transformer)
-    if let system { messages.append(["role": "system", "content": .string(system)]) }
+    if let system { messages.append(.system(system)) }
   }
 
   /// Answers, and tells the signal that cut the answer short.
   mutating func say(_ text: String, sampling: SamplingFlags, stream: (String) -> Void) throws -> Int32? {
-    let asked = messages + [["role": "user", "content": .string(text)]]
+    let asked = messages + [.user(text)]
     let ids =
-      model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(.array(asked), thinking: thinking)
+      model.chatTemplate == nil ? model.tokenizer.encode(text) : try model.prompt(asked, thinking: thinking)
     guard ids.count < model.transformer.configuration.maxPositions else {
       throw SwiftletError.model(
         "the talk is longer than the model's context; say it shorter, or type /new to start over")
@@ -86,7 +87,7 @@ private struct Conversation {
       return signals.caught == nil
     }
     cached = Array((ids + generation.ids).prefix(cache.count))
-    messages.append(["role": "assistant", "content": .string(answer)])
+    messages.append(.assistant(answer))
     return signals.caught
   }
 }

@@ -135,7 +135,7 @@ import Tokenizers
     let nowhere = PreparationCache(folder: file.path + "/x", minimumRows: 1)
     let without = try Preparation(busy("t"), cache: nowhere).prepare(rows)
     #expect(Array(without.set.ids) == ids)
-    #expect(without.report.notes.first?.hasPrefix("the prepared rows are not kept for the next run: ") == true)
+    #expect(without.report.notes.first?.hasPrefix("the prepared rows could not be cached for the next run: ") == true)
   }
 
   @Test func fingerprint() throws {

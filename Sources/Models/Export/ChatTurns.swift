@@ -155,9 +155,8 @@ private struct ChatProbe {
 
   /// `nil` where the template refuses.
   func render(_ messages: [(role: String, text: String)], answers: Bool) -> String? {
-    let json = JSONValue.array(
-      messages.map { ["role": .string($0.role), "content": .string($0.text)] })
-    return try? template.render(messages: json, addGenerationPrompt: answers, variables: variables).text
+    let messages = messages.map { Message(role: $0.role, content: $0.text) }
+    return try? template.render(messages: messages, addGenerationPrompt: answers, variables: variables).text
   }
 }
 
