@@ -39,7 +39,7 @@ let package = Package(
     .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "Diagnostics", "CZip"]),
     .target(name: "Hub", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CCurl", "CCrypto"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CPCRE2"]),
-    .target(name: "ChatTemplates", dependencies: ["OrderedJSON", "Diagnostics"]),
+    .target(name: "ChatTemplates", dependencies: ["Tokenizers", "OrderedJSON", "Diagnostics"]),
     .target(
       name: "Datasets",
       dependencies: ["ChatTemplates", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics"]),

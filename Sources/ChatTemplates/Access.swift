@@ -1,7 +1,7 @@
 import Diagnostics
 
-/// Reading attributes, items and slices by Jinja2's rules: `a.b` looks for an attribute first and an item second,
-/// `a['b']` the other way round.
+/// Attributes, items and slices by Jinja2's rules: `a.b` looks for an attribute first and then for an item, `a['b']` the
+/// other way around.
 extension Interpreter {
   /// `value.name`
   func attribute(_ name: String, of value: Value) throws(SwiftletError) -> Value {
@@ -55,14 +55,14 @@ extension Interpreter {
     return index == .min ? nil : scalars.suffix(-index).count == -index ? scalars.suffix(-index).first : nil
   }
 
-  /// What Python's objects all have, and the sandbox keeps to itself.
+  /// Attributes of every Python object, which the sandbox hides.
   private static let ofEveryObject: Set<String> = [
     "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__getattribute__", "__hash__",
     "__init__", "__init_subclass__", "__new__", "__reduce__", "__reduce_ex__", "__repr__", "__setattr__", "__str__",
     "__subclasshook__",
   ]
 
-  /// An attribute that Python's object has: a method, or a field of one of Jinja2's own objects.
+  /// An attribute of the Python object: a method, or a field of one of Jinja2's own objects.
   private func property(_ name: String, of value: Value) -> Value? {
     switch value {
     case .loop(let loop):

@@ -2,7 +2,8 @@ import Diagnostics
 
 extension CallArguments {
   /// The arguments in the order of `parameters`, `nil` for those not given.
-  /// - Throws: for too many, unknown, doubled or missing ones. `required` is how many must be there.
+  /// - Parameter required: how many of the parameters must have an argument.
+  /// - Throws: for too many, unknown, duplicate and missing arguments.
   func bound(
     to parameters: [String], required: Int = 0, of function: String, _ interpreter: Interpreter
   ) throws(SwiftletError) -> [Value?] {

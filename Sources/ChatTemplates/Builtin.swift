@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// The functions that every template can call.
+/// The global functions of templates.
 enum Builtin: String, Sendable {
   case range, dict, namespace, cycler, joiner
   case raiseException = "raise_exception"
@@ -73,7 +73,7 @@ extension Interpreter {
     return .range(range)
   }
 
-  /// What `dict(mapping or pairs, **names)` holds.
+  /// The members of `dict(mapping or pairs, **names)`.
   private func members(_ arguments: CallArguments, of function: String) throws(SwiftletError) -> [Mapping.Member] {
     var members: [Mapping.Member] = []
     if arguments.positional.count > 1 {

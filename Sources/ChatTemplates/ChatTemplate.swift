@@ -1,64 +1,70 @@
 import Diagnostics
 import OrderedJSON
 
-/// A model's chat template: what turns messages into the text that the model was trained on.
+/// A parsed chat template, which turns messages into the text format a model was trained on.
 ///
-/// The dialect is Jinja2's as transformers sets it up (`transformers.utils.chat_template_utils`): sandboxed, blocks
-/// trimmed, with `tojson`, `raise_exception`, `strftime_now`, loop controls and `{% generation %}`. A template is read
-/// once and can then be rendered many times, from several threads at once.
+/// The dialect is Jinja2 as transformers configures it (`transformers.utils.chat_template_utils`): sandboxed, blocks
+/// trimmed, with `tojson`, `raise_exception`, `strftime_now`, loop controls and `{% generation %}`. A template is parsed
+/// once and can be rendered from several threads at once.
 public struct ChatTemplate: Sendable {
-  /// The template's text.
+  /// The Jinja source.
   public let source: String
   private let program: Program
   private let limits: Limits
 
-  /// Reads a template.
-  /// - Throws: `SwiftletError` with the line where it is no template.
+  /// Parses a template.
+  /// - Throws: `SwiftletError` with the line of the first syntax error.
   public init(_ source: String) throws(SwiftletError) { try self.init(source, limits: Limits()) }
 
-  /// Reads a template that may use up no more than `limits`.
+  /// Parses a template that is rendered under other limits.
   package init(_ source: String, limits: Limits) throws(SwiftletError) {
     self.source = source
     self.limits = limits
     program = try Program(source)
   }
 
-  /// What a template made of a conversation.
+  /// The result of rendering a conversation.
   public struct Rendering: Sendable, Hashable {
-    /// The text.
-    public let text: String
-    /// Where in `text`, in bytes of UTF-8, what `{% generation %}` blocks made stands: what the model is to say.
-    public let generationSpans: [Range<Int>]
+    /// The rendered text, with control tokens.
+    public var text: String
+    /// The ranges of `text`, in UTF-8 bytes, that `{% generation %}` blocks rendered: what the model learns to generate.
+    public var generationSpans: [Range<Int>]
+
+    /// Creates a rendering.
+    public init(text: String, generationSpans: [Range<Int>] = []) {
+      self.text = text
+      self.generationSpans = generationSpans
+    }
   }
 
   /// Whether the template has `{% generation %}` blocks.
   public var marksGeneration: Bool { program.syntax.marksGeneration }
 
-  /// Renders a conversation.
+  /// Renders messages with this template alone; `ChatRenderer` adds a model's variables and named templates.
   ///
-  /// As in transformers, reasoning that a message carries as `thinking` or `reasoning` can also be read as
+  /// As in transformers, reasoning that a message has as `thinking` or `reasoning` is also visible as
   /// `reasoning_content`.
   /// - Parameters:
-  ///   - messages: an array of objects, usually with `role` and `content`.
-  ///   - tools: an array of function schemas, where there are any.
-  ///   - addGenerationPrompt: whether the text ends with what starts the model's answer.
-  ///   - variables: further variables, such as `bos_token`, `eos_token` and `enable_thinking`.
-  /// - Throws: `SwiftletError` with the template's line, for what the template refuses (`raise_exception`) or cannot do
-  ///   with these messages, and for templates that use more than any honest one needs.
+  ///   - messages: the conversation.
+  ///   - tools: an array of function schemas.
+  ///   - addGenerationPrompt: whether the text ends with the start of the model's answer.
+  ///   - variables: more variables, such as `bos_token`, `eos_token` and `enable_thinking`.
+  /// - Throws: `SwiftletError` with the template's line if the template rejects the messages (`raise_exception`), fails
+  ///   on them, or exceeds the limits on work and memory.
   public func render(
-    messages: JSONValue, tools: JSONValue? = nil, addGenerationPrompt: Bool = false,
+    messages: [Message], tools: JSONValue? = nil, addGenerationPrompt: Bool = false,
     variables: JSONObject = JSONObject()
   ) throws(SwiftletError) -> Rendering {
     try render(
       messages: messages, tools: tools, addGenerationPrompt: addGenerationPrompt, variables: variables, now: .now)
   }
 
-  /// Renders as at the moment `now`.
+  /// Renders with `strftime_now` at a fixed time.
   package func render(
-    messages: JSONValue, tools: JSONValue? = nil, addGenerationPrompt: Bool = false,
+    messages: [Message], tools: JSONValue? = nil, addGenerationPrompt: Bool = false,
     variables: JSONObject = JSONObject(), now: CivilTime
   ) throws(SwiftletError) -> Rendering {
-    let chat = try Self.chat(messages)
+    let chat = Value.list(Elements(messages.map { Value(.object($0.templateMembers)) }))
     let interpreter = Interpreter(program: program, limits: limits, now: now) { name in
       if let value = variables[name] { return Value(value) }
       switch name {
@@ -72,41 +78,16 @@ public struct ChatTemplate: Sendable {
     let text = try interpreter.run()
     return Rendering(text: text, generationSpans: interpreter.generationSpans())
   }
-
-  /// The messages as the template sees them, with reasoning under every name that templates read.
-  private static func chat(_ messages: JSONValue) throws(SwiftletError) -> Value {
-    guard case .array(let elements) = messages else {
-      throw SwiftletError.template(line: nil, reason: "the messages are \(messages.kind), not an array of objects")
-    }
-    var chat: [Value] = []
-    chat.reserveCapacity(elements.count)
-    for (index, element) in elements.enumerated() {
-      guard case .object(let message) = element else {
-        throw SwiftletError.template(
-          line: nil, reason: "message \(index + 1) is \(element.kind), not an object with a role")
-      }
-      chat.append(Value(.object(withReasoning(message))))
-    }
-    return .list(Elements(chat))
-  }
-
-  private static func withReasoning(_ message: JSONObject) -> JSONObject {
-    let names = ["reasoning_content", "thinking", "reasoning"]
-    guard let reasoning = names.lazy.compactMap({ message[$0] }).first(where: { !$0.isNull }) else { return message }
-    var aliased = JSONObject([("thinking", reasoning)])
-    for member in message.members { aliased[member.key] = member.value }
-    aliased["reasoning_content"] = reasoning
-    return aliased
-  }
 }
 
 extension Value {
-  /// A value from outside.
+  /// Converts a JSON value.
   init(_ json: JSONValue) {
     switch json {
     case .null: self = .none
     case .bool(let truth): self = .bool(truth)
     case .integer(let number): self = .integer(number)
+    case .largeInteger(let digits): self = .largeInteger(digits)
     case .number(let number): self = .number(number)
     case .string(let text): self = .string(text)
     case .array(let elements): self = .list(Elements(elements.map(Value.init)))

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A moment by calendar and clock, for `strftime_now`.
+/// A date and time of day without a time zone, formatted like Python's naive `datetime`, for `strftime_now`.
 package struct CivilTime: Sendable {
   package let year: Int
   /// 1 to 12.
@@ -10,31 +10,30 @@ package struct CivilTime: Sendable {
   package let hour: Int
   package let minute: Int
   package let second: Int
+  package let microsecond: Int
 
-  /// A moment of these parts.
-  package init(year: Int, month: Int, day: Int, hour: Int = 0, minute: Int = 0, second: Int = 0) {
+  /// Creates a date and time. The month is clamped to 1...12.
+  package init(
+    year: Int, month: Int, day: Int, hour: Int = 0, minute: Int = 0, second: Int = 0, microsecond: Int = 0
+  ) {
     (self.year, self.month, self.day) = (year, min(max(month, 1), 12), day)
-    (self.hour, self.minute, self.second) = (hour, minute, second)
+    (self.hour, self.minute, self.second, self.microsecond) = (hour, minute, second, microsecond)
   }
 
-  /// The moment of the call, where the machine is.
+  /// The current local time.
   package static var now: CivilTime {
-    let parts = Calendar(identifier: .gregorian).dateComponents(
-      [.year, .month, .day, .hour, .minute, .second], from: Date())
+    var moment = timespec()
+    clock_gettime(CLOCK_REALTIME, &moment)
+    var local = tm()
+    localtime_r(&moment.tv_sec, &local)
     return CivilTime(
-      year: parts.year ?? 1970, month: parts.month ?? 1, day: parts.day ?? 1, hour: parts.hour ?? 0,
-      minute: parts.minute ?? 0, second: parts.second ?? 0)
+      year: Int(local.tm_year) + 1900, month: Int(local.tm_mon) + 1, day: Int(local.tm_mday), hour: Int(local.tm_hour),
+      minute: Int(local.tm_min), second: Int(local.tm_sec), microsecond: Int(moment.tv_nsec) / 1000)
   }
-
-  private static let months = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-    "December",
-  ]
-  private static let weekdays = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 
   private var isLeapYear: Bool { year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) }
 
-  /// Days since New Year, from 1.
+  /// The day of the year, from 1.
   private var dayOfYear: Int {
     let lengths = [31, isLeapYear ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
     return lengths.prefix(month - 1).reduce(day, +)
@@ -46,67 +45,53 @@ package struct CivilTime: Sendable {
     return (past * 365 + past / 4 - past / 100 + past / 400 + dayOfYear) % 7
   }
 
-  /// The moment by `strftime`'s codes, with English names.
+  /// The time in a `strftime` format. All codes and flags of the C library work, with English names.
+  ///
+  /// As in Python, `%f` is the microsecond, and `%z`, `%:z` and `%Z` are empty because there is no time zone.
   func formatted(_ format: String) -> String {
-    var result = ""
-    var rest = format.unicodeScalars[...]
-    while let scalar = rest.popFirst() {
-      guard scalar == "%", var code = rest.popFirst() else {
-        result.unicodeScalars.append(scalar)
-        continue
-      }
-      var isPadded = true
-      if code == "-", let next = rest.popFirst() {
-        isPadded = false
-        code = next
-      }
-      result += field(code, isPadded: isPadded) ?? "%" + (isPadded ? "" : "-") + String(code)
+    // The text starts with a space, since `strftime` returns 0 both for an empty result and for a buffer that is too
+    // small.
+    let format = " " + resolvingPythonCodes(format)
+    var time = tm()
+    time.tm_year = Int32(clamping: year - 1900)
+    time.tm_mon = Int32(clamping: month - 1)
+    time.tm_mday = Int32(clamping: day)
+    time.tm_hour = Int32(clamping: hour)
+    time.tm_min = Int32(clamping: minute)
+    time.tm_sec = Int32(clamping: second)
+    time.tm_wday = Int32(clamping: weekday)
+    time.tm_yday = Int32(clamping: dayOfYear - 1)
+    time.tm_isdst = -1
+    for size in [256, 4096, 1 << 20] {
+      var buffer = [CChar](repeating: 0, count: size)
+      let count = strftime(&buffer, size, format, &time)
+      if count > 0 { return String(decoding: buffer[1..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) }
     }
-    return result
+    return ""
   }
 
-  private func field(_ code: Unicode.Scalar, isPadded: Bool) -> String? {
-    func digits(_ value: Int, _ width: Int = 2, _ fill: String = "0") -> String {
-      let text = String(value)
-      return isPadded ? String(repeating: fill, count: max(0, width - text.utf8.count)) + text : text
+  /// The format with the codes resolved that Python formats itself.
+  private func resolvingPythonCodes(_ format: String) -> String {
+    var result = ""
+    var rest = format[...]
+    while let character = rest.popFirst() {
+      guard character == "%", let code = rest.first else {
+        result.append(character)
+        continue
+      }
+      if rest.hasPrefix(":z") {
+        rest = rest.dropFirst(2)
+        continue
+      }
+      rest = rest.dropFirst()
+      switch code {
+      case "f":
+        let digits = String(microsecond)
+        result += String(repeating: "0", count: max(0, 6 - digits.count)) + digits
+      case "z", "Z": break
+      default: result += "%\(code)"
+      }
     }
-    let hour12 = hour % 12 == 0 ? 12 : hour % 12
-    switch code {
-    case "Y": return String(year)
-    case "y": return digits(year % 100)
-    case "C": return digits(year / 100)
-    case "m": return digits(month)
-    case "d": return digits(day)
-    case "e": return digits(day, 2, " ")
-    case "j": return digits(dayOfYear, 3)
-    case "H": return digits(hour)
-    case "k": return digits(hour, 2, " ")
-    case "I": return digits(hour12)
-    case "l": return digits(hour12, 2, " ")
-    case "M": return digits(minute)
-    case "S": return digits(second)
-    case "f": return "000000"
-    case "p": return hour < 12 ? "AM" : "PM"
-    case "P": return hour < 12 ? "am" : "pm"
-    case "B": return Self.months[month - 1]
-    case "b", "h": return String(Self.months[month - 1].prefix(3))
-    case "A": return Self.weekdays[weekday]
-    case "a": return String(Self.weekdays[weekday].prefix(3))
-    case "w": return String(weekday)
-    case "u": return String(weekday == 0 ? 7 : weekday)
-    case "U": return digits((dayOfYear + 6 - weekday) / 7)
-    case "W": return digits((dayOfYear + 6 - (weekday + 6) % 7) / 7)
-    case "F": return formatted("%Y-%m-%d")
-    case "T", "X": return formatted("%H:%M:%S")
-    case "R": return formatted("%H:%M")
-    case "r": return formatted("%I:%M:%S %p")
-    case "D", "x": return formatted("%m/%d/%y")
-    case "c": return formatted("%a %b %e %H:%M:%S %Y")
-    case "Z", "z": return ""
-    case "n": return "\n"
-    case "t": return "\t"
-    case "%": return "%"
-    default: return nil
-    }
+    return result
   }
 }

@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// Truth, equality and order as Python has them.
+/// Truth, equality and order with Python's rules.
 extension Interpreter {
   /// `bool(value)`.
   func isTrue(_ value: Value) -> Bool {
@@ -9,6 +9,7 @@ extension Interpreter {
     case .bool(let truth): truth
     case .integer(let number): number != 0
     case .number(let number): number != 0
+    case .largeInteger: true
     case .string(let text), .markup(let text): !text.utf8.isEmpty
     case .list(let elements), .tuple(let elements), .group(let elements): !elements.items.isEmpty
     case .dictionary(let dictionary): !dictionary.members.isEmpty
@@ -28,6 +29,8 @@ extension Interpreter {
       if x.utf8.count == y.utf8.count { try spend(x.utf8.count / 16) }
       return PythonText.same(x, y)
     case (.undefined, .undefined), (.none, .none): return true
+    case (.largeInteger(let x), .largeInteger(let y)): return x == y
+    case (.largeInteger(let x), .number(let y)), (.number(let y), .largeInteger(let x)): return y.integerDigits == x
     case (.number(let x), _):
       switch b {
       case .number(let y): return x == y
@@ -82,7 +85,7 @@ extension Interpreter {
     return false
   }
 
-  /// The value of a key, which compares as Python's keys do: `1`, `1.0` and `true` are one key.
+  /// The value of a key. As in Python, `1`, `1.0` and `true` are the same key.
   func lookUp(_ key: Value, in dictionary: Mapping) throws(SwiftletError) -> Value? {
     try spend(1 + dictionary.members.count / 8)
     if let text = key.text { return dictionary[text] }
@@ -90,7 +93,7 @@ extension Interpreter {
     return nil
   }
 
-  /// `a < b`, in the sense of an operator named `symbol` for messages.
+  /// `a < b`. Error messages name the operator `symbol`.
   func isLess(_ a: Value, _ b: Value, symbol: String = "<") throws(SwiftletError) -> Bool {
     try spend(1)
     if let x = a.text, let y = b.text {
@@ -99,6 +102,11 @@ extension Interpreter {
     }
     switch (a, b) {
     case (.undefined(let undefined), _), (_, .undefined(let undefined)): throw error(undefined.message)
+    case (.largeInteger(let x), .largeInteger(let y)): return Self.isLess(x, y)
+    case (.largeInteger(let x), .number), (.largeInteger(let x), .integer), (.largeInteger(let x), .bool):
+      return Double(x).map { big in double(from: b).map { big < $0 } ?? false } ?? false
+    case (.number, .largeInteger(let y)), (.integer, .largeInteger(let y)), (.bool, .largeInteger(let y)):
+      return Double(y).map { big in double(from: a).map { $0 < big } ?? false } ?? false
     case (.number(let x), .number(let y)): return x < y
     case (.number(let x), _):
       if let y = b.index { return x < Double(y) }
@@ -118,16 +126,25 @@ extension Interpreter {
     throw error("'\(symbol)' not supported between instances of '\(a.typeName)' and '\(b.typeName)'")
   }
 
-  /// A stable sort by `key`, as Python's `sorted`.
+  /// Compares integers by their digits.
+  private static func isLess(_ x: String, _ y: String) -> Bool {
+    let (isNegative, otherIsNegative) = (x.hasPrefix("-"), y.hasPrefix("-"))
+    if isNegative != otherIsNegative { return isNegative }
+    let isSmaller = (x.utf8.count, x) < (y.utf8.count, y)
+    return isNegative ? x != y && !isSmaller : isSmaller
+  }
+
+  /// A stable sort by `key`, like Python's `sorted`.
   func sorted<Element>(
     _ items: [Element], reverse: Bool = false, by key: (Element) throws(SwiftletError) -> Value
   ) throws(SwiftletError) -> [Element] {
+    try spendMemory(elements: 2 * items.count)
     var keyed: [(key: Value, element: Element)] = []
     keyed.reserveCapacity(items.count)
     for item in items { keyed.append((try key(item), item)) }
     if reverse { keyed.reverse() }
     var failure: SwiftletError?
-    // The standard sort, which is stable, cannot carry a typed error out.
+    // The standard library's sort is stable but has no typed throws.
     keyed.sort { a, b in
       guard failure == nil else { return false }
       do throws(SwiftletError) {
@@ -169,13 +186,15 @@ extension Interpreter {
     return try isEqual(a, b)
   }
 
-  /// Complains about the operands in the order they were written.
+  /// Throws if the operands cannot be ordered, naming them in the order they were written.
   private func checkOrder(_ a: Value, _ b: Value, _ symbol: String) throws(SwiftletError) {
     if case .undefined(let undefined) = a { throw error(undefined.message) }
     if case .undefined(let undefined) = b { throw error(undefined.message) }
     func isNumber(_ value: Value) -> Bool {
-      if case .number = value { return true }
-      return value.index != nil
+      switch value {
+      case .number, .largeInteger: return true
+      default: return value.index != nil
+      }
     }
     if a.text != nil && b.text != nil || isNumber(a) && isNumber(b) { return }
     switch (a, b) {
@@ -191,18 +210,18 @@ extension Interpreter {
       guard let part = value.text else {
         throw error("'in <string>' requires string as left operand, not \(value.typeName)")
       }
-      try spendText(text.utf8.count)
+      try spend(text.utf8.count / 16)
       return PythonText.contains(part, in: text)
     case .dictionary(let dictionary):
       try checkHashable(value)
       return try lookUp(value, in: dictionary) != nil
-    case .none, .bool, .integer, .number, .macro, .function, .method, .namespace, .cycler, .joiner:
+    case .none, .bool, .integer, .largeInteger, .number, .macro, .function, .method, .namespace, .cycler, .joiner:
       throw error("argument of type '\(container.typeName)' is not iterable")
     default: return try contains(try elements(of: container), value)
     }
   }
 
-  /// Refuses what cannot be the key of a dictionary.
+  /// Throws if the value cannot be a dictionary key.
   func checkHashable(_ value: Value) throws(SwiftletError) {
     switch value {
     case .list, .dictionary: throw error("unhashable type: '\(value.typeName)'")

@@ -1,14 +1,14 @@
 import Diagnostics
 
-/// The arguments of a call once evaluated.
+/// The evaluated arguments of a call.
 struct CallArguments {
   var positional: [Value] = []
   var named: [(name: String, value: Value)] = []
 }
 
-/// Evaluating expressions.
+/// Evaluation of expressions.
 extension Interpreter {
-  /// The value of `expression`. `blockText` is what a filter without operand applies to.
+  /// Evaluates an expression. A filter without an operand applies to `blockText`.
   func evaluate(_ expression: Expression, blockText: String? = nil) throws(SwiftletError) -> Value {
     try spend(1)
     try enter()
@@ -51,7 +51,7 @@ extension Interpreter {
     }
   }
 
-  /// The rest of the forms, apart so that the frames of the common ones stay small.
+  /// The less common expressions, in a function of their own so that the stack frame of `evaluate` stays small.
   private func evaluateRare(_ expression: Expression) throws(SwiftletError) -> Value {
     switch expression.node {
     case .list(let parts): return try list(try evaluate(parts))
@@ -72,7 +72,7 @@ extension Interpreter {
     }
   }
 
-  /// The text of a call block: its call, with the block's body as the macro `caller`.
+  /// Evaluates the call of a call block, with the block's body as the macro `caller`.
   func evaluate(_ call: Expression, caller: Value) throws(SwiftletError) -> Value {
     guard case .call(let function, let arguments) = call.node else { throw error("expected call") }
     let callee = try evaluate(function)
@@ -151,26 +151,31 @@ extension Interpreter {
     return index
   }
 
-  /// What a `for` goes through.
-  /// - Throws: for what Python cannot iterate.
+  /// The elements that a `for` loop iterates over.
+  /// - Throws: for values that are not iterable in Python.
   func elements(of value: Value) throws(SwiftletError) -> [Value] {
     switch value {
     case .undefined: return []
     case .list(let elements), .tuple(let elements), .group(let elements): return elements.items
-    case .dictionary(let mapping): return mapping.members.map(\.key)
+    case .dictionary(let mapping):
+      try spendMemory(elements: mapping.members.count)
+      return mapping.members.map(\.key)
     case .view(let view): return view.elements.items
     case .string(let text):
       try spend(text.utf8.count)
+      try spendMemory(elements: PythonText.length(text))
       return text.unicodeScalars.map { .string(String($0)) }
     case .markup(let text):
       try spend(text.utf8.count)
+      try spendMemory(elements: PythonText.length(text))
       return text.unicodeScalars.map { .markup(String($0)) }
     case .range(let range):
       try spend(range.count)
+      try spendMemory(elements: range.count)
       return range.values
     case .generator(let generator): return try drain(generator)
     case .loop(let loop):
-      // Going through `loop` itself uses up the rounds that are left, which no template does.
+      // In Jinja2, iterating `loop` consumes the remaining iterations. No template does it.
       return loop.items
     default: throw error("'\(value.typeName)' object is not iterable")
     }
@@ -181,6 +186,7 @@ extension Interpreter {
     defer { leave() }
     let items = try generator.drain()
     try spend(items.count)
+    try spendMemory(elements: items.count)
     return items
   }
 }

@@ -1,8 +1,8 @@
 import Diagnostics
 
-/// Running statements.
+/// Execution of statements.
 extension Interpreter {
-  /// How a run of statements ended.
+  /// How a list of statements ended.
   enum Flow {
     case onward
     case breakLoop
@@ -58,7 +58,7 @@ extension Interpreter {
     return try execute(otherwise)
   }
 
-  /// Runs `body` in its scope, then comes back to this one.
+  /// Runs `body` in an inner scope.
   private func within<Result>(
     _ inner: Int, _ body: () throws(SwiftletError) -> Result
   ) throws(SwiftletError) -> Result {
@@ -68,7 +68,7 @@ extension Interpreter {
     return try body()
   }
 
-  /// Captures what `body` writes and, if it ran to its end, hands it to `use`.
+  /// Captures the output of `body` and passes it to `use`, unless `break` or `continue` ended it.
   private func captured(
     _ body: Statement.Body, _ use: (String) throws(SwiftletError) -> Void
   ) throws(SwiftletError) -> Flow {
@@ -81,7 +81,7 @@ extension Interpreter {
     return flow
   }
 
-  /// Applies the filters of a block, whose innermost has no operand of its own, to its text.
+  /// Applies the filters of a block to its text.
   private func filtered(_ text: String, by filter: Expression?) throws(SwiftletError) -> Value {
     guard let filter else { return .string(text) }
     return try evaluate(filter, blockText: text)
@@ -98,7 +98,7 @@ extension Interpreter {
     }
   }
 
-  /// A block of a template that nothing extends: its body, seeing only the outermost variables.
+  /// A `block`: its body, with access only to the template's outermost variables.
   private func block(_ function: Int, _ body: Statement.Body) throws(SwiftletError) {
     let outer = activation
     activation = Activation(count: program.functions[function].variableCount, outer: nil)
@@ -125,7 +125,7 @@ extension Interpreter {
 
   private func unpack(_ value: Value, into count: Int) throws(SwiftletError) -> [Value] {
     switch value {
-    case .none, .bool, .integer, .number, .macro, .function, .method, .namespace, .cycler, .joiner:
+    case .none, .bool, .integer, .largeInteger, .number, .macro, .function, .method, .namespace, .cycler, .joiner:
       throw error("cannot unpack non-iterable \(value.typeName) object")
     default: break
     }
@@ -146,7 +146,7 @@ extension Interpreter {
     return .onward
   }
 
-  /// Runs a recursive loop's body as the function that `loop(...)` calls.
+  /// Runs the body of a recursive loop as the function that `loop(...)` calls.
   func recurse(
     _ loop: Statement.Loop, over iterable: Value, depth0: Int, _ outer: Activation, _ outerScope: Int
   ) throws(SwiftletError) -> String {
@@ -167,10 +167,13 @@ extension Interpreter {
     let outer = scope
     let line = self.line
     defer { scope = outer }
+    let memoryBefore = memoryLeft
     let items = try select(try elements(of: iterable), for: loop)
+    let memoryOfItems = memoryBefore - memoryLeft
+    defer { memoryLeft += memoryOfItems }
     let state = LoopState(items: items, depth0: depth0, recursion: recursion)
     let loopName = program.loopName
-    // Jinja2 runs the else branch unless some round got to the end of the body.
+    // Jinja2 runs the else branch unless an iteration reached the end of the body.
     var finishedRound = false
     rounds: for (index, item) in items.enumerated() {
       self.line = line
@@ -195,6 +198,7 @@ extension Interpreter {
   /// The elements that pass the loop's `if`.
   private func select(_ items: [Value], for loop: Statement.Loop) throws(SwiftletError) -> [Value] {
     guard let test = loop.test else { return items }
+    try spendMemory(elements: items.count)
     return try within(loop.testScope) { () throws(SwiftletError) in
       var selected: [Value] = []
       for item in items {

@@ -1,7 +1,7 @@
 import Diagnostics
 
-/// Expressions, by precedence climbing: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`, unary signs,
-/// then subscripts, calls, filters and tests. Jinja2 binds `~` tighter than `+`, and `**` to the left.
+/// Parses expressions by precedence climbing: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`, unary signs,
+/// then subscripts, calls, filters and tests. In Jinja2, `~` binds tighter than `+`, and `**` is left-associative.
 extension Parser {
   private enum Precedence: Int, Comparable {
     case or, and, not, comparison, sum, concatenation, product, power
@@ -16,7 +16,7 @@ extension Parser {
 
   private func constant(_ value: Expression.Constant) -> Expression { Expression(node: .constant(value), depth: 1) }
 
-  /// One expression, or several with commas between them as a tuple.
+  /// One expression, or a tuple of expressions separated by commas.
   mutating func tuple(
     withConditional: Bool = true, endingAt end: String? = nil, inParentheses: Bool = false
   ) throws(SwiftletError) -> Expression {
@@ -321,7 +321,7 @@ extension Parser {
     return name
   }
 
-  /// One or more filters; `inline` where the first has no bar before it.
+  /// One or more filters. With `inline`, there is no bar before the first one.
   mutating func filters(on operand: Expression?, inline: Bool) throws(SwiftletError) -> Expression {
     var result = operand
     var isFirst = inline

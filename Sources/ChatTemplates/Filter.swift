@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// The filters, by their names in templates.
+/// The filters by name.
 enum Filter: String, Sendable {
   case abs, attr, batch, capitalize, center, count, d, `default`, dictsort, e, escape, filesizeformat, first, float,
     forceescape, format, groupby, indent, int, items, join, last, length, list, lower, map, max, min, reject,
@@ -63,7 +63,7 @@ extension Interpreter {
     }
   }
 
-  /// A text to indent by, or a number of spaces.
+  /// The indentation for an argument that is a string or a number of spaces.
   func indentation(_ value: Value, of filter: String) throws(SwiftletError) -> String {
     if let text = value.text { return text }
     let width = try integer(value, default: 0, of: filter)

@@ -1,16 +1,16 @@
 import Diagnostics
 import Foundation
 
-/// One field of Python's format strings: how a number or text is laid out.
+/// The format specification of a field in Python's format strings.
 struct FieldFormat {
   var fill: Unicode.Scalar = " "
   /// `<`, `>`, `^` or `=` (padding between sign and digits).
   var align: Unicode.Scalar?
-  /// What stands before numbers that are not negative: `+`, a space, or nothing.
+  /// The sign of numbers that are not negative: `+`, a space, or none.
   var sign: Unicode.Scalar?
   var isAlternate = false
   var width = 0
-  /// `,` or `_` between thousands.
+  /// The thousands separator: `,` or `_`.
   var grouping: Unicode.Scalar?
   var precision: Int?
   var type: Unicode.Scalar?
@@ -20,7 +20,7 @@ struct FieldFormat {
 
   init() {}
 
-  /// Reads the part after the colon in `{:...}`; `nil` where it is none.
+  /// Parses the part after the colon in `{:...}`; `nil` if it is malformed.
   init?(_ specification: String) {
     var rest = specification.unicodeScalars[...]
     let second = rest.dropFirst().first
@@ -82,12 +82,12 @@ struct FieldFormat {
     }
   }
 
-  /// A text, cut to the precision.
+  /// Formats a string, truncated to the precision.
   func format(_ text: String) -> String {
     padded(precision.map { String(String.UnicodeScalarView(text.unicodeScalars.prefix($0))) } ?? text)
   }
 
-  /// A whole number; `nil` where the type is none for it.
+  /// Formats an integer; `nil` if the type does not fit.
   func format(_ value: Int) -> String? {
     var digits: String
     let magnitude = value.magnitude
@@ -107,7 +107,7 @@ struct FieldFormat {
     return signed(digits, isNegative: value < 0)
   }
 
-  /// A fraction; `nil` where the type is none for it.
+  /// Formats a floating-point number; `nil` if the type does not fit.
   func format(_ value: Double) -> String? {
     var digits: String
     if !value.isFinite {

@@ -1,6 +1,6 @@
-/// What `markupsafe` does, for templates that call `safe` or `escape`.
+/// HTML escaping as in `markupsafe`, for templates that use `safe` or `escape`.
 enum HTMLText {
-  /// `text` with `& < > ' "` as references.
+  /// `text` with `& < > ' "` as character references.
   static func escaped(_ text: String) -> String {
     var result = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {
@@ -16,7 +16,7 @@ enum HTMLText {
     return String(result)
   }
 
-  /// `text` as part of a URL; `isQuery` as in a query string, where a slash is quoted and a space is a plus.
+  /// `text` percent-encoded for a URL. With `isQuery`, slashes are encoded too and spaces become `+`.
   static func urlQuoted(_ text: String, isQuery: Bool) -> String {
     var result = ""
     for byte in text.utf8 {

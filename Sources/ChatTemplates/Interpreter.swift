@@ -1,38 +1,39 @@
 import Diagnostics
 import OrderedJSON
 
-/// Runs one rendering of a template: walks its syntax, keeps its variables and writes its output.
+/// Renders a template once: walks the syntax tree, holds the variables and collects the output.
 final class Interpreter {
   let program: Program
   let limits: Limits
   let now: CivilTime
-  /// The line of the statement that is running, for messages.
+  /// The line of the current statement, for error messages.
   var line = 1
 
   private var workLeft: Int
+  var memoryLeft: Int
   private var openLevels = 0
-  /// The text made so far, of the template itself or, inside a capture, of what is captured.
+  /// The output so far: that of the template or, inside a capture, the captured text.
   private var output = ""
   private var captures = 0
-  /// How much the template itself had written when the outermost capture began.
+  /// The length of the template's output when the outermost capture began.
   private var writtenBeforeCapture = 0
   private var generated: [Generated] = []
 
-  /// What one `{% generation %}` block made: where it starts in the output, and how long it is.
+  /// The position and length of the text of a `{% generation %}` block.
   private struct Generated {
     let start: Int
     let bytes: Int
-    /// The length in code points, where the output may not hold the text as it was made.
+    /// The length in code points, for a block inside a capture.
     let scalars: Int?
   }
 
-  /// The values that names have outside of every scope, by name number.
+  /// Global values by name number.
   private var globals: [Value?]
-  /// What the template's outermost scope has set, which blocks can see.
+  /// Variables set in the outermost scope, which blocks can read.
   private var exported: [Int: Value] = [:]
   var activation: Activation
   var scope: Int
-  /// Objects that may refer to each other in circles; emptied at the end so that they go away.
+  /// Objects that may form reference cycles, which are broken at the end.
   private var activationsWithClosures: [Activation] = []
   private var namespaces: [Namespace] = []
 
@@ -41,6 +42,7 @@ final class Interpreter {
     self.limits = limits
     self.now = now
     workLeft = limits.work
+    memoryLeft = limits.memoryBytes
     globals = program.syntax.names.map { name in
       variables(name) ?? Builtin(rawValue: name).map { .function($0) }
     }
@@ -48,7 +50,7 @@ final class Interpreter {
     scope = program.syntax.body.scope
   }
 
-  /// The whole text.
+  /// Renders the template.
   func run() throws(SwiftletError) -> String {
     defer {
       for activation in activationsWithClosures { activation.variables = [] }
@@ -64,19 +66,36 @@ final class Interpreter {
 
   func error(_ reason: String) -> SwiftletError { SwiftletError.template(line: line, reason: reason) }
 
-  /// Counts work done.
+  /// Counts units of work.
   func spend(_ amount: Int) throws(SwiftletError) {
     workLeft -= amount
-    if workLeft < 0 { throw error("the template takes too long: it was stopped after \(limits.work) steps") }
+    if workLeft < 0 { throw error("the template takes too long; stopped after \(limits.work) steps") }
   }
 
-  /// Counts text made.
+  /// Counts a new string of `bytes` bytes.
   func spendText(_ bytes: Int) throws(SwiftletError) {
-    if bytes > limits.textBytes { throw error("a text grew beyond \(limits.textBytes) bytes") }
+    if bytes > limits.textBytes { throw error("a string is longer than \(limits.textBytes) bytes") }
     try spend(bytes / 16)
+    try spendMemory(bytes)
   }
 
-  /// Goes one level down; `leave` comes back up.
+  /// Counts `bytes` bytes of new strings, lists and dictionaries. Call it before they are allocated.
+  func spendMemory(_ bytes: Int) throws(SwiftletError) {
+    let (left, overflow) = memoryLeft.subtractingReportingOverflow(bytes)
+    memoryLeft = left
+    if overflow || left < 0 {
+      memoryLeft = 0
+      throw error("the template needs too much memory; stopped after \(limits.memoryBytes >> 20) MB")
+    }
+  }
+
+  /// Counts a new list with room for `count` elements.
+  func spendMemory(elements count: Int) throws(SwiftletError) {
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: Limits.elementBytes)
+    try spendMemory(overflow ? .max : bytes)
+  }
+
+  /// Enters a nested evaluation; `leave` ends it.
   func enter() throws(SwiftletError) {
     openLevels += 1
     if openLevels > limits.levels {
@@ -87,9 +106,11 @@ final class Interpreter {
 
   func leave() { openLevels -= 1 }
 
-  /// A list of `items`, unless it is nested too deep.
+  /// A list of `items`.
+  /// - Throws: if it exceeds the limits on depth or memory.
   func list(_ items: [Value]) throws(SwiftletError) -> Value {
     try spend(items.count)
+    try spendMemory(elements: items.count)
     let elements = Elements(items)
     try checkDepth(elements.depth)
     return .list(elements)
@@ -97,6 +118,7 @@ final class Interpreter {
 
   func tuple(_ items: [Value]) throws(SwiftletError) -> Value {
     try spend(items.count)
+    try spendMemory(elements: items.count)
     let elements = Elements(items)
     try checkDepth(elements.depth)
     return .tuple(elements)
@@ -106,8 +128,9 @@ final class Interpreter {
     if depth > Limits.dataDepth { throw error("data nested deeper than \(Limits.dataDepth) levels") }
   }
 
-  /// A dictionary of `members`, where the later of two equal keys wins.
+  /// A dictionary of `members`; the last of equal keys wins.
   func dictionary(_ members: [Mapping.Member]) throws(SwiftletError) -> Value {
+    try spendMemory(elements: 2 * members.count)
     var distinct: [Mapping.Member] = []
     var places: [[UInt8]: Int] = [:]
     for member in members {
@@ -173,7 +196,7 @@ final class Interpreter {
     if program.syntax.hasBlocks, scope == program.syntax.body.scope { exported[name] = value }
   }
 
-  /// Makes `scope` current and gives its variables their first values.
+  /// Enters a scope and initializes its variables.
   func enterScope(_ scope: Int) {
     self.scope = scope
     for (index, entry) in program.scopes[scope].entries {
@@ -185,21 +208,24 @@ final class Interpreter {
     }
   }
 
-  /// Remembers that something keeps hold of the current variables.
+  /// Records that a closure holds the current variables.
   func noteClosure() {
     if activationsWithClosures.last !== activation { activationsWithClosures.append(activation) }
   }
 
   // MARK: Output
 
-  /// Writes `text` where output goes now.
+  /// Appends `text` to the output or the current capture.
   func emit(_ text: String) throws(SwiftletError) {
+    if captures > 0 { try spendMemory(text.utf8.count) }
     output += text
-    if output.utf8.count > limits.textBytes { throw error("the text grew beyond \(limits.textBytes) bytes") }
+    if output.utf8.count > limits.textBytes {
+      throw error("the rendered text is longer than \(limits.textBytes) bytes")
+    }
     try spend(1 + text.utf8.count / 16)
   }
 
-  /// What `body` writes, kept out of the output.
+  /// Captures what `body` writes.
   func capture<Result>(
     _ body: () throws(SwiftletError) -> Result
   ) throws(SwiftletError) -> (text: String, result: Result) {
@@ -215,10 +241,10 @@ final class Interpreter {
     return (output, result)
   }
 
-  /// Records that a `{% generation %}` block makes `text`, which is about to be written.
+  /// Records that `text`, which is emitted next, comes from a `{% generation %}` block.
   ///
-  /// Where the block stands inside a macro or another captured text, its place is what the template itself had written
-  /// before and its length counts code points, as in transformers.
+  /// As in transformers, a block inside a macro or another capture starts at the end of the template's own output, and its
+  /// length counts code points.
   func recordGeneration(_ text: String) {
     let isDirect = captures == 0
     generated.append(
@@ -227,7 +253,7 @@ final class Interpreter {
         scalars: isDirect ? nil : PythonText.length(text)))
   }
 
-  /// Where in the finished text `{% generation %}` blocks stand, in bytes.
+  /// The byte ranges of `{% generation %}` blocks in the rendered text.
   func generationSpans() -> [Range<Int>] {
     generated.map { part in
       guard let scalars = part.scalars else { return part.start..<part.start + part.bytes }

@@ -1,17 +1,17 @@
 import Diagnostics
 import OrderedJSON
 
-/// How `tojson` writes: Python's `json.dumps`.
+/// The JSON text of a value, as Python's `json.dumps` writes it, for `tojson`.
 struct JSONText {
-  /// What a level is indented by, or `nil` for one line.
+  /// The indentation per level; `nil` for one line.
   var indent: String?
   var comma = ", "
   var colon = ": "
   var escapesNonASCII = false
   var sortsKeys = false
 
-  /// The text of `value`.
-  /// - Throws: for what JSON has no form for, such as undefined values.
+  /// The JSON text of `value`.
+  /// - Throws: for values that JSON cannot represent, such as undefined values.
   func text(_ value: Value, _ interpreter: Interpreter) throws(SwiftletError) -> String {
     var output = ""
     try write(value, level: 0, into: &output, interpreter)
@@ -28,6 +28,7 @@ struct JSONText {
     case .none: output += "null"
     case .bool(let truth): output += truth ? "true" : "false"
     case .integer(let number): output += String(number)
+    case .largeInteger(let digits): output += digits
     case .number(let number): output += number.pythonText
     case .string(let text), .markup(let text): write(text, into: &output)
     case .list(let elements), .tuple(let elements), .group(let elements):
@@ -67,6 +68,7 @@ struct JSONText {
     switch value {
     case .string(let text), .markup(let text): return text
     case .integer(let number): return String(number)
+    case .largeInteger(let digits): return digits
     case .number(let number): return number.pythonText
     case .bool(let truth): return truth ? "true" : "false"
     case .none: return "null"
@@ -86,7 +88,7 @@ struct JSONText {
 }
 
 extension Double {
-  /// Python's `repr`, which unlike JSON writes `nan` and `inf`.
+  /// Python's `repr`, which writes `nan` and `inf` instead of JSON's `NaN` and `Infinity`.
   var pythonRepresentation: String {
     if isNaN { return "nan" }
     if isInfinite { return self < 0 ? "-inf" : "inf" }

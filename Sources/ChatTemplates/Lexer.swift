@@ -1,16 +1,16 @@
 import Diagnostics
 
-/// Cuts a template into tokens by Jinja2's rules with `trim_blocks` and `lstrip_blocks` on, as transformers sets them:
-/// the newline after a block or comment goes, and so do the blanks before one that starts a line.
+/// Splits a template into tokens by Jinja2's rules with `trim_blocks` and `lstrip_blocks`, as transformers configures it:
+/// the newline after a block or comment is removed, and so are the blanks before one at the start of a line.
 struct Lexer {
   private let source: [UInt8]
   private var position = 0
   private var line = 1
   private var tokens: [Token] = []
-  /// Whether the last piece matched ended in a newline, so that blanks now start a line.
+  /// Whether the last token ended with a newline.
   private var startsLine = true
 
-  /// The tokens of `template`, the last of kind `end`.
+  /// The tokens of `template`; the last one is `end`.
   static func tokens(of template: String) throws(SwiftletError) -> [Token] {
     var lexer = Lexer(template)
     try lexer.readAll()
@@ -44,7 +44,7 @@ struct Lexer {
     tokens.append(Token(kind: kind, text: text, line: line))
   }
 
-  /// Moves on to `end`, counting lines.
+  /// Advances to `end` and counts lines.
   private mutating func advance(to end: Int) {
     for byte in source[position..<end] where byte == 10 { line += 1 }
     if end > position { startsLine = source[end - 1] == 10 }
@@ -57,7 +57,7 @@ struct Lexer {
     return index
   }
 
-  // MARK: Outside of tags
+  // MARK: Text between tags
 
   private mutating func readAll() throws(SwiftletError) {
     while position < source.count {
@@ -94,7 +94,7 @@ struct Lexer {
     }
   }
 
-  /// Where the next `{{`, `{%` or `{#` stands.
+  /// The position of the next `{{`, `{%` or `{#`.
   private func nextTag() -> Int? {
     var index = position
     while index + 1 < source.count {
@@ -109,7 +109,7 @@ struct Lexer {
     return nil
   }
 
-  /// The end of the text before a tag once the blanks that its sign, or `lstrip_blocks`, takes away are gone.
+  /// The end of the text before a tag, without the white space that the tag's sign or `lstrip_blocks` removes.
   private func strippedEnd(of range: Range<Int>, sign: UInt8, isVariable: Bool) -> Int {
     if sign == UInt8(ascii: "-") { return PythonText.trailingSpaceStart(source, in: range) }
     if sign == UInt8(ascii: "+") || isVariable { return range.upperBound }
@@ -119,7 +119,7 @@ struct Lexer {
     return blanks == lineStart ? lineStart : range.upperBound
   }
 
-  /// Where the content of `{% raw %}` starts if the tag is one.
+  /// The start of the content if the tag is `{% raw %}`.
   private func rawBodyStart(_ tag: Int) -> Int? {
     guard source[tag + 1] == UInt8(ascii: "%") else { return nil }
     var index = tag + 2
@@ -168,7 +168,7 @@ struct Lexer {
     throw error("Missing end of comment tag")
   }
 
-  /// The end of a block's closing mark, and of what it trims, if one stands here.
+  /// The position after a block's end and the white space that it trims; `nil` if no block ends here.
   private func blockEnd(at index: Int) -> Int? {
     if has("+%}", at: index) { return index + 3 }
     if has("-%}", at: index) { return skippingSpace(from: index + 3) }
@@ -181,7 +181,7 @@ struct Lexer {
     return has("}}", at: index) ? index + 2 : nil
   }
 
-  // MARK: Inside of tags
+  // MARK: Inside tags
 
   private mutating func readTag(isBlock: Bool) throws(SwiftletError) {
     var open: [UInt8] = []
@@ -209,7 +209,7 @@ struct Lexer {
         }
       }
     }
-    // The parser says what it still wanted.
+    // The parser reports the missing end.
   }
 
   private func nameEnd() -> Int? {
@@ -243,7 +243,7 @@ struct Lexer {
     let whole = digits(position, isDecimal)
     var end = whole
     var isInteger = true
-    // A number after a dot is an element's index, as in `pair.0.name`.
+    // A number after a dot is an index, as in `pair.0.name`.
     let afterDot = position > 0 && source[position - 1] == UInt8(ascii: ".")
     if !afterDot {
       if byte(at: end) == UInt8(ascii: "."), isDecimal(byte(at: end + 1)) {

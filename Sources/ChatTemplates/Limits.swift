@@ -1,20 +1,25 @@
-/// What a template may use up. Templates come from strangers' model folders, so each of these stops a hostile one
-/// long before the machine would, and is far beyond what a real conversation needs.
+/// Limits on the resources that a rendering may use. Templates are downloaded with models and are not trusted; these
+/// limits stop a hostile template early and are far above what real conversations need.
 package struct Limits: Sendable {
-  /// Units of work: about one a syntax node evaluated, an element visited or 16 bytes of text made.
+  /// Units of work. Evaluating a syntax node, visiting an element and creating 16 bytes of text cost about one each.
   package var work = 20_000_000
-  /// Bytes in any one text, the result included.
-  package var textBytes = 64 << 20
-  /// Levels of evaluation open at once, through expressions, statements, macros and nested data: some forty macros
-  /// inside each other, in about half a megabyte of stack.
+  /// Bytes in any one string, including the result.
+  package var textBytes = 32 << 20
+  /// Bytes of strings, lists and dictionaries that one rendering may create in total, whether or not they are still
+  /// alive. The messages and the rendered text do not count.
+  package var memoryBytes = 128 << 20
+  /// What an element of a list costs of `memoryBytes`: the value itself and a small string.
+  static let elementBytes = 64
+  /// Nested evaluations of expressions, statements, macros and data: about forty nested macros, which take half a
+  /// megabyte of stack.
   package var levels = 320
-  /// Levels of lists and dictionaries inside each other. Above the 512 that the JSON parser lets in.
+  /// Nested lists and dictionaries; more than the 512 that the JSON parser accepts.
   static let dataDepth = 600
-  /// Levels of syntax inside each other.
+  /// Nested syntax.
   static let syntaxDepth = 160
-  /// Elements that `range` may give, as in Jinja2's sandbox.
+  /// The longest `range`, as in Jinja2's sandbox.
   static let rangeCount = 100_000
 
-  /// What templates normally get.
+  /// The default limits.
   package init() {}
 }

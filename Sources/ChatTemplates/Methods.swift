@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// The methods that Python's objects have in templates.
+/// The methods of Python objects that templates can call.
 enum Methods {
   private static let ofText: Set<String> = [
     "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "format_map", "index",
@@ -18,7 +18,7 @@ enum Methods {
     "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort",
   ]
 
-  /// What may be called on `value`.
+  /// The names of methods that can be called on `value`.
   static func names(_ value: Value) -> Set<String> {
     switch value {
     case .string, .markup: ofText
@@ -32,7 +32,7 @@ enum Methods {
     }
   }
 
-  /// What would change `value`, and is forbidden.
+  /// The names of methods that would mutate `value`, which the sandbox forbids.
   static func changing(_ value: Value) -> Set<String> {
     switch value {
     case .dictionary: changingMapping
@@ -62,7 +62,7 @@ extension Interpreter {
     }
   }
 
-  /// What a method of marked text gives is marked too.
+  /// Converts the strings in a result to markup.
   private func marked(_ value: Value) -> Value {
     switch value {
     case .string(let text): .markup(text)
@@ -84,6 +84,7 @@ extension Interpreter {
     }
     _ = try arguments.bound(to: [], of: name, self)
     try spend(mapping.members.count)
+    try spendMemory(elements: 3 * mapping.members.count)
     switch name {
     case "copy": return .dictionary(mapping)
     case "keys": return .view(View(kind: .keys, elements: Elements(mapping.members.map(\.key))))

@@ -1,7 +1,7 @@
 import Diagnostics
 import Foundation
 
-/// Filters that give numbers.
+/// Filters that return numbers.
 extension Interpreter {
   func applyNumber(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value { throw error(undefined.message) }
@@ -13,17 +13,21 @@ extension Interpreter {
     case .round: return try round(value, arguments)
     case .abs:
       if case .number(let number) = value { return .number(number.magnitude) }
+      if case .largeInteger(let digits) = value {
+        return .largeInteger(digits.hasPrefix("-") ? String(digits.dropFirst()) : digits)
+      }
       guard let number = value.index else { throw error("bad operand type for abs(): '\(value.typeName)'") }
       return number < 0 ? try negate(.integer(number)) : .integer(number)
     default: return .string(try fileSize(value, arguments))
     }
   }
 
-  /// `float(value)`, or `nil` where Python raises.
+  /// `float(value)`; `nil` if Python would raise.
   func double(from value: Value) -> Double? {
     switch value {
     case .number(let number): return number
     case .string(let text), .markup(let text): return Self.double(parsing: text)
+    case .largeInteger(let digits): return Double(digits)
     default: return value.index.map(Double.init)
     }
   }
@@ -36,7 +40,7 @@ extension Interpreter {
     guard let digits = withoutUnderscores(unsigned), digits.allSatisfy({ "0123456789.e+-".contains($0) }),
       digits.first.map({ $0.isNumber || $0 == "." }) == true
     else { return nil }
-    // Swift wants digits on both sides of the point; Python does not.
+    // Unlike Python, Swift requires digits on both sides of the point.
     var plain = digits.hasPrefix(".") ? "0" + digits : digits
     if plain == "0." { return nil }
     plain = plain.replacing(".e", with: ".0e")
@@ -44,7 +48,7 @@ extension Interpreter {
     return Double(lowered.hasPrefix("-") ? "-" + plain : plain)
   }
 
-  /// Python lets single underscores stand between digits.
+  /// Removes single underscores between digits, which Python allows.
   private static func withoutUnderscores(_ text: String) -> String? {
     guard text.contains("_") else { return text }
     let parts = text.split(separator: "_", omittingEmptySubsequences: false)
@@ -59,14 +63,15 @@ extension Interpreter {
     let base = try integer(given[1], default: 10, of: "int")
     if let text = value.text, let number = Self.integer(parsing: text, base: base) { return .integer(number) }
     if let index = value.index { return .integer(index) }
+    if case .largeInteger = value { return value }
     guard let number = double(from: value), !number.isNaN else { return given[0] ?? .integer(0) }
     if let exact = Int(exactly: number.rounded(.towardZero)) { return .integer(exact) }
     if case .number = value, number.isInfinite { throw error("cannot convert float infinity to integer") }
     if number.isInfinite { return given[0] ?? .integer(0) }
-    throw error("an integer grew beyond 64 bits")
+    throw error("the result is an integer beyond 64 bits, which is not supported")
   }
 
-  /// `text` stripped, in small letters, with the digits of every script as ASCII ones.
+  /// `text` stripped, in lowercase, with the decimal digits of all scripts as ASCII digits.
   private static func plainDigits(_ text: String) -> String {
     let scalars = PythonText.strip(text).unicodeScalars.map { scalar in
       guard scalar.value > 0x7F, scalar.properties.numericType == .decimal,
@@ -120,7 +125,7 @@ extension Interpreter {
     return .number((number * unit).rounded(method == "ceil" ? .up : .down) / unit)
   }
 
-  /// Python's `round`: the decimal nearest to the exact binary value, ties to even.
+  /// Python's `round`: the decimal nearest to the exact binary value, with ties to even.
   private static func rounded(_ number: Double, to precision: Int) -> Double {
     guard number.isFinite else { return number }
     if precision <= 0 {

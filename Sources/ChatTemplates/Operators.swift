@@ -1,7 +1,7 @@
 import Diagnostics
 import Foundation
 
-/// Arithmetic on numbers, texts and lists.
+/// Arithmetic on numbers, strings and lists.
 extension Interpreter {
   private enum Number {
     case integer(Int)
@@ -14,14 +14,17 @@ extension Interpreter {
     }
   }
 
-  private func number(_ value: Value) -> Number? {
-    if case .number(let number) = value { return .number(number) }
-    return value.index.map { .integer($0) }
+  private func number(_ value: Value) throws(SwiftletError) -> Number? {
+    switch value {
+    case .number(let number): return .number(number)
+    case .largeInteger: throw error("arithmetic with integers beyond 64 bits is not supported")
+    default: return value.index.map { .integer($0) }
+    }
   }
 
   func negate(_ value: Value) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value { throw error(undefined.message) }
-    switch number(value) {
+    switch try number(value) {
     case .integer(let number): return .integer(try checked(0.subtractingReportingOverflow(number)))
     case .number(let number): return .number(-number)
     case nil: throw error("bad operand type for unary -: '\(value.typeName)'")
@@ -30,7 +33,7 @@ extension Interpreter {
 
   func unaryPlus(_ value: Value) throws(SwiftletError) -> Value {
     if case .undefined(let undefined) = value { throw error(undefined.message) }
-    switch number(value) {
+    switch try number(value) {
     case .integer(let number): return .integer(number)
     case .number(let number): return .number(number)
     case nil: throw error("bad operand type for unary +: '\(value.typeName)'")
@@ -38,7 +41,7 @@ extension Interpreter {
   }
 
   private func checked(_ result: (partialValue: Int, overflow: Bool)) throws(SwiftletError) -> Int {
-    if result.overflow { throw error("an integer grew beyond 64 bits") }
+    if result.overflow { throw error("the result is an integer beyond 64 bits, which is not supported") }
     return result.partialValue
   }
 
@@ -46,7 +49,7 @@ extension Interpreter {
     if operation == .modulo, let format = a.text { return try percentFormat(format, b, isMarkup: isMarkup(a)) }
     if case .undefined(let undefined) = a { throw error(undefined.message) }
     if case .undefined(let undefined) = b { throw error(undefined.message) }
-    if let x = number(a), let y = number(b) { return try calculate(operation, x, y) }
+    if let x = try number(a), let y = try number(b) { return try calculate(operation, x, y) }
     switch operation {
     case .add:
       if let sum = try join(a, b) { return sum }
@@ -120,7 +123,7 @@ extension Interpreter {
     }
   }
 
-  /// The sum of two texts, or of two lists or tuples.
+  /// The concatenation of two strings, lists or tuples; `nil` for other values.
   private func join(_ a: Value, _ b: Value) throws(SwiftletError) -> Value? {
     if let x = a.text, let y = b.text {
       try spendText(x.utf8.count + y.utf8.count)
@@ -154,6 +157,7 @@ extension Interpreter {
     case .list(let elements), .tuple(let elements), .group(let elements):
       let (total, overflow) = elements.items.count.multipliedReportingOverflow(by: count)
       try spend(overflow ? limits.work + 1 : total)
+      try spendMemory(elements: total)
       let items = total == 0 ? [] : Array(repeatElement(elements.items, count: count).joined())
       if case .list = value { return .list(Elements(items)) }
       return .tuple(Elements(items))

@@ -1,21 +1,21 @@
 import Diagnostics
 
-/// Reads a template's statements; `ExpressionParser.swift` has its expressions.
+/// Parses statements. Expressions are in `ExpressionParser.swift`.
 struct Parser {
   private let tokens: [Token]
   private var position = 0
-  /// Numbers given to names so far.
+  /// The numbers assigned to names.
   private var numbers: [String: Int] = [:]
   private(set) var names: [String] = []
   private var scopeCount = 0
   private var functionCount = 1
   private var marksGeneration = false
   private var blockNames: Set<String> = []
-  /// Syntax open around the current token.
+  /// The nesting depth at the current token.
   var level = 0
-  /// Loops open in the current function, where `break` and `continue` may stand.
+  /// The number of enclosing loops in the current function; `break` and `continue` need one.
   private var loops = 0
-  /// Tags open around the current token, for messages.
+  /// The enclosing tags, for error messages.
   private var openTags: [String] = []
 
   /// Parses a whole template.
@@ -95,7 +95,7 @@ struct Parser {
     return functionCount - 1
   }
 
-  /// Goes one level of syntax down; callers come up by lowering `level`.
+  /// Enters nested syntax. Callers decrement `level` at its end.
   mutating func descend() throws(SwiftletError) {
     level += 1
     if level > Limits.syntaxDepth { throw error("nested deeper than \(Limits.syntaxDepth) levels") }
@@ -103,7 +103,7 @@ struct Parser {
 
   // MARK: Statements
 
-  /// Statements up to a tag of one of `ends`, which is left for the caller; an empty list means the end of the template.
+  /// The statements up to one of the tags `ends`, which is not consumed. An empty list means the end of the template.
   private mutating func statements(until ends: [String]) throws(SwiftletError) -> [Statement] {
     var result: [Statement] = []
     while true {
@@ -142,7 +142,7 @@ struct Parser {
     return error(reason)
   }
 
-  /// The statements of a tag's body after the tag itself; the end tag's name is left for the caller.
+  /// The statements of a tag's body. The name of the end tag is not consumed.
   private mutating func body(until ends: String...) throws(SwiftletError) -> [Statement] {
     _ = skip(symbol: ":")
     try expect(.blockEnd)
@@ -353,7 +353,7 @@ struct Parser {
 
   // MARK: Targets
 
-  /// What `set`, `for` and `with` bind: names, attributes of namespaces, tuples of them.
+  /// An assignment target of `set`, `for` or `with`: a name, an attribute of a namespace, or a tuple.
   private mutating func target(
     withAttributes: Bool = false, endingAt end: String = "="
   ) throws(SwiftletError) -> Statement.Target {

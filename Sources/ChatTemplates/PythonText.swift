@@ -1,6 +1,6 @@
-/// Text as Python sees it: a row of code points, with Python's idea of white space and line ends.
+/// Python's string operations: on code points, with Python's definitions of white space and line breaks.
 enum PythonText {
-  /// `str.isspace` of one code point: Unicode's White_Space and the four information separators.
+  /// `str.isspace` of a code point: Unicode's White_Space and the four information separators.
   static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
     case 0x09...0x0D, 0x1C...0x20: true
@@ -9,7 +9,7 @@ enum PythonText {
     }
   }
 
-  /// The code point that starts at `index` of valid UTF-8, and the index after it.
+  /// The code point at `index` of valid UTF-8, and the index after it.
   static func scalar(_ bytes: [UInt8], at index: Int) -> (scalar: Unicode.Scalar, end: Int) {
     let first = bytes[index]
     let length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4
@@ -19,7 +19,7 @@ enum PythonText {
     return (Unicode.Scalar(value) ?? "\u{FFFD}", index + length)
   }
 
-  /// The index after the space that starts at `index`, or `nil` where none does.
+  /// The index after the white space character at `index`; `nil` if there is none.
   static func spaceEnd(_ bytes: [UInt8], at index: Int) -> Int? {
     guard index < bytes.count else { return nil }
     if bytes[index] < 0x80 { return isSpace(Unicode.Scalar(bytes[index])) ? index + 1 : nil }
@@ -27,7 +27,7 @@ enum PythonText {
     return isSpace(scalar) ? end : nil
   }
 
-  /// Where the white space at the end of `range` starts.
+  /// The start of the white space at the end of `range`.
   static func trailingSpaceStart(_ bytes: [UInt8], in range: Range<Int>) -> Int {
     var end = range.upperBound
     while end > range.lowerBound {
@@ -39,18 +39,18 @@ enum PythonText {
     return end
   }
 
-  /// Whether two strings are the same bytes; Swift's `==` takes different spellings of a character for equal.
+  /// Whether two strings have the same bytes. Swift's `==` compares canonical equivalence.
   static func same(_ a: String, _ b: String) -> Bool {
     a.utf8.count == b.utf8.count && a == b && (a.utf8.count <= 1 || a.utf8.elementsEqual(b.utf8))
   }
 
-  /// Whether `a` comes before `b` by code points, which is the order of their UTF-8 bytes.
+  /// Whether `a` precedes `b` in code point order, which is the order of their UTF-8 bytes.
   static func precedes(_ a: String, _ b: String) -> Bool { a.utf8.lexicographicallyPrecedes(b.utf8) }
 
   /// The number of code points.
   static func length(_ text: String) -> Int { text.unicodeScalars.count }
 
-  /// Where `needle` first stands in `text` at or after `start`.
+  /// The first index of `needle` in `text` at or after `start`.
   static func firstIndex(of needle: [UInt8], in text: [UInt8], from start: Int = 0) -> Int? {
     guard let first = needle.first else { return start <= text.count ? start : nil }
     var index = start
@@ -62,7 +62,7 @@ enum PythonText {
     return nil
   }
 
-  /// Where `needle` last stands in `text`, ending at or before `end`.
+  /// The last index of `needle` in `text` that ends at or before `end`.
   static func lastIndex(of needle: [UInt8], in text: [UInt8], before end: Int) -> Int? {
     var index = end - needle.count
     while index >= 0 {
@@ -72,12 +72,12 @@ enum PythonText {
     return nil
   }
 
-  /// Whether `part` stands in `text`, by bytes.
+  /// Whether `text` contains `part`, compared by bytes.
   static func contains(_ part: String, in text: String) -> Bool {
     firstIndex(of: Array(part.utf8), in: Array(text.utf8)) != nil
   }
 
-  /// `str.strip`: without the code points that `isStripped` names at the ends asked for.
+  /// `str.strip`, `lstrip` and `rstrip` of the code points for which `isStripped` is true.
   static func strip(
     _ text: String, left: Bool = true, right: Bool = true, where isStripped: (Unicode.Scalar) -> Bool = isSpace
   ) -> String {
@@ -112,7 +112,7 @@ enum PythonText {
     return lines
   }
 
-  /// `str.title`: the first letter of each run of letters large, the others small.
+  /// `str.title`: titlecase for the first letter of each word, lowercase for the others.
   static func title(_ text: String) -> String {
     var result = ""
     var inWord = false
@@ -136,7 +136,7 @@ enum PythonText {
     return text.unicodeScalars.reduce(into: "") { $0 += $1.properties.uppercaseMapping }
   }
 
-  /// `str.lower`, with the sigma that ends a word.
+  /// `str.lower`, including the final sigma.
   static func lowercase(_ text: String) -> String {
     if text.utf8.allSatisfy({ $0 < 0x80 }) { return text.lowercased() }
     let scalars = Array(text.unicodeScalars)
@@ -154,7 +154,7 @@ enum PythonText {
     return result
   }
 
-  /// Whether Python's `repr` shows a code point as it is.
+  /// Whether Python's `repr` prints a code point without escaping it.
   static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
     if scalar.value < 0x7F { return scalar.value >= 0x20 }
     switch scalar.properties.generalCategory {

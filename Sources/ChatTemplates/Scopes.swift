@@ -1,45 +1,45 @@
 import Diagnostics
 
-/// Where a variable lives: `hops` functions outwards, at `index` among that function's variables.
+/// The location of a variable: `hops` functions outward, at `index` of that function's variables.
 struct Place: Sendable, Hashable {
   let hops: Int
   let index: Int
 }
 
-/// What the variables visible in one scope are.
+/// The variables that are visible in a scope.
 struct Scope: Sendable {
   enum Entry: Sendable {
-    /// From the variables passed in and the global functions.
+    /// From the variables of the rendering and the global functions.
     case resolve(name: Int)
-    /// The value that the same name has outside at this moment.
+    /// The current value of the name in the outer scope.
     case copy(Place)
     case undefined
   }
 
-  /// By name number; `nil` for names that the scope does not mention.
+  /// The location of each name by number; `nil` for names that the scope does not use.
   var places: [Place?]
-  /// What to set on entry.
+  /// The variables to initialize on entry.
   var entries: [(index: Int, entry: Entry)]
 }
 
-/// One function: the template itself, a macro, a call block, a recursive loop or a block.
+/// A function: the template itself, a macro, a call block, a recursive loop or a block.
 struct Function: Sendable {
   var variableCount = 0
-  /// Where the special variables go if the body mentions them.
+  /// The indices of the special variables, if the body uses them.
   var caller: Int?
   var namedRest: Int?
   var positionalRest: Int?
 }
 
-/// A template with its names resolved, ready to run.
+/// A parsed template with resolved names.
 struct Program: Sendable {
   let syntax: Syntax
   let scopes: [Scope]
   let functions: [Function]
-  /// The number of the name `loop`, where the template mentions it.
+  /// The number of the name `loop`, if the template uses it.
   let loopName: Int?
 
-  /// Reads `template` and resolves its names.
+  /// Parses a template and resolves its names.
   init(_ template: String) throws(SwiftletError) {
     let syntax = try Parser.syntax(of: template)
     if syntax.names.count * syntax.scopeCount > 4_000_000 {
@@ -54,9 +54,9 @@ struct Program: Sendable {
   }
 }
 
-/// Decides which scope each name belongs to, by the rules of Jinja2's compiler: a scope owns what it assigns anywhere,
-/// starting from the value outside; and a name that a scope assigns before it ever reads it starts undefined there,
-/// even where a variable of that name was passed in.
+/// Decides which scope owns each name, by the rules of Jinja2's compiler: a scope owns the names that it assigns anywhere,
+/// initialized with their outer values. A name that a scope assigns before it reads it starts undefined, even if a variable
+/// of that name was passed in.
 struct ScopeResolver {
   private let syntax: Syntax
   private(set) var scopes: [Scope]
@@ -81,13 +81,13 @@ struct ScopeResolver {
     case undefined
   }
 
-  /// The names of one scope as far as they are known.
+  /// The names of a scope while it is being resolved.
   private struct Symbols {
     let scope: Int
     let function: Int
-    /// Functions open around this one.
+    /// The enclosing functions with their depths.
     let functionDepths: [Int: Int]
-    /// What the scopes outside know.
+    /// The names of the outer scopes.
     let outer: [Int: Slot]
     var own: [Int: Slot] = [:]
     var loads: [Slot: Load] = [:]
@@ -104,14 +104,14 @@ struct ScopeResolver {
   }
 
   /// Fills `scopes` and `functions`.
-  /// - Throws: for filters and tests that do not exist, where Jinja2 finds out before rendering.
+  /// - Throws: for unknown filters and tests, where Jinja2 detects them before rendering.
   mutating func resolve() throws(SwiftletError) {
     var symbols = Symbols(scope: syntax.body.scope, function: 0, functionDepths: [0: 0], outer: [:])
     note(syntax.body.statements, in: &symbols)
     try finish(syntax.body.statements, symbols)
   }
 
-  // MARK: What a scope mentions
+  // MARK: Names used in a scope
 
   private mutating func define(_ name: Int, _ load: Load, in symbols: inout Symbols) {
     let key = ScopedName(scope: symbols.scope, name: name)
@@ -196,7 +196,7 @@ struct ScopeResolver {
       symbols.loads.merge(branch.loads) { $1 }
       symbols.stored.formUnion(branch.stored)
     }
-    // What only some branches assign must have its outer value in the others.
+    // A name that only some branches assign keeps its outer value in the others.
     for name in stored {
       guard let slot = symbols.find(name) else { continue }
       symbols.loads[slot] = symbols.outer[name].map { .copy($0) } ?? .resolve(name)
@@ -243,7 +243,7 @@ struct ScopeResolver {
     try finish(body.statements, scope)
   }
 
-  /// `isSoft` inside of an `if`, where an unknown filter is an error only once it is reached.
+  /// Inside an `if`, where `isSoft` is true, an unknown filter is an error only when it is reached.
   private mutating func enterScopes(
     in statements: [Statement], _ symbols: Symbols, isSoft: Bool
   ) throws(SwiftletError) {

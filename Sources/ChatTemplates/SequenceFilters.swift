@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// Filters on lists and what else can be gone through.
+/// Filters on lists and other iterables.
 extension Interpreter {
   func applySequence(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     switch filter {
@@ -70,7 +70,7 @@ extension Interpreter {
     return value
   }
 
-  /// What items are compared by: texts without case unless asked.
+  /// The sort key of a value. Strings compare case-insensitively by default.
   private func key(_ value: Value, _ isCaseSensitive: Bool) -> Value {
     guard !isCaseSensitive, let text = value.text else { return value }
     return .string(PythonText.lowercase(text))
@@ -136,10 +136,11 @@ extension Interpreter {
     }
     switch value {
     case .generator: return try list(try elements(of: value).reversed())
-    case .none, .bool, .integer, .number: throw error("argument must be iterable")
+    case .none, .bool, .integer, .largeInteger, .number: throw error("argument must be iterable")
     default:
       let items = try elements(of: value)
       try spend(items.count)
+      try spendMemory(elements: items.count)
       return try generator(over: value, typeName: "\(value.typeName)_reverseiterator") { items.reversed() }
     }
   }

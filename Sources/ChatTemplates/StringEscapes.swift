@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// The escapes of a string literal in a template, which are those of Python's `unicode-escape` codec.
+/// The escapes of string literals, which are those of Python's `unicode-escape` codec.
 enum StringEscapes {
   static func resolved(_ literal: ArraySlice<UInt8>, line: Int) throws(SwiftletError) -> String {
     guard literal.contains(UInt8(ascii: "\\")) else { return String(decoding: literal, as: UTF8.self) }
@@ -30,7 +30,7 @@ enum StringEscapes {
       case "0"..."7": result.append(octal(escape, &rest))
       default:
         result.append("\\")
-        // The codec only knows ASCII: Jinja2 writes other characters as escapes first, whose backslash this one eats.
+        // The codec handles only ASCII. Jinja2 first converts other characters to escapes, whose backslash this one consumes.
         result.append(contentsOf: escape.isASCII ? String(escape).unicodeScalars : escaped(escape).unicodeScalars)
       }
     }

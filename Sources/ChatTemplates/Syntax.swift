@@ -1,4 +1,4 @@
-/// An expression with the depth of its tree, which the parser bounds: whoever walks it may recurse.
+/// An expression with the depth of its tree. The parser limits the depth, so recursion over it is safe.
 struct Expression: Sendable {
   let node: Node
   let depth: Int
@@ -23,7 +23,7 @@ struct Expression: Sendable {
     case item(Expression, Expression)
     case slice(Expression, start: Expression?, stop: Expression?, step: Expression?)
     case call(Expression, Arguments)
-    /// Without operand inside `{% filter %}` and `{% set x | ... %}`, where it is the text of the block.
+    /// The operand is `nil` in `{% filter %}` and `{% set x | ... %}`, where the filter applies to the block's text.
     case filter(Expression?, String, Arguments)
     case test(Expression, String, Arguments)
   }
@@ -79,7 +79,7 @@ struct Expression: Sendable {
   }
 }
 
-/// One tag or stretch of text, with the line it starts on.
+/// A tag or a piece of text, with its first line.
 struct Statement: Sendable {
   let line: Int
   let node: Node
@@ -99,11 +99,11 @@ struct Statement: Sendable {
     case generation(Macro)
     case breakLoop
     case continueLoop
-    /// `include`, `import` and `extends` parse, but there is nothing they could load.
+    /// `include`, `import` or `extends`, which fail because there are no other templates.
     case load
   }
 
-  /// Statements with a scope of their own.
+  /// Statements with their own scope.
   struct Body: Sendable {
     let scope: Int
     let statements: [Statement]
@@ -115,7 +115,7 @@ struct Statement: Sendable {
     let body: [Statement]
   }
 
-  /// What an assignment binds.
+  /// The target of an assignment.
   indirect enum Target: Sendable {
     case name(Int)
     case attribute(of: Int, String)
@@ -129,7 +129,7 @@ struct Statement: Sendable {
     let testScope: Int
     let body: Body
     let otherwise: Body?
-    /// The function that `loop(...)` calls, where the loop is recursive.
+    /// The function that `loop(...)` calls, if the loop is recursive.
     let recursiveFunction: Int?
   }
 
@@ -137,7 +137,7 @@ struct Statement: Sendable {
   struct Macro: Sendable {
     let name: String?
     let parameters: [Int]
-    /// Of the last parameters.
+    /// The default values of the last parameters.
     let defaults: [Expression]
     let function: Int
     let body: Body
@@ -147,7 +147,7 @@ struct Statement: Sendable {
 /// A parsed template.
 struct Syntax: Sendable {
   let body: Statement.Body
-  /// Every variable's name; expressions and targets refer to it by place.
+  /// The names of all variables. Expressions and targets refer to them by index.
   let names: [String]
   let scopeCount: Int
   let functionCount: Int

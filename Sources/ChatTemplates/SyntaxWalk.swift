@@ -1,7 +1,7 @@
 import Diagnostics
 
 extension Expression {
-  /// The expressions directly inside this one.
+  /// The direct subexpressions.
   var parts: [Expression] {
     switch node {
     case .constant, .name: []
@@ -18,13 +18,13 @@ extension Expression {
     }
   }
 
-  /// Calls `body` with the number of every variable read.
+  /// Calls `body` with the number of each variable that the expression reads.
   func forEachName(_ body: (Int) -> Void) {
     if case .name(let name) = node { body(name) }
     for part in parts { part.forEachName(body) }
   }
 
-  /// Finds filters and tests that do not exist. `isSoft` inside of `if`, where Jinja2 only complains on reaching them.
+  /// Throws for unknown filters and tests. Inside an `if`, where `isSoft` is true, Jinja2 throws only when it reaches them.
   func checkNames(isSoft: Bool, line: Int) throws(SwiftletError) {
     var isSoft = isSoft
     switch node {
@@ -39,7 +39,7 @@ extension Expression {
   }
 }
 
-/// Which of `caller`, `kwargs` and `varargs` a macro's body reads before it assigns them.
+/// Finds which of `caller`, `kwargs` and `varargs` the body of a macro reads before it assigns them.
 struct SpecialNames {
   private var wanted: Set<Int>
   private(set) var mentioned: Set<Int> = []
@@ -68,7 +68,7 @@ struct SpecialNames {
     visit(macro.body.statements)
   }
 
-  /// Goes through `statements` in the order of Jinja2's syntax tree.
+  /// Visits statements in the order of Jinja2's syntax tree.
   mutating func visit(_ statements: [Statement]) {
     if wanted.isEmpty { return }
     for statement in statements {

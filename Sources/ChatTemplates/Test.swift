@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// The tests, by their names in templates.
+/// The tests by name.
 enum Test: String, Sendable {
   case odd, even, divisibleby, defined, undefined, filter, test, none, boolean, `false`, `true`, integer, float, lower,
     upper, string, mapping, number, sequence, iterable, callable, sameas, escaped
@@ -44,11 +44,17 @@ extension Interpreter {
     case .boolean: if case .bool = value { return true }
     case .true: if case .bool(true) = value { return true }
     case .false: if case .bool(false) = value { return true }
-    case .integer: if case .integer = value { return true }
+    case .integer:
+      switch value {
+      case .integer, .largeInteger: return true
+      default: return false
+      }
     case .float: if case .number = value { return true }
     case .number:
-      if case .number = value { return true }
-      return value.index != nil
+      switch value {
+      case .number, .largeInteger: return true
+      default: return value.index != nil
+      }
     case .odd: return try isEqual(try calculate(.modulo, value, .integer(2)), .integer(1))
     case .even: return try isEqual(try calculate(.modulo, value, .integer(2)), .integer(0))
     case .lower: return PythonText.isLower(try string(value))
@@ -87,12 +93,12 @@ extension Interpreter {
 
   private func isIterable(_ value: Value) -> Bool {
     switch value {
-    case .none, .bool, .integer, .number, .namespace, .macro, .function, .method, .cycler, .joiner: false
+    case .none, .bool, .integer, .largeInteger, .number, .namespace, .macro, .function, .method, .cycler, .joiner: false
     default: true
     }
   }
 
-  /// Identity, as far as values have one: scalars by type and content.
+  /// Python's `is`, approximated by type and content.
   private func isSame(_ a: Value, _ b: Value) throws(SwiftletError) -> Bool {
     a.typeName == b.typeName ? try isEqual(a, b) : false
   }

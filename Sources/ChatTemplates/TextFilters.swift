@@ -1,11 +1,11 @@
 import Diagnostics
 
-/// Filters on text.
+/// Filters on strings.
 extension Interpreter {
   func applyText(_ filter: Filter, to value: Value, _ arguments: CallArguments) throws(SwiftletError) -> Value {
     let text = try string(value)
     try spendText(text.utf8.count)
-    /// As `soft_str`, which lets marked text stay marked.
+    /// Like `soft_str`: markup stays markup.
     func same(_ result: String) -> Value { isMarkup(value) ? .markup(result) : .string(result) }
     switch filter {
     case .upper: return same(PythonText.uppercase(text))

@@ -1,12 +1,12 @@
 import Diagnostics
 
-/// The methods of Python's strings, by code points.
+/// The methods of Python's strings, which work on code points.
 extension Interpreter {
   func callText(
     _ name: String, on text: String, _ arguments: CallArguments, isMarkup: Bool = false
   ) throws(SwiftletError) -> Value {
     try spendText(text.utf8.count)
-    /// Marked text escapes the texts that it takes in.
+    /// Markup escapes the strings that are inserted into it.
     func taken(_ value: Value) throws(SwiftletError) -> String {
       let text = try self.text(value, of: name)
       return isMarkup && !self.isMarkup(value) ? HTMLText.escaped(text) : text
@@ -197,7 +197,7 @@ extension Interpreter {
 
   // MARK: Searching
 
-  /// The bytes between two bounds given in code points, and the code points before them.
+  /// The bytes between two bounds in code points, and the number of code points before them.
   private func window(_ text: String, _ start: Value?, _ stop: Value?) throws(SwiftletError) -> (String, Int)? {
     guard start != nil || stop != nil else { return (text, 0) }
     let scalars = text.unicodeScalars

@@ -1,6 +1,6 @@
-/// Questions that Python's strings answer about themselves.
+/// Python's `str.is...` methods.
 extension PythonText {
-  /// `str.islower`: some letter with case, and none that is not small.
+  /// `str.islower`: at least one cased letter, and all of them lowercase.
   static func isLower(_ text: String) -> Bool {
     var found = false
     for scalar in text.unicodeScalars where scalar.properties.isCased {
@@ -34,7 +34,7 @@ extension PythonText {
     return text.unicodeScalars.dropFirst().allSatisfy { $0.properties.isXIDContinue }
   }
 
-  /// Whether a code point is of the class that `isalpha`, `isdigit` and so on ask for.
+  /// Whether a code point is in the class of `isalpha`, `isdigit` and so on.
   static func has(_ name: String, _ scalar: Unicode.Scalar) -> Bool {
     let properties = scalar.properties
     var isLetter: Bool {

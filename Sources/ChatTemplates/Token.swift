@@ -1,7 +1,7 @@
-/// One piece of a template's source.
+/// A token of a template.
 struct Token: Sendable {
   enum Kind: Sendable {
-    /// Text outside of tags, as it goes to the output.
+    /// Text between tags.
     case data
     case variableBegin, variableEnd, blockBegin, blockEnd
     case name, string, integer, number, symbol
@@ -9,14 +9,14 @@ struct Token: Sendable {
   }
 
   let kind: Kind
-  /// The text: of a string its content with escapes resolved.
+  /// The text of the token. For strings, the content with escapes resolved.
   let text: String
   let line: Int
 
   func isSymbol(_ symbol: String) -> Bool { kind == .symbol && text == symbol }
   func isName(_ name: String) -> Bool { kind == .name && text == name }
 
-  /// What to call the token in a message.
+  /// The name of the token in error messages.
   var label: String {
     switch kind {
     case .data: "template data / text"

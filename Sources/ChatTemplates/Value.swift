@@ -1,18 +1,20 @@
 import Diagnostics
 
-/// A value while a template runs: what Python objects it can meet.
+/// A value in a running template, one case for each kind of Python object that a template can handle.
 enum Value {
   case undefined(Undefined)
   case none
   case bool(Bool)
   case integer(Int)
+  /// An integer beyond 64 bits, as its digits. It can be printed and compared, but not calculated with.
+  case largeInteger(String)
   case number(Double)
   case string(String)
-  /// Text marked `safe`. It escapes what is added to it for HTML, as `markupsafe.Markup` does.
+  /// Text marked `safe`, like `markupsafe.Markup`: strings added to it are HTML-escaped.
   case markup(String)
   case list(Elements)
   case tuple(Elements)
-  /// A pair that `groupby` makes: a tuple with the names `grouper` and `list`.
+  /// A pair from `groupby`: a named tuple with `grouper` and `list`.
   case group(Elements)
   case dictionary(Mapping)
   case view(View)
@@ -26,7 +28,7 @@ enum Value {
   case cycler(Cycler)
   case joiner(Joiner)
 
-  /// The text of either kind of string.
+  /// The text of a string or markup.
   var text: String? {
     switch self {
     case .string(let text), .markup(let text): text
@@ -37,7 +39,7 @@ enum Value {
   var isUndefined: Bool { if case .undefined = self { true } else { false } }
   var isNone: Bool { if case .none = self { true } else { false } }
 
-  /// Levels of lists and dictionaries in this value.
+  /// The nesting depth of lists and dictionaries.
   var depth: Int {
     switch self {
     case .list(let elements), .tuple(let elements), .group(let elements): elements.depth
@@ -50,7 +52,7 @@ enum Value {
     }
   }
 
-  /// An integer, or a boolean taken for one.
+  /// The value of an integer, or of a boolean as 0 or 1.
   var index: Int? {
     switch self {
     case .integer(let value): value
@@ -59,13 +61,13 @@ enum Value {
     }
   }
 
-  /// Python's name of the type.
+  /// The name of the type in Python.
   var typeName: String {
     switch self {
     case .undefined: "Undefined"
     case .none: "NoneType"
     case .bool: "bool"
-    case .integer: "int"
+    case .integer, .largeInteger: "int"
     case .number: "float"
     case .string: "str"
     case .markup: "Markup"
@@ -86,7 +88,7 @@ enum Value {
     }
   }
 
-  /// What Jinja2 calls the value where something is missing from it.
+  /// The name of the value in Jinja2's messages about missing attributes.
   var objectName: String {
     switch self {
     case .none: "None"
@@ -100,7 +102,7 @@ enum Value {
   }
 }
 
-/// Why a value is undefined: the message if anything but printing and testing is done to it.
+/// Why a value is undefined. Anything but printing and testing it throws the message.
 enum Undefined {
   case variable(String)
   case attribute(objectName: String, String)
@@ -120,7 +122,7 @@ enum Undefined {
   }
 }
 
-/// The elements of a list or tuple, with the levels that their nesting has.
+/// The elements of a list or tuple, with their nesting depth.
 struct Elements {
   let items: [Value]
   let depth: Int
@@ -131,12 +133,12 @@ struct Elements {
   }
 }
 
-/// A dictionary in order of insertion. The few keys that chat data has make a search along them the fastest way.
+/// A dictionary in insertion order. Lookup is linear, which is fastest for the few keys of chat data.
 struct Mapping {
   let members: [Member]
   let depth: Int
 
-  /// Members whose keys are known to differ.
+  /// Creates a dictionary from members with distinct keys.
   init(distinct members: [Member]) {
     self.members = members
     depth = 1 + members.reduce(0) { max($0, $1.value.depth, $1.key.depth) }
@@ -151,7 +153,7 @@ struct Mapping {
 }
 
 extension Mapping {
-  /// A key with its value.
+  /// A key and its value.
   struct Member {
     let key: Value
     var value: Value
@@ -182,7 +184,7 @@ struct NumberRange {
   let step: Int
   let count: Int
 
-  /// `nil` where the numbers do not fit or there are more than a template may ask for.
+  /// `nil` if the numbers overflow or the range is longer than the limit.
   init?(start: Int, stop: Int, step: Int) {
     let (distance, overflow) = stop.subtractingReportingOverflow(start)
     guard !overflow, step != 0, step != .min, distance != .min else { return nil }
@@ -196,7 +198,7 @@ struct NumberRange {
   var values: [Value] { (0..<count).map(value) }
 }
 
-/// What lazy filters give: computed when first asked for, and gone once it has been gone through.
+/// The result of a lazy filter. It is computed on first use and can be iterated once.
 final class Generator {
   let typeName: String
   let depth: Int
@@ -215,13 +217,13 @@ final class Generator {
     rest = try produce()[...]
   }
 
-  /// The next element, or `nil` at the end.
+  /// The next element; `nil` at the end.
   func next() throws(SwiftletError) -> Value? {
     try start()
     return rest.popFirst()
   }
 
-  /// All that are left.
+  /// The remaining elements.
   func drain() throws(SwiftletError) -> [Value] {
     try start()
     defer { rest = [] }
@@ -229,7 +231,7 @@ final class Generator {
   }
 }
 
-/// A template's only mutable object.
+/// `namespace(...)`, the only mutable object.
 final class Namespace {
   var members: [(name: String, value: Value)]
 
@@ -253,7 +255,7 @@ final class LoopState {
   let items: [Value]
   var index0 = 0
   let depth0: Int
-  /// The loop to run again for `loop(...)`, where it is recursive.
+  /// The loop that `loop(...)` runs again, if it is recursive.
   let recursion: (loop: Statement.Loop, activation: Activation, scope: Int)?
   var lastChanged: [Value]?
   let depth: Int
@@ -266,7 +268,7 @@ final class LoopState {
   }
 }
 
-/// A macro with the variables around its definition.
+/// A macro with the variables of its surroundings.
 final class Macro {
   let definition: Statement.Macro
   let activation: Activation
@@ -277,7 +279,7 @@ final class Macro {
   }
 }
 
-/// A method with the object it was read from.
+/// A method bound to its object.
 final class Method {
   let receiver: Value
   let name: String
@@ -302,7 +304,7 @@ final class Joiner {
   init(_ separator: Value) { self.separator = separator }
 }
 
-/// The variables of one call of a function.
+/// The variables of a function call.
 final class Activation {
   var variables: [Value?]
   let outer: Activation?

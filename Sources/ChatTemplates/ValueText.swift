@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// How values are printed: Python's `str` and `repr`.
+/// Python's `str` and `repr`.
 extension Interpreter {
   /// `str(value)`.
   func string(_ value: Value) throws(SwiftletError) -> String {
@@ -8,6 +8,7 @@ extension Interpreter {
     case .string(let text), .markup(let text): return text
     case .undefined: return ""
     case .integer(let value): return String(value)
+    case .largeInteger(let digits): return digits
     default:
       var output = ""
       try describe(value, into: &output)
@@ -31,6 +32,7 @@ extension Interpreter {
     case .none: output += "None"
     case .bool(let truth): output += truth ? "True" : "False"
     case .integer(let value): output += String(value)
+    case .largeInteger(let digits): output += digits
     case .number(let value): output += value.pythonRepresentation
     case .string(let text): output += PythonText.quoted(text)
     case .markup(let text): output += "Markup(\(PythonText.quoted(text)))"

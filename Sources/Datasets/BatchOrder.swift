@@ -6,25 +6,25 @@ public enum SamplingStrategy: String, Sendable, CaseIterable, Codable {
   case sequential
 }
 
-/// In which order a trainer goes through the items, epoch after epoch, exactly as `transformers.Trainer` does with
-/// `accelerate`'s `SeedableRandomSampler`: epoch e is `torch.randperm` under the seed plus e.
+/// The order in which a trainer visits the items, as `transformers.Trainer` with `accelerate`'s `SeedableRandomSampler`:
+/// epoch e uses `torch.randperm` with the seed plus e.
 ///
-/// Orders are computed from the epoch's number alone, so a run can be taken up at any step.
+/// An epoch's order depends only on the seed and the epoch, so a run can resume at any step.
 public struct BatchOrder: Sendable, Hashable {
   /// The number of items.
   public let itemCount: Int
-  /// Items a batch.
+  /// Items per batch.
   public let batchSize: Int
-  /// Batches a step, over which gradients are added up.
+  /// Batches per optimizer step (gradient accumulation).
   public let accumulationSteps: Int
-  /// `data_seed` if it is set, else `seed`.
+  /// The seed: `data_seed` if it is set, else `seed`.
   public let seed: UInt64
-  /// How an epoch's order is drawn.
+  /// Random or sequential order.
   public let sampling: SamplingStrategy
-  /// Whether a last batch that is not full is left out.
+  /// Whether an incomplete last batch is dropped.
   public let dropsLast: Bool
 
-  /// An order of these parts; sizes below 1 count as 1.
+  /// Creates an order. Sizes below 1 count as 1.
   public init(
     itemCount: Int, batchSize: Int, accumulationSteps: Int = 1, seed: UInt64 = 42, sampling: SamplingStrategy = .random,
     dropsLast: Bool = false
@@ -37,15 +37,15 @@ public struct BatchOrder: Sendable, Hashable {
     self.dropsLast = dropsLast
   }
 
-  /// Batches an epoch.
+  /// The number of batches per epoch.
   public var batchesPerEpoch: Int { itemCount / batchSize + (dropsLast || itemCount % batchSize == 0 ? 0 : 1) }
 
-  /// Optimizer steps an epoch; the last may have fewer batches than the others.
+  /// The number of optimizer steps per epoch. The last one may have fewer batches.
   public var stepsPerEpoch: Int {
     batchesPerEpoch / accumulationSteps + (batchesPerEpoch % accumulationSteps == 0 ? 0 : 1)
   }
 
-  /// The items of an epoch in order.
+  /// The item indices of an epoch in order.
   public func items(epoch: Int) -> [Int] {
     switch sampling {
     case .sequential: return Array(0..<itemCount)
@@ -55,7 +55,7 @@ public struct BatchOrder: Sendable, Hashable {
     }
   }
 
-  /// The steps of an epoch from number `first` on: each step's batches, each batch's item numbers.
+  /// The optimizer steps of an epoch from step `first` on: the batches of each step, as item indices.
   public func steps(epoch: Int, from first: Int = 0) -> [[[Int]]] {
     let items = items(epoch: epoch)
     let batches = (0..<batchesPerEpoch).map { Array(items[$0 * batchSize..<min(itemCount, ($0 + 1) * batchSize)]) }
@@ -64,7 +64,7 @@ public struct BatchOrder: Sendable, Hashable {
     }
   }
 
-  /// The epoch and the step in it that come after `done` steps of the run; resuming starts there.
+  /// The epoch, and the step in it, that follow the first `done` steps of a run.
   public func position(after done: Int) -> (epoch: Int, step: Int) {
     stepsPerEpoch == 0 ? (0, 0) : (done / stepsPerEpoch, done % stepsPerEpoch)
   }

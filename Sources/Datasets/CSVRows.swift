@@ -1,10 +1,10 @@
 import Diagnostics
 import OrderedJSON
 
-/// Comma- or tab-separated values with a header (RFC 4180), typed as `datasets` types them: a column of whole numbers
-/// becomes integers, of numbers floating point, of True/False booleans, and an empty field null.
+/// Comma- or tab-separated values with a header (RFC 4180), typed as `datasets` types them: a column of integers, of
+/// floating-point numbers, of booleans (`True` and `False`), or of text. Empty fields are null.
 ///
-/// Words such as `NA` and `None` are null in columns of numbers only; as text they are somebody's answer.
+/// Words such as `NA` and `None` are null only in columns of numbers; in text they may be an answer.
 enum CSVRows {
   static func open(_ bytes: FileBytes, separator: UInt8) throws(SwiftletError) -> any RowSource {
     var index = CSVIndex(separator: separator, start: try bytes.textStart(), file: bytes)
@@ -38,7 +38,7 @@ enum CSVRows {
   }
 }
 
-/// Finds the records of a file, its column names and what its columns hold.
+/// Finds the records of a file, its column names and the types of its columns.
 private struct CSVIndex {
   private(set) var header: [String]?
   private(set) var columns: [CSVColumn] = []
@@ -76,7 +76,8 @@ private struct CSVIndex {
   mutating func finish() throws(SwiftletError) {
     if scanner.isInsideQuotes {
       throw located(
-        SwiftletError.data("a quoted field that opens in this record never ends; double the quotation marks inside it"))
+        SwiftletError.data("a quoted field that starts in this record never ends; double the quotation marks inside it")
+      )
     }
     try close(at: file.count)
   }
@@ -106,7 +107,7 @@ private struct CSVIndex {
     error.located(at: FileLocation(file: file.path, line: file.line(at: recordStart)))
   }
 
-  /// Names made distinct as pandas does it: `a`, `a.1`, and `Unnamed: 2` for an empty one.
+  /// The names made unique as in pandas: `a`, `a.1`, and `Unnamed: 2` for an empty name.
   private static func uniqueNames(_ names: [String]) -> [String] {
     var taken: Set<String> = []
     return names.enumerated().map { index, name in
@@ -122,7 +123,7 @@ private struct CSVIndex {
   }
 }
 
-/// Takes CSV apart byte by byte, with the leniency of pandas: a quotation mark counts only at the start of a field.
+/// Splits CSV into fields, byte by byte. As in pandas, quotation marks have a meaning only at the start of a field.
 private struct CSVScanner {
   private enum State { case fieldStart, plain, quoted, quoteInQuoted }
   private let separator: UInt8
@@ -135,7 +136,7 @@ private struct CSVScanner {
 
   var isInsideQuotes: Bool { state == .quoted }
 
-  /// Takes one byte in; whether it ended the record.
+  /// Consumes one byte. Returns whether it ended the record.
   mutating func feed(_ byte: UInt8) -> Bool {
     if state == .quoted, byte != UInt8(ascii: "\"") {
       field.append(byte)
@@ -161,7 +162,7 @@ private struct CSVScanner {
     return false
   }
 
-  /// The fields of the record that has ended; none if its line was blank.
+  /// The fields of the record that has ended; none if the line is blank.
   mutating func takeFields() -> [[UInt8]] {
     let isBlank = fields.isEmpty && !sawQuote && field.allSatisfy { $0 == 0x20 || $0 == 0x09 }
     let record = isBlank ? [] : fields + [field]
@@ -173,18 +174,18 @@ private struct CSVScanner {
   }
 }
 
-/// What the fields of a column have in common.
+/// Infers the type of a column from its fields.
 private struct CSVColumn {
   private var isInteger = true
   private var isNumber = true
   private var isBoolean = true
   private var hasValue = false
-  private var hasGap = false
+  private var hasMissing = false
 
   mutating func see(_ field: [UInt8]) {
-    if !isInteger, !isNumber, !isBoolean { return }  // text for good
-    if CSVType.isGap(field) {
-      hasGap = true
+    if !isInteger, !isNumber, !isBoolean { return }  // only text is left
+    if CSVType.isMissing(field) {
+      hasMissing = true
       return
     }
     hasValue = true
@@ -196,7 +197,7 @@ private struct CSVColumn {
   var type: CSVType {
     if !hasValue { return .text }
     if isBoolean { return .boolean }
-    if isInteger { return hasGap ? .number : .integer }  // pandas has no missing integers
+    if isInteger { return hasMissing ? .number : .integer }  // pandas has no missing integers
     return isNumber ? .number : .text
   }
 }
@@ -206,7 +207,7 @@ private enum CSVType: Sendable {
 
   func value(of field: [UInt8]) throws(SwiftletError) -> JSONValue {
     if field.isEmpty { return .null }
-    if self != .text, Self.isGap(field) { return .null }
+    if self != .text, Self.isMissing(field) { return .null }
     switch self {
     case .integer: if let value = Self.integer(field) { return .integer(value) }
     case .number: if let value = Self.number(field) { return .number(value) }
@@ -216,16 +217,16 @@ private enum CSVType: Sendable {
     return .string(try CSVRows.text(field))
   }
 
-  private static let gaps: Set<String> = [
+  private static let missingWords: Set<String> = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
   ]
 
-  static func isGap(_ field: [UInt8]) -> Bool {
-    field.count <= 8 && gaps.contains(String(decoding: field, as: UTF8.self))
+  static func isMissing(_ field: [UInt8]) -> Bool {
+    field.count <= 8 && missingWords.contains(String(decoding: field, as: UTF8.self))
   }
 
-  /// Without the blanks around it, which numbers may have.
+  /// The field without leading and trailing blanks, which numbers may have.
   private static func trimmed(_ field: [UInt8]) -> ArraySlice<UInt8> {
     let start = field.prefix { $0 == 0x20 || $0 == 0x09 }.count
     let end = field.reversed().prefix { $0 == 0x20 || $0 == 0x09 }.count

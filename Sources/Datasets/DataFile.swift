@@ -1,24 +1,24 @@
 import Diagnostics
 import Foundation
 
-/// Opens data sets from files, folders and SQL queries.
+/// Opens datasets from files, folders and SQL queries.
 public enum DataFile {
-  /// The endings of files that can be read; all but `parquet` also followed by `.gz` or `.zst`.
+  /// The file extensions that can be read. All but `parquet` can be followed by `.gz` or `.zst`.
   public static let fileExtensions = ["json", "jsonl", "ndjson", "csv", "tsv", "txt", "parquet"]
 
-  /// The rows of the file or folder at `path`.
+  /// Opens a file or folder.
   ///
-  /// A file is `.json` (an array of objects, an object of columns, or `{"data": [...]}`), `.jsonl` or `.ndjson`, `.csv`,
-  /// `.tsv`, `.txt` (a row a line, in column `text`), each also compressed as `.gz` or `.zst`, or `.parquet`, which needs
-  /// the DuckDB command line. Of a folder the files of `split` are read, found by their names as `datasets` finds them.
+  /// Files are `.json` (an array of objects, an object of columns, or `{"data": [...]}`), `.jsonl` or `.ndjson`, `.csv`,
+  /// `.tsv` and `.txt` (one row per line, with the column `text`), all of them also compressed as `.gz` or `.zst`; and
+  /// `.parquet`, which needs the DuckDB command line. The files of a split in a folder are found by their names, as
+  /// `datasets` finds them.
   /// - Parameters:
   ///   - path: a file or a folder.
-  ///   - split: `train`, `test`, ...; may name a part in brackets, as `train[:100]` or `train[10%:20%]`, and several
-  ///     parts joined by `+`. A single file is the split `train`.
-  ///   - files: the files of each split, or patterns for them, relative to the folder; without any they are found by
-  ///     their names.
-  /// - Throws: `SwiftletError` when a file is missing, of an unknown kind, or broken as a whole, or the program it needs is
-  ///   missing. A fault inside one row is thrown when that row is read.
+  ///   - split: `train`, `test`, ..., with an optional slice such as `train[:100]` or `train[10%:20%]`; `+` concatenates
+  ///     several. A single file has only the split `train`.
+  ///   - files: the files of each split, or patterns for them, relative to the folder. By default they are found by name.
+  /// - Throws: `SwiftletError` if a file is missing, of an unknown type or damaged as a whole, or a program it needs is
+  ///   missing. Errors in single rows are thrown when they are read.
   public static func open(
     _ path: String, split: String = "train", files: [String: [String]] = [:]
   ) throws(SwiftletError) -> any RowSource {
@@ -28,7 +28,7 @@ public enum DataFile {
       let rows = try openSplit(name, of: path, files)
       parts.append(slice.map { SelectedRows(rows, Array($0.range(of: rows.count))) } ?? rows)
     }
-    guard let first = parts.first else { throw SwiftletError.data("the split is empty; name one, such as train") }
+    guard let first = parts.first else { throw SwiftletError.data("the split is empty; use a name such as train") }
     return parts.count == 1 ? first : ConcatenatedRows(parts)
   }
 
@@ -40,8 +40,8 @@ public enum DataFile {
       let rows = try openFile(path)
       if name != "train" {
         throw SwiftletError.data(
-          "this is one file, and its only split is train, not \(name); name a folder that has the split, or hold rows "
-            + "out with test_split_size", at: FileLocation(file: path))
+          "this is a single file, which has only the split train, not \(name.quotedExcerpt); use a folder that has the "
+            + "split, or split off rows with test_split_size", at: FileLocation(file: path))
       }
       return rows
     }
@@ -58,23 +58,23 @@ public enum DataFile {
     return parts.count == 1 ? parts[0] : ConcatenatedRows(parts)
   }
 
-  /// The rows that DuckDB answers an SQL query with, such as `SELECT zh, yue FROM 'pairs.parquet' WHERE n > 3`.
-  /// - Parameter folder: where files that the query names by a relative path are sought too.
-  /// - Throws: `SwiftletError` when DuckDB is missing or refuses the query.
+  /// The result of an SQL query that DuckDB executes, such as `SELECT zh, yue FROM 'pairs.parquet' WHERE n > 3`.
+  /// - Parameter folder: another folder in which relative paths of the query are looked up.
+  /// - Throws: `SwiftletError` if DuckDB is missing or rejects the query.
   public static func query(_ sql: String, folder: String? = nil) throws(SwiftletError) -> any RowSource {
     let statement = sql.trimmingCharacters(in: CharacterSet(charactersIn: "; \n\t\r"))
     return try ExternalProgram.query(statement, source: "the SQL query", folder: folder)
   }
 
-  /// How a file holds its rows.
+  /// The format of a data file.
   struct Format: Sendable, Hashable {
     /// One of `fileExtensions`.
     var kind: String
-    /// What it has to be unpacked with first.
+    /// `gz` or `zst`, if the file is compressed.
     var compression: String?
   }
 
-  /// The format of a file by its name; `nil` for none that can be read.
+  /// The format of a file by its name; `nil` if it cannot be read.
   static func format(of name: String) -> Format? {
     let url = URL(fileURLWithPath: name)
     let ending = url.pathExtension.lowercased()
@@ -88,17 +88,16 @@ public enum DataFile {
   private static func openFile(_ path: String) throws(SwiftletError) -> any RowSource {
     guard let format = format(of: path) else {
       throw SwiftletError.data(
-        "a data file must end in .\(fileExtensions.joined(separator: ", .")); rename it if it is one of these",
+        "the name of a data file must end in .\(fileExtensions.joined(separator: ", .")); rename the file if it has one of these formats",
         at: FileLocation(file: path))
     }
-    // Opened even if another program reads it, for one way of saying what is wrong with a path.
+    // Also opened if another program reads it, to report problems with the path in one way.
     var bytes = try FileBytes(path: path)
     if format.kind == "parquet" {
       return try ExternalProgram.query("SELECT * FROM read_parquet('\(ExternalProgram.quoted(path))')", source: path)
     }
     if let compression = format.compression {
-      let program = compression == "gz" ? ExternalProgram.gzip : .zstandard
-      bytes = try program.bytes(from: path) { _ in ["-dc", "--", path] }
+      bytes = try Compression(compression).decompressed(bytes)
     }
     switch format.kind {
     case "csv": return try CSVRows.open(bytes, separator: UInt8(ascii: ","))

@@ -1,27 +1,27 @@
 import Diagnostics
 import Foundation
 
-/// Finds the files of a split in a folder, as `datasets.load_dataset` does: by the names of folders, else by the names
-/// of files, else every file is for training.
+/// Finds the files of a split in a folder as `datasets.load_dataset` does: by the names of subfolders, else by the names
+/// of files; if neither names a split, all files are training data.
 enum DataFolder {
   private static let keywords: [(split: String, words: [String])] = [
     ("train", ["train", "training"]),
     ("validation", ["validation", "valid", "dev", "val"]),
     ("test", ["test", "testing", "eval", "evaluation"]),
   ]
-  /// Files that hold something about the rows, not rows.
+  /// Metadata files, which have no rows.
   private static let ignored = ["config.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"]
 
-  /// More than a data set has; a folder of so many is somebody's home.
-  private static let mostFiles = 100_000
+  /// More files than a dataset has; a folder with so many is probably a home folder.
+  private static let maximumFiles = 100_000
 
-  /// The paths of the files of `split` under `folder`, in order of their names.
-  /// - Throws: `SwiftletError` when there are none, naming the splits that there are.
+  /// The paths of the files of `split` in `folder`, sorted by name.
+  /// - Throws: `SwiftletError` with the splits that exist if there are none.
   static func files(of split: String, in folder: String) throws(SwiftletError) -> [String] {
     let names = try dataFiles(in: folder)
     if names.isEmpty {
       throw SwiftletError.data(
-        "the folder holds no data files; they end in .\(DataFile.fileExtensions.joined(separator: ", ."))",
+        "the folder has no data files; their names end in .\(DataFile.fileExtensions.joined(separator: ", ."))",
         at: FileLocation(file: folder))
     }
     func paths(_ names: [String]) -> [String] {
@@ -52,16 +52,17 @@ enum DataFolder {
 
   static func missing(_ split: String, have: [String], in folder: String) -> SwiftletError {
     SwiftletError.data(
-      "there is no split \"\(split)\"; there is \(have.joined(separator: ", "))", at: FileLocation(file: folder))
+      "there is no split \(split.quotedExcerpt); the splits are "
+        + have.prefix(20).map { $0.escapedLine(limit: 100) }.joined(separator: ", "), at: FileLocation(file: folder))
   }
 
   private static func isSynonym(_ word: String, of split: String) -> Bool {
     keywords.contains { $0.split == split && $0.words.contains(word) }
   }
 
-  /// The paths of the data files that patterns such as `data/train-*.parquet` name, relative to `folder`: `*` and `?`
-  /// stand for characters of one name, `**` for any path.
-  /// - Throws: `SwiftletError` when a pattern names none.
+  /// The paths of the data files in `folder` that match patterns such as `data/train-*.parquet`. `*` and `?` match
+  /// characters of one name, `**` matches any path.
+  /// - Throws: `SwiftletError` if a pattern matches no file.
   static func files(matching patterns: [String], in folder: String) throws(SwiftletError) -> [String] {
     var paths: [String] = []
     for pattern in patterns {
@@ -70,7 +71,7 @@ enum DataFolder {
         paths.append(whole)
         continue
       }
-      // What is sought under the folder that the pattern begins with, and no further up.
+      // Searches only the folder that the pattern starts with.
       let parts = whole.split(separator: "/", omittingEmptySubsequences: false)
       let plain = parts.prefix { part in !part.contains { "*?[".contains($0) } }
       let base = plain.joined(separator: "/")
@@ -78,27 +79,28 @@ enum DataFolder {
       let flags = rest.contains("**") ? 0 : FNM_PATHNAME
       let found = try dataFiles(in: base).filter { fnmatch(rest, $0, flags) == 0 }
       if found.isEmpty {
-        throw SwiftletError.data("no data file fits the pattern \(pattern); check it", at: FileLocation(file: folder))
+        throw SwiftletError.data(
+          "no data file matches the pattern \(pattern.quotedExcerpt); check it", at: FileLocation(file: folder))
       }
       paths += found.map { base + "/" + $0 }
     }
     return paths
   }
 
-  /// The names of the data files under `folder`, relative to it.
+  /// The paths of the data files in `folder`, relative to it.
   private static func dataFiles(in folder: String) throws(SwiftletError) -> [String] {
     guard URL(fileURLWithPath: folder).standardized.path != "/" else {
       throw SwiftletError.data(
-        "this is the whole disk; name the folder that the rows are in", at: FileLocation(file: folder))
+        "this is the root folder; name the folder with the dataset", at: FileLocation(file: folder))
     }
     guard let names = FileManager.default.enumerator(atPath: folder) else { return [] }
     var files: [String] = []
     var seen = 0
     for case let name as String in names {
       seen += 1
-      guard seen <= mostFiles else {
+      guard seen <= maximumFiles else {
         throw SwiftletError.data(
-          "the folder holds more than \(mostFiles) files; name the one that the rows are in",
+          "the folder has more than \(maximumFiles) files; name the folder with the dataset",
           at: FileLocation(file: folder))
       }
       let parts = name.split(separator: "/")
@@ -108,7 +110,7 @@ enum DataFolder {
     return files.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
-  /// Whether a file is `split.jsonl` or a shard as `split-00000-of-00003.parquet`, whatever the split's name.
+  /// Whether a file is named `split.jsonl` or is a shard such as `split-00000-of-00003.parquet`.
   private static func isShard(_ name: String, of split: String) -> Bool {
     let file = String(name.split(separator: "/").last ?? "")
     guard file.hasPrefix(split) else { return false }
@@ -116,7 +118,7 @@ enum DataFolder {
     return rest.first == "." || rest.wholeMatch(of: /-\d{5}-of-\d{5}.*\..*/) != nil
   }
 
-  /// Whether `word` stands in `text` between separators.
+  /// Whether `text` has `word` between separators.
   private static func holds(_ text: String, word: String) -> Bool {
     let separators = "-._ 0123456789"
     var rest = text.lowercased()[...]

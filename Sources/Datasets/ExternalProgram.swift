@@ -1,94 +1,115 @@
 import Diagnostics
 import Foundation
 
-/// A program of the system that turns a file into rows we can read.
+/// A command-line program that converts a file to a format with rows.
 struct ExternalProgram: Sendable {
-  /// Its name, as it is typed.
+  /// The name of its executable.
   let name: String
-  /// How to come by it.
+  /// How to install it.
   let remedy: String
 
   static let duckDB = ExternalProgram(name: "duckdb", remedy: "install it with pip install duckdb-cli")
   static let gzip = ExternalProgram(name: "gzip", remedy: "install it with the system's package manager")
   static let zstandard = ExternalProgram(name: "zstd", remedy: "install it with the system's package manager")
 
-  /// Where it is, by the search path.
+  /// The path of its executable in `PATH`; `nil` if it is not installed.
   var path: String? {
     let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
     return folders.map { $0 + "/" + name }.first { FileManager.default.isExecutableFile(atPath: $0) }
   }
 
-  /// Runs the program with its standard output going to a new temporary file, and gives that file's bytes.
+  /// Runs the program with its standard output redirected to a temporary file, and opens that file.
   ///
-  /// The output goes to disk and not through memory, so its size does not matter. The file has no name any more when
-  /// this returns, and goes when the last reader does.
+  /// The output goes to disk, so its size does not matter for memory. The file is unlinked when this returns, and its
+  /// space is freed when the last reader closes it.
   /// - Parameters:
-  ///   - arguments: its arguments, given the output's path.
   ///   - source: the file it reads, for messages.
-  func bytes(from source: String, arguments: (_ output: String) -> [String]) throws(SwiftletError) -> FileBytes {
+  ///   - maximumBytes: the most output that the input can plausibly produce. The program is stopped when it writes more.
+  ///   - arguments: its arguments, given the path of the output.
+  /// - Throws: `SwiftletError` if the program is missing, fails, or writes too much.
+  func bytes(
+    from source: String, maximumBytes: Int = .max, arguments: (_ output: String) -> [String]
+  ) throws(SwiftletError) -> FileBytes {
     let place = FileLocation(file: source)
     guard let path else {
-      throw SwiftletError.data("reading this needs the program \(name), which is not found; \(remedy)", at: place)
+      throw SwiftletError.data("this file needs the program \(name), which is not installed; \(remedy)", at: place)
     }
     let folder = FileManager.default.temporaryDirectory
     let output = folder.appendingPathComponent("swiftlet-\(UUID().uuidString)")
-    let complaints = folder.appendingPathComponent("swiftlet-\(UUID().uuidString)")
+    let messages = folder.appendingPathComponent("swiftlet-\(UUID().uuidString)")
     defer {
       try? FileManager.default.removeItem(at: output)
-      try? FileManager.default.removeItem(at: complaints)
+      try? FileManager.default.removeItem(at: messages)
     }
     do {
       try Data().write(to: output)
-      try Data().write(to: complaints)
+      try Data().write(to: messages)
       let process = Process()
       process.executableURL = URL(fileURLWithPath: path)
       process.arguments = arguments(output.path)
       process.standardInput = FileHandle.nullDevice
       process.standardOutput = try FileHandle(forWritingTo: output)
-      process.standardError = try FileHandle(forWritingTo: complaints)
+      process.standardError = try FileHandle(forWritingTo: messages)
       try process.run()
-      process.waitUntilExit()
+      try wait(for: process, output: output, maximumBytes: maximumBytes, at: place)
       guard process.terminationReason == .exit, process.terminationStatus == 0 else {
-        let said = (try? String(contentsOf: complaints, encoding: .utf8)) ?? ""
-        let line = said.split(whereSeparator: \.isNewline).map(String.init).first { !$0.allSatisfy(\.isWhitespace) }
+        let text = (try? String(contentsOf: messages, encoding: .utf8)) ?? ""
+        let line = text.split(whereSeparator: \.isNewline).map(String.init).first { !$0.allSatisfy(\.isWhitespace) }
         throw SwiftletError.data(
-          "\(name) could not read it: \(line ?? "status \(process.terminationStatus)")", at: place)
+          "\(name) failed: \((line ?? "status \(process.terminationStatus)").escapedLine(limit: 300))", at: place)
       }
     } catch {
       throw error as? SwiftletError
-        ?? SwiftletError.data("\(name) cannot be run: \(error.localizedDescription)", at: place)
+        ?? SwiftletError.data("\(name) cannot be started: \(error.localizedDescription)", at: place)
     }
     return try FileBytes(path: output.path, name: source)
   }
 
-  /// The rows of an SQL query, as DuckDB answers it; `source` is what messages name.
+  /// Waits until the process ends, and stops it if its output grows beyond `maximumBytes`.
+  private func wait(
+    for process: Process, output: URL, maximumBytes: Int, at place: FileLocation
+  ) throws(SwiftletError) {
+    while maximumBytes < .max, process.isRunning {
+      usleep(5_000)
+      let size = (try? FileManager.default.attributesOfItem(atPath: output.path)[.size] as? Int) ?? 0
+      if size > maximumBytes {
+        process.terminate()
+        process.waitUntilExit()
+        throw SwiftletError.data(
+          "the file decompresses to more than \(maximumBytes >> 20) MB; it is damaged, so download it again", at: place)
+      }
+    }
+    process.waitUntilExit()
+  }
+
+  /// The result of an SQL query in DuckDB. Error messages call it `source`.
   static func query(_ sql: String, source: String, folder: String? = nil) throws(SwiftletError) -> any RowSource {
     let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-duckdb").path
     var settings = ["enable_progress_bar = false", "temp_directory = '\(quoted(temporary))'"]
     if let folder { settings.append("file_search_path = '\(quoted(folder))'") }
-    // One thread holds one group of a file's rows, often a hundred megabytes.
-    let frugal = settings + ["threads = 1", "memory_limit = '512MB'"]
+    // Each thread holds a row group of a Parquet file in memory, often 100 MB.
+    let lowMemory = settings + ["threads = 1", "memory_limit = '512MB'"]
     let bytes: FileBytes
     do {
-      bytes = try answer(sql, source, frugal)
+      bytes = try run(sql, source, lowMemory)
     } catch  where error.reason.contains("Out of Memory") {
-      bytes = try answer(sql, source, settings)
+      bytes = try run(sql, source, settings)
     }
     return NumberedRows(try JSONRows.open(bytes, isLines: true), file: source)
   }
 
-  private static func answer(_ sql: String, _ source: String, _ settings: [String]) throws(SwiftletError) -> FileBytes {
+  private static func run(_ sql: String, _ source: String, _ settings: [String]) throws(SwiftletError) -> FileBytes {
     try duckDB.bytes(from: source) { output in
       let copy = "COPY (\(sql)\n) TO '\(quoted(output))' (FORMAT json);"
       return ["-init", "/dev/null", "-bail", "-c", settings.map { "SET \($0); " }.joined() + copy]
     }
   }
 
-  /// Text between single quotes of SQL.
+  /// The text with quotes escaped for a single-quoted SQL string.
   static func quoted(_ text: String) -> String { text.replacingOccurrences(of: "'", with: "''") }
 }
 
-/// Rows from a file that has no lines of its own: their places are row numbers.
+/// Rows of a file without lines. Their locations are row numbers.
 private struct NumberedRows: RowSource {
   private let base: any RowSource
   private let file: String
@@ -111,4 +132,6 @@ private struct NumberedRows: RowSource {
   func location(of index: Int) -> FileLocation { FileLocation(file: file, row: index + 1) }
 
   func fingerprint() throws(SwiftletError) -> String { try base.fingerprint() }
+
+  var notes: [String] { base.notes }
 }

@@ -1,13 +1,13 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import Foundation
 
-/// The bytes of one open file, read by range from any thread.
+/// Random access to the bytes of an open file, from any thread.
 ///
-/// Reads go through a small window, so that rows read one after another cost few system calls. Not a memory map: a file
-/// that shrinks under a map kills the process, here it is an error.
+/// Reads go through a small window, so that consecutive rows need few system calls. This is not a memory map: if a mapped
+/// file shrinks, the process is killed; here it is an error.
 final class FileBytes: @unchecked Sendable {
-  // Sendable because the handle and the window are only touched while `lock` is held.
+  // Sendable because the handle and the window are only accessed under `lock`.
   let path: String
   let count: Int
   private let handle: FileHandle
@@ -16,35 +16,40 @@ final class FileBytes: @unchecked Sendable {
   private var windowStart = 0
   static let windowSize = 1 << 16
 
-  /// Opens `path`, which messages call `name` (a decompressed copy goes by its original's name).
-  /// - Throws: `SwiftletError` when there is no such regular file or it cannot be read.
+  /// Opens `path`. Error messages call it `name`, which is the original's path for a decompressed copy.
+  /// - Throws: `SwiftletError` if it is missing, not a regular file or not readable.
   init(path: String, name: String? = nil) throws(SwiftletError) {
     self.path = name ?? path
     let place = FileLocation(file: self.path)
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-      throw SwiftletError.data("there is no such file; check the path", at: place)
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw SwiftletError.data("no such file; check the path", at: place) }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: break
+    case S_IFDIR: throw SwiftletError.data("this is a folder; name a file in it", at: place)
+    default:
+      // Opening a FIFO would wait for a writer, and a device may never end.
+      throw SwiftletError.data(
+        "this is a pipe, socket or device; only regular files can be read, so save the data to a file first", at: place)
     }
-    if isFolder.boolValue { throw SwiftletError.data("this is a folder; name a file in it", at: place) }
     do {
       handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
       count = Int(clamping: try handle.seekToEnd())
     } catch {
       throw SwiftletError.data(
-        "the file cannot be read; check its permissions and that it is a regular file", at: place)
+        "the file cannot be read; check its permissions", at: place)
     }
   }
 
   deinit { try? handle.close() }
 
-  /// The bytes of `range`.
-  /// - Throws: `SwiftletError` if the file no longer holds them.
+  /// Reads a range of bytes.
+  /// - Throws: `SwiftletError` if the file has become shorter.
   func read(_ range: Range<Int>) throws(SwiftletError) -> [UInt8] {
     lock.lock()
     defer { lock.unlock() }
     let windowEnd = windowStart + window.count
     if range.lowerBound < windowStart || range.upperBound > windowEnd {
-      // Ahead of the file's order only where it is being read in that order.
+      // Reads ahead only if the file is being read sequentially.
       let isNext = range.lowerBound >= windowStart && range.lowerBound <= windowEnd + 16
       let end = isNext ? max(range.upperBound, min(count, range.lowerBound + Self.windowSize)) : range.upperBound
       window = try readFromFile(range.lowerBound..<end)
@@ -64,12 +69,13 @@ final class FileBytes: @unchecked Sendable {
       throw SwiftletError.data("the file cannot be read", at: FileLocation(file: path))
     }
     if bytes.count < range.count {
-      throw SwiftletError.data("the file became shorter while it was read; start again", at: FileLocation(file: path))
+      throw SwiftletError.data(
+        "the file was truncated while it was being read; start again", at: FileLocation(file: path))
     }
     return bytes
   }
 
-  /// Hands over the whole file in pieces of a megabyte, each with the offset it starts at; stops when `body` says false.
+  /// Calls `body` with consecutive chunks of a megabyte and their offsets, until it returns false.
   func scan(_ body: (_ chunk: [UInt8], _ offset: Int) throws(SwiftletError) -> Bool) throws(SwiftletError) {
     var offset = 0
     while offset < count {
@@ -85,7 +91,7 @@ final class FileBytes: @unchecked Sendable {
     }
   }
 
-  /// What tells the bytes of the file from others.
+  /// A fingerprint of the content.
   func fingerprint() throws(SwiftletError) -> String {
     var hash = ContentHash()
     try scan { chunk, _ throws(SwiftletError) in
@@ -95,7 +101,7 @@ final class FileBytes: @unchecked Sendable {
     return hash.hexadecimal
   }
 
-  /// The line that the byte at `offset` stands on, counted from 1.
+  /// The line of the byte at `offset`, counted from 1.
   func line(at offset: Int) -> Int {
     var line = 1
     try? scan { chunk, start throws(SwiftletError) in

@@ -1,14 +1,15 @@
 import Diagnostics
 import OrderedJSON
 
-/// The rows of one file, of which only the places are held in memory; a row is read and parsed when it is asked for.
+/// The rows of one file. Only their offsets are in memory; a row is read and parsed when it is needed.
 struct IndexedRows: RowSource {
   let bytes: FileBytes
-  /// The offsets of each record, without the line break that ends it.
+  /// The byte range of each record, without its line break.
   let records: [Range<Int>]
-  /// What tells `parse` from that of other formats.
+  /// The name of the format, for the fingerprint.
   let format: String
-  /// Makes a row of a record's bytes; the line in its error counts from the record's first.
+  var notes: [String] = []
+  /// Parses the bytes of a record. Lines in its errors are relative to the record.
   let parse: @Sendable ([UInt8]) throws(SwiftletError) -> Row
 
   var count: Int { records.count }
@@ -30,22 +31,22 @@ struct IndexedRows: RowSource {
     return FileLocation(file: bytes.path, line: bytes.line(at: records[index].lowerBound))
   }
 
-  /// The format, and the bytes of the file.
+  /// A fingerprint of the format and the content of the file.
   func fingerprint() throws(SwiftletError) -> String { combined(["file", format, try bytes.fingerprint()]) }
 }
 
 extension FileBytes {
-  /// Where the text starts: after a UTF-8 byte order mark, if there is one.
-  /// - Throws: `SwiftletError` on the marks of UTF-16 and UTF-32, which no reader here decodes.
+  /// The offset of the text, which is after a UTF-8 byte order mark if there is one.
+  /// - Throws: `SwiftletError` for byte order marks of UTF-16 and UTF-32.
   func textStart() throws(SwiftletError) -> Int {
     let head = try read(0..<min(3, count))
     if head.starts(with: [0xFF, 0xFE]) || head.starts(with: [0xFE, 0xFF]) {
-      throw SwiftletError.data("the text is UTF-16; save it as UTF-8", at: FileLocation(file: path))
+      throw SwiftletError.data("the file is UTF-16; save it as UTF-8", at: FileLocation(file: path))
     }
     return head == [0xEF, 0xBB, 0xBF] ? 3 : 0
   }
 
-  /// The offset and value of the first byte from `start` on that is not JSON's white space.
+  /// The first byte from `start` on that is not JSON white space.
   func firstByte(from start: Int) throws(SwiftletError) -> (offset: Int, byte: UInt8)? {
     var found: (offset: Int, byte: UInt8)?
     try scan { chunk, offset throws(SwiftletError) in
@@ -56,15 +57,15 @@ extension FileBytes {
     return found
   }
 
-  /// The lines from `start` on, without their ends. A last line without an end counts; nothing after a last end does not.
+  /// The lines from `start` on, without line breaks. A last line does not need a line break.
   ///
   /// - Parameters:
-  ///   - returnEnds: whether a carriage return of its own ends a line too, as in Python's text files.
-  ///   - skipsBlank: whether lines of nothing but spaces are left out.
+  ///   - returnEnds: whether a single carriage return ends a line, as in Python's text files.
+  ///   - skipsBlank: whether lines with only white space are skipped.
   func lines(from start: Int, returnEnds: Bool, skipsBlank: Bool) throws(SwiftletError) -> [Range<Int>] {
     var lines: [Range<Int>] = []
     var lineStart = start
-    var lastByteOfText = start  // one past the last byte that is not a space
+    var lastByteOfText = start  // one past the last byte that is not white space
     var afterReturn = false
     func close(at end: Int) {
       if !skipsBlank || lastByteOfText > lineStart { lines.append(lineStart..<end) }
@@ -73,7 +74,7 @@ extension FileBytes {
       for (index, byte) in chunk.enumerated() where offset + index >= start {
         let here = offset + index
         if byte == 10 {
-          // The carriage return before it ended the line already, or belongs to the line's end.
+          // A carriage return before it has already ended the line, or is part of the line break.
           if afterReturn, returnEnds { lineStart = here } else { close(at: afterReturn ? here - 1 : here) }
           lineStart = here + 1
         } else if byte == 13, returnEnds {

@@ -1,10 +1,11 @@
 import Diagnostics
 import OrderedJSON
 
-/// Rows of JSON: one object a line, an array of objects, an object of columns, or an array under `data`.
+/// Rows of JSON: one object per line, an array of objects, an object of columns, or an array in the member `data`.
 enum JSONRows {
-  /// Opens a JSON or JSON Lines file; what it is is read from its first bytes, since both endings are used for both.
-  /// - Throws: `SwiftletError` when it is neither. Faults inside a row are thrown when the row is read.
+  /// Opens a JSON or JSON Lines file. The format is detected from the content, since both file extensions are used for
+  /// both formats.
+  /// - Throws: `SwiftletError` if it is neither. Errors in single rows are thrown when they are read.
   static func open(_ bytes: FileBytes, isLines: Bool) throws(SwiftletError) -> any RowSource {
     let start = try bytes.textStart()
     guard let first = try bytes.firstByte(from: start) else { return InMemoryRows([], file: bytes.path) }
@@ -25,10 +26,10 @@ enum JSONRows {
     do {
       value = try JSONValue(parsing: bytes)
     } catch {
-      throw SwiftletError.data("\(error.reason); a line of JSON Lines must hold one whole object")
+      throw SwiftletError.data("\(error.reason); each line of JSON Lines must be one complete object")
     }
     guard case .object(let row) = value else {
-      throw SwiftletError.data("\(value.kind) stands where an object with the columns of a row should")
+      throw SwiftletError.data("expected an object with the columns of a row, found \(value.kind)")
     }
     return row
   }
@@ -44,11 +45,11 @@ enum JSONRows {
     switch value {
     case .object(let row): return row
     case .string: return Row([("text", value)])
-    default: throw SwiftletError.data("\(value.kind) stands where an object with the columns of a row should")
+    default: throw SwiftletError.data("expected an object with the columns of a row, found \(value.kind)")
     }
   }
 
-  /// The elements of the array that opens at `start`, found by counting brackets outside strings.
+  /// The elements of the array that starts at `start`, found by counting brackets outside of strings.
   private static func array(_ bytes: FileBytes, from start: Int) throws(SwiftletError) -> IndexedRows {
     var elements = ArrayElements()
     try bytes.scan { chunk, offset throws(SwiftletError) in
@@ -63,12 +64,13 @@ enum JSONRows {
     }
     guard elements.isClosed else {
       throw SwiftletError.data(
-        "the file ends inside its array; it was cut short, fetch it again", at: FileLocation(file: bytes.path))
+        "the file ends inside its array; it is truncated, so download or save it again",
+        at: FileLocation(file: bytes.path))
     }
     return IndexedRows(bytes: bytes, records: elements.found, format: "json", parse: element)
   }
 
-  /// A whole document in memory: an object that holds rows in one of three ways.
+  /// Reads a whole document into memory: an object with rows in one of three layouts.
   private static func document(_ bytes: FileBytes, from start: Int) throws(SwiftletError) -> InMemoryRows {
     let text = try bytes.read(start..<bytes.count)
     let value: JSONValue
@@ -80,7 +82,7 @@ enum JSONRows {
         at: FileLocation(file: bytes.path, line: error.location.line))
     }
     guard case .object(let object) = value else {
-      throw SwiftletError.data("\(value.kind) stands where rows should", at: FileLocation(file: bytes.path))
+      throw SwiftletError.data("expected rows, found \(value.kind)", at: FileLocation(file: bytes.path))
     }
     for key in ["data", "rows", "train"] {
       guard case .array(let elements)? = object[key], case .object? = elements.first else { continue }
@@ -94,7 +96,7 @@ enum JSONRows {
     for (index, element) in elements.enumerated() {
       guard case .object(let row) = element else {
         throw SwiftletError.data(
-          "\(element.kind) stands where an object with the columns of a row should",
+          "expected an object with the columns of a row, found \(element.kind)",
           at: FileLocation(file: file, row: index + 1))
       }
       rows.append(row)
@@ -102,7 +104,7 @@ enum JSONRows {
     return rows
   }
 
-  /// The rows of an object of equally long columns; `nil` if it is one row by itself, as a lone conversation is.
+  /// The rows of an object of columns of equal length; `nil` if the object is a single row, such as a conversation.
   private static func columns(_ object: Row) -> [Row]? {
     var height: Int?
     for member in object.members {
@@ -118,7 +120,7 @@ enum JSONRows {
   }
 }
 
-/// Finds where the elements of a JSON array stand, without parsing them.
+/// Finds the byte ranges of the elements of a JSON array without parsing them.
 private struct ArrayElements {
   private(set) var found: [Range<Int>] = []
   private(set) var isClosed = false
@@ -126,11 +128,11 @@ private struct ArrayElements {
   private var inString = false
   private var escaped = false
   private var start: Int?
-  private var end = 0  // one past the element's last byte that is not a space
+  private var end = 0  // one past the last byte of the element that is not white space
 
   mutating func feed(_ byte: UInt8, at offset: Int) throws(SwiftletError) {
     if isJSONSpace(byte), !inString { return }
-    if isClosed { throw SwiftletError.data("there is more after the end of the array") }
+    if isClosed { throw SwiftletError.data("unexpected data after the end of the array") }
     if inString {
       if escaped {
         escaped = false
@@ -161,7 +163,7 @@ private struct ArrayElements {
   }
 
   private mutating func close() throws(SwiftletError) {
-    guard let start else { throw SwiftletError.data("a comma stands where an element of the array should") }
+    guard let start else { throw SwiftletError.data("expected an element of the array, found a comma") }
     found.append(start..<end)
     self.start = nil
   }

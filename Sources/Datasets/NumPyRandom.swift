@@ -1,12 +1,12 @@
-/// NumPy's default random generator: PCG64 (O'Neill's PCG XSL RR 128/64) seeded through `SeedSequence`, so that a seed
-/// gives here the orders that `datasets` draws from it.
+/// NumPy's default random generator, PCG64 (O'Neill's PCG XSL RR 128/64) seeded with `SeedSequence`. The same seed gives
+/// the same shuffles as in `datasets`.
 public struct NumPyRandom: Sendable {
   private var state: (high: UInt64, low: UInt64) = (0, 0)
   private let increment: (high: UInt64, low: UInt64)
-  /// The half of a 64-bit draw that a 32-bit draw left over.
+  /// The unused half of a 64-bit draw.
   private var leftover: UInt32?
 
-  /// `numpy.random.default_rng(seed)`.
+  /// Creates the generator of `numpy.random.default_rng(seed)`.
   public init(seed: UInt64) {
     let words = SeedSequence.words(8, seed: seed)
     func pair(_ index: Int) -> UInt64 { UInt64(words[2 * index]) | UInt64(words[2 * index + 1]) << 32 }
@@ -50,10 +50,10 @@ public struct NumPyRandom: Sendable {
     return UInt32(truncatingIfNeeded: word)
   }
 
-  /// A number in [0, 1), as `Generator.random()` draws it.
+  /// The next number in [0, 1), as `Generator.random()` returns it.
   public mutating func nextDouble() -> Double { Double(next64() >> 11) * 0x1p-53 }
 
-  /// A whole number from 0 through `last`: draws of as many bits as it has, until one is not above it.
+  /// A uniform integer from 0 through `last`, by rejection sampling.
   private mutating func next(through last: UInt32) -> UInt32 {
     let mask = last == 0 ? 0 : UInt32.max >> last.leadingZeroBitCount
     while true {
@@ -62,7 +62,7 @@ public struct NumPyRandom: Sendable {
     }
   }
 
-  /// The numbers 0..<count in the order of `Generator.permutation(count)`, for counts below 2^32.
+  /// The permutation of `0..<count` that `Generator.permutation(count)` returns, for counts below 2^32.
   public mutating func permutation(_ count: Int) -> [Int] {
     var order = Array(0..<max(0, count))
     for index in order.indices.dropFirst().reversed() {
@@ -72,7 +72,7 @@ public struct NumPyRandom: Sendable {
   }
 }
 
-/// NumPy's `SeedSequence`: spreads a seed over as many words as a generator needs.
+/// NumPy's `SeedSequence`, which expands a seed to the state of a generator.
 private enum SeedSequence {
   static func words(_ count: Int, seed: UInt64) -> [UInt32] {
     let pool = mixedPool(seed: seed)

@@ -1,30 +1,30 @@
 import Diagnostics
 import Foundation
 
-/// Work on numbered pieces by several threads, its results in the order of the numbers.
+/// Parallel work on numbered pieces, with results in the order of the numbers.
 enum OrderedWork {
-  /// What `body` gives for each number of `range`; threads take one number after the other.
+  /// The results of `body` for each number of `range`. Threads take the next number when they are free.
   static func map<Value: Sendable>(
     _ range: Range<Int>, threads: Int? = nil, _ body: @Sendable (Int) -> Value
   ) -> [Value] {
-    let slots = Slots<Value>(range)
+    let results = Results<Value>(range)
     let threads = max(1, min(threads ?? ProcessInfo.processInfo.activeProcessorCount, range.count))
     DispatchQueue.concurrentPerform(iterations: threads) { _ in
-      while let number = slots.next() { slots.fill(number, body(number)) }
+      while let number = results.next() { results.set(body(number), for: number) }
     }
-    return slots.values
+    return results.values
   }
 
-  /// The same over the rows of a source: what `body` gives for each stretch of up to `stretch` row numbers.
-  /// - Throws: the error of the first stretch that has one.
+  /// The results of `body` for consecutive chunks of row indices, each of up to `chunkSize`.
+  /// - Throws: the error of the first chunk that has one.
   static func map<Value: Sendable>(
-    rows: Range<Int>, stretch: Int, threads: Int? = nil,
+    rows: Range<Int>, chunkSize: Int, threads: Int? = nil,
     _ body: @Sendable (Range<Int>) throws(SwiftletError) -> Value
   ) throws(SwiftletError) -> [Value] {
-    let count = (rows.count + stretch - 1) / stretch
+    let count = (rows.count + chunkSize - 1) / chunkSize
     let results = map(0..<count, threads: threads) { number in
-      let start = rows.lowerBound + number * stretch
-      return Result { () throws(SwiftletError) in try body(start..<min(start + stretch, rows.upperBound)) }
+      let start = rows.lowerBound + number * chunkSize
+      return Result { () throws(SwiftletError) in try body(start..<min(start + chunkSize, rows.upperBound)) }
     }
     var values: [Value] = []
     values.reserveCapacity(count)
@@ -32,31 +32,30 @@ enum OrderedWork {
     return values
   }
 
-  /// A slot a number.
-  private final class Slots<Value: Sendable>: @unchecked Sendable {
-    // Sendable because what changes is only touched while `lock` is held.
+  private final class Results<Value: Sendable>: @unchecked Sendable {
+    // Sendable because mutable state is only accessed under `lock`.
     private let lock = NSLock()
     private let range: Range<Int>
-    private var following: Int
-    private var filled: [Value?]
+    private var nextNumber: Int
+    private var results: [Value?]
 
     init(_ range: Range<Int>) {
       self.range = range
-      following = range.lowerBound
-      filled = Array(repeating: nil, count: range.count)
+      nextNumber = range.lowerBound
+      results = Array(repeating: nil, count: range.count)
     }
 
-    /// The next number that nobody has taken.
+    /// Takes the next number; `nil` if all are taken.
     func next() -> Int? {
       lock.withLock {
-        guard following < range.upperBound else { return nil }
-        defer { following += 1 }
-        return following
+        guard nextNumber < range.upperBound else { return nil }
+        defer { nextNumber += 1 }
+        return nextNumber
       }
     }
 
-    func fill(_ number: Int, _ value: Value) { lock.withLock { filled[number - range.lowerBound] = value } }
+    func set(_ value: Value, for number: Int) { lock.withLock { results[number - range.lowerBound] = value } }
 
-    var values: [Value] { lock.withLock { filled.compactMap(\.self) } }
+    var values: [Value] { lock.withLock { results.compactMap(\.self) } }
   }
 }

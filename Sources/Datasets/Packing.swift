@@ -1,26 +1,27 @@
-/// How documents are put together into items of a fixed length.
+/// How documents are packed into sequences of a fixed length.
 public enum PackingStrategy: String, Sendable, CaseIterable, Codable {
-  /// Best-fit decreasing: whole documents, longest first, each into the fullest item that still has room. What a
-  /// document has beyond the length is lost.
+  /// Best-fit decreasing: whole documents, longest first, each into the fullest pack with enough room. Tokens of a
+  /// document beyond the length are lost.
   case bfd
-  /// The same, but a document beyond the length is cut into pieces first, so nothing is lost.
+  /// Like `bfd`, but longer documents are first cut into pieces, so that no token is lost.
   case bfdSplit = "bfd_split"
-  /// All documents end to end, cut at every multiple of the length; attention and positions run on across documents.
+  /// All documents concatenated and cut at every multiple of the length. Attention and positions continue across
+  /// documents.
   case wrapped
 }
 
 extension TrainingSet {
-  /// TRL packs under `datasets.map(batched=True)`, so documents meet only inside windows of this many.
+  /// TRL packs in `datasets.map(batched=True)`, so only documents of the same 1000 rows are packed together.
   static let packingWindow = 1000
 
-  /// The same documents in packed items of up to `length` tokens, exactly as `trl.pack_dataset` makes them.
+  /// The same documents in packs of up to `length` tokens, exactly as `trl.pack_dataset` makes them.
   ///
   /// Best-fit decreasing follows "Fewer Truncations Improve Language Modeling" (Ding et al. 2024).
-  /// - Parameter order: the numbers of the documents in the order they are packed in; as they stand without it.
+  /// - Parameter order: the indices of the documents in the order in which they are packed; `nil` for their own order.
   public func packed(_ strategy: PackingStrategy, length: Int, order: [Int]? = nil) -> TrainingSet {
     var result = self
     guard length > 0 else { return result }
-    let length = min(length, max(1, documentStarts[documentCount]))  // more room than there are tokens changes nothing
+    let length = min(length, max(1, documentStarts[documentCount]))  // a longer length would not change the result
     result.items = []
     result.joinsPieces = strategy == .wrapped
     for start in stride(from: 0, to: documentCount, by: Self.packingWindow) {
@@ -40,7 +41,7 @@ extension TrainingSet {
     stride(from: range.lowerBound, to: range.upperBound, by: length).map { $0..<min($0 + length, range.upperBound) }
   }
 
-  /// Documents end to end, cut wherever an item is full; what lies side by side is one piece.
+  /// Concatenates documents and cuts wherever a pack is full. Adjacent pieces are merged.
   private func wrapped(_ documents: [Range<Int>], _ length: Int) -> [[Range<Int>]] {
     var items: [[Range<Int>]] = []
     var item: [Range<Int>] = []
@@ -66,7 +67,7 @@ extension TrainingSet {
 
   private func bestFit(_ pieces: [Range<Int>], _ length: Int) -> [[Range<Int>]] {
     var bins: [[Range<Int>]] = []
-    // The bins with a given room left, the longest waiting first; and which rooms there are.
+    // The bins by the room they have left, oldest first, and the set of these rooms.
     var binsWithRoom: [Int: (queue: [Int], head: Int)] = [:]
     var rooms = RoomTree(largest: length)
     let order = pieces.indices.sorted { (pieces[$1].count, $0) < (pieces[$0].count, $1) }
@@ -98,24 +99,24 @@ extension TrainingSet {
   }
 }
 
-/// A set of numbers from 1 on that finds the smallest one not below a given number, in logarithmic time.
+/// A set of positive integers that finds its smallest element at or above a bound in logarithmic time.
 private struct RoomTree {
-  private let width: Int
-  /// A heap-shaped tree: each node holds the largest number under it, 0 for none.
+  private let leafCount: Int
+  /// A binary tree in heap order. Each node has the largest element of its subtree, 0 if there is none.
   private var largest: [Int]
 
   init(largest bound: Int) {
-    var width = 1
-    while width < bound { width *= 2 }
-    self.width = width
-    largest = Array(repeating: 0, count: 2 * width)
+    var leafCount = 1
+    while leafCount < bound { leafCount *= 2 }
+    self.leafCount = leafCount
+    largest = Array(repeating: 0, count: 2 * leafCount)
   }
 
   mutating func insert(_ number: Int) { set(number, to: number) }
   mutating func remove(_ number: Int) { set(number, to: 0) }
 
   private mutating func set(_ number: Int, to value: Int) {
-    var node = width + number - 1
+    var node = leafCount + number - 1
     largest[node] = value
     while node > 1 {
       node /= 2
@@ -126,7 +127,7 @@ private struct RoomTree {
   func smallest(atLeast number: Int) -> Int? {
     guard largest[1] >= number else { return nil }
     var node = 1
-    while node < width { node = largest[2 * node] >= number ? 2 * node : 2 * node + 1 }
+    while node < leafCount { node = largest[2 * node] >= number ? 2 * node : 2 * node + 1 }
     return largest[node]
   }
 }

@@ -1,30 +1,69 @@
-/// How rows become training examples; names and defaults are those of TRL's `SFTConfig`.
+/// How rows become training examples: length, masking and packing. Names and defaults are those of TRL's `SFTConfig`.
 public struct PreparationOptions: Sendable, Hashable, Codable {
-  /// Which end of a document that is too long is kept.
+  /// Which end of a row longer than `maxLength` is kept.
   public enum Truncation: String, Sendable, CaseIterable, Codable {
-    /// The start.
+    /// Keeps the start.
     case keepStart = "keep_start"
-    /// The end.
+    /// Keeps the end.
     case keepEnd = "keep_end"
   }
 
-  /// `max_length`: the most tokens of an item; `nil` for no limit.
+  /// `max_length`: the most tokens per example or pack; `nil` for no limit.
   public var maxLength: Int? = 1024
-  /// `truncation_mode`.
+  /// `truncation_mode`: which end of a longer row is kept.
   public var truncation = Truncation.keepStart
-  /// `completion_only_loss`: whether prompts are masked; `nil` means where a row has prompt and completion.
+  /// `completion_only_loss`: whether prompts are masked. `nil` masks them in rows with a prompt and a completion.
   public var completionOnlyLoss: Bool?
-  /// `assistant_only_loss`: whether everything but the assistant's turns is masked.
+  /// `assistant_only_loss`: whether everything but the assistant's tokens is masked.
   public var assistantOnlyLoss = false
-  /// `dataset_text_field`: the column that holds plain text.
+  /// `dataset_text_field`: the column with plain text.
   public var textField = "text"
-  /// `packing` and `packing_strategy`: how documents are joined; `nil` for an item a document.
+  /// `packing` and `packing_strategy`: how rows are packed into sequences of `maxLength` tokens; `nil` for no packing.
   public var packing: PackingStrategy?
-  /// `shuffle_dataset`: the seed of a shuffle before and after packing; `nil` for the order of the rows.
+  /// `shuffle_dataset`: the seed of a shuffle before and after packing; `nil` to keep the order of the rows.
   public var shuffleSeed: UInt64?
-  /// How many threads encode rows; the result does not depend on it. `nil` for as many as there are processors.
+  /// The number of threads that encode rows, which does not affect the result; `nil` for one per processor.
   public var threads: Int?
 
-  /// TRL's defaults.
+  /// Creates options with TRL's defaults.
   public init() {}
+}
+
+extension PreparationOptions: Codable {
+  private enum CodingKeys: String, CodingKey {
+    case maxLength = "max_length"
+    case truncation = "truncation_mode"
+    case completionOnlyLoss = "completion_only_loss"
+    case assistantOnlyLoss = "assistant_only_loss"
+    case textField = "dataset_text_field"
+    case packing = "packing_strategy"
+    case shuffleSeed = "shuffle_seed"
+    case threads
+  }
+
+  /// Decodes options. Missing keys have TRL's defaults; `max_length` can be null, which means no limit.
+  public init(from decoder: any Swift.Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    if container.contains(.maxLength) { maxLength = try container.decodeIfPresent(Int.self, forKey: .maxLength) }
+    truncation = try container.decodeIfPresent(Truncation.self, forKey: .truncation) ?? truncation
+    completionOnlyLoss = try container.decodeIfPresent(Bool.self, forKey: .completionOnlyLoss)
+    assistantOnlyLoss = try container.decodeIfPresent(Bool.self, forKey: .assistantOnlyLoss) ?? assistantOnlyLoss
+    textField = try container.decodeIfPresent(String.self, forKey: .textField) ?? textField
+    packing = try container.decodeIfPresent(PackingStrategy.self, forKey: .packing)
+    shuffleSeed = try container.decodeIfPresent(UInt64.self, forKey: .shuffleSeed)
+    threads = try container.decodeIfPresent(Int.self, forKey: .threads)
+  }
+
+  /// Encodes all options that are set, and `max_length` always.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(maxLength, forKey: .maxLength)
+    try container.encode(truncation, forKey: .truncation)
+    try container.encodeIfPresent(completionOnlyLoss, forKey: .completionOnlyLoss)
+    try container.encode(assistantOnlyLoss, forKey: .assistantOnlyLoss)
+    try container.encode(textField, forKey: .textField)
+    try container.encodeIfPresent(packing, forKey: .packing)
+    try container.encodeIfPresent(shuffleSeed, forKey: .shuffleSeed)
+    try container.encodeIfPresent(threads, forKey: .threads)
+  }
 }

@@ -1,52 +1,54 @@
+import Diagnostics
 import OrderedJSON
 
-/// What preparing did to a data set: what was kept, cut and dropped, and how much of it is trained on.
+/// What preparation did with a dataset: rows kept, truncated and dropped, and how many tokens are trained.
 public struct PreparationReport: Sendable, Hashable {
-  /// Rows read.
+  /// The number of rows read.
   public var rows = 0
-  /// Rows of each form, in order of appearance.
+  /// The number of rows of each form, in order of first appearance.
   public var forms: [(name: String, rows: Int)] = []
-  /// Rows that became documents.
+  /// The number of rows that were kept.
   public var keptRows = 0
-  /// Rows longer than the limit, of which only a part is left.
+  /// The number of rows longer than `max_length` that lost tokens.
   public var truncatedRows = 0
-  /// Rows dropped because nothing in them is trained on once they are cut.
+  /// The number of rows dropped because all their tokens are masked after truncation.
   public var fullyMaskedRows = 0
-  /// Rows dropped because they have no tokens.
+  /// The number of rows dropped because they have no tokens.
   public var emptyRows = 0
-  /// Items: documents, or packed items.
+  /// The number of examples, or of packs with packing.
   public var items = 0
-  /// Tokens of all items.
+  /// The number of tokens in all items.
   public var tokens = 0
-  /// Tokens lost to the limit on length.
+  /// The number of tokens lost to `max_length`.
   public var truncatedTokens = 0
-  /// Tokens that are predicted and count in the loss, an epoch.
+  /// The number of tokens per epoch that are predicted and count in the loss.
   public var trainedTokens = 0
-  /// Rows whose last trained token is an added token: the model learns to stop there.
+  /// The number of rows whose last trained token is an added token such as EOS, so that the model learns to stop.
   public var rowsWithTrainedEOS = 0
-  /// Rows that begin with the token for the beginning of a text twice.
+  /// The number of rows that begin with two BOS tokens.
   public var rowsWithDoubledBOS = 0
-  /// Rows whose prompt alone is no prefix of the row, and the first such row's lost words.
+  /// The number of rows whose prompt, tokenized alone, is not a prefix of the row, and the end of the first such prompt.
   public var promptMismatches: (rows: Int, example: String)?
-  /// Rows by length before truncation: how many have at most `limit` tokens and more than half of it.
+  /// A histogram of row lengths before truncation: the number of rows with at most `limit` tokens and more than half
+  /// as many.
   public var lengths: [(limit: Int, rows: Int)] = []
-  /// The tokens of the longest row before truncation.
+  /// The number of tokens of the longest row before truncation.
   public var longestRow = 0
-  /// Other things to know, each said once.
+  /// Other notes, without duplicates.
   public var notes: [String] = []
-  /// Whether all of this was found out in an earlier run.
+  /// Whether the set was prepared in an earlier run and read from the cache.
   public var isFromCache = false
 
-  /// The share of tokens trained on, from 0 to 1.
+  /// The fraction of tokens that are trained, from 0 to 1.
   public var trainedShare: Double { tokens == 0 ? 0 : Double(trainedTokens) / Double(tokens) }
 
-  /// Equal when they say the same.
+  /// Whether both reports have the same content.
   public static func == (a: PreparationReport, b: PreparationReport) -> Bool { a.json == b.json }
 
   /// Hashes what `==` compares.
   public func hash(into hasher: inout Hasher) { hasher.combine(json) }
 
-  /// The report as an object, its keys named as the properties are.
+  /// The report as a JSON object.
   public var json: JSONValue {
     var object = JSONObject([
       ("rows", .integer(rows)),
@@ -65,10 +67,10 @@ public struct PreparationReport: Sendable, Hashable {
     return .object(object)
   }
 
-  /// A report without rows.
+  /// Creates an empty report.
   public init() {}
 
-  /// The report that `json` wrote; `nil` if a key is missing.
+  /// Reads what `json` wrote; `nil` if a key is missing.
   init?(_ json: JSONValue) {
     let numbers: [(WritableKeyPath<PreparationReport, Int>, String)] = [
       (\.rows, "rows"), (\.keptRows, "kept_rows"), (\.truncatedRows, "truncated_rows"),
@@ -91,50 +93,50 @@ public struct PreparationReport: Sendable, Hashable {
     notes = (json["notes"]?.array ?? []).compactMap(\.string)
   }
 
-  /// What deserves attention, a sentence each.
+  /// Everything that deserves the user's attention, one sentence each.
   public var warnings: [String] {
     var sentences: [String] = []
     if keptRows > 0, rowsWithTrainedEOS == 0 {
       sentences.append(
-        "no row trains its stop token, so the model will not learn to end its answers; "
-          + "check that rows end with the tokenizer's EOS token or the template's end of turn")
+        "no row trains a stop token, so the model will not learn to end its answers; make sure that rows end with the "
+          + "tokenizer's EOS token or the template's end of turn")
     }
     if fullyMaskedRows > 0 {
-      sentences.append("\(fullyMaskedRows) rows were dropped: cut to max_length, nothing in them is trained on")
+      sentences.append("\(fullyMaskedRows) rows were dropped: all their tokens within max_length are masked")
     }
     if emptyRows > 0 { sentences.append("\(emptyRows) rows were dropped: they have no tokens") }
     if truncatedRows > 0 {
-      sentences.append("\(truncatedRows) rows were cut to max_length, which lost \(truncatedTokens) tokens in all")
+      sentences.append("\(truncatedRows) rows were truncated to max_length, which removed \(truncatedTokens) tokens")
     }
     if rowsWithDoubledBOS > 0 {
       sentences.append(
-        "\(rowsWithDoubledBOS) rows begin with the BOS token twice, since their text has it already; "
-          + "remove it from the text")
+        "\(rowsWithDoubledBOS) rows begin with two BOS tokens because their text already has one; remove it from the "
+          + "text")
     }
     if let promptMismatches {
       sentences.append(
-        "in \(promptMismatches.rows) rows the prompt alone is tokenized otherwise than in the whole row, so the "
-          + "completion starts where they diverge; the first such prompt loses "
-          + JSONValue.string(promptMismatches.example).text())
+        "in \(promptMismatches.rows) rows the prompt is tokenized differently alone than in the whole row, so the "
+          + "completion starts where the tokens differ; the first such prompt loses "
+          + promptMismatches.example.quotedExcerpt)
     }
     return sentences + notes
   }
 
   /// Counts a row.
-  mutating func add(_ row: PreparedRow) {
+  mutating func add(_ row: RowReport) {
     add(form: row.form)
     add(length: row.length)
     if let note = row.note { add(note: note) }
     if let lost = row.lostPrompt {
       promptMismatches = ((promptMismatches?.rows ?? 0) + 1, promptMismatches?.example ?? lost)
     }
-    if row.beginsTwice { rowsWithDoubledBOS += 1 }
+    if row.startsWithTwoBOS { rowsWithDoubledBOS += 1 }
     if row.isTooLong { truncatedRows += 1 }
     truncatedTokens += row.truncatedTokens
-    if row.trainsStop { rowsWithTrainedEOS += 1 }
-    switch row.fate {
+    if row.trainsEOS { rowsWithTrainedEOS += 1 }
+    switch row.outcome {
     case .kept: keptRows += 1
-    case .masked: fullyMaskedRows += 1
+    case .fullyMasked: fullyMaskedRows += 1
     case .empty: emptyRows += 1
     }
   }

@@ -3,16 +3,16 @@ import Checkpoints
 import Foundation
 import OrderedJSON
 
-/// A prepared training set in a file, so that its tokens need not be in memory: the id and the label of each token, then
-/// the report, then where documents and items stand, then a fingerprint of all of it.
+/// The file format of a prepared training set: id and label of each token, the report, the offsets of documents and
+/// items, and a fingerprint of everything before it.
 ///
-/// Everything is little-endian. The last 40 bytes are the offset of the report and the fingerprint's 32 digits.
+/// Little-endian. The last 40 bytes are the offset of the report and the 32 hexadecimal digits of the fingerprint.
 enum PreparedFile {
   fileprivate static let trailer = 8 + 32
 
-  /// Opens the file at `url`, which was written under `key`.
-  /// - Parameter isNew: whether this process has just written it, so that its fingerprint need not be computed again.
-  /// - Returns: `nil` if there is none, or it is not as it was written.
+  /// Opens the file that was written with `key`.
+  /// - Parameter isNew: whether this process has just written the file, so that its fingerprint need not be checked.
+  /// - Returns: `nil` if the file is missing or damaged.
   static func open(_ url: URL, key: String, isNew: Bool) -> Preparation.Outcome? {
     guard let file = try? MappedFile(url), file.byteCount >= trailer else { return nil }
     let end = file.byteCount - trailer
@@ -28,13 +28,13 @@ enum PreparedFile {
     guard let text = reader.numbers(UInt8.self), let json = try? JSONValue(parsing: text),
       json["key"]?.string == key, let report = json["report"].flatMap({ PreparationReport($0) }),
       let starts = reader.numbers(Int.self), let rows = reader.numbers(Int.self),
-      let words = reader.numbers(UInt64.self), let trained = TrainedBits(words: words, count: offset / 8),
+      let words = reader.numbers(UInt64.self), let lossMask = LossMask(words: words, count: offset / 8),
       let counts = reader.numbers(Int.self), let bounds = reader.numbers(Int.self)
     else { return nil }
     var set = TrainingSet()
     set.ids = TokenColumn(file, offset: 0, count: offset / 8)
     set.labels = TokenColumn(file, offset: 4, count: offset / 8)
-    (set.documentStarts, set.rows, set.trained) = (starts, rows, trained)
+    (set.documentStarts, set.rows, set.lossMask) = (starts, rows, lossMask)
     set.joinsPieces = json["joins_pieces"]?.bool ?? false
     if let least = json["least_id"]?.integer, let greatest = json["greatest_id"]?.integer, least <= greatest {
       set.idBounds = Int32(clamping: least)...Int32(clamping: greatest)
@@ -49,7 +49,7 @@ enum PreparedFile {
     return (set, report)
   }
 
-  /// Writes a file: tokens as they come, the rest at the end.
+  /// Writes a file: tokens as they come, everything else at the end.
   struct Writer {
     private let file: AtomicFile
     private var hash = ContentHash()
@@ -57,12 +57,12 @@ enum PreparedFile {
     private var byteCount = 0
     private static let mostPending = 1 << 18
 
-    /// A file that appears at `url` once it is whole; the folder must exist.
+    /// Creates a file that appears at `url` when it is complete. The folder must exist.
     init(_ url: URL) throws(SwiftletError) {
       file = try AtomicFile(replacing: url)
     }
 
-    /// Adds a document's tokens.
+    /// Appends the tokens of a document.
     mutating func append(_ example: Example) throws(SwiftletError) {
       for (id, label) in zip(example.ids, example.labels) {
         pending.append(id)
@@ -87,7 +87,7 @@ enum PreparedFile {
       try put(numbers)
     }
 
-    /// Writes the rest and gives the file its name.
+    /// Writes the rest and moves the file to its place.
     mutating func finish(_ set: TrainingSet, _ report: PreparationReport, key: String) throws(SwiftletError) {
       try flush()
       let offset = byteCount
@@ -99,7 +99,7 @@ enum PreparedFile {
       try putCounted(Array(about.text(.compact).utf8))
       try putCounted(set.documentStarts)
       try putCounted(set.rows)
-      try putCounted(set.trained.words)
+      try putCounted(set.lossMask.words)
       try putCounted(set.items.map(\.count))
       try putCounted(set.items.flatMap { $0.flatMap { [$0.lowerBound, $0.upperBound] } })
       try put([offset])
@@ -108,7 +108,7 @@ enum PreparedFile {
     }
   }
 
-  /// Reads arrays that stand behind their counts; `nil` where there is less than there should be.
+  /// Reads arrays that are preceded by their counts; `nil` if the file is too short.
   private struct Reader {
     let file: MappedFile
     var position: Int

@@ -1,66 +1,34 @@
+import ChatTemplates
 import Diagnostics
-import OrderedJSON
 
-/// What preparing rows needs of a tokenizer and a chat template, as functions, so that any pair of them fits.
+/// What row preparation needs of a tokenizer and a chat template, as closures, so that any implementation fits.
 public struct RowTokenizer: Sendable {
-  /// A rendered conversation.
-  public struct Rendering: Sendable {
-    /// The text, control tokens included.
-    public var text: String
-    /// Where the assistant's words stand, as offsets into the UTF-8 of `text`.
-    public var assistantSpans: [Range<Int>]
-
-    /// A rendering of these parts.
-    public init(text: String, assistantSpans: [Range<Int>] = []) {
-      self.text = text
-      self.assistantSpans = assistantSpans
-    }
-  }
-
-  /// What is to be rendered.
-  public struct Conversation: Sendable {
-    /// A list of messages.
-    public var messages: [JSONValue]
-    /// The tools that the template lists, if the row has any.
-    public var tools: JSONValue?
-    /// Whether the text ends where the assistant's answer begins.
-    public var addsGenerationPrompt = false
-    /// Whether `assistantSpans` are needed.
-    public var marksAssistant = false
-    /// More variables for the template.
-    public var variables = JSONObject()
-
-    /// A conversation of these messages.
-    public init(messages: [JSONValue], tools: JSONValue? = nil) {
-      self.messages = messages
-      self.tools = tools
-    }
-  }
-
-  /// The ids of a text, between those that stand around every text where the flag says so.
+  /// Encodes a text, with or without the special tokens that the model expects around every text.
   public var encode: @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> [Int32]
-  /// The ids of a rendered conversation, and of each the bytes of the text's UTF-8 that it stands for.
+  /// Encodes a rendered conversation without adding special tokens. Each id comes with its range of UTF-8 bytes.
   public var encodeWithOffsets: @Sendable (_ text: String) -> (ids: [Int32], offsets: [Range<Int>])
-  /// The text of one id, special tokens included.
+  /// The text of one id, including that of special tokens.
   public var decode: @Sendable (Int32) -> String
-  /// Whether an id stands for a token that was added to the vocabulary, as the ends of turns and texts are.
+  /// Whether an id is an added token, such as an end-of-turn or EOS token.
   public var isAdded: @Sendable (Int32) -> Bool
-  /// The token that ends a text, if the tokenizer names one.
+  /// The EOS token as text, if the tokenizer has one.
   public var eosToken: String?
-  /// The id that begins a text, if the tokenizer names one.
+  /// The id of the BOS token, if the tokenizer has one.
   public var bosTokenID: Int32?
-  /// What tells this tokenizer and template from any other, asked for when a cache is used; `nil` keeps it out of caches.
+  /// Computes a fingerprint of the tokenizer and template for cache keys. `nil` disables caching.
   public var identity: (@Sendable () -> String?)?
-  /// Applies the chat template; `nil` where there is none.
-  public var render: (@Sendable (Conversation) throws(SwiftletError) -> Rendering)?
+  /// Renders a conversation; `nil` if there is no chat template.
+  public var render: (@Sendable (Conversation) throws(SwiftletError) -> ChatTemplate.Rendering)?
+  /// A note about the template for the preparation report: that it was replaced by a training template.
+  public var templateNote: String?
 
-  /// A tokenizer of these parts.
+  /// Creates a row tokenizer from closures.
   public init(
     encode: @escaping @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> [Int32],
     encodeWithOffsets: @escaping @Sendable (_ text: String) -> (ids: [Int32], offsets: [Range<Int>]),
     decode: @escaping @Sendable (Int32) -> String, isAdded: @escaping @Sendable (Int32) -> Bool,
     eosToken: String?, bosTokenID: Int32? = nil,
-    render: (@Sendable (Conversation) throws(SwiftletError) -> Rendering)? = nil
+    render: (@Sendable (Conversation) throws(SwiftletError) -> ChatTemplate.Rendering)? = nil
   ) {
     self.encode = encode
     self.encodeWithOffsets = encodeWithOffsets

@@ -1,46 +1,48 @@
 import Diagnostics
 
-/// A set cut in two, as `Dataset.train_test_split` of `datasets` does.
+/// A split into training and test rows, as `Dataset.train_test_split` of `datasets` makes it.
 public struct Split: Sendable, Hashable {
-  /// How many rows.
+  /// The size of a part.
   public enum Size: Sendable, Hashable {
-    /// This many.
+    /// A number of rows.
     case rows(Int)
-    /// This share of all, between 0 and 1.
+    /// A fraction of all rows, between 0 and 1.
     case fraction(Double)
   }
-  /// Which of the two parts.
+  /// One of the two parts.
   public enum Part: String, Sendable, CaseIterable {
     case train, test
   }
 
   /// The size of the test part.
   public var testSize: Size
-  /// The seed of the permutation, or `nil` to cut in order: the first rows train, the last test.
+  /// The seed of the permutation; `nil` to keep the order, with the test rows at the end.
   public var seed: UInt64?
-  /// The part that is asked for.
+  /// The part to keep.
   public var part: Part
 
-  /// A split of these parts.
+  /// Creates a split.
   public init(testSize: Size, seed: UInt64?, part: Part) {
     self.testSize = testSize
     self.seed = seed
     self.part = part
   }
 
-  /// The numbers of the rows of both parts, of `count` rows.
+  /// The row indices of both parts for a dataset of `count` rows.
   /// - Throws: `SwiftletError` when a part would be empty.
   public func indices(count: Int) throws(SwiftletError) -> (train: [Int], test: [Int]) {
     let tests: Int
     switch testSize {
     case .rows(let rows): tests = rows
     case .fraction(let fraction):
-      guard fraction > 0, fraction < 1 else { throw SwiftletError.data("test_size \(fraction) is not between 0 and 1") }
+      guard fraction > 0, fraction < 1 else {
+        throw SwiftletError.data("test_size must be between 0 and 1 (got \(fraction))")
+      }
       tests = Int((fraction * Double(count)).rounded(.up))
     }
     guard tests > 0, tests < count else {
       throw SwiftletError.data(
-        "a split of \(count) rows with test_size \(tests) leaves a part empty; choose another size")
+        "a split of \(count) rows with test_size \(tests) leaves one part empty; choose another size")
     }
     guard let seed else { return (Array(0..<count - tests), Array(count - tests..<count)) }
     var random = NumPyRandom(seed: seed)

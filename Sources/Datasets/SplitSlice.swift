@@ -1,6 +1,6 @@
 import Diagnostics
 
-/// The part of a split that brackets name: `[:100]`, `[100:200]`, `[50%:]`, `[-100:]`.
+/// A slice of a split in brackets: `[:100]`, `[100:200]`, `[50%:]`, `[-100:]`.
 struct SplitSlice: Sendable, Hashable {
   private enum Bound: Hashable {
     case row(Int)
@@ -9,13 +9,13 @@ struct SplitSlice: Sendable, Hashable {
   private var from: Bound?
   private var to: Bound?
 
-  /// The split's name and its slice, if it has one.
-  /// - Throws: `SwiftletError` when the brackets are not understood.
+  /// Parses a split's name and its slice, if it has one.
+  /// - Throws: `SwiftletError` if the brackets are malformed.
   static func parse(_ split: String) throws(SwiftletError) -> (name: String, slice: SplitSlice?) {
     guard let open = split.firstIndex(of: "[") else { return (split, nil) }
     let name = String(split[..<open])
     let bounds = split[open...].dropFirst().dropLast().split(separator: ":", omittingEmptySubsequences: false)
-    guard split.hasSuffix("]"), bounds.count == 2 else { throw unclear(split) }
+    guard split.hasSuffix("]"), bounds.count == 2 else { throw malformed(split) }
     return (name, SplitSlice(from: try bound(bounds[0], split), to: try bound(bounds[1], split)))
   }
 
@@ -23,13 +23,14 @@ struct SplitSlice: Sendable, Hashable {
     if text.isEmpty { return nil }
     let isPercent = text.hasSuffix("%")
     guard let number = Int(isPercent ? text.dropLast() : text), !isPercent || (-100...100).contains(number) else {
-      throw unclear(split)
+      throw malformed(split)
     }
     return isPercent ? .percent(number) : .row(number)
   }
 
-  private static func unclear(_ split: String) -> SwiftletError {
-    SwiftletError.data("the split \"\(split)\" is not understood; write train, train[:100] or train[10%:20%]")
+  private static func malformed(_ split: String) -> SwiftletError {
+    SwiftletError.data(
+      "the split \(split.quotedExcerpt) is malformed; use a form such as train, train[:100] or train[10%:20%]")
   }
 
   func range(of count: Int) -> Range<Int> {

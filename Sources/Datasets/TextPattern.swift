@@ -1,19 +1,19 @@
 import Diagnostics
 import OrderedJSON
 
-/// A text with columns of a row in braces: `{zh}`, nested ones with dots as in `{translation.zh}`, and `{{` or `}}` for
-/// a brace itself, as in Python's `format`.
+/// A text with columns in braces: `{zh}`, with dots for nested columns as in `{translation.zh}`, and `{{` or `}}` for a
+/// brace, as in Python's `format`.
 public struct TextPattern: Sendable, Hashable {
   private enum Part: Sendable, Hashable {
     case text(String)
     case column([String])
   }
   private var parts: [Part] = []
-  /// The pattern as it was written.
+  /// The pattern as written.
   public let source: String
 
-  /// Reads a pattern.
-  /// - Throws: `SwiftletError` on a brace without its partner.
+  /// Parses a pattern.
+  /// - Throws: `SwiftletError` if braces do not match.
   public init(_ pattern: String) throws(SwiftletError) {
     source = pattern
     var text = ""
@@ -26,21 +26,22 @@ public struct TextPattern: Sendable, Hashable {
       case "{":
         guard let end = rest.firstIndex(of: "}") else {
           throw SwiftletError.data(
-            "the template opens a brace that it does not close; write {{ for a brace in the text")
+            "the template has an opening brace without a closing one; use {{ for a brace in the text")
         }
         parts.append(.text(text))
         text = ""
         parts.append(.column(columnPath(String(rest[..<end]))))
         rest = rest[rest.index(after: end)...]
       case "}":
-        throw SwiftletError.data("the template closes a brace that it did not open; write }} for a brace in the text")
+        throw SwiftletError.data(
+          "the template has a closing brace without an opening one; use }} for a brace in the text")
       default: text.unicodeScalars.append(scalar)
       }
     }
     if !text.isEmpty { parts.append(.text(text)) }
   }
 
-  /// The text for a row. A null column is empty; numbers and lists stand as in Python or JSON.
+  /// The text for a row. Null columns are empty; numbers and lists are formatted as in JSON, booleans as in Python.
   /// - Throws: `SwiftletError` naming a column that the row does not have.
   public func text(_ row: Row) throws(SwiftletError) -> String {
     var result = ""
@@ -50,7 +51,7 @@ public struct TextPattern: Sendable, Hashable {
       case .column(let path):
         guard let value = row.value(at: path) else {
           throw SwiftletError.data(
-            "the template asks for this column, but the row has \(row.columnList)",
+            "the template uses this column, but the row has \(row.columnList)",
             column: path.joined(separator: "."))
         }
         result += Self.text(value)
@@ -69,13 +70,13 @@ public struct TextPattern: Sendable, Hashable {
   }
 }
 
-/// The keys of a column's name, which dots separate.
+/// The parts of a column name that dots separate.
 func columnPath(_ name: String) -> [String] {
   name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
 }
 
 extension JSONObject {
-  /// The value under a path of keys; a key that contains the dots itself goes first.
+  /// The value at a path of keys. A key that contains the dots takes precedence.
   func value(at path: [String]) -> JSONValue? {
     if let value = self[path.joined(separator: ".")] { return value }
     var value: JSONValue? = .object(self)

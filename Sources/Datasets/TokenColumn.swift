@@ -1,48 +1,48 @@
 import Checkpoints
 import Tensors
 
-/// One number for each token of all documents, the ids or the labels: in memory, or in a file that is mapped.
+/// The ids or the labels of all tokens of a training set, in memory or in a memory-mapped file.
 ///
-/// A mapped column costs no memory of its own: the system reads pages when they are asked for, and may forget them.
+/// A mapped column needs no memory of its own; the operating system loads and evicts its pages.
 public struct TokenColumn: RandomAccessCollection, Sendable, Hashable, ExpressibleByArrayLiteral {
-  private enum Place: Sendable {
+  private enum Storage: Sendable {
     case memory([Int32])
     case file(MappedFile, offset: Int, count: Int)
   }
-  private var place: Place
+  private var storage: Storage
 
-  /// A column in memory.
-  public init(_ numbers: [Int32] = []) { place = .memory(numbers) }
+  /// Creates a column in memory.
+  public init(_ numbers: [Int32] = []) { storage = .memory(numbers) }
 
-  /// A column in memory.
+  /// Creates a column in memory.
   public init(arrayLiteral numbers: Int32...) { self.init(numbers) }
 
-  /// The ids or the labels of a file of pairs: `count` numbers, the first at byte `offset`, eight bytes from each to the
-  /// next. All of them must lie within the file.
-  init(_ file: MappedFile, offset: Int, count: Int) { place = .file(file, offset: offset, count: count) }
+  /// Creates a column of a mapped file of id/label pairs: `count` numbers, the first at byte `offset`, with a stride of
+  /// 8 bytes. All of them must lie within the file.
+  init(_ file: MappedFile, offset: Int, count: Int) { storage = .file(file, offset: offset, count: count) }
 
-  /// The first token's place: 0.
+  /// Always 0.
   public var startIndex: Int { 0 }
 
-  /// One past the last token's place.
+  /// The number of tokens.
   public var endIndex: Int {
-    switch place {
+    switch storage {
     case .memory(let numbers): numbers.count
     case .file(_, _, let count): count
     }
   }
 
-  /// The number of the token at `index`.
+  /// The id or label of the token at `index`.
   public subscript(index: Int) -> Int32 {
-    switch place {
+    switch storage {
     case .memory(let numbers): numbers[index]
     case .file(let file, let offset, _): file.number(at: offset + 8 * index)
     }
   }
 
-  /// The numbers of a range of tokens.
+  /// The ids or labels of a range of tokens.
   public func numbers(_ range: Range<Int>) -> [Int32] {
-    switch place {
+    switch storage {
     case .memory(let numbers): return Array(numbers[range])
     case .file(let file, let offset, let count):
       precondition(range.lowerBound >= 0 && range.upperBound <= count)
@@ -50,29 +50,29 @@ public struct TokenColumn: RandomAccessCollection, Sendable, Hashable, Expressib
     }
   }
 
-  /// Adds numbers to a column in memory.
+  /// Appends to a column in memory.
   mutating func append(_ more: [Int32]) {
-    guard case .memory(var numbers) = place else { return }
-    place = .memory([])  // or the numbers would be copied
+    guard case .memory(var numbers) = storage else { return }
+    storage = .memory([])  // leaves `numbers` the only reference, so that appending does not copy
     numbers += more
-    place = .memory(numbers)
+    storage = .memory(numbers)
   }
 
-  /// Equal when they hold the same numbers.
+  /// Whether both columns have the same elements.
   public static func == (a: TokenColumn, b: TokenColumn) -> Bool { a.elementsEqual(b) }
 
   /// Hashes what `==` compares.
   public func hash(into hasher: inout Hasher) { for number in self { hasher.combine(number) } }
 }
 
-/// A bit for each token: whether it is trained on. Small enough to be held where the tokens themselves are in a file.
-struct TrainedBits: Sendable {
+/// One bit per token: whether it is trained. Stays in memory even if the tokens are in a file.
+struct LossMask: Sendable {
   private(set) var words: [UInt64] = []
   private(set) var count = 0
 
   init() {}
 
-  /// The bits of `count` tokens; `nil` if the words are not as many as these need.
+  /// Creates a mask of `count` tokens; `nil` if the number of words is wrong.
   init?(words: [UInt64], count: Int) {
     guard count >= 0, words.count == count / 64 + (count % 64 == 0 ? 0 : 1) else { return nil }
     self.words = words
@@ -87,8 +87,8 @@ struct TrainedBits: Sendable {
     }
   }
 
-  /// How many tokens of a range are trained on.
-  func trained(in range: Range<Int>) -> Int {
+  /// The number of trained tokens in a range.
+  func count(in range: Range<Int>) -> Int {
     if range.isEmpty { return 0 }
     let (first, last) = (range.lowerBound / 64, (range.upperBound - 1) / 64)
     return (first...last).reduce(0) { sum, index in

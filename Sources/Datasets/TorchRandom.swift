@@ -1,10 +1,10 @@
-/// PyTorch's generator on the processor, MT19937 (Matsumoto and Nishimura 1998), so that a seed gives here the orders
-/// that PyTorch's samplers draw from it.
+/// PyTorch's CPU generator, MT19937 (Matsumoto and Nishimura 1998). The same seed gives the same permutations as PyTorch's
+/// samplers.
 public struct TorchRandom: Sendable {
   private var state: [UInt32]
   private var position: Int
 
-  /// `torch.Generator().manual_seed(seed)`; the generator takes in the seed's lower 32 bits.
+  /// Creates the generator of `torch.Generator().manual_seed(seed)`, which uses the lower 32 bits of the seed.
   public init(seed: UInt64) {
     var words = [UInt32(truncatingIfNeeded: seed)]
     words.reserveCapacity(624)
@@ -35,7 +35,7 @@ public struct TorchRandom: Sendable {
     position = 0
   }
 
-  /// The numbers 0..<count in the order of `torch.randperm(count)`, for counts below 2^32 / 20.
+  /// The permutation that `torch.randperm(count)` returns, for counts below 2^32 / 20.
   public mutating func permutation(_ count: Int) -> [Int] {
     var order = Array(0..<max(0, count))
     for index in order.indices.dropLast() {

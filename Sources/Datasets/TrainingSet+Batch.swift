@@ -1,11 +1,11 @@
 import Tensors
 
 extension TrainingSet {
-  /// The batch of the items with these numbers, in this order; numbers that no item has are passed over.
-  public func batch(_ numbers: some Sequence<Int>) -> TokenBatch {
+  /// The batch of the items at these indices, in this order. Indices out of range are ignored.
+  public func batch(_ indices: some Sequence<Int>) -> TokenBatch {
     var batch = TokenBatch()
-    for number in numbers where items.indices.contains(number) {
-      for pieces in sequences(items[number]) {
+    for index in indices where items.indices.contains(index) {
+      for pieces in sequences(items[index]) {
         let sequence = pieces.flatMap { ids.numbers($0) }
         if sequence.isEmpty { continue }
         batch.ids += sequence

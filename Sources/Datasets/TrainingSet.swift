@@ -1,78 +1,79 @@
 import Tensors
 
-/// Tokenized documents and how they are cut into training items, all in flat arrays.
+/// A tokenized dataset in flat arrays: documents, and how they are divided into items.
 ///
-/// A document is one row's tokens. An item is what counts as one example of a batch: one document, or several pieces of
-/// documents when packed. Items only point into the documents, so packing copies nothing.
+/// A document is one row's tokens. An item is one element of a batch: a document or, with packing, several pieces of
+/// documents. Items are ranges of the documents' tokens, so packing copies nothing.
 public struct TrainingSet: Sendable {
-  /// The token ids of all documents, joined.
+  /// The token ids of all documents, concatenated.
   public internal(set) var ids: TokenColumn = []
-  /// As long as `ids`: the id itself where the token is trained on, -100 where it is masked. Not shifted.
+  /// One label per token: the id itself, or `TokenBatch.ignoredLabel` if the token is masked. Not shifted.
   public internal(set) var labels: TokenColumn = []
-  /// The offset of each document's first token; one more entry than documents, the last is `ids.count`.
+  /// The offset of each document's first token, and `ids.count` at the end.
   public internal(set) var documentStarts: [Int] = [0]
-  /// The source row of each document.
+  /// The index of each document's row in the source.
   public internal(set) var rows: [Int] = []
   /// The pieces of each item, as ranges of `ids`.
   public internal(set) var items: [[Range<Int>]] = []
-  /// Whether the pieces of an item are one sequence, as in wrapped packing. Else each is a sequence of its own:
-  /// attention stays inside it.
+  /// Whether the pieces of an item form one sequence, as with wrapped packing. Otherwise each piece is a sequence, and
+  /// attention does not cross from one to another.
   public internal(set) var joinsPieces = false
 
-  /// The least and the greatest of all ids and labels but masked ones; `nil` where there are none.
+  /// The range of all ids and labels, not counting masked labels; `nil` if there are none.
   public internal(set) var idBounds: ClosedRange<Int32>?
 
-  /// Which tokens are trained on, as `labels` says.
-  var trained = TrainedBits()
+  /// The loss mask: one bit per token, set if its label is not masked.
+  var lossMask = LossMask()
 
-  /// An empty set.
+  /// Creates an empty set.
   public init() {}
 
   /// The number of documents.
   public var documentCount: Int { rows.count }
 
-  /// The tokens of all items, padding never among them.
+  /// The number of tokens in all items. There is no padding.
   public var tokenCount: Int { items.reduce(0) { $0 + $1.reduce(0) { $0 + $1.count } } }
 
-  /// The document of number `index`.
+  /// The document at `index`; `nil` if there is none.
   public func example(_ index: Int) -> Example? {
     guard rows.indices.contains(index) else { return nil }
     let range = documentStarts[index]..<documentStarts[index + 1]
     return Example(ids: ids.numbers(range), labels: labels.numbers(range), row: rows[index])
   }
 
-  /// The sequences of an item, each the pieces that are joined in it.
+  /// The sequences of an item, each as its pieces.
   package func sequences(_ item: [Range<Int>]) -> [[Range<Int>]] { joinsPieces ? [item] : item.map { [$0] } }
 
-  /// How many tokens of a sequence are predicted and count in the loss: all that are trained on but its first.
+  /// How many tokens of a sequence are predicted and count in the loss: the trained tokens except the first of the
+  /// sequence, which nothing predicts.
   package func targetCount(_ sequence: [Range<Int>]) -> Int {
-    let first = sequence.first.map { trained.trained(in: $0.prefix(1)) } ?? 0
-    return sequence.reduce(0) { $0 + trained.trained(in: $1) } - first
+    let first = sequence.first.map { lossMask.count(in: $0.prefix(1)) } ?? 0
+    return sequence.reduce(0) { $0 + lossMask.count(in: $1) } - first
   }
 
-  /// Adds a document, and an item that holds it alone.
+  /// Adds a document as an item of its own.
   package mutating func append(_ example: Example) {
     appendDocument(example)
     ids.append(example.ids)
     labels.append(example.labels)
   }
 
-  /// Adds a document whose tokens are written elsewhere, and an item that holds it alone.
+  /// Adds a document as an item of its own, without its tokens, which the caller stores.
   mutating func appendDocument(_ example: Example) {
     let start = documentStarts[documentStarts.count - 1]
     items.append([start..<start + example.ids.count])
     documentStarts.append(start + example.ids.count)
     rows.append(example.row)
-    trained.append(example.labels)
+    lossMask.append(example.labels)
     let labels = example.labels.lazy.filter { $0 != TokenBatch.ignoredLabel }
     for bound in [example.ids.min(), example.ids.max(), labels.min(), labels.max()].compactMap(\.self) {
       idBounds = min(bound, idBounds?.lowerBound ?? bound)...max(bound, idBounds?.upperBound ?? bound)
     }
   }
 
-  /// The source rows of the documents that `range` of `ids` touches.
+  /// The source rows of the documents that overlap `range` of `ids`.
   func rows(touching range: Range<Int>) -> ArraySlice<Int> {
-    // The last document that starts at or before an offset, among those that are not empty.
+    // The document with the token at an offset.
     func document(at offset: Int) -> Int {
       var low = 0
       var high = rows.count
@@ -84,22 +85,5 @@ public struct TrainingSet: Sendable {
     }
     guard !rows.isEmpty, !range.isEmpty else { return [] }
     return rows[document(at: range.lowerBound)...document(at: range.upperBound - 1)]
-  }
-}
-
-/// One row as the model is trained on it.
-public struct Example: Sendable, Hashable {
-  /// Token ids.
-  public var ids: [Int32]
-  /// As long as `ids`: the id itself, or -100 where the token is masked. Not shifted.
-  public var labels: [Int32]
-  /// The number of the row in its source, counted from 0.
-  public var row: Int
-
-  /// An example of these parts.
-  public init(ids: [Int32], labels: [Int32], row: Int) {
-    self.ids = ids
-    self.labels = labels
-    self.row = row
   }
 }

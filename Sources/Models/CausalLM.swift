@@ -23,8 +23,10 @@ public final class CausalLM {
   public let transformer: Transformer
   /// The tokenizer.
   public let tokenizer: Tokenizer
-  /// The template that renders messages to text; `nil` for a base model without one.
-  public let chatTemplate: ChatTemplate?
+  /// The default chat template; `nil` for a base model without one.
+  public var chatTemplate: ChatTemplate? { chatRenderer?.defaultTemplate }
+  /// Renders conversations with the model's chat templates and special tokens; `nil` for a base model without a template.
+  public let chatRenderer: ChatRenderer?
   /// The tokens that end an answer: the EOS token, those named by generation_config.json (or config.json without it, or
   /// a GGUF header), and the end-of-turn tokens of all families, which fine-tuned models borrow from each other.
   public private(set) var stopTokens: Set<Int32>
@@ -59,7 +61,7 @@ public final class CausalLM {
     self.files = files
     self.tokenizer = tokenizer
     do {
-      self.chatTemplate = try (chatTemplate ?? tokenizer.chatTemplateSource).map(ChatTemplate.init)
+      chatRenderer = try ChatRenderer(tokenizer: tokenizer, template: chatTemplate)
     } catch {
       throw SwiftletError.model("the chat template can't be parsed: \(error)", in: files.url.path)
     }
@@ -101,24 +103,23 @@ public final class CausalLM {
 
   /// The variables that every chat template may use.
   public func templateVariables(thinking: Bool? = nil) -> JSONObject {
-    var variables = JSONObject()
-    if let bos = tokenizer.specialTokens.bos { variables["bos_token"] = .string(bos.text) }
+    var variables = chatRenderer?.variables ?? ChatRenderer.variables(of: tokenizer)
     if let endOfSequence { variables["eos_token"] = .string(endOfSequence.text) }
-    if let pad = tokenizer.specialTokens.pad { variables["pad_token"] = .string(pad.text) }
     if let thinking { variables["enable_thinking"] = .bool(thinking) }
     return variables
   }
 
   /// Renders messages with the generation prompt and encodes them.
   /// - Throws: `SwiftletError` if there is no chat template or it rejects the messages.
-  public func prompt(_ messages: JSONValue, thinking: Bool? = nil) throws -> [Int32] {
-    guard let chatTemplate else {
+  public func prompt(_ messages: [Message], tools: JSONValue? = nil, thinking: Bool? = nil) throws -> [Int32] {
+    guard let chatRenderer else {
       throw SwiftletError.model(
         "the model has no chat template. Use plain text, or set a template with chat_template_path", in: files.url.path)
     }
-    let rendering = try chatTemplate.render(
-      messages: messages, addGenerationPrompt: true, variables: templateVariables(thinking: thinking))
+    var conversation = Conversation(messages, tools: tools, addsGenerationPrompt: true)
+    conversation.variables = templateVariables(thinking: thinking)
     // The template itself writes the special tokens.
+    let rendering = try chatRenderer.render(conversation)
     return tokenizer.encode(rendering.text, addSpecialTokens: false)
   }
 

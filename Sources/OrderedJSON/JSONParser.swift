@@ -1,27 +1,26 @@
 import Diagnostics
 
-/// Why a text is not JSON, and where.
 extension JSONValue {
-  /// Reads one JSON text (RFC 8259), which must fill `bytes` but for white space around it.
+  /// Parses one JSON value (RFC 8259). Nothing but white space may surround it.
   ///
-  /// Accepts what Python's `json.loads` does beyond the standard: `NaN`, `Infinity` and `-Infinity`. A lone surrogate
-  /// escape becomes U+FFFD, since no `String` can hold it.
-  /// - Throws: `SwiftletError` with line and cause; also past 512 levels of nesting, or on bytes that are not UTF-8.
+  /// Also accepts Python's extensions `NaN`, `Infinity` and `-Infinity`. An unpaired surrogate escape becomes U+FFFD,
+  /// because a `String` cannot hold it.
+  /// - Throws: `SwiftletError` with the line and the cause, also for more than 512 levels of nesting and invalid UTF-8.
   public init(parsing bytes: some Sequence<UInt8>) throws(SwiftletError) {
     var bytes = ContiguousArray(bytes)
-    bytes.append(0)  // A sentinel spares every look-ahead a bounds test.
+    bytes.append(0)  // A sentinel, so that looking ahead needs no bounds check.
     var parser = JSONParser(bytes: bytes)
     self = try parser.document()
   }
 
-  /// Reads one JSON text; see `init(parsing:)` for bytes.
+  /// Parses one JSON value from a string. Same rules as for bytes.
   public init(parsing text: String) throws(SwiftletError) { try self.init(parsing: text.utf8) }
 }
 
 struct JSONParser {
-  let bytes: ContiguousArray<UInt8>  // ends in a 0 that is not part of the text
+  let bytes: ContiguousArray<UInt8>  // ends with the sentinel
   var position = 0
-  static let deepest = 512
+  static let maximumDepth = 512
 
   init(bytes: ContiguousArray<UInt8>) { self.bytes = bytes }
 
@@ -29,7 +28,7 @@ struct JSONParser {
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
     let value = try value(depth: 0)
     skipSpace()
-    if position < bytes.count - 1 { throw error("there is more after the end of the value") }
+    if position < bytes.count - 1 { throw error("unexpected data after the value") }
     return value
   }
 
@@ -49,7 +48,7 @@ struct JSONParser {
   }
 
   mutating func value(depth: Int) throws(SwiftletError) -> JSONValue {
-    if depth > Self.deepest { throw error("nested deeper than \(Self.deepest) levels") }
+    if depth > Self.maximumDepth { throw error("nested deeper than \(Self.maximumDepth) levels") }
     skipSpace()
     switch bytes[position] {
     case UInt8(ascii: "{"): return .object(try object(depth: depth))
@@ -63,7 +62,7 @@ struct JSONParser {
     case UInt8(ascii: "-") where bytes[position + 1] == UInt8(ascii: "I"):
       return try literal("-Infinity", .number(-.infinity))
     case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number()
-    case 0 where position == bytes.count - 1: throw error("the text ends where a value should stand")
+    case 0 where position == bytes.count - 1: throw error("unexpected end of text, expected a value")
     default: throw error("expected a value")
     }
   }
@@ -83,7 +82,9 @@ struct JSONParser {
     while isDigit(bytes[position]) { position += 1 }
     let digits = position - firstDigit
     if digits == 0 { throw error("expected a digit") }
-    if digits > 1, bytes[firstDigit] == UInt8(ascii: "0") { throw error("a number starts with a zero", at: start) }
+    if digits > 1, bytes[firstDigit] == UInt8(ascii: "0") {
+      throw error("a number cannot start with a zero", at: start)
+    }
     var isInteger = true
     if bytes[position] == UInt8(ascii: ".") {
       isInteger = false
@@ -99,7 +100,7 @@ struct JSONParser {
       while isDigit(bytes[position]) { position += 1 }
     }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
-    if isInteger, let value = Int(text) { return .integer(value) }
+    if isInteger { return Int(text).map { .integer($0) } ?? .largeInteger(text) }
     guard let value = Double(text) else { throw error("not a number", at: start) }
     return .number(value)
   }
@@ -120,7 +121,7 @@ struct JSONParser {
       case UInt8(ascii: "]"):
         position += 1
         return elements
-      default: throw error(ended ? "the text ends inside an array" : "expected a comma or a closing bracket")
+      default: throw error(isAtEnd ? "unexpected end of text inside an array" : "expected a comma or a closing bracket")
       }
     }
   }
@@ -136,7 +137,7 @@ struct JSONParser {
     while true {
       skipSpace()
       guard bytes[position] == UInt8(ascii: "\"") else {
-        throw error(ended ? "the text ends inside an object" : "expected a key in quotation marks")
+        throw error(isAtEnd ? "unexpected end of text inside an object" : "expected a quoted key")
       }
       let key = try string()
       skipSpace()
@@ -149,14 +150,15 @@ struct JSONParser {
       case UInt8(ascii: "}"):
         position += 1
         return Self.distinct(members)
-      default: throw error(ended ? "the text ends inside an object" : "expected a comma or a closing brace")
+      default: throw error(isAtEnd ? "unexpected end of text inside an object" : "expected a comma or a closing brace")
       }
     }
   }
 
-  private var ended: Bool { position >= bytes.count - 1 }
+  private var isAtEnd: Bool { position >= bytes.count - 1 }
 
-  /// Duplicate keys are rare, so they are looked for by bytes first and merged only if there are any.
+  /// The members with duplicate keys merged: the first position, the last value. Few members are compared pairwise,
+  /// which is faster than hashing.
   static func distinct(_ members: [(key: String, value: JSONValue)]) -> JSONObject {
     if members.count <= 8 {
       var repeated = false
@@ -165,14 +167,15 @@ struct JSONParser {
       }
       if !repeated { return JSONObject(distinct: members) }
     }
-    var places: [ContiguousArray<UInt8>: Int] = Dictionary(minimumCapacity: members.count)
+    var indices: [ContiguousArray<UInt8>: Int] = Dictionary(minimumCapacity: members.count)
     var kept: [(key: String, value: JSONValue)] = []
     kept.reserveCapacity(members.count)
     for member in members {
-      if let place = places.updateValue(kept.count, forKey: ContiguousArray(member.key.utf8)) {
-        kept[place].value = member.value
-        places[ContiguousArray(member.key.utf8)] = place
+      let key = ContiguousArray(member.key.utf8)
+      if let index = indices[key] {
+        kept[index].value = member.value
       } else {
+        indices[key] = kept.count
         kept.append(member)
       }
     }
@@ -189,18 +192,19 @@ struct JSONParser {
         position += 1
         return text
       case UInt8(ascii: "\\"): return try escapedString(from: start)
-      case 0..<0x20: throw error(ended ? "the text ends inside a string" : "a control character in a string")
+      case 0..<0x20:
+        throw error(isAtEnd ? "unexpected end of text inside a string" : "unescaped control character in a string")
       default: position += 1
       }
     }
   }
 
   private func validated(_ utf8: some Collection<UInt8>, at start: Int) throws(SwiftletError) -> String {
-    guard let text = String(validating: utf8, as: UTF8.self) else { throw error("not valid UTF-8", at: start) }
+    guard let text = String(validating: utf8, as: UTF8.self) else { throw error("invalid UTF-8", at: start) }
     return text
   }
 
-  /// The slow path, from the first backslash on.
+  /// The rest of a string from its first backslash on.
   private mutating func escapedString(from start: Int) throws(SwiftletError) -> String {
     var content = Array(bytes[start..<position])
     while true {
@@ -222,9 +226,10 @@ struct JSONParser {
         case UInt8(ascii: "r"): content.append(0x0D)
         case UInt8(ascii: "t"): content.append(0x09)
         case UInt8(ascii: "u"): content.append(contentsOf: String(try unicodeEscape()).utf8)
-        default: throw error("an unknown escape", at: position - 2)
+        default: throw error("unknown escape", at: position - 2)
         }
-      case 0..<0x20: throw error(ended ? "the text ends inside a string" : "a control character in a string")
+      case 0..<0x20:
+        throw error(isAtEnd ? "unexpected end of text inside a string" : "unescaped control character in a string")
       default:
         content.append(byte)
         position += 1
@@ -232,7 +237,7 @@ struct JSONParser {
     }
   }
 
-  /// Four hexadecimal digits, and the second half of a surrogate pair where one follows.
+  /// The scalar of a `\u` escape, joined with the next escape if the two are a surrogate pair.
   private mutating func unicodeEscape() throws(SwiftletError) -> Unicode.Scalar {
     let first = try fourDigits()
     if let scalar = Unicode.Scalar(first) { return scalar }

@@ -1,18 +1,18 @@
 extension JSONValue {
-  /// How a value is written.
+  /// The layout of JSON text.
   public struct Style: Sendable {
-    /// Spaces a level, or `nil` for one line.
+    /// Spaces per level of indentation; `nil` puts everything on one line.
     public var indent: Int?
-    /// Between elements on one line.
+    /// The separator between elements on one line.
     public var comma: String
-    /// Between a key and its value.
+    /// The separator between a key and its value.
     public var colon: String
-    /// Whether everything beyond ASCII is written as `\u` escapes.
+    /// Whether characters beyond ASCII are written as `\u` escapes.
     public var escapesNonASCII: Bool
-    /// Whether members are written in the order of their keys' code points.
+    /// Whether members are sorted by the code points of their keys.
     public var sortsKeys: Bool
 
-    /// A style of these parts.
+    /// Creates a style; the defaults are those of Python's `json.dumps(value, ensure_ascii=False)`.
     public init(
       indent: Int? = nil, comma: String = ", ", colon: String = ": ", escapesNonASCII: Bool = false,
       sortsKeys: Bool = false
@@ -24,15 +24,15 @@ extension JSONValue {
       self.sortsKeys = sortsKeys
     }
 
-    /// One line, `", "` and `": "`, as Python's `json.dumps(value, ensure_ascii=False)`.
+    /// One line with `", "` and `": "`, as Python's `json.dumps(value, ensure_ascii=False)` writes it.
     public static let oneLine = Style()
     /// One line without spaces.
     public static let compact = Style(comma: ",", colon: ":")
-    /// Two spaces a level.
+    /// Two spaces per level.
     public static let pretty = Style(indent: 2)
   }
 
-  /// The value as JSON text; numbers as Python writes them (`1.0`, `1e-05`, `NaN`).
+  /// The value as JSON text, with numbers in the form Python writes them (`1.0`, `1e-05`, `NaN`).
   public func text(_ style: Style = .oneLine) -> String {
     var writer = JSONWriter(style: style)
     writer.write(self, level: 0)
@@ -51,6 +51,7 @@ struct JSONWriter {
     case .null: output += "null"
     case .bool(let truth): output += truth ? "true" : "false"
     case .integer(let number): output += String(number)
+    case .largeInteger(let digits): output += digits
     case .number(let number): output += number.pythonText
     case .string(let text): write(text)
     case .array(let elements):
@@ -95,7 +96,7 @@ struct JSONWriter {
 }
 
 extension String {
-  /// Adds the text to `output` as it stands between the quotation marks of a JSON string, as Python's `json` writes it.
+  /// Appends the text to `output` with the escapes of a JSON string, without quotes, as Python's `json` writes it.
   package func writeJSONEscaped(to output: inout String, escapesNonASCII: Bool) {
     for scalar in unicodeScalars {
       switch scalar {
@@ -118,22 +119,22 @@ extension String {
 }
 
 extension Double {
-  /// The shortest text that reads back as the same number, written as Python's `repr` does.
+  /// The shortest text that parses to the same number, in the format of Python's `repr`.
   public var pythonText: String {
     if isNaN { return "NaN" }
     if isInfinite { return self < 0 ? "-Infinity" : "Infinity" }
-    let shortest = description  // Swift writes 1e-05 as 1e-05, 1e+16 as 1e+16, both as Python does.
+    let shortest = description  // The exponent has the same format as in Python: 1e-05, 1e+16.
     guard magnitude >= 1e16 || (magnitude < 1e-4 && self != 0) else { return plainText(shortest) }
     return shortest.hasSuffix(".0") || !shortest.contains("e") ? scientificText(shortest) : trimmedMantissa(shortest)
   }
 
-  /// Without exponent: Swift turns to one from 2^54 on and below 1e-4, Python from 1e16 on.
+  /// The number without an exponent. Swift switches to exponents at 2^54, Python at 1e16.
   private func plainText(_ shortest: String) -> String {
     guard shortest.contains("e") else { return shortest }
     return String(Int64(self)) + ".0"
   }
 
-  /// "1.0e-05" as "1e-05".
+  /// Turns "1.0e-05" into "1e-05".
   private func trimmedMantissa(_ shortest: String) -> String {
     shortest.contains(".0e") ? shortest.split(separator: ".0e").joined(separator: "e") : shortest
   }
@@ -146,5 +147,26 @@ extension Double {
     while digits.count > 1, digits.hasSuffix("0") { digits.removeLast() }
     let mantissa = digits.count == 1 ? digits : "\(digits.prefix(1)).\(digits.dropFirst())"
     return "\(sign)\(mantissa)e+\(exponent < 10 ? "0" : "")\(exponent)"
+  }
+}
+
+extension Double {
+  /// All digits of an integral value, such as "9223372036854775808"; `nil` for fractions, infinities and NaN.
+  public var integerDigits: String? {
+    guard isFinite, self == rounded() else { return nil }
+    if let value = Int(exactly: self) { return String(value) }
+    // The value is significand * 2^shift with shift > 0: double the decimal digits.
+    let shift = Int(exponent) - 52
+    var digits = String(Int64(magnitude.significand * 0x1p52)).utf8.reversed().map { Int($0) - 48 }
+    for _ in 0..<max(0, shift) {
+      var carry = 0
+      for index in digits.indices {
+        let value = digits[index] * 2 + carry
+        digits[index] = value % 10
+        carry = value / 10
+      }
+      if carry > 0 { digits.append(carry) }
+    }
+    return (self < 0 ? "-" : "") + digits.reversed().map { String($0) }.joined()
   }
 }

@@ -32,7 +32,7 @@ public struct Evaluation: Sendable {
     logProbabilities: Bool = false, progress: (Int, Int) -> Void = { _, _ in }
   ) throws {
     let tokenizer = try RowTokenizer(
-      model.tokenizer, template: model.chatTemplate?.source, marksAssistant: options.assistantOnlyLoss)
+      model.tokenizer, renderer: model.chatRenderer, marksAssistant: options.assistantOnlyLoss)
     let (set, _) = try Preparation(tokenizer, options: options).prepare(source)
     try Trainer.check(set, model)
     rows = []

@@ -22,7 +22,7 @@ actor ModelCore {
   private let quantization: QuantizationConfiguration?
 
   private struct Chat {
-    var conversation: Conversation
+    var conversation: CachedConversation
     var weightsVersion: Int
     var isAnswering = false
   }
@@ -82,13 +82,13 @@ actor ModelCore {
 
   private func beginAnswer(
     in session: ObjectIdentifier, _ settings: ChatSession.Settings
-  ) throws -> Conversation {
+  ) throws -> CachedConversation {
     var chat =
       if let known = chats[session] {
         known
       } else {
         Chat(
-          conversation: Conversation(with: try opened, system: settings.system, thinking: settings.thinking),
+          conversation: CachedConversation(with: try opened, system: settings.system, thinking: settings.thinking),
           weightsVersion: weightsVersion)
       }
     guard !chat.isAnswering else {

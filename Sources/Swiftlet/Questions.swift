@@ -1,4 +1,5 @@
 import Diagnostics
+import ChatTemplates
 import Datasets
 import Foundation
 import Models
@@ -8,21 +9,18 @@ import OrderedJSON
 public struct Question: Sendable {
   /// What is shown of it: the text, or the last message.
   public let text: String
-  private let messages: JSONValue?
+  private let messages: [Message]?
 
   /// Text; a model with a chat template is asked it as a user's message.
   public init(_ text: String, system: String? = nil) {
     self.text = text
-    var messages: [JSONValue] = []
-    if let system { messages.append(["role": "system", "content": .string(system)]) }
-    messages.append(["role": "user", "content": .string(text)])
-    self.messages = .array(messages)
+    messages = (system.map { [.system($0)] } ?? []) + [.user(text)]
   }
 
   /// A conversation that the model is to go on with.
-  public init(messages: [JSONValue]) {
-    text = messages.last?["content"]?.string ?? ""
-    self.messages = .array(messages)
+  public init(messages: [Message]) {
+    text = messages.last?.content ?? ""
+    self.messages = messages
   }
 
   /// Text that the model is to continue, without its chat template.
@@ -39,8 +37,8 @@ public struct Question: Sendable {
       self.init(text)
     } else if let prompt = row["prompt"]?.string {
       self.init(continuing: prompt)
-    } else if var messages = row["prompt"]?.array ?? row["messages"]?.array {
-      if row["prompt"]?.array == nil, messages.last?["role"]?.string == "assistant" { messages.removeLast() }
+    } else if let json = row["prompt"] ?? row["messages"], var messages = try? Message.list(json) {
+      if row["prompt"]?.array == nil, messages.last?.role == "assistant" { messages.removeLast() }
       guard !messages.isEmpty else { return nil }
       self.init(messages: messages)
     } else if let text = row["question"]?.string {

@@ -1,5 +1,6 @@
 import Diagnostics
 import ArgumentParser
+import ChatTemplates
 import Swiftlet
 import Foundation
 import Models
@@ -23,7 +24,7 @@ struct Chat: AsyncParsableCommand {
     let (model, _) = try await modelOptions.open()
     let output = Output.standardOutput
     Printing.note("Type a message; q quits, /new starts over, Ctrl-C ends an answer.")
-    var conversation = Conversation(with: model, system: system, thinking: thinking?.isOn)
+    var conversation = CachedConversation(with: model, system: system, thinking: thinking?.isOn)
     while true {
       if output.isTerminal { output.write(output.style.bold("> ")) }
       guard let line = readLine(strippingNewline: true) else { break }
@@ -31,7 +32,7 @@ struct Chat: AsyncParsableCommand {
       if text == "q" || text == "/q" || text == "/quit" { break }
       if text.isEmpty { continue }
       if text == "/new" {
-        conversation = Conversation(with: model, system: system, thinking: thinking?.isOn)
+        conversation = CachedConversation(with: model, system: system, thinking: thinking?.isOn)
         continue
       }
       do {
@@ -48,7 +49,7 @@ struct Chat: AsyncParsableCommand {
 
   /// Writes an answer as it is generated.
   /// - Returns: the signal that ended it early.
-  private func stream(_ reply: Conversation.Reply, to output: Output) -> Int32? {
+  private func stream(_ reply: CachedConversation.Reply, to output: Output) -> Int32? {
     func write(_ piece: String) { output.writeText(piece) }
     let signals = StopSignals()
     defer { signals.end() }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ChatTemplates
 import Swiftlet
 import Foundation
 import Hub
@@ -34,9 +35,7 @@ struct ModelOptions: ParsableArguments {
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
     let files = try ModelFiles(opening: url)
     let folder = adapter.map { URL(fileURLWithPath: $0) }
-    let template = folder.flatMap {
-      try? String(contentsOf: $0.appendingPathComponent("chat_template.jinja"), encoding: .utf8)
-    }
+    let template = try folder.flatMap { try ChatRenderer.templateSource(in: $0) }
     let opened = try load(files, template)
     return (opened, try folder.map { try Adapter(reading: $0, onto: opened.transformer) })
   }

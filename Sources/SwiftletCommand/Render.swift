@@ -28,19 +28,20 @@ struct Render: AsyncParsableCommand {
   var variables: [String] = []
 
   func run() async throws {
-    let source: String
-    var values = JSONObject()
+    let renderer: ChatRenderer
     if model.hasSuffix(".jinja") {
-      source = String(decoding: try Self.bytes(model), as: UTF8.self)
+      renderer = try templateErrors { () throws(SwiftletError) in
+        try ChatRenderer(sources: ["default": String(decoding: try Self.bytes(model), as: UTF8.self)])
+      }
     } else {
       let tokenizer = try await Tokenize.tokenizer(model)
-      guard let own = tokenizer.chatTemplateSource else {
+      let found = try templateErrors { () throws(SwiftletError) in try ChatRenderer(tokenizer: tokenizer) }
+      guard let found else {
         throw SwiftletError.model("\(model): the model has no chat template; name a .jinja file instead")
       }
-      source = own
-      values["bos_token"] = tokenizer.specialTokens.bos.map { .string($0.text) }
-      values["eos_token"] = tokenizer.specialTokens.eos.map { .string($0.text) }
+      renderer = found
     }
+    var values = JSONObject()
     for variable in variables {
       guard let equals = variable.firstIndex(of: "="), variable.startIndex < equals else {
         throw ValidationError("--set takes name=JSON, such as --set enable_thinking=false")
@@ -58,17 +59,21 @@ struct Render: AsyncParsableCommand {
       offered = offered ?? conversation["tools"]
       conversation = inner
     }
-    let template: ChatTemplate
-    let text: String
-    do {
-      template = try ChatTemplate(source)
-      text = try template.render(
-        messages: conversation, tools: offered, addGenerationPrompt: addGenerationPrompt, variables: values
+    let text = try templateErrors { () throws(SwiftletError) in
+      try renderer.render(
+        Conversation(
+          Message.list(conversation), tools: offered, addsGenerationPrompt: addGenerationPrompt, variables: values)
       ).text
-    } catch {
-      throw SwiftletError.model("\(model): the chat template fails: \(error)")
     }
     Output.standardOutput.write(text)
+  }
+
+  private func templateErrors<Value>(_ body: () throws(SwiftletError) -> Value) throws(SwiftletError) -> Value {
+    do {
+      return try body()
+    } catch {
+      throw error.domain == .template ? SwiftletError.model("\(model): the chat template fails: \(error)") : error
+    }
   }
 
   private static func bytes(_ path: String) throws(SwiftletError) -> Data {

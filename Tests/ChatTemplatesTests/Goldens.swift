@@ -85,8 +85,17 @@ struct Goldens {
     _ template: ChatTemplate, _ conversation: Conversation
   ) throws(SwiftletError) -> ChatTemplate.Rendering {
     try template.render(
-      messages: conversation.messages, tools: conversation.tools,
+      messages: Self.messages(conversation.messages), tools: conversation.tools,
       addGenerationPrompt: conversation.addGenerationPrompt, variables: conversation.variables, now: now)
+  }
+
+  /// The messages with their null members, which `render_jinja_template` keeps.
+  private static func messages(_ json: JSONValue) throws(SwiftletError) -> [Message] {
+    var messages = try Message.list(json)
+    for index in messages.indices {
+      if let members = json[index]?.object { messages[index].members = members }
+    }
+    return messages
   }
 
   static func difference(_ rendering: Result<ChatTemplate.Rendering, SwiftletError>, _ expected: JSONValue) -> String? {

@@ -13,7 +13,7 @@ struct SnippetTests {
   private func difference(_ snippet: String, _ context: JSONValue, _ expected: JSONValue) -> String? {
     let rendering = Result { () throws(SwiftletError) in
       try ChatTemplate(snippet).render(
-        messages: context["messages"] ?? [], variables: context["variables"]?.object ?? JSONObject(),
+        messages: Message.list(context["messages"] ?? []), variables: context["variables"]?.object ?? JSONObject(),
         now: Goldens.now)
     }
     if let difference = Goldens.difference(rendering, expected) { return difference }
@@ -55,7 +55,7 @@ struct SnippetTests {
           limits.work = 200_000
           let template = try? ChatTemplate(String(String.UnicodeScalarView(text)), limits: limits)
           let rendering = try? template?.render(
-            messages: context["messages"] ?? [], variables: context["variables"]?.object ?? JSONObject())
+            messages: Message.list(context["messages"] ?? []), variables: context["variables"]?.object ?? JSONObject())
           if rendering != nil { rendered += 1 }
         }
       }

@@ -1,11 +1,43 @@
 import ChatTemplates
+import Diagnostics
 import Foundation
 import OrderedJSON
 import Testing
 
-@Suite("Templates that mark what the assistant says")
+@Suite("Training templates")
 struct TrainingTemplateTests {
-  /// Llama 3's text, written our way.
+  private static let folder = Goldens.folder
+  private static let variables: JSONObject = ["bos_token": "<bos>", "eos_token": "<eos>"]
+
+  private func training(_ source: String) throws(SwiftletError) -> ChatRenderer {
+    try ChatRenderer(sources: ["default": source], variables: Self.variables).training()
+  }
+
+  /// The text and the assistant's spans of every family that TRL has a training template for.
+  @Test("The same text and spans as TRL's") func asTRL() throws {
+    let goldens = try JSONValue(parsing: Data(contentsOf: Self.folder.appending(path: "training_goldens.json")))
+    let results = try #require(goldens["results"]?.object)
+    #expect(results.count == 31)
+    var compared = 0
+    for (file, expected) in results.members {
+      let source = try String(contentsOf: Self.folder.appending(path: "training/\(file)"), encoding: .utf8)
+      let renderer = try training(source)
+      #expect(renderer.replacement != nil, "\(file)")
+      for (name, conversation) in goldens["conversations"]?.object?.members ?? [] {
+        let messages = try Message.list(conversation["messages"] ?? [])
+        let tools = conversation["tools"].flatMap { $0.isNull ? nil : $0 }
+        let rendering = try? renderer.render(Conversation(messages, tools: tools))
+        guard let text = expected[name]?["text"]?.string else { continue }
+        let spans = expected[name]?["spans"]?.array?.map { ($0[0]?.integer ?? 0)..<($0[1]?.integer ?? 0) }
+        #expect(rendering?.text == text, "\(file), \(name)")
+        #expect(rendering?.generationSpans == spans, "\(file), \(name)")
+        compared += 1
+      }
+    }
+    #expect(compared > 250)
+  }
+
+  /// Llama 3's text in other words.
   private static let llama3 = """
     {% for message in messages %}{% set turn = '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' %}\
     {% if loop.first %}{% set turn = bos_token + turn %}{% endif %}{{ turn + message.content|trim + '<|eot_id|>' }}\
@@ -14,54 +46,64 @@ struct TrainingTemplateTests {
 
   private func originals() throws -> [(name: String, source: String)] {
     let goldens = try Goldens.committed()
-    let known = ["smollm2.jinja", "qwen2.5.jinja", "qwen3.jinja", "phi-3-mini.jinja", "phi-3.5.jinja"]
-    let found = goldens.templates.filter { known.contains($0.name) } + [("llama3", Self.llama3)]
-    return found + (try Goldens.named()?.templates.filter { ChatTemplate.trainingVariant(of: $0.source) != nil } ?? [])
+    let known = ["smollm2.jinja", "qwen2.5.jinja", "phi-3-mini.jinja", "phi-3.5.jinja"]
+    return goldens.templates.filter { known.contains($0.name) } + [("llama3", Self.llama3)]
   }
 
-  @Test("The same text as the original, whenever that renders") func sameText() throws {
+  @Test("Families without reasoning render as the original does") func sameText() throws {
     let conversations = try Goldens.committed().conversations
-    let originals = try originals()
-    #expect(originals.count >= 5)
-    for (name, source) in originals {
-      let original = try ChatTemplate(source)
-      let variant = try ChatTemplate(try #require(ChatTemplate.trainingVariant(of: source), "\(name)"))
-      #expect(variant.marksGeneration && (!original.marksGeneration || variant.source == source))
-      var compared = 0
-      for conversation in conversations {
-        guard let expected = try? Goldens.render(original, conversation) else { continue }
-        let rendering = try? Goldens.render(variant, conversation)
-        #expect(rendering?.text == expected.text, "\(name), \(conversation.name)")
-        compared += 1
+    for (name, source) in try originals() {
+      // A comment makes the template differ from the one that TRL knows, but not what it renders.
+      for source in [source, "{# reworded #}" + source] {
+        let original = try ChatTemplate(source)
+        let renderer = try training(source)
+        let variant = try #require(renderer.defaultTemplate)
+        #expect(variant.marksGeneration && renderer.replacement?.keepsReasoning == false)
+        var compared = 0
+        for conversation in conversations {
+          guard let expected = try? Goldens.render(original, conversation) else { continue }
+          let rendering = try? Goldens.render(variant, conversation)
+          #expect(rendering?.text == expected.text, "\(name), \(conversation.name)")
+          compared += 1
+        }
+        #expect(compared > 20, "\(name)")
       }
-      #expect(compared > 20, "\(name)")
     }
   }
 
-  @Test("What is marked: the answer and the end of its turn") func spans() throws {
-    let messages: JSONValue = [
-      ["role": "system", "content": "係"], ["role": "user", "content": "u"], ["role": "assistant", "content": "一"],
-      ["role": "user", "content": "v"], ["role": "assistant", "content": "two"],
-    ]
+  @Test("Marked tokens are the answer and its end of turn") func spans() throws {
+    let messages: [Message] = [.system("係"), .user("u"), .assistant("一"), .user("v"), .assistant("two")]
     let marked = [
       "smollm2.jinja": ["一<|im_end|>\n", "two<|im_end|>\n"],
       "qwen2.5.jinja": ["\n一<|im_end|>\n", "\ntwo<|im_end|>\n"],
-      "qwen3.jinja": ["一<|im_end|>\n", "<think>\n\n</think>\n\ntwo<|im_end|>\n"],
       "phi-3-mini.jinja": ["一<|end|>\n", "two<|end|>\n", "<eos>"],
       "llama3": ["一<|eot_id|>", "two<|eot_id|>"],
     ]
     for (name, source) in try originals() {
       guard let expected = marked[name] else { continue }
-      let variant = try ChatTemplate(try #require(ChatTemplate.trainingVariant(of: source)))
-      let rendering = try variant.render(
-        messages: messages, variables: JSONObject([("bos_token", "<bos>"), ("eos_token", "<eos>")]))
+      let rendering = try training(source).render(Conversation(messages))
       let bytes = Array(rendering.text.utf8)
       #expect(rendering.generationSpans.map { String(decoding: bytes[$0], as: UTF8.self) } == expected, "\(name)")
     }
   }
 
-  @Test("Other families have none") func unknown() {
-    #expect(ChatTemplate.trainingVariant(of: "{% for m in messages %}[{{ m.content }}]{% endfor %}") == nil)
-    #expect(ChatTemplate.trainingVariant(of: "{% broken") == nil)
+  @Test("Qwen3 in other words trains on the reasoning of every turn") func rewordedQwen3() throws {
+    let source = try #require(try Goldens.committed().templates.first { $0.name == "qwen3.jinja" }?.source)
+    let reworded = source.replacing(
+      "{%- if loop.index0 > ns.last_query_index %}", with: "{%- if ns.last_query_index < loop.index0 %}")
+    #expect(reworded != source)
+    let messages: [Message] = [.user("u"), .assistant("a", reasoning: "r"), .user("v"), .assistant("b")]
+    let renderings = try [source, reworded].map { try training($0).render(Conversation(messages)) }
+    #expect(renderings[0].text.contains("<think>\nr\n</think>\n\na"))
+    #expect(renderings[0] == renderings[1])
+    #expect(try training(reworded).replacement?.description.contains("reasoning of every assistant turn") == true)
+  }
+
+  @Test("Templates with generation blocks stay, unknown ones are refused") func others() throws {
+    let marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+    let renderer = try training(marked)
+    #expect(renderer.replacement == nil && renderer.defaultTemplate?.source == marked)
+    #expect(throws: SwiftletError.self) { try training("{% for m in messages %}[{{ m.content }}]{% endfor %}") }
+    #expect(throws: SwiftletError.self) { try training("{% broken") }
   }
 }

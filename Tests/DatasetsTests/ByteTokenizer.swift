@@ -1,3 +1,4 @@
+import ChatTemplates
 import Datasets
 import OrderedJSON
 
@@ -31,14 +32,14 @@ extension RowTokenizer {
     return (ids, offsets)
   }
 
-  private static func rendered(_ conversation: Conversation) -> Rendering {
-    var rendering = Rendering(text: "")
+  private static func rendered(_ conversation: Conversation) -> ChatTemplate.Rendering {
+    var rendering = ChatTemplate.Rendering(text: "")
     for message in conversation.messages {
-      rendering.text += (message["role"]?.string ?? "") + ":"
+      rendering.text += message.role + ":"
       let start = rendering.text.utf8.count
-      rendering.text += (message["content"]?.string ?? "") + "</s>"
-      if message["role"]?.string == "assistant" {
-        rendering.assistantSpans.append(start..<rendering.text.utf8.count)
+      rendering.text += message.content + "</s>"
+      if message.role == "assistant" {
+        rendering.generationSpans.append(start..<rendering.text.utf8.count)
       }
       rendering.text += "\n"
     }

@@ -32,7 +32,7 @@ import Tokenizers
   }
 
   @Test func sameRowsAreNotTokenizedTwice() throws {
-    let cache = PreparationCache(folder: scratch.folder.path, leastRows: 1)
+    let cache = PreparationCache(folder: scratch.folder.path, minimumRows: 1)
     let rows = InMemoryRows((0..<50).map { Row([("prompt", .string("問 \($0)")), ("completion", "答")]) })
     var options = PreparationOptions()
     (options.packing, options.maxLength) = (.bfd, 40)
@@ -58,7 +58,7 @@ import Tokenizers
 
   /// The bytes of a data file count, whatever its name, size and dates say; and so does every step.
   @Test func changedDataAndStepsAreNoticed() throws {
-    let cache = PreparationCache(folder: scratch.folder.path + "/cache", leastRows: 1)
+    let cache = PreparationCache(folder: scratch.folder.path + "/cache", minimumRows: 1)
     func prepare(_ steps: [RowStep] = []) throws -> PreparationReport {
       let rows = try DataFile.open(scratch.folder.path + "/rows.jsonl").applying(steps)
       return try Preparation(busy("t"), cache: cache).prepare(rows).report
@@ -116,7 +116,7 @@ import Tokenizers
   }
 
   @Test func damagedFilesAreMadeAgain() throws {
-    let cache = PreparationCache(folder: scratch.folder.path, leastRows: 1)
+    let cache = PreparationCache(folder: scratch.folder.path, minimumRows: 1)
     let rows = InMemoryRows([Row([("text", "abc")])])
     let ids = Array(try Preparation(busy("t"), cache: cache).prepare(rows).set.ids)
     let file = try #require(try files.first)
@@ -132,10 +132,10 @@ import Tokenizers
     try whole.prefix(40).write(to: file)
     #expect(try Preparation(busy("t"), cache: cache).prepare(rows).set.ids.elementsEqual(ids))
     // Where nothing can be written, the run goes on without, and says so.
-    let nowhere = PreparationCache(folder: file.path + "/x", leastRows: 1)
+    let nowhere = PreparationCache(folder: file.path + "/x", minimumRows: 1)
     let without = try Preparation(busy("t"), cache: nowhere).prepare(rows)
     #expect(Array(without.set.ids) == ids)
-    #expect(without.report.notes.first?.hasPrefix("the prepared rows are not kept for the next run: ") == true)
+    #expect(without.report.notes.first?.hasPrefix("the prepared rows could not be cached for the next run: ") == true)
   }
 
   @Test func fingerprint() throws {

@@ -1,5 +1,5 @@
 import Diagnostics
-import Datasets
+@testable import Datasets
 import Foundation
 import OrderedJSON
 import Testing
@@ -43,7 +43,39 @@ import Testing
       _ = try DataFile.open(broken)
       Issue.record("the file is not compressed")
     } catch {
-      #expect(error.description.hasPrefix("\(broken): \(program) could not read it: "))
+      #expect(error.description.hasPrefix("\(broken): the file is not compressed with \(program)"))
+    }
+  }
+
+  @Test(arguments: [("gzip", "gz"), ("zstd", "zst")])
+  func damagedCompression(_ program: String, _ ending: String) throws {
+    guard Self.path(of: program) != nil else { return }
+    let path = try scratch.write("rows.csv", "a,b\n" + String(repeating: "1,some text\n", count: 500))
+    try compress(path, with: program)
+    var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(path).\(ending)")))
+    // The magic numbers of older formats that gzip reads as well: compress, pack and LZH.
+    for magic: [UInt8] in [[0x1F, 0x9D], [0x1F, 0x1E], [0x1F, 0xA0]] {
+      let other = scratch.folder.appendingPathComponent("other.csv.\(ending)")
+      try Data(magic + bytes.dropFirst(2)).write(to: other)
+      #expect(throws: SwiftletError.self) { try DataFile.open(other.path) }
+    }
+    bytes.removeLast(bytes.count / 2)
+    let half = scratch.folder.appendingPathComponent("half.csv.\(ending)")
+    try Data(bytes).write(to: half)
+    do throws(SwiftletError) {
+      _ = try DataFile.open(half.path)
+      Issue.record("half a file was opened")
+    } catch {
+      #expect(error.description.hasPrefix("\(half.path): \(program) failed: "))
+    }
+  }
+
+  @Test func outputIsBounded() throws {
+    guard Self.path(of: "gzip") != nil else { return }
+    let path = try scratch.write("zeros.txt", String(repeating: "0", count: 1 << 20))
+    try compress(path, with: "gzip")
+    #expect(throws: SwiftletError.self) {
+      try ExternalProgram.gzip.bytes(from: path, maximumBytes: 1000) { _ in ["-dc", "--", "\(path).gz"] }
     }
   }
 
@@ -66,7 +98,7 @@ import Testing
       #expect(Self.path(of: "duckdb") == nil, "\(error)")
       #expect(
         error.description
-          == "\(path): reading this needs the program duckdb, which is not found; install it with pip install duckdb-cli"
+          == "\(path): this file needs the program duckdb, which is not installed; install it with pip install duckdb-cli"
       )
     }
     #expect(throws: SwiftletError.self) { try DataFile.query("SELECT nothing FROM nowhere") }

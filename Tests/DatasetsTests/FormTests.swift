@@ -65,6 +65,7 @@ import Tokenizers
     let (set, report) = try Preparation(marking, options: options).prepare(rows)
     #expect(model.decode(set.labels.filter { $0 != TokenBatch.ignoredLabel }) == "b.<|im_end|>\nd.<|im_end|>\n")
     #expect(report.rowsWithTrainedEOS == 1)
+    #expect(report.notes.contains { $0.contains("replaced by the training template for ChatML") })
     let unmarked = try Preparation(try RowTokenizer(model)).prepare(rows).set
     #expect(set.ids == unmarked.ids)
 

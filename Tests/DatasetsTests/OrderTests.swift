@@ -64,9 +64,9 @@ import Testing
         InMemoryRows((0..<count).map { Row([("i", .integer(1000 * source + $0))]) }) as any RowSource
       }
       let mixing = Interleaving(
-        shares: example["shares"]?.array?.compactMap(\.double), seed: UInt64(example["seed"]?.integer ?? 0),
-        stop: try #require(Interleaving.Stop(rawValue: example["stop"]?.string ?? "")))
-      let rows = try mixing.mix(sources).allRows()
+        probabilities: example["shares"]?.array?.compactMap(\.double), seed: UInt64(example["seed"]?.integer ?? 0),
+        stoppingStrategy: try #require(Interleaving.StoppingStrategy(rawValue: example["stop"]?.string ?? "")))
+      let rows = try mixing.interleave(sources).allRows()
       #expect(rows.compactMap { $0["i"]?.integer } == example["order"]?.integers)
     }
   }

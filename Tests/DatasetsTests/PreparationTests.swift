@@ -63,9 +63,9 @@ import Testing
     #expect(pretokenized.rowsWithDoubledBOS == 1)
     #expect(pretokenized.warnings.count == 2)  // and no stop token is trained
     let padded = [Row([("input_ids", [1, 2]), ("attention_mask", [1, 0])])]
-    #expect(try prepare(padded).report.notes.first?.hasPrefix("attention_mask is not applied") == true)
+    #expect(try prepare(padded).report.notes.first?.hasPrefix("attention_mask is ignored") == true)
     let masks = [Row([("input_ids", [1, 2]), ("completion_mask", [0, 1])])]
-    #expect(try prepare(masks).report.notes == ["completion_mask is not applied unless completion_only_loss is true"])
+    #expect(try prepare(masks).report.notes == ["completion_mask is ignored unless completion_only_loss is true"])
   }
 
   @Test func shareGPTRows() throws {
@@ -106,12 +106,14 @@ import Testing
     #expect(failure([]).contains("there are no rows"))
     #expect(
       failure([Row([("a", 1), ("b", 2)])])
-        == "rows.jsonl, row 1: the row has \"a\", \"b\", but must have \"prompt\" and \"completion\", \"messages\", "
-        + "\"text\" or \"input_ids\"; rename its columns with rename_columns, or build one with template or messages")
-    #expect(failure([Row([("prompt", "a"), ("completion", [["role": "x"]])])]).contains("a string as the prompt is"))
+        == "rows.jsonl, row 1: the row has the columns \"a\", \"b\", but needs \"prompt\" and \"completion\", \"messages\", "
+        + "\"text\" or \"input_ids\"; rename columns with rename_columns, or build one with template or messages")
+    #expect(
+      failure([Row([("prompt", "a"), ("completion", [["role": "x"]])])]).contains(
+        "expected a string like the prompt, found an array"))
     #expect(failure([Row([("messages", [])])]).contains("is empty"))
     #expect(failure([Row([("messages", [["content": "x"]])])]).contains("no \"role\""))
-    #expect(failure([Row([("text", 5)])]).contains("a number stands where a string should"))
+    #expect(failure([Row([("text", 5)])]).contains("expected a string, found a number"))
     #expect(failure([Row([("input_ids", [1, 2]), ("labels", [1])])]).contains("has 1 numbers, but input_ids has 2"))
     for column in ["attention_mask", "completion_mask", "assistant_masks", "labels"] {
       let ids: JSONValue = [1, 2]
@@ -119,7 +121,7 @@ import Testing
       #expect(
         message == "rows.jsonl, row 2, column \"\(column)\": the list has 3 numbers, but input_ids has 2")
     }
-    #expect(failure([Row([("input_ids", [5_000_000_000])])]).contains("a token number"))
+    #expect(failure([Row([("input_ids", [5_000_000_000])])]).contains("a token id"))
     #expect(failure([Row([("text", "a")])]) { $0.assistantOnlyLoss = true }.contains("needs conversations"))
     #expect(
       failure([Row([("messages", conversation(("user", "a")))])]) { $0.assistantOnlyLoss = true }

@@ -116,30 +116,60 @@ final class Scratch {
   @Test func faultsNameTheirPlace() throws {
     #expect(
       try failure("a.jsonl", "{\"a\": 1}\n\n{\"a\": \n{\"a\": 3}".utf8)
-        == "a.jsonl, line 3: the text ends where a value should stand; a line of JSON Lines must hold one whole object")
+        == "a.jsonl, line 3: unexpected end of text, expected a value; each line of JSON Lines must be one complete object"
+    )
     #expect(
       try failure("b.jsonl", "{\"a\": 1}\n[1]".utf8)
-        == "b.jsonl, line 2: an array stands where an object with the columns of a row should")
+        == "b.jsonl, line 2: expected an object with the columns of a row, found an array")
     #expect(
       try failure("c.json", "[{\"a\": 1},\n {\"a\":\n tru}]".utf8)
         == "c.json, line 3: expected a value in this element of the array")
     #expect(
       try failure("d.json", "[{\"a\": 1}, {\"a\"".utf8)
-        == "d.json: the file ends inside its array; it was cut short, fetch it again")
+        == "d.json: the file ends inside its array; it is truncated, so download or save it again")
     #expect(
       try failure("e.csv", "a,b\n1,2\n1,2,3\n".utf8)
         == "e.csv, line 3: 3 fields, but the header names 2; quote fields that contain the separator")
     #expect(
       try failure("f.csv", "a,b\n1,2\n\"1,2\n3,4\n".utf8)
-        == "f.csv, line 3: a quoted field that opens in this record never ends; double the quotation marks inside it")
+        == "f.csv, line 3: a quoted field that starts in this record never ends; double the quotation marks inside it")
     #expect(
       try failure("g.txt", [0x61, 0x0A, 0xFF, 0x0A])
         == "g.txt, line 2: the line is not valid UTF-8; save the file as UTF-8")
-    #expect(try failure("h.jsonl", [0xFF, 0xFE, 0x7B, 0]) == "h.jsonl: the text is UTF-16; save it as UTF-8")
+    #expect(try failure("h.jsonl", [0xFF, 0xFE, 0x7B, 0]) == "h.jsonl: the file is UTF-16; save it as UTF-8")
     #expect(
-      try failure("i.doc", []) == "i.doc: a data file must end in .json, .jsonl, .ndjson, .csv, .tsv, .txt, .parquet; "
-        + "rename it if it is one of these")
+      try failure("i.doc", [])
+        == "i.doc: the name of a data file must end in .json, .jsonl, .ndjson, .csv, .tsv, .txt, .parquet; "
+        + "rename the file if it has one of these formats")
     #expect(throws: SwiftletError.self) { try DataFile.open(scratch.folder.appendingPathComponent("gone.csv").path) }
+  }
+
+  @Test(.timeLimit(.minutes(1))) func pipesAndDevicesAreRefused() throws {
+    for name in ["pipe.jsonl", "pipe.csv.gz", "pipe.json.zst", "pipe.parquet"] {
+      let path = scratch.folder.appendingPathComponent(name).path
+      #expect(mkfifo(path, 0o600) == 0)
+      do throws(SwiftletError) {
+        _ = try DataFile.open(path)
+        Issue.record("\(name) was opened")
+      } catch {
+        #expect(error.reason.contains("only regular files can be read"), "\(error)")
+      }
+    }
+    let device = scratch.folder.appendingPathComponent("zero.csv").path
+    try FileManager.default.createSymbolicLink(atPath: device, withDestinationPath: "/dev/zero")
+    #expect(throws: SwiftletError.self) { try DataFile.open(device) }
+  }
+
+  @Test func textThatLooksLikeJSON() throws {
+    for (text, isNoted) in [
+      ("[\n  {\"a\": 1}\n]", true), ("{\"a\": 1}\n{\"a\": 2}", true), ("[1] a list\n", false), ("{name} said\n", false),
+      ("", false), ("\u{FEFF} {\n \"a\": 1}", true),
+    ] {
+      let rows = try DataFile.open(try scratch.write("rows.txt", text))
+      #expect(rows.notes.contains { $0.contains("looks like JSON") } == isNoted, "\(text)")
+      let step = try rows.applying([.select(0..<9), .template(column: "text", try TextPattern("{text}"))])
+      #expect(ConcatenatedRows([step]).notes == rows.notes)
+    }
   }
 
   @Test func foldersAndSplits() throws {
@@ -166,7 +196,7 @@ final class Scratch {
       _ = try read("validation")
       Issue.record("there is no such split")
     } catch let error as SwiftletError {
-      #expect(error.reason == "there is no split \"validation\"; there is train, test")
+      #expect(error.reason == "there is no split \"validation\"; the splits are train, test")
     }
     for name in ["data/train-00000-of-00002.csv", "data/train-00001-of-00002.csv", "data/test_gen-00000-of-00001.csv"] {
       _ = try scratch.write("shards/\(name)", "a\n1\n2\n")

@@ -65,9 +65,9 @@ import Testing
     // The second source has 2 rows at two thirds, so 3 rows in all: the first gives 1.
     #expect(try joined.allRows().map { $0["a"]?.integer } == [1, 1, 2])
     #expect(throws: SwiftletError.self) { try ConcatenatedRows([rows], fractions: [0]) }
-    #expect(throws: SwiftletError.self) { try Interleaving(shares: [0.5]).mix([rows, rows]) }
+    #expect(throws: SwiftletError.self) { try Interleaving(probabilities: [0.5]).interleave([rows, rows]) }
     #expect(throws: SwiftletError.self) {
-      try Interleaving(shares: [1e-300, 1], stop: .allExhausted).mix([rows, rows])
+      try Interleaving(probabilities: [1e-300, 1], stoppingStrategy: .allExhausted).interleave([rows, rows])
     }
   }
 
@@ -79,7 +79,7 @@ import Testing
     } catch {
       #expect(
         error.description
-          == "pairs.jsonl, row 2, column \"translation.en\": the template asks for this column, but the row has "
+          == "pairs.jsonl, row 2, column \"translation.en\": the template uses this column, but the row has "
           + "\"a\", \"translation\", \"lang\"")
     }
     for step in [RowStep.removeColumns(["x"]), .selectColumns(["x"]), .renameColumns([.init("x", "y")])] {

@@ -82,7 +82,7 @@ import Testing
         encode: { _, _ in [] }, encodeWithOffsets: { _ in ([], []) }, decode: { _ in "" }, isAdded: { _ in false },
         eosToken: nil)
       tokenizer.render = { conversation in
-        .init(text: conversation.messages.map { "<\($0["content"]?.string ?? "")>" }.joined())
+        .init(text: conversation.messages.map { "<\($0.content)>" }.joined())
       }
       let row = try RecipeRows(recipe, tokenizer: tokenizer).train.row(at: 3)
       #expect(row["text"] == "<3>")

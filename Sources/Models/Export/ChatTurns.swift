@@ -158,9 +158,8 @@ private struct ChatProbe {
 
   /// `nil` if the template rejects the messages.
   func render(_ messages: [(role: String, text: String)], generationPrompt: Bool) -> String? {
-    let json = JSONValue.array(
-      messages.map { ["role": .string($0.role), "content": .string($0.text)] })
-    return try? template.render(messages: json, addGenerationPrompt: generationPrompt, variables: variables).text
+    let messages = messages.map { Message(role: $0.role, content: $0.text) }
+    return try? template.render(messages: messages, addGenerationPrompt: generationPrompt, variables: variables).text
   }
 }
 

@@ -1,3 +1,4 @@
+import ChatTemplates
 import Checkpoints
 import Foundation
 import OrderedJSON
@@ -23,7 +24,7 @@ public struct MergeCheck: Sendable {
   static func prompts(for model: CausalLM) -> [[Int32]] {
     let longest = model.transformer.configuration.contextLength
     let prompts = samples.map { text -> [Int32] in
-      let messages: JSONValue = [["role": "user", "content": .string(text)]]
+      let messages = [Message.user(text)]
       let ids = (try? model.prompt(messages)) ?? []
       return ids.isEmpty || ids.count > longest ? model.tokenizer.encode(text) : ids
     }

@@ -1,9 +1,10 @@
+import ChatTemplates
 import Diagnostics
 import OrderedJSON
 
-/// A row of Stanford Alpaca's columns: `instruction`, perhaps `input`, `output`; and, as LLaMA-Factory extends it,
-/// `system` and `history` (pairs of question and answer).
-struct Alpaca {
+/// A row in the format of Stanford Alpaca: `instruction`, an optional `input`, and `output`; with LLaMA-Factory's
+/// additions `system` and `history` (a list of question and answer pairs).
+struct AlpacaRow {
   private let instruction: String
   private let input: String
   private let output: String
@@ -23,26 +24,23 @@ struct Alpaca {
     var pairs: [(String, String)] = []
     for turn in row.present("history")?.array ?? [] {
       guard let question = turn[0]?.string, let answer = turn[1]?.string else {
-        throw SwiftletError.data("a turn is not a pair of strings, question and answer", column: "history")
+        throw SwiftletError.data("each turn must be a pair of strings, question and answer", column: "history")
       }
       pairs.append((question, answer))
     }
     history = pairs
   }
 
-  /// A prompt and its completion: a conversation where the model has a template, else Alpaca's own wording.
+  /// The row as prompt and completion: a conversation if the model has a chat template, else in Alpaca's prompt format.
   func form(hasTemplate: Bool) -> RowForm {
-    guard hasTemplate else { return .completion(prompt: wording, completion: output) }
-    func message(_ role: String, _ content: String) -> JSONValue {
-      .object(JSONObject([("role", .string(role)), ("content", .string(content))]))
-    }
-    var prompt = system.map { [message("system", $0)] } ?? []
-    for turn in history { prompt += [message("user", turn.question), message("assistant", turn.answer)] }
-    prompt.append(message("user", input.isEmpty ? instruction : instruction + "\n" + input))
-    return .conversationCompletion(prompt: prompt, completion: [message("assistant", output)])
+    guard hasTemplate else { return .completion(prompt: prompt, completion: output) }
+    var messages = system.map { [Message.system($0)] } ?? []
+    for turn in history { messages += [.user(turn.question), .assistant(turn.answer)] }
+    messages.append(.user(input.isEmpty ? instruction : instruction + "\n" + input))
+    return .conversationCompletion(prompt: messages, completion: [.assistant(output)])
   }
 
-  private var wording: String {
+  private var prompt: String {
     input.isEmpty
       ? """
       Below is an instruction that describes a task. Write a response that appropriately completes the request.

@@ -1,45 +1,55 @@
 import OrderedJSON
 
-extension ChatTemplate {
-  /// A template that makes the same text as `source` and marks what the assistant says with `{% generation %}`, for
-  /// families whose own template does not: ChatML (SmolLM2 and others), Qwen2.5, Qwen3, Llama 3 and Phi-3.
-  ///
-  /// The family is told by what `source` makes of a handful of conversations, not by its spelling, so re-wordings of a
-  /// template are known too. Marked is what TRL's training templates mark: the content with reasoning and tool calls
-  /// and the token that ends the turn, but not the header of the turn.
-  /// - Returns: `source` itself if it marks generation already; `nil` where no family fits.
-  public static func trainingVariant(of source: String) -> String? {
-    guard let template = try? ChatTemplate(source) else { return nil }
-    if template.marksGeneration { return source }
-    let expected = TrainingTemplates.probes.map { $0.text(of: template) }
-    return TrainingTemplates.all.first { candidate in
-      guard let variant = try? ChatTemplate(candidate) else { return false }
-      return zip(TrainingTemplates.probes, expected).allSatisfy { probe, text in
-        // Where the original refuses a conversation there is no text to match.
-        text.map { $0 == probe.text(of: variant) } ?? !probe.mustRender
+/// A model family that is recognized by what its template renders, not by the template's text.
+///
+/// Covers templates that were reformatted or rewritten, and ChatML (SmolLM2 and many others), for which TRL has no
+/// training template.
+struct RecognizedFamily: Sendable {
+  let name: String
+  /// A template with the behavior of the family's original.
+  let template: String
+  /// The template with `{% generation %}` blocks to train with: the content, reasoning and tool calls of each assistant
+  /// turn and its end-of-turn token, but not the turn's header.
+  let trainingTemplate: String
+  let keepsReasoning: Bool
+
+  private init(_ name: String, _ template: String, training: String? = nil) {
+    self.name = name
+    self.template = template
+    trainingTemplate = training ?? template
+    keepsReasoning = training != nil
+  }
+
+  /// The family whose template renders a number of test conversations exactly as `template` does.
+  static func matching(_ template: ChatTemplate) -> RecognizedFamily? {
+    let expected = probes.map { $0.text(of: template) }
+    return all.first { candidate in
+      guard let own = try? ChatTemplate(candidate.template) else { return false }
+      return zip(probes, expected).allSatisfy { probe, text in
+        // Conversations that the original rejects are not compared.
+        text.map { $0 == probe.text(of: own) } ?? !probe.mustRender
       }
     }
   }
-}
 
-/// Our templates with marks, and the conversations that tell which one fits.
-private enum TrainingTemplates {
-  struct Probe {
+  /// A conversation that tells families apart.
+  private struct Probe {
     let messages: JSONValue
     var tools: JSONValue?
     var addGenerationPrompt = false
     var mustRender = false
 
-    /// The text as bytes, or `nil` where the template refuses.
+    /// The rendered text in bytes; `nil` if the template rejects the conversation.
     func text(of template: ChatTemplate) -> [UInt8]? {
-      let variables: JSONObject = JSONObject([("bos_token", "<bos>"), ("eos_token", "<eos>")])
+      let variables: JSONObject = ["bos_token": "<bos>", "eos_token": "<eos>"]
+      guard let messages = try? Message.list(messages) else { return nil }
       let rendering = try? template.render(
         messages: messages, tools: tools, addGenerationPrompt: addGenerationPrompt, variables: variables)
       return rendering.map { Array($0.text.utf8) }
     }
   }
 
-  static let probes: [Probe] = [
+  private static let probes: [Probe] = [
     Probe(messages: [["role": "user", "content": "a"]], addGenerationPrompt: true, mustRender: true),
     Probe(
       messages: [
@@ -80,22 +90,27 @@ private enum TrainingTemplates {
     Probe(messages: [["role": "user", "content": "u"], ["role": "tool", "content": ["k": 1]]]),
   ]
 
-  static let all =
-    [chatML(system: nil)]
-    + [
-      "You are a helpful AI assistant named SmolLM, trained by Hugging Face", "You are a helpful assistant",
+  private static let all: [RecognizedFamily] =
+    [
+      nil, "You are a helpful AI assistant named SmolLM, trained by Hugging Face", "You are a helpful assistant",
       "You are a helpful assistant.", "You are a helpful AI assistant.",
-    ].map { chatML(system: $0) }
+    ].map { RecognizedFamily("ChatML", chatML(system: $0)) }
     + [
       "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.", "You are a helpful assistant.",
       "Please reason step by step, and put your final answer within \\\\boxed{}.",
-    ].map(qwen25) + [
-      qwen3(readsOnlyText: true), qwen3(readsOnlyText: false), llama3, phi3(keepsEmptySystem: true),
-      phi3(keepsEmptySystem: false),
+    ].map { RecognizedFamily("Qwen2.5", qwen25(system: $0)) }
+    + [true, false].map { readsOnlyText in
+      RecognizedFamily(
+        "Qwen3", qwen3(readsOnlyText: readsOnlyText, keepsReasoning: false),
+        training: qwen3(readsOnlyText: readsOnlyText, keepsReasoning: true))
+    }
+    + [
+      RecognizedFamily("Llama 3", llama3), RecognizedFamily("Phi-3", phi3(keepsEmptySystem: true)),
+      RecognizedFamily("Phi-3.5", phi3(keepsEmptySystem: false)),
     ]
 
-  /// ChatML as SmolLM2 has it; `system` stands in where a conversation has no system message.
-  static func chatML(system: String?) -> String {
+  /// ChatML as in SmolLM2. `system` is the system message of conversations that have none.
+  private static func chatML(system: String?) -> String {
     let standIn =
       system.map { text in
         """
@@ -122,7 +137,7 @@ private enum TrainingTemplates {
       """
   }
 
-  /// The list of tools as Qwen2.5 and Qwen3 write it; the system message before it is the caller's.
+  /// Macros for the tools and tool results of Qwen2.5 and Qwen3.
   private static let qwenTools = """
     {%- macro tool_list() %}
         {{- '# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\nYou are provided with' }}
@@ -146,7 +161,7 @@ private enum TrainingTemplates {
 
     """
 
-  static func qwen25(system: String) -> String {
+  private static func qwen25(system: String) -> String {
     qwenTools + """
       {%- set own_system = messages[0]['role'] == 'system' %}
       {{- '<|im_start|>system\\n' + (messages[0]['content'] if own_system else '\(system)') }}
@@ -178,9 +193,14 @@ private enum TrainingTemplates {
       """
   }
 
-  /// Qwen3; earlier revisions of its template print content that is not text instead of leaving it out.
-  static func qwen3(readsOnlyText: Bool) -> String {
+  /// Qwen3.
+  /// - Parameters:
+  ///   - readsOnlyText: whether content that is not a string is dropped; earlier revisions print it.
+  ///   - keepsReasoning: whether every turn has a `<think>` block, as in training, or only the turns after the last
+  ///     question of the user.
+  private static func qwen3(readsOnlyText: Bool, keepsReasoning: Bool) -> String {
     let condition = readsOnlyText ? " if message.content is string else ''" : ""
+    let thinks = keepsReasoning ? "true" : "at > last.query and (loop.last or reasoning)"
     return qwenTools + """
       {%- set own_system = messages[0].role == 'system' %}
       {%- if tools %}
@@ -188,7 +208,7 @@ private enum TrainingTemplates {
       {%- elif own_system %}
           {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
       {%- endif %}
-      {#- Reasoning is shown only after the last question that a person asked. #}
+      {#- The last question of the user, as opposed to tool results. #}
       {%- set last = namespace(query=messages | length - 1, found=false) %}
       {%- for message in messages[::-1] %}
           {%- if not last.found and message.role == 'user' and message.content is string
@@ -212,7 +232,7 @@ private enum TrainingTemplates {
               {%- endif %}
               {{- '<|im_start|>assistant\\n' }}
               {%- set at = loop.index0 %}
-              {%- set thinks = at > last.query and (loop.last or reasoning) %}
+              {%- set thinks = \(thinks) %}
               {%- generation %}
                   {%- if thinks %}
                       {{- '<think>\\n' + reasoning.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
@@ -239,7 +259,7 @@ private enum TrainingTemplates {
       """
   }
 
-  static let llama3 = """
+  private static let llama3 = """
     {%- for message in messages %}
         {{- bos_token if loop.first }}
         {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
@@ -256,8 +276,8 @@ private enum TrainingTemplates {
     {%- endif %}
     """
 
-  /// Phi-3, and Phi-3.5, which leaves an empty system message out.
-  static func phi3(keepsEmptySystem: Bool) -> String {
+  /// Phi-3, or Phi-3.5, which drops an empty system message.
+  private static func phi3(keepsEmptySystem: Bool) -> String {
     let condition = keepsEmptySystem ? "" : " and message['content']"
     return """
       {%- for message in messages %}

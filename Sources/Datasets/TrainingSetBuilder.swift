@@ -1,21 +1,21 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 
-/// A training set that grows row by row: its tokens in memory, or written to a file as they come.
-struct Gathering {
+/// Builds a training set row by row, with its tokens in memory or written to a file as they come.
+struct TrainingSetBuilder {
   private var set = TrainingSet()
   var report = PreparationReport()
-  /// Why the file could not be written; nothing is gathered after that.
+  /// Why the file could not be written. Nothing is added after a failure.
   private(set) var failure: SwiftletError?
   private var writer: PreparedFile.Writer?
 
-  /// What was gathered, its tokens in memory.
+  /// The training set with its tokens in memory, and the report.
   var outcome: Preparation.Outcome { (set, report) }
 
-  /// Nothing yet, to be held in memory.
+  /// Creates a builder that keeps the tokens in memory.
   init() {}
 
-  /// Nothing yet, to be written to a file.
+  /// Creates a builder that writes the tokens to a file.
   init(writer: Result<PreparedFile.Writer, SwiftletError>) {
     switch writer {
     case .success(let writer): self.writer = writer
@@ -23,16 +23,15 @@ struct Gathering {
     }
   }
 
-  mutating func add(_ row: PreparedRow, number: Int) {
+  mutating func add(_ example: Example, _ row: RowReport) {
     report.add(row)
-    guard row.fate == .kept, failure == nil else { return }
-    let example = Example(ids: row.ids, labels: row.labels, row: number)
+    guard row.outcome == .kept, failure == nil else { return }
     guard writer != nil else { return set.append(example) }
     set.appendDocument(example)
     do { try writer?.append(example) } catch { failure = error }
   }
 
-  /// What TRL calls `shuffle_dataset` and `packing`; then counts what the items hold.
+  /// Applies TRL's `packing` and `shuffle_dataset`, then counts the tokens of the items.
   mutating func arrange(_ options: PreparationOptions) {
     if let packing = options.packing, let length = options.maxLength {
       let order = options.shuffleSeed.map { seed in
@@ -48,7 +47,7 @@ struct Gathering {
     }
     report.items = set.items.count
     report.tokens = set.tokenCount
-    if options.packing != nil { report.truncatedTokens = set.trained.count - report.tokens }
+    if options.packing != nil { report.truncatedTokens = set.lossMask.count - report.tokens }
     report.trainedTokens = set.items.reduce(0) { sum, item in
       set.sequences(item).reduce(sum) { $0 + set.targetCount($1) }
     }

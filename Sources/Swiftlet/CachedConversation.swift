@@ -6,7 +6,7 @@ import Tokenizers
 
 /// The turns of a chat, and the KV cache of the tokens that the model has read so far. A new turn computes only the
 /// tokens that are not in the cache.
-package final class Conversation {
+package final class CachedConversation {
   /// The messages so far, the system message included.
   package private(set) var messages: [Message] = []
   private let model: CausalLM
@@ -39,7 +39,7 @@ package final class Conversation {
     let asked = messages + [.user(text)]
     let ids =
       model.chatTemplate == nil
-      ? model.tokenizer.encode(text) : try model.prompt(.array(asked.map(\.json)), thinking: thinking)
+      ? model.tokenizer.encode(text) : try model.prompt(asked, thinking: thinking)
     try model.checkPrompt(ids)
     messages = asked
     // A template may render earlier turns differently now, so only the common prefix is reused. At least one token must
@@ -56,13 +56,13 @@ package final class Conversation {
   package final class Reply {
     /// The text so far.
     package private(set) var text = ""
-    private let conversation: Conversation
+    private let conversation: CachedConversation
     private let prompt: [Int32]
     private let tokens: TokenGenerator
     private var decoder: StreamDecoder
     private var isFinished = false
 
-    init(_ conversation: Conversation, prompt: [Int32], tokens: TokenGenerator, decoder: StreamDecoder) {
+    init(_ conversation: CachedConversation, prompt: [Int32], tokens: TokenGenerator, decoder: StreamDecoder) {
       self.conversation = conversation
       self.prompt = prompt
       self.tokens = tokens

@@ -1,0 +1,26 @@
+import OrderedJSON
+
+/// What a chat template renders: messages, and what transformers' `apply_chat_template` takes besides.
+public struct Conversation: Sendable, Hashable {
+  /// The messages in order.
+  public var messages: [Message]
+  /// JSON schemas of the tools the model may call; `nil` if there are none.
+  public var tools: JSONValue?
+  /// Whether the text ends with the start of an assistant's turn, so that a model continues with its answer.
+  public var addsGenerationPrompt: Bool
+  /// More variables for the template, such as `enable_thinking` or `documents`. They override those of the model.
+  ///
+  /// `chat_template` is special, as in transformers: the name of one of the model's templates, or a template.
+  public var variables: JSONObject
+
+  /// Creates a conversation.
+  public init(
+    _ messages: [Message], tools: JSONValue? = nil, addsGenerationPrompt: Bool = false,
+    variables: JSONObject = JSONObject()
+  ) {
+    self.messages = messages
+    self.tools = tools
+    self.addsGenerationPrompt = addsGenerationPrompt
+    self.variables = variables
+  }
+}
