@@ -1,4 +1,4 @@
-// What the kernels need from outside, read before an instruction set is chosen.
+// System headers, included before a target's instructions are enabled.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-// For any processor: the compiler's choice for the base architecture (SSE2, NEON).
+// Any processor: baseline instructions only.
 #include "headers.h"
-// Vectors pass between inlined functions only, so how a call would pass them does not matter.
+// Vectors are passed between inlined functions only, so their calling convention does not matter.
 #pragma clang diagnostic ignored "-Wpsabi"
 #define LANES 8
 #define TILE_ROWS 6

@@ -1,15 +1,15 @@
-// Dot products in whole numbers, for few rows against formats whose codes are bytes or nibbles, on processors that add up
-// products of bytes (AVX-512 VNNI). Each 32 elements of x become whole numbers in units of their largest one / (127 · 2¹⁶),
-// 2¹⁵ for q8_0, about as fine as a float's own precision, written as three digits to the base 256. A block's codes times the
-// digits add up without any error; one multiplication by the scales of both makes a float of the sum.
+// Dot products in whole numbers, for few rows against formats whose codes are bytes or nibbles, on processors that add
+// up products of bytes (AVX-512 VNNI). Each 32 elements of x become whole numbers in units of their largest one / (127
+// · 2¹⁶), 2¹⁵ for q8_0, about as fine as a float's own precision, written as three digits to the base 256. A block's
+// codes times the digits add up without any error; one multiplication by the scales of both makes a float of the sum.
 
-// A row of x, prepared by ck_prepare_few_rows: the sum of every 32 elements or, for the formats of this file, its groups.
+// A row of x, prepared by ck_gemv_prepare: the sum of every 32 elements or, for the formats of this file, its groups.
 typedef struct {
   const float *x, *prepared;
 } prepared_row;
 
-// 128 elements of x: their digits, the highest first, as two sets of 64 in the order in which a format's codes come; what
-// the products of codes that are stored with something added have too much; unit and sum of each 32.
+// 128 elements of x: their digits, the highest first, as two sets of 64 in the order in which a format's codes come;
+// what the products of codes that are stored with something added have too much; unit and sum of each 32.
 typedef struct {
   int8_t digits[2][3][64];
   int32_t excess[2][16];
@@ -18,7 +18,7 @@ typedef struct {
 
 enum { group = 128 };
 
-INLINE bool is_whole(ck_format format) {
+INLINE bool uses_integer_dot(ck_format format) {
 #ifdef CK_VNNI
   return format == ck_q4_0 || format == ck_q4_1 || format == ck_q8_0 || format == ck_q4_K || format == ck_q6_K;
 #else
@@ -26,8 +26,8 @@ INLINE bool is_whole(ck_format format) {
 #endif
 }
 
-long CK(ck_prepared_count)(ck_format format, long k) {
-  return is_whole(format) ? (k + group - 1) / group * (long)sizeof(x_group) / 4 : (k / 32 + 15) / 16 * 16;
+long CK(ck_gemv_prepared_count)(ck_format format, long k) {
+  return uses_integer_dot(format) ? (k + group - 1) / group * (long)sizeof(x_group) / 4 : (k / 32 + 15) / 16 * 16;
 }
 
 #ifdef CK_VNNI
@@ -61,8 +61,8 @@ INLINE __m512i less_excess(__m512i codes, const x_group *x, int set) {
   return _mm512_sub_epi32(times_digits(codes, x->digits[set]), bytes64(x->excess[set]));
 }
 
-// How many elements one after the other are in the same set: in q4_0 and q4_1 sixteen are low nibbles and the next sixteen
-// high ones, in q4_K 32.
+// How many elements one after the other are in the same set: in q4_0 and q4_1 sixteen are low nibbles and the next
+// sixteen high ones, in q4_K 32.
 INLINE long run_of(ck_format format) {
   return format == ck_q4_0 || format == ck_q4_1 ? 16 : format == ck_q4_K ? 32 : 64;
 }
@@ -101,10 +101,10 @@ INLINE void prepare_groups(const float *x, long k, const ck_format format, x_gro
 }
 #endif
 
-void CK(ck_prepare_few_rows)(const float *x, long ldx, long m, ck_format format, long k, float *out) {
-  for (long i = 0; i < m; i++, x += ldx, out += CK(ck_prepared_count)(format, k)) {
+void CK(ck_gemv_prepare)(const float *x, long ldx, long m, ck_format format, long k, float *out) {
+  for (long i = 0; i < m; i++, x += ldx, out += CK(ck_gemv_prepared_count)(format, k)) {
 #ifdef CK_VNNI
-    if (is_whole(format)) {
+    if (uses_integer_dot(format)) {
       x_group *groups = (x_group *)out;
       if (run_of(format) == 16) prepare_groups(x, k, format == ck_q4_0 ? ck_q4_0 : ck_q4_1, groups);
       else if (run_of(format) == 32) prepare_groups(x, k, ck_q4_K, groups);
@@ -114,7 +114,7 @@ void CK(ck_prepare_few_rows)(const float *x, long ldx, long m, ck_format format,
 #endif
     for (long b = 0; b < k / 32; b++) {
       const float *p = x + 32 * b;
-      out[b] = sum8((load8(p) + load8(p + 8)) + (load8(p + 16) + load8(p + 24)));
+      out[b] = sum_lanes8((load8(p) + load8(p + 8)) + (load8(p + 16) + load8(p + 24)));
     }
   }
 }
@@ -140,25 +140,27 @@ INLINE uint32_t word(const uint8_t *p) {
 #define EIGHT_LANES(x, i, j) FOUR_LANES(x, i, i, j, j)
 
 // Eight floats from as many words in half precision.
-INLINE v8 halfs_to_floats(halfs8 words) { return (v8)_mm256_cvtph_ps((__m128i)words); }
+INLINE v8 halves_to_floats(u16x8 words) { return (v8)_mm256_cvtph_ps((__m128i)words); }
 
 // Each of these adds the products of a group, of which `blocks` blocks of 32 are there, to `total` and, where there are
 // minima, theirs with the sums of x to the last four of `minima`.
 
 INLINE void whole_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
   words32 a = first_bytes(p, 18 * blocks), b = first_bytes(p + 64, 18 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(a, b, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17,
-    19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32, 33, 34, 35);
-  v8 scales = halfs_to_floats(WORDS(a, a, 0, 9, 18, 27, 0, 9, 18, 27)) * load8(x->units);
+  __m512i codes = (__m512i)WORDS(
+    a, b, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32,
+    33, 34, 35);
+  v8 scales = halves_to_floats(WORDS(a, a, 0, 9, 18, 27, 0, 9, 18, 27)) * load8(x->units);
   __m512i excess = _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1]));
   total[0] += floats_of(_mm512_sub_epi32(times_nibbles(codes, x), excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
 INLINE void whole_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
   words32 a = first_bytes(p, 20 * blocks), b = first_bytes(p + 64, 20 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(a, b, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19,
-    22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36, 37, 38, 39);
-  v8 scales = halfs_to_floats(WORDS(a, a, 0, 10, 20, 30, 1, 11, 21, 31)) * load8(x->units);
+  __m512i codes = (__m512i)WORDS(
+    a, b, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36,
+    37, 38, 39);
+  v8 scales = halves_to_floats(WORDS(a, a, 0, 10, 20, 30, 1, 11, 21, 31)) * load8(x->units);
   *minima += scales;
   total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
@@ -171,11 +173,11 @@ INLINE __m512i two_blocks(const uint8_t *p, long blocks) {
 }
 
 INLINE void whole_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
-  uint64_t halfs = halfword(p);
-  if (blocks > 1) halfs |= halfword(p + 34) << 16;
-  if (blocks > 2) halfs |= halfword(p + 68) << 32;
-  if (blocks > 3) halfs |= halfword(p + 102) << 48;
-  v8 scales = halfs_to_floats((halfs8)_mm_cvtsi64_si128((long long)halfs)) * load8(x->units);
+  uint64_t halfs = load_u16(p);
+  if (blocks > 1) halfs |= load_u16(p + 34) << 16;
+  if (blocks > 2) halfs |= load_u16(p + 68) << 32;
+  if (blocks > 3) halfs |= load_u16(p + 102) << 48;
+  v8 scales = halves_to_floats((u16x8)_mm_cvtsi64_si128((long long)halfs)) * load8(x->units);
   const __m512i added = _mm512_set1_epi8((char)0x80);
   total[0] += floats_of(less_excess(two_blocks(p, blocks) ^ added, x, 0)) * EIGHT_LANES(scales, 0, 1);
   total[1] += floats_of(less_excess(two_blocks(p + 68, blocks - 2) ^ added, x, 1)) * EIGHT_LANES(scales, 2, 3);
@@ -191,8 +193,9 @@ INLINE void half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes to
     six_bits[0] = (c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4;
     six_bits[1] = (c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4;
   }
-  float d = half(p), dmin = half(p + 2);
-  v8 scales = bytes_to_floats((const uint8_t *)six_bits) * (v8){d, d, d, d, -dmin, -dmin, -dmin, -dmin} * load8(x->units);
+  float d = load_half(p), dmin = load_half(p + 2);
+  v8 scales =
+    bytes_to_floats((const uint8_t *)six_bits) * (v8){d, d, d, d, -dmin, -dmin, -dmin, -dmin} * load8(x->units);
   *minima += scales;
   __m512i codes = bytes64(p + 16 + 64 * half_of);
   total[0] += floats_of(times_digits(nibbles(codes), x->digits[0])) * EIGHT_LANES(scales, 0, 2);
@@ -203,7 +206,7 @@ INLINE void half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes to
   // A scale for 16 elements, a unit of x for 32.
   v8 units = load8(x->units);
   units = __builtin_shufflevector(units, units, 0, 0, 1, 1, 2, 2, 3, 3);
-  v8 scales = signed_bytes((const int8_t *)p + 192 + 8 * half_of) * half(p + 208) * units;
+  v8 scales = signed_bytes((const int8_t *)p + 192 + 8 * half_of) * load_half(p + 208) * units;
   __m512i low = bytes64(p + 64 * half_of);
   __m512i upper = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(p + 128 + 32 * half_of)));
   // Two bits of each element, for the first 32 the lowest two of a byte, and so on.
@@ -216,7 +219,7 @@ INLINE void half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes to
   total[1] += floats_of(less_excess(second, x, 1)) * FOUR_LANES(scales, 4, 5, 6, 7);
 }
 
-// Lines of memory that are wanted soon, and only once. The rows lie one after the other.
+// Lines of memory that are next soon, and only once. The rows lie one after the other.
 INLINE void prefetch(const uint8_t *p, long bytes) {
   for (long line = 0; line < bytes; line += 64) __builtin_prefetch(p + 2048 + line, 0, 0);
 }
@@ -225,22 +228,24 @@ INLINE float sum_of(lanes total[2], v8 minima) {
   return _mm512_reduce_add_ps((__m512)(total[0] + total[1])) + ((minima[4] + minima[5]) + (minima[6] + minima[7]));
 }
 
-// The dot product of a row, `size` bytes for every 128 elements, 256 with K-quants, by `step`, which is run over each of
-// these at p and x, with the number of its `blocks` of 32.
-#define WHOLE_DOT(format, elements, size, step)                              \
-  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) { \
-    const x_group *x = (const x_group *)prepared.prepared;                   \
-    const uint8_t *p = row.bytes;                                            \
-    lanes total[2] = {};                                                     \
-    v8 minima = splat8(0);                                                   \
-    long blocks = elements / 32, i = 0;                                      \
+// The dot product of a row, `size` bytes for every 128 elements, 256 with K-quants, by `step`, which is run over each
+// of these at p and x, with the number of its `blocks` of 32.
+#define WHOLE_DOT(format, elements, size, step)                                  \
+  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) {     \
+    const x_group *x = (const x_group *)prepared.prepared;                       \
+    const uint8_t *p = row.bytes;                                                \
+    lanes total[2] = {};                                                         \
+    v8 minima = splat8(0);                                                       \
+    long blocks = elements / 32, i = 0;                                          \
     for (; i + elements <= k; i += elements, p += size, x += elements / group) { \
-      prefetch(p, size);                                                     \
-      step;                                                                  \
-    }                                                                        \
-    blocks = k % elements / 32;                                              \
-    if (blocks) { step; }                                                    \
-    return sum_of(total, minima);                                            \
+      prefetch(p, size);                                                         \
+      step;                                                                      \
+    }                                                                            \
+    blocks = k % elements / 32;                                                  \
+    if (blocks) {                                                                \
+      step;                                                                      \
+    }                                                                            \
+    return sum_of(total, minima);                                                \
   }
 WHOLE_DOT(q4_0, 128, 72, whole_q4_0(p, blocks, x, total))
 WHOLE_DOT(q4_1, 128, 80, whole_q4_1(p, blocks, x, total, &minima))
