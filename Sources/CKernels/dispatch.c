@@ -5,6 +5,14 @@
 #endif
 #include <string.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 #include "CKernels.h"
 
@@ -19,56 +27,130 @@ long ck_processors(void) {
   return online > 0 ? online : 1;
 }
 
+// The targets of this architecture, from the one that every processor has to the fastest.
 #if defined(__x86_64__)
-#include <immintrin.h>
-typedef enum { unknown, portable, avx2, avx512, avx512bf16 } target;
-static const char *const names[] = {"", "portable", "avx2", "avx512", "avx512bf16"};
+#define TARGETS(DO) DO(portable) DO(avx2) DO(avxvnni) DO(avx512) DO(avx512bf16)
+#elif defined(__aarch64__)
+#define TARGETS(DO) DO(neon) DO(dotprod) DO(bf16)
+#else
+#define TARGETS(DO) DO(portable)
+#endif
+
+#define ENUMERATOR(name) target_##name,
+typedef enum { target_unknown, TARGETS(ENUMERATOR) target_count } target;
+#define NAME(name) #name,
+static const char *const names[] = {"", TARGETS(NAME)};
+
+#if defined(__x86_64__)
+static bool has_avx_vnni(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
 static bool has(target requested) {
   bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  if (requested == avx2) return has_avx2;
   bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
     && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (requested == avx512) return has_avx512;
-  if (requested == avx512bf16)
-    return has_avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
-  return requested == portable;
+  switch (requested) {
+    case target_portable: return true;
+    case target_avx2: return has_avx2;
+    case target_avxvnni: return has_avx2 && has_avx_vnni();
+    case target_avx512: return has_avx512;
+    case target_avx512bf16:
+      return has_avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    default: return false;
+  }
 }
+
+void ck_pause(void) { _mm_pause(); }
+
+#define CALL(name, arguments)                           \
+  t == target_avx512bf16  ? name##_avx512bf16 arguments \
+    : t == target_avx512  ? name##_avx512 arguments     \
+    : t == target_avxvnni ? name##_avxvnni arguments    \
+    : t == target_avx2    ? name##_avx2 arguments       \
+                          : name##_portable arguments
+#elif defined(__aarch64__)
+#if defined(__APPLE__)
+static bool has_feature(const char *name) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, NULL, 0) == 0 && value;
+}
+static bool has_dotprod(void) { return has_feature("hw.optional.arm.FEAT_DotProd"); }
+static bool has_bf16(void) { return has_feature("hw.optional.arm.FEAT_BF16"); }
+#elif defined(__linux__)
+// Bits of <asm/hwcap.h>; older headers lack the second.
+static bool has_dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+static bool has_bf16(void) { return getauxval(AT_HWCAP2) >> 14 & 1; }
+#else
+static bool has_dotprod(void) { return false; }
+static bool has_bf16(void) { return false; }
+#endif
+
+static bool has(target requested) {
+  switch (requested) {
+    case target_neon: return true;
+    case target_dotprod: return has_dotprod();
+    case target_bf16: return has_dotprod() && has_bf16();
+    default: return false;
+  }
+}
+
+void ck_pause(void) { __asm__ volatile("yield"); }
+
+#define CALL(name, arguments) \
+  t == target_bf16 ? name##_bf16 arguments : t == target_dotprod ? name##_dotprod arguments : name##_neon arguments
+#else
+static bool has(target requested) { return requested == target_portable; }
+void ck_pause(void) {}
+#define CALL(name, arguments) name##_portable arguments
+#endif
+
 // The calling thread's target. Per thread, so that a test of one target does not disturb others running concurrently.
 static _Thread_local target chosen;
+
 static target used(void) {
-  if (chosen == unknown) chosen = has(avx512bf16) ? avx512bf16 : has(avx512) ? avx512 : has(avx2) ? avx2 : portable;
+  for (int best = target_count - 1; chosen == target_unknown; best--) {
+    if (has((target)best)) chosen = (target)best;
+  }
   return chosen;
 }
+
+const char *ck_target(void) { return names[used()]; }
+
 bool ck_select_target(const char *name) {
-  for (target requested = portable; requested <= avx512bf16; requested++)
-    if (strcmp(name, names[requested]) == 0 && has(requested)) {
-      chosen = requested;
+  for (int t = target_unknown + 1; t < target_count; t++)
+    if (strcmp(name, names[t]) == 0 && has((target)t)) {
+      chosen = (target)t;
       return true;
     }
   return false;
 }
-#define DISPATCH(type, name, parameters, arguments)      \
-  type name##_avx512bf16 parameters;                     \
-  type name##_avx512 parameters;                         \
-  type name##_avx2 parameters;                           \
-  type name##_portable parameters;                       \
-  type name parameters {                                 \
-    target t = used();                                   \
-    return t == avx512bf16 ? name##_avx512bf16 arguments \
-      : t == avx512        ? name##_avx512 arguments     \
-      : t == avx2          ? name##_avx2 arguments       \
-                           : name##_portable arguments;           \
-  }
-const char *ck_target(void) { return names[used()]; }
-void ck_pause(void) { _mm_pause(); }
+
+// Declares a function for each target, and defines the one that forwards to the target in use.
+#if defined(__x86_64__)
+#define DECLARE(type, name, parameters) \
+  type name##_portable parameters;      \
+  type name##_avx2 parameters;          \
+  type name##_avxvnni parameters;       \
+  type name##_avx512 parameters;        \
+  type name##_avx512bf16 parameters;
+#elif defined(__aarch64__)
+#define DECLARE(type, name, parameters) \
+  type name##_neon parameters;          \
+  type name##_dotprod parameters;       \
+  type name##_bf16 parameters;
 #else
-#define DISPATCH(type, name, parameters, arguments) \
-  type name##_portable parameters;                  \
-  type name parameters { return name##_portable arguments; }
-const char *ck_target(void) { return "portable"; }
-bool ck_select_target(const char *name) { return strcmp(name, "portable") == 0; }
-void ck_pause(void) {}
+#define DECLARE(type, name, parameters) type name##_portable parameters;
 #endif
+#define DISPATCH(type, name, parameters, arguments) \
+  DECLARE(type, name, parameters)                   \
+  type name parameters {                            \
+    target t = used();                              \
+    (void)t;                                        \
+    return CALL(name, arguments);                   \
+  }
 
 DISPATCH(
   void, ck_dequantize, (const ck_matrix *matrix, long row, long column, long count, float *out),

@@ -1,255 +1,60 @@
-// Dot products in whole numbers, for few rows against formats whose codes are bytes or nibbles, on processors that add
-// up products of bytes (AVX-512 VNNI). Each 32 elements of x become whole numbers in units of their largest one / (127
-// · 2¹⁶), 2¹⁵ for q8_0, about as fine as a float's own precision, written as three digits to the base 256. A block's
-// codes times the digits add up without any error; one multiplication by the scales of both makes a float of the sum.
+// Integer dot products for decode from quantized blocks. Each 32 activations become integers in units of their largest
+// magnitude / (127 * 2^16) (2^15 for q8_0), about as fine as float32 itself, written as three signed base-256 digits.
+// Codes times digits then add up in int32 without any error, four products per lane, and one multiplication by the
+// scales of both sides makes the sum a float: no less exact than float32 arithmetic, in a fraction of the instructions.
+//
+// integer_dot_512.h has the version for AVX-512 VNNI, integer_dot_256.h the one for AVX2, AVX-VNNI and NEON dotprod.
 
-// A row of x, prepared by ck_gemv_prepare: the sum of every 32 elements or, for the formats of this file, its groups.
+#if defined(CK_AVX2) && !defined(CK_AVX512)
+// 4-bit code books, by table_dot.h.
+#define TABLE_FORMATS(DO) DO(nf4) DO(fp4)
+#define TABLE_FORMATS_AS_FLOAT(DO)
+#else
+#define TABLE_FORMATS(DO)
+#define TABLE_FORMATS_AS_FLOAT(DO) DO(nf4) DO(fp4)
+#endif
+
+#if defined(CK_VNNI)
+#define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q8_0) DO(q4_K) DO(q6_K)
+#define FLOAT_FORMATS(DO) \
+  DO(float32) DO(float16) DO(bfloat16) DO(q5_0) DO(q5_1) DO(q2_K) DO(q3_K) DO(q5_K) DO(nf4) DO(fp4)
+#elif defined(CK_DOT_INSTRUCTION)
+#define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q4_K) DO(q5_K) DO(q6_K)
+#define FLOAT_FORMATS(DO) DO(float32) DO(float16) DO(bfloat16) DO(q2_K) DO(q3_K) TABLE_FORMATS_AS_FLOAT(DO)
+#elif defined(CK_AVX2) && !defined(CK_AVX512)
+// q8_0 takes fewer instructions in float32 than as products of bytes that must not saturate.
+#define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q4_K) DO(q5_K) DO(q6_K)
+#define FLOAT_FORMATS(DO) DO(float32) DO(float16) DO(bfloat16) DO(q8_0) DO(q2_K) DO(q3_K)
+#else
+#define INTEGER_FORMATS(DO)
+#define FLOAT_FORMATS(DO) FORMATS(DO)
+#endif
+
+INLINE bool uses_integer_dot(ck_format format) {
+  switch (format) {
+#define IS_INTEGER(name) \
+  case ck_##name: return true;
+    INTEGER_FORMATS(IS_INTEGER)
+    default: return false;
+  }
+}
+
+INLINE bool uses_table_dot(ck_format format) {
+  switch (format) {
+#define IS_TABLE(name) \
+  case ck_##name: return true;
+    TABLE_FORMATS(IS_TABLE)
+    default: return false;
+  }
+}
+
+// A row of activations: as given, and as prepared by ck_gemv_prepare: the sums of each 32 elements, or for formats with
+// integer dot products the groups of these.
 typedef struct {
   const float *x, *prepared;
 } prepared_row;
 
-// 128 elements of x: their digits, the highest first, as two sets of 64 in the order in which a format's codes come;
-// what the products of codes that are stored with something added have too much; unit and sum of each 32.
-typedef struct {
-  int8_t digits[2][3][64];
-  int32_t excess[2][16];
-  float units[4], sums[4], unused[8];
-} x_group;
-
-enum { group = 128 };
-
-INLINE bool uses_integer_dot(ck_format format) {
-#ifdef CK_VNNI
-  return format == ck_q4_0 || format == ck_q4_1 || format == ck_q8_0 || format == ck_q4_K || format == ck_q6_K;
-#else
-  return false;
-#endif
-}
-
-long CK(ck_gemv_prepared_count)(ck_format format, long k) {
-  return uses_integer_dot(format) ? (k + group - 1) / group * (long)sizeof(x_group) / 4 : (k / 32 + 15) / 16 * 16;
-}
-
-#ifdef CK_VNNI
-typedef uint16_t words32 __attribute__((vector_size(64)));
-
-INLINE __m512i bytes64(const void *p) { return _mm512_loadu_si512(p); }
-INLINE __m512i nibbles(__m512i x) { return x & _mm512_set1_epi8(15); }
-INLINE __m512i high(__m512i x) { return nibbles(_mm512_srli_epi16(x, 4)); }
-INLINE lanes floats_of(__m512i sums) { return (lanes)_mm512_cvtepi32_ps(sums); }
-
-// 64 unsigned codes times x, four products to a lane, in x's units.
-INLINE __m512i times_digits(__m512i codes, const int8_t digits[3][64]) {
-  __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, bytes64(digits[0]));
-  sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[1]));
-  return _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[2]));
-}
-
-// The same of low nibbles and the first set, and high ones and the second, added.
-INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
-  __m512i low = nibbles(codes), upper = high(codes), sum = _mm512_setzero_si512();
-#pragma clang loop unroll(full)
-  for (int digit = 0; digit < 3; digit++) {
-    sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), low, bytes64(x->digits[0][digit]));
-    sum = _mm512_dpbusd_epi32(sum, upper, bytes64(x->digits[1][digit]));
-  }
-  return sum;
-}
-
-// The products of codes to which something was added, without what that adds.
-INLINE __m512i less_excess(__m512i codes, const x_group *x, int set) {
-  return _mm512_sub_epi32(times_digits(codes, x->digits[set]), bytes64(x->excess[set]));
-}
-
-// How many elements one after the other are in the same set: in q4_0 and q4_1 sixteen are low nibbles and the next
-// sixteen high ones, in q4_K 32.
-INLINE long run_of(ck_format format) {
-  return format == ck_q4_0 || format == ck_q4_1 ? 16 : format == ck_q4_K ? 32 : 64;
-}
-
-INLINE void write_digits(const float *x, float per_unit, int8_t *out) {
-  __m512i whole = _mm512_cvtps_epi32(_mm512_loadu_ps(x) * _mm512_set1_ps(per_unit));
-  whole = _mm512_add_epi32(whole, _mm512_set1_epi32(0x808080));
-  for (int digit = 0; digit < 3; digit++) {
-    __m128i from_zero = _mm512_cvtepi32_epi8(_mm512_srli_epi32(whole, 16 - 8 * digit));
-    _mm_storeu_si128((__m128i *)(out + 64 * digit), from_zero ^ _mm_set1_epi8((char)0x80));
-  }
-}
-
-INLINE void prepare_group(const float *x, long count, const ck_format format, x_group *out) {
-  const long run = run_of(format);
-  // Four products of a code of six bits, or of a signed one of eight, fit into 32 bits.
-  const float most = format == ck_q8_0 ? 127 << 15 : 127 << 16;
-  if (count < group) memset(out, 0, sizeof *out);
-  for (long e = 0; e < count; e += 32) {
-    __m512 first = _mm512_loadu_ps(x + e), second = _mm512_loadu_ps(x + e + 16);
-    float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
-    float per_unit = largest > 1e-30f ? most / largest : 0, sum = _mm512_reduce_add_ps(first + second);
-    out->sums[e / 32] = sum;
-    // What is not finite makes the sum, and so the unit, not a number.
-    out->units[e / 32] = largest * (1 / most) + (sum - sum);
-    for (long i = e; i < e + 32; i += 16)
-      write_digits(x + i, per_unit, &out->digits[i / run % 2][0][i / (2 * run) * run + i % run]);
-  }
-  const int added = format == ck_q8_0 ? 128 : format == ck_q6_K ? 32 : format == ck_q4_0 ? 8 : 0;
-  for (int set = 0; added && set < 2; set++)
-    _mm512_storeu_si512(out->excess[set], times_digits(_mm512_set1_epi8((char)added), out->digits[set]));
-}
-
-INLINE void prepare_groups(const float *x, long k, const ck_format format, x_group *out) {
-  for (long e = 0; e < k; e += group) prepare_group(x + e, k - e < group ? k - e : group, format, out + e / group);
-}
-#endif
-
-void CK(ck_gemv_prepare)(const float *x, long ldx, long m, ck_format format, long k, float *out) {
-  for (long i = 0; i < m; i++, x += ldx, out += CK(ck_gemv_prepared_count)(format, k)) {
-#ifdef CK_VNNI
-    if (uses_integer_dot(format)) {
-      x_group *groups = (x_group *)out;
-      if (run_of(format) == 16) prepare_groups(x, k, format == ck_q4_0 ? ck_q4_0 : ck_q4_1, groups);
-      else if (run_of(format) == 32) prepare_groups(x, k, ck_q4_K, groups);
-      else prepare_groups(x, k, format == ck_q8_0 ? ck_q8_0 : ck_q6_K, groups);
-      continue;
-    }
-#endif
-    for (long b = 0; b < k / 32; b++) {
-      const float *p = x + 32 * b;
-      out[b] = sum_lanes8((load8(p) + load8(p + 8)) + (load8(p + 16) + load8(p + 24)));
-    }
-  }
-}
-
-#ifdef CK_VNNI
-// `count` bytes, if not 64, and zeros.
-INLINE words32 first_bytes(const uint8_t *p, long count) {
-  if (count >= 64) return (words32)bytes64(p);
-  if (count == 16) return (words32)_mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)p));
-  if (count == 8) return (words32)_mm512_zextsi128_si512(_mm_loadl_epi64((const __m128i *)p));
-  return (words32)_mm512_maskz_loadu_epi8(count > 0 ? (1ull << count) - 1 : 0, p);
-}
-
-INLINE uint32_t word(const uint8_t *p) {
-  uint32_t bits;
-  memcpy(&bits, p, 4);
-  return bits;
-}
-
-// Words of a and b by number; and floats of x by number, each for four lanes or for eight.
-#define WORDS(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#define FOUR_LANES(x, i, j, k, l) ((lanes)__builtin_shufflevector(x, x, i, i, i, i, j, j, j, j, k, k, k, k, l, l, l, l))
-#define EIGHT_LANES(x, i, j) FOUR_LANES(x, i, i, j, j)
-
-// Eight floats from as many words in half precision.
-INLINE v8 halves_to_floats(u16x8 words) { return (v8)_mm256_cvtph_ps((__m128i)words); }
-
-// Each of these adds the products of a group, of which `blocks` blocks of 32 are there, to `total` and, where there are
-// minima, theirs with the sums of x to the last four of `minima`.
-
-INLINE void whole_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
-  words32 a = first_bytes(p, 18 * blocks), b = first_bytes(p + 64, 18 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(
-    a, b, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32,
-    33, 34, 35);
-  v8 scales = halves_to_floats(WORDS(a, a, 0, 9, 18, 27, 0, 9, 18, 27)) * load8(x->units);
-  __m512i excess = _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1]));
-  total[0] += floats_of(_mm512_sub_epi32(times_nibbles(codes, x), excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
-}
-
-INLINE void whole_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
-  words32 a = first_bytes(p, 20 * blocks), b = first_bytes(p + 64, 20 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(
-    a, b, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36,
-    37, 38, 39);
-  v8 scales = halves_to_floats(WORDS(a, a, 0, 10, 20, 30, 1, 11, 21, 31)) * load8(x->units);
-  *minima += scales;
-  total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
-}
-
-// The codes of two blocks of q8_0, of those that are there.
-INLINE __m512i two_blocks(const uint8_t *p, long blocks) {
-  __m256i first = blocks > 0 ? _mm256_loadu_si256((const __m256i *)(p + 2)) : _mm256_setzero_si256();
-  __m256i second = blocks > 1 ? _mm256_loadu_si256((const __m256i *)(p + 36)) : _mm256_setzero_si256();
-  return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
-}
-
-INLINE void whole_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
-  uint64_t halfs = load_u16(p);
-  if (blocks > 1) halfs |= load_u16(p + 34) << 16;
-  if (blocks > 2) halfs |= load_u16(p + 68) << 32;
-  if (blocks > 3) halfs |= load_u16(p + 102) << 48;
-  v8 scales = halves_to_floats((u16x8)_mm_cvtsi64_si128((long long)halfs)) * load8(x->units);
-  const __m512i added = _mm512_set1_epi8((char)0x80);
-  total[0] += floats_of(less_excess(two_blocks(p, blocks) ^ added, x, 0)) * EIGHT_LANES(scales, 0, 1);
-  total[1] += floats_of(less_excess(two_blocks(p + 68, blocks - 2) ^ added, x, 1)) * EIGHT_LANES(scales, 2, 3);
-}
-
-// Of blocks of 256 each takes a half, 128 elements, of which all are there.
-
-INLINE void half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
-  // Four of eight scales and minima of six bits, as scale_and_minimum reads them.
-  uint32_t a = word(p + 4), b = word(p + 8), c = word(p + 12);
-  uint32_t six_bits[2] = {a & 0x3f3f3f3f, b & 0x3f3f3f3f};
-  if (half_of) {
-    six_bits[0] = (c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4;
-    six_bits[1] = (c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4;
-  }
-  float d = load_half(p), dmin = load_half(p + 2);
-  v8 scales =
-    bytes_to_floats((const uint8_t *)six_bits) * (v8){d, d, d, d, -dmin, -dmin, -dmin, -dmin} * load8(x->units);
-  *minima += scales;
-  __m512i codes = bytes64(p + 16 + 64 * half_of);
-  total[0] += floats_of(times_digits(nibbles(codes), x->digits[0])) * EIGHT_LANES(scales, 0, 2);
-  total[1] += floats_of(times_digits(high(codes), x->digits[1])) * EIGHT_LANES(scales, 1, 3);
-}
-
-INLINE void half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
-  // A scale for 16 elements, a unit of x for 32.
-  v8 units = load8(x->units);
-  units = __builtin_shufflevector(units, units, 0, 0, 1, 1, 2, 2, 3, 3);
-  v8 scales = signed_bytes((const int8_t *)p + 192 + 8 * half_of) * load_half(p + 208) * units;
-  __m512i low = bytes64(p + 64 * half_of);
-  __m512i upper = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(p + 128 + 32 * half_of)));
-  // Two bits of each element, for the first 32 the lowest two of a byte, and so on.
-  const __m512i two_bits = _mm512_set1_epi8(0x30);
-  const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
-  const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
-  __m512i first = nibbles(low) | (_mm512_sllv_epi16(upper, left) & two_bits);
-  __m512i second = high(low) | (_mm512_srlv_epi16(upper, right) & two_bits);
-  total[0] += floats_of(less_excess(first, x, 0)) * FOUR_LANES(scales, 0, 1, 2, 3);
-  total[1] += floats_of(less_excess(second, x, 1)) * FOUR_LANES(scales, 4, 5, 6, 7);
-}
-
-// Lines of memory that are next soon, and only once. The rows lie one after the other.
+// Prefetches what a dot product reads 2 KB further on. The rows are contiguous.
 INLINE void prefetch(const uint8_t *p, long bytes) {
   for (long line = 0; line < bytes; line += 64) __builtin_prefetch(p + 2048 + line, 0, 0);
 }
-
-INLINE float sum_of(lanes total[2], v8 minima) {
-  return _mm512_reduce_add_ps((__m512)(total[0] + total[1])) + ((minima[4] + minima[5]) + (minima[6] + minima[7]));
-}
-
-// The dot product of a row, `size` bytes for every 128 elements, 256 with K-quants, by `step`, which is run over each
-// of these at p and x, with the number of its `blocks` of 32.
-#define WHOLE_DOT(format, elements, size, step)                                  \
-  INLINE float dot_##format(prepared_row prepared, stored_row row, long k) {     \
-    const x_group *x = (const x_group *)prepared.prepared;                       \
-    const uint8_t *p = row.bytes;                                                \
-    lanes total[2] = {};                                                         \
-    v8 minima = splat8(0);                                                       \
-    long blocks = elements / 32, i = 0;                                          \
-    for (; i + elements <= k; i += elements, p += size, x += elements / group) { \
-      prefetch(p, size);                                                         \
-      step;                                                                      \
-    }                                                                            \
-    blocks = k % elements / 32;                                                  \
-    if (blocks) {                                                                \
-      step;                                                                      \
-    }                                                                            \
-    return sum_of(total, minima);                                                \
-  }
-WHOLE_DOT(q4_0, 128, 72, whole_q4_0(p, blocks, x, total))
-WHOLE_DOT(q4_1, 128, 80, whole_q4_1(p, blocks, x, total, &minima))
-WHOLE_DOT(q8_0, 128, 136, whole_q8_0(p, blocks, x, total))
-WHOLE_DOT(q4_K, 256, 144, half_q4_K(p, 0, x, total, &minima); half_q4_K(p, 1, x + 1, total, &minima))
-WHOLE_DOT(q6_K, 256, 210, half_q6_K(p, 0, x, total); half_q6_K(p, 1, x + 1, total))
-#endif

@@ -7,20 +7,46 @@ enum { tile_rows = TILE_ROWS, panel_columns = 2 * LANES, max_words = 192 };
 #ifdef CK_BFLOAT16
 enum { has_pairs = true };
 
+#if defined(__aarch64__)
+INLINE float32x4_t quarter(v8 x, const int i) {
+  return i ? (float32x4_t)__builtin_shufflevector(x, x, 4, 5, 6, 7)
+           : (float32x4_t)__builtin_shufflevector(x, x, 0, 1, 2, 3);
+}
+INLINE v8 both_quarters(float32x4_t a, float32x4_t b) { return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7); }
+
+INLINE u16x8 to_bfloat16(v8 x) { return (u16x8)vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(quarter(x, 0)), quarter(x, 1)); }
+
+INLINE lanes add_pair_products(lanes sum, lanes x, lanes y) {
+  float32x4_t low = vbfdotq_f32(quarter(sum, 0), (bfloat16x8_t)quarter(x, 0), (bfloat16x8_t)quarter(y, 0));
+  return both_quarters(low, vbfdotq_f32(quarter(sum, 1), (bfloat16x8_t)quarter(x, 1), (bfloat16x8_t)quarter(y, 1)));
+}
+#else
+INLINE u16x8 to_bfloat16(v8 x) { return (u16x8)_mm256_cvtneps_pbh((__m256)x); }
+
+INLINE lanes add_pair_products(lanes sum, lanes x, lanes y) {
+  return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)y);
+}
+#endif
+
 // Rounds 16 floats that are adjacent along k to eight pairs (to nearest even).
 INLINE v8 pair_along(v8 first, v8 second) {
+#if defined(__aarch64__)
+  return (v8)__builtin_shufflevector(
+    to_bfloat16(first), to_bfloat16(second), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
   return (v8)_mm512_cvtneps_pbh(
     (__m512)__builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+#endif
 }
 
 // Combines eight floats with the eight that follow them along k into eight pairs.
 INLINE v8 pair_across(v8 first, v8 second) {
-  u16x8 a = (u16x8)_mm256_cvtneps_pbh((__m256)first), b = (u16x8)_mm256_cvtneps_pbh((__m256)second);
-  return (v8)__builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+  return (v8)__builtin_shufflevector(
+    to_bfloat16(first), to_bfloat16(second), 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
 INLINE lanes add_products(const bool pairs, lanes sum, lanes x, lanes y) {
-  return pairs ? (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)y) : sum + x * y;
+  return pairs ? add_pair_products(sum, x, y) : sum + x * y;
 }
 #else
 enum { has_pairs = false };
