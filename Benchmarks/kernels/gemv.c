@@ -1,6 +1,7 @@
 // Decode throughput of each storage format on one thread: GB/s of weights read by ck_gemv, from cache and from memory.
 //
-//   Scripts/benchmark-gemv [TARGET]
+//   clang -O2 -ISources/CKernels/include Benchmarks/kernels/gemv.c Sources/CKernels/dispatch.c \
+//     Sources/CKernels/targets/*.c -lm -o /tmp/gemv && /tmp/gemv [TARGET]
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +17,10 @@ static const struct {
   ck_format format;
   double bytes_per_weight;
 } formats[] = {
-  {"bfloat16", ck_bfloat16, 2},        {"q4_0", ck_q4_0, 18.0 / 32},   {"q4_1", ck_q4_1, 20.0 / 32},
-  {"q5_0", ck_q5_0, 22.0 / 32},        {"q5_1", ck_q5_1, 24.0 / 32},   {"q8_0", ck_q8_0, 34.0 / 32},
-  {"q2_K", ck_q2_K, 84.0 / 256},       {"q3_K", ck_q3_K, 110.0 / 256}, {"q4_K", ck_q4_K, 144.0 / 256},
-  {"q5_K", ck_q5_K, 176.0 / 256},      {"q6_K", ck_q6_K, 210.0 / 256}, {"nf4", ck_nf4, 0.5 + 4.0 / 64},
+  {"bfloat16", ck_bfloat16, 2},   {"q4_0", ck_q4_0, 18.0 / 32},   {"q4_1", ck_q4_1, 20.0 / 32},
+  {"q5_0", ck_q5_0, 22.0 / 32},   {"q5_1", ck_q5_1, 24.0 / 32},   {"q8_0", ck_q8_0, 34.0 / 32},
+  {"q2_K", ck_q2_K, 84.0 / 256},  {"q3_K", ck_q3_K, 110.0 / 256}, {"q4_K", ck_q4_K, 144.0 / 256},
+  {"q5_K", ck_q5_K, 176.0 / 256}, {"q6_K", ck_q6_K, 210.0 / 256}, {"nf4", ck_nf4, 0.5 + 4.0 / 64},
 };
 
 static double now(void) {
@@ -37,8 +38,7 @@ static double median_seconds(const ck_matrix *matrix, const float *x, const floa
   double times[repetitions];
   for (int i = 0; i < repetitions; i++) {
     double start = now();
-    for (long r = 0; r < rounds; r++)
-      ck_gemv(x, columns, prepared, 1, matrix, y, matrix->rows, false, 0, matrix->rows);
+    for (long r = 0; r < rounds; r++) ck_gemv(x, columns, prepared, 1, matrix, y, matrix->rows, false, 0, matrix->rows);
     times[i] = (now() - start) / (double)rounds;
   }
   qsort(times, repetitions, sizeof *times, ascending);

@@ -18,14 +18,14 @@ INLINE __m512i nibbles(__m512i x) { return x & _mm512_set1_epi8(15); }
 INLINE __m512i high(__m512i x) { return nibbles(_mm512_srli_epi16(x, 4)); }
 INLINE lanes floats_of(__m512i sums) { return (lanes)_mm512_cvtepi32_ps(sums); }
 
-// 64 unsigned codes times x, four products to a lane, in x's units.
+// 64 unsigned codes times a set of digits: four adjacent products per lane, in units of x.
 INLINE __m512i times_digits(__m512i codes, const int8_t digits[3][64]) {
   __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, bytes64(digits[0]));
   sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[1]));
   return _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[2]));
 }
 
-// The same of low nibbles and the first set, and high ones and the second, added.
+// Low nibbles times the first set plus high nibbles times the second.
 INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
   __m512i low = nibbles(codes), upper = high(codes), sum = _mm512_setzero_si512();
 #pragma clang loop unroll(full)
@@ -36,13 +36,12 @@ INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
   return sum;
 }
 
-// The products of codes to which something was added, without what that adds.
+// Products of codes stored with an offset, minus the offset's contribution.
 INLINE __m512i less_excess(__m512i codes, const x_group *x, int set) {
   return _mm512_sub_epi32(times_digits(codes, x->digits[set]), bytes64(x->excess[set]));
 }
 
-// How many elements one after the other are in the same set: in q4_0 and q4_1 sixteen are low nibbles and the next
-// sixteen high ones, in q4_K 32.
+// Adjacent elements per set: q4_0 and q4_1 alternate between low and high nibbles every 16 elements, q4_K every 32.
 INLINE long run_of(ck_format format) {
   return format == ck_q4_0 || format == ck_q4_1 ? 16 : format == ck_q4_K ? 32 : 64;
 }
@@ -58,7 +57,7 @@ INLINE void write_digits(const float *x, float per_unit, int8_t *out) {
 
 INLINE void prepare_group(const float *x, long count, const ck_format format, x_group *out) {
   const long run = run_of(format);
-  // Four products of a code of six bits, or of a signed one of eight, fit into 32 bits.
+  // So that the sum of four products fits into 32 bits: 6-bit codes, or signed 8-bit ones.
   const float most = format == ck_q8_0 ? 127 << 15 : 127 << 16;
   if (count < group) memset(out, 0, sizeof *out);
   for (long e = 0; e < count; e += 32) {
@@ -66,7 +65,7 @@ INLINE void prepare_group(const float *x, long count, const ck_format format, x_
     float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
     float per_unit = largest > 1e-30f ? most / largest : 0, sum = _mm512_reduce_add_ps(first + second);
     out->sums[e / 32] = sum;
-    // What is not finite makes the sum, and so the unit, not a number.
+    // NaN if an element is not finite.
     out->units[e / 32] = largest * (1 / most) + (sum - sum);
     for (long i = e; i < e + 32; i += 16)
       write_digits(x + i, per_unit, &out->digits[i / run % 2][0][i / (2 * run) * run + i % run]);
@@ -85,7 +84,7 @@ INLINE void prepare_integer_dot(const float *x, long k, ck_format format, void *
   else prepare_groups(x, k, format == ck_q8_0 ? ck_q8_0 : ck_q6_K, out);
 }
 
-// `count` bytes, if not 64, and zeros.
+// The first `count` bytes, at most 64, zero-filled.
 INLINE words32 first_bytes(const uint8_t *p, long count) {
   if (count >= 64) return (words32)bytes64(p);
   if (count == 16) return (words32)_mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)p));
@@ -99,18 +98,18 @@ INLINE uint32_t word(const uint8_t *p) {
   return bits;
 }
 
-// Words of a and b by number; and floats of x by number, each for four lanes or for eight.
+// Selected words of a and b; selected floats of x, each for four or eight lanes.
 #define WORDS(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #define FOUR_LANES(x, i, j, k, l) ((lanes)__builtin_shufflevector(x, x, i, i, i, i, j, j, j, j, k, k, k, k, l, l, l, l))
 #define EIGHT_LANES(x, i, j) FOUR_LANES(x, i, i, j, j)
 
-// Eight floats from as many words in half precision.
+// Eight float16 to float32.
 INLINE v8 halves_to_floats(u16x8 words) { return (v8)_mm256_cvtph_ps((__m128i)words); }
 
-// Each of these adds the products of a group, of which `blocks` blocks of 32 are there, to `total` and, where there are
-// minima, theirs with the sums of x to the last four of `minima`.
+// Each of these adds the products of a group, of which `blocks` blocks of 32 exist, to `total`, and for formats with
+// minimums their products with the sums of x to the last four lanes of `minima`.
 
-INLINE void whole_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
+INLINE void add_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
   words32 a = first_bytes(p, 18 * blocks), b = first_bytes(p + 64, 18 * blocks - 64);
   __m512i codes = (__m512i)WORDS(
     a, b, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32,
@@ -120,7 +119,7 @@ INLINE void whole_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes to
   total[0] += floats_of(_mm512_sub_epi32(times_nibbles(codes, x), excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
-INLINE void whole_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
+INLINE void add_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
   words32 a = first_bytes(p, 20 * blocks), b = first_bytes(p + 64, 20 * blocks - 64);
   __m512i codes = (__m512i)WORDS(
     a, b, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36,
@@ -130,14 +129,14 @@ INLINE void whole_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes to
   total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
-// The codes of two blocks of q8_0, of those that are there.
+// The codes of two blocks of q8_0; missing blocks are zero.
 INLINE __m512i two_blocks(const uint8_t *p, long blocks) {
   __m256i first = blocks > 0 ? _mm256_loadu_si256((const __m256i *)(p + 2)) : _mm256_setzero_si256();
   __m256i second = blocks > 1 ? _mm256_loadu_si256((const __m256i *)(p + 36)) : _mm256_setzero_si256();
   return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
 }
 
-INLINE void whole_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
+INLINE void add_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
   uint64_t halfs = load_u16(p);
   if (blocks > 1) halfs |= load_u16(p + 34) << 16;
   if (blocks > 2) halfs |= load_u16(p + 68) << 32;
@@ -148,10 +147,10 @@ INLINE void whole_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes to
   total[1] += floats_of(less_excess(two_blocks(p + 68, blocks - 2) ^ added, x, 1)) * EIGHT_LANES(scales, 2, 3);
 }
 
-// Of blocks of 256 each takes a half, 128 elements, of which all are there.
+// Blocks of 256 take two groups of 128 elements.
 
-INLINE void half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
-  // Four of eight scales and minima of six bits, as scale_and_minimum reads them.
+INLINE void add_half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
+  // Four of the eight 6-bit scales and minimums, as scale_and_minimum reads them.
   uint32_t a = word(p + 4), b = word(p + 8), c = word(p + 12);
   uint32_t six_bits[2] = {a & 0x3f3f3f3f, b & 0x3f3f3f3f};
   if (half_of) {
@@ -167,14 +166,14 @@ INLINE void half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes to
   total[1] += floats_of(times_digits(high(codes), x->digits[1])) * EIGHT_LANES(scales, 1, 3);
 }
 
-INLINE void half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
-  // A scale for 16 elements, a unit of x for 32.
+INLINE void add_half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
+  // One scale per 16 elements, one unit of x per 32.
   v8 units = load8(x->units);
   units = __builtin_shufflevector(units, units, 0, 0, 1, 1, 2, 2, 3, 3);
   v8 scales = signed_bytes((const int8_t *)p + 192 + 8 * half_of) * load_half(p + 208) * units;
   __m512i low = bytes64(p + 64 * half_of);
   __m512i upper = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(p + 128 + 32 * half_of)));
-  // Two bits of each element, for the first 32 the lowest two of a byte, and so on.
+  // The upper two bits of each code: the lowest two of a byte for the first 32, and so on.
   const __m512i two_bits = _mm512_set1_epi8(0x30);
   const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
   const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
@@ -188,9 +187,9 @@ INLINE float sum_of(lanes total[2], v8 minima) {
   return _mm512_reduce_add_ps((__m512)(total[0] + total[1])) + ((minima[4] + minima[5]) + (minima[6] + minima[7]));
 }
 
-// The dot product of a row, `size` bytes for every 128 elements, 256 with K-quants, by `step`, which is run over each
-// of these at p and x, with the number of its `blocks` of 32.
-#define WHOLE_DOT(format, elements, size, step)                                      \
+// The dot product of a row. STEP handles `elements` elements in `size` bytes at p, of which `blocks` blocks of 32
+// exist.
+#define INTEGER_DOT_512(format, elements, size, step)                                \
   INLINE float integer_dot_##format(prepared_row prepared, stored_row row, long k) { \
     const x_group *x = (const x_group *)prepared.prepared;                           \
     const uint8_t *p = row.bytes;                                                    \
@@ -207,9 +206,9 @@ INLINE float sum_of(lanes total[2], v8 minima) {
     }                                                                                \
     return sum_of(total, minima);                                                    \
   }
-WHOLE_DOT(q4_0, 128, 72, whole_q4_0(p, blocks, x, total))
-WHOLE_DOT(q4_1, 128, 80, whole_q4_1(p, blocks, x, total, &minima))
-WHOLE_DOT(q8_0, 128, 136, whole_q8_0(p, blocks, x, total))
-WHOLE_DOT(q4_K, 256, 144, half_q4_K(p, 0, x, total, &minima); half_q4_K(p, 1, x + 1, total, &minima))
-WHOLE_DOT(q6_K, 256, 210, half_q6_K(p, 0, x, total); half_q6_K(p, 1, x + 1, total))
+INTEGER_DOT_512(q4_0, 128, 72, add_q4_0(p, blocks, x, total))
+INTEGER_DOT_512(q4_1, 128, 80, add_q4_1(p, blocks, x, total, &minima))
+INTEGER_DOT_512(q8_0, 128, 136, add_q8_0(p, blocks, x, total))
+INTEGER_DOT_512(q4_K, 256, 144, add_half_q4_K(p, 0, x, total, &minima); add_half_q4_K(p, 1, x + 1, total, &minima))
+INTEGER_DOT_512(q6_K, 256, 210, add_half_q6_K(p, 0, x, total); add_half_q6_K(p, 1, x + 1, total))
 #endif
