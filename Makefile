@@ -30,9 +30,11 @@ bench: build
 
 lint: prepare
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	@Scripts/format-c --check
 
 format: prepare
 	swift format --in-place --recursive --parallel Package.swift Sources Tests
+	@Scripts/format-c
 
 clean:
 	swift package clean

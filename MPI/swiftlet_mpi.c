@@ -1,6 +1,6 @@
-// The bridge between Swiftlet and MPI, compiled by Scripts/build-mpi against whichever MPI is installed and loaded at run
-// time. MPI's types differ between implementations (an integer in MPICH, a pointer in Open MPI), so only plain C types
-// cross this border. Every function returns 0, or an MPI error code.
+// The bridge between Swiftlet and MPI, compiled by Scripts/build-mpi against whichever MPI is installed and loaded at
+// run time. MPI's types differ between implementations (an integer in MPICH, a pointer in Open MPI), so only plain C
+// types cross this border. Every function returns 0, or an MPI error code.
 
 #include <mpi.h>
 #include <stdint.h>
@@ -53,10 +53,11 @@ EXPORT int swiftlet_mpi_all_gather(const void *bytes, int64_t count, void *all) 
 }
 
 // Sends sent_counts[r] floats at sent_starts[r] to rank r, and receives received_counts[r] at received_starts[r].
-EXPORT int swiftlet_mpi_exchange(const float *sent, const int *sent_counts, const int *sent_starts, float *received,
-                                 const int *received_counts, const int *received_starts) {
-  return MPI_Alltoallv(sent, sent_counts, sent_starts, MPI_FLOAT, received, received_counts, received_starts, MPI_FLOAT,
-                       MPI_COMM_WORLD);
+EXPORT int swiftlet_mpi_exchange(
+  const float *sent, const int *sent_counts, const int *sent_starts, float *received, const int *received_counts,
+  const int *received_starts) {
+  return MPI_Alltoallv(
+    sent, sent_counts, sent_starts, MPI_FLOAT, received, received_counts, received_starts, MPI_FLOAT, MPI_COMM_WORLD);
 }
 
 // Collects counts[r] floats at starts[r] from each rank r into every process' buffer, in place.

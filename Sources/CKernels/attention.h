@@ -1,8 +1,8 @@
-// Attention in tiles (Dao et al. 2022, 2023): scores exist only for 32 queries of a group of heads times 64 keys. The
-// heads that share a key/value head are further rows of the same tile, so each packed key serves them all.
+// Tiled attention (FlashAttention; Dao et al. 2022, 2023): scores exist only for a tile of 32 queries per head times 64
+// keys. The heads of a group are stacked as rows of one tile, so they share each packed key.
 
-// A panel, [k][16], of `columns` columns of b from n0 on and from k0 on, the rest zero; b is [k, n], or [n, k] if
-// transposed.
+// Packs `columns` columns of b from n0 on, rows k0 to k0 + k, into a panel [k][panel_columns], zero-padded; b is [k,
+// n], or [n, k] if transposed.
 static void gather_panel(
   const float *b, long ldb, bool b_transposed, long n0, long columns, long k0, long k, float *panel) {
   if (columns < panel_columns) memset(panel, 0, k * panel_columns * sizeof(float));
@@ -16,17 +16,17 @@ static void gather_panel(
     const float *rows = b + (n0 + c8) * ldb + k0;
     long p = 0;
     for (; p + 8 <= k; p += 8) {
-      v8 square[8];
-      for (int r = 0; r < 8; r++) square[r] = load8(rows + r * ldb + p);
-      transpose8(square);
-      for (int q = 0; q < 8; q++) store8(panel + (p + q) * panel_columns + c8, square[q]);
+      v8 block[8];
+      for (int r = 0; r < 8; r++) block[r] = load8(rows + r * ldb + p);
+      transpose8(block);
+      for (int q = 0; q < 8; q++) store8(panel + (p + q) * panel_columns + c8, block[q]);
     }
     for (; p < k; p++)
       for (int r = 0; r < 8; r++) panel[p * panel_columns + c8 + r] = rows[r * ldb + p];
   }
 }
 
-// c [m, n] (+)= a . b on this thread; a [m, k] or [k, m], b [k, n] or [n, k] ("transposed"). n is a multiple of 8.
+// Single-threaded c [m, n] (+)= a . b; a is [m, k] or [k, m], b is [k, n] or [n, k] (transposed). n is a multiple of 8.
 static void small_product(
   const float *a, long lda, bool a_transposed, const float *b, long ldb, bool b_transposed, float *c, long ldc, long m,
   long n, long k, bool accumulate) {
@@ -36,43 +36,47 @@ static void small_product(
     CK(ck_pack_left)(packed, a, lda, false, false, m, k, 0, padded_rows(m) / tile_rows);
     left = packed;
   }
-  long stretch = stretch_of(k, false);
-  float *panel = scratch(2, longest_words * panel_columns);
+  long chunk = chunk_length(k, false);
+  float *panel = scratch(2, max_words * panel_columns);
   for (long n0 = 0; n0 < n; n0 += panel_columns) {
     long columns = n - n0 < panel_columns ? n - n0 : panel_columns;
-    for (long k0 = 0; k0 < k; k0 += stretch) {
-      long length = k - k0 < stretch ? k - k0 : stretch;
+    for (long k0 = 0; k0 < k; k0 += chunk) {
+      long length = k - k0 < chunk ? k - k0 : chunk;
       gather_panel(b, ldb, b_transposed, n0, columns, k0, length, panel);
       if (a_transposed)
-        panel_times_tiles(a + k0 * lda, tile_rows, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
+        panel_times_tiles(
+          a + k0 * lda, tile_rows, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
       else
-        panel_times_tiles(left + k0 * padded_rows(m), tile_rows * length, tile_rows, length, panel, m, columns, c + n0, ldc,
+        panel_times_tiles(
+          left + k0 * padded_rows(m), tile_rows * length, tile_rows, length, panel, m, columns, c + n0, ldc,
           accumulate || k0 > 0, NULL);
     }
   }
 }
 
-typedef struct { long first_query, queries, first_key, last_key; } block_range;
+typedef struct {
+  long first_query, queries, first_key, last_key;
+} block_range;
 
-// Which keys the queries of a block can see.
+// The keys visible to the queries of a block.
 INLINE block_range range_of_queries(const ck_attention *a, long block) {
   block_range r;
   r.first_query = block * ck_query_block;
   r.queries = a->query_count - r.first_query < ck_query_block ? a->query_count - r.first_query : ck_query_block;
   long past = a->key_count - a->query_count;
   r.last_key = past + r.first_query + r.queries;
-  r.first_key = first_seen_from(a, past + r.first_query);
+  r.first_key = first_visible_key(a, past + r.first_query);
   return r;
 }
 
-// Copies rows of `heads` heads, [rows][heads * d] into [heads * rows][d], times scale.
+// Copies [rows][heads * d] to [heads * rows][d], times `scale`.
 static void gather_heads(const float *x, long ldx, long rows, long heads, long d, float scale, float *out) {
   for (long g = 0; g < heads; g++)
     for (long i = 0; i < rows; i++)
       for (long j = 0; j < d; j += 8) store8(out + (g * rows + i) * d + j, load8(x + i * ldx + g * d + j) * scale);
 }
 
-// Copies keys [key, key + present), or values, into a block of ck_key_block rows, the rest zero.
+// Copies rows [key, key + present) of keys or values into a block of ck_key_block rows, zero-padded.
 static void gather_rows(
   const float *shared, long shared_count, const float *own, long ld, long key, long present, long d, float *out) {
   for (long i = 0; i < present; i++) {
@@ -82,13 +86,13 @@ static void gather_rows(
   memset(out + present * d, 0, (ck_key_block - present) * d * sizeof(float));
 }
 static void gather_keys(const ck_attention *a, long key, long present, float *out) {
-  gather_rows(a->shared_k, a->shared_count, a->k, a->ldk, key, present, a->head_size, out);
+  gather_rows(a->shared_k, a->shared_count, a->k, a->ldk, key, present, a->head_dim, out);
 }
 static void gather_values(const ck_attention *a, long key, long present, float *out) {
-  gather_rows(a->shared_v, a->shared_count, a->v, a->ldv, key, present, a->head_size, out);
+  gather_rows(a->shared_v, a->shared_count, a->v, a->ldv, key, present, a->head_dim, out);
 }
 
-// Marks the scores that a query may not see: those of keys after it, before its window, or past the block's end.
+// Masks the scores of keys that are after the query, before its window, or past the end of the block.
 static void mask_scores(const ck_attention *a, block_range r, long key, long keys, float *scores, float hidden) {
   long past = a->key_count - a->query_count;
   for (long g = 0; g < a->group; g++)
@@ -105,12 +109,12 @@ static void mask_scores(const ck_attention *a, block_range r, long key, long key
 void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block) {
   block_range r = range_of_queries(a, block);
   if (a->query_count == 1 && a->shared_count == 0) {
-    float *found = scratch(3, CK(ck_attention_part_count)(a->group, a->head_size));
-    CK(ck_attention_part)(a, 0, 1, found);
-    CK(ck_attention_join)(found, 1, a->group, a->head_size, out, lse);
+    float *partial = scratch(3, CK(ck_attention_part_count)(a->group, a->head_dim));
+    CK(ck_attention_part)(a, 0, 1, partial);
+    CK(ck_attention_join)(partial, 1, a->group, a->head_dim, out, lse);
     return;
   }
-  long d = a->head_size, rows = r.queries * a->group;
+  long d = a->head_dim, rows = r.queries * a->group;
   float *q = scratch(3, rows * d), *sum = scratch(4, rows * d), *scores = scratch(5, rows * ck_key_block);
   float *keys_block = scratch(6, ck_key_block * d), *statistics = scratch(7, 2 * rows);
   float *largest = statistics, *total = statistics + rows;
@@ -127,20 +131,20 @@ void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float
       float *row = scores + i * ck_key_block;
       v8 m = load8(row);
       for (long j = 8; j < ck_key_block; j += 8) m = max8(m, load8(row + j));
-      float highest = largest8(m);
+      float highest = max_lane(m);
       if (highest < largest[i]) highest = largest[i];
-      if (highest == -INFINITY) {  // nothing seen so far: the whole row is hidden
+      if (highest == -INFINITY) {  // no visible key so far: the whole row is masked
         memset(row, 0, ck_key_block * sizeof(float));
         continue;
       }
-      v8 shares = splat8(0);
+      v8 weights = splat8(0);
       for (long j = 0; j < ck_key_block; j += 8) {
         v8 e = exp8(load8(row + j) - highest);
         store8(row + j, e);
-        shares += e;
+        weights += e;
       }
       float shrink = expf(largest[i] - highest);
-      total[i] = total[i] * shrink + sum8(shares);
+      total[i] = total[i] * shrink + sum_lanes8(weights);
       if (shrink != 1)
         for (long j = 0; j < d; j += 8) store8(sum + i * d + j, load8(sum + i * d + j) * shrink);
       largest[i] = highest;
@@ -160,17 +164,17 @@ void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float
 }
 
 void CK(ck_attention_delta)(
-  const float *out, const float *d_out, long ldo, long head_size, long heads, float *delta, long begin, long end) {
+  const float *out, const float *d_out, long ldo, long head_dim, long heads, float *delta, long begin, long end) {
   for (long i = begin; i < end; i++)
     for (long h = 0; h < heads; h++) {
       v8 sum = splat8(0);
-      for (long j = 0; j < head_size; j += 8)
-        sum += load8(out + i * ldo + h * head_size + j) * load8(d_out + i * ldo + h * head_size + j);
-      delta[i * heads + h] = sum8(sum);
+      for (long j = 0; j < head_dim; j += 8)
+        sum += load8(out + i * ldo + h * head_dim + j) * load8(d_out + i * ldo + h * head_dim + j);
+      delta[i * heads + h] = sum_lanes8(sum);
     }
 }
 
-// Probabilities and the gradient of the scores for one tile: scores -> p, d_p -> p * (d_p - delta) * scale.
+// Scores and dP of one tile to probabilities and score gradients: p = e^(s - lse), ds = p * (dp - delta) * scale.
 static void tile_gradients(
   const ck_attention *a, block_range r, const float *lse, const float *delta, long ld_lse, float *scores, float *d_p) {
   for (long g = 0; g < a->group; g++)
@@ -189,8 +193,9 @@ void CK(ck_attention_backward_q)(
   const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
   long lddq, long block) {
   block_range r = range_of_queries(a, block);
-  long d = a->head_size, rows = r.queries * a->group;
-  float *operands = scratch(3, 3 * rows * d), *q = operands, *d_sum = operands + rows * d, *result = operands + 2 * rows * d;
+  long d = a->head_dim, rows = r.queries * a->group;
+  float *operands = scratch(3, 3 * rows * d), *q = operands, *d_sum = operands + rows * d,
+        *result = operands + 2 * rows * d;
   float *squares = scratch(5, 2 * rows * ck_key_block), *scores = squares, *d_p = squares + rows * ck_key_block;
   float *keys_block = scratch(6, ck_key_block * d);
   gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, a->scale, q);
@@ -214,7 +219,7 @@ void CK(ck_attention_backward_q)(
 void CK(ck_attention_backward_kv)(
   const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
   long lddk, float *dv, long lddv, long key, long keys, bool accumulate) {
-  long d = a->head_size, past = a->key_count - a->query_count;
+  long d = a->head_dim, past = a->key_count - a->query_count;
   long longest = ck_query_block * a->group;
   float *operands = scratch(3, 2 * longest * d), *sums = scratch(4, 2 * ck_key_block * d);
   float *squares = scratch(5, 2 * longest * ck_key_block), *both = scratch(6, 2 * ck_key_block * d);
@@ -223,8 +228,8 @@ void CK(ck_attention_backward_kv)(
   gather_values(a, key, keys, v);
   memset(sums, 0, 2 * ck_key_block * d * sizeof(float));
   long blocks = (a->query_count + ck_query_block - 1) / ck_query_block;
-  long first_seen = key - past > 0 ? (key - past) / ck_query_block : 0;
-  for (long q_block = first_seen; q_block < blocks; q_block++) {
+  long first_block = key - past > 0 ? (key - past) / ck_query_block : 0;
+  for (long q_block = first_block; q_block < blocks; q_block++) {
     block_range r = range_of_queries(a, q_block);
     if (r.first_key >= key + keys) break;
     long rows = r.queries * a->group;

@@ -1,10 +1,18 @@
-// Sends each call to the code for the best instruction set that the processor has.
+// Forwards each call to the code for the best instruction set that the processor supports.
 #ifdef __linux__
 #define _GNU_SOURCE
 #include <sched.h>
 #endif
 #include <string.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 #include "CKernels.h"
 
@@ -19,149 +27,289 @@ long ck_processors(void) {
   return online > 0 ? online : 1;
 }
 
+// The targets of this architecture, from the one that every processor has to the fastest.
 #if defined(__x86_64__)
-#include <immintrin.h>
-typedef enum { unknown, portable, avx2, avx512, avx512bf16 } target;
-static const char *const names[] = {"", "portable", "avx2", "avx512", "avx512bf16"};
-static bool has(target wanted) {
+#define TARGETS(DO) DO(portable) DO(avx2) DO(avxvnni) DO(avx512) DO(avx512bf16)
+#elif defined(__aarch64__)
+#define TARGETS(DO) DO(neon) DO(dotprod) DO(bf16)
+#else
+#define TARGETS(DO) DO(portable)
+#endif
+
+#define ENUMERATOR(name) target_##name,
+typedef enum { target_unknown, TARGETS(ENUMERATOR) target_count } target;
+#define NAME(name) #name,
+static const char *const names[] = {"", TARGETS(NAME)};
+
+#if defined(__x86_64__)
+static bool has_avx_vnni(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
+static bool has(target requested) {
   bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  if (wanted == avx2) return has_avx2;
   bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
     && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (wanted == avx512) return has_avx512;
-  if (wanted == avx512bf16)
-    return has_avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
-  return wanted == portable;
+  switch (requested) {
+    case target_portable: return true;
+    case target_avx2: return has_avx2;
+    case target_avxvnni: return has_avx2 && has_avx_vnni();
+    case target_avx512: return has_avx512;
+    case target_avx512bf16:
+      return has_avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    default: return false;
+  }
 }
-// What this thread's calls use. A thread's own, so that a test of one target disturbs nothing that runs beside it.
+
+void ck_pause(void) { _mm_pause(); }
+
+#define CALL(name, arguments)                           \
+  t == target_avx512bf16  ? name##_avx512bf16 arguments \
+    : t == target_avx512  ? name##_avx512 arguments     \
+    : t == target_avxvnni ? name##_avxvnni arguments    \
+    : t == target_avx2    ? name##_avx2 arguments       \
+                          : name##_portable arguments
+#elif defined(__aarch64__)
+#if defined(__APPLE__)
+static bool has_feature(const char *name) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, NULL, 0) == 0 && value;
+}
+static bool has_dotprod(void) { return has_feature("hw.optional.arm.FEAT_DotProd"); }
+static bool has_bf16(void) { return has_feature("hw.optional.arm.FEAT_BF16"); }
+#elif defined(__linux__)
+// Bits of <asm/hwcap.h>; older headers lack the second.
+static bool has_dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+static bool has_bf16(void) { return getauxval(AT_HWCAP2) >> 14 & 1; }
+#else
+static bool has_dotprod(void) { return false; }
+static bool has_bf16(void) { return false; }
+#endif
+
+static bool has(target requested) {
+  switch (requested) {
+    case target_neon: return true;
+    case target_dotprod: return has_dotprod();
+    case target_bf16: return has_dotprod() && has_bf16();
+    default: return false;
+  }
+}
+
+void ck_pause(void) { __asm__ volatile("yield"); }
+
+#define CALL(name, arguments) \
+  t == target_bf16 ? name##_bf16 arguments : t == target_dotprod ? name##_dotprod arguments : name##_neon arguments
+#else
+static bool has(target requested) { return requested == target_portable; }
+void ck_pause(void) {}
+#define CALL(name, arguments) name##_portable arguments
+#endif
+
+// The calling thread's target. Per thread, so that a test of one target does not disturb others running concurrently.
 static _Thread_local target chosen;
+
 static target used(void) {
-  if (chosen == unknown) chosen = has(avx512bf16) ? avx512bf16 : has(avx512) ? avx512 : has(avx2) ? avx2 : portable;
+  for (int best = target_count - 1; chosen == target_unknown; best--) {
+    if (has((target)best)) chosen = (target)best;
+  }
   return chosen;
 }
+
+const char *ck_target(void) { return names[used()]; }
+
 bool ck_select_target(const char *name) {
-  for (target wanted = portable; wanted <= avx512bf16; wanted++)
-    if (strcmp(name, names[wanted]) == 0 && has(wanted)) {
-      chosen = wanted;
+  for (int t = target_unknown + 1; t < target_count; t++)
+    if (strcmp(name, names[t]) == 0 && has((target)t)) {
+      chosen = (target)t;
       return true;
     }
   return false;
 }
-#define DISPATCH(type, name, parameters, arguments)                \
-  type name##_avx512bf16 parameters;                               \
-  type name##_avx512 parameters;                                   \
-  type name##_avx2 parameters;                                     \
-  type name##_portable parameters;                                 \
-  type name parameters {                                           \
-    target t = used();                                             \
-    return t == avx512bf16 ? name##_avx512bf16 arguments           \
-      : t == avx512 ? name##_avx512 arguments                      \
-      : t == avx2 ? name##_avx2 arguments : name##_portable arguments; \
-  }
-const char *ck_target(void) { return names[used()]; }
-void ck_pause(void) { _mm_pause(); }
-#else
-#define DISPATCH(type, name, parameters, arguments) \
-  type name##_portable parameters;                  \
-  type name parameters { return name##_portable arguments; }
-const char *ck_target(void) { return "portable"; }
-bool ck_select_target(const char *name) { return strcmp(name, "portable") == 0; }
-void ck_pause(void) {}
-#endif
 
-DISPATCH(void, ck_widen, (const ck_matrix *matrix, long row, long column, long count, float *out), (matrix, row,
-  column, count, out))
-DISPATCH(void, ck_narrow_float16, (const float *x, uint16_t *out, long count), (x, out, count))
-DISPATCH(void, ck_narrow_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
-DISPATCH(void, ck_quantize_4bit, (const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float
-  *absmax, long block_begin, long block_end), (x, format, block_size, codes, absmax, block_begin, block_end))
-DISPATCH(void, ck_narrow_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
-DISPATCH(void, ck_narrow_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+// Declares a function for each target, and defines the one that forwards to the target in use.
+#if defined(__x86_64__)
+#define DECLARE(type, name, parameters) \
+  type name##_portable parameters;      \
+  type name##_avx2 parameters;          \
+  type name##_avxvnni parameters;       \
+  type name##_avx512 parameters;        \
+  type name##_avx512bf16 parameters;
+#elif defined(__aarch64__)
+#define DECLARE(type, name, parameters) \
+  type name##_neon parameters;          \
+  type name##_dotprod parameters;       \
+  type name##_bf16 parameters;
+#else
+#define DECLARE(type, name, parameters) type name##_portable parameters;
+#endif
+#define DISPATCH(type, name, parameters, arguments) \
+  DECLARE(type, name, parameters)                   \
+  type name parameters {                            \
+    target t = used();                              \
+    (void)t;                                        \
+    return CALL(name, arguments);                   \
+  }
+
+DISPATCH(
+  void, ck_dequantize, (const ck_matrix *matrix, long row, long column, long count, float *out),
+  (matrix, row, column, count, out))
+DISPATCH(void, ck_convert_float16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(void, ck_convert_bfloat16, (const float *x, uint16_t *out, long count), (x, out, count))
+DISPATCH(
+  void, ck_quantize_4bit,
+  (const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin,
+   long block_end),
+  (x, format, block_size, codes, absmax, block_begin, block_end))
+DISPATCH(void, ck_quantize_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_quantize_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
 DISPATCH(bool, ck_multiplies_bfloat16, (void), ())
 DISPATCH(long, ck_packed_count, (long m, long k, bool pairs), (m, k, pairs))
-DISPATCH(void, ck_pack_left, (float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long
-  tile_begin, long tile_end), (packed, a, lda, transposed, pairs, m, k, tile_begin, tile_end))
+DISPATCH(
+  void, ck_pack_left,
+  (float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long tile_begin,
+   long tile_end),
+  (packed, a, lda, transposed, pairs, m, k, tile_begin, tile_end))
 DISPATCH(long, ck_tile_rows, (void), ())
-DISPATCH(void, ck_sum_of_products, (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool
-  accumulate, const ck_part *part), (terms, term_count, m, n, c, ldc, accumulate, part))
-DISPATCH(long, ck_prepared_count, (ck_format format, long k), (format, k))
-DISPATCH(void, ck_prepare_few_rows, (const float *x, long ldx, long m, ck_format format, long k, float *out), (x, ldx, m,
-  format, k, out))
-DISPATCH(void, ck_few_rows, (const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y,
-  long ldy, bool accumulate, long row_begin, long row_end), (x, ldx, prepared, m, right, y, ldy, accumulate, row_begin,
-  row_end))
-DISPATCH(void, ck_attention_forward, (const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long
-  block), (a, out, ldo, lse, ld_lse, block))
-DISPATCH(long, ck_attention_part_count, (long group, long head_size), (group, head_size))
-DISPATCH(void, ck_attention_part, (const ck_attention *a, long part, long parts, float *found), (a, part, parts, found))
-DISPATCH(void, ck_attention_join, (const float *found, long parts, long group, long head_size, float *out, float *lse),
-  (found, parts, group, head_size, out, lse))
-DISPATCH(void, ck_attention_delta, (const float *out, const float *d_out, long ldo, long head_size, long heads, float
-  *delta, long begin, long end), (out, d_out, ldo, head_size, heads, delta, begin, end))
-DISPATCH(void, ck_attention_backward_q, (const ck_attention *a, const float *d_out, long ldo, const float *lse, const
-  float *delta, long ld_lse, float *dq, long lddq, long block), (a, d_out, ldo, lse, delta, ld_lse, dq, lddq, block))
-DISPATCH(void, ck_attention_backward_kv, (const ck_attention *a, const float *d_out, long ldo, const float *lse, const
-  float *delta, long ld_lse, float *dk, long lddk, float *dv, long lddv, long first_key, long keys, bool accumulate),
+DISPATCH(
+  void, ck_sum_of_products,
+  (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part),
+  (terms, term_count, m, n, c, ldc, accumulate, part))
+DISPATCH(long, ck_gemv_prepared_count, (ck_format format, long k), (format, k))
+DISPATCH(
+  void, ck_gemv_prepare, (const float *x, long ldx, long m, ck_format format, long k, float *out),
+  (x, ldx, m, format, k, out))
+DISPATCH(
+  void, ck_gemv,
+  (const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
+   long row_begin, long row_end),
+  (x, ldx, prepared, m, right, y, ldy, accumulate, row_begin, row_end))
+DISPATCH(
+  void, ck_attention_forward, (const ck_attention *a, float *out, long ldo, float *lse, long ld_lse, long block),
+  (a, out, ldo, lse, ld_lse, block))
+DISPATCH(long, ck_attention_part_count, (long group, long head_dim), (group, head_dim))
+DISPATCH(
+  void, ck_attention_part, (const ck_attention *a, long part, long parts, float *partial), (a, part, parts, partial))
+DISPATCH(
+  void, ck_attention_join, (const float *partial, long parts, long group, long head_dim, float *out, float *lse),
+  (partial, parts, group, head_dim, out, lse))
+DISPATCH(
+  void, ck_attention_delta,
+  (const float *out, const float *d_out, long ldo, long head_dim, long heads, float *delta, long begin, long end),
+  (out, d_out, ldo, head_dim, heads, delta, begin, end))
+DISPATCH(
+  void, ck_attention_backward_q,
+  (const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
+   long lddq, long block),
+  (a, d_out, ldo, lse, delta, ld_lse, dq, lddq, block))
+DISPATCH(
+  void, ck_attention_backward_kv,
+  (const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
+   long lddk, float *dv, long lddv, long first_key, long keys, bool accumulate),
   (a, d_out, ldo, lse, delta, ld_lse, dk, lddk, dv, lddv, first_key, keys, accumulate))
-DISPATCH(void, ck_rms_norm, (const float *x, const float *residual, float *sum, const float *weight, float offset,
-  float epsilon, float *out, float *inverse_rms, long columns, long begin, long end), (x, residual, sum, weight,
-  offset, epsilon, out, inverse_rms, columns, begin, end))
-DISPATCH(void, ck_rms_normed, (const float *x, const float *weight, float offset, const float *inverse_rms, float *out,
-  long columns, long begin, long end), (x, weight, offset, inverse_rms, out, columns, begin, end))
-DISPATCH(void, ck_rms_norm_backward, (const float *x, const float *weight, float offset, const float *inverse_rms,
-  const float *d_out, float *dx, bool accumulate, long columns, long begin, long end), (x, weight, offset,
-  inverse_rms, d_out, dx, accumulate, columns, begin, end))
-DISPATCH(void, ck_rms_norm_weight_gradient, (const float *x, const float *inverse_rms, const float *d_out, float
-  *d_weight, long rows, long columns, long begin, long end), (x, inverse_rms, d_out, d_weight, rows, columns, begin,
-  end))
-DISPATCH(void, ck_head_norm, (float *x, long ldx, long heads, long head_size, const float *weight, float offset, float
-  epsilon, float *inverse_rms, long begin, long end), (x, ldx, heads, head_size, weight, offset, epsilon, inverse_rms,
-  begin, end))
-DISPATCH(void, ck_head_norm_backward, (const float *x, long ldx, long heads, long head_size, const float *weight,
-  float offset, const float *inverse_rms, float *dx, long lddx, long begin, long end), (x, ldx, heads, head_size,
-  weight, offset, inverse_rms, dx, lddx, begin, end))
-DISPATCH(void, ck_head_norm_weight_gradient, (const float *x, long ldx, long rows, long heads, long head_size, const
-  float *inverse_rms, const float *dx, long lddx, float *d_weight), (x, ldx, rows, heads, head_size, inverse_rms, dx,
-  lddx, d_weight))
-DISPATCH(void, ck_rotary, (float *x, long ldx, long heads, long head_size, long rotated, const float *cosines, const
-  float *sines, bool inverse, long begin, long end), (x, ldx, heads, head_size, rotated, cosines, sines, inverse,
-  begin, end))
-DISPATCH(void, ck_gated, (const float *gate_up, float *out, long columns, int activation, long begin, long end),
+DISPATCH(
+  void, ck_rms_norm,
+  (const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
+   float *inverse_rms, long columns, long begin, long end),
+  (x, residual, sum, weight, offset, epsilon, out, inverse_rms, columns, begin, end))
+DISPATCH(
+  void, ck_rms_norm_apply,
+  (const float *x, const float *weight, float offset, const float *inverse_rms, float *out, long columns, long begin,
+   long end),
+  (x, weight, offset, inverse_rms, out, columns, begin, end))
+DISPATCH(
+  void, ck_rms_norm_backward,
+  (const float *x, const float *weight, float offset, const float *inverse_rms, const float *d_out, float *dx,
+   bool accumulate, long columns, long begin, long end),
+  (x, weight, offset, inverse_rms, d_out, dx, accumulate, columns, begin, end))
+DISPATCH(
+  void, ck_rms_norm_weight_gradient,
+  (const float *x, const float *inverse_rms, const float *d_out, float *d_weight, long rows, long columns, long begin,
+   long end),
+  (x, inverse_rms, d_out, d_weight, rows, columns, begin, end))
+DISPATCH(
+  void, ck_head_norm,
+  (float *x, long ldx, long heads, long head_dim, const float *weight, float offset, float epsilon, float *inverse_rms,
+   long begin, long end),
+  (x, ldx, heads, head_dim, weight, offset, epsilon, inverse_rms, begin, end))
+DISPATCH(
+  void, ck_head_norm_backward,
+  (const float *x, long ldx, long heads, long head_dim, const float *weight, float offset, const float *inverse_rms,
+   float *dx, long lddx, long begin, long end),
+  (x, ldx, heads, head_dim, weight, offset, inverse_rms, dx, lddx, begin, end))
+DISPATCH(
+  void, ck_head_norm_weight_gradient,
+  (const float *x, long ldx, long rows, long heads, long head_dim, const float *inverse_rms, const float *dx, long lddx,
+   float *d_weight),
+  (x, ldx, rows, heads, head_dim, inverse_rms, dx, lddx, d_weight))
+DISPATCH(
+  void, ck_rotary,
+  (float *x, long ldx, long heads, long head_dim, long rotated, const float *cosines, const float *sines, bool inverse,
+   long begin, long end),
+  (x, ldx, heads, head_dim, rotated, cosines, sines, inverse, begin, end))
+DISPATCH(
+  void, ck_gated, (const float *gate_up, float *out, long columns, int activation, long begin, long end),
   (gate_up, out, columns, activation, begin, end))
-DISPATCH(void, ck_gated_backward, (const float *gate_up, const float *d_out, float *d_gate_up, long columns, int
-  activation, long begin, long end), (gate_up, d_out, d_gate_up, columns, activation, begin, end))
+DISPATCH(
+  void, ck_gated_backward,
+  (const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end),
+  (gate_up, d_out, d_gate_up, columns, activation, begin, end))
 DISPATCH(void, ck_add, (float *y, const float *x, float scale, long begin, long end), (y, x, scale, begin, end))
 DISPATCH(void, ck_scale, (float *y, const float *x, float scale, long begin, long end), (y, x, scale, begin, end))
-DISPATCH(void, ck_add_bias, (float *y, long ldy, const float *bias, long columns, long begin, long end), (y, ldy,
-  bias, columns, begin, end))
-DISPATCH(void, ck_column_sums, (const float *dy, long lddy, long rows, float *d_bias, long begin, long end), (dy,
-  lddy, rows, d_bias, begin, end))
+DISPATCH(
+  void, ck_add_bias, (float *y, long ldy, const float *bias, long columns, long begin, long end),
+  (y, ldy, bias, columns, begin, end))
+DISPATCH(
+  void, ck_column_sums, (const float *dy, long lddy, long rows, float *d_bias, long begin, long end),
+  (dy, lddy, rows, d_bias, begin, end))
 DISPATCH(double, ck_sum_of_squares, (const float *x, long count), (x, count))
-DISPATCH(void, ck_dropout, (const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long
-  end), (x, out, rate, key, accumulate, begin, end))
-DISPATCH(void, ck_cross_entropy, (float *logits, const int32_t *targets, long columns, float scale, float cap, float
-  smoothing, bool gradient, float *losses, uint8_t *correct, float *entropy, long begin, long end), (logits, targets,
-  columns, scale, cap, smoothing, gradient, losses, correct, entropy, begin, end))
-DISPATCH(void, ck_adamw, (float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long
-  begin, long end), (weight, gradient, m, v, step, begin, end))
-DISPATCH(void, ck_lion, (float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long
-  end), (weight, gradient, m, step, begin, end))
-DISPATCH(void, ck_sgd, (float *weight, const float *gradient, float *buffer, const ck_sgd_step *step, long begin, long
-  end), (weight, gradient, buffer, step, begin, end))
-DISPATCH(void, ck_adamw_8bit, (float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const
-  ck_adamw_step *step, long count, long block_begin, long block_end), (weight, gradient, m, v, step, count,
-  block_begin, block_end))
-DISPATCH(void, ck_lion_8bit, (float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long
-  count, long block_begin, long block_end), (weight, gradient, m, step, count, block_begin, block_end))
-DISPATCH(void, ck_adafactor_rows, (const float *gradient, float *means, long columns, float scale, float epsilon, float
-  decay, long begin, long end), (gradient, means, columns, scale, epsilon, decay, begin, end))
-DISPATCH(void, ck_adafactor_columns, (const float *gradient, float *means, long rows, long columns, float scale, float
-  epsilon, float decay, long begin, long end), (gradient, means, rows, columns, scale, epsilon, decay, begin, end))
-DISPATCH(void, ck_adafactor_divide, (float *gradient, const float *row_means, const float *column_means, float mean,
-  long columns, float scale, long begin, long end), (gradient, row_means, column_means, mean, columns, scale, begin,
-  end))
-DISPATCH(void, ck_adafactor_vector, (float *gradient, float *squares, float scale, float epsilon, float decay, long
-  begin, long end), (gradient, squares, scale, epsilon, decay, begin, end))
+DISPATCH(
+  void, ck_dropout, (const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long end),
+  (x, out, rate, key, accumulate, begin, end))
+DISPATCH(
+  void, ck_cross_entropy,
+  (float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
+   float *losses, uint8_t *correct, float *entropy, long begin, long end),
+  (logits, targets, columns, scale, cap, smoothing, gradient, losses, correct, entropy, begin, end))
+DISPATCH(
+  void, ck_adamw,
+  (float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long begin, long end),
+  (weight, gradient, m, v, step, begin, end))
+DISPATCH(
+  void, ck_lion, (float *weight, const float *gradient, float *m, const ck_lion_step *step, long begin, long end),
+  (weight, gradient, m, step, begin, end))
+DISPATCH(
+  void, ck_sgd, (float *weight, const float *gradient, float *buffer, const ck_sgd_step *step, long begin, long end),
+  (weight, gradient, buffer, step, begin, end))
+DISPATCH(
+  void, ck_adamw_8bit,
+  (float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const ck_adamw_step *step, long count,
+   long block_begin, long block_end),
+  (weight, gradient, m, v, step, count, block_begin, block_end))
+DISPATCH(
+  void, ck_lion_8bit,
+  (float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long count, long block_begin,
+   long block_end),
+  (weight, gradient, m, step, count, block_begin, block_end))
+DISPATCH(
+  void, ck_adafactor_rows,
+  (const float *gradient, float *means, long columns, float scale, float epsilon, float decay, long begin, long end),
+  (gradient, means, columns, scale, epsilon, decay, begin, end))
+DISPATCH(
+  void, ck_adafactor_columns,
+  (const float *gradient, float *means, long rows, long columns, float scale, float epsilon, float decay, long begin,
+   long end),
+  (gradient, means, rows, columns, scale, epsilon, decay, begin, end))
+DISPATCH(
+  void, ck_adafactor_divide,
+  (float *gradient, const float *row_means, const float *column_means, float mean, long columns, float scale,
+   long begin, long end),
+  (gradient, row_means, column_means, mean, columns, scale, begin, end))
+DISPATCH(
+  void, ck_adafactor_vector,
+  (float *gradient, float *squares, float scale, float epsilon, float decay, long begin, long end),
+  (gradient, squares, scale, epsilon, decay, begin, end))
 DISPATCH(void, ck_softcap, (float *x, float cap, long begin, long end), (x, cap, begin, end))
 DISPATCH(float, ck_multiply_adds, (long rounds, float x), (rounds, x))
 DISPATCH(float, ck_read_all, (const float *x, long count), (x, count))

@@ -1,32 +1,32 @@
-// Storage formats, 32 elements at a time in registers. This is the only place that knows how each is laid out: the
-// packing of a product and the dot products of decoding are written once over `widen32`.
+// Storage formats, dequantized 32 elements at a time into registers. Only this file knows their layouts: GEMM packing
+// and GEMV are written once, on top of `dequantize32_*`.
 
-// Eight elements from the low or high nibbles of eight bytes.
-INLINE v8 bytes_to_floats(const uint8_t *p) { return __builtin_convertvector(*(const bytes8 *)p, v8); }
-INLINE v8 low_nibbles(const uint8_t *p) { return __builtin_convertvector(*(const bytes8 *)p & 15, v8); }
-INLINE v8 high_nibbles(const uint8_t *p) { return __builtin_convertvector(*(const bytes8 *)p >> 4, v8); }
-INLINE v8 signed_bytes(const int8_t *p) { return __builtin_convertvector(*(const sbytes8 *)p, v8); }
-INLINE i8x bytes_to_ints(const uint8_t *p) { return __builtin_convertvector(*(const bytes8 *)p, i8x); }
-INLINE v8 ints_to_floats(i8x x) { return __builtin_convertvector(x, v8); }
+// Eight bytes, or the nibbles of eight bytes, to eight floats.
+INLINE v8 bytes_to_floats(const uint8_t *p) { return __builtin_convertvector(*(const u8x8 *)p, v8); }
+INLINE v8 low_nibbles(const uint8_t *p) { return __builtin_convertvector(*(const u8x8 *)p & 15, v8); }
+INLINE v8 high_nibbles(const uint8_t *p) { return __builtin_convertvector(*(const u8x8 *)p >> 4, v8); }
+INLINE v8 signed_bytes(const int8_t *p) { return __builtin_convertvector(*(const s8x8 *)p, v8); }
+INLINE i32x8 bytes_to_ints(const uint8_t *p) { return __builtin_convertvector(*(const u8x8 *)p, i32x8); }
+INLINE v8 ints_to_floats(i32x8 x) { return __builtin_convertvector(x, v8); }
 
-// A row of a matrix: where its bytes start; and, for 4-bit codes, whose blocks run on from row to row, the matrix and the
-// number of the row's first element in it.
+// A row of a matrix: its first byte. 4-bit codes have blocks that cross row boundaries, so they also need the matrix
+// and the flattened index of the row's first element.
 typedef struct {
   const uint8_t *bytes;
   const ck_matrix *matrix;
   long first;
 } stored_row;
 
-INLINE uint64_t halfword(const uint8_t *p) {
+INLINE uint64_t load_u16(const uint8_t *p) {
   uint16_t bits;
   memcpy(&bits, p, 2);
   return bits;
 }
 
-INLINE float half(const uint8_t *p) {
+INLINE float load_half(const uint8_t *p) {
 #ifdef CK_AVX2
-  // By way of a general register: an insertion into a vector would wait for what was in it.
-  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128((int)halfword(p))));
+  // Through a general-purpose register: inserting into a vector would depend on its previous contents.
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128((int)load_u16(p))));
 #else
   _Float16 x;
   memcpy(&x, p, 2);
@@ -34,80 +34,80 @@ INLINE float half(const uint8_t *p) {
 #endif
 }
 
-INLINE void widen32_float32(stored_row row, long i, v8 out[4]) {
+INLINE void dequantize32_float32(stored_row row, long i, v8 out[4]) {
   for (int j = 0; j < 4; j++) out[j] = load8((const float *)row.bytes + i + 8 * j);
 }
 
-INLINE void widen32_float16(stored_row row, long i, v8 out[4]) {
+INLINE void dequantize32_float16(stored_row row, long i, v8 out[4]) {
   for (int j = 0; j < 4; j++) out[j] = __builtin_convertvector(*(const fp16x8 *)(row.bytes + 2 * (i + 8 * j)), v8);
 }
 
-INLINE void widen32_bfloat16(stored_row row, long i, v8 out[4]) {
+INLINE void dequantize32_bfloat16(stored_row row, long i, v8 out[4]) {
   for (int j = 0; j < 4; j++) {
-    i8x bits = __builtin_convertvector(*(const halfs8 *)(row.bytes + 2 * (i + 8 * j)), i8x);
+    i32x8 bits = __builtin_convertvector(*(const u16x8 *)(row.bytes + 2 * (i + 8 * j)), i32x8);
     out[j] = (v8)(bits << 16);
   }
 }
 
-// d, 16 bytes of nibbles: element j in the low nibble of byte j, element 16 + j in the high one.
-INLINE void widen32_q4_0(stored_row row, long i, v8 out[4]) {
+// Block: d, 16 bytes of nibbles. Element j is in the low nibble of byte j, element 16 + j in the high one.
+INLINE void dequantize32_q4_0(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 32 * 18;
-  float d = half(block);
+  float d = load_half(block);
   for (int j = 0; j < 2; j++) {
     out[j] = (low_nibbles(block + 2 + 8 * j) - 8.0f) * d;
     out[j + 2] = (high_nibbles(block + 2 + 8 * j) - 8.0f) * d;
   }
 }
 
-// d, m, nibbles as above.
-INLINE void widen32_q4_1(stored_row row, long i, v8 out[4]) {
+// Block: d, m, nibbles as in q4_0.
+INLINE void dequantize32_q4_1(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 32 * 20;
-  float d = half(block), m = half(block + 2);
+  float d = load_half(block), m = load_half(block + 2);
   for (int j = 0; j < 2; j++) {
     out[j] = low_nibbles(block + 4 + 8 * j) * d + m;
     out[j + 2] = high_nibbles(block + 4 + 8 * j) * d + m;
   }
 }
 
-// The fifth bits of 32 elements, bit j for element j, as 16.0 or 0.0.
+// The fifth bits of elements 8j to 8j + 7 as 16.0 or 0.0; p holds one bit per element of the block.
 INLINE v8 fifth_bits(const uint8_t *p, int j) {
   uint32_t bits;
   memcpy(&bits, p, 4);
-  i8x lanes = (i8x){0, 1, 2, 3, 4, 5, 6, 7};
-  i8x shifted = (i8x){} + (int32_t)(bits >> (8 * j) & 255);
+  i32x8 lanes = (i32x8){0, 1, 2, 3, 4, 5, 6, 7};
+  i32x8 shifted = (i32x8){} + (int32_t)(bits >> (8 * j) & 255);
   return ints_to_floats((shifted >> lanes & 1) << 4);
 }
 
-INLINE void widen32_q5_0(stored_row row, long i, v8 out[4]) {
+INLINE void dequantize32_q5_0(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 32 * 22;
-  float d = half(block);
+  float d = load_half(block);
   for (int j = 0; j < 2; j++) {
     out[j] = (low_nibbles(block + 6 + 8 * j) + fifth_bits(block + 2, j) - 16.0f) * d;
     out[j + 2] = (high_nibbles(block + 6 + 8 * j) + fifth_bits(block + 2, j + 2) - 16.0f) * d;
   }
 }
 
-INLINE void widen32_q5_1(stored_row row, long i, v8 out[4]) {
+INLINE void dequantize32_q5_1(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 32 * 24;
-  float d = half(block), m = half(block + 2);
+  float d = load_half(block), m = load_half(block + 2);
   for (int j = 0; j < 2; j++) {
     out[j] = (low_nibbles(block + 8 + 8 * j) + fifth_bits(block + 4, j)) * d + m;
     out[j + 2] = (high_nibbles(block + 8 + 8 * j) + fifth_bits(block + 4, j + 2)) * d + m;
   }
 }
 
-INLINE void widen32_q8_0(stored_row row, long i, v8 out[4]) {
+INLINE void dequantize32_q8_0(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 32 * 34;
-  float d = half(block);
+  float d = load_half(block);
   for (int j = 0; j < 4; j++) out[j] = signed_bytes((const int8_t *)block + 2 + 8 * j) * d;
 }
 
-// 16 scale bytes (scale low, minimum high nibble, one for 16 elements), 64 bytes of two-bit values, d, dmin.
-INLINE void widen32_q2_K(stored_row row, long i, v8 out[4]) {
+// Block: 16 bytes with a 4-bit scale (low) and minimum (high) per 16 elements, 64 bytes of 2-bit codes, d, dmin.
+INLINE void dequantize32_q2_K(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 256 * 84;
   long s = i % 256 / 32;
   const uint8_t *q = block + 16 + 32 * (s / 4);
-  float d = half(block + 80), dmin = half(block + 82);
+  float d = load_half(block + 80), dmin = load_half(block + 82);
   for (int j = 0; j < 4; j++) {
     uint8_t scale = block[2 * s + j / 2];
     v8 value = ints_to_floats(bytes_to_ints(q + 8 * j) >> (int)(2 * (s % 4)) & 3);
@@ -115,23 +115,23 @@ INLINE void widen32_q2_K(stored_row row, long i, v8 out[4]) {
   }
 }
 
-// 32 bytes of third bits, 64 bytes of two-bit values, 12 bytes of 16 six-bit scales, d.
-INLINE void widen32_q3_K(stored_row row, long i, v8 out[4]) {
+// Block: 32 bytes of third bits, 64 bytes of 2-bit codes, 12 bytes with 16 6-bit scales, d.
+INLINE void dequantize32_q3_K(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 256 * 110;
   long s = i % 256 / 32;
   const uint8_t *q = block + 32 + 32 * (s / 4), *scales = block + 96;
-  float d = half(block + 108);
+  float d = load_half(block + 108);
   for (int j = 0; j < 4; j++) {
     long n = 2 * s + j / 2;
     int low = n < 8 ? scales[n] & 15 : scales[n - 8] >> 4;
     int scale = (low | (scales[8 + n % 4] >> (2 * (n / 4)) & 3) << 4) - 32;
-    i8x value = bytes_to_ints(q + 8 * j) >> (int)(2 * (s % 4)) & 3;
-    i8x third = (bytes_to_ints(block + 8 * j) >> (int)s & 1) << 2;
+    i32x8 value = bytes_to_ints(q + 8 * j) >> (int)(2 * (s % 4)) & 3;
+    i32x8 third = (bytes_to_ints(block + 8 * j) >> (int)s & 1) << 2;
     out[j] = ints_to_floats(value + third - 4) * (d * scale);
   }
 }
 
-// Scale and minimum j of the eight six-bit pairs that q4_K and q5_K pack into 12 bytes.
+// 6-bit scale and minimum of sub-block j; q4_K and q5_K pack eight pairs into 12 bytes.
 INLINE void scale_and_minimum(const uint8_t *s, long j, int *scale, int *minimum) {
   if (j < 4) {
     *scale = s[j] & 63;
@@ -142,24 +142,24 @@ INLINE void scale_and_minimum(const uint8_t *s, long j, int *scale, int *minimum
   }
 }
 
-// d, dmin, 12 bytes of scales, 128 bytes of nibbles.
-INLINE void widen32_q4_K(stored_row row, long i, v8 out[4]) {
+// Block: d, dmin, 12 bytes of scales and minimums, 128 bytes of nibbles.
+INLINE void dequantize32_q4_K(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 256 * 144;
   long s = i % 256 / 32;
   int scale, minimum;
   scale_and_minimum(block + 4, s, &scale, &minimum);
-  float d = half(block) * scale, m = half(block + 2) * minimum;
+  float d = load_half(block) * scale, m = load_half(block + 2) * minimum;
   const uint8_t *q = block + 16 + 32 * (s / 2);
   for (int j = 0; j < 4; j++) out[j] = (s % 2 ? high_nibbles(q + 8 * j) : low_nibbles(q + 8 * j)) * d - m;
 }
 
-// d, dmin, 12 bytes of scales, 32 bytes of fifth bits, 128 bytes of nibbles.
-INLINE void widen32_q5_K(stored_row row, long i, v8 out[4]) {
+// Block: d, dmin, 12 bytes of scales and minimums, 32 bytes of fifth bits, 128 bytes of nibbles.
+INLINE void dequantize32_q5_K(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 256 * 176;
   long s = i % 256 / 32;
   int scale, minimum;
   scale_and_minimum(block + 4, s, &scale, &minimum);
-  float d = half(block) * scale, m = half(block + 2) * minimum;
+  float d = load_half(block) * scale, m = load_half(block + 2) * minimum;
   const uint8_t *q = block + 48 + 32 * (s / 2);
   for (int j = 0; j < 4; j++) {
     v8 fifth = ints_to_floats((bytes_to_ints(block + 16 + 8 * j) >> (int)s & 1) << 4);
@@ -167,13 +167,13 @@ INLINE void widen32_q5_K(stored_row row, long i, v8 out[4]) {
   }
 }
 
-// 128 bytes of low nibbles, 64 bytes of upper two bits, 16 signed scales, d.
-INLINE void widen32_q6_K(stored_row row, long i, v8 out[4]) {
+// Block: 128 bytes of low nibbles, 64 bytes of upper two bits, 16 signed scales, d.
+INLINE void dequantize32_q6_K(stored_row row, long i, v8 out[4]) {
   const uint8_t *block = row.bytes + i / 256 * 210;
   long s = i % 256 / 32, in_half = s % 4;
   const uint8_t *low = block + 64 * (s / 4) + 32 * (in_half % 2), *high = block + 128 + 32 * (s / 4);
   const int8_t *scales = (const int8_t *)block + 192 + 2 * s;
-  float d = half(block + 208);
+  float d = load_half(block + 208);
   for (int j = 0; j < 4; j++) {
     v8 nibble = in_half < 2 ? low_nibbles(low + 8 * j) : high_nibbles(low + 8 * j);
     v8 upper = ints_to_floats((bytes_to_ints(high + 8 * j) >> (int)(2 * in_half) & 3) << 4);
@@ -181,18 +181,19 @@ INLINE void widen32_q6_K(stored_row row, long i, v8 out[4]) {
   }
 }
 
-// 4-bit codes of bitsandbytes: the levels of NF4 (arXiv:2305.14314) and FP4.
+// Code books of bitsandbytes' 4-bit types: NF4 (arXiv:2305.14314) and FP4.
 static const float nf4_levels[16] = {
-  -0x1p+0f, -0x1.647362p-1f, -0x1.0cd66p-1f, -0x1.94654p-2f, -0x1.23449ap-2f, -0x1.7a6a7ep-3f, -0x1.74f0e2p-4f, 0.0f,
-  0x1.45f5fep-4f, 0x1.4995c6p-3f, 0x1.f809bap-3f, 0x1.5a0674p-2f, 0x1.c3497p-2f, 0x1.200f56p-1f, 0x1.722766p-1f, 0x1p+0f,
+  -0x1p+0f,       -0x1.647362p-1f, -0x1.0cd66p-1f, -0x1.94654p-2f, -0x1.23449ap-2f, -0x1.7a6a7ep-3f, -0x1.74f0e2p-4f,
+  0.0f,           0x1.45f5fep-4f,  0x1.4995c6p-3f, 0x1.f809bap-3f, 0x1.5a0674p-2f,  0x1.c3497p-2f,   0x1.200f56p-1f,
+  0x1.722766p-1f, 0x1p+0f,
 };
-// Sign, two bits of exponent, one of mantissa; in twelfths.
+// Sign, two exponent bits, one mantissa bit; multiples of 1/192.
 static const float fp4_levels[16] = {
-  0.0f, 0x1.555556p-8f, 0x1.555556p-1f, 0x1p+0f, 0x1.555556p-2f, 0x1p-1f, 0x1.555556p-3f, 0x1p-2f,
+  0.0f,  0x1.555556p-8f,  0x1.555556p-1f,  0x1p+0f,  0x1.555556p-2f,  0x1p-1f,  0x1.555556p-3f,  0x1p-2f,
   -0.0f, -0x1.555556p-8f, -0x1.555556p-1f, -0x1p+0f, -0x1.555556p-2f, -0x1p-1f, -0x1.555556p-3f, -0x1p-2f,
 };
 
-// The scale of element `i` of the flattened matrix, rounded after each operation as bitsandbytes does.
+// The scale of element `i` of the flattened matrix. Rounds after each operation, as bitsandbytes does.
 INLINE float scale_of(const ck_scales *scales, long i) {
 #pragma clang fp contract(off)
   long block = i >> scales->block_shift;
@@ -206,16 +207,18 @@ INLINE float code_value(const ck_matrix *matrix, long i, const float levels[16])
   return levels[i % 2 ? byte & 15 : byte >> 4] * scale_of(&matrix->scales, i);
 }
 
-// 32 codes of one block, two in a byte, by a table of 16 levels.
-INLINE void look_up32(const uint8_t *bytes, const float levels[16], float scale, v8 out[4]) {
+// Dequantizes 32 codes of one block, two per byte, through a table of 16 levels.
+INLINE void lookup32(const uint8_t *bytes, const float levels[16], float scale, v8 out[4]) {
 #ifdef CK_AVX2
-  // Half of the table in a register each: three bits of the code choose a lane, the fourth, as a sign, the register.
+  // Half of the table per register: the low three bits of a code select the lane; the fourth, moved to the sign bit,
+  // selects the register.
   v8 low = load8(levels) * scale, high = load8(levels + 8) * scale;
   for (int j = 0; j < 4; j++) {
     int32_t word;
     memcpy(&word, bytes + 4 * j, 4);
-    i8x code = ((i8x){} + word) >> (i8x){4, 0, 12, 8, 20, 16, 28, 24};
-    v8 from_low = _mm256_permutevar8x32_ps(low, (__m256i)code), from_high = _mm256_permutevar8x32_ps(high, (__m256i)code);
+    i32x8 code = ((i32x8){} + word) >> (i32x8){4, 0, 12, 8, 20, 16, 28, 24};
+    v8 from_low = _mm256_permutevar8x32_ps(low, (__m256i)code),
+       from_high = _mm256_permutevar8x32_ps(high, (__m256i)code);
     out[j] = _mm256_blendv_ps(from_low, from_high, (__m256)(code << 28));
   }
 #else
@@ -231,22 +234,23 @@ INLINE void look_up32(const uint8_t *bytes, const float levels[16], float scale,
 #endif
 }
 
-INLINE void widen32_codes(stored_row row, long i, const float levels[16], v8 out[4]) {
+INLINE void dequantize32_codes(stored_row row, long i, const float levels[16], v8 out[4]) {
   long first = row.first + i;
-  if (first % 32 == 0) {  // 32 elements of one block, from the start of a byte
-    look_up32((const uint8_t *)row.matrix->data + first / 2, levels, scale_of(&row.matrix->scales, first), out);
+  if (first % 32 == 0) {  // 32 elements of one block, starting on a byte boundary
+    lookup32((const uint8_t *)row.matrix->data + first / 2, levels, scale_of(&row.matrix->scales, first), out);
     return;
   }
   for (int j = 0; j < 32; j++) out[j / 8][j % 8] = code_value(row.matrix, first + j, levels);
 }
 
-INLINE void widen32_nf4(stored_row row, long i, v8 out[4]) { widen32_codes(row, i, nf4_levels, out); }
-INLINE void widen32_fp4(stored_row row, long i, v8 out[4]) { widen32_codes(row, i, fp4_levels, out); }
+INLINE void dequantize32_nf4(stored_row row, long i, v8 out[4]) { dequantize32_codes(row, i, nf4_levels, out); }
+INLINE void dequantize32_fp4(stored_row row, long i, v8 out[4]) { dequantize32_codes(row, i, fp4_levels, out); }
 
 INLINE long row_bytes(ck_format format, long columns) {
   switch (format) {
     case ck_float32: return columns * 4;
-    case ck_float16: case ck_bfloat16: return columns * 2;
+    case ck_float16:
+    case ck_bfloat16: return columns * 2;
     case ck_q4_0: return columns / 32 * 18;
     case ck_q4_1: return columns / 32 * 20;
     case ck_q5_0: return columns / 32 * 22;
@@ -257,7 +261,8 @@ INLINE long row_bytes(ck_format format, long columns) {
     case ck_q4_K: return columns / 256 * 144;
     case ck_q5_K: return columns / 256 * 176;
     case ck_q6_K: return columns / 256 * 210;
-    case ck_nf4: case ck_fp4: return 0;  // found by the number of the element
+    case ck_nf4:
+    case ck_fp4: return 0;  // addressed by element, not by row
   }
   return 0;
 }
@@ -267,20 +272,22 @@ INLINE stored_row row_of(const ck_matrix *matrix, long row) {
   return (stored_row){data + row * row_bytes(matrix->format, matrix->columns), matrix, row * matrix->columns};
 }
 
-#define FORMATS(DO)                                                                                     \
-  DO(float32) DO(float16) DO(bfloat16) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q2_K) DO(q3_K) \
-  DO(q4_K) DO(q5_K) DO(q6_K) DO(nf4) DO(fp4)
+#define FORMATS(DO) \
+  DO(float32)       \
+  DO(float16)       \
+  DO(bfloat16) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q2_K) DO(q3_K) DO(q4_K) DO(q5_K) DO(q6_K) DO(nf4) DO(fp4)
 
-// Runs X(format), whatever X is defined as where this is used, for the format at hand: a loop is then compiled with the
-// format known.
-#define FOR_FORMAT(format) switch (format) { FORMATS(CASE_OF_FORMAT) }
-#define CASE_OF_FORMAT(name) case ck_##name: X(name) break;
+// Expands X(format) for the format at hand, so that its loops are compiled with the format known.
+#define FOR_FORMAT(format) \
+  switch (format) { FORMATS(CASE_OF_FORMAT) }
+#define CASE_OF_FORMAT(name) \
+  case ck_##name: X(name) break;
 
-// One element of a format that needs no blocks of 32 in a row, for what is left of one after the last 32.
-INLINE float widen1(stored_row row, long i) {
+// One element of a format without blocks of 32, for the remainder of a row.
+INLINE float dequantize1(stored_row row, long i) {
   switch (row.matrix->format) {
     case ck_float32: return ((const float *)row.bytes)[i];
-    case ck_float16: return half(row.bytes + 2 * i);
+    case ck_float16: return load_half(row.bytes + 2 * i);
     case ck_nf4: return code_value(row.matrix, row.first + i, nf4_levels);
     case ck_fp4: return code_value(row.matrix, row.first + i, fp4_levels);
     default: {
@@ -292,28 +299,28 @@ INLINE float widen1(stored_row row, long i) {
   }
 }
 
-void CK(ck_widen)(const ck_matrix *matrix, long row, long column, long count, float *out) {
+void CK(ck_dequantize)(const ck_matrix *matrix, long row, long column, long count, float *out) {
   stored_row from = row_of(matrix, row);
   long i = 0;
-#define X(format)                                                    \
-  for (; i + 32 <= count; i += 32) {                                  \
-    v8 x[4];                                                          \
-    widen32_##format(from, column + i, x);                                     \
-    for (int j = 0; j < 4; j++) store8(out + i + 8 * j, x[j]);        \
+#define X(format)                                              \
+  for (; i + 32 <= count; i += 32) {                           \
+    v8 x[4];                                                   \
+    dequantize32_##format(from, column + i, x);                \
+    for (int j = 0; j < 4; j++) store8(out + i + 8 * j, x[j]); \
   }
   FOR_FORMAT(matrix->format)
 #undef X
-  for (; i < count; i++) out[i] = widen1(from, column + i);
+  for (; i < count; i++) out[i] = dequantize1(from, column + i);
 }
 
-void CK(ck_narrow_float16)(const float *x, uint16_t *out, long count) {
+void CK(ck_convert_float16)(const float *x, uint16_t *out, long count) {
   for (long i = 0; i < count; i++) {
-    _Float16 narrow = (_Float16)x[i];
-    memcpy(out + i, &narrow, 2);
+    _Float16 rounded = (_Float16)x[i];
+    memcpy(out + i, &rounded, 2);
   }
 }
 
-void CK(ck_narrow_bfloat16)(const float *x, uint16_t *out, long count) {
+void CK(ck_convert_bfloat16)(const float *x, uint16_t *out, long count) {
   for (long i = 0; i < count; i++) {
     uint32_t bits;
     memcpy(&bits, x + i, 4);

@@ -1,6 +1,6 @@
-// Norms, rotary positions, gated units, sums: memory-bound loops over rows or elements.
+// Memory-bound loops over rows or elements: norms, rotary embeddings, gated units, sums, dropout.
 
-// Reads up to eight floats, the missing ones as zero; the counterpart writes only those.
+// Loads up to eight floats, zero-filled; stores up to eight.
 INLINE v8 load_part(const float *p, long count) {
   if (count >= 8) return load8(p);
   v8 x = splat8(0);
@@ -34,13 +34,13 @@ void CK(ck_rms_norm)(
       }
       squares += value * value;
     }
-    float inverse = 1 / sqrtf(sum8(squares) / columns + epsilon);
+    float inverse = 1 / sqrtf(sum_lanes8(squares) / columns + epsilon);
     if (inverse_rms) inverse_rms[row] = inverse;
     norm_row(in, weight, offset, inverse, out + row * columns, columns);
   }
 }
 
-void CK(ck_rms_normed)(
+void CK(ck_rms_norm_apply)(
   const float *x, const float *weight, float offset, const float *inverse_rms, float *out, long columns, long begin,
   long end) {
   for (long row = begin; row < end; row++)
@@ -59,7 +59,7 @@ void CK(ck_rms_norm_backward)(
       if (weight) g *= load_part(weight + j, columns - j) + offset;
       dots += g * load_part(in + j, columns - j);
     }
-    float factor = sum8(dots) * inverse * inverse / columns;
+    float factor = sum_lanes8(dots) * inverse * inverse / columns;
     for (long j = 0; j < columns; j += 8) {
       v8 g = load_part(dy + j, columns - j);
       if (weight) g *= load_part(weight + j, columns - j) + offset;
@@ -76,49 +76,51 @@ void CK(ck_rms_norm_weight_gradient)(
   for (long j = begin; j < end; j += 8) {
     v8 sum = splat8(0);
     for (long row = 0; row < rows; row++)
-      sum += load_part(d_out + row * columns + j, end - j) * load_part(x + row * columns + j, end - j) * inverse_rms[row];
+      sum +=
+        load_part(d_out + row * columns + j, end - j) * load_part(x + row * columns + j, end - j) * inverse_rms[row];
     store_part(d_weight + j, load_part(d_weight + j, end - j) + sum, end - j);
   }
 }
 
 void CK(ck_head_norm)(
-  float *x, long ldx, long heads, long head_size, const float *weight, float offset, float epsilon, float *inverse_rms,
+  float *x, long ldx, long heads, long head_dim, const float *weight, float offset, float epsilon, float *inverse_rms,
   long begin, long end) {
   for (long row = begin; row < end; row++)
     for (long h = 0; h < heads; h++) {
-      float *head = x + row * ldx + h * head_size;
-      CK(ck_rms_norm)(head, NULL, NULL, weight, offset, epsilon, head, inverse_rms ? inverse_rms + row * heads + h : NULL,
-        head_size, 0, 1);
+      float *head = x + row * ldx + h * head_dim;
+      CK(ck_rms_norm)
+      (head, NULL, NULL, weight, offset, epsilon, head, inverse_rms ? inverse_rms + row * heads + h : NULL, head_dim, 0,
+       1);
     }
 }
 
 void CK(ck_head_norm_backward)(
-  const float *x, long ldx, long heads, long head_size, const float *weight, float offset, const float *inverse_rms,
+  const float *x, long ldx, long heads, long head_dim, const float *weight, float offset, const float *inverse_rms,
   float *dx, long lddx, long begin, long end) {
   for (long row = begin; row < end; row++)
     for (long h = 0; h < heads; h++) {
-      float *head = dx + row * lddx + h * head_size;
-      CK(ck_rms_norm_backward)(x + row * ldx + h * head_size, weight, offset, inverse_rms + row * heads + h, head, head,
-        false, head_size, 0, 1);
+      float *head = dx + row * lddx + h * head_dim;
+      CK(ck_rms_norm_backward)
+      (x + row * ldx + h * head_dim, weight, offset, inverse_rms + row * heads + h, head, head, false, head_dim, 0, 1);
     }
 }
 
 void CK(ck_head_norm_weight_gradient)(
-  const float *x, long ldx, long rows, long heads, long head_size, const float *inverse_rms, const float *dx, long lddx,
+  const float *x, long ldx, long rows, long heads, long head_dim, const float *inverse_rms, const float *dx, long lddx,
   float *d_weight) {
   for (long row = 0; row < rows; row++)
-    for (long h = 0; h < heads; h++)
-      CK(ck_rms_norm_weight_gradient)(x + row * ldx + h * head_size, inverse_rms + row * heads + h,
-        dx + row * lddx + h * head_size, d_weight, 1, head_size, 0, head_size);
+    for (long h = 0; h < heads; h++) CK(ck_rms_norm_weight_gradient)
+  (x + row * ldx + h * head_dim, inverse_rms + row * heads + h, dx + row * lddx + h * head_dim, d_weight, 1, head_dim,
+   0, head_dim);
 }
 
 void CK(ck_rotary)(
-  float *x, long ldx, long heads, long head_size, long rotated, const float *cosines, const float *sines, bool inverse,
+  float *x, long ldx, long heads, long head_dim, long rotated, const float *cosines, const float *sines, bool inverse,
   long begin, long end) {
   long half_size = rotated / 2;
   for (long row = begin; row < end; row++)
     for (long h = 0; h < heads; h++) {
-      float *first = x + row * ldx + h * head_size, *second = first + half_size;
+      float *first = x + row * ldx + h * head_dim, *second = first + half_size;
       for (long j = 0; j < half_size; j += 8) {
         long left = half_size - j;
         v8 c = load_part(cosines + row * half_size + j, left), s = load_part(sines + row * half_size + j, left);
@@ -130,7 +132,7 @@ void CK(ck_rotary)(
     }
 }
 
-// GELU by the tanh form (Hendrycks and Gimpel 2016), and its derivative.
+// GELU, tanh approximation (Hendrycks and Gimpel 2016), and its derivative.
 INLINE v8 gelu_inner(v8 x) { return 0.7978845608f * (x + 0.044715f * x * x * x); }
 INLINE v8 activation8(v8 x, int activation) {
   if (activation == 0) return x * sigmoid8(x);
@@ -200,7 +202,7 @@ double CK(ck_sum_of_squares)(const float *x, long count) {
   return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
 
-// SplitMix64 (Steele, Lea and Flood 2014) of key + index: any element's draw without those before it.
+// SplitMix64 (Steele, Lea and Flood 2014) of key + index: a counter-based draw, independent of other elements.
 INLINE uint32_t draw(uint64_t key, uint64_t index) {
   uint64_t z = key + (index + 1) * 0x9E3779B97F4A7C15ull;
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;

@@ -1,17 +1,17 @@
-// Cross-entropy of rows of logits, and its gradient in their place.
+// Cross-entropy over rows of logits; the gradient overwrites the logits.
 
 void CK(ck_softcap)(float *x, float cap, long begin, long end) {
   for (long i = begin; i < end; i += 8) store_part(x + i, cap * tanh8(load_part(x + i, end - i) / cap), end - i);
 }
 
-// The sum in eight lanes of a chunk, the chunks in double precision.
+// Sums chunks of 1,024 in eight float32 lanes, and the chunks in double precision.
 INLINE double CK(ck_sum)(const float *x, long count) {
   double total = 0;
   for (long chunk = 0; chunk < count; chunk += 1024) {
     long last = chunk + 1024 < count ? chunk + 1024 : count;
     v8 sum = splat8(0);
     for (long i = chunk; i < last; i += 8) sum += load_part(x + i, last - i);
-    total += sum8(sum);
+    total += sum_lanes8(sum);
   }
   return total;
 }
@@ -27,10 +27,10 @@ void CK(ck_cross_entropy)(
     v8 m = splat8(x[0]);
     long j = 0;
     for (; j + 8 <= columns; j += 8) m = max8(m, load8(x + j));
-    largest = largest8(m);
+    largest = max_lane(m);
     for (; j < columns; j++) largest = x[j] > largest ? x[j] : largest;
 
-    // The exponentials are summed in eight lanes of a chunk, the chunks in double precision.
+    // Sum of exponentials, with the same chunks.
     double total = 0, weighted = 0;
     for (long chunk = 0; chunk < columns; chunk += 1024) {
       long last = chunk + 1024 < columns ? chunk + 1024 : columns;
@@ -38,10 +38,10 @@ void CK(ck_cross_entropy)(
       for (j = chunk; j + 8 <= last; j += 8) {
         v8 difference = load8(x + j) - largest, e = exp8(difference);
         sum += e;
-        products += e * max8(difference, splat8(-100));  // e is 0 there; infinity times 0 would be no number
+        products += e * max8(difference, splat8(-100));  // e is 0 there; 0 * infinity would be NaN
       }
-      total += sum8(sum);
-      weighted += sum8(products);
+      total += sum_lanes8(sum);
+      weighted += sum_lanes8(products);
       for (; j < last; j++) {
         float e = expf(x[j] - largest);
         total += e;
@@ -60,13 +60,13 @@ void CK(ck_cross_entropy)(
 
     float shift = largest + log_total;
     float spread = smoothing / columns;
-    v8 shares = splat8(shift);
+    v8 shift8 = splat8(shift);
     for (j = 0; j < columns; j += 8) {
-      v8 value = load_part(x + j, columns - j), p = (exp8(value - shares) - spread) * scale;
+      v8 value = load_part(x + j, columns - j), p = (exp8(value - shift8) - spread) * scale;
       if (cap > 0) p *= 1.0f - (value / cap) * (value / cap);
       store_part(x + j, p, columns - j);
     }
-    float share = (1.0f - smoothing) * scale;
-    x[target] -= cap > 0 ? share * (1.0f - (at_target / cap) * (at_target / cap)) : share;
+    float at_one_hot = (1.0f - smoothing) * scale;
+    x[target] -= cap > 0 ? at_one_hot * (1.0f - (at_target / cap) * (at_target / cap)) : at_one_hot;
   }
 }

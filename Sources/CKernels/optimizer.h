@@ -1,6 +1,6 @@
-// Update rules, an element or a block of 256 at a time. Each multiplies the gradient by `gradient_scale` first.
+// Optimizer update rules, per element or per block of 256. Each first multiplies the gradient by `gradient_scale`.
 
-// AdamW as torch computes it: decay first, then the step by bias-corrected moments.
+// AdamW as in torch: weight decay first, then the bias-corrected step.
 INLINE void adamw_elements(
   float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *s, long begin, long end) {
   float step = s->learning_rate / s->correction1, root = sqrtf(s->correction2);
@@ -13,9 +13,8 @@ INLINE void adamw_elements(
   }
 }
 
-// Lion: the step is the sign of a mixture of the moment and the gradient.
-INLINE void lion_elements(
-  float *weight, const float *gradient, float *m, const ck_lion_step *s, long begin, long end) {
+// Lion: steps by the sign of an interpolation between moment and gradient.
+INLINE void lion_elements(float *weight, const float *gradient, float *m, const ck_lion_step *s, long begin, long end) {
   float keep = 1 - s->learning_rate * s->weight_decay;
   for (long i = begin; i < end; i++) {
     float g = gradient[i] * s->gradient_scale;
@@ -39,15 +38,15 @@ INLINE void decode_block(const ck_byte_moment *moment, long begin, long count, f
   for (long i = 0; i < count; i++) out[i] = moment->map.values[moment->codes[begin + i]] * absmax;
 }
 
-// To the nearest level: a table tells from a number's first 16 bits the levels that it is certainly above, and one
-// comparison finds whether it is above the next one, since no two boundaries lie that close to each other.
+// Encodes to the nearest level. A table indexed by the upper 16 bits of a value gives the largest level it is certain
+// to reach; one comparison decides about the next, since no two boundaries share their upper 16 bits.
 INLINE void encode_block(ck_byte_moment *moment, long begin, long count, const float *x) {
   v8 largest = splat8(0);
   for (long i = 0; i < count; i += 8) {
     v8 value = load_part(x + i, count - i);
     largest = max8(largest, max8(value, -value));
   }
-  float absmax = largest8(largest);
+  float absmax = max_lane(largest);
   moment->absmax[begin / ck_moment_block] = absmax;
   float divisor = absmax > 0 ? absmax : 1;
   for (long i = 0; i < count; i++) {
@@ -85,9 +84,8 @@ void CK(ck_lion_8bit)(
   }
 }
 
-// Gradient descent as torch computes it: decay is part of the gradient; the buffer begins as the first gradient.
-void CK(ck_sgd)(
-  float *weight, const float *gradient, float *buffer, const ck_sgd_step *s, long begin, long end) {
+// SGD as in torch: weight decay is added to the gradient; the momentum buffer starts as the first gradient.
+void CK(ck_sgd)(float *weight, const float *gradient, float *buffer, const ck_sgd_step *s, long begin, long end) {
   for (long i = begin; i < end; i++) {
     float g = gradient[i] * s->gradient_scale + s->weight_decay * weight[i];
     if (buffer) {
@@ -98,7 +96,7 @@ void CK(ck_sgd)(
   }
 }
 
-// Adafactor's statistics: running means of squared gradients by row, by column, or for each element of a vector.
+// Adafactor's running means of squared gradients: per row, per column, or per element of a vector.
 void CK(ck_adafactor_rows)(
   const float *gradient, float *means, long columns, float scale, float epsilon, float decay, long begin, long end) {
   for (long row = begin; row < end; row++) {
@@ -107,7 +105,7 @@ void CK(ck_adafactor_rows)(
       v8 g = load_part(gradient + row * columns + j, columns - j) * scale;
       sum += g * g;
     }
-    means[row] = means[row] * decay + (1 - decay) * (sum8(sum) / (float)columns + epsilon);
+    means[row] = means[row] * decay + (1 - decay) * (sum_lanes8(sum) / (float)columns + epsilon);
   }
 }
 
@@ -134,7 +132,7 @@ void CK(ck_adafactor_vector)(
   }
 }
 
-// gradient = gradient · scale / sqrt(row · column / mean of the rows)
+// gradient *= scale / sqrt(row mean * column mean / mean of row means)
 void CK(ck_adafactor_divide)(
   float *gradient, const float *row_means, const float *column_means, float mean, long columns, float scale, long begin,
   long end) {

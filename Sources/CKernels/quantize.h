@@ -1,6 +1,8 @@
-// Floats to 4-bit codes, to the bit as bitsandbytes does it on a processor (0.50, `quantize_4bit`).
+// float32 to storage formats, rounded exactly as the reference implementations round.
+//
+// NF4 and FP4: the same bits as bitsandbytes 0.50 on a CPU (`quantize_4bit`).
 
-// Levels in ascending order: the bounds half way between neighbours, and the codes.
+// Levels in ascending order: the midpoints between neighbors, and the codes.
 typedef struct {
   float bounds[15];
   uint8_t codes[16];
@@ -13,26 +15,27 @@ static const code_order nf4_order = {
   {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 };
 static const code_order fp4_order = {
-  {-0x1.aaaaacp-1f, -0x1.2aaaacp-1f, -0x1.aaaaacp-2f, -0x1.2aaaacp-2f, -0x1.aaaaacp-3f, -0x1.6p-4f, -0x1.555556p-9f, 0.0f,
-   0x1.555556p-9f, 0x1.6p-4f, 0x1.aaaaacp-3f, 0x1.2aaaacp-2f, 0x1.aaaaacp-2f, 0x1.2aaaacp-1f, 0x1.aaaaacp-1f},
+  {-0x1.aaaaacp-1f, -0x1.2aaaacp-1f, -0x1.aaaaacp-2f, -0x1.2aaaacp-2f, -0x1.aaaaacp-3f, -0x1.6p-4f, -0x1.555556p-9f,
+   0.0f, 0x1.555556p-9f, 0x1.6p-4f, 0x1.aaaaacp-3f, 0x1.2aaaacp-2f, 0x1.aaaaacp-2f, 0x1.2aaaacp-1f, 0x1.aaaaacp-1f},
   {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3},
 };
 
 enum { longest_block = 4096 };
 
-// The largest magnitude of `count` values, a multiple of 8; NaN where one is not finite.
+// The largest magnitude of `count` values (a multiple of 8); NaN if any is not finite.
 INLINE float largest_magnitude(const float *x, long count) {
-  v8 largest = splat8(0), strange = splat8(0);
+  v8 largest = splat8(0), nonfinite = splat8(0);
   for (long i = 0; i < count; i += 8) {
     v8 value = load8(x + i);
     largest = max8(largest, max8(value, -value));
-    strange += value - value;  // 0, unless infinite or NaN
+    nonfinite += value - value;  // 0, unless infinite or NaN
   }
-  return largest8(largest) + sum8(strange);
+  return max_lane(largest) + sum_lanes8(nonfinite);
 }
 
 void CK(ck_quantize_4bit)(
-  const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin, long block_end) {
+  const ck_matrix *x, ck_format format, long block_size, uint8_t *codes, float *absmax, long block_begin,
+  long block_end) {
   const code_order *order = format == ck_nf4 ? &nf4_order : &fp4_order;
   ck_matrix flat = *x;
   flat.rows = 1;
@@ -41,22 +44,55 @@ void CK(ck_quantize_4bit)(
     float values[longest_block];
     long first = block * block_size;
     long count = flat.columns - first < block_size ? flat.columns - first : block_size, padded = (count + 7) / 8 * 8;
-    CK(ck_widen)(&flat, 0, first, count, values);
+    CK(ck_dequantize)(&flat, 0, first, count, values);
     for (long i = count; i < padded; i++) values[i] = 0;
     float largest = largest_magnitude(values, padded), least = 1e-38f;
-    // The reference multiplies whole blocks by the reciprocal and divides a last, shorter one.
-    bool is_whole = count == block_size;
+    // bitsandbytes multiplies full blocks by the reciprocal and divides a shorter last one.
+    bool is_full = count == block_size;
     float divisor = largest < least ? least : largest, factor = 1 / divisor;
-    absmax[block] = is_whole ? largest : divisor;
+    absmax[block] = is_full ? largest : divisor;
     for (long i = 0; i < padded; i += 8) {
       v8 value = load8(values + i);
-      value = is_whole ? value * factor : value / divisor;
+      value = is_full ? value * factor : value / divisor;
       value = min8(max8(value, splat8(-1)), splat8(1));
-      i8x rank = (i8x){} + 15;
+      i32x8 rank = (i32x8){} + 15;
       for (int j = 0; j < 15; j++) rank += value <= order->bounds[j];
       uint8_t *out = codes + (first + i) / 2;
       for (int j = 0; j < 8 && i + j < count; j += 2)
         out[j / 2] = (uint8_t)(order->codes[rank[j]] << 4 | order->codes[rank[j + 1]]);
+    }
+  }
+}
+
+// GGML's blocks of 32, rounded as in ggml-quants.c.
+//
+// q8_0: d, 32 signed bytes; d is the largest magnitude over 127.
+void CK(ck_quantize_q8_0)(const float *x, uint8_t *out, long blocks) {
+  for (long b = 0; b < blocks; b++, x += 32, out += 34) {
+    float largest = 0;
+    for (int j = 0; j < 32; j++) largest = fmaxf(largest, fabsf(x[j]));
+    float d = largest / 127, inverse = d != 0 ? 1 / d : 0;
+    _Float16 stored = (_Float16)d;
+    memcpy(out, &stored, 2);
+    for (int j = 0; j < 32; j++) out[2 + j] = (uint8_t)(int8_t)roundf(x[j] * inverse);
+  }
+}
+
+// q4_0: d, 16 bytes of nibbles; the (first) element of largest magnitude becomes -8. Adding 8.5 and truncating are two
+// separate float32 roundings: fused, or in double precision, some ties would round differently.
+void CK(ck_quantize_q4_0)(const float *x, uint8_t *out, long blocks) {
+#pragma STDC FP_CONTRACT OFF
+  for (long b = 0; b < blocks; b++, x += 32, out += 18) {
+    float largest = x[0];
+    for (int j = 1; j < 32; j++) {
+      if (fabsf(x[j]) > fabsf(largest)) largest = x[j];
+    }
+    float d = largest / -8, inverse = d != 0 ? 1 / d : 0;
+    _Float16 stored = (_Float16)d;
+    memcpy(out, &stored, 2);
+    for (int j = 0; j < 16; j++) {
+      float low = fminf(15, x[j] * inverse + 8.5f), high = fminf(15, x[j + 16] * inverse + 8.5f);
+      out[2 + j] = (uint8_t)((uint8_t)low | (uint8_t)high << 4);
     }
   }
 }

@@ -5,13 +5,13 @@
 
 #define INTERFACE_VERSION 1
 
-#define FIND(member, name)                                      \
-  do {                                                          \
-    *(void **)&functions->member = dlsym(library, name);        \
-    if (!functions->member) {                                   \
+#define FIND(member, name)                                       \
+  do {                                                           \
+    *(void **)&functions->member = dlsym(library, name);         \
+    if (!functions->member) {                                    \
       snprintf(reason, (size_t)capacity, "%s is missing", name); \
-      return 2;                                                 \
-    }                                                           \
+      return 2;                                                  \
+    }                                                            \
   } while (0)
 
 int mpi_load(const char *path, mpi_functions *functions, char *reason, int capacity) {

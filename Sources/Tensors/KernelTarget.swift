@@ -6,8 +6,16 @@ package enum KernelTarget: String, CaseIterable, Sendable {
   case avx512bf16
   /// x86-64 with AVX-512.
   case avx512
+  /// x86-64 with AVX2 and AVX-VNNI.
+  case avxvnni
   /// x86-64 with AVX2, FMA and F16C.
   case avx2
+  /// AArch64 with dot products of bytes and of bfloat16.
+  case bf16
+  /// AArch64 with dot products of bytes.
+  case dotprod
+  /// What every AArch64 processor has.
+  case neon
   /// What every processor of the architecture has.
   case portable
 

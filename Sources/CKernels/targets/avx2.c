@@ -1,4 +1,4 @@
-// For x86-64 processors with AVX2, FMA and F16C (Haswell and Zen, or later).
+// x86-64 with AVX2, FMA and F16C (Haswell, Zen and later).
 #include "headers.h"
 #if defined(__x86_64__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)

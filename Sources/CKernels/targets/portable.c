@@ -1,8 +1,10 @@
-// For any processor: the compiler's choice for the base architecture (SSE2, NEON).
+// Any other processor, and x86-64 without AVX2: baseline instructions only.
 #include "headers.h"
-// Vectors pass between inlined functions only, so how a call would pass them does not matter.
+#if !defined(__aarch64__)
+// Vectors are passed between inlined functions only, so their calling convention does not matter.
 #pragma clang diagnostic ignored "-Wpsabi"
 #define LANES 8
 #define TILE_ROWS 6
 #define CK(name) name##_portable
 #include "all.h"
+#endif

@@ -11,8 +11,9 @@ typedef struct {
   int (*barrier)(void);
   int (*broadcast)(void *bytes, int64_t count, int root);
   int (*all_gather)(const void *bytes, int64_t count, void *all);
-  int (*exchange)(const float *sent, const int *sent_counts, const int *sent_starts, float *received,
-                  const int *received_counts, const int *received_starts);
+  int (*exchange)(
+    const float *sent, const int *sent_counts, const int *sent_starts, float *received, const int *received_counts,
+    const int *received_starts);
   int (*collect)(float *buffer, const int *counts, const int *starts);
   void (*describe)(int code, char *text, int capacity);
 } mpi_functions;

@@ -12,7 +12,7 @@ extension CPUBackend {
     return ck_attention(
       q: first + head * group * shape.headDim, k: first + key, v: first + value, shared_k: matrix + key,
       shared_v: matrix + value, ldq: qkv.columns, ldk: qkv.columns, ldv: qkv.columns, query_count: rows.count,
-      key_count: shared + rows.count, shared_count: shared, group: group, head_size: shape.headDim,
+      key_count: shared + rows.count, shared_count: shared, group: group, head_dim: shape.headDim,
       window: shape.window, scale: shape.scale)
   }
 
@@ -144,7 +144,7 @@ extension CPUBackend {
       ck_attention(
         q: matrix + head * group * size, k: firstKey + head * headElements, v: firstValue + head * headElements,
         shared_k: nil, shared_v: nil, ldq: qkv.columns, ldk: size, ldv: size, query_count: rows,
-        key_count: before + rows, shared_count: 0, group: group, head_size: size, window: shape.window,
+        key_count: before + rows, shared_count: 0, group: group, head_dim: size, window: shape.window,
         scale: shape.scale)
     }
     let out = empty([rows, shape.queryColumns])

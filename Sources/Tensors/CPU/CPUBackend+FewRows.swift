@@ -41,7 +41,7 @@ extension CPUBackend {
         let end = min(range.upperBound - sum.firstRow, sum.n)
         for number in sum.terms {
           withUnsafePointer(to: terms[number].right) {
-            ck_few_rows(
+            ck_gemv(
               terms[number].x, terms[number].stride, terms[number].prepared, sum.m, $0, sum.out, sum.stride,
               sum.accumulate || number > sum.terms.lowerBound, begin, end)
           }
@@ -106,8 +106,8 @@ extension CPUBackend {
     for other in known where other.source == source && other.format == format {
       if other.count == rows.rows && other.depth == rows.count { return UnsafePointer(other.memory.pointer()) }
     }
-    let memory = empty([rows.rows * ck_prepared_count(format, rows.count)])
-    ck_prepare_few_rows(source, rows.stride, rows.rows, format, rows.count, memory.pointer())
+    let memory = empty([rows.rows * ck_gemv_prepared_count(format, rows.count)])
+    ck_gemv_prepare(source, rows.stride, rows.rows, format, rows.count, memory.pointer())
     known.append(PreparedRows(source: source, count: rows.rows, depth: rows.count, format: format, memory: memory))
     return UnsafePointer(memory.pointer())
   }

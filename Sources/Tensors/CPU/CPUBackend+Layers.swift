@@ -23,7 +23,7 @@ extension CPUBackend {
   public func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
     let out = empty(x.shape)
     pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
-      ck_rms_normed(
+      ck_rms_norm_apply(
         x.pointer(), weight.pointer(), offset, inverseRMS.pointer(), out.pointer(), x.columns, range.lowerBound,
         range.upperBound)
     }

@@ -76,7 +76,7 @@ public final class CPUBackend: Backend {
     pool.runRanges(matrix.rows, grain: max(1, 4096 / max(1, matrix.columns))) { range in
       withUnsafePointer(to: matrix) { matrix in
         for row in range {
-          ck_widen(matrix, row, 0, matrix.pointee.columns, out + row * matrix.pointee.columns)
+          ck_dequantize(matrix, row, 0, matrix.pointee.columns, out + row * matrix.pointee.columns)
         }
       }
     }
@@ -114,9 +114,9 @@ public final class CPUBackend: Backend {
     pool.runRanges(wide.count, grain: 1 << 16) { range in
       let count = range.count
       if type == .float16 {
-        ck_narrow_float16(source + range.lowerBound, target + range.lowerBound, count)
+        ck_convert_float16(source + range.lowerBound, target + range.lowerBound, count)
       } else {
-        ck_narrow_bfloat16(source + range.lowerBound, target + range.lowerBound, count)
+        ck_convert_bfloat16(source + range.lowerBound, target + range.lowerBound, count)
       }
     }
     return result
@@ -130,9 +130,9 @@ public final class CPUBackend: Backend {
       let from = source + range.lowerBound * result.type.blockLength
       let to = target + range.lowerBound * result.type.blockByteCount
       if result.type == .q8_0 {
-        ck_narrow_q8_0(from, to, range.count)
+        ck_quantize_q8_0(from, to, range.count)
       } else {
-        ck_narrow_q4_0(from, to, range.count)
+        ck_quantize_q4_0(from, to, range.count)
       }
     }
   }
@@ -170,7 +170,7 @@ public final class CPUBackend: Backend {
       withUnsafePointer(to: matrix) { matrix in
         for i in range {
           precondition(rows[i] >= 0 && Int(rows[i]) < matrix.pointee.rows, "a row to gather must exist")
-          ck_widen(matrix, Int(rows[i]), 0, columns, out + i * columns)
+          ck_dequantize(matrix, Int(rows[i]), 0, columns, out + i * columns)
         }
       }
     }

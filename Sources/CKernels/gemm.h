@@ -1,0 +1,167 @@
+// The matrix product. A panel of the right operand (a few columns of the result, a chunk of k) stays in the L1 cache
+// while all tiles of the left operand pass over it. The microkernel keeps a tile's sums in registers: 6 x 16 with
+// 256-bit vectors (12 multiply-adds per 8 loads), 12 x 32 with 512-bit vectors (24 per 14). `words` counts k as
+// packing.h does.
+
+// Microkernel: c [rows, vectors * LANES] (+)= a [words][tile_rows], `step` floats per word, . b [words][panel_columns].
+INLINE void tile(
+  const bool pairs, const int rows, const int vectors, long words, const float *restrict a, long step,
+  const float *restrict b, float *restrict c, long ldc, bool accumulate) {
+  lanes sum[tile_rows][2];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = splat(0);
+  for (long w = 0; w < words; w++) {
+    lanes b0 = *(const lanes *)b, b1 = *(const lanes *)(b + LANES);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < rows; i++) {
+      lanes x = splat(a[i]);
+      sum[i][0] = add_products(pairs, sum[i][0], x, b0);
+      if (vectors == 2) sum[i][1] = add_products(pairs, sum[i][1], x, b1);
+    }
+    a += step;
+    b += panel_columns;
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < rows; i++)
+#pragma clang loop unroll(full)
+    for (int j = 0; j < vectors; j++) {
+      float *out = c + i * ldc + j * LANES;
+      store(out, accumulate ? load(out) + sum[i][j] : sum[i][j]);
+    }
+}
+
+// A tile that extends past the edge of the result, computed in a buffer.
+INLINE void edge_tile(
+  const bool pairs, long words, const float *a, long step, const float *panel, float *c, long ldc, long rows,
+  long columns, bool accumulate) {
+  enum { part = tile_rows / 3 };
+  float buffer[tile_rows * panel_columns], padded[max_words * tile_rows];
+  if (step != tile_rows && rows < tile_rows) {  // unpacked operand: do not read past its end
+    for (long w = 0; w < words; w++)
+      for (long i = 0; i < tile_rows; i++) padded[w * tile_rows + i] = i < rows ? a[w * step + i] : 0;
+    a = padded;
+    step = tile_rows;
+  }
+  if (rows <= part) tile(pairs, part, 2, words, a, step, panel, buffer, panel_columns, false);
+  else if (rows <= 2 * part) tile(pairs, 2 * part, 2, words, a, step, panel, buffer, panel_columns, false);
+  else tile(pairs, tile_rows, 2, words, a, step, panel, buffer, panel_columns, false);
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < columns; j++) {
+      float *out = c + i * ldc + j, value = buffer[i * panel_columns + j];
+      *out = accumulate ? *out + value : value;
+    }
+}
+
+// The part of a right operand that is packed next: `rows` rows of `bytes` bytes.
+typedef struct {
+  const uint8_t *row;
+  long bytes, row_step, rows, offset;
+} prefetch_range;
+
+// Columns [n0, n0 + ck_unit_columns) of the result, one chunk of k. Float formats only: packing quantized blocks is
+// bound by dequantizing them.
+INLINE prefetch_range next_operand(const ck_term *term, long n, long n0, long k0, long k) {
+  const ck_matrix *right = &term->right;
+  if (right->format > ck_bfloat16) return (prefetch_range){0};
+  long columns = n - n0 < ck_unit_columns ? n - n0 : ck_unit_columns, size = right->format == ck_float32 ? 4 : 2;
+  const uint8_t *data = right->data;
+  long step = right->columns * size;
+  return term->transposed ? (prefetch_range){data + n0 * step + k0 * size, k * size, step, columns, 0}
+                          : (prefetch_range){data + k0 * step + n0 * size, columns * size, step, k, 0};
+}
+
+// Prefetches `lines` cache lines into L2. Not inlined: the tiles need all registers.
+static __attribute__((noinline)) void prefetch_lines(prefetch_range *upcoming, long lines) {
+  for (; lines > 0 && upcoming->rows > 0; lines--) {
+    __builtin_prefetch(upcoming->row + upcoming->offset, 0, 2);
+    upcoming->offset += 64;
+    if (upcoming->offset < upcoming->bytes) continue;
+    upcoming->offset = 0;
+    upcoming->row += upcoming->row_step;
+    upcoming->rows--;
+  }
+}
+
+// All tiles of m rows times one panel. Meanwhile prefetches `upcoming`, if not NULL.
+INLINE void times_tiles(
+  const bool pairs, const float *left, long left_tile, long step, long words, const float *panel, long m, long columns,
+  float *c, long ldc, bool accumulate, prefetch_range *upcoming) {
+  long t = 0, whole = m / tile_rows,
+       lines = upcoming ? (upcoming->bytes / 64 + 1) * upcoming->rows / (whole + 1) + 1 : 0;
+  if (columns == panel_columns)
+    for (; t < whole; t++) {
+      if (upcoming && upcoming->rows) prefetch_lines(upcoming, lines);
+      tile(pairs, tile_rows, 2, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
+    }
+  else if (columns == LANES)
+    for (; t < whole; t++)
+      tile(pairs, tile_rows, 1, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
+  for (; t * tile_rows < m; t++) {
+    long rows = m - t * tile_rows < tile_rows ? m - t * tile_rows : tile_rows;
+    edge_tile(pairs, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, rows, columns, accumulate);
+  }
+}
+
+static void panel_times_tiles(
+  const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c,
+  long ldc, bool accumulate, prefetch_range *upcoming) {
+  times_tiles(false, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, upcoming);
+}
+
+static void pair_panel_times_tiles(
+  const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c,
+  long ldc, bool accumulate, prefetch_range *upcoming) {
+  times_tiles(has_pairs, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, upcoming);
+}
+
+// Adds one chunk of k for all units. The left operand's share of the chunk stays in the L2 cache.
+INLINE void add_chunk(
+  const bool pairs, const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate,
+  const ck_part *part) {
+  float *panels = scratch(0, max_words * ck_unit_columns);
+  long rows = part->row_end - part->row_begin, words = words_of(k, pairs);
+  const float *left = term->left
+    + (term->left_stride ? k0 * term->left_stride + part->row_begin
+                         : words_of(k0, pairs) * padded_rows(m) + part->row_begin * words);
+  long left_tile = term->left_stride ? tile_rows : tile_rows * words;
+  long step = term->left_stride ? term->left_stride : tile_rows;
+  for (long unit = part->unit_begin; unit < part->unit_end; unit++) {
+    long n0 = unit * ck_unit_columns, last = n0 + ck_unit_columns < n ? n0 + ck_unit_columns : n;
+    if (term->transposed) pack_transposed(pairs, &term->right, n0, k0, k, panels);
+    else pack_rows_of_k(pairs, &term->right, n0, k0, k, panels);
+    long after = k0 + k, rest = term->k - after < k ? term->k - after : k;
+    prefetch_range upcoming = unit + 1 < part->unit_end ? next_operand(term, n, last, k0, k)
+      : rest > 0 ? next_operand(term, n, part->unit_begin * ck_unit_columns, after, rest)
+                 : (prefetch_range){0};
+    for (long first = n0; first < last; first += panel_columns) {
+      long columns = last - first < panel_columns ? last - first : panel_columns;
+      (pairs ? pair_panel_times_tiles : panel_times_tiles)(
+        left, left_tile, step, words, panels + (first - n0) * words, rows, columns, c + part->row_begin * ldc + first,
+        ldc, accumulate, &upcoming);
+    }
+  }
+}
+
+static void add_floats(
+  const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
+  add_chunk(false, term, k0, k, m, n, c, ldc, accumulate, part);
+}
+
+static void add_pairs(
+  const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
+  add_chunk(has_pairs, term, k0, k, m, n, c, ldc, accumulate, part);
+}
+
+void CK(ck_sum_of_products)(
+  const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
+  for (long i = 0; i < term_count; i++) {
+    bool pairs = terms[i].pairs && has_pairs;
+    long chunk = chunk_length(terms[i].k, pairs), k0 = 0;
+    do {  // at least once: an empty sum is zero
+      long k = terms[i].k - k0 < chunk ? terms[i].k - k0 : chunk;
+      (pairs ? add_pairs : add_floats)(terms + i, k0, k, m, n, c, ldc, accumulate, part);
+      k0 += chunk;
+      accumulate = true;
+    } while (k0 < terms[i].k);
+  }
+}

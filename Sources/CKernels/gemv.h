@@ -1,0 +1,69 @@
+// Decode: a few rows of activations times a matrix in its storage format (GEMV). Bound by reading the matrix, so each
+// of its rows is read once, straight into a dot product.
+
+#if defined(CK_VNNI) || defined(CK_DOT_INSTRUCTION) || (defined(CK_AVX2) && !defined(CK_AVX512))
+long CK(ck_gemv_prepared_count)(ck_format format, long k) {
+  if (uses_table_dot(format)) return (k + 15) / 16 * 16;
+  return uses_integer_dot(format) ? (k + group - 1) / group * (long)sizeof(x_group) / 4 : (k / 32 + 15) / 16 * 16;
+}
+#else
+long CK(ck_gemv_prepared_count)(ck_format format, long k) { return (k / 32 + 15) / 16 * 16; }
+INLINE void prepare_integer_dot(const float *x, long k, ck_format format, void *out) {}
+#endif
+
+void CK(ck_gemv_prepare)(const float *x, long ldx, long m, ck_format format, long k, float *out) {
+  for (long i = 0; i < m; i++, x += ldx, out += CK(ck_gemv_prepared_count)(format, k)) {
+    if (uses_integer_dot(format)) {
+      prepare_integer_dot(x, k, format, out);
+      continue;
+    }
+    if (uses_table_dot(format)) {
+      prepare_table_dot(x, k, out);
+      continue;
+    }
+    for (long b = 0; b < k / 32; b++) {
+      const float *p = x + 32 * b;
+      out[b] = sum_lanes8((load8(p) + load8(p + 8)) + (load8(p + 16) + load8(p + 24)));
+    }
+  }
+}
+
+typedef struct {
+  const float *x, *prepared;
+  long ldx, m;
+  float *y;
+  long ldy;
+  bool accumulate;
+} gemv_input;
+
+INLINE void store_result(const gemv_input f, long i, long row, float value) {
+  float *out = f.y + i * f.ldy + row;
+  *out = f.accumulate ? *out + value : value;
+}
+
+// One function per format keeps its constants in registers from row to row.
+#define ROWS(name, dot)                                                                         \
+  static void rows_##name(const gemv_input f, ck_matrix matrix, long row_begin, long row_end) { \
+    matrix.format = ck_##name;                                                                  \
+    long k = matrix.columns, count = CK(ck_gemv_prepared_count)(ck_##name, k);                  \
+    for (long row = row_begin; row < row_end; row++)                                            \
+      for (long i = 0; i < f.m; i++) {                                                          \
+        prepared_row x = {f.x + i * f.ldx, f.prepared + i * count};                             \
+        store_result(f, i, row, dot(x, row_of(&matrix, row), k));                               \
+      }                                                                                         \
+  }
+#define FLOAT_ROWS(name) ROWS(name, float_dot_##name)
+#define INTEGER_ROWS(name) ROWS(name, integer_dot_##name)
+FLOAT_FORMATS(FLOAT_ROWS)
+INTEGER_FORMATS(INTEGER_ROWS)
+#define TABLE_ROWS(name) ROWS(name, table_dot_##name)
+TABLE_FORMATS(TABLE_ROWS)
+
+void CK(ck_gemv)(
+  const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
+  long row_begin, long row_end) {
+  const gemv_input f = {x, prepared, ldx, m, y, ldy, accumulate};
+#define X(format) rows_##format(f, *right, row_begin, row_end);
+  FOR_FORMAT(right->format)
+#undef X
+}

@@ -1,0 +1,214 @@
+// Integer dot products with 512-bit vectors (AVX-512 VNNI); see integer_dot.h.
+
+#ifdef CK_VNNI
+// 128 elements of x: digits, most significant first, as two sets of 64 in the order of the format's codes; the excess
+// of codes stored with an offset; unit and sum per 32 elements.
+typedef struct {
+  int8_t digits[2][3][64];
+  int32_t excess[2][16];
+  float units[4], sums[4], unused[8];
+} x_group;
+
+enum { group = 128 };
+
+typedef uint16_t words32 __attribute__((vector_size(64)));
+
+INLINE __m512i bytes64(const void *p) { return _mm512_loadu_si512(p); }
+INLINE __m512i nibbles(__m512i x) { return x & _mm512_set1_epi8(15); }
+INLINE __m512i high(__m512i x) { return nibbles(_mm512_srli_epi16(x, 4)); }
+INLINE lanes floats_of(__m512i sums) { return (lanes)_mm512_cvtepi32_ps(sums); }
+
+// 64 unsigned codes times a set of digits: four adjacent products per lane, in units of x.
+INLINE __m512i times_digits(__m512i codes, const int8_t digits[3][64]) {
+  __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, bytes64(digits[0]));
+  sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[1]));
+  return _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[2]));
+}
+
+// Low nibbles times the first set plus high nibbles times the second.
+INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
+  __m512i low = nibbles(codes), upper = high(codes), sum = _mm512_setzero_si512();
+#pragma clang loop unroll(full)
+  for (int digit = 0; digit < 3; digit++) {
+    sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), low, bytes64(x->digits[0][digit]));
+    sum = _mm512_dpbusd_epi32(sum, upper, bytes64(x->digits[1][digit]));
+  }
+  return sum;
+}
+
+// Products of codes stored with an offset, minus the offset's contribution.
+INLINE __m512i less_excess(__m512i codes, const x_group *x, int set) {
+  return _mm512_sub_epi32(times_digits(codes, x->digits[set]), bytes64(x->excess[set]));
+}
+
+// Adjacent elements per set: q4_0 and q4_1 alternate between low and high nibbles every 16 elements, q4_K every 32.
+INLINE long run_of(ck_format format) {
+  return format == ck_q4_0 || format == ck_q4_1 ? 16 : format == ck_q4_K ? 32 : 64;
+}
+
+INLINE void write_digits(const float *x, float per_unit, int8_t *out) {
+  __m512i whole = _mm512_cvtps_epi32(_mm512_loadu_ps(x) * _mm512_set1_ps(per_unit));
+  whole = _mm512_add_epi32(whole, _mm512_set1_epi32(0x808080));
+  for (int digit = 0; digit < 3; digit++) {
+    __m128i from_zero = _mm512_cvtepi32_epi8(_mm512_srli_epi32(whole, 16 - 8 * digit));
+    _mm_storeu_si128((__m128i *)(out + 64 * digit), from_zero ^ _mm_set1_epi8((char)0x80));
+  }
+}
+
+INLINE void prepare_group(const float *x, long count, const ck_format format, x_group *out) {
+  const long run = run_of(format);
+  // So that the sum of four products fits into 32 bits: 6-bit codes, or signed 8-bit ones.
+  const float most = format == ck_q8_0 ? 127 << 15 : 127 << 16;
+  if (count < group) memset(out, 0, sizeof *out);
+  for (long e = 0; e < count; e += 32) {
+    __m512 first = _mm512_loadu_ps(x + e), second = _mm512_loadu_ps(x + e + 16);
+    float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
+    float per_unit = largest > 1e-30f ? most / largest : 0, sum = _mm512_reduce_add_ps(first + second);
+    out->sums[e / 32] = sum;
+    // NaN if an element is not finite.
+    out->units[e / 32] = largest * (1 / most) + (sum - sum);
+    for (long i = e; i < e + 32; i += 16)
+      write_digits(x + i, per_unit, &out->digits[i / run % 2][0][i / (2 * run) * run + i % run]);
+  }
+  const int added = format == ck_q8_0 ? 128 : format == ck_q6_K ? 32 : format == ck_q4_0 ? 8 : 0;
+  for (int set = 0; added && set < 2; set++)
+    _mm512_storeu_si512(out->excess[set], times_digits(_mm512_set1_epi8((char)added), out->digits[set]));
+}
+
+INLINE void prepare_groups(const float *x, long k, const ck_format format, x_group *out) {
+  for (long e = 0; e < k; e += group) prepare_group(x + e, k - e < group ? k - e : group, format, out + e / group);
+}
+INLINE void prepare_integer_dot(const float *x, long k, ck_format format, void *out) {
+  if (run_of(format) == 16) prepare_groups(x, k, format == ck_q4_0 ? ck_q4_0 : ck_q4_1, out);
+  else if (run_of(format) == 32) prepare_groups(x, k, ck_q4_K, out);
+  else prepare_groups(x, k, format == ck_q8_0 ? ck_q8_0 : ck_q6_K, out);
+}
+
+// The first `count` bytes, at most 64, zero-filled.
+INLINE words32 first_bytes(const uint8_t *p, long count) {
+  if (count >= 64) return (words32)bytes64(p);
+  if (count == 16) return (words32)_mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)p));
+  if (count == 8) return (words32)_mm512_zextsi128_si512(_mm_loadl_epi64((const __m128i *)p));
+  return (words32)_mm512_maskz_loadu_epi8(count > 0 ? (1ull << count) - 1 : 0, p);
+}
+
+INLINE uint32_t word(const uint8_t *p) {
+  uint32_t bits;
+  memcpy(&bits, p, 4);
+  return bits;
+}
+
+// Selected words of a and b; selected floats of x, each for four or eight lanes.
+#define WORDS(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define FOUR_LANES(x, i, j, k, l) ((lanes)__builtin_shufflevector(x, x, i, i, i, i, j, j, j, j, k, k, k, k, l, l, l, l))
+#define EIGHT_LANES(x, i, j) FOUR_LANES(x, i, i, j, j)
+
+// Eight float16 to float32.
+INLINE v8 halves_to_floats(u16x8 words) { return (v8)_mm256_cvtph_ps((__m128i)words); }
+
+// Each of these adds the products of a group, of which `blocks` blocks of 32 exist, to `total`, and for formats with
+// minimums their products with the sums of x to the last four lanes of `minima`.
+
+INLINE void add_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
+  words32 a = first_bytes(p, 18 * blocks), b = first_bytes(p + 64, 18 * blocks - 64);
+  __m512i codes = (__m512i)WORDS(
+    a, b, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32,
+    33, 34, 35);
+  v8 scales = halves_to_floats(WORDS(a, a, 0, 9, 18, 27, 0, 9, 18, 27)) * load8(x->units);
+  __m512i excess = _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1]));
+  total[0] += floats_of(_mm512_sub_epi32(times_nibbles(codes, x), excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
+}
+
+INLINE void add_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
+  words32 a = first_bytes(p, 20 * blocks), b = first_bytes(p + 64, 20 * blocks - 64);
+  __m512i codes = (__m512i)WORDS(
+    a, b, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36,
+    37, 38, 39);
+  v8 scales = halves_to_floats(WORDS(a, a, 0, 10, 20, 30, 1, 11, 21, 31)) * load8(x->units);
+  *minima += scales;
+  total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
+}
+
+// The codes of two blocks of q8_0; missing blocks are zero.
+INLINE __m512i two_blocks(const uint8_t *p, long blocks) {
+  __m256i first = blocks > 0 ? _mm256_loadu_si256((const __m256i *)(p + 2)) : _mm256_setzero_si256();
+  __m256i second = blocks > 1 ? _mm256_loadu_si256((const __m256i *)(p + 36)) : _mm256_setzero_si256();
+  return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+}
+
+INLINE void add_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
+  uint64_t halfs = load_u16(p);
+  if (blocks > 1) halfs |= load_u16(p + 34) << 16;
+  if (blocks > 2) halfs |= load_u16(p + 68) << 32;
+  if (blocks > 3) halfs |= load_u16(p + 102) << 48;
+  v8 scales = halves_to_floats((u16x8)_mm_cvtsi64_si128((long long)halfs)) * load8(x->units);
+  const __m512i added = _mm512_set1_epi8((char)0x80);
+  total[0] += floats_of(less_excess(two_blocks(p, blocks) ^ added, x, 0)) * EIGHT_LANES(scales, 0, 1);
+  total[1] += floats_of(less_excess(two_blocks(p + 68, blocks - 2) ^ added, x, 1)) * EIGHT_LANES(scales, 2, 3);
+}
+
+// Blocks of 256 take two groups of 128 elements.
+
+INLINE void add_half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
+  // Four of the eight 6-bit scales and minimums, as scale_and_minimum reads them.
+  uint32_t a = word(p + 4), b = word(p + 8), c = word(p + 12);
+  uint32_t six_bits[2] = {a & 0x3f3f3f3f, b & 0x3f3f3f3f};
+  if (half_of) {
+    six_bits[0] = (c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4;
+    six_bits[1] = (c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4;
+  }
+  float d = load_half(p), dmin = load_half(p + 2);
+  v8 scales =
+    bytes_to_floats((const uint8_t *)six_bits) * (v8){d, d, d, d, -dmin, -dmin, -dmin, -dmin} * load8(x->units);
+  *minima += scales;
+  __m512i codes = bytes64(p + 16 + 64 * half_of);
+  total[0] += floats_of(times_digits(nibbles(codes), x->digits[0])) * EIGHT_LANES(scales, 0, 2);
+  total[1] += floats_of(times_digits(high(codes), x->digits[1])) * EIGHT_LANES(scales, 1, 3);
+}
+
+INLINE void add_half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
+  // One scale per 16 elements, one unit of x per 32.
+  v8 units = load8(x->units);
+  units = __builtin_shufflevector(units, units, 0, 0, 1, 1, 2, 2, 3, 3);
+  v8 scales = signed_bytes((const int8_t *)p + 192 + 8 * half_of) * load_half(p + 208) * units;
+  __m512i low = bytes64(p + 64 * half_of);
+  __m512i upper = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(p + 128 + 32 * half_of)));
+  // The upper two bits of each code: the lowest two of a byte for the first 32, and so on.
+  const __m512i two_bits = _mm512_set1_epi8(0x30);
+  const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
+  const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
+  __m512i first = nibbles(low) | (_mm512_sllv_epi16(upper, left) & two_bits);
+  __m512i second = high(low) | (_mm512_srlv_epi16(upper, right) & two_bits);
+  total[0] += floats_of(less_excess(first, x, 0)) * FOUR_LANES(scales, 0, 1, 2, 3);
+  total[1] += floats_of(less_excess(second, x, 1)) * FOUR_LANES(scales, 4, 5, 6, 7);
+}
+
+INLINE float sum_of(lanes total[2], v8 minima) {
+  return _mm512_reduce_add_ps((__m512)(total[0] + total[1])) + ((minima[4] + minima[5]) + (minima[6] + minima[7]));
+}
+
+// The dot product of a row. STEP handles `elements` elements in `size` bytes at p, of which `blocks` blocks of 32
+// exist.
+#define INTEGER_DOT_512(format, elements, size, step)                                \
+  INLINE float integer_dot_##format(prepared_row prepared, stored_row row, long k) { \
+    const x_group *x = (const x_group *)prepared.prepared;                           \
+    const uint8_t *p = row.bytes;                                                    \
+    lanes total[2] = {};                                                             \
+    v8 minima = splat8(0);                                                           \
+    long blocks = elements / 32, i = 0;                                              \
+    for (; i + elements <= k; i += elements, p += size, x += elements / group) {     \
+      prefetch(p, size);                                                             \
+      step;                                                                          \
+    }                                                                                \
+    blocks = k % elements / 32;                                                      \
+    if (blocks) {                                                                    \
+      step;                                                                          \
+    }                                                                                \
+    return sum_of(total, minima);                                                    \
+  }
+INTEGER_DOT_512(q4_0, 128, 72, add_q4_0(p, blocks, x, total))
+INTEGER_DOT_512(q4_1, 128, 80, add_q4_1(p, blocks, x, total, &minima))
+INTEGER_DOT_512(q8_0, 128, 136, add_q8_0(p, blocks, x, total))
+INTEGER_DOT_512(q4_K, 256, 144, add_half_q4_K(p, 0, x, total, &minima); add_half_q4_K(p, 1, x + 1, total, &minima))
+INTEGER_DOT_512(q6_K, 256, 210, add_half_q6_K(p, 0, x, total); add_half_q6_K(p, 1, x + 1, total))
+#endif
