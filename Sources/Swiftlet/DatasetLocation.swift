@@ -6,7 +6,7 @@ import Recipes
 public enum DatasetLocation {
   /// The same recipe with every source on this machine; what is `org/name` is looked up in the cache, else downloaded.
   ///
-  /// - Throws: `HubError` for a download that fails. A path that is neither is left for the reader to refuse.
+  /// - Throws: `SwiftletError` for a download that fails. A path that is neither is left for the reader to refuse.
   public static func find(
     _ recipe: Recipe, progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> DataArguments {

@@ -10,10 +10,12 @@ public enum ModelLocation {
   /// - Parameters:
   ///   - name: M.
   ///   - revision: branch, tag or commit on the hub; `nil` for its default.
-  ///   - progress: told of a download.
-  /// - Throws: `SwiftletError` for a path that is not there, `HubError` for a download that fails.
+  ///   - files: which files of a hub repository are needed; by default everything to run and train the model.
+  ///   - progress: called as a download advances.
+  /// - Throws: `SwiftletError` for a missing path or a failed download.
   public static func find(
-    _ name: String, revision: String? = nil, progress: (@Sendable (HubProgress) -> Void)? = nil
+    _ name: String, revision: String? = nil, files: FileSelection = .model(),
+    progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> URL {
     let expanded = (name as NSString).expandingTildeInPath
     if FileManager.default.fileExists(atPath: expanded) { return URL(fileURLWithPath: expanded) }
@@ -23,8 +25,8 @@ public enum ModelLocation {
     }
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let id = try RepositoryID(name)
-    if let cached = try hub.cached(id, revision: revision, kind: .model) { return cached }
+    if let cached = try hub.cached(id, revision: revision, kind: .model, files: files) { return cached }
     return try await hub.snapshot(
-      of: id, revision: revision, kind: .model, files: .model(gguf: nil), progress: progress ?? { _ in })
+      of: id, revision: revision, kind: .model, files: files, progress: progress ?? { _ in })
   }
 }
