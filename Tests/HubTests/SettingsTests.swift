@@ -143,7 +143,7 @@ struct SettingsTests {
     let environment = [
       "USE_MODELSCOPE_HUB": "1", "MODELSCOPE_DOMAIN": server.address, "MODELSCOPE_CACHE": cache.url.path,
     ]
-    await expectError("the service answered with an error: no such model") {
+    await expectError("the service answered with an error: no such\\nmodel") {
       _ = try await Hub(environment: environment).snapshot(of: name)
     }
   }
