@@ -9,7 +9,7 @@ public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible,
     case checkpoint
     /// Opening, parsing, tokenizing and packing rows.
     case dataset
-    /// Downloads from a model hub.
+    /// Downloads from a model hub: names, permissions, corrupt files, the cache.
     case hub
     /// JSON text that is not a data file.
     case json
@@ -17,6 +17,8 @@ public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible,
     case memory
     /// A model's configuration and weights, adapters, generation and export.
     case model
+    /// A model hub that can't be reached or is out of order. A later attempt may succeed.
+    case network
     /// A recipe or a command line. The command exits with status 2 for this domain and with 1 for all others.
     case recipe
     /// A chat template that can't be parsed or rendered.
@@ -82,6 +84,16 @@ extension SwiftletError {
     var location = location
     if let column { location.column = column }
     return SwiftletError(.dataset, reason, at: location)
+  }
+
+  /// A download that failed because of `subject`: a repository such as `org/name`, a file, or an environment variable.
+  public static func hub(_ subject: String, _ reason: String) -> SwiftletError {
+    SwiftletError(.hub, reason, at: FileLocation(file: subject))
+  }
+
+  /// A repository that could not be downloaded because its service cannot be reached or is out of order.
+  public static func network(_ subject: String, _ reason: String) -> SwiftletError {
+    SwiftletError(.network, reason, at: FileLocation(file: subject))
   }
 
   /// Malformed JSON on a line, counted from 1.

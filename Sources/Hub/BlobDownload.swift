@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Synchronization
 
@@ -12,7 +13,7 @@ struct BlobDownload: Sendable {
 
   private var incomplete: URL { cache.folder.appending(path: "blobs").appending(path: "\(etag).incomplete") }
 
-  func run() async throws(HubError) {
+  func run() async throws(SwiftletError) {
     let lock = try await FileLock(cache.lock(etag))
     defer { withExtendedLifetime(lock) {} }
     let blob = cache.blob(etag)
@@ -26,20 +27,22 @@ struct BlobDownload: Sendable {
       if try await blocking({ () throws(AttemptFailure) in try isIntact() }) { return }
       try? FileManager.default.removeItem(at: incomplete)
       mismatches += 1
-      if mismatches < 2 { throw .temporary("\(excerpt(file.path)) is corrupt") }
+      if mismatches < 2 { throw .temporary("\(file.path.escapedLine(limit: 200)) is corrupt") }
       throw .permanent(
-        HubError(
-          "\(connection.repository) \(excerpt(file.path))",
+        SwiftletError.hub(
+          "\(connection.repository) \(file.path.escapedLine(limit: 200))",
           "the content does not match its hash, twice. Try again later or from another endpoint."))
     }
     if rename(incomplete.path, blob.path) != 0 {
-      throw HubError(blob.path, "cannot rename to this: \(String(cString: strerror(errno))). Check the permissions.")
+      throw SwiftletError.hub(
+        blob.path, "cannot rename to this: \(String(cString: strerror(errno))). Check the permissions.")
     }
   }
 
   /// Downloads what is missing.
   private func fetch(_ furthest: inout Int) async throws(AttemptFailure) {
-    let partial = try PartialFile(incomplete, name: excerpt(file.path), size: file.size, progress: progress)
+    let partial = try PartialFile(
+      incomplete, name: file.path.escapedLine(limit: 200), size: file.size, progress: progress)
     defer { partial.close() }
     let start = partial.count
     if let size = file.size, start == size { return }
@@ -56,7 +59,8 @@ struct BlobDownload: Sendable {
     try await blocking { () throws(AttemptFailure) in try partial.synchronize() }
     if let size = file.size, partial.count < size {
       throw .temporary(
-        "\(excerpt(file.path)) ended after \(partial.count) of \(size) bytes", hasProgressed: partial.count > known)
+        "\(file.path.escapedLine(limit: 200)) ended after \(partial.count) of \(size) bytes",
+        hasProgressed: partial.count > known)
     }
   }
 
@@ -152,12 +156,14 @@ private final class PartialFile: HTTPResponseReceiver {
 private func storing<Value>(_ url: URL, _ body: () throws -> Value) throws(AttemptFailure) -> Value {
   do {
     return try body()
-  } catch let error as HubError {
+  } catch let error as SwiftletError {
     throw .permanent(error)
   } catch {
     let cause = (error as NSError).localizedDescription
     throw .permanent(
-      HubError(url.path, "cannot be written (\(excerpt(cause))). Free disk space, or set HF_HOME to another disk."))
+      SwiftletError.hub(
+        url.path,
+        "cannot be written (\(cause.escapedLine(limit: 200))). Free disk space, or set HF_HOME to another disk."))
   }
 }
 

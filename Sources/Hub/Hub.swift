@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// Downloads models and datasets from Hugging Face, its mirrors, or ModelScope into the cache that Python libraries use.
@@ -14,8 +15,8 @@ public struct Hub: Sendable {
   /// Configures a hub from environment variables.
   /// - Parameter service: the service to use. By default, ModelScope if `USE_MODELSCOPE_HUB` is true or only
   ///   `MODELSCOPE_ENDPOINT` is set, else Hugging Face.
-  /// - Throws: `HubError` if a URL or token in the environment is malformed.
-  public init(environment: [String: String], service: HubService? = nil) throws(HubError) {
+  /// - Throws: `SwiftletError` if a URL or token in the environment is malformed.
+  public init(environment: [String: String], service: HubService? = nil) throws(SwiftletError) {
     settings = try HubSettings(environment: environment, service: service)
   }
 
@@ -27,43 +28,53 @@ public struct Hub: Sendable {
   ///   - revision: a branch, tag or commit; by default the main branch.
   ///   - files: which files to download; by default those that fit the kind of repository.
   ///   - progress: called as bytes arrive, never from two threads at once.
-  /// - Throws: `HubError`. What has been downloaded so far stays in the cache.
+  /// - Throws: `SwiftletError`. What has been downloaded so far stays in the cache.
   public func snapshot(
     of repository: RepositoryID, revision: String? = nil, kind: RepositoryKind = .model, files: FileSelection? = nil,
     progress: @escaping @Sendable (HubProgress) -> Void = { _ in }
-  ) async throws(HubError) -> URL {
+  ) async throws(SwiftletError) -> URL {
     let revision = try checked(revision)
-    let copy = try cached(repository, revision: revision, kind: kind)
+    let files = files ?? (kind == .model ? .model() : .dataset)
+    let cache = HubCache(root: settings.cache, repository: repository, kind: kind)
+    let copy = { CachedSnapshot(cache: cache, repository: repository, revision: revision, files: files) }
     if settings.isOffline {
-      if let copy { return copy }
-      throw HubError(
+      let copy = copy()
+      if let url = copy.bestEffort { return url }
+      throw SwiftletError.hub(
         "\(repository)",
-        "not in the cache (\(settings.cache.path)), and HF_HUB_OFFLINE is set. Unset it to download from "
-          + "\(settings.endpointVariable), or pass a local path.")
+        "\(copy.problem) in the cache (\(settings.cache.path)), and HF_HUB_OFFLINE is set. Unset it to download from "
+          + "\(settings.endpointVariable) (\(settings.endpoint)), or pass a local path.")
     }
     let download = SnapshotDownload(
       connection: HubConnection(settings: settings, policy: policy, repository: repository),
-      cache: HubCache(root: settings.cache, repository: repository, kind: kind), revision: revision, kind: kind,
-      files: files ?? (kind == .model ? .model() : .dataset), concurrency: Self.concurrency)
+      cache: cache, revision: revision, kind: kind, files: files, concurrency: Self.concurrency)
     do {
       return try await download.run(progress: progress)
     } catch {
-      if error.isOutage, let copy { return copy }
+      if error.domain == .network, let url = copy().bestEffort { return url }
       throw error
     }
   }
 
-  /// The folder of a cached snapshot; `nil` if there is none or some of its weights are missing.
+  /// The folder of a cached snapshot that has all the files selected; `nil` if it lacks some, or if that can't be told
+  /// without the service. Never uses the network.
+  /// - Parameter files: which files are needed; by default those that fit the kind of repository.
   public func cached(
-    _ repository: RepositoryID, revision: String? = nil, kind: RepositoryKind = .model
-  ) throws(HubError) -> URL? {
-    HubCache(root: settings.cache, repository: repository, kind: kind).completeSnapshot(of: try checked(revision))
+    _ repository: RepositoryID, revision: String? = nil, kind: RepositoryKind = .model, files: FileSelection? = nil
+  ) throws(SwiftletError) -> URL? {
+    CachedSnapshot(
+      cache: HubCache(root: settings.cache, repository: repository, kind: kind), repository: repository,
+      revision: try checked(revision), files: files ?? (kind == .model ? .model() : .dataset)
+    ).complete
   }
 
-  private func checked(_ revision: String?) throws(HubError) -> String {
-    guard let revision else { return settings.service == .huggingFace ? "main" : "master" }
+  private func checked(_ revision: String?) throws(SwiftletError) -> String {
+    // Recipes name Hugging Face's default branch; ModelScope's is `master`.
+    guard let revision, settings.service == .huggingFace || revision != "main" else {
+      return settings.service == .huggingFace ? "main" : "master"
+    }
     guard isSafeRelativePath(revision) else {
-      throw HubError("\"\(excerpt(revision))\"", "not a valid revision. Use a branch, tag or commit.")
+      throw SwiftletError.hub(revision.quotedExcerpt, "not a valid revision. Use a branch, tag or commit.")
     }
     return revision
   }
@@ -90,18 +101,43 @@ private struct SnapshotDownload {
   let files: FileSelection
   let concurrency: Int
 
-  func run(progress: @escaping @Sendable (HubProgress) -> Void) async throws(HubError) -> URL {
+  func run(progress: @escaping @Sendable (HubProgress) -> Void) async throws(SwiftletError) -> URL {
     let repository = connection.repository
     let listing = try await connection.listing(revision, kind)
-    let names = Set(try files.chosen(of: listing.files.map(\.path), in: repository))
-    let wanted = listing.files.filter { names.contains($0.path) }
-    for file in wanted where !isSafeRelativePath(file.path) {
-      throw HubError(
-        "\(repository)", "the repository lists \"\(excerpt(file.path))\", a path outside its folder. Do not trust it.")
-    }
+    let listed = listing.files.map(\.path)
     try cache.prepare()
-    let missing = wanted.filter { !cache.has($0.path, in: listing.commit) }
-    let described = try await concurrently(missing) { (file) async throws(HubError) in
+    try cache.recordListing(listed, of: listing.commit)
+    var names = try files.chosen(of: listed, in: repository)
+    if let index = files.index(of: names) {
+      // Its shards can only be listed once it is here.
+      try await download(listing.files.filter { $0.path == index }, listing.commit) { _ in }
+      guard let shards = cache.shards(in: index, of: listing.commit) else {
+        throw SwiftletError.hub("\(repository) \(index)", "the index has no weight_map. Use another revision.")
+      }
+      if let missing = shards.first(where: { !listed.contains($0) }) {
+        throw SwiftletError.hub(
+          "\(repository) \(index)",
+          "the index names the shard \(missing.quotedExcerpt), which the repository lacks. Use another revision.")
+      }
+      names += shards
+    }
+    let wanted = Set(names)
+    try await download(listing.files.filter { wanted.contains($0.path) }, listing.commit, progress: progress)
+    try cache.remember(revision, as: listing.commit)
+    return cache.snapshot(listing.commit)
+  }
+
+  /// Downloads the files that the snapshot lacks.
+  private func download(
+    _ wanted: [RemoteFile], _ commit: String, progress: @escaping @Sendable (HubProgress) -> Void
+  ) async throws(SwiftletError) {
+    for file in wanted where !isSafeRelativePath(file.path) {
+      throw SwiftletError.hub(
+        "\(connection.repository)",
+        "the repository lists \(file.path.quotedExcerpt), a path outside its folder. Do not trust it.")
+    }
+    let missing = wanted.filter { !cache.has($0.path, in: commit) }
+    let described = try await concurrently(missing) { (file) async throws(SwiftletError) in
       try await connection.described(file)
     }
     let totalSize = described.reduce(0) { (sum: Int, file) in
@@ -110,23 +146,21 @@ private struct SnapshotDownload {
     }
     try requireSpace(totalSize)
     let tally = ProgressTally(totalSize: totalSize, report: progress)
-    _ = try await concurrently(described) { (file) async throws(HubError) in
+    _ = try await concurrently(described) { (file) async throws(SwiftletError) in
       guard let etag = file.etag else { return }
       let download = BlobDownload(connection: connection, cache: cache, file: file, etag: etag) { bytes in
         tally.advance(file, to: bytes)
       }
       try await download.run()
-      try cache.link(file.path, to: etag, in: listing.commit)
+      try cache.link(file.path, to: etag, in: commit)
     }
-    try cache.remember(revision, as: listing.commit)
-    return cache.snapshot(listing.commit)
   }
 
   /// Fails before the download starts rather than hours later.
-  private func requireSpace(_ needed: Int) throws(HubError) {
+  private func requireSpace(_ needed: Int) throws(SwiftletError) {
     let attributes = try? FileManager.default.attributesOfFileSystem(forPath: cache.folder.path)
     guard let free = (attributes?[.systemFreeSize] as? NSNumber)?.intValue, needed > free else { return }
-    throw HubError(
+    throw SwiftletError.hub(
       "\(connection.repository)",
       "the download needs \(needed / 1_000_000) MB, but \(cache.folder.path) has only \(free / 1_000_000) MB "
         + "available. Free disk space, or set HF_HOME to another disk.")
@@ -134,16 +168,17 @@ private struct SnapshotDownload {
 
   /// Processes the elements, a few at a time. The first failure cancels the rest.
   private func concurrently<Element: Sendable, Value: Sendable>(
-    _ elements: [Element], _ body: @escaping @Sendable (Element) async throws(HubError) -> Value
-  ) async throws(HubError) -> [Value] {
-    let result: Result<[Value], HubError> = await withTaskGroup(of: (Int, Result<Value, HubError>).self) { group in
+    _ elements: [Element], _ body: @escaping @Sendable (Element) async throws(SwiftletError) -> Value
+  ) async throws(SwiftletError) -> [Value] {
+    let result: Result<[Value], SwiftletError> = await withTaskGroup(of: (Int, Result<Value, SwiftletError>).self) {
+      group in
       var next = 0
       func start() {
         guard next < elements.count else { return }
         let (place, element) = (next, elements[next])
         next += 1
         group.addTask {
-          do throws(HubError) {
+          do throws(SwiftletError) {
             return (place, .success(try await body(element)))
           } catch {
             return (place, .failure(error))

@@ -1,5 +1,7 @@
+import Diagnostics
 import Checkpoints
 import Foundation
+import OrderedJSON
 
 /// One repository in the cache, in the layout of Python's `huggingface_hub`: `blobs` contains files named by their hash,
 /// `snapshots/COMMIT` links to them by file name, and `refs/REVISION` contains the commit of a branch or tag.
@@ -25,13 +27,13 @@ struct HubCache: Sendable {
     FileManager.default.fileExists(atPath: snapshot(commit).appending(path: path).path)
   }
 
-  func prepare() throws(HubError) {
+  func prepare() throws(SwiftletError) {
     try createFolder(folder.appending(path: "blobs"))
     try createFolder(locks)
   }
 
   /// Links the snapshot's file to the blob. The link is relative, so the cache can be moved.
-  func link(_ path: String, to etag: String, in commit: String) throws(HubError) {
+  func link(_ path: String, to etag: String, in commit: String) throws(SwiftletError) {
     let target = String(repeating: "../", count: path.split(separator: "/").count + 1) + "blobs/" + etag
     let link = snapshot(commit).appending(path: path)
     try createFolder(link.deletingLastPathComponent())
@@ -39,49 +41,86 @@ struct HubCache: Sendable {
     do {
       try FileManager.default.createSymbolicLink(atPath: temporary.path, withDestinationPath: target)
     } catch {
-      throw HubError(link.path, "cannot create a symbolic link. Set HF_HOME to a file system that supports links.")
+      throw SwiftletError.hub(
+        link.path, "cannot create a symbolic link. Set HF_HOME to a file system that supports links.")
     }
     if rename(temporary.path, link.path) != 0 {
       let cause = String(cString: strerror(errno))
       try? FileManager.default.removeItem(at: temporary)
-      throw HubError(link.path, "cannot create a symbolic link (\(cause)). Remove what is in its place.")
+      throw SwiftletError.hub(link.path, "cannot create a symbolic link (\(cause)). Remove what is in its place.")
     }
   }
 
   /// Records the commit of a branch or tag.
-  func remember(_ revision: String, as commit: String) throws(HubError) {
+  func remember(_ revision: String, as commit: String) throws(SwiftletError) {
     if revision == commit { return }
     let ref = folder.appending(path: "refs").appending(path: revision)
     try createFolder(ref.deletingLastPathComponent())
     do {
       try AtomicFile.write(commit, to: ref)
     } catch {
-      throw HubError(ref.path, error.reason)
+      throw SwiftletError.hub(ref.path, error.reason)
     }
   }
 
-  /// The snapshot of a revision, if every shard in its index exists.
-  func completeSnapshot(of revision: String) -> URL? {
+  /// The commit of a revision: from the cached branch or tag, or the revision itself.
+  func commit(of revision: String) -> String? {
     let ref = folder.appending(path: "refs").appending(path: revision)
-    let commit = (try? String(contentsOf: ref, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
-    let name = commit ?? revision
-    guard isSafeRelativePath(name), !name.contains("/") else { return nil }
-    let snapshot = snapshot(name)
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: snapshot.path)) ?? []
-    let exists = { (name: String) in FileManager.default.fileExists(atPath: snapshot.appending(path: name).path) }
-    guard !names.isEmpty, names.allSatisfy(exists) else { return nil }
-    let index = snapshot.appending(path: "model.safetensors.index.json")
-    if !names.contains("model.safetensors"), exists(index.lastPathComponent) {
-      guard (try? SafetensorsCheckpoint(contentsOf: index)) != nil else { return nil }
-    }
-    return snapshot
+    let known = (try? String(contentsOf: ref, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
+    let commit = known ?? revision
+    return isSafeRelativePath(commit) && !commit.contains("/") ? commit : nil
   }
 
-  private func createFolder(_ folder: URL) throws(HubError) {
+  /// The files of a snapshot by their paths. Dangling links don't count.
+  func files(in commit: String) -> Set<String> {
+    let root = snapshot(commit)
+    let paths = FileManager.default.enumerator(atPath: root.path)?.compactMap { $0 as? String } ?? []
+    return Set(
+      paths.filter { path in
+        var isFolder: ObjCBool = false
+        return FileManager.default.fileExists(atPath: root.appending(path: path).path, isDirectory: &isFolder)
+          && !isFolder.boolValue
+      })
+  }
+
+  /// Records which files a commit has, so that a later call can tell without the service what a snapshot lacks.
+  /// Python's libraries ignore this file.
+  func recordListing(_ names: [String], of commit: String) throws(SwiftletError) {
+    let record = listing(commit)
+    try createFolder(record.deletingLastPathComponent())
+    let names = JSONValue.array(names.sorted().map { .string($0) })
+    do {
+      try AtomicFile.write(names.text(), to: record)
+    } catch {
+      throw SwiftletError.hub(record.path, error.reason)
+    }
+  }
+
+  /// The files that a commit has, if they have been recorded.
+  func recordedListing(of commit: String) -> [String]? {
+    guard let content = try? Data(contentsOf: listing(commit)), let value = try? JSONValue(parsing: Array(content))
+    else { return nil }
+    return value.array?.compactMap(\.string)
+  }
+
+  private func listing(_ commit: String) -> URL {
+    folder.appending(path: ".swiftlet").appending(path: "\(commit).json")
+  }
+
+  /// The shards that the snapshot's weight index lists, sorted; `nil` if the index is missing or malformed.
+  func shards(in index: String, of commit: String) -> [String]? {
+    guard let content = try? Data(contentsOf: snapshot(commit).appending(path: index)),
+      let map = try? JSONValue(parsing: Array(content))["weight_map"]?.object
+    else { return nil }
+    return Set(map.members.compactMap(\.value.string)).sorted()
+  }
+
+  private func createFolder(_ folder: URL) throws(SwiftletError) {
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     } catch {
-      throw HubError(folder.path, "cannot create this folder. Check the permissions, or set HF_HOME to another folder.")
+      throw SwiftletError.hub(
+        folder.path, "cannot create this folder. Check the permissions, or set HF_HOME to another folder.")
     }
   }
 }
@@ -91,10 +130,11 @@ final class FileLock: Sendable {
   private let descriptor: Int32
 
   /// Waits until the lock is free.
-  init(_ url: URL) async throws(HubError) {
+  init(_ url: URL) async throws(SwiftletError) {
     descriptor = open(url.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
     if descriptor < 0 {
-      throw HubError(url.path, "cannot create this file: \(String(cString: strerror(errno))). Check the permissions.")
+      throw SwiftletError.hub(
+        url.path, "cannot create this file: \(String(cString: strerror(errno))). Check the permissions.")
     }
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       // Some network file systems have no locks. Downloading a blob twice is better than failing there.
@@ -102,7 +142,7 @@ final class FileLock: Sendable {
       do {
         try await Task.sleep(for: .milliseconds(200))
       } catch {
-        throw HubError(url.path, "the download was canceled. Run the command again to resume it.")
+        throw SwiftletError.hub(url.path, "the download was canceled. Run the command again to resume it.")
       }
     }
   }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Synchronization
 
@@ -21,7 +22,7 @@ enum AttemptFailure: Error {
   case temporary(String, after: Duration? = nil, hasProgressed: Bool = false)
   /// No connection to the host.
   case unreachable(String)
-  case permanent(HubError)
+  case permanent(SwiftletError)
 }
 
 /// Sends requests to the service and to the hosts it redirects to. Only the service itself ever sees the token.
@@ -34,26 +35,27 @@ struct HubConnection: Sendable {
   private static let contentLimit = 256 << 20
 
   /// The body of a response that fits in memory, such as JSON.
-  func content(of url: String) async throws(HubError) -> Data {
+  func content(of url: String) async throws(SwiftletError) -> Data {
     try await retrying(unreachableAttempts: policy.firstContactAttempts) { () async throws(AttemptFailure) in
       let content = MemoryReceiver(limit: Self.contentLimit)
       let response = try await send(.get, url, into: content)
       if response.status != 200 {
-        throw .permanent(HubError("\(repository)", "the service answered \(response.status). Check HF_ENDPOINT."))
+        throw .permanent(
+          SwiftletError.hub("\(repository)", "the service answered \(response.status). Check HF_ENDPOINT."))
       }
       return content.data
     }
   }
 
   /// The headers that describe a file, from the service itself even if it redirects to another host.
-  func head(of url: String) async throws(HubError) -> HTTPResponseHead {
+  func head(of url: String) async throws(SwiftletError) -> HTTPResponseHead {
     try await retrying { () async throws(AttemptFailure) in try await send(.head, url, into: MemoryReceiver(limit: 0)) }
   }
 
   /// Retries until an attempt succeeds, fails permanently, or too many failed in a row.
   func retrying<Value>(
     unreachableAttempts: Int = .max, _ attempt: () async throws(AttemptFailure) -> Value
-  ) async throws(HubError) -> Value {
+  ) async throws(SwiftletError) -> Value {
     var failures = 0
     // Bounds the time spent on a server that sends one byte and hangs up.
     for _ in 0..<1000 {
@@ -108,7 +110,7 @@ struct HubConnection: Sendable {
       default: throw .permanent(refusal(head, url: url))
       }
     }
-    throw .permanent(HubError("\(repository)", "the service redirects in circles. Check HF_ENDPOINT."))
+    throw .permanent(SwiftletError.hub("\(repository)", "the service redirects in circles. Check HF_ENDPOINT."))
   }
 
   private func perform(
@@ -120,14 +122,14 @@ struct HubConnection: Sendable {
       switch error {
       case .canceled: throw .permanent(cancellation)
       case .rejected(let failure): throw failure
-      case .unreachable(let cause): throw .unreachable(excerpt(cause))
-      case .broken(let cause): throw .temporary(excerpt(cause))
+      case .unreachable(let cause): throw .unreachable(cause.escapedLine(limit: 200))
+      case .broken(let cause): throw .temporary(cause.escapedLine(limit: 200))
       case .untrusted(let cause):
         throw .permanent(
-          HubError(
+          .network(
             "\(repository)",
-            "cannot verify the certificate of \(Self.origin(request.url) ?? settings.endpoint): \(excerpt(cause)). "
-              + "Install the certificate, or set SSL_CERT_FILE to a file that contains it.", isOutage: true))
+            "cannot verify the certificate of \(Self.origin(request.url) ?? settings.endpoint): \(cause.escapedLine(limit: 200)). "
+              + "Install the certificate, or set SSL_CERT_FILE to a file that contains it."))
       }
     }
   }
@@ -154,7 +156,8 @@ struct HubConnection: Sendable {
       let target = URL(string: location, relativeTo: base)?.absoluteURL,
       let scheme = target.scheme?.lowercased(), ["http", "https"].contains(scheme), target.host?.isEmpty == false
     else {
-      throw .permanent(HubError("\(repository)", "the service redirects to an invalid URL. Check HF_ENDPOINT."))
+      throw .permanent(
+        SwiftletError.hub("\(repository)", "the service redirects to an invalid URL. Check HF_ENDPOINT."))
     }
     return target.absoluteString
   }
@@ -173,19 +176,18 @@ struct HubConnection: Sendable {
     return .seconds(seconds)
   }
 
-  var cancellation: HubError {
-    HubError("\(repository)", "the download was canceled. Run the command again to resume it.")
+  var cancellation: SwiftletError {
+    SwiftletError.hub("\(repository)", "the download was canceled. Run the command again to resume it.")
   }
 
-  private func outage(_ cause: String) -> HubError {
-    HubError(
+  private func outage(_ cause: String) -> SwiftletError {
+    .network(
       "\(repository)",
       "cannot download from \(settings.endpoint): \(cause). Check the network, set "
-        + "\(settings.endpointVariable) to a mirror, or pass a local path. Run the command again to resume.",
-      isOutage: true)
+        + "\(settings.endpointVariable) to a mirror, or pass a local path. Run the command again to resume.")
   }
 
-  private func refusal(_ head: HTTPResponseHead, url: String) -> HubError {
+  private func refusal(_ head: HTTPResponseHead, url: String) -> SwiftletError {
     let status = head.status
     let variable = settings.service == .huggingFace ? "HF_TOKEN" : "MODELSCOPE_API_TOKEN"
     let reason =
@@ -193,7 +195,8 @@ struct HubConnection: Sendable {
       case (_, "GatedRepo"):
         "the repository is gated. Accept its terms at \(settings.endpoint) and set \(variable) to your token."
       case (_, "RevisionNotFound"): "revision not found. Check the branch, tag or commit."
-      case (404, "EntryNotFound"): "the repository lists \(excerpt(url)) but does not have it. Try again later."
+      case (404, "EntryNotFound"):
+        "the repository lists \(url.escapedLine(limit: 200)) but does not have it. Try again later."
       case (401, _), (403, _):
         if settings.token != nil {
           "access denied (\(status)). Accept the terms at \(settings.endpoint), or set \(variable) to a token with "
@@ -203,9 +206,9 @@ struct HubConnection: Sendable {
         }
       case (404, _):
         "not found on \(settings.endpoint). Check the name, or set \(variable) if the repository is private."
-      default: "the service answered \(status) to \(excerpt(url)). Check \(settings.endpointVariable)."
+      default: "the service answered \(status) to \(url.escapedLine(limit: 200)). Check \(settings.endpointVariable)."
       }
-    return HubError("\(repository)", reason)
+    return SwiftletError.hub("\(repository)", reason)
   }
 }
 

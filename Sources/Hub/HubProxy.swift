@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// The proxies that the customary environment variables name, lowercase names first.
@@ -7,8 +8,8 @@ struct HubProxies: Sendable, Hashable {
   /// Host names that need no proxy, without leading dots; `*` for all.
   private let exceptions: [String]
 
-  /// - Throws: `HubError` for a proxy that is not a URL of a supported kind.
-  init(environment: [String: String]) throws(HubError) {
+  /// - Throws: `SwiftletError` for a proxy that is not a URL of a supported kind.
+  init(environment: [String: String]) throws(SwiftletError) {
     func value(_ name: String) -> String? {
       [name, name.uppercased()].lazy.compactMap { environment[$0] }.first { !$0.isEmpty }
     }
@@ -35,7 +36,7 @@ struct HubProxies: Sendable, Hashable {
   }
 
   /// The proxy as libcurl takes it. SOCKS proxies resolve host names themselves.
-  private static func checked(_ text: String, _ name: String) throws(HubError) -> String {
+  private static func checked(_ text: String, _ name: String) throws(SwiftletError) -> String {
     let address = text.contains("://") ? text : "http://\(text)"
     let schemes = [
       "http": "http", "https": "https", "socks4": "socks4a", "socks4a": "socks4a", "socks5": "socks5h",
@@ -44,7 +45,7 @@ struct HubProxies: Sendable, Hashable {
     guard let url = URL(string: address), let scheme = url.scheme, let known = schemes[scheme.lowercased()],
       let host = url.host, !host.isEmpty
     else {
-      throw HubError(
+      throw SwiftletError.hub(
         name, "not a proxy URL. Use the form http://127.0.0.1:3128 or socks5://127.0.0.1:1080.")
     }
     let usualPort = known.hasPrefix("socks") ? 1080 : known == "http" ? 80 : 443

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 
 /// A hosting service for models and datasets.
@@ -25,7 +26,7 @@ struct HubSettings: Sendable {
   /// The variable that sets the endpoint, for messages.
   var endpointVariable: String { service == .huggingFace ? "HF_ENDPOINT" : "MODELSCOPE_ENDPOINT" }
 
-  init(environment: [String: String], service requested: HubService?) throws(HubError) {
+  init(environment: [String: String], service requested: HubService?) throws(SwiftletError) {
     let service = requested ?? Self.service(environment)
     self.service = service
     let home = environment["HOME"].map { URL(filePath: $0) } ?? URL(filePath: NSHomeDirectory())
@@ -63,20 +64,24 @@ struct HubSettings: Sendable {
 
   private static func isTrue(_ text: String?) -> Bool { ["1", "on", "yes", "true"].contains(text?.lowercased() ?? "") }
 
-  private static func endpoint(_ name: String, _ text: String) throws(HubError) -> String {
+  private static func endpoint(_ name: String, _ text: String) throws(SwiftletError) -> String {
     let trimmed = text.hasSuffix("/") ? String(text.dropLast()) : text
     guard let url = URL(string: trimmed), let scheme = url.scheme, ["http", "https"].contains(scheme),
       url.host?.isEmpty == false, url.user == nil, url.query == nil, url.fragment == nil
-    else { throw HubError("\(name)=\(excerpt(text))", "not a valid URL. Use the form https://mirror.example.") }
+    else {
+      throw SwiftletError.hub(
+        "\(name)=\(text.escapedLine(limit: 200))", "not a valid URL. Use the form https://mirror.example.")
+    }
     return trimmed
   }
 
-  private static func token(_ text: String?, _ name: String, file: URL?) throws(HubError) -> String? {
+  private static func token(_ text: String?, _ name: String, file: URL?) throws(SwiftletError) -> String? {
     let found = text ?? file.flatMap { try? String(contentsOf: $0, encoding: .utf8) }
     let source = text == nil ? file?.path ?? name : name
     guard let token = found?.trimmingCharacters(in: .whitespacesAndNewlines), !token.isEmpty else { return nil }
     guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-      throw HubError(source, "not a valid token (it contains spaces or unusual characters). Copy the token again.")
+      throw SwiftletError.hub(
+        source, "not a valid token (it contains spaces or unusual characters). Copy the token again.")
     }
     return token
   }

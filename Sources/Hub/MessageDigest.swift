@@ -1,3 +1,4 @@
+import Diagnostics
 import CCrypto
 import Foundation
 
@@ -11,8 +12,8 @@ package final class MessageDigest {
   private let algorithm: Algorithm
   private let context: OpaquePointer?
 
-  /// - Throws: `HubError` if libcrypto doesn't provide the algorithm.
-  package init(_ algorithm: Algorithm) throws(HubError) {
+  /// - Throws: `SwiftletError` if libcrypto doesn't provide the algorithm.
+  package init(_ algorithm: Algorithm) throws(SwiftletError) {
     self.algorithm = algorithm
     context = EVP_MD_CTX_new()
     try check(EVP_DigestInit_ex(context, algorithm == .sha256 ? EVP_sha256() : EVP_sha1(), nil))
@@ -20,12 +21,12 @@ package final class MessageDigest {
 
   deinit { EVP_MD_CTX_free(context) }
 
-  package func update(_ data: Data) throws(HubError) {
+  package func update(_ data: Data) throws(SwiftletError) {
     try check(data.withUnsafeBytes { EVP_DigestUpdate(context, $0.baseAddress, $0.count) })
   }
 
   /// The hash in lowercase hexadecimal digits. Call it once.
-  package func hexadecimal() throws(HubError) -> String {
+  package func hexadecimal() throws(SwiftletError) -> String {
     var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
     var count: UInt32 = 0
     try check(EVP_DigestFinal_ex(context, &bytes, &count))
@@ -33,15 +34,15 @@ package final class MessageDigest {
   }
 
   /// The hash of `data`.
-  package static func hexadecimal(_ algorithm: Algorithm, _ data: Data) throws(HubError) -> String {
+  package static func hexadecimal(_ algorithm: Algorithm, _ data: Data) throws(SwiftletError) -> String {
     let digest = try MessageDigest(algorithm)
     try digest.update(data)
     return try digest.hexadecimal()
   }
 
-  private func check(_ status: Int32) throws(HubError) {
+  private func check(_ status: Int32) throws(SwiftletError) {
     guard context != nil, status == 1 else {
-      throw HubError("libcrypto", "cannot compute \(algorithm.rawValue). Check the OpenSSL installation.")
+      throw SwiftletError.hub("libcrypto", "cannot compute \(algorithm.rawValue). Check the OpenSSL installation.")
     }
   }
 }

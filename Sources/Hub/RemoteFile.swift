@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import OrderedJSON
 
@@ -55,7 +56,7 @@ enum ContentDigest: Sendable, Hashable {
 
 extension HubConnection {
   /// The files of a repository at a revision.
-  func listing(_ revision: String, _ kind: RepositoryKind) async throws(HubError) -> RemoteListing {
+  func listing(_ revision: String, _ kind: RepositoryKind) async throws(SwiftletError) -> RemoteListing {
     switch settings.service {
     case .huggingFace: try await huggingFaceListing(revision, kind)
     case .modelScope: try await modelScopeListing(revision, kind)
@@ -63,12 +64,13 @@ extension HubConnection {
   }
 
   /// Adds the size and hash of a file if the listing lacks them.
-  func described(_ file: RemoteFile) async throws(HubError) -> RemoteFile {
+  func described(_ file: RemoteFile) async throws(SwiftletError) -> RemoteFile {
     if file.etag != nil { return file }
     let head = try await head(of: file.url)
     guard let etag = head["X-Linked-Etag"] ?? head["ETag"] else {
-      throw HubError(
-        "\(repository)", "the service sends no ETag for \(excerpt(file.path)). Set HF_ENDPOINT to another mirror.")
+      throw SwiftletError.hub(
+        "\(repository)",
+        "the service sends no ETag for \(file.path.escapedLine(limit: 200)). Set HF_ENDPOINT to another mirror.")
     }
     var described = file
     described.etag = try Self.blobName(etag)
@@ -78,7 +80,7 @@ extension HubConnection {
   }
 
   /// An ETag without its quotation marks, hashed if it is not a safe file name.
-  private static func blobName(_ etag: String) throws(HubError) -> String {
+  private static func blobName(_ etag: String) throws(SwiftletError) -> String {
     let bare = etag.drop { $0 == "W" || $0 == "/" || $0 == "\"" }.prefix { $0 != "\"" }
     let isName =
       !bare.isEmpty && bare.utf8.count <= 128 && bare.utf8.allSatisfy { isASCIIAlphanumeric($0) || $0 == 0x2D }
@@ -86,21 +88,24 @@ extension HubConnection {
     return try "etag-" + MessageDigest.hexadecimal(.sha256, Data(etag.utf8))
   }
 
-  private func json(_ url: String) async throws(HubError) -> JSONValue {
+  private func json(_ url: String) async throws(SwiftletError) -> JSONValue {
     let content = try await content(of: url)
     do {
       return try JSONValue(parsing: Array(content))
     } catch {
-      throw HubError("\(repository)", "the service sent invalid JSON (\(error)). Check \(settings.endpointVariable).")
+      throw SwiftletError.hub(
+        "\(repository)", "the service sent invalid JSON (\(error)). Check \(settings.endpointVariable).")
     }
   }
 
-  private func huggingFaceListing(_ revision: String, _ kind: RepositoryKind) async throws(HubError) -> RemoteListing {
+  private func huggingFaceListing(_ revision: String, _ kind: RepositoryKind) async throws(SwiftletError)
+    -> RemoteListing
+  {
     let api = "\(settings.endpoint)/api/\(kind.rawValue)s/\(repository)/revision/\(percentEncoded(revision))"
     let answer = try await json(api)
     guard let commit = answer["sha"]?.string, commit.utf8.count == 40, commit.allSatisfy(\.isHexDigit),
       let siblings = answer["siblings"]?.array
-    else { throw HubError("\(repository)", "the service sent no list of files. Check HF_ENDPOINT.") }
+    else { throw SwiftletError.hub("\(repository)", "the service sent no list of files. Check HF_ENDPOINT.") }
     let prefix = kind == .dataset ? "datasets/" : ""
     let files = siblings.compactMap { sibling -> RemoteFile? in
       guard let path = sibling["rfilename"]?.string else { return nil }
@@ -111,7 +116,9 @@ extension HubConnection {
   }
 
   /// ModelScope reports no commit here, so a hash of the file list names the snapshot.
-  private func modelScopeListing(_ revision: String, _ kind: RepositoryKind) async throws(HubError) -> RemoteListing {
+  private func modelScopeListing(_ revision: String, _ kind: RepositoryKind) async throws(SwiftletError)
+    -> RemoteListing
+  {
     let base = "\(settings.endpoint)/api/v1/\(kind.rawValue)s/\(repository)/repo"
     let query = "Revision=\(percentEncoded(revision))"
     var files: [RemoteFile] = []
@@ -121,8 +128,9 @@ extension HubConnection {
       let answer = try await json("\(base)/\(list)&Recursive=True")
       guard let entries = answer["Data"]?["Files"]?.array else {
         let message = answer["Message"]?.string ?? "no list of files"
-        throw HubError(
-          "\(repository)", "the service answered with an error: \(excerpt(message)). Check the name and the revision.")
+        throw SwiftletError.hub(
+          "\(repository)",
+          "the service answered with an error: \(message.escapedLine(limit: 200)). Check the name and the revision.")
       }
       for entry in entries where entry["Type"]?.string != "tree" {
         guard let path = entry["Path"]?.string else { continue }

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// The kind of a repository.
 public enum RepositoryKind: String, Sendable, Hashable {
   case model, dataset
@@ -9,12 +11,12 @@ public struct RepositoryID: Sendable, Hashable, CustomStringConvertible {
   public let description: String
 
   /// Parses a name: one or two parts of ASCII letters, digits, `-`, `_` and `.`.
-  /// - Throws: `HubError` for anything else, so a name can never point outside the cache folder.
-  public init(_ text: String) throws(HubError) {
+  /// - Throws: `SwiftletError` for anything else, so a name can never point outside the cache folder.
+  public init(_ text: String) throws(SwiftletError) {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     let isName = (1...2).contains(parts.count) && parts.allSatisfy(Self.isPart) && text.utf8.count <= 200
     guard isName, !text.contains("--"), !text.contains("..") else {
-      throw HubError("\"\(excerpt(text))\"", "not a repository name. Use the form org/name.")
+      throw SwiftletError.hub(text.quotedExcerpt, "not a repository name. Use the form org/name.")
     }
     description = text
   }

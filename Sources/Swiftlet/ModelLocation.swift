@@ -10,10 +10,12 @@ public enum ModelLocation {
   /// - Parameters:
   ///   - name: the model.
   ///   - revision: the branch, tag or commit on the Hub; `nil` for its default branch.
+  ///   - files: the files of a hub repository that are needed; by default, everything to run and train the model.
   ///   - progress: called during a download.
   /// - Throws: `SwiftletError` if the path does not exist or the download fails.
   public static func find(
-    _ name: String, revision: String? = nil, progress: (@Sendable (HubProgress) -> Void)? = nil
+    _ name: String, revision: String? = nil, files: FileSelection = .model(),
+    progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> URL {
     let expanded = (name as NSString).expandingTildeInPath
     if FileManager.default.fileExists(atPath: expanded) { return URL(fileURLWithPath: expanded) }
@@ -23,8 +25,8 @@ public enum ModelLocation {
     }
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let id = try RepositoryID(name)
-    if let cached = try hub.cached(id, revision: revision, kind: .model) { return cached }
+    if let cached = try hub.cached(id, revision: revision, kind: .model, files: files) { return cached }
     return try await hub.snapshot(
-      of: id, revision: revision, kind: .model, files: .model(gguf: nil), progress: progress ?? { _ in })
+      of: id, revision: revision, kind: .model, files: files, progress: progress ?? { _ in })
   }
 }

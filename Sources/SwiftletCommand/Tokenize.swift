@@ -2,6 +2,7 @@ import Diagnostics
 import ArgumentParser
 import Swiftlet
 import Foundation
+import Hub
 import Models
 import OrderedJSON
 import Terminal
@@ -61,7 +62,8 @@ struct Tokenize: AsyncParsableCommand {
 
   /// The tokenizer alone, without the model's weights.
   static func tokenizer(_ name: String) async throws -> Tokenizer {
-    let url = try await ModelLocation.find(name, progress: DownloadProgress().report)
+    let url = try await ModelLocation.find(
+      name, files: .modelDescription, progress: DownloadProgress().report)
     var isFolder: ObjCBool = false
     _ = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
     return isFolder.boolValue ? try Tokenizer(directory: url) : try ModelFiles(opening: url).tokenizer()

@@ -121,11 +121,12 @@ final class TemporaryCache: Sendable {
 
   deinit { try? FileManager.default.removeItem(at: url) }
 
-  /// Paths below the folder except lock files. Links are followed by "-> " and their target.
+  /// Paths below the folder, except lock files and recorded listings. Links are followed by "-> " and their target.
   func tree(_ path: String = "") throws -> [String] {
     var tree: [String] = []
     let folder = url.appending(path: path)
-    for name in try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() where name != ".locks" {
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+    where ![".locks", ".swiftlet"].contains(name) {
       let item = path.isEmpty ? name : "\(path)/\(name)"
       let place = url.appending(path: item).path
       if let target = try? FileManager.default.destinationOfSymbolicLink(atPath: place) {

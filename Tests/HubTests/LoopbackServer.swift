@@ -50,14 +50,20 @@ final class LoopbackServer: Sendable {
   private final class State: Sendable {
     let log = Mutex<[Request]>([])
     let connections = Mutex<Set<Int32>>([])
+    let destinations = Mutex<[String]>([])
+    let isSOCKS: Bool
     let answer: @Sendable (Request) -> Answer
 
-    init(_ answer: @escaping @Sendable (Request) -> Answer) { self.answer = answer }
+    init(isSOCKS: Bool, _ answer: @escaping @Sendable (Request) -> Answer) {
+      self.isSOCKS = isSOCKS
+      self.answer = answer
+    }
   }
 
   struct SocketError: Error {}
 
-  init(_ answer: @escaping @Sendable (Request) -> Answer) async throws {
+  /// - Parameter isSOCKS: plays a SOCKS5 proxy, and the server behind it as well.
+  init(isSOCKS: Bool = false, _ answer: @escaping @Sendable (Request) -> Answer) async throws {
     #if canImport(Darwin)
       let listener = socket(AF_INET, SOCK_STREAM, 0)
     #else
@@ -73,7 +79,7 @@ final class LoopbackServer: Sendable {
       }
     }
     guard listener >= 0, status == 0 else { throw SocketError() }
-    let state = State(answer)
+    let state = State(isSOCKS: isSOCKS, answer)
     self.listener = listener
     self.state = state
     address = "http://127.0.0.1:\(UInt16(bigEndian: place.sin_port))"
@@ -97,6 +103,9 @@ final class LoopbackServer: Sendable {
   /// The requests so far.
   var requests: [Request] { state.log.withLock { $0 } }
 
+  /// Where clients of the SOCKS proxy wanted to connect to.
+  var destinations: [String] { state.destinations.withLock { $0 } }
+
   func forget() { state.log.withLock { $0 = [] } }
 
   /// Stops listening and closes every connection.
@@ -111,11 +120,31 @@ final class LoopbackServer: Sendable {
 
   /// Answers the requests of one connection until either side closes it.
   private static func serve(_ connection: Int32, _ state: State) {
+    if state.isSOCKS {
+      guard let destination = acceptSOCKS(connection) else { return }
+      state.destinations.withLock { $0.append(destination) }
+    }
     var unread: [UInt8] = []
     while let request = readRequest(connection, &unread) {
       state.log.withLock { $0.append(request) }
       guard send(state.answer(request), to: request, connection) else { return }
     }
+  }
+
+  /// The handshake of SOCKS5 without authentication (RFC 1928), for destinations given by host name.
+  private static func acceptSOCKS(_ connection: Int32) -> String? {
+    guard let greeting = read(2, from: connection), greeting[0] == 5,
+      read(Int(greeting[1]), from: connection) != nil, write([5, 0], to: connection),
+      let request = read(5, from: connection), request[1] == 1, request[3] == 3,
+      let host = read(Int(request[4]), from: connection), let port = read(2, from: connection),
+      write([5, 0, 0, 1, 0, 0, 0, 0, 0, 0], to: connection)
+    else { return nil }
+    return "\(String(decoding: host, as: UTF8.self)):\(Int(port[0]) << 8 | Int(port[1]))"
+  }
+
+  private static func read(_ count: Int, from connection: Int32) -> [UInt8]? {
+    var bytes = [UInt8](repeating: 0, count: count)
+    return recv(connection, &bytes, count, Int32(MSG_WAITALL)) == count ? bytes : nil
   }
 
   private static func readRequest(_ connection: Int32, _ unread: inout [UInt8]) -> Request? {

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Hub
 import OrderedJSON
@@ -142,7 +143,7 @@ struct RefusalTests {
     "org/a..b", "org\\name", "org/name\n", String(repeating: "a", count: 201),
   ])
   func invalidNames(text: String) {
-    #expect(throws: HubError.self) { try RepositoryID(text) }
+    #expect(throws: SwiftletError.self) { try RepositoryID(text) }
     #expect(!RepositoryID.isQualifiedName(text))
   }
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Hub
 import Testing
@@ -20,7 +21,7 @@ func expectError(
     Issue.record("no error containing \"\(reason)\"", sourceLocation: sourceLocation)
   } catch {
     let text = "\(error)"
-    #expect(error is HubError && text.contains(reason), "\(text)", sourceLocation: sourceLocation)
+    #expect(error is SwiftletError && text.contains(reason), "\(text)", sourceLocation: sourceLocation)
     #expect(!text.contains("\n") && text.utf8.count < 800, "\(text)", sourceLocation: sourceLocation)
   }
 }
@@ -182,11 +183,12 @@ struct SnapshotTests {
   }
 
   @Test func retryAfterIsHonored() async throws {
-    repository.fail(.get, "list", { _ in .status(429, [("Retry-After", "0.3")]) })
+    repository.fail(
+      .get, "list", { _ in .status(429, [("Retry-After", "0.3")]) }, { _ in .status(503, [("Retry-After", "0.2")]) })
     let clock = ContinuousClock()
     let start = clock.now
     try expectComplete(try await hub(server, cache).snapshot(of: name))
-    #expect(clock.now - start >= .milliseconds(300))
+    #expect(clock.now - start >= .milliseconds(500))
   }
 
   @Test func temporaryErrorsAreRetried() async throws {
@@ -271,13 +273,64 @@ struct SnapshotTests {
     }
   }
 
-  @Test func cancellingStops() async throws {
-    repository.failAlways(.get, "model.safetensors") { $0.with { $0.stall = 1000 } }
-    let hub = try hub(server, cache, attempts: 1000, silence: .milliseconds(400))
+  @Test func aSlowServerIsGivenUp() async throws {
+    repository.fail(.get, "model.safetensors", { $0.with { $0.bytesPerStep = 10 } })
+    try expectComplete(try await hub(server, cache, silence: .milliseconds(400)).snapshot(of: name))
+    #expect(server.requests.filter { $0.method == "GET" && $0.path.hasSuffix("/model.safetensors") }.count == 2)
+  }
+
+  /// Without a length, only the hash tells whether a body is complete.
+  @Test func bodiesWithoutALength() async throws {
+    repository.fail(
+      .get, "model.safetensors",
+      { answer in
+        answer.with {
+          $0.announcesLength = false
+          $0.cut = 1000
+        }
+      }, { $0.with { $0.announcesLength = false } })
+    repository.fail(.get, "config.json", { $0.with { $0.announcesLength = false } })
+    try expectComplete(try await hub(server, cache).snapshot(of: name))
+  }
+
+  @Test func aWrongContentLengthIsAnError() async throws {
+    repository.fail(
+      .get, "model.safetensors", { $0.with { $0.headers.append(("Content-Length", "300009")) } },
+      { $0.with { $0.headers.append(("Content-Length", "299990")) } })
+    try expectComplete(try await hub(server, cache, silence: .milliseconds(400)).snapshot(of: name))
+  }
+
+  @Test func cancelingStopsAtOnceAndLeavesAResumableFile() async throws {
+    repository.fail(.get, "model.safetensors", { $0.with { $0.stall = 100_000 } })
+    let hub = try hub(server, cache, silence: .seconds(30))
+    let weights = FakeRepository.sha256(repository.files["model.safetensors"] ?? [])
+    let partial = cache.url.appending(path: "models--org--name/blobs/\(weights).incomplete")
+    let name = name
     let task = Task { try await hub.snapshot(of: name) }
-    try await Task.sleep(for: .milliseconds(200))
+    while (try? Data(contentsOf: partial))?.isEmpty != false { try await Task.sleep(for: .milliseconds(10)) }
+    try await Task.sleep(for: .milliseconds(100))
+    let clock = ContinuousClock()
+    let start = clock.now
+    task.cancel()
+    await expectError("the download was canceled. Run the command again") { _ = try await task.value }
+    #expect(clock.now - start < .seconds(5))
+    #expect(try hub.cached(name) == nil)
+    let count = try Data(contentsOf: partial).count
+    #expect((1...100_000).contains(count))
+    server.forget()
+    try expectComplete(try await hub.snapshot(of: name))
+    let request = server.requests.first { $0.method == "GET" && $0.path.hasSuffix("/model.safetensors") }
+    #expect(request?["Range"] == "bytes=\(count)-")
+  }
+
+  @Test func cancelingBeforeTheStart() async throws {
+    let hub = try hub(server, cache)
+    let name = name
+    let task = Task {
+      while !Task.isCancelled { await Task.yield() }
+      return try await hub.snapshot(of: name)
+    }
     task.cancel()
     await expectError("canceled") { _ = try await task.value }
-    #expect(try hub.cached(name) == nil)
   }
 }
