@@ -6,46 +6,53 @@ public enum SamplingStrategy: String, Sendable, CaseIterable, Codable {
   case sequential
 }
 
-/// In which order a trainer goes through the items, epoch after epoch, exactly as `transformers.Trainer` does with
-/// `accelerate`'s `SeedableRandomSampler`: epoch e is `torch.randperm` under the seed plus e.
+/// The order in which a trainer visits the items, as `transformers.Trainer` with `accelerate`'s `SeedableRandomSampler`:
+/// epoch e uses `torch.randperm` with the seed plus e.
 ///
-/// Orders are computed from the epoch's number alone, so a run can be taken up at any step.
+/// An epoch's order depends only on the seed and the epoch, so a run can resume at any step.
 public struct BatchOrder: Sendable, Hashable {
   /// The number of items.
   public let itemCount: Int
-  /// Items a batch.
+  /// Items per batch.
   public let batchSize: Int
-  /// Batches a step, over which gradients are added up.
+  /// Batches per optimizer step (gradient accumulation).
   public let accumulationSteps: Int
-  /// `data_seed` if it is set, else `seed`.
+  /// The seed: `data_seed` if it is set, else `seed`.
   public let seed: UInt64
-  /// How an epoch's order is drawn.
+  /// Random or sequential order.
   public let sampling: SamplingStrategy
-  /// Whether a last batch that is not full is left out.
+  /// Whether an incomplete last batch is dropped.
   public let dropsLast: Bool
+  /// The processes that share each step; every one takes one of `ranks` consecutive batches, as accelerate's
+  /// `BatchSamplerShard` distributes them.
+  public let ranks: Int
 
-  /// An order of these parts; sizes below 1 count as 1.
+  /// Creates an order. Sizes below 1 count as 1.
   public init(
     itemCount: Int, batchSize: Int, accumulationSteps: Int = 1, seed: UInt64 = 42, sampling: SamplingStrategy = .random,
-    dropsLast: Bool = false
+    dropsLast: Bool = false, ranks: Int = 1
   ) {
     self.itemCount = max(0, itemCount)
-    self.batchSize = max(1, batchSize)
+    self.batchSize = max(1, ranks > 1 ? min(batchSize, Int(Int32.max)) : batchSize)
     self.accumulationSteps = max(1, accumulationSteps)
     self.seed = seed
     self.sampling = sampling
     self.dropsLast = dropsLast
+    self.ranks = max(1, ranks)
   }
 
-  /// Batches an epoch.
-  public var batchesPerEpoch: Int { itemCount / batchSize + (dropsLast || itemCount % batchSize == 0 ? 0 : 1) }
+  /// The number of batches that each rank takes per epoch.
+  public var batchesPerEpoch: Int {
+    let batches = itemCount / batchSize + (dropsLast || itemCount % batchSize == 0 ? 0 : 1)
+    return batches / ranks + (dropsLast || batches % ranks == 0 ? 0 : 1)
+  }
 
-  /// Optimizer steps an epoch; the last may have fewer batches than the others.
+  /// The number of optimizer steps per epoch. The last one may have fewer batches.
   public var stepsPerEpoch: Int {
     batchesPerEpoch / accumulationSteps + (batchesPerEpoch % accumulationSteps == 0 ? 0 : 1)
   }
 
-  /// The items of an epoch in order.
+  /// The item indices of an epoch in order.
   public func items(epoch: Int) -> [Int] {
     switch sampling {
     case .sequential: return Array(0..<itemCount)
@@ -55,16 +62,31 @@ public struct BatchOrder: Sendable, Hashable {
     }
   }
 
-  /// The steps of an epoch from number `first` on: each step's batches, each batch's item numbers.
+  /// The optimizer steps of an epoch from step `first` on: the batches of each step, as item indices. With several ranks
+  /// these are the batches of all of them; batch `i` belongs to rank `i % ranks`.
   public func steps(epoch: Int, from first: Int = 0) -> [[[Int]]] {
-    let items = items(epoch: epoch)
-    let batches = (0..<batchesPerEpoch).map { Array(items[$0 * batchSize..<min(itemCount, ($0 + 1) * batchSize)]) }
+    let batches = batches(items(epoch: epoch))
+    let length = accumulationSteps * ranks
     return (min(max(0, first), stepsPerEpoch)..<stepsPerEpoch).map { step in
-      Array(batches[step * accumulationSteps..<min(batches.count, (step + 1) * accumulationSteps)])
+      Array(batches[step * length..<min(batches.count, (step + 1) * length)])
     }
   }
 
-  /// The epoch and the step in it that come after `done` steps of the run; resuming starts there.
+  /// The batches of an epoch. With several ranks their number is a multiple of `ranks`, and all are full: items from the
+  /// start of the epoch fill them up (accelerate's `even_batches`).
+  private func batches(_ items: [Int]) -> [[Int]] {
+    let count = batchesPerEpoch * ranks
+    if ranks == 1 {
+      return (0..<count).map { Array(items[$0 * batchSize..<min(itemCount, ($0 + 1) * batchSize)]) }
+    }
+    return (0..<count).map { batch in
+      (batch * batchSize..<(batch + 1) * batchSize).map { position in
+        position < itemCount ? items[position] : items[(position - itemCount) % min(itemCount, ranks * batchSize)]
+      }
+    }
+  }
+
+  /// The epoch, and the step in it, that follow the first `done` steps of a run.
   public func position(after done: Int) -> (epoch: Int, step: Int) {
     stepsPerEpoch == 0 ? (0, 0) : (done / stepsPerEpoch, done % stepsPerEpoch)
   }
