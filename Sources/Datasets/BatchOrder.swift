@@ -23,22 +23,29 @@ public struct BatchOrder: Sendable, Hashable {
   public let sampling: SamplingStrategy
   /// Whether an incomplete last batch is dropped.
   public let dropsLast: Bool
+  /// The processes that share each step; every one takes one of `ranks` consecutive batches, as accelerate's
+  /// `BatchSamplerShard` distributes them.
+  public let ranks: Int
 
   /// Creates an order. Sizes below 1 count as 1.
   public init(
     itemCount: Int, batchSize: Int, accumulationSteps: Int = 1, seed: UInt64 = 42, sampling: SamplingStrategy = .random,
-    dropsLast: Bool = false
+    dropsLast: Bool = false, ranks: Int = 1
   ) {
     self.itemCount = max(0, itemCount)
-    self.batchSize = max(1, batchSize)
+    self.batchSize = max(1, ranks > 1 ? min(batchSize, Int(Int32.max)) : batchSize)
     self.accumulationSteps = max(1, accumulationSteps)
     self.seed = seed
     self.sampling = sampling
     self.dropsLast = dropsLast
+    self.ranks = max(1, ranks)
   }
 
-  /// The number of batches per epoch.
-  public var batchesPerEpoch: Int { itemCount / batchSize + (dropsLast || itemCount % batchSize == 0 ? 0 : 1) }
+  /// The number of batches that each rank takes per epoch.
+  public var batchesPerEpoch: Int {
+    let batches = itemCount / batchSize + (dropsLast || itemCount % batchSize == 0 ? 0 : 1)
+    return batches / ranks + (dropsLast || batches % ranks == 0 ? 0 : 1)
+  }
 
   /// The number of optimizer steps per epoch. The last one may have fewer batches.
   public var stepsPerEpoch: Int {
@@ -55,12 +62,27 @@ public struct BatchOrder: Sendable, Hashable {
     }
   }
 
-  /// The optimizer steps of an epoch from step `first` on: the batches of each step, as item indices.
+  /// The optimizer steps of an epoch from step `first` on: the batches of each step, as item indices. With several ranks
+  /// these are the batches of all of them; batch `i` belongs to rank `i % ranks`.
   public func steps(epoch: Int, from first: Int = 0) -> [[[Int]]] {
-    let items = items(epoch: epoch)
-    let batches = (0..<batchesPerEpoch).map { Array(items[$0 * batchSize..<min(itemCount, ($0 + 1) * batchSize)]) }
+    let batches = batches(items(epoch: epoch))
+    let length = accumulationSteps * ranks
     return (min(max(0, first), stepsPerEpoch)..<stepsPerEpoch).map { step in
-      Array(batches[step * accumulationSteps..<min(batches.count, (step + 1) * accumulationSteps)])
+      Array(batches[step * length..<min(batches.count, (step + 1) * length)])
+    }
+  }
+
+  /// The batches of an epoch. With several ranks their number is a multiple of `ranks`, and all are full: items from the
+  /// start of the epoch fill them up (accelerate's `even_batches`).
+  private func batches(_ items: [Int]) -> [[Int]] {
+    let count = batchesPerEpoch * ranks
+    if ranks == 1 {
+      return (0..<count).map { Array(items[$0 * batchSize..<min(itemCount, ($0 + 1) * batchSize)]) }
+    }
+    return (0..<count).map { batch in
+      (batch * batchSize..<(batch + 1) * batchSize).map { position in
+        position < itemCount ? items[position] : items[(position - itemCount) % min(itemCount, ranks * batchSize)]
+      }
     }
   }
 

@@ -103,6 +103,27 @@ import Testing
     }
   }
 
+  @Test func batchesOfRanks() throws {
+    for example in try #require(try Goldens.load("rank_batches.json").array) {
+      let ranks = try #require(example["ranks"]?.integer)
+      let order = BatchOrder(
+        itemCount: try #require(example["items"]?.integer), batchSize: try #require(example["batch"]?.integer),
+        sampling: .sequential, dropsLast: example["drop"]?.bool == true, ranks: ranks)
+      let batches = order.steps(epoch: 0).flatMap { $0 }
+      for (rank, expected) in try #require(example["per"]?.array).enumerated() {
+        let own = batches.indices.filter { $0 % ranks == rank }.map { batches[$0] }
+        #expect(own == expected.array?.map { $0.integers ?? [] }, "\(example.text(.compact)), rank \(rank)")
+        #expect(own.count == order.batchesPerEpoch)
+      }
+    }
+  }
+
+  @Test func accumulatedStepsOfRanks() {
+    let order = BatchOrder(itemCount: 11, batchSize: 2, accumulationSteps: 2, sampling: .sequential, ranks: 2)
+    #expect(order.batchesPerEpoch == 3 && order.stepsPerEpoch == 2)
+    #expect(order.steps(epoch: 0).map(\.count) == [4, 2])
+  }
+
   @Test func nothingToOrder() {
     let order = BatchOrder(itemCount: 0, batchSize: 0, accumulationSteps: -3)
     #expect(order.steps(epoch: 0).isEmpty)
