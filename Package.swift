@@ -79,7 +79,8 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["Diagnostics", "Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["Diagnostics", "ChatTemplates"]),
     .testTarget(
-      name: "DatasetsTests", dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
+      name: "DatasetsTests",
+      dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["Diagnostics", "Models"]),
     // Tiny models, goldens and trainers that the tests below share.
     .target(

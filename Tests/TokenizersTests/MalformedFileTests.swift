@@ -192,7 +192,8 @@ import Tokenizers
   /// Finding the merges of long tokens must not take quadratic time.
   @Test func longTokensOfASentencePieceVocabularyDoNotMerge() throws {
     let long = String(repeating: "a", count: 300_000)
-    let vocabulary = GGUFVocabulary(model: "llama", tokens: ["a", "aa", long], scores: [0, -1, -2], addBOS: false, addSpacePrefix: false)
+    let vocabulary = GGUFVocabulary(
+      model: "llama", tokens: ["a", "aa", long], scores: [0, -1, -2], addBOS: false, addSpacePrefix: false)
     #expect(try Tokenizer(gguf: vocabulary).encode("aaa") == [1, 0])
   }
 
