@@ -48,7 +48,7 @@ let package = Package(
       dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics"]),
     .target(
       name: "Training",
-      dependencies: ["Models", "Datasets", "Tensors", "Checkpoints", "OrderedJSON", "Diagnostics"]),
+      dependencies: ["Collectives", "Models", "Datasets", "Tensors", "Checkpoints", "OrderedJSON", "Diagnostics"]),
     .target(
       name: "Reports", dependencies: ["Training", "Checkpoints", "OrderedJSON", "Diagnostics", "Terminal", "CCairo"]),
     .target(

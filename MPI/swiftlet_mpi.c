@@ -65,6 +65,17 @@ EXPORT int swiftlet_mpi_collect(float *buffer, const int *counts, const int *sta
   return MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, buffer, counts, starts, MPI_FLOAT, MPI_COMM_WORLD);
 }
 
+// Sends `count` bytes to another rank, which must receive as many.
+EXPORT int swiftlet_mpi_send(const void *bytes, int64_t count, int to) {
+  int length, error = count_of(count, &length);
+  return error ? error : MPI_Send(bytes, length, MPI_BYTE, to, 0, MPI_COMM_WORLD);
+}
+
+EXPORT int swiftlet_mpi_receive(void *bytes, int64_t count, int from) {
+  int length, error = count_of(count, &length);
+  return error ? error : MPI_Recv(bytes, length, MPI_BYTE, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+}
+
 // Writes what an error code means, as a null-terminated string of at most `capacity` bytes.
 EXPORT void swiftlet_mpi_describe(int code, char *text, int capacity) {
   char full[MPI_MAX_ERROR_STRING];

@@ -36,6 +36,8 @@ int mpi_load(const char *path, mpi_functions *functions, char *reason, int capac
   FIND(all_gather, "swiftlet_mpi_all_gather");
   FIND(exchange, "swiftlet_mpi_exchange");
   FIND(collect, "swiftlet_mpi_collect");
+  FIND(send, "swiftlet_mpi_send");
+  FIND(receive, "swiftlet_mpi_receive");
   FIND(describe, "swiftlet_mpi_describe");
   return 0;
 }

@@ -33,6 +33,16 @@ public protocol Collective: AnyObject, Sendable {
   /// - Throws: `SwiftletError` if another rank or the network fails.
   func broadcast(_ bytes: [UInt8], from root: Int) throws(SwiftletError) -> [UInt8]
 
+  /// Copies a tensor of one rank into a tensor of the same size of another. Both call it at the same time; on all other
+  /// ranks it does nothing.
+  ///
+  /// - Parameters:
+  ///   - tensor: read on the rank `source` and written on the rank `destination`.
+  ///   - source: the rank that has the values.
+  ///   - destination: the rank that receives them.
+  /// - Throws: `SwiftletError` if the other rank or the network fails.
+  func copy(_ tensor: Tensor, from source: Int, to destination: Int) throws(SwiftletError)
+
   /// What every rank passes, in rank order. All must pass the same number of bytes.
   /// - Throws: `SwiftletError` if another rank or the network fails.
   func gather(_ bytes: [UInt8]) throws(SwiftletError) -> [[UInt8]]
@@ -90,6 +100,8 @@ public final class SingleProcess: Collective {
   public func allGather(_ buffer: Tensor, chunks: ChunkLayout) {}
   /// Returns `bytes`.
   public func broadcast(_ bytes: [UInt8], from root: Int) -> [UInt8] { bytes }
+  /// Does nothing: the values are here already.
+  public func copy(_ tensor: Tensor, from source: Int, to destination: Int) {}
   /// Returns `bytes` alone.
   public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
   /// Returns at once.

@@ -84,6 +84,20 @@ public final class MPICollective: Collective {
     return result
   }
 
+  /// Sends the bytes in pieces that MPI's counts can express.
+  public func copy(_ tensor: Tensor, from source: Int, to destination: Int) throws(SwiftletError) {
+    guard source != destination, rank == source || rank == destination else { return }
+    let start = tensor.storage.base + tensor.byteOffset
+    for offset in stride(from: 0, to: tensor.byteCount, by: 1 << 28) {
+      let count = Int64(min(1 << 28, tensor.byteCount - offset))
+      try check(
+        functions.withLock {
+          rank == source
+            ? $0.send(start + offset, count, Int32(destination)) : $0.receive(start + offset, count, Int32(source))
+        })
+    }
+  }
+
   /// Gathers the bytes of all ranks on every rank.
   public func gather(_ bytes: [UInt8]) throws(SwiftletError) -> [[UInt8]] {
     var all = [UInt8](repeating: 0, count: bytes.count * size)

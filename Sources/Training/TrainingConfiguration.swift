@@ -227,11 +227,11 @@ extension Int {
 
 extension BatchOrder {
   /// The order in which a run visits its items.
-  package init(itemCount: Int, _ configuration: TrainingConfiguration) {
+  package init(itemCount: Int, _ configuration: TrainingConfiguration, ranks: Int = 1) {
     self.init(
       itemCount: itemCount, batchSize: configuration.trainBatchSize,
       accumulationSteps: configuration.gradientAccumulationSteps,
       seed: UInt64(truncatingIfNeeded: configuration.dataSeed ?? configuration.seed),
-      sampling: configuration.samplingStrategy, dropsLast: configuration.dropsLastBatch)
+      sampling: configuration.samplingStrategy, dropsLast: configuration.dropsLastBatch, ranks: ranks)
   }
 }

@@ -32,6 +32,11 @@ import Tensors
     expect(gathered == (0..<collective.size).map { [UInt8($0), 7] }, "gather")
     expect(try collective.sum([Double(collective.rank), 0.5])[1] == 0.5 * Double(collective.size), "sum of numbers")
     expect(collective.hostSize == collective.size, "all ranks are on this host")
+    let last = collective.size - 1
+    let tensor = backend.tensor([Float(collective.rank), 2], [2])
+    try collective.copy(tensor, from: last, to: 0)
+    let copied = Float(collective.rank == 0 ? last : collective.rank)
+    expect(backend.floats(tensor) == [copied, 2], "copy")
     try collective.barrier()
     for failure in failures { FileHandle.standardError.write(Data((failure + "\n").utf8)) }
     if CommandLine.arguments.contains("--die"), collective.rank == 1 { kill(getpid(), SIGKILL) }

@@ -15,6 +15,8 @@ typedef struct {
     const float *sent, const int *sent_counts, const int *sent_starts, float *received, const int *received_counts,
     const int *received_starts);
   int (*collect)(float *buffer, const int *counts, const int *starts);
+  int (*send)(const void *bytes, int64_t count, int to);
+  int (*receive)(void *bytes, int64_t count, int from);
   void (*describe)(int code, char *text, int capacity);
 } mpi_functions;
 

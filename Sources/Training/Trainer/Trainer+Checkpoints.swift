@@ -48,10 +48,12 @@ extension Trainer {
     let folder = output.appendingPathComponent(name)
     if state.bestGlobalStep == state.globalStep { state.bestModelCheckpoint = folder.path }
     do {
+      let optimizerState = try optimizer.gatherState(in: output)
+      guard collective.rank == 0 else { return }
       try AtomicFolder.write(folder) { temporary in
         try saveModel(to: temporary)
         if !configuration.saveOnlyModel || resumable {
-          try optimizer.write(to: temporary.appendingPathComponent("optimizer.safetensors"))
+          try optimizer.write(optimizerState, to: temporary.appendingPathComponent("optimizer.safetensors"))
         }
         try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
       }

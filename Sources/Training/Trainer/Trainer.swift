@@ -1,3 +1,4 @@
+import Collectives
 import Datasets
 import Diagnostics
 import Foundation
@@ -58,6 +59,9 @@ public final class Trainer {
   private let order: BatchOrder
   private let schedule: any Schedule
   let optimizer: Optimizer
+  /// The ranks of the run.
+  package let collective: any Collective
+  private let parallelism: DataParallelism?
   private let step: TrainingStep
   private let actions: StepSchedule
   /// The steps left in the current epoch.
@@ -78,12 +82,14 @@ public final class Trainer {
   ///   - activationBudget: the memory for activations, in bytes, beyond which layers recompute theirs; `nil` to follow
   ///     `configuration.checkpointing`.
   ///   - callbacks: follow the run.
+  ///   - collective: the processes that share the run. All must create the same trainer and call the same functions.
   ///   - components: a loss, an update rule or a schedule of your own.
   /// - Throws: `SwiftletError` for a configuration that cannot be honored, or rows that do not fit the model.
   public init(
     _ model: CausalLM, adapter: Adapter?, configuration: TrainingConfiguration, trainingSet: TrainingSet,
     validationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil,
-    callbacks: [any TrainerCallback] = [], components: Components = Components()
+    callbacks: [any TrainerCallback] = [], components: Components = Components(),
+    collective: any Collective = SingleProcess()
   ) throws(SwiftletError) {
     try Self.check(trainingSet, model)
     if let validationSet { try Self.check(validationSet, model) }
@@ -96,7 +102,8 @@ public final class Trainer {
     self.output = output
     self.baseName = baseName
     ownCallbacks = callbacks + Self.earlyStopping(configuration)
-    order = BatchOrder(itemCount: trainingSet.items.count, configuration)
+    self.collective = collective
+    order = BatchOrder(itemCount: trainingSet.items.count, configuration, ranks: collective.size)
     guard order.stepsPerEpoch > 0 else {
       throw SwiftletError.training("there are no training rows. Check the dataset and the steps that filter it.")
     }
@@ -104,14 +111,21 @@ public final class Trainer {
     schedule = components.schedule ?? LearningRateSchedule(configuration, totalSteps: total)
     actions = StepSchedule(configuration, totalSteps: total, stepsPerEpoch: order.stepsPerEpoch)
     let parameters = try Self.trainableParameters(model, adapter)
+    let parallelism =
+      collective.size == 1
+      ? nil
+      : DataParallelism(
+        collective, parameters: parameters, shardsOptimizerState: adapter == nil, on: model.transformer.backend)
+    self.parallelism = parallelism
     optimizer = try Optimizer(
       parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,
-      pagesIn: output ?? FileManager.default.temporaryDirectory)
+      pagesIn: output ?? FileManager.default.temporaryDirectory, parallelism: parallelism)
     step = TrainingStep(
       transformer: model.transformer, parameters: parameters, configuration: configuration,
       loss: components.loss ?? configuration.loss,
       checkpoints: try Self.checkpoints(
-        model, adapter, configuration, trainingSet, budget: activationBudget))
+        model, adapter, configuration, trainingSet, budget: activationBudget),
+      parallelism: parallelism)
     state = Self.initialState(configuration, order, actions)
   }
 
@@ -216,11 +230,12 @@ public final class Trainer {
     for callback in allCallbacks { callback.trainingBegan(state) }
     epochSteps = []
     begin = ContinuousClock.now
-    if isEvaluationOwed {
+    if try isEvaluationOwed() {
       try evaluateAndLog()
-      if state.globalStep > 0, actions.actions(at: position(isPausing: isPaused)).saves { try saveCheckpoint() }
+      if state.globalStep > 0, actions.actions(at: try position()).saves { try saveCheckpoint() }
     }
-    return !actions.actions(at: position()).ends && !isPaused
+    let position = try position()
+    return !actions.actions(at: position).ends && !position.isPausing
   }
 
   /// Takes one optimizer step and does what follows it: log, evaluate, save.
@@ -229,26 +244,32 @@ public final class Trainer {
     let (epoch, firstStep) = order.position(after: state.globalStep)
     if epochSteps.isEmpty { epochSteps = order.steps(epoch: epoch, from: firstStep)[...] }
     guard let items = epochSteps.popFirst() else { return false }
-    let report = try take(items.map { trainingSet.batch($0) })
+    let own = items.enumerated().filter { $0.offset % collective.size == collective.rank }.map(\.element)
+    let report = try take(own.map { trainingSet.batch($0) })
     record(report, epoch: epoch, stepsInEpoch: firstStep)
     for callback in allCallbacks { callback.stepEnded(report, state) }
-    var due = actions.actions(at: position())
+    var position = try position()
+    var due = actions.actions(at: position)
     if due.logs { log(report) }
-    if due.evaluates { try evaluateAndLog() }
-    // The evaluation may have found the best loss, or made a callback stop the run.
-    let isPausing = isPaused
-    due = actions.actions(at: position(isPausing: isPausing))
+    if due.evaluates {
+      try evaluateAndLog()
+      // The evaluation may have found the best loss, or made a callback stop or pause the run.
+      position = try self.position()
+      due = actions.actions(at: position)
+    }
     if due.saves { try saveCheckpoint() }
-    return !due.ends && !isPausing
+    return !due.ends && !position.isPausing
   }
 
   /// Ends a run: saves the checkpoint of a pause, or loads the best checkpoint; then tells the callbacks.
   package func finish() throws -> Ending {
     let ending: Ending
-    if isPaused {
+    if try position().isPausing {
       try saveCheckpoint(resumable: true)
       ending = .paused(checkpoint: output?.appendingPathComponent("checkpoint-\(state.globalStep)"))
     } else {
+      // The best checkpoint may still be on its way to the disk of rank 0.
+      try collective.barrier()
       if configuration.loadBestModelAtEnd, let best = state.bestModelCheckpoint, let output {
         try readWeights(from: output.appendingPathComponent(URL(fileURLWithPath: best).lastPathComponent))
       }
@@ -260,18 +281,21 @@ public final class Trainer {
 
   var allCallbacks: [any TrainerCallback] { ownCallbacks + callbacks }
 
-  private var isPaused: Bool { allCallbacks.contains { $0.shouldPause() } }
+  private var wantsPause: Bool { allCallbacks.contains { $0.shouldPause() } }
 
-  private func position(isPausing: Bool = false) -> StepSchedule.Position {
-    StepSchedule.Position(
-      step: state.globalStep, epoch: state.epoch, isStopping: allCallbacks.contains { $0.shouldStop(state) },
-      isPausing: isPausing, isBest: state.bestGlobalStep == state.globalStep)
+  /// Where the run is. Ranks agree here: if one wants to stop or pause, all do.
+  private func position() throws(SwiftletError) -> StepSchedule.Position {
+    let wantsStop = allCallbacks.contains { $0.shouldStop(state) }
+    let wishes = try collective.sum([wantsStop ? 1 : 0, wantsPause ? 1 : 0])
+    return StepSchedule.Position(
+      step: state.globalStep, epoch: state.epoch, isStopping: wishes[0] > 0, isPausing: wishes[1] > 0,
+      isBest: state.bestGlobalStep == state.globalStep)
   }
 
   /// Whether an evaluation is due that has not been logged: before the first step, or after a step whose evaluation a
   /// pause interrupted.
-  private var isEvaluationOwed: Bool {
-    actions.actions(at: position()).evaluates
+  private func isEvaluationOwed() throws(SwiftletError) -> Bool {
+    actions.actions(at: try position()).evaluates
       && !state.logHistory.contains { $0["eval_loss"] != nil && $0["step"]?.integer == state.globalStep }
   }
 
@@ -280,15 +304,27 @@ public final class Trainer {
 
   /// Computes gradients and updates the weights.
   private func take(_ batches: [TokenBatch]) throws -> StepReport {
-    let (sums, norm) = try step.gradients(batches, step: state.globalStep)
+    let (own, norm) = try step.gradients(batches, step: state.globalStep)
+    let (sums, tokens) = try summed(own, tokens: batches.reduce(0) { $0 + $1.ids.count })
     let rate = schedule.rate(at: state.globalStep, of: state.maxSteps)
     let limit = configuration.maxGradNorm
     // PyTorch adds 1e-6 to the norm and never scales up.
     let scale = limit > 0 ? min(1, limit / (norm + 1e-6)) : 1
     optimizer.update(learningRate: rate, gradientScale: Float(scale))
+    try parallelism?.gatherWeights()
     return StepReport(
       step: state.globalStep + 1, loss: sums.loss / Double(max(1, sums.count)), gradientNorm: norm, learningRate: rate,
-      tokens: batches.reduce(0) { $0 + $1.ids.count }, predictedTokens: sums.count, correctTokens: sums.correct)
+      tokens: tokens, predictedTokens: sums.count, correctTokens: sums.correct)
+  }
+
+  /// The sums over all ranks.
+  private func summed(_ sums: LossSums, tokens: Int = 0) throws(SwiftletError) -> (sums: LossSums, tokens: Int) {
+    guard collective.size > 1 else { return (sums, tokens) }
+    let all = try collective.sum([sums.loss, Double(sums.count), Double(sums.correct), sums.entropy, Double(tokens)])
+    var total = LossSums()
+    (total.loss, total.count, total.correct) = (all[0], Int(all[1]), Int(all[2]))
+    total.entropy = all[3]
+    return (total, Int(all[4]))
   }
 
   private func record(_ report: StepReport, epoch: Int, stepsInEpoch: Int) {
@@ -311,24 +347,28 @@ public final class Trainer {
 
   // MARK: Evaluating
 
-  /// The sums of the losses over a set, which do not depend on the batch size.
-  public func evaluate(_ set: TrainingSet) -> LossSums { sums(over: set) { false } ?? LossSums() }
+  /// The sums of the losses over a set, which do not depend on the batch size. All ranks must call it together.
+  /// - Throws: `SwiftletError` if another rank fails.
+  public func evaluate(_ set: TrainingSet) throws(SwiftletError) -> LossSums {
+    try sums(over: set) { false } ?? LossSums()
+  }
 
   /// The sums of the losses over a set; `nil` if `isInterrupted` returned true before the end.
-  private func sums(over set: TrainingSet, until isInterrupted: () -> Bool) -> LossSums? {
+  private func sums(over set: TrainingSet, until isInterrupted: () -> Bool) throws(SwiftletError) -> LossSums? {
     var sums = LossSums()
     let size = max(1, configuration.evalBatchSize)
-    for start in stride(from: 0, to: set.items.count, by: size) {
-      if isInterrupted() { return nil }
+    for start in stride(from: collective.rank * size, to: set.items.count, by: size * collective.size) {
+      // Ranks could not agree on an interruption here without waiting for each other at every batch.
+      if collective.size == 1, isInterrupted() { return nil }
       sums += TrainingStep.loss(set.batch(start..<min(set.items.count, start + size)), model.transformer)
     }
-    return sums
+    return try summed(sums).sums
   }
 
   private func evaluateAndLog() throws {
     guard let validationSet else { return }
     let begin = ContinuousClock.now
-    guard let sums = sums(over: validationSet, until: { isPaused }) else { return }
+    guard let sums = try sums(over: validationSet, until: { wantsPause }) else { return }
     let log = EvaluationLog(
       step: state.globalStep, epoch: state.epoch, loss: sums.loss / Double(max(1, sums.count)), tokens: sums.count,
       runtime: (ContinuousClock.now - begin) / .seconds(1))

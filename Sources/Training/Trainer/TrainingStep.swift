@@ -10,15 +10,25 @@ package struct TrainingStep {
   let configuration: TrainingConfiguration
   let loss: any TrainingLoss
   let checkpoints: CheckpointingPlan
+  /// The other ranks of the run; `nil` if there is one process.
+  let parallelism: DataParallelism?
 
-  /// Accumulates the gradients of `batches`. Each counts by the weight that the loss gives it.
+  /// Accumulates the gradients of `batches`, over all ranks. Each counts by the weight that the loss gives it.
   /// - Throws: `SwiftletError` if the loss or the gradient is not finite.
   func gradients(_ batches: [TokenBatch], step: Int) throws -> (sums: LossSums, norm: Double) {
     var sums = LossSums()
-    let weight = batches.reduce(0) { $0 + loss.weight(of: $1) }
+    var weight = batches.reduce(0) { $0 + loss.weight(of: $1) }
+    if let parallelism {
+      weight = Int(try parallelism.sum([Double(weight)])[0])
+      parallelism.clearGradients()
+    }
+    let ranks = parallelism?.collective.size ?? 1
+    let rank = parallelism?.collective.rank ?? 0
     let sharesPrefix = transformer.sharesPrefix(configuration)
     for (index, batch) in batches.enumerated() {
-      let seed = UInt64(truncatingIfNeeded: configuration.seed) &* 1_000_003 &+ UInt64(step) &* 4099 &+ UInt64(index)
+      let seed =
+        UInt64(truncatingIfNeeded: configuration.seed) &* 1_000_003 &+ UInt64(step) &* 4099
+        &+ UInt64(index * ranks + rank)
       let tape = Tape(
         on: transformer.backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision)
       let found = try loss.compute(
@@ -32,14 +42,16 @@ package struct TrainingStep {
       tape.backward()
       sums += found
     }
-    let norm = gradientNorm()
+    try parallelism?.sumGradients()
+    let norm = try gradientNorm()
     guard norm.isFinite else { throw notFinite("gradient", step, batches.last) }
     return (sums, norm)
   }
 
   /// The L2 norm over the gradients of all parameters.
-  private func gradientNorm() -> Double {
-    parameters.reduce(0.0) { sum, parameter in
+  private func gradientNorm() throws(SwiftletError) -> Double {
+    if let parallelism { return try parallelism.sumOfSquaredGradients().squareRoot() }
+    return parameters.reduce(0.0) { sum, parameter in
       sum + (parameter.gradient.map { transformer.backend.sumOfSquares($0) } ?? 0)
     }.squareRoot()
   }

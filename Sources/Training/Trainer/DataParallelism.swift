@@ -1,0 +1,144 @@
+import Collectives
+import Diagnostics
+import Models
+import Tensors
+
+/// Keeps the ranks of a run in step: sums their gradients and losses, and agrees on when to stop.
+///
+/// Gradients lie in one flat buffer in parameter order, so exchanging them is one operation. If every weight is trained,
+/// each rank keeps the optimizer state of its chunk of the parameters only, updates these, and then sends the weights
+/// instead of the gradients: the same traffic, with one part of the state per rank (ZeRO stage 1, arXiv:1910.02054).
+package final class DataParallelism {
+  let collective: any Collective
+  /// The parameters whose optimizer state this rank keeps.
+  let ownedParameters: Range<Int>
+  /// Whether each rank keeps only a part of the optimizer state.
+  let shardsOptimizerState: Bool
+
+  private let parameters: [Parameter]
+  private let backend: any Backend
+  private let gradients: Tensor
+  private let gradientViews: [Tensor]
+  private let weights: Tensor?
+  private let chunks: ChunkLayout
+  private let owners: [Int]
+
+  /// Kernels may read whole cache lines, so parameters start at multiples of this many floats.
+  private static let alignment = 16
+
+  /// Lays out the buffers. With `shardsOptimizerState`, the parameters' values move into a flat buffer too.
+  init(
+    _ collective: any Collective, parameters: [Parameter], shardsOptimizerState: Bool, on backend: any Backend
+  ) {
+    self.collective = collective
+    self.parameters = parameters
+    self.backend = backend
+    self.shardsOptimizerState = shardsOptimizerState
+    var starts = [0]
+    for parameter in parameters {
+      let padded = (parameter.value.count + Self.alignment - 1) / Self.alignment * Self.alignment
+      starts.append((starts.last ?? 0) + padded)
+    }
+    let count = starts.last ?? 0
+    func views(of buffer: Tensor) -> [Tensor] {
+      zip(parameters, starts).map { parameter, start in
+        Tensor(
+          type: .float32, shape: parameter.value.shape, storage: buffer.storage,
+          byteOffset: buffer.byteOffset + 4 * start)
+      }
+    }
+    gradients = backend.empty([count], .float32)
+    backend.clear(gradients)
+    gradientViews = views(of: gradients)
+    if shardsOptimizerState {
+      let buffer = backend.empty([count], .float32)
+      for (parameter, view) in zip(parameters, views(of: buffer)) {
+        backend.copy(parameter.value, to: view)
+        parameter.value = view
+      }
+      weights = buffer
+      let owners = Self.owners(of: starts, ranks: collective.size)
+      let boundaries = (0...collective.size).map { rank in owners.firstIndex { $0 >= rank } ?? parameters.count }
+      ownedParameters = boundaries[collective.rank]..<boundaries[collective.rank + 1]
+      chunks = ChunkLayout((0..<collective.size).map { starts[boundaries[$0]]..<starts[boundaries[$0 + 1]] })
+      self.owners = owners
+    } else {
+      weights = nil
+      owners = []
+      ownedParameters = 0..<parameters.count
+      chunks = ChunkLayout(count: count, ranks: collective.size)
+    }
+  }
+
+  /// The rank that owns each parameter: the one whose equal share of the elements holds the parameter's middle.
+  private static func owners(of starts: [Int], ranks: Int) -> [Int] {
+    let total = max(1, starts.last ?? 1)
+    return zip(starts, starts.dropFirst()).map { start, end in min(ranks - 1, (start + end) / 2 * ranks / total) }
+  }
+
+  /// The sums of these numbers over all ranks.
+  func sum(_ numbers: [Double]) throws(SwiftletError) -> [Double] { try collective.sum(numbers) }
+
+  /// Gives every parameter its part of the flat buffer as a gradient of zeros.
+  func clearGradients() {
+    backend.clear(gradients)
+    for (parameter, view) in zip(parameters, gradientViews) { parameter.gradient = view }
+  }
+
+  /// Sums the gradients over all ranks. With a sharded optimizer state, only those of the owned parameters are complete.
+  func sumGradients() throws(SwiftletError) {
+    try collective.reduceScatter(gradients, chunks: chunks)
+    if !shardsOptimizerState { try collective.allGather(gradients, chunks: chunks) }
+  }
+
+  /// The sum of the squares of all gradients, after `sumGradients`.
+  func sumOfSquaredGradients() throws(SwiftletError) -> Double {
+    let own = gradientViews[ownedParameters].reduce(0.0) { $0 + backend.sumOfSquares($1) }
+    return shardsOptimizerState ? try collective.sum([own])[0] : own
+  }
+
+  /// Sends the weights that this rank has updated to all others.
+  func gatherWeights() throws(SwiftletError) {
+    if let weights { try collective.allGather(weights, chunks: chunks) }
+  }
+
+  /// Completes the optimizer state on rank 0, for a checkpoint; it is kept in files in `folder`, not in memory.
+  ///
+  /// - Parameters:
+  ///   - states: the state of each parameter; empty for those that other ranks own.
+  ///   - layout: describes the state of a parameter.
+  /// - Returns: the state of every parameter on rank 0; `states` on others.
+  func completeState(
+    _ states: [[Tensor]], in folder: String, layout: (Parameter) -> [StateTensor]
+  ) throws(SwiftletError) -> [[Tensor]] {
+    guard shardsOptimizerState else { return states }
+    var complete = states
+    for (index, parameter) in parameters.enumerated() where owners[index] != 0 {
+      if collective.rank == 0 {
+        complete[index] = []
+        for part in layout(parameter) {
+          complete[index].append(try backend.pageable(part.shape, part.type, in: folder))
+        }
+      }
+      guard collective.rank == 0 || collective.rank == owners[index] else { continue }
+      for tensor in complete[index] { try collective.copy(tensor, from: owners[index], to: 0) }
+    }
+    return complete
+  }
+
+  /// Makes sure that all ranks train the same model on the same rows with the same settings.
+  /// - Parameter facts: a name and a fingerprint of each.
+  /// - Throws: `SwiftletError` naming what differs.
+  static func check(_ facts: [(name: String, fingerprint: String)], _ collective: any Collective) throws(SwiftletError)
+  {
+    guard collective.size > 1 else { return }
+    for fact in facts {
+      let bytes = Array(fact.fingerprint.utf8.prefix(64))
+      let all = try collective.gather(bytes + [UInt8](repeating: 0, count: 64 - bytes.count))
+      if let other = all.firstIndex(where: { $0 != all[0] }) {
+        throw SwiftletError.training(
+          "rank \(other) has \(fact.name) different from rank 0's. Start all ranks with the same files and settings.")
+      }
+    }
+  }
+}
