@@ -1,5 +1,5 @@
 /// How rows become training examples: length, masking and packing. Names and defaults are those of TRL's `SFTConfig`.
-public struct PreparationOptions: Sendable, Hashable, Codable {
+public struct PreparationOptions: Sendable, Hashable {
   /// Which end of a row longer than `maxLength` is kept.
   public enum Truncation: String, Sendable, CaseIterable, Codable {
     /// Keeps the start.
@@ -42,7 +42,7 @@ extension PreparationOptions: Codable {
   }
 
   /// Decodes options. Missing keys have TRL's defaults; `max_length` can be null, which means no limit.
-  public init(from decoder: any Swift.Decoder) throws {
+  public init(from decoder: any Decoder) throws {
     let container = try decoder.container(keyedBy: CodingKeys.self)
     if container.contains(.maxLength) { maxLength = try container.decodeIfPresent(Int.self, forKey: .maxLength) }
     truncation = try container.decodeIfPresent(Truncation.self, forKey: .truncation) ?? truncation

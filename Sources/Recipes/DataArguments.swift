@@ -1,4 +1,5 @@
 import Datasets
+import Models
 import OrderedJSON
 
 /// The rows to train on, the steps to apply to them, and the questions to ask.
@@ -44,27 +45,13 @@ public struct DataArguments: Sendable, Hashable {
   /// Questions for the model.
   public enum Questions: Sendable, Hashable {
     /// Questions in the recipe.
-    case inline([Question])
+    case inline([Prompt])
     /// A file: text with one question per line, or JSON or JSON Lines of strings or messages.
     case file(String)
   }
-
-  /// A question with its system message.
-  public struct Question: Sendable, Hashable {
-    /// The user message.
-    public var text: String
-    /// The system message.
-    public var system: String?
-
-    /// Creates a question.
-    public init(_ text: String, system: String? = nil) {
-      self.text = text
-      self.system = system
-    }
-  }
 }
 
-extension DataArguments.Question: RecipeConvertible {
+extension Prompt: RecipeConvertible {
   static var expectation: String { "a question, or a mapping with text and system" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
@@ -77,8 +64,8 @@ extension DataArguments.Question: RecipeConvertible {
   }
 
   var json: JSONValue {
-    guard let system else { return .string(text) }
-    return ["text": .string(text), "system": .string(system)]
+    guard let system = messages?.first, system.role == "system" else { return .string(text) }
+    return ["text": .string(text), "system": .string(system.content)]
   }
 }
 
@@ -89,7 +76,7 @@ extension DataArguments.Questions: RecipeConvertible {
     if case .scalar(let path, _) = value, !value.isNull {
       self = .file(path)
     } else {
-      self = .inline(try [DataArguments.Question](value))
+      self = .inline(try [Prompt](value))
     }
   }
 

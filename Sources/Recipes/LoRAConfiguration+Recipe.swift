@@ -41,9 +41,9 @@ extension LoRAConfiguration.Initialization: RecipeConvertible {
 }
 
 /// Values for the modules whose path ends in a match of a regular expression, written as a mapping.
-struct RecipePatterns<Value: RecipeConvertible & Hashable>: RecipeConvertible {
+struct RecipePatterns<Value: RecipeConvertible & Hashable & Codable>: RecipeConvertible {
   static var expectation: String { "a mapping from module pattern to \(Value.expectation)" }
-  var patterns: [(pattern: String, value: Value)] = []
+  var patterns: [LoRAConfiguration.ModulePattern<Value>] = []
 
   init() {}
 
@@ -51,7 +51,7 @@ struct RecipePatterns<Value: RecipeConvertible & Hashable>: RecipeConvertible {
     if value.isNull { return }
     guard case .mapping(let members) = value else { throw .mismatch(value, expected: Self.expectation) }
     for member in members {
-      do { patterns.append((member.key, try Value(member.value))) } catch { throw error.inside(".\(member.key)") }
+      do { patterns.append(.init(member.key, try Value(member.value))) } catch { throw error.inside(".\(member.key)") }
     }
   }
 

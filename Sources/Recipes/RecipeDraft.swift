@@ -43,9 +43,6 @@ struct RecipeDraft: Sendable {
     return configuration
   }
 
-  /// The layers that PEFT adapts in the supported architectures if none are named.
-  private static let defaultTargetModules = ["q_proj", "v_proj", "qkv_proj"]
-
   /// `max_steps` as a recipe spells it.
   var maxStepsOrMinusOne: Int {
     get { training.maxSteps ?? -1 }
@@ -59,9 +56,9 @@ struct RecipeDraft: Sendable {
       ? QuantizationConfiguration(
         FourBitFormat(fourBitType.elementType, doubleQuantized: isDoubleQuantized), skippedModules: unquantizedModules)
       : nil
-    lora.targetModules = targetModules ?? .names(Self.defaultTargetModules)
-    lora.rankPattern = Dictionary(rankPatterns.patterns.map { ($0.pattern, $0.value) }) { $1 }
-    lora.alphaPattern = Dictionary(alphaPatterns.patterns.map { ($0.pattern, $0.value) }) { $1 }
+    lora.targetModules = targetModules
+    lora.rankPattern = rankPatterns.patterns
+    lora.alphaPattern = alphaPatterns.patterns
     training.preparation.packing = packs ? packingStrategy : nil
     training.evalPacking = packsValidation.map { $0 ? .packed(packingStrategy) : .unpacked } ?? .asInTraining
     // TRL shuffles with the run's seed, validation rows too.
@@ -88,10 +85,8 @@ struct RecipeDraft: Sendable {
       usesPEFT = true
       lora = adapter
       targetModules = adapter.targetModules
-      rankPatterns.patterns = adapter.rankPattern.sorted { $0.key < $1.key }.map { (pattern: $0.key, value: $0.value) }
-      alphaPatterns.patterns = adapter.alphaPattern.sorted { $0.key < $1.key }.map {
-        (pattern: $0.key, value: $0.value)
-      }
+      rankPatterns.patterns = adapter.rankPattern
+      alphaPatterns.patterns = adapter.alphaPattern
     }
     self.training = training
     packs = training.preparation.packing != nil

@@ -7,7 +7,7 @@ import Training
 /// Asks a model the same questions along its training: when told to, and after each evaluation.
 public final class Interview: TrainerCallback {
   /// The questions.
-  public let questions: [Question]
+  public let questions: [Prompt]
   /// The answers so far.
   public private(set) var log: AnswerLog
   /// Called with the answers after an evaluation.
@@ -28,7 +28,7 @@ public final class Interview: TrainerCallback {
   ///   - maxNewTokens: the most tokens of an answer.
   ///   - output: the folder for `questions.json` and `questions.md`.
   ///   - step: optimizer steps taken already. Earlier answers up to there are kept.
-  public init(_ questions: [Question], of model: CausalLM, maxNewTokens: Int, output: URL, after step: Int = 0) {
+  public init(_ questions: [Prompt], of model: CausalLM, maxNewTokens: Int, output: URL, after step: Int = 0) {
     self.questions = questions
     self.model = model
     self.maxNewTokens = maxNewTokens
@@ -51,7 +51,7 @@ public final class Interview: TrainerCallback {
     guard !questions.isEmpty else { return }
     var answers: [String] = []
     for question in questions {
-      answers.append(try question.answer(by: model, maxNewTokens: maxNewTokens) { !isInterrupted() })
+      answers.append(try model.answer(question, maxNewTokens: maxNewTokens) { _ in !isInterrupted() })
       if isInterrupted() { return }
       progress(answers.count)
     }

@@ -137,7 +137,7 @@ public final class TrainingRun {
 
   /// The recipe's questions, or others, to ask along the run.
   /// - Throws: `SwiftletError` for a file of questions that cannot be read.
-  public func interview(_ questions: [Question]? = nil) throws -> Interview {
+  public func interview(_ questions: [Prompt]? = nil) throws -> Interview {
     Interview(
       try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens, output: output,
       after: trainer.state.globalStep)
@@ -154,7 +154,7 @@ public final class TrainingRun {
   }
 
   /// The loss on the validation rows with the current weights; `nil` without such rows.
-  public func evaluate() -> LossSums? { rows.validation.map { trainer.evaluate($0.set) } }
+  public func evaluate() throws -> LossSums? { try rows.validation.map { try trainer.evaluate($0.set) } }
 
   // MARK: Facts
 
@@ -218,10 +218,10 @@ public final class TrainingRun {
 extension Recipe {
   /// The questions of the recipe; those of a file are read.
   /// - Throws: `SwiftletError` naming file and row.
-  func readQuestions() throws(SwiftletError) -> [Question] {
+  func readQuestions() throws(SwiftletError) -> [Prompt] {
     switch data.questions {
-    case .inline(let questions): questions.map { Question($0.text, system: $0.system) }
-    case .file(let path): try Question.read(locate(path))
+    case .inline(let questions): questions
+    case .file(let path): try Prompt.read(locate(path))
     }
   }
 }

@@ -31,7 +31,7 @@ struct Compare: AsyncParsableCommand {
   }
 
   func run() async throws {
-    var asked = try Question.read(questions)
+    var asked = try Prompt.read(questions)
     if let limit { asked = Array(asked.prefix(limit)) }
     let (model, adapter) = try await modelOptions.open()
     adapter?.isEnabled = false
@@ -49,7 +49,7 @@ struct Compare: AsyncParsableCommand {
     output.write(markdown ? table.markdown : table.text(width: output.columns(), style: output.style))
   }
 
-  private func ask(_ questions: [Question], _ model: CausalLM, _ label: String) throws -> [String] {
+  private func ask(_ questions: [Prompt], _ model: CausalLM, _ label: String) throws -> [String] {
     try Answers.ask(
       questions, model, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens, label: label)
   }

@@ -30,7 +30,7 @@ struct Demo: AsyncParsableCommand {
     guard let path = recipe.data.evalDataset?.path else {
       throw SwiftletError.model("\(config): the demo needs an eval_dataset to ask the model about")
     }
-    let heldOut = try Question.read(recipe.locate(path))
+    let heldOut = try Prompt.read(recipe.locate(path))
     let outcome = try await TrainingSession(recipe, command: ["sft"] + words).run(questions: Array(heldOut.prefix(5)))
     let answers = try Answers.ask(
       heldOut, outcome.run.model, maxNewTokens: recipe.data.maxNewTokens, label: "asking all held-out sentences")

@@ -33,8 +33,8 @@ struct Generate: AsyncParsableCommand {
     if prompt == "-" {
       text = String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
     }
-    let question = raw ? Question(continuing: text) : Question(text, system: system)
-    let ids = try question.prompt(for: model, thinking: thinking?.isOn)
+    let question = raw ? Prompt(continuing: text) : Prompt(text, system: system)
+    let ids = try model.ids(of: question, thinking: thinking?.isOn)
     let output = Output.standardOutput
     let signals = json ? nil : StopSignals()
     let (answer, generation) = model.generate(

@@ -40,7 +40,7 @@ struct TrainingSession {
 
   /// - Parameter questions: asked before and after, instead of the recipe's.
   /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
-  func run(questions given: [Question]? = nil) async throws -> Outcome {
+  func run(questions given: [Prompt]? = nil) async throws -> Outcome {
     let run = try await prepared()
     try describe(run)
 
@@ -48,12 +48,12 @@ struct TrainingSession {
     if interview.log.rounds.isEmpty {
       try run.beforeTraining { try ask(interview, step: 0, "asking the model before training") }
     }
-    let lossBefore = run.beforeTraining { evaluate(run, "validation loss before") } ?? nil
+    let lossBefore = try run.beforeTraining { try evaluate(run, "validation loss before") } ?? nil
     let seconds = try train(run, interview)
 
     // First what cannot be had again.
     try run.write()
-    let lossAfter = evaluate(run, "validation loss after")
+    let lossAfter = try evaluate(run, "validation loss after")
     try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
     try run.writeCard(answers: interview.log.beforeAndAfter)
     summarize(run, lossBefore, lossAfter, interview, seconds)
@@ -154,8 +154,8 @@ struct TrainingSession {
     if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
   }
 
-  private func evaluate(_ run: TrainingRun, _ label: String) -> Double? {
-    guard let sums = run.evaluate() else { return nil }
+  private func evaluate(_ run: TrainingRun, _ label: String) throws -> Double? {
+    guard let sums = try run.evaluate() else { return nil }
     let loss = sums.loss / Double(max(1, sums.count))
     Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
     return loss
@@ -196,14 +196,14 @@ struct TrainingSession {
 /// Answers to questions, with a bar where they take long.
 enum Answers {
   static func ask(
-    _ questions: [Question], _ model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(),
+    _ questions: [Prompt], _ model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(),
     maxNewTokens: Int,
     label: String
   ) throws -> [String] {
     var bar = ProgressBar(label, total: questions.count)
     defer { bar.clear() }
     return try questions.enumerated().map { index, question in
-      let answer = try question.answer(by: model, sampling: sampling, maxNewTokens: maxNewTokens)
+      let answer = try model.answer(question, sampling: sampling, maxNewTokens: maxNewTokens)
       bar.update(index + 1)
       return answer
     }

@@ -158,7 +158,7 @@ import Testing
       return JSONValue.object(object)
     }
     #expect(settings[0] == settings[1])
-    let answer = try Question("I left it.").answer(by: reference.model, maxNewTokens: 5)
+    let answer = try reference.model.answer(Prompt("I left it."), maxNewTokens: 5)
     #expect(
       try await model.respond(to: "I left it.", maxNewTokens: 5).trimmingCharacters(in: .whitespacesAndNewlines)
         == answer)

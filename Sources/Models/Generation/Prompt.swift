@@ -1,26 +1,22 @@
-import Diagnostics
+import ChatTemplates
 import Foundation
-import OrderedJSON
 
 /// A prompt for a model: messages to answer, or plain text to continue.
 public struct Prompt: Sendable, Hashable {
   /// The text to show for the prompt: the plain text, or the content of the last message.
   public let text: String
-  /// The messages, each an object with `role` and `content`; `nil` for plain text.
-  public let messages: [JSONValue]?
+  /// The messages; `nil` for plain text.
+  public let messages: [Message]?
 
   /// Creates a user message, after a system message if there is one.
   public init(_ text: String, system: String? = nil) {
     self.text = text
-    var messages: [JSONValue] = []
-    if let system { messages.append(["role": "system", "content": .string(system)]) }
-    messages.append(["role": "user", "content": .string(text)])
-    self.messages = messages
+    messages = (system.map { [.system($0)] } ?? []) + [.user(text)]
   }
 
   /// Creates a prompt from the messages of a conversation.
-  public init(messages: [JSONValue]) {
-    text = messages.last?["content"]?.string ?? ""
+  public init(messages: [Message]) {
+    text = messages.last?.content ?? ""
     self.messages = messages
   }
 
@@ -38,7 +34,7 @@ extension CausalLM {
   public func ids(of prompt: Prompt, thinking: Bool? = nil) throws -> [Int32] {
     let ids: [Int32]
     if let messages = prompt.messages, chatTemplate != nil {
-      ids = try self.prompt(.array(messages), thinking: thinking)
+      ids = try self.prompt(messages, thinking: thinking)
     } else {
       ids = tokenizer.encode(prompt.text)
     }

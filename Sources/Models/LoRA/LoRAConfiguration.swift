@@ -64,13 +64,19 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     case gaussian
   }
 
-  /// Settings for a new adapter. Everything else keeps PEFT's defaults.
+  /// Settings for a new adapter, with the choices of the QLoRA paper (arXiv:2305.14314). Everything else keeps PEFT's
+  /// defaults.
+  /// - Parameters:
+  ///   - rank: the rank of the updates.
+  ///   - alpha: the numerator of the scale alpha / rank; by default twice the rank.
+  ///   - dropout: the probability of dropping an element of an update's input during training.
+  ///   - targetModules: the layers that get an update; `nil` for those PEFT chooses for the model's architecture.
   public static func lora(
-    rank: Int = 8, alpha: Double = 8, dropout: Double = 0, targetModules: TargetModules? = nil
+    rank: Int = 16, alpha: Double? = nil, dropout: Double = 0, targetModules: TargetModules? = .allLinear
   ) -> LoRAConfiguration {
     var configuration = LoRAConfiguration()
     configuration.rank = rank
-    configuration.alpha = alpha
+    configuration.alpha = alpha ?? Double(2 * rank)
     configuration.dropout = dropout
     configuration.targetModules = targetModules
     return configuration
