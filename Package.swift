@@ -89,7 +89,8 @@ let package = Package(
     .testTarget(
       name: "TrainingTests",
       dependencies: [
-        "TestSupport", "Training", "Recipes", "Models", "Datasets", "Tensors", "OrderedJSON", "Diagnostics",
+        "TestSupport", "ChatTemplates", "Training", "Recipes", "Models", "Datasets", "Tensors", "OrderedJSON",
+        "Diagnostics",
       ]),
     .testTarget(name: "ReportsTests", dependencies: ["TestSupport", "Reports", "Training", "OrderedJSON"]),
     .testTarget(

@@ -85,7 +85,7 @@ import Testing
         .init(text: conversation.messages.map { "<\($0.content)>" }.joined())
       }
       let row = try RecipeRows(recipe, tokenizer: tokenizer).train.row(at: 3)
-      #expect(row["text"] == "<3>")
+      #expect(row["text"]?.string == "<3>")
       #expect(row["messages"] == nil)
     }
   }

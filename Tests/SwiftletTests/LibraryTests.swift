@@ -312,7 +312,7 @@ import Testing
     #expect(messages.map(\.role) == ["system", "user", "assistant", "user", "assistant"])
     // The same turns without a cache give the same answers.
     let fresh = try await model.withModel { model in
-      let ids = try model.prompt(.array(messages.dropLast().map(\.json)))
+      let ids = try model.prompt(Array(messages.dropLast()))
       return model.generate(ids, maxNewTokens: 4).text
     }
     #expect(second == fresh.trimmingCharacters(in: .whitespacesAndNewlines) && messages[2].content.contains(first))

@@ -49,7 +49,7 @@ import Testing
     #expect(try trainer.train() == .stopped)
     let best = try #require(trainer.state.bestGlobalStep)
     #expect(best <= 4 && trainer.state.globalStep == best + 4)
-    let sums = trainer.evaluate(try TinyModel.rows(32..<40))
+    let sums = try trainer.evaluate(try TinyModel.rows(32..<40))
     #expect(sums.loss / Double(sums.count) == trainer.state.bestMetric)
   }
 

@@ -133,7 +133,7 @@ import Testing
       arguments.evalBatchSize = size
       let trainer = try Trainer(
         TinyModel.model(inFloat32: true), adapter: nil, configuration: arguments, trainingSet: set)
-      found.append(trainer.evaluate(set))
+      found.append(try trainer.evaluate(set))
     }
     for sums in found {
       #expect(sums.count == found[0].count && sums.correct == found[0].correct)

@@ -1,3 +1,4 @@
+import ChatTemplates
 import Datasets
 import TestSupport
 import Training
@@ -22,10 +23,12 @@ struct SmolLM2Tests {
     let golden = try golden("smollm2/forward.json")
     let model = try Self.open()
     for prompt in try #require(golden["prompts"]?.array) {
-      let ids =
-        try prompt["prompt"]?.array == nil
-        ? model.tokenizer.encode(prompt["text"]?.string ?? "", addSpecialTokens: false)
-        : model.prompt(#require(prompt["prompt"]))
+      let ids: [Int32]
+      if let messages = prompt["prompt"], messages.array != nil {
+        ids = try model.prompt(Message.list(messages))
+      } else {
+        ids = model.tokenizer.encode(prompt["text"]?.string ?? "", addSpecialTokens: false)
+      }
       #expect(ids == prompt["ids"]?.array?.compactMap { $0.integer.map(Int32.init) })
       let transformer = model.transformer
       let tape = Tape(on: transformer.backend, isRecording: false)
@@ -37,7 +40,7 @@ struct SmolLM2Tests {
         for (ids, values) in [("top_ids", "top"), ("ids", "values")] {
           let ours = try #require(samples[ids]?.array).compactMap { $0.integer.map { Double(row[$0]) } }
           let theirs = try #require(samples[values]?.doubles)
-          let difference = zip(ours, theirs).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+          let difference = zip(ours, theirs).map { ($0 - $1) * ($0 - $1) }.reduce(0, +)
           let norm = theirs.reduce(0) { $0 + $1 * $1 }
           #expect(ours.count == theirs.count && (difference / norm).squareRoot() < 1e-4, "position \(position), \(ids)")
         }

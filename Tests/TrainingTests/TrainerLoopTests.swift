@@ -58,7 +58,7 @@ import Testing
     let losses = trainer.state.logHistory.compactMap { $0["loss"]?.double }
     #expect(losses.count == 5)
     for (step, loss) in losses.enumerated() {
-      let sums = trainer.evaluate(try TinyModel.rows(step * 8..<min(38, step * 8 + 8)))
+      let sums = try trainer.evaluate(try TinyModel.rows(step * 8..<min(38, step * 8 + 8)))
       #expect(relativeError(loss, sums.loss / Double(sums.count)) < 1e-6, "step \(step + 1)")
     }
   }
@@ -114,7 +114,7 @@ import Testing
     #expect(TinyTrainer.steps(trainer, "eval_loss") == [0, 3, 6, 8])
     #expect(TinyTrainer.steps(trainer) == [8])
     let last = try #require(trainer.state.logHistory.last { $0["eval_loss"] != nil })
-    let sums = trainer.evaluate(try TinyModel.rows(32..<40))
+    let sums = try trainer.evaluate(try TinyModel.rows(32..<40))
     #expect(relativeError(last["eval_loss"]?.double ?? 0, sums.loss / Double(sums.count)) < 1e-12)
     #expect(last["eval_num_tokens"]?.integer == sums.count)
   }
@@ -163,7 +163,7 @@ import Testing
     let step = try #require(trainer.state.bestGlobalStep)
     #expect(best == trainer.state.bestMetric && best < evaluations.last ?? 0 && step < 8)
     #expect(TinyTrainer.names(folder) == ["checkpoint-\(step)", "checkpoint-8"])
-    let sums = trainer.evaluate(try TinyModel.rows(32..<40))
+    let sums = try trainer.evaluate(try TinyModel.rows(32..<40))
     #expect(sums.loss / Double(sums.count) == best)
     #expect(trainer.state.bestModelCheckpoint == folder.appendingPathComponent("checkpoint-\(step)").path)
   }
