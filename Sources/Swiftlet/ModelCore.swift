@@ -16,6 +16,8 @@ actor ModelCore {
   private var adapter: Adapter?
   private var chats: [ObjectIdentifier: Chat] = [:]
   private var runs: [ObjectIdentifier: TrainingRun] = [:]
+  /// Whether the weights are float32 in memory of their own, so that they can be trained.
+  private var isFloat32 = false
   /// Counts changes of the weights, which make KV caches stale.
   private var weightsVersion = 0
   private let url: URL
@@ -159,15 +161,21 @@ actor ModelCore {
     guard adapter == nil else {
       throw SwiftletError.model("the model has an adapter already. Open it without one to train a new adapter.")
     }
-    let needsFloat32 = job.recipe.lora == nil && current.transformer.parameters.contains { $0.value.type != .float32 }
+    // As opened for reading, weights are in read-only memory and may not be float32.
+    let needsFloat32 = job.recipe.lora == nil && !isFloat32
     if needsFloat32,
       quantization != nil || current.transformer.parameters.contains(where: { $0.value.type.isFourBitCode })
     {
       throw SwiftletError.model("the weights are quantized, so they cannot be trained. Pass an adapter.")
     }
     let template = try job.recipe.chatTemplate()
-    guard needsFloat32 || template != nil else { return }
-    model = try openModel(chatTemplate: template ?? current.chatTemplate?.source, isFloat32: needsFloat32)
+    guard needsFloat32 || (template != nil && template != current.chatTemplate?.source) else { return }
+    guard weightsVersion == 0 else {
+      throw SwiftletError.model(
+        "the weights have been trained already, so `chatTemplatePath` can't change. Open the model with the template.")
+    }
+    model = try openModel(chatTemplate: template ?? current.chatTemplate?.source, isFloat32: needsFloat32 || isFloat32)
+    isFloat32 = isFloat32 || needsFloat32
     chats = [:]
   }
 

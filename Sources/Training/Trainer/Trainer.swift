@@ -205,6 +205,10 @@ public final class Trainer {
         throw SwiftletError.training(
           "\(parameter.name) is \(parameter.value.type), but training every weight needs float32.")
       }
+      guard !parameter.value.storage.isMappedFile else {
+        throw SwiftletError.training(
+          "\(parameter.name) is in read-only memory. Open the model in float32 to train every weight.")
+      }
       parameter.isTrainable = true
     }
     return model.transformer.parameters

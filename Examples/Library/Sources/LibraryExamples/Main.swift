@@ -10,7 +10,6 @@ import Swiftlet
   ]
 
   static func main() async throws {
-    setvbuf(stdout, nil, _IONBF, 0)  // Show streamed text at once, also in a pipe.
     let words = Array(CommandLine.arguments.dropFirst())
     guard let model = words.first else {
       print("usage: LibraryExamples MODEL [EXAMPLE ...]")
@@ -25,6 +24,9 @@ import Swiftlet
     }
   }
 }
+
+/// Writes text at once; `print` without a newline would wait for the end of the line.
+func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
 
 /// What the examples share.
 struct Setup: Sendable {

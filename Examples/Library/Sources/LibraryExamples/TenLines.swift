@@ -16,8 +16,8 @@ enum TenLines {
     }
     try await run.save()
     for try await text in ChatSession(model, maxNewTokens: 30).stream("The force is strong in you.") {
-      print(text, terminator: "")
+      write(text)
     }
-    print()
+    write("\n")
   }
 }

@@ -12,7 +12,7 @@ enum TwoChats {
           var answer = ""
           for try await text in chat.stream(question) {
             answer += text
-            print("[\(number + 1)]\(text)", terminator: "")
+            write("[\(number + 1)]\(text)")
           }
           // The second turn reads only its own tokens; the rest is in the KV cache.
           _ = try await chat.respond(to: "Thank you.")
