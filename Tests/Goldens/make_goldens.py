@@ -29,6 +29,7 @@ def main():
     parsers = {}
     for subject, help in {
         "models": "logits, gradients and greedy tokens of tiny random models",
+        "gradients": "projections of every gradient of the tiny models",
         "gguf_files": "GGUF files of the tiny models, by llama.cpp's converter",
         "gguf_export": "what llama.cpp's tools make of adapters and of float32 blocks",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",

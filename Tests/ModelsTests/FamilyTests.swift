@@ -10,6 +10,10 @@ import Testing
     "llama", "llama_tied", "llama_bf16", "llama_f16", "llama_linear", "llama_dynamic", "llama_llama3", "mistral",
     "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_text", "gemma3_six_layers", "smollm3",
   ]
+  /// The names with a golden of gradient projections (Tests/Goldens/generators/gradients.py).
+  static let projectedNames = [
+    "llama", "llama_tied", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text", "smollm3",
+  ]
   static let ggufNames = names.filter {
     FileManager.default.fileExists(atPath: Goldens.folder.appendingPathComponent("models/\($0)/model.gguf").path)
   }
@@ -80,6 +84,35 @@ import Testing
       for (a, b) in zip(gradient, first) {
         #expect(abs(Double(a - b)) <= 1e-4 * max(scale, Double(abs(b))), "\(parameter.name)")
       }
+    }
+  }
+
+  /// All elements of all gradients: their dot products with vectors of random signs. An error of size d anywhere in a
+  /// gradient changes each of the eight products by about d.
+  @Test(arguments: projectedNames) func wholeGradientsEqualTheReference(_ name: String) throws {
+    let golden = try Goldens.json("gradients/\(name).json")
+    let transformer = try Self.transformer(name, inFloat32: true)
+    for parameter in transformer.parameters { parameter.isTrainable = true }
+    let sequences = try #require(Goldens.json("models/\(name)/golden.json")["sequences"]?.array)
+    let batch = TokenBatch(sequences.map { $0["ids"]?.ids ?? [] })
+    let tape = Tape(on: transformer.backend, isRecording: true)
+    _ = tape.headLoss(
+      transformer.hiddenStates(batch, on: tape), head: transformer.head, targets: batch.targets,
+      gradientScale: 1 / Float(batch.targetCount), softcap: transformer.configuration.logitSoftcap)
+    tape.backward()
+    for parameter in transformer.parameters {
+      let reference = try #require(golden[parameter.name], "\(parameter.name)")
+      let norm = try #require(reference["norm"]?.double)
+      let expected = try #require(reference["projections"]?.array).compactMap(\.double)
+      let gradient = transformer.backend.floats(try #require(parameter.gradient))
+      var found = [Double](repeating: 0, count: 8)
+      for (index, value) in gradient.enumerated() {
+        var random = RandomSource(seed: UInt64(index) &* 0x9E37_79B9_7F4A_7C15)
+        let bits = random.next()
+        for k in 0..<8 { found[k] += bits >> UInt64(k) & 1 == 1 ? Double(value) : -Double(value) }
+      }
+      #expect(expected.count == 8)
+      for (a, b) in zip(found, expected) { #expect(abs(a - b) <= 1e-4 * norm, "\(parameter.name)") }
     }
   }
 }

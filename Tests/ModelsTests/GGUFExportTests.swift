@@ -98,6 +98,11 @@ import Tokenizers
         if key.hasPrefix("general.") && others.contains(key) { continue }
         #expect(ours.metadata[key] == value, "\(key)")
       }
+      // The converter writes these only if tokenizer_config.json has them; llama.cpp's defaults vary, so we always do.
+      let explicit = ["tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"]
+      for (key, _) in ours.metadata.entries where !explicit.contains(key) {
+        #expect(theirs.metadata[key] != nil, "llama.cpp's converter has no \(key)")
+      }
       #expect(Set(ours.tensorNames) == Set(theirs.tensorNames))
       for tensorName in theirs.tensorNames {
         let (a, b) = (try #require(ours.tensor(named: tensorName)), try #require(theirs.tensor(named: tensorName)))

@@ -3,10 +3,11 @@
 `peft/<name>.json` names the adapter: one of `training/<run>/adapter` or `peft/<name>/`.
 """
 
+import dataclasses
 import json
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
 from .training import save_initial_adapter
@@ -60,6 +61,7 @@ def adapted(goldens, name, base, adapter):
 
 def make(folder, arguments):
     goldens = folder.parent
+    write_fields(folder)
     for name in arguments.names or [*FROM_TRAINING, *ADAPTERS]:
         if name in ADAPTERS:
             base, configuration = ADAPTERS[name]
@@ -69,3 +71,8 @@ def make(folder, arguments):
         else:
             base = json.loads((goldens / "training" / name / "golden.json").read_text())["base"]
             adapted(goldens, name, base, f"training/{name}/adapter")
+
+
+def write_fields(folder):
+    """The names of LoraConfig's fields: `adapter_config.json` can have any of them."""
+    write(folder / "lora_config_fields.json", sorted(field.name for field in dataclasses.fields(LoraConfig)))
