@@ -175,7 +175,9 @@ public struct Dataset: Sendable {
   }
 
   /// Splits the rows at random, as `datasets`' `train_test_split` does.
-  /// - Parameter testSize: the share of the rows in the second dataset.
+  /// - Parameters:
+  ///   - testSize: the share of the rows in the second dataset.
+  ///   - seed: the seed of the split.
   public func split(testSize: Double, seed: UInt64) -> (train: Dataset, test: Dataset) {
     func part(_ part: Split.Part) -> Dataset {
       applying(.split(Split(testSize: .fraction(testSize), seed: seed, part: part)))

@@ -53,7 +53,9 @@ public final class LanguageModel: Sendable {
   }
 
   /// Saves the model as a Hugging Face folder with its tokenizer. An adapter is merged into the weights.
-  /// - Parameter type: how the weights are stored; a float type.
+  /// - Parameters:
+  ///   - folder: the folder to write.
+  ///   - type: how the weights are stored; a float type.
   /// - Throws: `SwiftletError` if the folder cannot be written.
   public func save(to folder: String, type: ElementType = .bfloat16) async throws {
     let url = URL(fileURLWithPath: folder)
@@ -64,7 +66,9 @@ public final class LanguageModel: Sendable {
   }
 
   /// Saves the model as a GGUF file for llama.cpp and Ollama. An adapter is merged into the weights.
-  /// - Parameter type: how matrices are stored; `nil` to leave them as they are.
+  /// - Parameters:
+  ///   - file: the file to write, ending in `.gguf`.
+  ///   - type: how matrices are stored; `nil` to leave them as they are.
   /// - Throws: `SwiftletError` if the file cannot be written.
   public func saveGGUF(to file: String, type: GGUFType? = nil) async throws {
     let url = URL(fileURLWithPath: file)
