@@ -9,10 +9,10 @@ public struct BaseModel: Sendable, Hashable {
   /// How its linear layers are quantized on loading (QLoRA); `nil` to leave the weights as they are stored.
   public var quantization: QuantizationConfiguration?
 
-  /// No model yet.
+  /// Creates a base model without a name, which a recipe fills in.
   public init() {}
 
-  /// A model by name.
+  /// Creates a base model that `ModelLocation` will find by name.
   public init(_ name: String, revision: String = "main", quantization: QuantizationConfiguration? = nil) {
     self.name = name
     self.revision = revision

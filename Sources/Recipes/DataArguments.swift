@@ -31,7 +31,7 @@ public struct DataArguments: Sendable, Hashable {
   /// The most tokens of an answer.
   public var maxNewTokens = 128
 
-  /// TRL's defaults.
+  /// Creates TRL's defaults: no source, the splits `train` and `test`.
   public init() {}
 
   /// The training sources: `sources`, or else the one in `query` or `datasetName`.
@@ -42,7 +42,7 @@ public struct DataArguments: Sendable, Hashable {
     return [DatasetSource(path: datasetName, name: datasetConfig, split: trainSplit)]
   }
 
-  /// Questions for the model.
+  /// Questions to ask the model before, during and after training.
   public enum Questions: Sendable, Hashable {
     /// Questions in the recipe.
     case inline([Prompt])

@@ -7,13 +7,13 @@ public struct DatasetSource: Sendable, Hashable {
   public var path: String
   /// An SQL query instead of a path, answered by the DuckDB command line.
   public var query: String?
-  /// The configuration (subset).
+  /// The configuration (subset) of the dataset, as its `README.md` lists it.
   public var name: String?
-  /// A folder inside `path`.
+  /// A folder inside `path` that contains the files.
   public var dataDir: String?
   /// The files of each split, or patterns for them; empty to find them by name.
   public var dataFiles: [String: [String]]
-  /// The split.
+  /// The split, or part of one, as in `train[:80%]`.
   public var split: String
   /// The columns to keep; `nil` for all.
   public var columns: [String]?
@@ -22,7 +22,7 @@ public struct DatasetSource: Sendable, Hashable {
   /// The steps to apply before the sources are combined.
   public var steps: [RowStep]
 
-  /// Creates a source.
+  /// Creates a source from `load_dataset`'s arguments, or from a query.
   public init(
     path: String = "", query: String? = nil, name: String? = nil, dataDir: String? = nil,
     dataFiles: [String: [String]] = [:], split: String = "train", columns: [String]? = nil, fraction: Double? = nil,

@@ -7,13 +7,13 @@ import Training
 
 /// The settings of a run, read from a YAML file and a command line with TRL's keys, and checked.
 public struct Recipe: Sendable {
-  /// The base model.
+  /// The base model and its quantization.
   public var model: BaseModel
   /// The rows to train on, and the questions to ask.
   public var data: DataArguments
   /// The adapter to train; `nil` to train every weight.
   public var lora: LoRAConfiguration?
-  /// How training runs.
+  /// How training runs: batches, optimization, logging and checkpoints.
   public var training: TrainingConfiguration
   /// Which reports the run writes.
   public var reports: ReportConfiguration

@@ -5,7 +5,7 @@ import Training
 
 /// The training and validation rows of a recipe.
 public struct RecipeRows: Sendable {
-  /// The training rows.
+  /// The training rows, after all steps.
   public var train: any RowSource
   /// The validation rows, if there are any.
   public var evaluation: (any RowSource)?

@@ -1,6 +1,6 @@
 /// Another name for a key.
 public struct RecipeSpelling: Sendable, Hashable {
-  /// The other name.
+  /// The other name, with underscores.
   public let name: String
   /// The key it stands for.
   public let key: String
@@ -17,7 +17,7 @@ public struct RecipeSpelling: Sendable, Hashable {
     case foreign
   }
 
-  /// All other names.
+  /// All other names, of every kind.
   public static let all: [RecipeSpelling] =
     of(.equal, equal) + of(.former, former) + of(.foreign, foreign)
 

@@ -6,7 +6,7 @@ import Terminal
 
 /// A model's answers to the same questions along a run: `questions.json`, and `questions.md` as a table.
 public struct AnswerLog: Sendable, Hashable {
-  /// The questions.
+  /// The text of each question.
   public let questions: [String]
   /// The answers, sorted by step.
   public private(set) var rounds: [Round] = []
@@ -55,7 +55,7 @@ public struct AnswerLog: Sendable, Hashable {
     }
   }
 
-  /// The contents of `questions.json`.
+  /// The contents of `questions.json`: each question with its answers by step.
   public var json: JSONValue {
     .array(
       questions.enumerated().map { index, question in

@@ -12,14 +12,14 @@ public struct LossCurve: Sendable {
     /// The mean loss per token, in nats.
     public var loss: Double
 
-    /// Creates a point.
+    /// Creates a point from a step and its loss.
     public init(step: Int, loss: Double) {
       self.step = step
       self.loss = loss
     }
   }
 
-  /// The title.
+  /// The title, in bold above the plot.
   public var title: String
   /// A line below the title, such as the model and the method.
   public var subtitle: String
@@ -28,7 +28,7 @@ public struct LossCurve: Sendable {
   /// The validation losses, sorted by step.
   public var evaluation: [Point]
 
-  /// Creates a curve.
+  /// Creates a curve from points that are sorted by step.
   public init(title: String, subtitle: String = "", training: [Point], evaluation: [Point] = []) {
     self.title = title
     self.subtitle = subtitle

@@ -11,10 +11,10 @@ import Training
 public final class LossRecorder: TrainerCallback {
   /// The loss of each optimizer step since the run started or resumed.
   public private(set) var training: [LossCurve.Point] = []
-  /// The validation losses.
+  /// The validation losses since the run started or resumed.
   public private(set) var evaluation: [LossCurve.Point] = []
 
-  /// Creates an empty recorder.
+  /// Creates a recorder that has recorded nothing.
   public init() {}
 
   /// Records the loss of the step.
@@ -22,7 +22,7 @@ public final class LossRecorder: TrainerCallback {
     training.append(.init(step: state.globalStep, loss: step.loss))
   }
 
-  /// Records the validation loss.
+  /// Records the validation loss of an evaluation.
   public func evaluated(_ log: EvaluationLog, _ state: TrainerState) {
     evaluation.append(.init(step: log.step, loss: log.loss))
   }

@@ -21,7 +21,7 @@ public struct ModelCard: Sendable {
   public var sources: [Source] = []
   /// The settings of the run, as a recipe in YAML; empty if there is no recipe.
   public var recipe = ""
-  /// What the run logged.
+  /// The final state of the run, with its log.
   public var state: TrainerState
   /// The number of training rows.
   public var trainRows: Int?
@@ -58,14 +58,14 @@ public struct ModelCard: Sendable {
 
   /// An answer before and after training.
   public struct Answer: Sendable, Hashable {
-    /// The question.
+    /// The text of the question.
     public var question: String
     /// The answer of the base model.
     public var before: String
     /// The answer of the trained model.
     public var after: String
 
-    /// Creates a comparison.
+    /// Creates a comparison of two answers to a question.
     public init(question: String, before: String, after: String) {
       self.question = question
       self.before = before

@@ -8,13 +8,13 @@ public enum ReportDestination: String, Sendable, CaseIterable, Codable {
 
 /// Which reports a run writes beside `trainer_state.json`, and where.
 public struct ReportConfiguration: Sendable, Hashable, Codable {
-  /// The reports to write.
+  /// The reports to write, each at most once.
   public var destinations: [ReportDestination]
   /// The folder of TensorBoard's event files; `nil` for `$TENSORBOARD_LOGGING_DIR`, or `runs/<time>_<host>` in the
   /// output folder.
   public var tensorBoardFolder: String?
 
-  /// Reports to these destinations.
+  /// Creates a configuration that writes these reports; none by default.
   public init(_ destinations: [ReportDestination] = [], tensorBoardFolder: String? = nil) {
     self.destinations = destinations
     self.tensorBoardFolder = tensorBoardFolder

@@ -68,7 +68,7 @@ public final class ChatSession: Sendable {
     return answer.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 
-  /// The messages so far.
+  /// The messages so far, the system message first if there is one.
   public var messages: [Message] {
     get async { await model.core.messages(of: ObjectIdentifier(self), settings) }
   }

@@ -152,7 +152,7 @@ public struct Dataset: Sendable {
     changed { (rows) throws(SwiftletError) in try rows.applying(step) }
   }
 
-  /// The first rows.
+  /// The first rows, or all if there are fewer.
   public func prefix(_ count: Int) -> Dataset { applying(.select(0..<max(0, count))) }
 
   /// The rows in the order of `datasets`' `shuffle(seed:)`.
@@ -205,7 +205,7 @@ public struct Dataset: Sendable {
 
 /// A row that is being mapped or filtered.
 public struct DatasetRow {
-  /// The row as JSON.
+  /// The row as a JSON object, with its columns in order.
   public let json: Row
   private let failure: Failure
 

@@ -6,9 +6,9 @@ import Training
 
 /// Asks a model the same questions along its training: when told to, and after each evaluation.
 public final class Interview: TrainerCallback {
-  /// The questions.
+  /// The questions, in the order in which they are asked.
   public let questions: [Prompt]
-  /// The answers so far.
+  /// The answers so far, those of a resumed run included.
   public private(set) var log: AnswerLog
   /// Called with the answers after an evaluation.
   public var answered: (AnswerLog.Round) -> Void = { _ in }

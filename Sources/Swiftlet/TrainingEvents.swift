@@ -39,7 +39,7 @@ public enum TrainingEvent: Sendable {
 
 /// The events of a training run, in order.
 public struct TrainingEvents: AsyncSequence, Sendable {
-  /// An event.
+  /// The elements are the events of the run.
   public typealias Element = TrainingEvent
 
   private let run: FineTuning
@@ -50,7 +50,7 @@ public struct TrainingEvents: AsyncSequence, Sendable {
     self.start = start
   }
 
-  /// Starts the run.
+  /// Starts the run and returns the only iterator over its events.
   public func makeAsyncIterator() -> Iterator {
     let channel = EventChannel()
     Task { [run, start] in await start(run, channel) }

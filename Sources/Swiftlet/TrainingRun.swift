@@ -18,7 +18,7 @@ public final class TrainingRun {
   public let adapter: Adapter?
   /// The folder of the results.
   public let output: URL
-  /// The trainer.
+  /// The trainer, which holds the state of the run.
   public let trainer: Trainer
   private let rows: PreparedRows
   private let reports: [any RunReport]

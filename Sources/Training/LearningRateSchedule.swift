@@ -66,19 +66,19 @@ public struct LearningRateSchedule: Sendable, Hashable {
     /// The floor of `warmup_stable_decay` as a fraction of the peak (default 0).
     public var minLRRatio: Double?
 
-    /// Every schedule's defaults.
+    /// Creates options that leave every schedule at its defaults.
     public init() {}
   }
 
   /// The shape of the schedule.
   public let kind: Kind
-  /// The peak learning rate.
+  /// The peak learning rate, which warmup reaches.
   public let peak: Double
   /// The number of warmup steps.
   public let warmupSteps: Int
   /// The number of optimizer steps of the run.
   public let totalSteps: Int
-  /// The schedule's own settings.
+  /// The settings that only some schedules have.
   public let options: Options
 
   /// A schedule for a run of `totalSteps` optimizer steps. Options that do not suit the schedule fall back to their

@@ -2,7 +2,7 @@ import Diagnostics
 
 /// The optimizer and its settings. Which settings apply depends on `kind`.
 public struct OptimizerConfiguration: Sendable, Hashable, Codable {
-  /// The optimizer.
+  /// The optimizer, which determines which settings apply.
   public var kind = Kind.adamWTorchFused
   /// Decoupled weight decay. It does not apply to biases and norms.
   public var weightDecay = 0.0
@@ -19,7 +19,7 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
   /// Whether SGD uses Nesterov momentum, which needs momentum and no dampening.
   public var nesterov = false
 
-  /// AdamW with PyTorch's defaults.
+  /// Creates AdamW with PyTorch's defaults.
   public init() {}
 
   /// An optimizer of this kind, with its defaults.

@@ -13,17 +13,17 @@ public struct TrainerState: Sendable {
   public var numTrainEpochs = 0
   /// Passes over the training rows so far.
   public var epoch = 0.0
-  /// Rows per batch.
+  /// The number of rows per batch.
   public var trainBatchSize = 0
   /// The number of tokens in all batches so far.
   public var numInputTokensSeen = 0
-  /// Optimizer steps between logs.
+  /// The number of optimizer steps between logs.
   public var loggingSteps = 0
-  /// Optimizer steps between evaluations.
+  /// The number of optimizer steps between evaluations.
   public var evalSteps = 0
-  /// Optimizer steps between checkpoints.
+  /// The number of optimizer steps between checkpoints.
   public var saveSteps = 0
-  /// The lowest validation loss.
+  /// The lowest validation loss so far, in nats.
   public var bestMetric: Double?
   /// The step with the lowest validation loss.
   public var bestGlobalStep: Int?
@@ -37,7 +37,7 @@ public struct TrainerState: Sendable {
   /// Creates the state before the first step.
   public init() {}
 
-  /// Appends a training log.
+  /// Appends a training log to `logHistory`.
   public mutating func append(_ log: TrainingLog) { logHistory.append(log.object) }
 
   /// Appends an evaluation. If its loss is the lowest after any step, it becomes the best.
@@ -50,7 +50,7 @@ public struct TrainerState: Sendable {
     }
   }
 
-  /// The contents of `trainer_state.json`.
+  /// The contents of `trainer_state.json`, with the members that transformers reads.
   public var json: JSONValue {
     [
       "best_global_step": bestGlobalStep.map { .integer($0) } ?? .null,
@@ -148,7 +148,7 @@ public struct TrainerState: Sendable {
 
 /// Sums over the optimizer steps since the last log.
 public struct UnloggedSteps: Sendable, Hashable {
-  /// The number of steps.
+  /// The number of steps since the last log.
   public var steps = 0
   /// The sum of their losses.
   public var loss = 0.0
@@ -157,7 +157,7 @@ public struct UnloggedSteps: Sendable, Hashable {
   /// The number of predicted tokens whose most likely token was the right one.
   public var correct = 0
 
-  /// Creates empty sums.
+  /// Creates sums over no steps.
   public init() {}
 
   /// The mean loss of the steps.
@@ -213,7 +213,7 @@ public struct TrainingLog: Sendable, Hashable {
   /// Seconds since the first step began.
   public var elapsed: Double
 
-  /// Creates a log.
+  /// Creates a log of the losses since the last one.
   public init(
     step: Int, epoch: Double, loss: Double, gradNorm: Double, learningRate: Double, numTokens: Int,
     meanTokenAccuracy: Double? = nil, elapsed: Double
@@ -254,7 +254,7 @@ public struct EvaluationLog: Sendable, Hashable {
   /// The time it took, in seconds.
   public var runtime: Double
 
-  /// Creates a log.
+  /// Creates a log of one evaluation.
   public init(step: Int, epoch: Double, loss: Double, tokens: Int, runtime: Double) {
     self.step = step
     self.epoch = epoch

@@ -26,9 +26,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
 
   // MARK: Batches
 
-  /// Rows per batch.
+  /// The number of rows per batch, on each process.
   public var trainBatchSize = 8
-  /// Batches per optimizer step.
+  /// The number of batches per optimizer step.
   public var gradientAccumulationSteps = 1
   /// Passes over the training rows.
   public var epochs = 3.0
@@ -47,7 +47,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
 
   // MARK: Optimization
 
-  /// The peak learning rate.
+  /// The peak learning rate of the schedule.
   public var learningRate = 2e-5
   /// The shape of the learning rate schedule.
   public var scheduler = LearningRateSchedule.Kind.linear
@@ -61,7 +61,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var optimizer = OptimizerConfiguration()
   /// The global gradient norm above which gradients are clipped; 0 to never clip.
   public var maxGradNorm = 1.0
-  /// What to minimize.
+  /// The loss that training minimizes.
   public var lossType = LossType.nll
   /// The share of each target's probability that is spread over the vocabulary (arXiv:1512.00567).
   public var labelSmoothing = 0.0
@@ -77,7 +77,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
 
   // MARK: Logging, validation and checkpoints
 
-  /// When to log.
+  /// When to log: never, after a number of steps, or after each epoch.
   public var loggingStrategy = IntervalStrategy.steps
   /// Optimizer steps between logs; below 1, a fraction of all steps.
   public var loggingSteps = 10.0
@@ -93,7 +93,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var evalDelay = 0.0
   /// Rows per batch in evaluation.
   public var evalBatchSize = 8
-  /// When to save checkpoints.
+  /// When to save checkpoints: never, by steps or epochs, or for each best loss.
   public var saveStrategy = SaveStrategy.steps
   /// Optimizer steps between checkpoints; below 1, a fraction of all steps.
   public var saveSteps = 500.0
@@ -108,7 +108,7 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   /// By how much the validation loss must fall to count as an improvement, in nats.
   public var earlyStoppingThreshold = 0.0
 
-  /// TRL's defaults.
+  /// Creates a configuration with TRL's defaults.
   public init() {}
 }
 
@@ -133,7 +133,7 @@ extension TrainingConfiguration {
     case packed(PackingStrategy)
   }
 
-  /// What to minimize.
+  /// The loss that training minimizes.
   public enum LossType: String, Sendable, CaseIterable, Codable {
     /// The mean negative log-likelihood of the trained tokens.
     case nll
@@ -155,19 +155,19 @@ extension TrainingConfiguration {
     case unsloth
   }
 
-  /// How weights are stored.
+  /// The type in which weights are saved.
   public enum WeightType: String, Sendable, CaseIterable, Codable {
     /// As the base model stores its embeddings.
     case auto
     case float32, bfloat16, float16
   }
 
-  /// When something recurs.
+  /// When something recurs during a run.
   public enum IntervalStrategy: String, Sendable, CaseIterable, Codable {
     case no, steps, epoch
   }
 
-  /// When checkpoints are saved.
+  /// When checkpoints are saved during a run.
   public enum SaveStrategy: String, Sendable, CaseIterable, Codable {
     case no, steps, epoch
     /// Whenever the validation loss is the lowest so far.

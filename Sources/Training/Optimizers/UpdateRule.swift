@@ -26,7 +26,7 @@ public protocol UpdateRule: Sendable {
 }
 
 extension UpdateRule {
-  /// No state.
+  /// By default, a rule keeps no state.
   public func state(for shape: [Int]) -> [StateTensor] { [] }
 }
 
@@ -34,12 +34,12 @@ extension UpdateRule {
 public struct StateTensor: Sendable, Hashable {
   /// The name, unique among the state of a weight; PyTorch's for the built-in rules.
   public let name: String
-  /// The shape.
+  /// The shape, often that of the weight.
   public let shape: [Int]
-  /// The element type.
+  /// The element type, usually float32.
   public let type: ElementType
 
-  /// A tensor of zeros.
+  /// Describes a tensor of zeros of this shape.
   public init(name: String, shape: [Int], type: ElementType = .float32) {
     self.name = name
     self.shape = shape
@@ -54,7 +54,7 @@ public struct StateTensor: Sendable, Hashable {
 public struct UpdateStep: Sendable, Hashable {
   /// The optimizer step, counted from 1.
   public let number: Int
-  /// The learning rate.
+  /// The learning rate of this step.
   public let learningRate: Float
   /// The weight decay; 0 for weights that do not decay, such as biases and norms.
   public let weightDecay: Float

@@ -2,13 +2,13 @@
 public struct MemoryEstimate: Sendable, Hashable {
   /// The program, the tokenizer and the prepared rows.
   public var program = 0
-  /// The weights, as stored.
+  /// The weights of the base model, as stored.
   public var weights = 0
-  /// The adapter's weights.
+  /// The weights of the adapter, in float32.
   public var adapter = 0
-  /// The gradients.
+  /// The gradients that exist at the peak.
   public var gradients = 0
-  /// The optimizer state.
+  /// The optimizer state of all trained parameters.
   public var optimizer = 0
   /// Whether the system can page the optimizer state out.
   public var isOptimizerPaged = false
@@ -21,7 +21,7 @@ public struct MemoryEstimate: Sendable, Hashable {
   /// The number of layers that recompute their activations.
   public var checkpointedLayers = 0
 
-  /// The sum.
+  /// The sum of all parts.
   public var total: Int { program + weights + adapter + gradients + optimizer + activations + working + evaluation }
 
   /// The memory that cannot be paged out.

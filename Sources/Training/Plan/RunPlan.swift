@@ -1,6 +1,6 @@
 /// The memory and time that a run will need.
 public struct RunPlan: Sendable {
-  /// The peak memory.
+  /// The peak memory, by purpose.
   public let memory: MemoryEstimate
   /// The machine's memory before the run.
   public let system: SystemMemory
@@ -43,7 +43,7 @@ public struct RunPlan: Sendable {
 
   /// What one change of the settings would give.
   public struct Alternative: Sendable {
-    /// The settings to change.
+    /// The settings to change, and their new values.
     public let change: Change
     /// The memory with the change.
     public let memory: MemoryEstimate

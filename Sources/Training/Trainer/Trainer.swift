@@ -15,7 +15,7 @@ public final class Trainer {
   public let model: CausalLM
   /// The adapter; `nil` if every weight is trained.
   public let adapter: Adapter?
-  /// How training runs.
+  /// The configuration that the run was created with.
   public let configuration: TrainingConfiguration
   /// Follow the run. They are called after the callbacks passed at creation.
   public var callbacks: [any TrainerCallback] = []
@@ -24,7 +24,7 @@ public final class Trainer {
 
   /// What the configuration's loss, update rule and schedule can be replaced by.
   public struct Components: Sendable {
-    /// Replaces `lossType` and `labelSmoothing`.
+    /// A loss that replaces `lossType` and `labelSmoothing`.
     public var loss: (any TrainingLoss)?
     /// Replaces the update rule of `optimizer`.
     public var updateRule: (any UpdateRule)?
@@ -41,7 +41,7 @@ public final class Trainer {
     }
   }
 
-  /// How a run ended.
+  /// How and why a run ended.
   public enum Ending: Sendable, Hashable {
     /// After its last step.
     case complete

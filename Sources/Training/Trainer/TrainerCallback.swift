@@ -35,21 +35,21 @@ public protocol TrainerCallback: AnyObject {
 }
 
 extension TrainerCallback {
-  /// Does nothing.
+  /// The default implementation does nothing.
   public func trainingBegan(_ state: TrainerState) {}
-  /// Does nothing.
+  /// The default implementation does nothing.
   public func stepEnded(_ step: StepReport, _ state: TrainerState) {}
-  /// Does nothing.
+  /// The default implementation does nothing.
   public func logged(_ log: TrainingLog, _ state: TrainerState) {}
-  /// Does nothing.
+  /// The default implementation does nothing.
   public func evaluated(_ log: EvaluationLog, _ state: TrainerState) {}
-  /// Does nothing.
+  /// The default implementation does nothing.
   public func saved(_ folder: String, _ state: TrainerState) {}
-  /// Does nothing.
+  /// The default implementation does nothing.
   public func trainingEnded(_ ending: Trainer.Ending, _ state: TrainerState) {}
-  /// Returns `false`.
+  /// The default implementation returns `false`.
   public func shouldStop(_ state: TrainerState) -> Bool { false }
-  /// Returns `false`.
+  /// The default implementation returns `false`.
   public func shouldPause() -> Bool { false }
 }
 

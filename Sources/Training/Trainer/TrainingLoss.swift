@@ -56,7 +56,7 @@ public struct TrainingPass {
   /// The weights of tokens, given their rows in the hidden states and their losses in nats.
   public typealias TokenWeights = (_ rows: [Int32], _ losses: [Float]) -> [Float]
 
-  /// The batch.
+  /// The batch to compute the loss of.
   public let batch: TokenBatch
   /// The model, with its adapter if one is trained.
   public let model: Transformer
