@@ -1,7 +1,7 @@
 import Diagnostics
 
-/// Attributes, items and slices by Jinja2's rules: `a.b` looks for an attribute first and then for an item, `a['b']` the
-/// other way around.
+/// Attributes, items and slices by Jinja2's rules: `a.b` looks for an attribute first and then for an item, `a['b']`
+/// the other way around.
 extension Interpreter {
   /// `value.name`
   func attribute(_ name: String, of value: Value) throws(SwiftletError) -> Value {

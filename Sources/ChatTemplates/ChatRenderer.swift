@@ -109,8 +109,8 @@ public struct ChatRenderer: Sendable {
     guard let template = defaultTemplate, !template.marksGeneration else { return self }
     guard let (source, replacement) = TrainingTemplate.replacing(template.source) else {
       throw SwiftletError.data(
-        "assistant_only_loss needs a chat template with {% generation %} around the assistant's tokens, and there is no "
-          + "training template for this model's; name a template that has them with chat_template_path")
+        "assistant_only_loss needs a chat template with {% generation %} around the assistant's tokens, and there is "
+          + "no training template for this model's; name a template that has them with chat_template_path")
     }
     var renderer = try ChatRenderer(sources: ["default": source], variables: variables)
     renderer.replacement = replacement

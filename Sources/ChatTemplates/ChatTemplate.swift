@@ -4,8 +4,8 @@ import OrderedJSON
 /// A parsed chat template, which turns messages into the text format a model was trained on.
 ///
 /// The dialect is Jinja2 as transformers configures it (`transformers.utils.chat_template_utils`): sandboxed, blocks
-/// trimmed, with `tojson`, `raise_exception`, `strftime_now`, loop controls and `{% generation %}`. A template is parsed
-/// once and can be rendered from several threads at once.
+/// trimmed, with `tojson`, `raise_exception`, `strftime_now`, loop controls and `{% generation %}`. A template is
+/// parsed once and can be rendered from several threads at once.
 public struct ChatTemplate: Sendable {
   /// The Jinja source.
   public let source: String
@@ -27,7 +27,8 @@ public struct ChatTemplate: Sendable {
   public struct Rendering: Sendable, Hashable {
     /// The rendered text, with control tokens.
     public var text: String
-    /// The ranges of `text`, in UTF-8 bytes, that `{% generation %}` blocks rendered: what the model learns to generate.
+    /// The ranges of `text`, in UTF-8 bytes, that `{% generation %}` blocks rendered: what the model learns to
+    /// generate.
     public var generationSpans: [Range<Int>]
 
     /// Creates a rendering.

@@ -1,7 +1,8 @@
 import Diagnostics
 
-/// Parses expressions by precedence climbing: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`, unary signs,
-/// then subscripts, calls, filters and tests. In Jinja2, `~` binds tighter than `+`, and `**` is left-associative.
+/// Parses expressions by precedence climbing: `or`, `and`, `not`, comparisons, `+ -`, `~`, `* / // %`, `**`, unary
+/// signs, then subscripts, calls, filters and tests. In Jinja2, `~` binds tighter than `+`, and `**` is
+/// left-associative.
 extension Parser {
   private enum Precedence: Int, Comparable {
     case or, and, not, comparison, sum, concatenation, product, power

@@ -243,8 +243,8 @@ final class Interpreter {
 
   /// Records that `text`, which is emitted next, comes from a `{% generation %}` block.
   ///
-  /// As in transformers, a block inside a macro or another capture starts at the end of the template's own output, and its
-  /// length counts code points.
+  /// As in transformers, a block inside a macro or another capture starts at the end of the template's own output, and
+  /// its length counts code points.
   func recordGeneration(_ text: String) {
     let isDirect = captures == 0
     generated.append(

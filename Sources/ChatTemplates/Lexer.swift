@@ -1,7 +1,7 @@
 import Diagnostics
 
-/// Splits a template into tokens by Jinja2's rules with `trim_blocks` and `lstrip_blocks`, as transformers configures it:
-/// the newline after a block or comment is removed, and so are the blanks before one at the start of a line.
+/// Splits a template into tokens by Jinja2's rules with `trim_blocks` and `lstrip_blocks`, as transformers configures
+/// it: the newline after a block or comment is removed, and so are the blanks before one at the start of a line.
 struct Lexer {
   private let source: [UInt8]
   private var position = 0

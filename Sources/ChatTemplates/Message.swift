@@ -51,7 +51,8 @@ public struct Message: Sendable, Hashable, Codable {
   /// An answer of the model.
   /// - Parameters:
   ///   - content: the text of the answer.
-  ///   - reasoning: what the model thought before it answered; templates of reasoning models put it in a `<think>` block.
+  ///   - reasoning: what the model thought before it answered; templates of reasoning models put it in a `<think>`
+  ///     block.
   ///   - toolCalls: calls in the format of the OpenAI API: `{"type": "function", "function": {"name", "arguments"}}`.
   public static func assistant(
     _ content: String, reasoning: String? = nil, toolCalls: [JSONValue] = []

@@ -54,9 +54,9 @@ struct Program: Sendable {
   }
 }
 
-/// Decides which scope owns each name, by the rules of Jinja2's compiler: a scope owns the names that it assigns anywhere,
-/// initialized with their outer values. A name that a scope assigns before it reads it starts undefined, even if a variable
-/// of that name was passed in.
+/// Decides which scope owns each name, by the rules of Jinja2's compiler: a scope owns the names that it assigns
+/// anywhere, initialized with their outer values. A name that a scope assigns before it reads it starts undefined, even
+/// if a variable of that name was passed in.
 struct ScopeResolver {
   private let syntax: Syntax
   private(set) var scopes: [Scope]

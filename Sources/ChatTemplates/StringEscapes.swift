@@ -30,7 +30,8 @@ enum StringEscapes {
       case "0"..."7": result.append(octal(escape, &rest))
       default:
         result.append("\\")
-        // The codec handles only ASCII. Jinja2 first converts other characters to escapes, whose backslash this one consumes.
+        // The codec handles only ASCII. Jinja2 first converts other characters to escapes, whose backslash this one
+        // consumes.
         result.append(contentsOf: escape.isASCII ? String(escape).unicodeScalars : escaped(escape).unicodeScalars)
       }
     }

@@ -24,7 +24,8 @@ extension Expression {
     for part in parts { part.forEachName(body) }
   }
 
-  /// Throws for unknown filters and tests. Inside an `if`, where `isSoft` is true, Jinja2 throws only when it reaches them.
+  /// Throws for unknown filters and tests. Inside an `if`, where `isSoft` is true, Jinja2 throws only when it reaches
+  /// them.
   func checkNames(isSoft: Bool, line: Int) throws(SwiftletError) {
     var isSoft = isSoft
     switch node {

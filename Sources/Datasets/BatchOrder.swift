@@ -6,8 +6,8 @@ public enum SamplingStrategy: String, Sendable, CaseIterable, Codable {
   case sequential
 }
 
-/// The order in which a trainer visits the items, as `transformers.Trainer` with `accelerate`'s `SeedableRandomSampler`:
-/// epoch e uses `torch.randperm` with the seed plus e.
+/// The order in which a trainer visits the items, as `transformers.Trainer` with `accelerate`'s
+/// `SeedableRandomSampler`: epoch e uses `torch.randperm` with the seed plus e.
 ///
 /// An epoch's order depends only on the seed and the epoch, so a run can resume at any step.
 public struct BatchOrder: Sendable, Hashable {

@@ -3,8 +3,8 @@ import Diagnostics
 /// A compression format of data files, decompressed by a command-line program.
 struct Compression {
   private let program: ExternalProgram
-  /// What a file of the format can start with. gzip also decompresses older formats, which are not meant here and whose
-  /// decoders can run for minutes on a damaged file.
+  /// The byte sequences that a file can start with. gzip also decompresses older formats, whose decoders can run for
+  /// minutes on a damaged file; these are rejected.
   private let magicNumbers: [[UInt8]]
 
   /// - Parameter fileExtension: `gz` or `zst`.
@@ -14,7 +14,7 @@ struct Compression {
       magicNumbers = [[0x1F, 0x8B, 8]]
     } else {
       program = .zstandard
-      // The second is a skippable frame, whose first byte is 50 to 5F.
+      // The others start a skippable frame.
       magicNumbers = [[0x28, 0xB5, 0x2F, 0xFD]] + (0x50...0x5F).map { [$0, 0x2A, 0x4D, 0x18] }
     }
   }

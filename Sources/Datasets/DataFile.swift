@@ -8,15 +8,16 @@ public enum DataFile {
 
   /// Opens a file or folder.
   ///
-  /// Files are `.json` (an array of objects, an object of columns, or `{"data": [...]}`), `.jsonl` or `.ndjson`, `.csv`,
-  /// `.tsv` and `.txt` (one row per line, with the column `text`), all of them also compressed as `.gz` or `.zst`; and
-  /// `.parquet`, which needs the DuckDB command line. The files of a split in a folder are found by their names, as
-  /// `datasets` finds them.
+  /// Files are `.json` (an array of objects, an object of columns, or `{"data": [...]}`), `.jsonl` or `.ndjson`,
+  /// `.csv`, `.tsv` and `.txt` (one row per line, with the column `text`), all of them also compressed as `.gz` or
+  /// `.zst`; and `.parquet`, which needs the DuckDB command line. The files of a split in a folder are found by their
+  /// names, as `datasets` finds them.
   /// - Parameters:
   ///   - path: a file or a folder.
-  ///   - split: `train`, `test`, ..., with an optional slice such as `train[:100]` or `train[10%:20%]`; `+` concatenates
-  ///     several. A single file has only the split `train`.
-  ///   - files: the files of each split, or patterns for them, relative to the folder. By default they are found by name.
+  ///   - split: `train`, `test`, ..., with an optional slice such as `train[:100]` or `train[10%:20%]`; `+`
+  ///     concatenates several. A single file has only the split `train`.
+  ///   - files: the files of each split, or patterns for them, relative to the folder. By default they are found by
+  ///     name.
   /// - Throws: `SwiftletError` if a file is missing, of an unknown type or damaged as a whole, or a program it needs is
   ///   missing. Errors in single rows are thrown when they are read.
   public static func open(
@@ -88,7 +89,8 @@ public enum DataFile {
   private static func openFile(_ path: String) throws(SwiftletError) -> any RowSource {
     guard let format = format(of: path) else {
       throw SwiftletError.data(
-        "the name of a data file must end in .\(fileExtensions.joined(separator: ", .")); rename the file if it has one of these formats",
+        "the name of a data file must end in .\(fileExtensions.joined(separator: ", .")); rename the file if it has one of "
+          + "these formats",
         at: FileLocation(file: path))
     }
     // Also opened if another program reads it, to report problems with the path in one way.

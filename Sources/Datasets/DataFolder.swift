@@ -1,8 +1,8 @@
 import Diagnostics
 import Foundation
 
-/// Finds the files of a split in a folder as `datasets.load_dataset` does: by the names of subfolders, else by the names
-/// of files; if neither names a split, all files are training data.
+/// Finds the files of a split in a folder as `datasets.load_dataset` does: by the names of subfolders, else by the
+/// names of files; if neither names a split, all files are training data.
 enum DataFolder {
   private static let keywords: [(split: String, words: [String])] = [
     ("train", ["train", "training"]),

@@ -24,7 +24,8 @@ struct ExternalProgram: Sendable {
   /// space is freed when the last reader closes it.
   /// - Parameters:
   ///   - source: the file it reads, for messages.
-  ///   - maximumBytes: the most output that the input can plausibly produce. The program is stopped when it writes more.
+  ///   - maximumBytes: the most output that the input can plausibly produce. The program is stopped when it writes
+  ///     more.
   ///   - arguments: its arguments, given the path of the output.
   /// - Throws: `SwiftletError` if the program is missing, fails, or writes too much.
   func bytes(

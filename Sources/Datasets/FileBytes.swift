@@ -4,8 +4,8 @@ import Foundation
 
 /// Random access to the bytes of an open file, from any thread.
 ///
-/// Reads go through a small window, so that consecutive rows need few system calls. This is not a memory map: if a mapped
-/// file shrinks, the process is killed; here it is an error.
+/// Reads go through a small window, so that consecutive rows need few system calls. This is not a memory map: if a
+/// mapped file shrinks, the process is killed; here it is an error.
 final class FileBytes: @unchecked Sendable {
   // Sendable because the handle and the window are only accessed under `lock`.
   let path: String

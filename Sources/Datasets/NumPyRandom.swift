@@ -1,5 +1,5 @@
-/// NumPy's default random generator, PCG64 (O'Neill's PCG XSL RR 128/64) seeded with `SeedSequence`. The same seed gives
-/// the same shuffles as in `datasets`.
+/// NumPy's default random generator, PCG64 (O'Neill's PCG XSL RR 128/64) seeded with `SeedSequence`. The same seed
+/// gives the same shuffles as in `datasets`.
 public struct NumPyRandom: Sendable {
   private var state: (high: UInt64, low: UInt64) = (0, 0)
   private let increment: (high: UInt64, low: UInt64)

@@ -2,11 +2,12 @@ import Diagnostics
 import Checkpoints
 import Foundation
 
-/// A cache of prepared training sets on disk, so that the same rows are not tokenized twice and the tokens of a large set
-/// need not be in memory.
+/// A cache of prepared training sets on disk, so that the same rows are not tokenized twice and the tokens of a large
+/// set need not be in memory.
 ///
-/// The key of a set covers the bytes of the data, the steps, tokenizer, template and options, and the program itself. The
-/// folder can be deleted at any time. Damaged files count as missing; files that were not used for 30 days are removed.
+/// The key of a set covers the bytes of the data, the steps, tokenizer, template and options, and the program itself.
+/// The folder can be deleted at any time. Damaged files count as missing; files that were not used for 30 days are
+/// removed.
 public struct PreparationCache: Sendable {
   /// The folder with the sets.
   package let folder: URL
@@ -14,7 +15,8 @@ public struct PreparationCache: Sendable {
   private static let daysKept = 30.0
 
   /// Creates a cache in `folder`, which is created when the first set is stored.
-  /// - Parameter minimumRows: sets with fewer rows are not cached, because preparing them is faster than looking them up.
+  /// - Parameter minimumRows: sets with fewer rows are not cached, because preparing them is faster than looking them
+  ///   up.
   public init(folder: String, minimumRows: Int = 1000) {
     self.folder = URL(fileURLWithPath: folder)
     self.minimumRows = minimumRows

@@ -27,7 +27,8 @@ public struct PreparationReport: Sendable, Hashable {
   public var rowsWithTrainedEOS = 0
   /// The number of rows that begin with two BOS tokens.
   public var rowsWithDoubledBOS = 0
-  /// The number of rows whose prompt, tokenized alone, is not a prefix of the row, and the end of the first such prompt.
+  /// The number of rows whose prompt, tokenized alone, is not a prefix of the row, and the end of the first such
+  /// prompt.
   public var promptMismatches: (rows: Int, example: String)?
   /// A histogram of row lengths before truncation: the number of rows with at most `limit` tokens and more than half
   /// as many.

@@ -7,8 +7,8 @@ public typealias Row = JSONObject
 
 /// Rows with random access from any thread.
 ///
-/// Sources of files hold an index, not the rows: 16 bytes per row for a file of any size. Selecting, shuffling, splitting
-/// and concatenating only rearrange indices, and rows are mapped when they are read.
+/// Sources of files hold an index, not the rows: 16 bytes per row for a file of any size. Selecting, shuffling,
+/// splitting and concatenating only rearrange indices, and rows are mapped when they are read.
 public protocol RowSource: Sendable {
   /// The number of rows.
   var count: Int { get }

@@ -1,5 +1,5 @@
-/// PyTorch's CPU generator, MT19937 (Matsumoto and Nishimura 1998). The same seed gives the same permutations as PyTorch's
-/// samplers.
+/// PyTorch's CPU generator, MT19937 (Matsumoto and Nishimura 1998). The same seed gives the same permutations as
+/// PyTorch's samplers.
 public struct TorchRandom: Sendable {
   private var state: [UInt32]
   private var position: Int

@@ -4,7 +4,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// What transformers made of templates and conversations, as `make_goldens.py` wrote it.
+/// Renderings of transformers, written by `make_goldens.py`.
 struct Goldens {
   let templates: [(name: String, source: String)]
   let conversations: [Conversation]
@@ -21,7 +21,7 @@ struct Goldens {
   static let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appending(path: "Goldens/chat_templates")
 
-  /// The moment that the script pins.
+  /// The time that the script uses for `strftime_now`.
   static let now = CivilTime(year: 2024, month: 7, day: 26, hour: 9, minute: 5, second: 3)
 
   static func json(_ file: URL) throws -> JSONValue { try JSONValue(parsing: Data(contentsOf: file)) }
@@ -47,7 +47,7 @@ struct Goldens {
       results: folder.appending(path: "goldens.json"))
   }
 
-  /// The goldens of any folder of templates, which `Scripts/compare-templates` makes and names.
+  /// The goldens of another folder of templates, made by `Scripts/compare-templates`.
   static func named() throws -> Goldens? {
     let environment = ProcessInfo.processInfo.environment
     guard let templates = environment["SWIFTLET_TEMPLATES"], let results = environment["SWIFTLET_TEMPLATE_GOLDENS"]
@@ -58,7 +58,7 @@ struct Goldens {
       conversations: conversations ?? folder.appending(path: "conversations.json"), results: URL(filePath: results))
   }
 
-  /// Where we and transformers part, one line each, and the number of renderings compared.
+  /// The differences from transformers, one line each, and the number of renderings compared.
   func differences() -> (lines: [String], compared: Int) {
     var lines: [String] = []
     var compared = 0
@@ -122,16 +122,16 @@ struct Goldens {
   }
 }
 
-@Suite("Templates as transformers renders them")
+@Suite("Renderings match transformers")
 struct GoldenTests {
-  @Test("The templates of the repository")
+  @Test("Templates in the repository")
   func committed() throws {
     let (lines, compared) = try Goldens.committed().differences()
     #expect(lines.isEmpty, "\(lines.prefix(20).joined(separator: "\n"))")
     #expect(compared > 300)
   }
 
-  @Test("Any folder of templates", .enabled(if: ProcessInfo.processInfo.environment["SWIFTLET_TEMPLATES"] != nil))
+  @Test("Templates in another folder", .enabled(if: ProcessInfo.processInfo.environment["SWIFTLET_TEMPLATES"] != nil))
   func named() throws {
     let (lines, compared) = try #require(try Goldens.named()).differences()
     for line in lines { print("DIFFERENCE \(line)") }

@@ -3,9 +3,9 @@ import ChatTemplates
 import OrderedJSON
 import Testing
 
-@Suite("Hostile templates meet limits")
+@Suite("Limits stop hostile templates")
 struct LimitTests {
-  /// Smaller limits than templates get show the same, sooner.
+  /// Renders with small limits, which show the same faster.
   private func reason(_ source: String) -> String {
     var limits = Limits()
     limits.work /= 100
@@ -91,7 +91,8 @@ struct LimitTests {
     #expect(reason.contains("deeper than") || reason.contains("too much memory"), "\(source.prefix(80)): \(reason)")
   }
 
-  @Test("Ranges beyond the sandbox's", arguments: ["100001", "0, 9223372036854775807", "-9223372036854775807, 2"])
+  @Test(
+    "Ranges longer than the sandbox allows", arguments: ["100001", "0, 9223372036854775807", "-9223372036854775807, 2"])
   func ranges(_ bounds: String) {
     #expect(reason("{% for x in range(\(bounds)) %}{% endfor %}").contains("Range too big"))
   }
@@ -115,7 +116,7 @@ struct LimitTests {
     #expect(reason("{{ 'abcdef'|truncate(9223372036854775807, leeway=9223372036854775807) }}") == "rendered 6 bytes")
   }
 
-  @Test("Honest templates stay far below the limits")
+  @Test("Real templates stay far below the limits")
   func honest() throws {
     let template = try ChatTemplate(
       "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% if not loop.last %}\n{% endif %}{% endfor %}")

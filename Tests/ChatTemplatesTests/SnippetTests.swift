@@ -4,12 +4,12 @@ import Foundation
 import OrderedJSON
 import Testing
 
-@Suite("Expressions and tags as Jinja2 runs them")
+@Suite("Expressions and tags match Jinja2")
 struct SnippetTests {
-  /// Errors whose words are Jinja2's or the template's own, so that ours are the same.
+  /// Errors whose text comes from Jinja2 or the template, so that ours must be equal.
   private static let wordedByJinja = ["SwiftletError", "UndefinedError", "SecurityError", "TemplateRuntimeError"]
 
-  /// What differs, or `nil`.
+  /// The difference; `nil` if there is none.
   private func difference(_ snippet: String, _ context: JSONValue, _ expected: JSONValue) -> String? {
     let rendering = Result { () throws(SwiftletError) in
       try ChatTemplate(snippet).render(
@@ -40,13 +40,13 @@ struct SnippetTests {
     }
   }
 
-  @Test("Nothing that is left of a snippet brings the parser or the interpreter down") func cuts() throws {
+  @Test("Mutated snippets do not crash the parser or the interpreter") func cuts() throws {
     let context = try Goldens.json(Goldens.folder.appending(path: "snippets.json"))
     var rendered = 0
     for snippet in try #require(context["snippets"]?.array) {
       let scalars = Array(try #require(snippet.string).unicodeScalars)
       for cut in stride(from: 1, to: scalars.count, by: max(scalars.count / 12, 1)) {
-        // A stretch taken out, the rest taken away, and two halves swapped.
+        // Removes a chunk, truncates, and swaps two halves.
         let texts = [
           scalars[..<cut] + scalars[min(cut + 3, scalars.count)...], scalars[..<cut], scalars[cut...] + scalars[..<cut],
         ]

@@ -37,7 +37,7 @@ struct TrainingTemplateTests {
     #expect(compared > 250)
   }
 
-  /// Llama 3's text in other words.
+  /// A reworded Llama 3 template.
   private static let llama3 = """
     {% for message in messages %}{% set turn = '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' %}\
     {% if loop.first %}{% set turn = bos_token + turn %}{% endif %}{{ turn + message.content|trim + '<|eot_id|>' }}\
@@ -71,7 +71,7 @@ struct TrainingTemplateTests {
     }
   }
 
-  @Test("Marked tokens are the answer and its end of turn") func spans() throws {
+  @Test("The marked text is the answer and its end of turn") func spans() throws {
     let messages: [Message] = [.system("係"), .user("u"), .assistant("一"), .user("v"), .assistant("two")]
     let marked = [
       "smollm2.jinja": ["一<|im_end|>\n", "two<|im_end|>\n"],
@@ -87,7 +87,7 @@ struct TrainingTemplateTests {
     }
   }
 
-  @Test("Qwen3 in other words trains on the reasoning of every turn") func rewordedQwen3() throws {
+  @Test("A reworded Qwen3 template trains on the reasoning of every turn") func rewordedQwen3() throws {
     let source = try #require(try Goldens.committed().templates.first { $0.name == "qwen3.jinja" }?.source)
     let reworded = source.replacing(
       "{%- if loop.index0 > ns.last_query_index %}", with: "{%- if ns.last_query_index < loop.index0 %}")
@@ -99,7 +99,7 @@ struct TrainingTemplateTests {
     #expect(try training(reworded).replacement?.description.contains("reasoning of every assistant turn") == true)
   }
 
-  @Test("Templates with generation blocks stay, unknown ones are refused") func others() throws {
+  @Test("Templates with generation blocks are kept, unknown ones are rejected") func others() throws {
     let marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
     let renderer = try training(marked)
     #expect(renderer.replacement == nil && renderer.defaultTemplate?.source == marked)

@@ -3,16 +3,16 @@ import Datasets
 import OrderedJSON
 
 extension RowTokenizer {
-  /// A token a byte of UTF-8; 256 begins a text where `addsBeginning` says so, 257 is `</s>` and ends it. The template
-  /// writes `role:content</s>`, a line each.
-  static func bytes(addsBeginning: Bool = false) -> RowTokenizer {
+  /// A tokenizer with one token per UTF-8 byte. Token 256 is BOS, if `addsBOS` is set, and 257 is the EOS token `</s>`.
+  /// The template renders a line `role:content</s>` per message.
+  static func bytes(addsBOS: Bool = false) -> RowTokenizer {
     RowTokenizer(
       encode: { text, addsSpecialTokens in
-        (addsSpecialTokens && addsBeginning ? [256] : []) + encoded(text).ids
+        (addsSpecialTokens && addsBOS ? [256] : []) + encoded(text).ids
       },
       encodeWithOffsets: { encoded($0) },
       decode: { id in id == 257 ? "</s>" : String(decoding: [UInt8(clamping: id)], as: UTF8.self) },
-      isAdded: { $0 >= 256 }, eosToken: "</s>", bosTokenID: addsBeginning ? 256 : nil,
+      isAdded: { $0 >= 256 }, eosToken: "</s>", bosTokenID: addsBOS ? 256 : nil,
       render: { rendered($0) })
   }
 

@@ -14,12 +14,12 @@ import Tokenizers
     get throws { try FileManager.default.contentsOfDirectory(at: scratch.folder, includingPropertiesForKeys: nil) }
   }
 
-  /// A tokenizer that fails the test when it is asked to work.
+  /// A tokenizer that fails the test when it is used.
   private func idle(_ name: String) -> RowTokenizer {
     var tokenizer = RowTokenizer.bytes()
     tokenizer.identity = { name }
     tokenizer.encode = { text, _ in
-      Issue.record("\(text) is tokenized again")
+      Issue.record("\(text) was tokenized again")
       return []
     }
     return tokenizer
@@ -31,7 +31,7 @@ import Tokenizers
     return tokenizer
   }
 
-  @Test func sameRowsAreNotTokenizedTwice() throws {
+  @Test func sameRowsAreTokenizedOnce() throws {
     let cache = PreparationCache(folder: scratch.folder.path, minimumRows: 1)
     let rows = InMemoryRows((0..<50).map { Row([("prompt", .string("問 \($0)")), ("completion", "答")]) })
     var options = PreparationOptions()
@@ -47,7 +47,7 @@ import Tokenizers
     #expect(found.set.items == made.set.items)
     #expect(found.report == made.report)
 
-    // Anything else is another set.
+    // Any difference makes another key.
     _ = try Preparation(busy("u"), options: options, cache: cache).prepare(rows)
     options.maxLength = 41
     _ = try Preparation(busy("t"), options: options, cache: cache).prepare(rows)
@@ -56,8 +56,8 @@ import Tokenizers
     #expect(try files.count == 4)
   }
 
-  /// The bytes of a data file count, whatever its name, size and dates say; and so does every step.
-  @Test func changedDataAndStepsAreNoticed() throws {
+  /// The key depends on the bytes of the data file, not on its name, size and dates, and on every step.
+  @Test func keysDependOnDataAndSteps() throws {
     let cache = PreparationCache(folder: scratch.folder.path + "/cache", minimumRows: 1)
     func prepare(_ steps: [RowStep] = []) throws -> PreparationReport {
       let rows = try DataFile.open(scratch.folder.path + "/rows.jsonl").applying(steps)
@@ -79,8 +79,8 @@ import Tokenizers
     for steps in steps { #expect(try prepare(steps).isFromCache, "\(steps)") }
   }
 
-  /// The tokens of a cached set are read from its file; everything made of them is the same.
-  @Test func tokensInAFileAreTheSame() throws {
+  /// A set whose tokens are in a file behaves like one in memory.
+  @Test func tokensInFile() throws {
     let rows = InMemoryRows(
       (0..<3000).map { Row([("prompt", .string("問 \($0)")), ("completion", .string("\($0 % 7)"))]) })
     for packing in [nil, PackingStrategy.bfd, .bfdSplit, .wrapped] {
@@ -101,13 +101,13 @@ import Tokenizers
     }
   }
 
-  @Test func smallSetsAreNotKept() throws {
+  @Test func smallSetsAreNotCached() throws {
     _ = try Preparation(busy("t"), cache: PreparationCache(folder: scratch.folder.path))
       .prepare(InMemoryRows([Row([("text", "abc")])]))
     #expect(try files.isEmpty)
   }
 
-  @Test func whereTheCacheIs() {
+  @Test func standardLocation() {
     #expect(PreparationCache.standard(environment: ["SWIFTLET_CACHE": ""]) == nil)
     let places = [["SWIFTLET_CACHE": "/c"], ["XDG_CACHE_HOME": "/x", "HOME": "/h"], ["HOME": "/h"]]
     #expect(
@@ -115,7 +115,7 @@ import Tokenizers
         == ["/c/prepared", "/x/swiftlet/prepared", "/h/.cache/swiftlet/prepared"])
   }
 
-  @Test func damagedFilesAreMadeAgain() throws {
+  @Test func damagedFilesAreRebuilt() throws {
     let cache = PreparationCache(folder: scratch.folder.path, minimumRows: 1)
     let rows = InMemoryRows([Row([("text", "abc")])])
     let ids = Array(try Preparation(busy("t"), cache: cache).prepare(rows).set.ids)
@@ -131,7 +131,7 @@ import Tokenizers
     }
     try whole.prefix(40).write(to: file)
     #expect(try Preparation(busy("t"), cache: cache).prepare(rows).set.ids.elementsEqual(ids))
-    // Where nothing can be written, the run goes on without, and says so.
+    // If nothing can be written, the rows are prepared in memory and the report says so.
     let nowhere = PreparationCache(folder: file.path + "/x", minimumRows: 1)
     let without = try Preparation(busy("t"), cache: nowhere).prepare(rows)
     #expect(Array(without.set.ids) == ids)
@@ -141,7 +141,7 @@ import Tokenizers
   @Test func fingerprint() throws {
     var hash = ContentHash()
     #expect(hash.hexadecimal == "00000000000000000000000000000000")
-    // A published value of MurmurHash3_x64_128, fed in pieces.
+    // A published value of MurmurHash3_x64_128, hashed in pieces.
     for piece in ["The quick brown fox ", "jumps over", " the lazy dog"] { hash.update(Array(piece.utf8)) }
     #expect(hash.hexadecimal == "e34bbc7bbc071b6c7a433ca9c49a9347")
   }

@@ -4,8 +4,8 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// Data files that were cut, mistyped, saved in another encoding, or hold nulls, huge fields and keys that stand twice;
-/// always the same ones.
+/// Data files that are truncated, have typos or another encoding, or contain nulls, huge fields and duplicate keys. The
+/// random seed is fixed.
 @Suite struct DamagedFileTests {
   private static let messages = #"{"messages":[{"role":"user","content":"佢係邊個？"},{"role":"assistant","content":"🙂"}]}"#
   private static let sources: [(name: String, text: String)] = [
@@ -24,7 +24,7 @@ import Testing
     ("lines.txt", "one\ntwo 三\r\n\nfour 🙂\n"),
   ]
 
-  /// Changes bytes, in a few places.
+  /// Changes a few bytes.
   private static func scrambled(_ bytes: inout [UInt8], by random: inout NumPyRandom) {
     for _ in 0...Int(random.next32() % 4) where !bytes.isEmpty {
       let place = Int(random.next32()) % bytes.count
@@ -40,7 +40,7 @@ import Testing
     }
   }
 
-  /// Changes what a person or a program gets wrong: a value, a key, the encoding.
+  /// Makes a mistake that people or programs make: a wrong value, key or encoding.
   private static func mistaken(_ text: String, by random: inout NumPyRandom) -> [UInt8] {
     let places = text.indices.filter { text[$0] == "\"" || text[$0] == "," }
     let place = places.isEmpty ? text.startIndex : places[Int(random.next32()) % places.count]
@@ -58,7 +58,7 @@ import Testing
     }
   }
 
-  /// What is said of a file; `nil` if nothing is wrong with it.
+  /// The error for a file; `nil` if it has none.
   private func complaint(_ path: String, _ round: Int) -> SwiftletError? {
     do throws(SwiftletError) {
       let rows = try DataFile.open(path)
@@ -66,7 +66,7 @@ import Testing
       for index in 0..<rows.count { _ = try rows.row(at: index) }
       return nil
     } catch {
-      // A set that trains on nothing is nobody's row.
+      // An error about the whole set has no row.
       if !error.reason.contains("rows has a token to train on") {
         let name = URL(fileURLWithPath: path).lastPathComponent
         #expect(error.description.contains(name), "round \(round): \(error)")
@@ -77,7 +77,7 @@ import Testing
     }
   }
 
-  @Test func endInOneSentenceThatNamesThePlace() throws {
+  @Test func errorsAreOneSentenceWithLocation() throws {
     let scratch = try Scratch()
     var random = NumPyRandom(seed: 500)
     var refused = 0
@@ -92,12 +92,12 @@ import Testing
         .contains { error.reason.contains($0) }
       #expect(namesRow || isWholeFile, "round \(round): \(error)")
     }
-    // Enough of the damage has to matter, and enough not to, for the test to mean something.
+    // Some damage must cause errors and some must not, or the test would prove nothing.
     #expect((150..<550).contains(refused), "\(refused) refused")
   }
 
-  /// Where gzip or DuckDB is missing, that is what the message says.
-  @Test func sameForPackedFiles() throws {
+  /// If gzip or DuckDB is missing, the message must say that.
+  @Test func compressedFiles() throws {
     let scratch = try Scratch()
     var random = NumPyRandom(seed: 501)
     let parquet = try Data(contentsOf: Goldens.folder.appendingPathComponent("rows.parquet"))
@@ -110,7 +110,7 @@ import Testing
     }
   }
 
-  /// A gzip file that stores the text as it is (RFC 1952, with RFC 1951's stored blocks).
+  /// A gzip file with the text in stored blocks (RFC 1952, RFC 1951).
   private static func gzipped(_ text: String) throws -> [UInt8] {
     func little(_ number: Int, _ count: Int) -> [UInt8] {
       (0..<count).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }

@@ -4,7 +4,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// Files that a program of the system has to unpack. Where the program is missing, the message is what is tested.
+/// Files that need a command-line program. If it is not installed, the tests check the error message.
 @Suite struct ExternalProgramTests {
   let scratch: Scratch
 

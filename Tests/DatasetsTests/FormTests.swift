@@ -6,7 +6,7 @@ import Tensors
 import Testing
 import Tokenizers
 
-/// Rows of every form against what TRL's `Trainer` makes of them: every id and label, compared exactly.
+/// Rows of every form compared with TRL's `SFTTrainer`: every id and label must be equal.
 @Suite struct FormTests {
   private func preparation(_ options: JSONValue) throws -> Preparation {
     var preparation = PreparationOptions()
@@ -26,14 +26,14 @@ import Tokenizers
     return Preparation(tokenizer, options: preparation)
   }
 
-  @Test func asTRLPrepares() throws {
+  @Test func matchesTRL() throws {
     for example in try #require(try Goldens.load("forms.json").array) {
       let name = try #require(example["name"]?.string)
       let rows = InMemoryRows(try #require(example["rows"]?.array).compactMap(\.object))
       let targets = try #require(example["num_items"]?.integer)
       let preparation = try preparation(try #require(example["options"]))
       if targets == 0 {
-        // TRL goes on to divide by nothing; here a set that trains on nothing is refused.
+        // TRL would divide by zero; here, a set without trained tokens is an error.
         #expect(throws: SwiftletError.self, "\(name)") { try preparation.prepare(rows) }
         continue
       }
@@ -50,7 +50,7 @@ import Tokenizers
     }
   }
 
-  /// ChatML without marks: our template of the family marks the words and the end of each turn, with its line break.
+  /// ChatML without marks: the training template marks each answer and its end of turn, including the line break.
   @Test func templatesWithoutMarks() throws {
     let folder = Goldens.folder.deletingLastPathComponent().appendingPathComponent("models/tokenizer")
     let model = try Tokenizer(directory: folder)

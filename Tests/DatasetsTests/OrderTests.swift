@@ -2,7 +2,7 @@ import Datasets
 import OrderedJSON
 import Testing
 
-/// Orders are whole numbers, so they are compared exactly.
+/// Random orders compared with NumPy, PyTorch and datasets.
 @Suite struct OrderTests {
   let golden: JSONValue
 
@@ -58,7 +58,7 @@ import Testing
     }
   }
 
-  @Test func mixtures() throws {
+  @Test func interleaving() throws {
     for example in try cases("mixes") {
       let sources = try #require(example["lengths"]?.integers).enumerated().map { source, count in
         InMemoryRows((0..<count).map { Row([("i", .integer(1000 * source + $0))]) }) as any RowSource
@@ -71,7 +71,7 @@ import Testing
     }
   }
 
-  @Test func epochsOfTheTrainer() throws {
+  @Test func trainerEpochs() throws {
     for example in try cases("epochs") {
       let order = BatchOrder(
         itemCount: try #require(example["n"]?.integer), batchSize: try #require(example["batch"]?.integer),
@@ -95,7 +95,7 @@ import Testing
       let expected = try #require(example["steps"]?.array).map { ($0.array ?? []).map { $0.integers ?? [] } }
       #expect((0..<epochs).flatMap { order.steps(epoch: $0) } == expected)
       #expect(order.stepsPerEpoch * epochs == expected.count)
-      // Taken up after any number of steps, the rest is the same.
+      // Resuming after any number of steps gives the same rest.
       for done in expected.indices {
         let start = order.position(after: done)
         #expect(order.steps(epoch: start.epoch, from: start.step).first == expected[done])
@@ -124,7 +124,7 @@ import Testing
     #expect(order.steps(epoch: 0).map(\.count) == [4, 2])
   }
 
-  @Test func nothingToOrder() {
+  @Test func emptyOrders() {
     let order = BatchOrder(itemCount: 0, batchSize: 0, accumulationSteps: -3)
     #expect(order.steps(epoch: 0).isEmpty)
     #expect(order.position(after: 5) == (0, 0))

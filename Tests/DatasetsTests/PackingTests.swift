@@ -4,7 +4,7 @@ import Testing
 import Tensors
 
 @Suite struct PackingTests {
-  /// Documents whose ids count on from 0 over the whole set, as in the golden script.
+  /// Documents with consecutive ids from 0, as in the golden script.
   private func set(lengths: [Int]) -> TrainingSet {
     var set = TrainingSet()
     var total: Int32 = 0
@@ -16,7 +16,7 @@ import Tensors
     return set
   }
 
-  @Test func asTRLPacks() throws {
+  @Test func matchesTRL() throws {
     for example in try #require(try Goldens.load("packing.json").array) {
       let strategy = try #require(PackingStrategy(rawValue: example["strategy"]?.string ?? ""))
       let length = try #require(example["length"]?.integer)
@@ -34,14 +34,15 @@ import Tensors
     #expect(batch.ids == [0, 1, 2, 3, 7, 8, 9, 10, 5, 6])
     #expect(batch.positions == [0, 1, 2, 3, 0, 1, 2, 0, 0, 1])
     #expect(batch.sequenceStarts == [0, 4, 7, 8, 10])
-    // The labels of row r mask ids where (id + r) divides by 3; targets are labels one place on, within a sequence.
+    // The labels of row r are masked where id + r is a multiple of 3. Targets are the labels shifted by one in a
+    // sequence.
     #expect(batch.targets == [1, 2, -100, -100, 8, 9, -100, -100, 6, -100])
     #expect(batch.rows == [0, 2, 3, 1])
     #expect(batch.targetCount == 5)
     #expect(batch.longestSequence == 4)
   }
 
-  @Test func wrappedItemsRunOnAcrossDocuments() {
+  @Test func wrappedPacksContinueAcrossDocuments() {
     let packed = set(lengths: [5, 2, 3, 1]).packed(.wrapped, length: 4)
     let batch = packed.batch([1])
     #expect(batch.ids == [4, 5, 6, 7])
@@ -50,10 +51,10 @@ import Tensors
     #expect(batch.rows == [0, 1, 2])
   }
 
-  @Test func documentsArePackedInAnOrderOfTheirOwn() {
+  @Test func packingOrder() {
     let documents = set(lengths: [5, 2, 3, 1])
     let packed = documents.packed(.wrapped, length: 4, order: [2, 3, 0, 1])
-    // Documents 2 and 3 lie side by side, so they are one piece; 0 and 1 follow.
+    // Documents 2 and 3 are adjacent, so they form one piece; 0 and 1 follow.
     #expect(packed.items == [[7..<11], [0..<4], [4..<7]])
     let apart = documents.packed(.wrapped, length: 4, order: [3, 1, 0, 2])
     #expect(apart.items == [[10..<11, 5..<7, 0..<1], [1..<5], [7..<10]])
@@ -66,7 +67,7 @@ import Tensors
     #expect(documents.packed(.bfd, length: 4, order: [3, 1, 2, 0]).items == [[0..<4], [7..<10, 10..<11], [5..<7]])
   }
 
-  @Test func lengthsBeyondReason() {
+  @Test func extremeLengths() {
     #expect(set(lengths: [3, 4]).packed(.bfd, length: .max).items.count == 1)
     #expect(set(lengths: [3, 4]).packed(.wrapped, length: .max).items == [[0..<7]])
     #expect(set(lengths: []).packed(.bfdSplit, length: 8).items.isEmpty)

@@ -4,11 +4,11 @@ import Testing
 
 @Suite struct PreparationTests {
   private func prepare(
-    _ rows: [Row], addsBeginning: Bool = false, _ change: (inout PreparationOptions) -> Void = { _ in }
+    _ rows: [Row], addsBOS: Bool = false, _ change: (inout PreparationOptions) -> Void = { _ in }
   ) throws -> (set: TrainingSet, report: PreparationReport) {
     var options = PreparationOptions()
     change(&options)
-    return try Preparation(.bytes(addsBeginning: addsBeginning), options: options)
+    return try Preparation(.bytes(addsBOS: addsBOS), options: options)
       .prepare(InMemoryRows(rows, file: "rows.jsonl"))
   }
 
@@ -45,7 +45,7 @@ import Testing
     #expect(report.truncatedRows == 3)
     #expect(report.truncatedTokens == 11 + 3 + 13)
     #expect(report.tokens == 5 + 1 + 8 + 8)
-    // "cd</s>" is 3 targets, "</s>" alone none since nothing predicts it, and 7 each of the two that were cut.
+    // "cd</s>" has 3 targets, "</s>" alone none because nothing predicts it, and the two truncated rows have 7 each.
     #expect(report.trainedTokens == 3 + 0 + 7 + 7)
     #expect(report.rowsWithTrainedEOS == 2 + 1)
     #expect(report.longestRow == 21)
@@ -56,10 +56,10 @@ import Testing
   }
 
   @Test func warnings() throws {
-    let doubled = try prepare([Row([("text", "a")])], addsBeginning: true).report
+    let doubled = try prepare([Row([("text", "a")])], addsBOS: true).report
     #expect(doubled.rowsWithDoubledBOS == 0)
     let ids: [JSONValue] = [256, 256, 5, 6]
-    let pretokenized = try prepare([Row([("input_ids", .array(ids))])], addsBeginning: true).report
+    let pretokenized = try prepare([Row([("input_ids", .array(ids))])], addsBOS: true).report
     #expect(pretokenized.rowsWithDoubledBOS == 1)
     #expect(pretokenized.warnings.count == 2)  // and no stop token is trained
     let padded = [Row([("input_ids", [1, 2]), ("attention_mask", [1, 0])])]
@@ -88,21 +88,21 @@ import Testing
     #expect(set.labels.filter { $0 != -100 } == [51, 257, 10])
   }
 
-  @Test func threadsDoNotMatter() throws {
+  @Test func resultDoesNotDependOnThreads() throws {
     let rows = (0..<300).map { Row([("prompt", .string("row \($0)")), ("completion", .string("answer \($0 * $0)"))]) }
     let one = try prepare(rows) { $0.threads = 1 }
     let many = try prepare(rows) { $0.threads = 7 }
     #expect(one.set.ids == many.set.ids)
     #expect(one.set.labels == many.set.labels)
     #expect(one.report == many.report)
-    // The first row at fault is named, whichever thread meets its own first.
+    // The error names the first bad row, whichever thread fails first.
     var broken = rows
     broken[70] = Row([("prompt", "x")])
     broken[290] = Row()
     #expect(failure(broken) { $0.threads = 7 }.hasPrefix("rows.jsonl, row 71, column \"completion\""))
   }
 
-  @Test func refusals() {
+  @Test func errors() {
     #expect(failure([]).contains("there are no rows"))
     #expect(
       failure([Row([("a", 1), ("b", 2)])])

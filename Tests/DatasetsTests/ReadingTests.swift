@@ -4,7 +4,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// Files written for one test, in a folder of their own that goes with it.
+/// A temporary folder for one test.
 final class Scratch {
   let folder: URL
 
@@ -15,7 +15,7 @@ final class Scratch {
 
   deinit { try? FileManager.default.removeItem(at: folder) }
 
-  /// Writes a file and gives its path.
+  /// Writes a file and returns its path.
   func write(_ name: String, _ bytes: some Sequence<UInt8>) throws -> String {
     let file = folder.appendingPathComponent(name)
     try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
@@ -45,7 +45,7 @@ final class Scratch {
     }
   }
 
-  @Test func asDatasetsReads() throws {
+  @Test func matchesDatasets() throws {
     for example in try #require(try Goldens.load("files.json").array) {
       let name = try #require(example["name"]?.string)
       let expected = try #require(example["rows"]?.array).map { $0.text() }
@@ -101,7 +101,7 @@ final class Scratch {
     #expect(try rows("b.txt", "one\r\n") == [#"{"text": "one"}"#])
   }
 
-  @Test func rowsBeyondTheReadingWindow() throws {
+  @Test func rowsLargerThanTheWindow() throws {
     let long = String(repeating: "字", count: 50_000)
     let lines = (0..<40).map { #"{"i": \#($0), "text": "\#($0 % 7 == 3 ? long : "short")"}"# }
     let source = try DataFile.open(try scratch.write("long.jsonl", lines.joined(separator: "\n")))
@@ -113,7 +113,7 @@ final class Scratch {
     }
   }
 
-  @Test func faultsNameTheirPlace() throws {
+  @Test func errorsHaveLocations() throws {
     #expect(
       try failure("a.jsonl", "{\"a\": 1}\n\n{\"a\": \n{\"a\": 3}".utf8)
         == "a.jsonl, line 3: unexpected end of text, expected a value; each line of JSON Lines must be one complete object"
@@ -144,7 +144,7 @@ final class Scratch {
     #expect(throws: SwiftletError.self) { try DataFile.open(scratch.folder.appendingPathComponent("gone.csv").path) }
   }
 
-  @Test(.timeLimit(.minutes(1))) func pipesAndDevicesAreRefused() throws {
+  @Test(.timeLimit(.minutes(1))) func pipesAndDevicesAreRejected() throws {
     for name in ["pipe.jsonl", "pipe.csv.gz", "pipe.json.zst", "pipe.parquet"] {
       let path = scratch.folder.appendingPathComponent(name).path
       #expect(mkfifo(path, 0o600) == 0)

@@ -26,7 +26,7 @@ import Tokenizers
       let _: String = try row["n"]
       Issue.record("a number was read as text")
     } catch {
-      #expect(error.description == "expected a string, found a number")
+      #expect(error.description == "column \"n\": expected a string, found a number")
     }
     #expect(throws: SwiftletError.self) { let _: Int = try row["missing"] }
     #expect(Row(["b": 1, "a": "x"] as [String: JSONValue]).keys == ["a", "b"])

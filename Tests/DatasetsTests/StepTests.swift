@@ -26,7 +26,7 @@ import Testing
     #expect(try texts([.select(0..<1), .selectColumns(["lang", "a"])]) == [#"{"lang": "yue", "a": 1}"#])
   }
 
-  @Test func textsFromColumns() throws {
+  @Test func templatesAndMessages() throws {
     let pattern = try TextPattern("{{{translation.zh}}} -> {translation.yue} ({a})")
     #expect(
       try rows.applying([.template(column: "text", pattern)]).allRows().map { $0["text"]?.string }
@@ -60,9 +60,9 @@ import Testing
     #expect(throws: SwiftletError.self) { try Split(testSize: .fraction(.nan), seed: 0, part: .test).indices(count: 3) }
   }
 
-  @Test func joined() throws {
+  @Test func concatenation() throws {
     let joined = try ConcatenatedRows([rows, rows.applying([.select(0..<2)])], fractions: [1, 2])
-    // The second source has 2 rows at two thirds, so 3 rows in all: the first gives 1.
+    // The second source has 2 rows and two thirds of the total, so the total is 3 and the first contributes 1.
     #expect(try joined.allRows().map { $0["a"]?.integer } == [1, 1, 2])
     #expect(throws: SwiftletError.self) { try ConcatenatedRows([rows], fractions: [0]) }
     #expect(throws: SwiftletError.self) { try Interleaving(probabilities: [0.5]).interleave([rows, rows]) }
@@ -71,7 +71,7 @@ import Testing
     }
   }
 
-  @Test func faultsNameRowAndColumn() throws {
+  @Test func errorsNameRowAndColumn() throws {
     let missing = try rows.applying([.template(column: "text", try TextPattern("{translation.en}"))])
     do {
       _ = try missing.row(at: 1)

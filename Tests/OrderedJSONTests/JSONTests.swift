@@ -17,7 +17,7 @@ struct JSONTests {
     }
   }
 
-  @Test("Numbers as Python writes them") func numbers() throws {
+  @Test("Numbers match Python's repr") func numbers() throws {
     let goldens = try JSONValue(parsing: Data(contentsOf: Self.goldens))
     let rows = try #require(goldens["numbers"]?.array)
     #expect(rows.count == 300)

@@ -3,9 +3,9 @@ import OrderedJSON
 
 /// Chat templates for training with `assistant_only_loss`.
 ///
-/// Most models' templates do not mark the assistant's tokens with `{% generation %}`. TRL replaces the templates of some
-/// families with training templates that do. Some of these also render differently from the original: Qwen3's keeps the
-/// `<think>` block in every turn, so that adding a message never changes how earlier messages are rendered.
+/// Most models' templates do not mark the assistant's tokens with `{% generation %}`. TRL replaces the templates of
+/// some families with training templates that do. Some of these also render differently from the original: Qwen3's
+/// keeps the `<think>` block in every turn, so that adding a message never changes how earlier messages are rendered.
 ///
 /// Swiftlet makes the same training templates by editing the model's own template. For models whose template has the
 /// behavior of a known family in other words, it has templates of its own.
