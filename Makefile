@@ -1,15 +1,20 @@
 # Every target first installs what is missing (Scripts/prepare).
 
-.PHONY: help demo test build lint format bench clean prepare
+PREFIX ?= /usr/local
+
+.PHONY: help demo test build install uninstall dist lint format bench clean prepare
 
 help:
-	@echo "make demo     fine-tune a small model on a small data set, and compare it before and after"
-	@echo "make test     check the format, build, and run every test"
-	@echo "make build    build the command: .build/release/swiftlet"
-	@echo "make bench    measure this machine, and what we get out of it"
-	@echo "make format   format the sources"
-	@echo "make lint     check their format"
-	@echo "make clean    remove what was built"
+	@echo "make demo       fine-tune a small model on a small data set, and compare it before and after"
+	@echo "make test       check the format, build, and run every test"
+	@echo "make build      build the command: .build/release/swiftlet"
+	@echo "make install    install it with completions and a manual page [PREFIX=/usr/local] [DESTDIR=]"
+	@echo "make uninstall  remove what make install installed [PREFIX=/usr/local] [DESTDIR=]"
+	@echo "make dist       build a tarball and a .deb that need no Swift toolchain"
+	@echo "make bench      measure this machine and Swiftlet on it"
+	@echo "make format     format the sources"
+	@echo "make lint       check their format"
+	@echo "make clean      remove what was built"
 
 prepare:
 	@Scripts/prepare
@@ -19,6 +24,17 @@ build: prepare
 
 demo: build
 	@model=$$(Scripts/obtain-base-model) && .build/release/swiftlet demo --model "$$model"
+
+# Does not build: `make build && sudo make install` then needs no toolchain as root.
+install:
+	@[ -x .build/release/swiftlet ] || $(MAKE) build
+	@DESTDIR="$(DESTDIR)" Scripts/install "$(PREFIX)"
+
+uninstall:
+	@DESTDIR="$(DESTDIR)" Scripts/install --uninstall "$(PREFIX)"
+
+dist: prepare
+	Scripts/dist
 
 test: lint
 	Scripts/build --build-tests
@@ -38,3 +54,4 @@ format: prepare
 
 clean:
 	swift package clean
+	rm -rf .build/dist dist

@@ -16,58 +16,78 @@ let package = Package(
       ]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
   ],
   targets: [
     // The inner loops, in C: Swift bounds checks cost too much there, and one source compiles for several instruction sets.
     .target(name: "CKernels"),
     // System libraries, found by pkg-config.
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"]), .brew(["pcre2"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
     .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"]), .brew(["cairo"])]),
     .systemLibrary(name: "CZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"]), .brew(["libzip"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
     .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
 
-    .target(name: "Diagnostics"),
-    .target(name: "OrderedJSON", dependencies: ["Diagnostics"]),
-    .target(name: "Terminal", dependencies: ["Diagnostics"]),
-    .target(name: "Tensors", dependencies: ["CKernels", "Diagnostics"]),
+    // Loads Cairo, libzip, libcurl and libcrypto when they are first used. Only their headers are needed to build.
+    .target(name: "CLoader", dependencies: ["CCairo", "CZip", "CCurl", "CCrypto"]),
+    // What `swiftlet --version` prints.
+    .target(name: "CVersion"),
+    // Foundation without ICU.
+    .target(name: "Essentials"),
+
+    .target(name: "Diagnostics", dependencies: ["Essentials"]),
+    .target(name: "OrderedJSON", dependencies: ["Diagnostics", "Essentials"]),
+    .target(name: "Terminal", dependencies: ["Diagnostics", "Essentials"]),
+    .target(name: "Tensors", dependencies: ["CKernels", "Diagnostics", "Essentials"]),
     // Loads MPI at run time; nothing of MPI is needed to build.
     .target(name: "CMPI"),
-    .target(name: "Collectives", dependencies: ["Tensors", "Diagnostics", "CMPI"]),
-    .target(name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "Diagnostics", "CZip"]),
-    .target(name: "Hub", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CCurl", "CCrypto"]),
-    .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "CPCRE2"]),
-    .target(name: "ChatTemplates", dependencies: ["Tokenizers", "OrderedJSON", "Diagnostics"]),
+    .target(name: "Collectives", dependencies: ["Tensors", "Diagnostics", "Essentials", "CMPI"]),
+    .target(
+      name: "Checkpoints", dependencies: ["Tensors", "OrderedJSON", "Diagnostics", "Essentials", "CLoader", "CZip"]),
+    .target(
+      name: "Hub",
+      dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "CLoader", "CCurl", "CCrypto"]),
+    .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "CPCRE2"]),
+    .target(name: "ChatTemplates", dependencies: ["Tokenizers", "OrderedJSON", "Diagnostics", "Essentials"]),
     .target(
       name: "Datasets",
-      dependencies: ["ChatTemplates", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics"]),
+      dependencies: [
+        "ChatTemplates", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
+      ]),
     .target(
       name: "Models",
-      dependencies: ["Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics"]),
+      dependencies: [
+        "Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics", "Essentials",
+      ]),
     .target(
       name: "Training",
-      dependencies: ["Collectives", "Models", "Datasets", "Tensors", "Checkpoints", "OrderedJSON", "Diagnostics"]),
+      dependencies: [
+        "Collectives", "Models", "Datasets", "Tensors", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials",
+      ]),
     .target(
-      name: "Reports", dependencies: ["Training", "Checkpoints", "OrderedJSON", "Diagnostics", "Terminal", "CCairo"]),
+      name: "Reports",
+      dependencies: [
+        "Training", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "Terminal", "CLoader", "CCairo",
+      ]),
     .target(
       name: "Recipes",
       dependencies: [
         "Reports", "Training", "Models", "Datasets", "Tokenizers", "Tensors", "Checkpoints", "OrderedJSON",
-        "Diagnostics", "Terminal", .product(name: "Yams", package: "Yams"),
+        "Diagnostics", "Essentials", "Terminal", "CYAML",
       ]),
     .target(
       name: "Swiftlet",
       dependencies: [
         "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Hub", "Checkpoints",
-        "Tensors", "OrderedJSON", "Diagnostics",
+        "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
       ]),
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Tensors",
-        "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Terminal",
+        "CVersion", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers",
+        "Tensors",
+        "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Essentials", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 

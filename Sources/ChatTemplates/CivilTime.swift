@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// A date and time of day without a time zone, formatted like Python's naive `datetime`, for `strftime_now`.
 package struct CivilTime: Sendable {

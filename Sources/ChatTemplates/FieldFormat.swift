@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// The format specification of a field in Python's format strings.
 struct FieldFormat {
@@ -119,12 +119,12 @@ struct FieldFormat {
     switch type {
     case nil where precision == nil: digits = magnitude.pythonRepresentation
     case nil:
-      digits = String(format: "%.\(max(precision ?? 6, 1))g", magnitude)
+      digits = String(cFormat: "%.\(max(precision ?? 6, 1))g", magnitude)
       if !digits.contains(where: { $0 == "." || $0 == "e" }) { digits += ".0" }
     case "e", "E", "f", "F", "g", "G":
-      digits = String(format: "%\(isAlternate ? "#" : "").\(precision ?? 6)\(type ?? "f")", magnitude)
-    case "n": digits = String(format: "%.\(precision ?? 6)g", magnitude)
-    case "%": digits = String(format: "%.\(precision ?? 6)f", magnitude * 100) + "%"
+      digits = String(cFormat: "%\(isAlternate ? "#" : "").\(precision ?? 6)\(type ?? "f")", magnitude)
+    case "n": digits = String(cFormat: "%.\(precision ?? 6)g", magnitude)
+    case "%": digits = String(cFormat: "%.\(precision ?? 6)f", magnitude * 100) + "%"
     default: return nil
     }
     return signed(grouped(digits), isNegative: value.sign == .minus)

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Filters that return numbers.
 extension Interpreter {
@@ -132,7 +132,7 @@ extension Interpreter {
       let unit = pow(10, Double(-precision))
       return (number / unit).rounded(.toNearestOrEven) * unit
     }
-    return Double(String(format: "%.\(precision)f", number)) ?? number
+    return Double(String(cFormat: "%.\(precision)f", number)) ?? number
   }
 
   private func fileSize(_ value: Value, _ arguments: CallArguments) throws(SwiftletError) -> String {
@@ -148,7 +148,7 @@ extension Interpreter {
       unit *= base
       if bytes < unit || prefix == "Y" {
         let mark = isBinary ? prefix.uppercased() + "iB" : prefix + "B"
-        return String(format: "%.1f", base * bytes / unit) + " " + mark
+        return String(cFormat: "%.1f", base * bytes / unit) + " " + mark
       }
     }
     return ""

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Arithmetic on numbers, strings and lists.
 extension Interpreter {

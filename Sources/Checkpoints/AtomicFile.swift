@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Replaces a file atomically: bytes go to a temporary file in the same folder, which `commit()` flushes to disk and
 /// renames over the old file. Released before `commit()`, it deletes the temporary file and the old file stays.

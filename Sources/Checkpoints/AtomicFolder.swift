@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Writes folders atomically: a folder appears complete or not at all.
 public enum AtomicFolder {

@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// A 128-bit hash of a stream of bytes: MurmurHash3 x64 128 (Appleby 2011) with seed 0.
 ///
@@ -26,12 +26,11 @@ package struct ContentHash: Sendable {
   /// The hash of the first `byteCount` bytes of a file, read a megabyte at a time; `nil` if the file is shorter, cannot be
   /// read or is not a regular file.
   package static func ofFile(_ path: String, byteCount: Int = .max) -> String? {
-    guard let handle = try? RegularFile.handle(forReadingFrom: URL(filePath: path)) else { return nil }
-    defer { try? handle.close() }
+    guard let file = try? RegularFile.handle(forReadingFrom: URL(filePath: path)) else { return nil }
     var hash = ContentHash()
     var rest = byteCount
     while rest > 0 {
-      guard let chunk = try? handle.read(upToCount: min(rest, 1 << 20)), !chunk.isEmpty else { break }
+      guard let chunk = try? file.read(upTo: min(rest, 1 << 20)), !chunk.isEmpty else { break }
       chunk.withUnsafeBytes { hash.update($0) }
       rest -= chunk.count
     }

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Tensors
 
 /// A GGUF file, version 2 or 3. Opening it reads the metadata and the list of tensors; the tensors are views of the mapped

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Tensors
 
 /// Writes GGUF files, version 3, atomically (see `AtomicFile`).

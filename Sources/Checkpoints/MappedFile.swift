@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Tensors
 
 /// A regular file mapped read-only into memory. Pages are read from disk on first access.

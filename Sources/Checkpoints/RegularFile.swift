@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Reads regular files and nothing else. A FIFO, device, socket or directory in place of a file is refused at once, where
 /// opening or reading it might block forever.
@@ -57,10 +57,10 @@ public enum RegularFile {
   /// A handle that reads a file from its start and closes it when released.
   /// - Parameter domain: the domain of the error.
   /// - Throws: `SwiftletError` if the file does not exist, is not regular or cannot be opened.
-  public static func handle(
+  package static func handle(
     forReadingFrom url: URL, domain: SwiftletError.Domain = .checkpoint
-  ) throws(SwiftletError) -> FileHandle {
-    FileHandle(fileDescriptor: try open(url.path, domain).descriptor, closeOnDealloc: true)
+  ) throws(SwiftletError) -> OpenFile {
+    OpenFile(descriptor: try open(url.path, domain).descriptor, path: url.path, closes: true)
   }
 
   /// Opens a file for reading; the caller closes the descriptor. The size is in bytes.

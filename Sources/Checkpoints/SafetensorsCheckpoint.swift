@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
 import Tensors
 
@@ -18,9 +18,8 @@ public struct SafetensorsCheckpoint: Sendable {
   /// `model.safetensors.index.json`.
   /// - Throws: `SwiftletError` if a file is missing, truncated or violates the format.
   public init(contentsOf url: URL) throws(SwiftletError) {
-    var isFolder: ObjCBool = false
     let files = FileManager.default
-    guard files.fileExists(atPath: url.path, isDirectory: &isFolder), isFolder.boolValue else {
+    guard files.isFolder(url.path) else {
       if url.lastPathComponent.hasSuffix(".json") { try self.init(index: url) } else { try self.init(file: url) }
       return
     }

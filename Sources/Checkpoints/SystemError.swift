@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 extension SwiftletError {
   /// The error of the last system call that failed (`errno`), as "could not be opened: No such file or directory; check

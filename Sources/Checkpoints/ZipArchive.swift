@@ -1,6 +1,7 @@
 import Diagnostics
+import CLoader
 import CZip
-import Foundation
+import Essentials
 
 /// Writes zip files with libzip. Archives larger than 4 GB use Zip64.
 public enum ZipArchive {
@@ -12,6 +13,11 @@ public enum ZipArchive {
   public static func write(
     folder: URL, to url: URL, progress: @escaping (Double) -> Void = { _ in }
   ) throws(SwiftletError) {
+    if let failure = loader_failure(loader_zip) {
+      throw SwiftletError.checkpoint(
+        path: url.path,
+        reason: "zip files need libzip (\(String(cString: failure))); on Debian and Ubuntu, type `apt install libzip4`")
+    }
     let names = try fileNames(in: folder)
     var code: Int32 = 0
     guard let archive = zip_open(url.path, ZIP_CREATE | ZIP_TRUNCATE, &code) else {
@@ -51,12 +57,12 @@ public enum ZipArchive {
 
   /// The paths of the regular files in `folder`, relative to it, sorted.
   private static func fileNames(in folder: URL) throws(SwiftletError) -> [String] {
-    guard let names = FileManager.default.enumerator(atPath: folder.path) else {
+    guard let names = try? FileManager.default.subpathsOfDirectory(atPath: folder.path) else {
       throw SwiftletError.checkpoint(
         path: folder.path, reason: "could not be listed; check the path and the permissions")
     }
     var files: [String] = []
-    for case let name as String in names {
+    for name in names {
       if RegularFile.exists(atPath: folder.appendingPathComponent(name).path) { files.append(name) }
     }
     guard !files.isEmpty else {

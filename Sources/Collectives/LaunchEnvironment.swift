@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// How this process was started, read from the variables that MPI's launchers set.
 public struct LaunchEnvironment: Sendable, Hashable {

@@ -1,6 +1,6 @@
 import CMPI
 import Diagnostics
-import Foundation
+import Essentials
 import Synchronization
 import Tensors
 
@@ -116,7 +116,7 @@ extension MPICollective {
   /// Where the bridge may be: where `SWIFTLET_MPI` says, or beside the program, where `make mpi` and `make install` put it.
   private static func candidates(_ environment: [String: String]) -> [String] {
     if let path = environment["SWIFTLET_MPI"], !path.isEmpty { return [path] }
-    let program = (Bundle.main.executableURL ?? URL(fileURLWithPath: CommandLine.arguments[0]))
+    let program = URL(fileURLWithPath: ProgramFile.path ?? CommandLine.arguments[0])
       .resolvingSymlinksInPath()
     let folder = program.deletingLastPathComponent()
     return [

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Opens datasets from files, folders and SQL queries.
 public enum DataFile {
@@ -25,7 +25,7 @@ public enum DataFile {
   ) throws(SwiftletError) -> any RowSource {
     var parts: [any RowSource] = []
     for part in split.split(separator: "+") {
-      let (name, slice) = try SplitSlice.parse(part.trimmingCharacters(in: .whitespaces))
+      let (name, slice) = try SplitSlice.parse(part.trimmed)
       let rows = try openSplit(name, of: path, files)
       parts.append(slice.map { SelectedRows(rows, Array($0.range(of: rows.count))) } ?? rows)
     }
@@ -36,8 +36,7 @@ public enum DataFile {
   private static func openSplit(
     _ name: String, of path: String, _ files: [String: [String]]
   ) throws(SwiftletError) -> any RowSource {
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+    guard FileManager.default.isFolder(path) else {
       let rows = try openFile(path)
       if name != "train" {
         throw SwiftletError.data(
@@ -63,7 +62,7 @@ public enum DataFile {
   /// - Parameter folder: another folder in which relative paths of the query are looked up.
   /// - Throws: `SwiftletError` if DuckDB is missing or rejects the query.
   public static func query(_ sql: String, folder: String? = nil) throws(SwiftletError) -> any RowSource {
-    let statement = sql.trimmingCharacters(in: CharacterSet(charactersIn: "; \n\t\r"))
+    let statement = sql.trimmed { $0 == ";" || $0.isWhitespace }
     return try ExternalProgram.query(statement, source: "the SQL query", folder: folder)
   }
 

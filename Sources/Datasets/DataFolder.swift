@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Finds the files of a split in a folder as `datasets.load_dataset` does: by the names of subfolders, else by the
 /// names of files; if neither names a split, all files are training data.
@@ -93,10 +93,9 @@ enum DataFolder {
       throw SwiftletError.data(
         "this is the root folder; name the folder with the dataset", at: FileLocation(file: folder))
     }
-    guard let names = FileManager.default.enumerator(atPath: folder) else { return [] }
     var files: [String] = []
     var seen = 0
-    for case let name as String in names {
+    try FileManager.default.forEachPath(in: folder) { name throws(SwiftletError) in
       seen += 1
       guard seen <= maximumFiles else {
         throw SwiftletError.data(
@@ -104,7 +103,7 @@ enum DataFolder {
           at: FileLocation(file: folder))
       }
       let parts = name.split(separator: "/")
-      guard let last = parts.last.map(String.init), !parts.contains(where: { $0.hasPrefix(".") }) else { continue }
+      guard let last = parts.last.map(String.init), !parts.contains(where: { $0.hasPrefix(".") }) else { return }
       if DataFile.format(of: last) != nil, !ignored.contains(last) { files.append(name) }
     }
     return files.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
@@ -122,7 +121,7 @@ enum DataFolder {
   private static func holds(_ text: String, word: String) -> Bool {
     let separators = "-._ 0123456789"
     var rest = text.lowercased()[...]
-    while let range = rest.range(of: word) {
+    while let range = rest.firstRange(of: word) {
       let before =
         range.lowerBound == rest.startIndex || separators.contains(rest[rest.index(before: range.lowerBound)])
       let after = range.upperBound == rest.endIndex || separators.contains(rest[range.upperBound])

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// A command-line program that converts a file to a format with rows.
 struct ExternalProgram: Sendable {
@@ -45,42 +45,36 @@ struct ExternalProgram: Sendable {
     do {
       try Data().write(to: output)
       try Data().write(to: messages)
-      let process = Process()
-      process.executableURL = URL(fileURLWithPath: path)
-      process.arguments = arguments(output.path)
-      process.standardInput = FileHandle.nullDevice
-      process.standardOutput = try FileHandle(forWritingTo: output)
-      process.standardError = try FileHandle(forWritingTo: messages)
-      try process.run()
-      try wait(for: process, output: output, maximumBytes: maximumBytes, at: place)
-      guard process.terminationReason == .exit, process.terminationStatus == 0 else {
+      var process = try ChildProcess(path, arguments(output.path), output: output.path, errors: messages.path)
+      let status = try wait(for: &process, output: output, maximumBytes: maximumBytes, at: place)
+      guard status == 0 else {
         let text = (try? String(contentsOf: messages, encoding: .utf8)) ?? ""
         let line = text.split(whereSeparator: \.isNewline).map(String.init).first { !$0.allSatisfy(\.isWhitespace) }
         throw SwiftletError.data(
-          "\(name) failed: \((line ?? "status \(process.terminationStatus)").escapedLine(limit: 300))", at: place)
+          "\(name) failed: \((line ?? "status \(status)").escapedLine(limit: 300))", at: place)
       }
     } catch {
       throw error as? SwiftletError
-        ?? SwiftletError.data("\(name) cannot be started: \(error.localizedDescription)", at: place)
+        ?? SwiftletError.data("\(name) cannot be started: \((error as? FileFailure)?.reason ?? "\(error)")", at: place)
     }
     return try FileBytes(path: output.path, name: source)
   }
 
   /// Waits until the process ends, and stops it if its output grows beyond `maximumBytes`.
   private func wait(
-    for process: Process, output: URL, maximumBytes: Int, at place: FileLocation
-  ) throws(SwiftletError) {
-    while maximumBytes < .max, process.isRunning {
+    for process: inout ChildProcess, output: URL, maximumBytes: Int, at place: FileLocation
+  ) throws(SwiftletError) -> Int32 {
+    while maximumBytes < .max, process.isRunning() {
       usleep(5_000)
       let size = (try? FileManager.default.attributesOfItem(atPath: output.path)[.size] as? Int) ?? 0
       if size > maximumBytes {
         process.terminate()
-        process.waitUntilExit()
+        _ = process.wait()
         throw SwiftletError.data(
           "the file decompresses to more than \(maximumBytes >> 20) MB; it is damaged, so download it again", at: place)
       }
     }
-    process.waitUntilExit()
+    return process.wait()
   }
 
   /// The result of an SQL query in DuckDB. Error messages call it `source`.
@@ -107,7 +101,7 @@ struct ExternalProgram: Sendable {
   }
 
   /// The text with quotes escaped for a single-quoted SQL string.
-  static func quoted(_ text: String) -> String { text.replacingOccurrences(of: "'", with: "''") }
+  static func quoted(_ text: String) -> String { text.replacing("'", with: "''") }
 }
 
 /// Rows of a file without lines. Their locations are row numbers.

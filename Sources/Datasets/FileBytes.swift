@@ -1,6 +1,7 @@
 import Checkpoints
 import Diagnostics
-import Foundation
+import Essentials
+import Synchronization
 
 /// Random access to the bytes of an open file, from any thread.
 ///
@@ -10,8 +11,8 @@ final class FileBytes: @unchecked Sendable {
   // Sendable because the handle and the window are only accessed under `lock`.
   let path: String
   let count: Int
-  private let handle: FileHandle
-  private let lock = NSLock()
+  private let handle: OpenFile
+  private let lock = Mutex<Void>(())
   private var window: [UInt8] = []
   private var windowStart = 0
   static let windowSize = 1 << 16
@@ -32,21 +33,21 @@ final class FileBytes: @unchecked Sendable {
         "this is a pipe, socket or device; only regular files can be read, so save the data to a file first", at: place)
     }
     do {
-      handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-      count = Int(clamping: try handle.seekToEnd())
+      handle = try OpenFile(path)
+      count = try handle.seekToEnd()
     } catch {
       throw SwiftletError.data(
         "the file cannot be read; check its permissions", at: place)
     }
   }
 
-  deinit { try? handle.close() }
-
   /// Reads a range of bytes.
   /// - Throws: `SwiftletError` if the file has become shorter.
   func read(_ range: Range<Int>) throws(SwiftletError) -> [UInt8] {
-    lock.lock()
-    defer { lock.unlock() }
+    try lock.withLock { _ throws(SwiftletError) in try readThroughWindow(range) }
+  }
+
+  private func readThroughWindow(_ range: Range<Int>) throws(SwiftletError) -> [UInt8] {
     let windowEnd = windowStart + window.count
     if range.lowerBound < windowStart || range.upperBound > windowEnd {
       // Reads ahead only if the file is being read sequentially.
@@ -59,12 +60,10 @@ final class FileBytes: @unchecked Sendable {
   }
 
   private func readFromFile(_ range: Range<Int>) throws(SwiftletError) -> [UInt8] {
-    var bytes: [UInt8] = []
+    let bytes: [UInt8]
     do {
-      try handle.seek(toOffset: UInt64(range.lowerBound))
-      while bytes.count < range.count, let more = try handle.read(upToCount: range.count - bytes.count), !more.isEmpty {
-        if bytes.isEmpty { bytes = [UInt8](more) } else { bytes += more }
-      }
+      try handle.seek(to: range.lowerBound)
+      bytes = [UInt8](try handle.read(upTo: range.count))
     } catch {
       throw SwiftletError.data("the file cannot be read", at: FileLocation(file: path))
     }
@@ -80,12 +79,8 @@ final class FileBytes: @unchecked Sendable {
     var offset = 0
     while offset < count {
       let end = min(count, offset + 1 << 20)
-      lock.lock()
-      let chunk: [UInt8]
-      do {
-        defer { lock.unlock() }
-        chunk = try readFromFile(offset..<end)
-      }
+      let part = offset..<end
+      let chunk = try lock.withLock { _ throws(SwiftletError) in try readFromFile(part) }
       guard try body(chunk, offset) else { return }
       offset = end
     }

@@ -1,5 +1,8 @@
 import Diagnostics
-import Foundation
+import Dispatch
+import Essentials
+import Synchronization
+import Tensors
 
 /// Parallel work on numbered pieces, with results in the order of the numbers.
 enum OrderedWork {
@@ -8,7 +11,7 @@ enum OrderedWork {
     _ range: Range<Int>, threads: Int? = nil, _ body: @Sendable (Int) -> Value
   ) -> [Value] {
     let results = Results<Value>(range)
-    let threads = max(1, min(threads ?? ProcessInfo.processInfo.activeProcessorCount, range.count))
+    let threads = max(1, min(threads ?? CPUBackend.shared.threadCount, range.count))
     DispatchQueue.concurrentPerform(iterations: threads) { _ in
       while let number = results.next() { results.set(body(number), for: number) }
     }
@@ -34,7 +37,7 @@ enum OrderedWork {
 
   private final class Results<Value: Sendable>: @unchecked Sendable {
     // Sendable because mutable state is only accessed under `lock`.
-    private let lock = NSLock()
+    private let lock = Mutex<Void>(())
     private let range: Range<Int>
     private var nextNumber: Int
     private var results: [Value?]
@@ -47,15 +50,15 @@ enum OrderedWork {
 
     /// Takes the next number; `nil` if all are taken.
     func next() -> Int? {
-      lock.withLock {
+      lock.withLock { _ in
         guard nextNumber < range.upperBound else { return nil }
         defer { nextNumber += 1 }
         return nextNumber
       }
     }
 
-    func set(_ value: Value, for number: Int) { lock.withLock { results[number - range.lowerBound] = value } }
+    func set(_ value: Value, for number: Int) { lock.withLock { _ in results[number - range.lowerBound] = value } }
 
-    var values: [Value] { lock.withLock { results.compactMap(\.self) } }
+    var values: [Value] { lock.withLock { _ in results.compactMap(\.self) } }
   }
 }

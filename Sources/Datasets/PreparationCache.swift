@@ -1,6 +1,6 @@
 import Diagnostics
 import Checkpoints
-import Foundation
+import Essentials
 
 /// A cache of prepared training sets on disk, so that the same rows are not tokenized twice and the tokens of a large
 /// set need not be in memory.
@@ -52,7 +52,7 @@ public struct PreparationCache: Sendable {
   }
 
   /// The fingerprint of the running program: a new version may prepare rows differently.
-  private static let program = Bundle.main.executablePath.flatMap { ContentHash.ofFile($0) }
+  private static let program = ProgramFile.path.flatMap { ContentHash.ofFile($0) }
 
   private func file(_ key: String) -> URL { folder.appendingPathComponent("\(key).rows") }
 
@@ -78,11 +78,12 @@ public struct PreparationCache: Sendable {
 
   private func removeUnused() {
     let oldest = Date(timeIntervalSinceNow: -Self.daysKept * 86_400)
-    let keys: [URLResourceKey] = [.contentModificationDateKey]
-    for file in (try? FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: keys)) ?? [] {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? [] {
+      let file = folder.appendingPathComponent(name)
       // Also removes temporary files of killed runs.
       guard ["rows", "tmp"].contains(file.pathExtension),
-        let date = try? file.resourceValues(forKeys: Set(keys)).contentModificationDate, date < oldest
+        let attributes = try? FileManager.default.attributesOfItem(atPath: file.path),
+        let date = attributes[.modificationDate] as? Date, date < oldest
       else { continue }
       try? FileManager.default.removeItem(at: file)
     }

@@ -1,6 +1,6 @@
 import Diagnostics
 import Checkpoints
-import Foundation
+import Essentials
 import OrderedJSON
 
 /// The file format of a prepared training set: id and label of each token, the report, the offsets of documents and

@@ -1,7 +1,7 @@
 import ChatTemplates
 import Checkpoints
 import Diagnostics
-import Foundation
+import Essentials
 import Tokenizers
 
 extension RowTokenizer {

@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// The error that every part of Swiftlet throws: one printable sentence that names the file, row or key at fault and, if
 /// there is one, the remedy.

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Synchronization
 
 /// Downloads one blob into the cache: appends to `BLOB.incomplete`, resumes after a failure, checks, renames.
@@ -43,7 +43,6 @@ struct BlobDownload: Sendable {
   private func fetch(_ furthest: inout Int) async throws(AttemptFailure) {
     let partial = try PartialFile(
       incomplete, name: file.path.escapedLine(limit: 200), size: file.size, progress: progress)
-    defer { partial.close() }
     let start = partial.count
     if let size = file.size, start == size { return }
     let known = max(furthest, start)
@@ -80,7 +79,7 @@ private final class PartialFile: HTTPResponseReceiver {
   /// The size the finished file must have.
   private let size: Int?
   private let progress: @Sendable (Int) -> Void
-  private let handle: FileHandle
+  private let handle: OpenFile
   private let received: Mutex<Int>
 
   /// Opens the file, at its end. A file that is too long starts over.
@@ -91,10 +90,11 @@ private final class PartialFile: HTTPResponseReceiver {
     self.progress = progress
     let (handle, count) = try storing(url) {
       if !FileManager.default.fileExists(atPath: url.path) { try Data().write(to: url) }
-      let handle = try FileHandle(forUpdating: url)
-      var count = Int(try handle.seekToEnd())
+      let handle = try OpenFile(url.path, O_RDWR)
+      var count = try handle.seekToEnd()
       if let size, count > size {
-        try handle.truncate(atOffset: 0)
+        try handle.truncate(to: 0)
+        try handle.seek(to: 0)
         count = 0
       }
       return (handle, count)
@@ -130,17 +130,18 @@ private final class PartialFile: HTTPResponseReceiver {
       try discard()
       throw .temporary("\(name) is larger than the expected \(size) bytes")
     }
-    try storing(url) { try handle.write(contentsOf: part) }
+    try storing(url) { try handle.write(part) }
     received.withLock { $0 = total }
     progress(total)
   }
 
   func synchronize() throws(AttemptFailure) { try storing(url) { try handle.synchronize() } }
 
-  func close() { try? handle.close() }
-
   private func discard() throws(AttemptFailure) {
-    try storing(url) { try handle.truncate(atOffset: 0) }
+    try storing(url) {
+      try handle.truncate(to: 0)
+      try handle.seek(to: 0)
+    }
     received.withLock { $0 = 0 }
   }
 
@@ -159,7 +160,7 @@ private func storing<Value>(_ url: URL, _ body: () throws -> Value) throws(Attem
   } catch let error as SwiftletError {
     throw .permanent(error)
   } catch {
-    let cause = (error as NSError).localizedDescription
+    let cause = (error as? FileFailure)?.reason ?? "\(error)"
     throw .permanent(
       SwiftletError.hub(
         url.path,
@@ -172,7 +173,7 @@ private func blocking<Value: Sendable>(
   _ body: @escaping @Sendable () throws(AttemptFailure) -> Value
 ) async throws(AttemptFailure) -> Value {
   let result: Result<Value, AttemptFailure> = await withCheckedContinuation { continuation in
-    DispatchQueue.global().async {
+    SystemThread.start {
       do throws(AttemptFailure) {
         continuation.resume(returning: .success(try body()))
       } catch {

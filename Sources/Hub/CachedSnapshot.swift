@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// What the cache has of a revision, judged by the files needed.
 struct CachedSnapshot {

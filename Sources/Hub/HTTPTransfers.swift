@@ -1,5 +1,6 @@
 import CCurl
-import Foundation
+import CLoader
+import Essentials
 import Synchronization
 
 /// A request without a body.
@@ -28,7 +29,7 @@ struct HTTPResponseHead: Sendable {
 
   /// The first header of this name, in any letter case.
   subscript(_ name: String) -> String? {
-    headers.first { $0.name.caseInsensitiveCompare(name) == .orderedSame }?.value
+    headers.first { $0.name.lowercased() == name.lowercased() }?.value
   }
 }
 
@@ -71,15 +72,17 @@ final class HTTPTransfers: Sendable {
     curl_global_init(Int(CURL_GLOBAL_ALL))
     multi = curl_multi_init()
     guard multi != nil else { return }
-    let thread = Thread { [self] in run() }
-    thread.name = "HTTP"
-    thread.start()
+    SystemThread.start { [self] in run() }
   }
 
   /// Performs one request. Canceling the task ends the transfer at once.
   func perform(
     _ request: HTTPRequest, into receiver: some HTTPResponseReceiver
   ) async throws(HTTPTransferFailure) -> HTTPResponseHead {
+    if let failure = loader_failure(loader_curl) {
+      throw .unreachable(
+        "libcurl cannot be used: \(String(cString: failure)). On Debian and Ubuntu: apt install libcurl4")
+    }
     guard multi != nil else { throw .unreachable("libcurl could not be initialized") }
     let transfer = Transfer(request, receiver)
     let result = await withTaskCancellationHandler {
@@ -238,7 +241,7 @@ private final class Transfer: @unchecked Sendable {
   private func receiveHeader(_ bytes: Data) -> Bool {
     // Trailers follow a chunked body.
     if isHeadComplete { return true }
-    let line = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    let line = String(decoding: bytes, as: UTF8.self).trimmed
     if line.isEmpty {
       if head.status < 200 { return true }
       isHeadComplete = true
@@ -253,7 +256,7 @@ private final class Transfer: @unchecked Sendable {
       let words = line.split(separator: " ", maxSplits: 2)
       head = HTTPResponseHead(status: words.count > 1 ? Int(words[1]) ?? 0 : 0)
     } else if let colon = line.firstIndex(of: ":") {
-      let value = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+      let value = line[line.index(after: colon)...].trimmed
       head.headers.append((String(line[..<colon]), value))
     }
     return true

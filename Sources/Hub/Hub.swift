@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// Downloads models and datasets from Hugging Face, its mirrors, or ModelScope into the cache that Python libraries use.
 ///
@@ -158,8 +158,10 @@ private struct SnapshotDownload {
 
   /// Fails before the download starts rather than hours later.
   private func requireSpace(_ needed: Int) throws(SwiftletError) {
-    let attributes = try? FileManager.default.attributesOfFileSystem(forPath: cache.folder.path)
-    guard let free = (attributes?[.systemFreeSize] as? NSNumber)?.intValue, needed > free else { return }
+    var status = statvfs()
+    guard statvfs(cache.folder.path, &status) == 0 else { return }
+    let free = Int(status.f_bavail) * Int(status.f_frsize)
+    guard needed > free else { return }
     throw SwiftletError.hub(
       "\(connection.repository)",
       "the download needs \(needed / 1_000_000) MB, but \(cache.folder.path) has only \(free / 1_000_000) MB "

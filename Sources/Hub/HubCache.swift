@@ -1,6 +1,6 @@
 import Diagnostics
 import Checkpoints
-import Foundation
+import Essentials
 import OrderedJSON
 
 /// One repository in the cache, in the layout of Python's `huggingface_hub`: `blobs` contains files named by their hash,
@@ -66,7 +66,7 @@ struct HubCache: Sendable {
   /// The commit of a revision: from the cached branch or tag, or the revision itself.
   func commit(of revision: String) -> String? {
     let ref = folder.appending(path: "refs").appending(path: revision)
-    let known = (try? String(contentsOf: ref, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
+    let known = (try? String(contentsOf: ref, encoding: .utf8))?.trimmed
     let commit = known ?? revision
     return isSafeRelativePath(commit) && !commit.contains("/") ? commit : nil
   }
@@ -74,13 +74,12 @@ struct HubCache: Sendable {
   /// The files of a snapshot by their paths. Dangling links don't count.
   func files(in commit: String) -> Set<String> {
     let root = snapshot(commit)
-    let paths = FileManager.default.enumerator(atPath: root.path)?.compactMap { $0 as? String } ?? []
-    return Set(
-      paths.filter { path in
-        var isFolder: ObjCBool = false
-        return FileManager.default.fileExists(atPath: root.appending(path: path).path, isDirectory: &isFolder)
-          && !isFolder.boolValue
-      })
+    var paths: Set<String> = []
+    FileManager.default.forEachPath(in: root.path) { path in
+      let file = root.appending(path: path).path
+      if FileManager.default.fileExists(atPath: file), !FileManager.default.isFolder(file) { paths.insert(path) }
+    }
+    return paths
   }
 
   /// Records which files a commit has, so that a later call can tell without the service what a snapshot lacks.

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Synchronization
 
 /// How often to retry, and how long to wait in between.

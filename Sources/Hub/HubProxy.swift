@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// The proxies that the customary environment variables name, lowercase names first.
 struct HubProxies: Sendable, Hashable {
@@ -19,7 +19,7 @@ struct HubProxies: Sendable, Hashable {
     }
     self.proxies = proxies
     exceptions = (value("no_proxy") ?? "").split(separator: ",").compactMap {
-      let name = $0.trimmingCharacters(in: .whitespaces).lowercased()
+      let name = $0.trimmed.lowercased()
       let domain = name.hasPrefix(".") ? String(name.dropFirst()) : name
       return domain.isEmpty ? nil : domain
     }

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 
 /// A hosting service for models and datasets.
 public enum HubService: Sendable, Hashable {
@@ -29,7 +29,7 @@ struct HubSettings: Sendable {
   init(environment: [String: String], service requested: HubService?) throws(SwiftletError) {
     let service = requested ?? Self.service(environment)
     self.service = service
-    let home = environment["HOME"].map { URL(filePath: $0) } ?? URL(filePath: NSHomeDirectory())
+    let home = environment["HOME"].map { URL(filePath: $0) } ?? FileManager.default.homeDirectoryForCurrentUser
     func path(_ text: String) -> URL {
       text == "~" || text.hasPrefix("~/") ? home.appending(path: String(text.dropFirst(1))) : URL(filePath: text)
     }
@@ -78,7 +78,7 @@ struct HubSettings: Sendable {
   private static func token(_ text: String?, _ name: String, file: URL?) throws(SwiftletError) -> String? {
     let found = text ?? file.flatMap { try? String(contentsOf: $0, encoding: .utf8) }
     let source = text == nil ? file?.path ?? name : name
-    guard let token = found?.trimmingCharacters(in: .whitespacesAndNewlines), !token.isEmpty else { return nil }
+    guard let token = found?.trimmed, !token.isEmpty else { return nil }
     guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
       throw SwiftletError.hub(
         source, "not a valid token (it contains spaces or unusual characters). Copy the token again.")

@@ -1,6 +1,7 @@
 import Diagnostics
 import CCrypto
-import Foundation
+import CLoader
+import Essentials
 
 /// A hash of bytes that arrive in pieces, computed by OpenSSL's libcrypto.
 package final class MessageDigest {
@@ -15,6 +16,10 @@ package final class MessageDigest {
   /// - Throws: `SwiftletError` if libcrypto doesn't provide the algorithm.
   package init(_ algorithm: Algorithm) throws(SwiftletError) {
     self.algorithm = algorithm
+    if let failure = loader_failure(loader_crypto) {
+      throw SwiftletError.hub(
+        "libcrypto", "cannot check downloads (\(String(cString: failure))). On Debian and Ubuntu: apt install libssl3")
+    }
     context = EVP_MD_CTX_new()
     try check(EVP_DigestInit_ex(context, algorithm == .sha256 ? EVP_sha256() : EVP_sha1(), nil))
   }

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
 
 /// The files of a repository at one commit.
@@ -37,8 +37,7 @@ enum ContentDigest: Sendable, Hashable {
 
   /// Whether the file has this hash. Takes seconds for large files.
   func matches(_ url: URL, size: Int) throws -> Bool {
-    let file = try FileHandle(forReadingFrom: url)
-    defer { try? file.close() }
+    let file = try OpenFile(url.path)
     switch self {
     case .sha256(let expected): return try Self.hash(file, MessageDigest(.sha256)) == expected
     case .gitSHA1(let expected):
@@ -48,9 +47,12 @@ enum ContentDigest: Sendable, Hashable {
     }
   }
 
-  private static func hash(_ file: FileHandle, _ digest: MessageDigest) throws -> String {
-    while let part = try file.read(upToCount: 4 << 20), !part.isEmpty { try digest.update(part) }
-    return try digest.hexadecimal()
+  private static func hash(_ file: OpenFile, _ digest: MessageDigest) throws -> String {
+    while true {
+      let part = try file.read(upTo: 4 << 20)
+      if part.isEmpty { return try digest.hexadecimal() }
+      try digest.update(part)
+    }
   }
 }
 

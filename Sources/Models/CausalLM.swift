@@ -1,6 +1,6 @@
 import ChatTemplates
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
 import Tensors
 import Tokenizers

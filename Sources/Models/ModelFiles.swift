@@ -1,6 +1,6 @@
 import Checkpoints
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
 import Tensors
 import Tokenizers
@@ -27,17 +27,17 @@ public struct ModelFiles: Sendable {
   /// - Throws: `SwiftletError` naming the file at fault.
   public init(opening url: URL) throws {
     self.url = url
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
+    guard FileManager.default.fileExists(atPath: url.path) else {
       throw SwiftletError.model(
         "no such file or folder. Name a model folder, a .gguf file or org/name", in: url.path)
     }
-    if isFolder.boolValue || url.lastPathComponent == "config.json" {
-      let config = isFolder.boolValue ? url.appendingPathComponent("config.json") : url
+    let isFolder = FileManager.default.isFolder(url.path)
+    if isFolder || url.lastPathComponent == "config.json" {
+      let config = isFolder ? url.appendingPathComponent("config.json") : url
       configurationJSON = try Self.json(at: config)
       configuration = try TransformerConfiguration(json: configurationJSON, path: config.path)
       quantization = try QuantizationConfiguration(ConfigurationReader(json: configurationJSON, path: config.path))
-      source = .folder(isFolder.boolValue ? try Self.checkpoint(in: url) : nil)
+      source = .folder(isFolder ? try Self.checkpoint(in: url) : nil)
     } else {
       let model = try GGUFModel(GGUFFile(contentsOf: url), path: url.path)
       configurationJSON = model.configuration

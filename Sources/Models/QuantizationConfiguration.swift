@@ -1,7 +1,8 @@
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
 import Tensors
+import Tokenizers
 
 /// Which linear layers are stored in 4 bits, and how: transformers' `BitsAndBytesConfig`.
 public struct QuantizationConfiguration: Sendable, Hashable, Codable {
@@ -52,8 +53,8 @@ public struct QuantizationConfiguration: Sendable, Hashable, Codable {
   /// Whether a regular expression matches `path` from its start to the end of one of its components.
   private static func isPrefix(_ pattern: String, of path: String) -> Bool {
     let whole = "^(?:\(pattern))(?:(?<=\\.)|(?=\\.|$))"
-    guard let expression = try? NSRegularExpression(pattern: whole) else { return false }
-    return expression.firstMatch(in: path, range: NSRange(location: 0, length: path.utf16.count)) != nil
+    guard let expression = try? RegularExpression(whole) else { return false }
+    return expression.matches(path)
   }
 
   /// The configuration as transformers writes it to config.json.

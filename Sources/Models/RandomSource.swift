@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// SplitMix64 (Steele, Lea and Flood 2014): a random number generator whose entire state is one integer.
 public struct RandomSource: RandomNumberGenerator, Sendable {

@@ -1,6 +1,6 @@
 import Diagnostics
 import Datasets
-import Foundation
+import Essentials
 
 /// The configurations of a dataset folder, from the YAML front matter of its `README.md`, as on the Hugging Face Hub.
 struct DatasetCard {
@@ -20,8 +20,8 @@ struct DatasetCard {
     let readme = URL(fileURLWithPath: folder).appendingPathComponent("README.md")
     guard let text = try? String(contentsOf: readme, encoding: .utf8) else { return }
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-    guard lines.first?.trimmingCharacters(in: .whitespaces) == "---",
-      let end = lines.dropFirst().firstIndex(where: { $0.trimmingCharacters(in: .whitespaces) == "---" }),
+    guard lines.first?.trimmed == "---",
+      let end = lines.dropFirst().firstIndex(where: { $0.trimmed == "---" }),
       // Ignore cards that are not YAML, and all other keys.
       let entries = try? RecipeValue.entries(ofYAML: lines[1..<end].joined(separator: "\n"), file: readme.path),
       case .list(let list)? = entries.first(where: { $0.key == "configs" })?.value
@@ -81,8 +81,7 @@ struct DatasetCard {
   /// - Throws: `SwiftletError` if there is none.
   func folder(of name: String) throws(SwiftletError) -> String {
     let path = URL(fileURLWithPath: folder).appendingPathComponent(name).path
-    var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+    guard FileManager.default.isFolder(path) else {
       throw SwiftletError.data(
         "there is no configuration \"\(name)\", neither in README.md nor as a folder",
         at: FileLocation(file: folder))

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Tokenizers
 import Training
 
@@ -9,8 +9,7 @@ extension Recipe {
   /// - Throws: `SwiftletError` if the template cannot be read.
   public func chatTemplate() throws -> String? {
     guard let path = training.chatTemplatePath.map(locate) else { return nil }
-    var isFolder: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+    if FileManager.default.isFolder(path) {
       guard let source = try Tokenizer(directory: URL(fileURLWithPath: path)).chatTemplateSource else {
         throw SwiftletError.training(
           "`chatTemplatePath` \(path): this model has no chat template. Name another model, or a Jinja file.")

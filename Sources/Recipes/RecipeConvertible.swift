@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 import OrderedJSON
 
 /// A type that the value of a recipe key can have.

@@ -1,6 +1,6 @@
 import Diagnostics
 import Datasets
-import Foundation
+import Essentials
 import Training
 
 /// The training and validation rows of a recipe.

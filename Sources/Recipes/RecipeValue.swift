@@ -1,5 +1,4 @@
 import Diagnostics
-import Yams
 
 /// A value as a recipe spells it. Scalars stay text until the key determines their type: `eval_strategy: no` is not a
 /// Boolean, and `learning_rate: 2e-4`, a string in YAML 1.1, is a number.
@@ -38,23 +37,22 @@ extension RecipeValue {
 
   /// Reads a YAML mapping.
   static func entries(ofYAML text: String, file: String) throws(SwiftletError) -> Entries {
-    let node: Node?
-    do {
-      node = try Yams.compose(yaml: text)
+    let node: YAMLNode?
+    do throws(YAMLNode.Failure) {
+      node = try YAMLNode.read(text)
     } catch {
       throw SwiftletError.recipe(.file(file, line: error.line), "this is not valid YAML: \(error.problem)")
     }
     guard let node else { return [] }
-    if let scalar = node.scalar, scalar.string.isEmpty { return [] }
-    guard let mapping = node.mapping else {
+    if case .scalar("", _) = node { return [] }
+    guard case .mapping(let members) = node else {
       throw SwiftletError.recipe(
         .file(file, line: 0), "a recipe is a list of `key: value` lines, but this file has none")
     }
     var entries: Entries = []
     var budget = mostNodes
-    for (key, value) in mapping {
-      let line = key.mark?.line ?? 0
-      guard let name = key.scalar?.string, let value = RecipeValue(value, budget: &budget) else {
+    for (key, line, value) in members {
+      guard case .scalar(let name, _) = key, let value = RecipeValue(value, budget: &budget) else {
         throw SwiftletError.recipe(
           .file(file, line: line), "a key must be a word, and its value must not be too large")
       }
@@ -66,7 +64,7 @@ extension RecipeValue {
   /// Reads a command-line value: `[a, b]` and `{a: 1}` are YAML, anything else is a scalar.
   init(argument: String) {
     self = .scalar(argument, isQuoted: false)
-    guard argument.hasPrefix("[") || argument.hasPrefix("{"), let node = try? Yams.compose(yaml: argument) else {
+    guard argument.hasPrefix("[") || argument.hasPrefix("{"), let node = try? YAMLNode.read(argument) else {
       return
     }
     var budget = Self.mostNodes
@@ -78,48 +76,25 @@ extension RecipeValue {
     if case .scalar(let text, isQuoted: true) = self, text.hasPrefix("{") { RecipeValue(argument: text) } else { self }
   }
 
-  private init?(_ node: Node, budget: inout Int) {
+  private init?(_ node: YAMLNode, budget: inout Int) {
     budget -= 1
     guard budget > 0 else { return nil }
     switch node {
-    case .scalar(let scalar):
-      self = .scalar(scalar.string, isQuoted: scalar.style != .plain && scalar.style != .any)
-    case .sequence(let sequence):
+    case .scalar(let text, let isQuoted): self = .scalar(text, isQuoted: isQuoted)
+    case .sequence(let nodes):
       var elements: [RecipeValue] = []
-      for element in sequence {
+      for element in nodes {
         guard let value = RecipeValue(element, budget: &budget) else { return nil }
         elements.append(value)
       }
       self = .list(elements)
-    case .mapping(let mapping):
+    case .mapping(let nodes):
       var members: [(key: String, value: RecipeValue)] = []
-      for (key, value) in mapping {
-        guard let name = key.scalar?.string, let value = RecipeValue(value, budget: &budget) else { return nil }
+      for (key, _, value) in nodes {
+        guard case .scalar(let name, _) = key, let value = RecipeValue(value, budget: &budget) else { return nil }
         members.append((name, value))
       }
       self = .mapping(members)
-    case .alias: return nil
-    }
-  }
-}
-
-extension Error {
-  /// The line of a YAML error; 0 if it has none.
-  fileprivate var line: Int {
-    switch self as? YamlError {
-    case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): mark.line
-    case .duplicatedKeysInMapping(_, let context): context.mark.line
-    default: 0
-    }
-  }
-
-  /// The problem of a YAML error, on one line.
-  fileprivate var problem: String {
-    switch self as? YamlError {
-    case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem
-    case .reader(let problem, _, _, _): problem
-    case .duplicatedKeysInMapping(let keys, _): "\(keys.sorted().joined(separator: ", ")) appears twice"
-    default: "it cannot be read"
     }
   }
 }

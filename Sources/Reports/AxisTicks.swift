@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// Round numbers for the ticks of an axis.
 struct AxisTicks {
@@ -28,8 +28,8 @@ struct AxisTicks {
 
   /// Formats a number, with thin spaces between thousands.
   static func label(_ value: Double, decimals: Int) -> String {
-    if value.magnitude >= 1e9 || decimals > 6 { return String(format: "%.2g", value) }
-    let text = String(format: "%.\(decimals)f", value == 0 ? 0 : value)
+    if value.magnitude >= 1e9 || decimals > 6 { return String(cFormat: "%.2g", value) }
+    let text = String(cFormat: "%.\(decimals)f", value == 0 ? 0 : value)
     guard decimals == 0, value.magnitude >= 10_000 else { return text }
     var grouped = ""
     for (index, digit) in text.reversed().enumerated() {

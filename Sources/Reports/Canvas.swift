@@ -1,4 +1,5 @@
 import CCairo
+import CLoader
 import Checkpoints
 
 /// Draws with Cairo into a PNG or SVG. Only this file uses Cairo's objects, which live as long as the canvas. Cairo keeps
@@ -127,7 +128,7 @@ final class Canvas {
   /// The bytes of the file.
   /// - Returns: `nil` if Cairo failed, for example because memory ran out.
   func finish() -> [UInt8]? {
-    guard cairo_status(context) == CAIRO_STATUS_SUCCESS else { return nil }
+    guard loader_failure(loader_cairo) == nil, cairo_status(context) == CAIRO_STATUS_SUCCESS else { return nil }
     switch format {
     case .png:
       cairo_surface_flush(surface)

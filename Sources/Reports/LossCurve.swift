@@ -1,6 +1,7 @@
 import Diagnostics
 import Checkpoints
-import Foundation
+import CLoader
+import Essentials
 import Training
 
 /// A picture of the loss over a run: the logged training losses, a smoothed curve, and the validation losses.
@@ -47,9 +48,18 @@ public struct LossCurve: Sendable {
     self.init(title: title, subtitle: subtitle, training: points("loss"), evaluation: points("eval_loss"))
   }
 
+  /// Whether Cairo, which draws the picture, is installed.
+  public static var isAvailable: Bool { loader_failure(loader_cairo) == nil }
+
   /// Writes the picture: an SVG if `url` ends in `.svg`, else a PNG of 1920 by 1120 pixels.
   /// - Throws: `SwiftletError` if the picture cannot be drawn or written.
   public func write(to url: URL) throws(SwiftletError) {
+    if let failure = loader_failure(loader_cairo) {
+      throw SwiftletError.checkpoint(
+        path: url.path,
+        reason: "the loss curve cannot be drawn without Cairo (\(String(cString: failure))). On Debian and Ubuntu: "
+          + "apt install libcairo2")
+    }
     guard let bytes = url.pathExtension.lowercased() == "svg" ? svg() : png() else {
       throw SwiftletError.checkpoint(path: url.path, reason: "the loss curve cannot be drawn: Cairo is out of memory")
     }

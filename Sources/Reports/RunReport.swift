@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Training
 
 /// A callback that writes a file along a run. If writing fails, the run continues and the failure is reported at the end.
@@ -11,14 +11,14 @@ package protocol RunReport: TrainerCallback {
 /// A file that is appended to and may be read meanwhile: each append is written immediately.
 struct GrowingFile {
   private let url: URL
-  private var handle: FileHandle?
+  private var handle: OpenFile?
   /// The first error.
   private(set) var failure: SwiftletError?
 
   /// Opens an existing file for appending.
   init(at url: URL) {
     self.url = url
-    handle = FileHandle(forWritingAtPath: url.path)
+    handle = try? OpenFile(url.path, O_WRONLY)
     if handle == nil { fail("it cannot be opened") }
   }
 
@@ -26,9 +26,9 @@ struct GrowingFile {
     guard failure == nil, let handle else { return }
     do {
       try handle.seekToEnd()
-      try handle.write(contentsOf: Data(bytes))
+      try handle.write(bytes)
     } catch {
-      fail(error.localizedDescription)
+      fail(error.reason)
     }
   }
 

@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
 import Training
 
@@ -23,12 +23,14 @@ package final class TensorBoardReport: RunReport {
   /// `runs/Nov21_14-05-09_host` in the output folder.
   static func folder(_ path: String?, output: URL) -> URL {
     if let path = path ?? ProcessInfo.processInfo.environment["TENSORBOARD_LOGGING_DIR"] {
-      return URL(fileURLWithPath: (path as NSString).expandingTildeInPath)
+      return URL(fileURLWithPath: path.expandingTilde)
     }
-    let format = DateFormatter()
-    format.locale = Locale(identifier: "en_US_POSIX")
-    format.dateFormat = "MMMdd_HH-mm-ss"
-    let name = "\(format.string(from: Date()))_\(ProcessInfo.processInfo.hostName)"
+    var now = time(nil)
+    var parts = tm()
+    localtime_r(&now, &parts)
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    let day = String(cFormat: "%02d_%02d-%02d-%02d", parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec)
+    let name = "\(months[Int(parts.tm_mon) % 12])\(day)_\(ProcessInfo.processInfo.hostName)"
     return output.appendingPathComponent("runs").appendingPathComponent(name)
   }
 

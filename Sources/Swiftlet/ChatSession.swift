@@ -1,5 +1,5 @@
 import ChatTemplates
-import Foundation
+import Essentials
 import Models
 
 /// A chat with a model. It remembers its messages, and keeps the KV cache from turn to turn, so each turn computes only
@@ -65,7 +65,7 @@ public final class ChatSession: Sendable {
   public func respond(to text: String) async throws -> String {
     var answer = ""
     for try await piece in stream(text) { answer += piece }
-    return answer.trimmingCharacters(in: .whitespacesAndNewlines)
+    return answer.trimmed
   }
 
   /// The messages so far, the system message first if there is one.

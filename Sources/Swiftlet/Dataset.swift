@@ -1,7 +1,7 @@
 import ChatTemplates
 import Datasets
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
 import Recipes
 import Synchronization

@@ -1,5 +1,5 @@
 import Datasets
-import Foundation
+import Essentials
 import Models
 import OrderedJSON
 import Tensors

@@ -1,6 +1,6 @@
 import Datasets
 import Diagnostics
-import Foundation
+import Essentials
 import Models
 import Recipes
 import Tensors

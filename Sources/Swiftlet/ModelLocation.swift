@@ -1,5 +1,5 @@
 import Diagnostics
-import Foundation
+import Essentials
 import Hub
 import Models
 
@@ -17,7 +17,7 @@ public enum ModelLocation {
     _ name: String, revision: String? = nil, files: FileSelection = .model(),
     progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> URL {
-    let expanded = (name as NSString).expandingTildeInPath
+    let expanded = name.expandingTilde
     if FileManager.default.fileExists(atPath: expanded) { return URL(fileURLWithPath: expanded) }
     guard RepositoryID.isQualifiedName(name) else {
       throw SwiftletError.model(

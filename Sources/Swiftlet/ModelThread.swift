@@ -1,5 +1,5 @@
 import Dispatch
-import Foundation
+import Essentials
 
 /// The thread on which a model computes. An actor with this executor may block: its work never runs on Swift's
 /// cooperative thread pool.
@@ -20,7 +20,7 @@ final class ModelThread: SerialExecutor {
 enum BlockingWork {
   static func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
-      Thread.detachNewThread { continuation.resume(with: Result { try body() }) }
+      SystemThread.start { continuation.resume(with: Result { try body() }) }
     }
   }
 }

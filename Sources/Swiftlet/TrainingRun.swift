@@ -1,7 +1,7 @@
 import Checkpoints
 import Datasets
 import Diagnostics
-import Foundation
+import Essentials
 import Models
 import Recipes
 import Reports
@@ -193,12 +193,17 @@ public final class TrainingRun {
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
     try AtomicFile.write(
       report.json.text(.pretty) + "\n", to: output.appendingPathComponent("preparation_report.json"))
+    // Without Cairo there is no picture. The log has the losses.
+    if LossCurve.isAvailable { try writeLossCurve() }
+    try writeCard()
+  }
+
+  private func writeLossCurve() throws {
     let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "every weight"
     let name = URL(fileURLWithPath: recipe.model.name).lastPathComponent
     let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
     try curve.write(to: output.appendingPathComponent("loss_curve.png"))
     try curve.write(to: output.appendingPathComponent("loss_curve.svg"))
-    try writeCard()
   }
 
   /// Writes the model card.
@@ -211,6 +216,7 @@ public final class TrainingRun {
     card.trainableParameters = parameterCounts.trainable
     card.totalParameters = parameterCounts.total
     card.answers = answers
+    card.hasLossCurve = LossCurve.isAvailable
     try card.write(to: output)
   }
 }

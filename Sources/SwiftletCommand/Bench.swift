@@ -1,6 +1,6 @@
 import ArgumentParser
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import OrderedJSON
 import Tensors
@@ -82,7 +82,7 @@ struct Bench: AsyncParsableCommand {
   }
 
   private func show(_ name: String, _ value: JSONValue) {
-    let text = value.integer.map(String.init) ?? value.double.map { String(format: "%.1f", $0) } ?? ""
-    Printing.result(name.padding(toLength: 40, withPad: " ", startingAt: 0) + text)
+    let text = value.integer.map(String.init) ?? value.double.map { String(cFormat: "%.1f", $0) } ?? ""
+    Printing.result(name + String(repeating: " ", count: max(1, 40 - name.count)) + text)
   }
 }

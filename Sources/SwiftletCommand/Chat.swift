@@ -2,7 +2,7 @@ import Diagnostics
 import ArgumentParser
 import ChatTemplates
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import Terminal
 
@@ -28,7 +28,7 @@ struct Chat: AsyncParsableCommand {
     while true {
       if output.isTerminal { output.write(output.style.bold("> ")) }
       guard let line = readLine(strippingNewline: true) else { break }
-      let text = line.trimmingCharacters(in: .whitespaces)
+      let text = line.trimmed
       if text == "q" || text == "/q" || text == "/quit" { break }
       if text.isEmpty { continue }
       if text == "/new" {

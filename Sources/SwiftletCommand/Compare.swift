@@ -1,6 +1,6 @@
 import ArgumentParser
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import OrderedJSON
 import Terminal

@@ -2,7 +2,7 @@ import Diagnostics
 import ArgumentParser
 import Checkpoints
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import OrderedJSON
 import Terminal
@@ -15,14 +15,41 @@ struct Demo: AsyncParsableCommand {
   @Option(name: [.short, .long], help: "The base model; by default what the recipe names.")
   var model: String?
 
-  @Option(help: "The recipe.")
-  var config = "Examples/demo/recipe.yaml"
+  @Option(help: "The recipe; by default the one that comes with swiftlet.")
+  var config: String?
 
   @Option(name: [.short, .long], help: "The output folder; by default what the recipe names.")
   var output: String?
 
+  /// The demo's folder: `share/swiftlet/demo` beside the `bin` folder that the program is in, or `Examples/demo` of the
+  /// checkout that it was built in.
+  private static func installedRecipe() throws -> String {
+    var candidates = ["Examples/demo"]
+    if let program = ProgramFile.path {
+      var folder = URL(fileURLWithPath: program).resolvingSymlinksInPath().deletingLastPathComponent()
+      candidates.append(folder.deletingLastPathComponent().appendingPathComponent("share/swiftlet/demo").path)
+      for _ in 0..<4 {
+        folder = folder.deletingLastPathComponent()
+        candidates.append(folder.appendingPathComponent("Examples/demo").path)
+      }
+    }
+    let recipes = candidates.map { $0 + "/recipe.yaml" }
+    guard let recipe = recipes.first(where: FileManager.default.fileExists(atPath:)) else {
+      throw SwiftletError.model(
+        "the demo's data is missing: neither \(recipes[0]) nor share/swiftlet/demo is there; give --config a recipe")
+    }
+    return recipe
+  }
+
   func run() async throws {
+    let config = try self.config ?? Self.installedRecipe()
     var words = ["--config", config]
+    // The recipe names files beside it. Files of the same names in the current folder are not meant.
+    let folder = URL(fileURLWithPath: config).deletingLastPathComponent()
+    for (key, name) in [("--dataset_name", "train.jsonl"), ("--eval_dataset", "heldout.jsonl")]
+    where self.config == nil && FileManager.default.fileExists(atPath: name) {
+      words += [key, folder.appendingPathComponent(name).path]
+    }
     if let model { words += ["--model_name_or_path", model] }
     if let output { words += ["--output_dir", output] }
     let recipe = try Recipe(commandLine: words)
@@ -45,6 +72,7 @@ struct Demo: AsyncParsableCommand {
     ])
     let base = recipe.model.name
     Printing.heading("Now try")
-    Printing.note("  .build/release/swiftlet chat --model \(base) --adapter \(recipe.training.outputDir)")
+    let program = Shell.quoted(CommandLine.arguments.first ?? "swiftlet")
+    Printing.note("  \(program) chat --model \(base) --adapter \(recipe.training.outputDir)")
   }
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
 import Swiftlet
-import Foundation
+import Essentials
 import Terminal
 
 /// `swiftlet eval --model M --data F`

@@ -1,7 +1,7 @@
 import Diagnostics
 import ArgumentParser
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import Terminal
 
@@ -47,7 +47,7 @@ struct Export: AsyncParsableCommand {
     }
   }
 
-  private var file: URL { URL(fileURLWithPath: (output as NSString).expandingTildeInPath) }
+  private var file: URL { URL(fileURLWithPath: output.expandingTilde) }
   private var stored: GGUFType? { type.flatMap(GGUFType.init(parsing:)) }
   /// What the file calls the model.
   private var name: String { file.deletingPathExtension().lastPathComponent }
@@ -71,7 +71,7 @@ struct Export: AsyncParsableCommand {
 
   private func exportAdapter() async throws {
     guard let adapter else { return }
-    let folder = URL(fileURLWithPath: (adapter as NSString).expandingTildeInPath)
+    let folder = URL(fileURLWithPath: adapter.expandingTilde)
     let place = try base ?? LoRAExport.base(of: folder)
     let url: URL
     do {

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import OrderedJSON
 import Terminal
@@ -31,7 +31,7 @@ struct Generate: AsyncParsableCommand {
     let (model, _) = try await modelOptions.open()
     var text = prompt
     if prompt == "-" {
-      text = String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+      text = String(decoding: (try OpenFile.standardInput.readToEnd()), as: UTF8.self)
     }
     let question = raw ? Prompt(continuing: text) : Prompt(text, system: system)
     let ids = try model.ids(of: question, thinking: thinking?.isOn)

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import Tensors
 import Terminal
@@ -105,7 +105,7 @@ struct Inspect: AsyncParsableCommand {
     Printing.result("")
     Printing.result("parameters  \(Format.count(total)) (\(total))")
     if trained > 0 {
-      let share = String(format: "%.2f%%", Double(trained) / Double(total) * 100)
+      let share = String(cFormat: "%.2f%%", Double(trained) / Double(total) * 100)
       Printing.result("trained     \(Self.millions(trained)) of \(Self.millions(total)) (\(share))")
     }
     let packed = transformer.parameters.map(\.value).filter(\.type.isFourBitCode)
@@ -133,7 +133,7 @@ struct Inspect: AsyncParsableCommand {
   }
 
   private static func millions(_ count: Int) -> String {
-    let text = String(format: "%.2f", Double(count) / 1e6)
+    let text = String(cFormat: "%.2f", Double(count) / 1e6)
     let parts = text.split(separator: ".", maxSplits: 1).map(String.init)
     return grouped(Int(parts[0]) ?? 0) + "." + (parts.count > 1 ? parts[1] : "00") + "M"
   }

@@ -1,14 +1,15 @@
 import Diagnostics
 import ArgumentParser
+import CVersion
 import Swiftlet
-import Foundation
+import Essentials
 
 /// The command. Each subcommand stands in a file of its own.
 struct RootCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "swiftlet",
     abstract: "Fine-tunes language models: train, compare, chat, and take the files away.",
-    version: "0.1.0",
+    version: String(cString: swiftlet_version()),
     subcommands: [
       SFT.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
       Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
@@ -48,14 +49,9 @@ enum Main {
       exit(0)
     }
     let isCall = status == .validationFailure || (error as? SwiftletError)?.domain == .recipe
-    let message = status == .validationFailure ? RootCommand.fullMessage(for: error) : "Error: \(sentence(error))"
-    FileHandle.standardError.write(Data((message + "\n").utf8))
+    let message = status == .validationFailure ? RootCommand.fullMessage(for: error) : "Error: \(error)"
+    try? OpenFile.standardError.write(Array((message + "\n").utf8))
     exit(isCall ? 2 : 1)
   }
 
-  /// Our errors are sentences already; those of Foundation say less than their description.
-  private static func sentence(_ error: any Error) -> String {
-    let text = String(describing: error)
-    return text.hasPrefix("Error Domain") ? error.localizedDescription : text
-  }
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Checkpoints
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import Tensors
 import Terminal
@@ -34,7 +34,7 @@ struct Merge: AsyncParsableCommand {
 
   func run() async throws {
     let (model, adapter) = try await modelOptions.open()
-    let folder = URL(fileURLWithPath: (output as NSString).expandingTildeInPath)
+    let folder = URL(fileURLWithPath: output.expandingTilde)
     let logits = adapter == nil ? nil : MergeCheck.logits(of: model)
     let type = try write(model, to: folder)
     Printing.note("The merged model is in \(output), its weights \(type).")
@@ -58,8 +58,8 @@ struct Merge: AsyncParsableCommand {
 
   /// What rounding to the stored type costs.
   private func report(_ check: MergeCheck) {
-    let largest = String(format: "%.3g", check.largest)
-    let mean = String(format: "%.3g", check.mean)
+    let largest = String(cFormat: "%.3g", check.largest)
+    let mean = String(cFormat: "%.3g", check.mean)
     Printing.note(
       "On sample prompts, logits differ from base and adapter by \(mean) in the mean and \(largest) at most; the most "
         + "likely token is another at \(check.changedChoices.count) of \(check.changedChoices.of) positions.")

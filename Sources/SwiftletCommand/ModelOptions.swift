@@ -1,7 +1,7 @@
 import ArgumentParser
 import ChatTemplates
 import Swiftlet
-import Foundation
+import Essentials
 import Hub
 import Models
 import Tensors

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Datasets
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import OrderedJSON
 import Tensors

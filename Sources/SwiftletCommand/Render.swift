@@ -1,7 +1,7 @@
 import Diagnostics
 import ArgumentParser
 import ChatTemplates
-import Foundation
+import Essentials
 import Models
 import OrderedJSON
 import Terminal
@@ -77,7 +77,7 @@ struct Render: AsyncParsableCommand {
   }
 
   private static func bytes(_ path: String) throws(SwiftletError) -> Data {
-    if path == "-" { return FileHandle.standardInput.readDataToEndOfFile() }
+    if path == "-" { return (try? OpenFile.standardInput.readToEnd()) ?? Data() }
     guard let data = FileManager.default.contents(atPath: path) else {
       throw SwiftletError.model("\(path): the file is missing or cannot be read")
     }

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import Essentials
 import Tensors
 
 /// `--threads`, which every subcommand accepts.

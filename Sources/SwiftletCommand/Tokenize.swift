@@ -1,7 +1,7 @@
 import Diagnostics
 import ArgumentParser
 import Swiftlet
-import Foundation
+import Essentials
 import Hub
 import Models
 import OrderedJSON
@@ -64,14 +64,13 @@ struct Tokenize: AsyncParsableCommand {
   static func tokenizer(_ name: String) async throws -> Tokenizer {
     let url = try await ModelLocation.find(
       name, files: .modelDescription, progress: DownloadProgress().report)
-    var isFolder: ObjCBool = false
-    _ = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
-    return isFolder.boolValue ? try Tokenizer(directory: url) : try ModelFiles(opening: url).tokenizer()
+    return FileManager.default.isFolder(url.path)
+      ? try Tokenizer(directory: url) : try ModelFiles(opening: url).tokenizer()
   }
 
   private func input() throws -> String {
     if let text { return text }
-    guard let file else { return String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) }
+    guard let file else { return String(decoding: (try OpenFile.standardInput.readToEnd()), as: UTF8.self) }
     guard let data = FileManager.default.contents(atPath: file) else {
       throw SwiftletError.model("\(file): the file is missing or cannot be read")
     }

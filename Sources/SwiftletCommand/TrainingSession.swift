@@ -1,6 +1,6 @@
 import Datasets
 import Swiftlet
-import Foundation
+import Essentials
 import Models
 import Tensors
 import Terminal

@@ -1,12 +1,6 @@
 import Synchronization
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
+import Essentials
 
 /// Host memory that is handed out, given back and handed out again, so that a training step in the steady state
 /// allocates nothing and every step needs what the first one needed.

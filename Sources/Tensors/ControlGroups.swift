@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// The Linux control groups (cgroups, versions 1 and 2) that this process runs in.
 ///

@@ -1,13 +1,5 @@
 import Diagnostics
-import Foundation
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
+import Essentials
 
 /// Memory that lies in a file, so that the system can write it out and take its place for something else.
 enum PagedMemory {

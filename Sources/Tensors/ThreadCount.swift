@@ -1,5 +1,5 @@
 import CKernels
-import Foundation
+import Essentials
 
 /// How many threads compute.
 public enum ThreadCount {

@@ -1,13 +1,7 @@
 import CKernels
 import Synchronization
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
+import Essentials
 
 /// Threads that live as long as the process and run numbered tasks.
 ///

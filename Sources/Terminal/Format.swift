@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// Numbers formatted for people.
 public enum Format {
@@ -26,7 +26,7 @@ public enum Format {
   public static func duration(_ seconds: Double) -> String {
     guard seconds.isFinite, seconds < 1e12 else { return "?" }
     let seconds = max(0, seconds)
-    if seconds < 9.95 { return String(format: "%.1fs", seconds) }
+    if seconds < 9.95 { return String(cFormat: "%.1fs", seconds) }
     let whole = Int(seconds.rounded())
     if whole < 60 { return "\(whole)s" }
     if whole < 3600 { return "\(whole / 60)m\(twoDigits(whole % 60))s" }
@@ -39,7 +39,7 @@ public enum Format {
     guard fraction.isFinite else { return "?" }
     let percent = fraction * 100
     return String(
-      format: percent.magnitude >= 99.95 ? "%.0f%%" : percent.magnitude >= 9.995 ? "%.1f%%" : "%.2f%%", percent)
+      cFormat: percent.magnitude >= 99.95 ? "%.0f%%" : percent.magnitude >= 9.995 ? "%.1f%%" : "%.2f%%", percent)
   }
 
   /// A loss or similar metric with four significant digits: "2.417", "0.08312", "13.21".
@@ -47,15 +47,15 @@ public enum Format {
     guard value.isFinite else { return value.isNaN ? "nan" : value > 0 ? "inf" : "-inf" }
     switch value.magnitude {
     case 0: return "0"
-    case ..<1e-4: return String(format: "%.2e", value)
-    case ..<0.1: return String(format: "%.5f", value)
-    case ..<10: return String(format: "%.3f", value)
-    default: return value.magnitude < 1e4 ? String(format: "%.2f", value) : String(format: "%.3g", value)
+    case ..<1e-4: return String(cFormat: "%.2e", value)
+    case ..<0.1: return String(cFormat: "%.5f", value)
+    case ..<10: return String(cFormat: "%.3f", value)
+    default: return value.magnitude < 1e4 ? String(cFormat: "%.2f", value) : String(cFormat: "%.3g", value)
     }
   }
 
   private static func threeDigits(_ value: Double) -> String {
-    String(format: value >= 99.95 ? "%.0f" : value >= 9.995 ? "%.1f" : "%.2f", value)
+    String(cFormat: value >= 99.95 ? "%.0f" : value >= 9.995 ? "%.1f" : "%.2f", value)
   }
 
   private static func twoDigits(_ value: Int) -> String { value < 10 ? "0\(value)" : String(value) }

@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// A stream for people to read, such as standard error, with what it can display.
 public struct Output: Sendable {
@@ -46,9 +46,10 @@ public struct Output: Sendable {
     columns = { Self.columns(of: descriptor) }
     // Losing a progress line must not stop the run.
     write = { text in
-      try? FileHandle(fileDescriptor: descriptor, closeOnDealloc: false).write(contentsOf: Data(text.utf8))
+      try? OpenFile(descriptor: descriptor, path: "").write(Array(text.utf8))
     }
-    seconds = { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
+    let start = ContinuousClock.now
+    seconds = { (ContinuousClock.now - start) / .seconds(1) }
   }
 
   private static func columns(of descriptor: Int32) -> Int {

@@ -92,6 +92,27 @@ package final class RegularExpression: @unchecked Sendable {
     return isEscaped ? output + "\\" : output
   }
 
+  /// What the first group captures in the first match in `text`; `nil` without a match.
+  package func firstGroup(in text: String) -> String? {
+    let bytes = Array(text.utf8)
+    guard let data = pcre2_match_data_create_8(2, nil) else { return nil }
+    defer { pcre2_match_data_free_8(data) }
+    let count = bytes.withUnsafeBufferPointer { pcre2_match_8(code, $0.baseAddress, $0.count, 0, 0, data, nil) }
+    // With more groups than places the count is 0, and the first ones are there all the same.
+    guard count == 0 || count > 1, let places = pcre2_get_ovector_pointer_8(data) else { return nil }
+    let (begin, end) = (places[2], places[3])
+    guard begin <= end, end <= bytes.count else { return nil }
+    return String(decoding: bytes[begin..<end], as: UTF8.self)
+  }
+
+  /// Whether the expression has a nonempty match in `text`.
+  package func matches(_ text: String) -> Bool {
+    let bytes = Array(text.utf8)
+    var isFound = false
+    forEachMatch(bytes, 0..<bytes.count) { _ in isFound = true }
+    return isFound
+  }
+
   /// Calls `body` with each match in `range`, in order. The expression sees the range as the whole text.
   ///
   /// The search proceeds in small windows. A match that could extend past its window is tried again in a larger one, only

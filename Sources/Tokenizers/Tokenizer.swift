@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// Converts text to a model's token ids and back.
 ///

@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 import OrderedJSON
 
 /// The learning rate over a run. Adopt it to train with a schedule of your own.

@@ -1,6 +1,6 @@
 import Diagnostics
 import Checkpoints
-import Foundation
+import Essentials
 import OrderedJSON
 
 /// The progress and log of a run: `trainer_state.json`, with the members of transformers' `TrainerState`.

@@ -1,6 +1,6 @@
 import Checkpoints
 import Diagnostics
-import Foundation
+import Essentials
 import Tensors
 import Tokenizers
 

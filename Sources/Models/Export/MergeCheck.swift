@@ -1,6 +1,6 @@
 import ChatTemplates
 import Checkpoints
-import Foundation
+import Essentials
 import OrderedJSON
 import Tensors
 

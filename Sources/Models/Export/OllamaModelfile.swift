@@ -1,6 +1,6 @@
 import Diagnostics
 import Checkpoints
-import Foundation
+import Essentials
 import Tokenizers
 
 /// A Modelfile for Ollama: the model's weights, prompt template and stop tokens. See

@@ -1,5 +1,5 @@
 import ChatTemplates
-import Foundation
+import Essentials
 
 /// A prompt for a model: messages to answer, or plain text to continue.
 public struct Prompt: Sendable, Hashable {
@@ -51,6 +51,6 @@ extension CausalLM {
   ) throws -> String {
     let ids = try ids(of: prompt, thinking: thinking)
     let (text, _) = generate(ids, sampling: sampling, maxNewTokens: maxNewTokens, stream: stream)
-    return text.trimmingCharacters(in: .whitespacesAndNewlines)
+    return text.trimmed
   }
 }

@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// How the next token is sampled, as in transformers' `GenerationConfig`.
 public struct SamplingConfiguration: Sendable, Hashable, Codable {

@@ -1,6 +1,7 @@
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
+import Tokenizers
 
 extension LoRAConfiguration {
   /// How a field of PEFT's `LoraConfig` is treated when an `adapter_config.json` is read.
@@ -115,7 +116,7 @@ extension LoRAConfiguration {
   private func checkPatterns(_ config: ConfigurationReader) throws(SwiftletError) {
     var patterns = rankPattern.map(\.pattern) + alphaPattern.map(\.pattern) + layersPattern
     for case .pattern(let pattern)? in [targetModules, excludeModules] { patterns.append(pattern) }
-    for pattern in patterns where (try? NSRegularExpression(pattern: pattern)) == nil {
+    for pattern in patterns where (try? RegularExpression(pattern)) == nil {
       throw config.error("\(pattern.quotedExcerpt) is not a valid regular expression")
     }
   }

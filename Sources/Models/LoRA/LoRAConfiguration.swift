@@ -1,6 +1,7 @@
 import Diagnostics
-import Foundation
+import Essentials
 import OrderedJSON
+import Tokenizers
 
 /// The settings of a LoRA adapter: PEFT's `LoraConfig`, with its defaults.
 public struct LoRAConfiguration: Sendable, Hashable, Codable {
@@ -101,12 +102,7 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
 
   /// Whether a regular expression matches all of `path`.
   static func isMatch(_ pattern: String, _ path: String) -> Bool {
-    firstMatch("^(?:\(pattern))$", path) != nil
-  }
-
-  private static func firstMatch(_ pattern: String, _ path: String) -> NSTextCheckingResult? {
-    let range = NSRange(location: 0, length: path.utf16.count)
-    return (try? NSRegularExpression(pattern: pattern))?.firstMatch(in: path, range: range)
+    (try? RegularExpression("^(?:\(pattern))$"))?.matches(path) ?? false
   }
 
   /// Whether the layer at `path` gets an update. `targetModules` must not be `nil`.
@@ -121,10 +117,8 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     let patterns =
       layersPattern.isEmpty ? [#".*\.[^.]*\.(\d+)\."#] : layersPattern.map { #".*\.\#($0)\.(\d+)\."# }
     for pattern in patterns {
-      guard let match = Self.firstMatch("^" + pattern, path), let range = Range(match.range(at: 1), in: path) else {
-        continue
-      }
-      return Int(path[range]).map(layersToTransform.contains) ?? false
+      guard let index = (try? RegularExpression("^" + pattern))?.firstGroup(in: path) else { continue }
+      return Int(index).map(layersToTransform.contains) ?? false
     }
     return false
   }

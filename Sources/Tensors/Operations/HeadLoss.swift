@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 
 /// What the head finds over a batch.
 public struct LossSums: Sendable {

@@ -1,4 +1,4 @@
-import Foundation
+import Essentials
 import Tensors
 
 /// Adafactor (Shazeer and Stern 2018) with transformers' settings: no first moment, no relative step size, and updates

@@ -1,7 +1,7 @@
 import Collectives
 import Datasets
 import Diagnostics
-import Foundation
+import Essentials
 import Models
 import Tensors
 

@@ -1,0 +1,104 @@
+/// A running program that reads nothing and writes to files.
+package struct ChildProcess {
+  private let path: String
+  private let process: pid_t
+  /// What `waitpid` said when the program had ended.
+  private var status: Int32?
+
+  /// Starts the program at `path`. It writes to the existing files `output` and `errors`.
+  package init(_ path: String, _ arguments: [String], output: String, errors: String) throws(FileFailure) {
+    #if canImport(Darwin)
+      var actions: posix_spawn_file_actions_t?
+    #else
+      var actions = posix_spawn_file_actions_t()
+    #endif
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output, O_WRONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, errors, O_WRONLY, 0)
+    let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
+    var process = pid_t()
+    let code = Self.withCStrings([path] + arguments) { words in
+      Self.withCStrings(environment) { posix_spawn(&process, path, &actions, nil, words, $0) }
+    }
+    if code != 0 { throw FileFailure(path, code: code) }
+    self.path = path
+    self.process = process
+  }
+
+  /// Whether the program has not ended yet.
+  package mutating func isRunning() -> Bool {
+    if status == nil { look(WNOHANG) }
+    return status == nil
+  }
+
+  /// Waits until the program ends.
+  /// - Returns: its exit status, or 128 and the number of the signal that ended it.
+  package mutating func wait() -> Int32 {
+    while status == nil { look(0) }
+    // The exit status is in the second byte, a signal's number in the seven bits below it.
+    let status = status ?? 0
+    return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+  }
+
+  /// Asks the program to end.
+  package func terminate() { kill(process, SIGTERM) }
+
+  private mutating func look(_ options: Int32) {
+    var status: Int32 = 0
+    let found = waitpid(process, &status, options)
+    if found == process { self.status = status }
+    // Someone else has waited for it: it counts as failed.
+    if found < 0, errno != EINTR { self.status = 1 << 8 }
+  }
+
+  /// Calls `body` with an array of C strings that ends in `nil`.
+  private static func withCStrings<Value>(
+    _ strings: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Value
+  ) -> Value {
+    var pointers = strings.map { strdup($0) } + [nil]
+    defer { for pointer in pointers { free(pointer) } }
+    return pointers.withUnsafeMutableBufferPointer { buffer in
+      // Not empty: it ends in nil.
+      guard let first = buffer.baseAddress else { preconditionFailure("an array of C strings is never empty") }
+      return body(first)
+    }
+  }
+}
+
+/// Threads of the system.
+package enum SystemThread {
+  /// Runs `body` on a new thread, for work that blocks and would hold up Swift's cooperative threads.
+  package static func start(_ body: @escaping @Sendable () -> Void) {
+    let context = Unmanaged.passRetained(ThreadBody(body)).toOpaque()
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    #if canImport(Darwin)
+      var thread: pthread_t?
+      let status = pthread_create(
+        &thread, &attributes,
+        { context in
+          Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body()
+          return nil
+        }, context)
+    #else
+      var thread = pthread_t()
+      let status = pthread_create(
+        &thread, &attributes,
+        { context in
+          guard let context else { return nil }
+          Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body()
+          return nil
+        }, context)
+    #endif
+    // The system grants no thread: better late than never.
+    if status != 0 { Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body() }
+  }
+}
+
+private final class ThreadBody: Sendable {
+  let body: @Sendable () -> Void
+  init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}
