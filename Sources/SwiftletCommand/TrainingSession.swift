@@ -183,7 +183,8 @@ struct TrainingSession {
     }
     let path = recipe.training.outputDir
     facts += [
-      (recipe.lora == nil ? "model" : "adapter", path), ("loss curve", "\(path)/loss_curve.png"),
+      (recipe.lora == nil ? "model" : "adapter", path),
+      ("loss curve", LossCurve.isAvailable ? "\(path)/loss_curve.png" : "not drawn, because Cairo is not installed"),
       ("log", "\(path)/trainer_state.json"), ("model card", "\(path)/README.md"),
     ]
     if !interview.questions.isEmpty { facts.append(("answers", "\(path)/questions.md")) }
