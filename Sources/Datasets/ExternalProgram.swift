@@ -2,14 +2,14 @@ import Diagnostics
 import Essentials
 
 /// A command-line program that converts a file to a format with rows.
-struct ExternalProgram: Sendable {
+package struct ExternalProgram: Sendable {
   /// The name of its executable.
   let name: String
   /// How to install it.
   let remedy: String
 
   static let duckDB = ExternalProgram(name: "duckdb", remedy: "install it with pip install duckdb-cli")
-  static let gzip = ExternalProgram(name: "gzip", remedy: "install it with the system's package manager")
+  package static let gzip = ExternalProgram(name: "gzip", remedy: "install it with the system's package manager")
   static let zstandard = ExternalProgram(name: "zstd", remedy: "install it with the system's package manager")
 
   /// The path of its executable in `PATH`; `nil` if it is not installed.
@@ -28,7 +28,7 @@ struct ExternalProgram: Sendable {
   ///     more.
   ///   - arguments: its arguments, given the path of the output.
   /// - Throws: `SwiftletError` if the program is missing, fails, or writes too much.
-  func bytes(
+  package func bytes(
     from source: String, maximumBytes: Int = .max, arguments: (_ output: String) -> [String]
   ) throws(SwiftletError) -> FileBytes {
     let place = FileLocation(file: source)

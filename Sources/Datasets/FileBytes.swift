@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// Reads go through a small window, so that consecutive rows need few system calls. This is not a memory map: if a
 /// mapped file shrinks, the process is killed; here it is an error.
-final class FileBytes: @unchecked Sendable {
+package final class FileBytes: @unchecked Sendable {
   // Sendable because the handle and the window are only accessed under `lock`.
   let path: String
   let count: Int

@@ -4,9 +4,9 @@ import Checkpoints
 
 /// Draws with Cairo into a PNG or SVG. Only this file uses Cairo's objects, which live as long as the canvas. Cairo keeps
 /// the first error as a status that turns later calls into no-ops, so only `finish()` has to check it.
-final class Canvas {
+package final class Canvas {
   /// The file format.
-  enum Format { case png, svg }
+  package enum Format { case png, svg }
 
   /// Which part of a text is at its position.
   enum Anchor { case start, middle, end }
@@ -30,9 +30,9 @@ final class Canvas {
   private let format: Format
   private let sink = Sink()
   /// The texts drawn so far, with their positions.
-  private(set) var texts: [(text: String, x: Double, y: Double)] = []
+  package private(set) var texts: [(text: String, x: Double, y: Double)] = []
   /// The polylines drawn so far.
-  private(set) var lines: [[(x: Double, y: Double)]] = []
+  package private(set) var lines: [[(x: Double, y: Double)]] = []
 
   /// Collects the bytes that Cairo writes.
   private final class Sink {

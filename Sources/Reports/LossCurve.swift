@@ -76,7 +76,7 @@ public struct LossCurve: Sendable {
   private func drawn(_ format: Canvas.Format) -> [UInt8]? { drawing(format)?.bytes }
 
   /// The file, and what is drawn in it.
-  func drawing(_ format: Canvas.Format) -> (bytes: [UInt8], canvas: Canvas)? {
+  package func drawing(_ format: Canvas.Format) -> (bytes: [UInt8], canvas: Canvas)? {
     for lettered in [true, false] {
       let canvas = Canvas(format, width: LossCurveLayout.width, height: LossCurveLayout.height)
       LossCurveLayout(self, lettered: lettered).draw(on: canvas)

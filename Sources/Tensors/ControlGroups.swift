@@ -15,6 +15,11 @@ package struct ControlGroups {
   package struct Memory: Equatable {
     package let limit: Int
     package let free: Int
+
+    package init(limit: Int, free: Int) {
+      self.limit = limit
+      self.free = free
+    }
   }
 
   private let root: String

@@ -17,7 +17,7 @@ public enum ThreadCount {
   /// The processors that the process's affinity mask contains.
   public static var processors: Int { ck_processors() }
 
-  static func chosen(variable: String?, processors: Int, quota: Double?) -> Int {
+  package static func chosen(variable: String?, processors: Int, quota: Double?) -> Int {
     if let count = variable.flatMap(parsed) { return count }
     guard let quota, quota < Double(processors) else { return processors }
     return max(1, Int(quota.rounded(.up)))

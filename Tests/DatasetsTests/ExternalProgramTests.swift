@@ -1,5 +1,5 @@
 import Diagnostics
-@testable import Datasets
+import Datasets
 import Foundation
 import OrderedJSON
 import Testing

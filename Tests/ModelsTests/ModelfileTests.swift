@@ -110,7 +110,8 @@ import Tokenizers
     #expect(lines.hasSuffix("\"\"\"\nPARAMETER stop \"<|endoftext|>\"\nPARAMETER stop \"<|im_end|>\"\n"))
     #expect(lines.contains("<|im_start|>user\n{{ .Content }}<|im_end|>\n"))
     let odd = try CausalLM(files, tokenizer: tokenizer, chatTemplate: "{{ messages | length }}")
-    #expect(OllamaModelfile(odd, file: "a.gguf").text.contains("\n# Ollama's templates can't express this chat template"))
+    #expect(
+      OllamaModelfile(odd, file: "a.gguf").text.contains("\n# Ollama's templates can't express this chat template"))
     let braces = try CausalLM(
       files, tokenizer: tokenizer,
       chatTemplate: "{% for m in messages %}{{ '{{' + m.role + '}}' + m.content + '\\n' }}{% endfor %}"

@@ -1,4 +1,4 @@
-@testable import Reports
+import Reports
 import TestSupport
 import Training
 import Foundation

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Tensors
+import Tensors
 
 /// The number of threads, and the limits that containers set.
 struct ThreadCountTests {
