@@ -8,12 +8,14 @@ extension Prompt {
   /// A row of a dataset as a prompt: its `prompt` (text or messages), its `messages` without the last answer, or its
   /// `question` with an optional `system`.
   /// - Returns: `nil` for a row with none of these.
-  public init?(row: JSONValue) {
+  /// - Throws: `SwiftletError` for messages that are not objects.
+  public init?(row: JSONValue) throws(SwiftletError) {
     if let text = row.string {
       self.init(text)
     } else if let prompt = row["prompt"]?.string {
       self.init(continuing: prompt)
-    } else if let json = row["prompt"] ?? row["messages"], var messages = try? Message.list(json) {
+    } else if let json = row["prompt"] ?? row["messages"] {
+      var messages = try Message.list(json)
       if row["prompt"]?.array == nil, messages.last?.role == "assistant" { messages.removeLast() }
       guard !messages.isEmpty else { return nil }
       self.init(messages: messages)
@@ -31,8 +33,13 @@ extension Prompt {
     var prompts: [Prompt] = []
     for index in 0..<rows.count {
       let row = try rows.row(at: index)
-      let isText = path.hasSuffix(".txt")
-      guard let prompt = isText ? row["text"]?.string.map({ Prompt($0) }) : Prompt(row: .object(row)) else {
+      let prompt: Prompt?
+      do {
+        prompt = path.hasSuffix(".txt") ? row["text"]?.string.map { Prompt($0) } : try Prompt(row: .object(row))
+      } catch {
+        throw error.relocated(to: rows.location(of: index))
+      }
+      guard let prompt else {
         throw SwiftletError.data(
           "the row has no prompt, messages or question. Add one of these columns.", at: rows.location(of: index))
       }

@@ -141,7 +141,7 @@ import Testing
     let sentences = outcome.errors.split(separator: "\n").filter { $0.hasPrefix("Error: ") }
     #expect(sentences.count == 1)
     #expect(sentences.first?.contains("checkpoint-20 could not be saved") == true, "\(outcome.errors)")
-    #expect(sentences.first?.contains("out/checkpoint-10 is whole") == true, "\(outcome.errors)")
+    #expect(sentences.first?.contains("out/checkpoint-10 is complete") == true, "\(outcome.errors)")
     #expect(!workspace.exists("out/checkpoint-20") && !workspace.exists("out/.checkpoint-20.partial"))
     let resumed = try await Command.run(words + resume, in: workspace)
     #expect(resumed.status == 0, "\(resumed.errors)")

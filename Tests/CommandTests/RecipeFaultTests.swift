@@ -27,7 +27,7 @@ import Testing
   }
 
   static let faults = [
-    keys("--learning_rat 1e-4", "learning_rat ", "Did you mean learning_rate?"),
+    keys("--learning_rat 1e-4", "key learning_rat.", "Did you mean learning_rate?"),
     keys("--lora-rr 4", "lora_rr", "Did you mean lora_r?"),
     keys("--learning_rate fast", "learning_rate", "\"fast\"", "a number"),
     keys("--learning_rate -1", "learning_rate", "above 0"),

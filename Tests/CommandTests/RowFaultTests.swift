@@ -60,7 +60,7 @@ import Testing
     rows("fewer labels than ids", #"{"input_ids": [1, 2, 3], "labels": [1, 2]}"#, "bad.jsonl", "line 1", "\"labels\""),
     rows("no label counts", #"{"input_ids": [1, 2], "labels": [-100, -100]}"#, "1 rows"),
     rows("no token ids", #"{"input_ids": []}"#, "no tokens"),
-    rows("a JSON array cut short", #"[{"text": "a"},"#, file: "bad.json", "bad.json", "cut short"),
+    rows("a JSON array cut short", #"[{"text": "a"},"#, file: "bad.json", "bad.json", "truncated"),
     rows("an empty JSON array", "[]", file: "bad.json", "bad.json", "no rows"),
     rows("numbers as JSON rows", "[1]", file: "bad.json", "bad.json", "line 1"),
     rows("a JSON object of no known column", #"{"a": 1}"#, file: "bad.json", "bad.json", "\"a\""),

@@ -84,6 +84,7 @@ import Training
     // Methods of the settings themselves read them without a dot; declarations and comments do not count.
     let own = try [
       "Training/TrainingConfiguration.swift", "Recipes/DataArguments.swift", "Models/LoRA/LoRAConfiguration.swift",
+      "Training/OptimizerConfiguration.swift",
     ].flatMap { file in
       try String(contentsOf: repository.appendingPathComponent("Sources/\(file)"), encoding: .utf8)
         .split(separator: "\n").filter { !$0.contains("public var ") && !$0.contains("///") }
@@ -95,7 +96,8 @@ import Training
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {
         let isRead =
-          try sources.contains(Regex("\\.\(label)\\b")) || own.contains(Regex("\\b\(label)\\b"))
+          try sources.contains(Regex("\\.\(label)\\b").wordBoundaryKind(.simple))
+          || own.contains(Regex("\\b\(label)\\b").wordBoundaryKind(.simple))
         #expect(isRead, "\(type(of: value)).\(label) is read nowhere")
       }
     }

@@ -252,15 +252,12 @@ public final class Trainer {
     let report = try take(own.map { trainingSet.batch($0) })
     record(report, epoch: epoch, stepsInEpoch: firstStep)
     for callback in allCallbacks { callback.stepEnded(report, state) }
-    var position = try position()
-    var due = actions.actions(at: position)
+    var due = actions.actions(at: try position(canPause: false))
     if due.logs { log(report) }
-    if due.evaluates {
-      try evaluateAndLog()
-      // The evaluation may have found the best loss, or made a callback stop or pause the run.
-      position = try self.position()
-      due = actions.actions(at: position)
-    }
+    if due.evaluates { try evaluateAndLog() }
+    // The evaluation may have found the best loss, or made a callback stop the run.
+    let position = try position()
+    due = actions.actions(at: position)
     if due.saves { try saveCheckpoint() }
     return !due.ends && !position.isPausing
   }
@@ -288,9 +285,10 @@ public final class Trainer {
   private var wantsPause: Bool { allCallbacks.contains { $0.shouldPause() } }
 
   /// Where the run is. Ranks agree here: if one wants to stop or pause, all do.
-  private func position() throws(SwiftletError) -> StepSchedule.Position {
+  /// - Parameter canPause: whether callbacks are asked if the run should pause.
+  private func position(canPause: Bool = true) throws(SwiftletError) -> StepSchedule.Position {
     let wantsStop = allCallbacks.contains { $0.shouldStop(state) }
-    let wishes = try collective.sum([wantsStop ? 1 : 0, wantsPause ? 1 : 0])
+    let wishes = try collective.sum([wantsStop ? 1 : 0, canPause && wantsPause ? 1 : 0])
     return StepSchedule.Position(
       step: state.globalStep, epoch: state.epoch, isStopping: wishes[0] > 0, isPausing: wishes[1] > 0,
       isBest: state.bestGlobalStep == state.globalStep)
