@@ -139,7 +139,8 @@ import Testing
     #expect(message("\u{0}").hasPrefix("r.yaml"))
     #expect(message(String(repeating: "[", count: 100_000)).hasPrefix("r.yaml"))
     #expect(
-      message("steps: " + String(repeating: "[", count: 900) + String(repeating: "]", count: 900)).contains("steps"))
+      message("steps: " + String(repeating: "[", count: 900) + String(repeating: "]", count: 900)).contains(
+        "nested too deeply"))
     var bomb = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     for level in 1...12 {
       bomb += "b\(level): &a\(level) [" + Array(repeating: "*a\(level - 1)", count: 10).joined(separator: ", ") + "]\n"
