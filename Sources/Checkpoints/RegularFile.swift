@@ -54,6 +54,22 @@ public enum RegularFile {
     return bytes
   }
 
+  /// The contents of a UTF-8 text file.
+  /// - Parameters:
+  ///   - sizeLimit: the largest size to accept, in bytes.
+  ///   - domain: the domain of the error.
+  /// - Throws: `SwiftletError` as for `contents(of:)`, and if the file is not valid UTF-8.
+  public static func text(
+    of url: URL, sizeLimit: Int = 100_000_000, domain: SwiftletError.Domain = .checkpoint
+  ) throws(SwiftletError) -> String {
+    let bytes = try contents(of: url, sizeLimit: sizeLimit, domain: domain)
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw SwiftletError(
+        domain, "is not valid UTF-8; save it as UTF-8 text", at: FileLocation(file: url.path))
+    }
+    return text
+  }
+
   /// A handle that reads a file from its start and closes it when released.
   /// - Parameter domain: the domain of the error.
   /// - Throws: `SwiftletError` if the file does not exist, is not regular or cannot be opened.

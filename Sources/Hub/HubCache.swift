@@ -66,7 +66,7 @@ struct HubCache: Sendable {
   /// The commit of a revision: from the cached branch or tag, or the revision itself.
   func commit(of revision: String) -> String? {
     let ref = folder.appending(path: "refs").appending(path: revision)
-    let known = (try? String(contentsOf: ref, encoding: .utf8))?.trimmed
+    let known = (try? RegularFile.text(of: ref, sizeLimit: 4096))?.trimmed
     let commit = known ?? revision
     return isSafeRelativePath(commit) && !commit.contains("/") ? commit : nil
   }
@@ -97,7 +97,7 @@ struct HubCache: Sendable {
 
   /// The files that a commit has, if they have been recorded.
   func recordedListing(of commit: String) -> [String]? {
-    guard let content = try? Data(contentsOf: listing(commit)), let value = try? JSONValue(parsing: Array(content))
+    guard let content = try? RegularFile.contents(of: listing(commit)), let value = try? JSONValue(parsing: content)
     else { return nil }
     return value.array?.compactMap(\.string)
   }
@@ -108,7 +108,7 @@ struct HubCache: Sendable {
 
   /// The shards that the snapshot's weight index lists, sorted; `nil` if the index is missing or malformed.
   func shards(in index: String, of commit: String) -> [String]? {
-    guard let content = try? Data(contentsOf: snapshot(commit).appending(path: index)),
+    guard let content = try? RegularFile.contents(of: snapshot(commit).appending(path: index)),
       let map = try? JSONValue(parsing: Array(content))["weight_map"]?.object
     else { return nil }
     return Set(map.members.compactMap(\.value.string)).sorted()

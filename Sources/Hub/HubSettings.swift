@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import Essentials
 
@@ -76,7 +77,7 @@ struct HubSettings: Sendable {
   }
 
   private static func token(_ text: String?, _ name: String, file: URL?) throws(SwiftletError) -> String? {
-    let found = text ?? file.flatMap { try? String(contentsOf: $0, encoding: .utf8) }
+    let found = text ?? file.flatMap { try? RegularFile.text(of: $0, sizeLimit: 1 << 16) }
     let source = text == nil ? file?.path ?? name : name
     guard let token = found?.trimmed, !token.isEmpty else { return nil }
     guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {

@@ -67,11 +67,12 @@ public struct ModelFiles: Sendable {
   /// Reads a JSON file.
   /// - Throws: `SwiftletError` if it can't be read or isn't JSON.
   static func json(at url: URL) throws(SwiftletError) -> JSONValue {
-    guard let data = try? Data(contentsOf: url) else {
+    guard FileManager.default.fileExists(atPath: url.path) else {
       throw SwiftletError.model("the file is missing or can't be read", in: url.path)
     }
+    let bytes = try RegularFile.contents(of: url, sizeLimit: 100_000_000, domain: .model)
     do {
-      return try JSONValue(parsing: data)
+      return try JSONValue(parsing: bytes)
     } catch {
       throw SwiftletError.model("\(url.path), \(error)")
     }

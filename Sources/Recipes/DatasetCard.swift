@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import Datasets
 import Essentials
@@ -18,7 +19,7 @@ struct DatasetCard {
   init(folder: String) throws(SwiftletError) {
     self.folder = folder
     let readme = URL(fileURLWithPath: folder).appendingPathComponent("README.md")
-    guard let text = try? String(contentsOf: readme, encoding: .utf8) else { return }
+    guard let text = try? RegularFile.text(of: readme) else { return }
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
     guard lines.first?.trimmed == "---",
       let end = lines.dropFirst().firstIndex(where: { $0.trimmed == "---" }),

@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import Essentials
 import Tokenizers
@@ -16,9 +17,11 @@ extension Recipe {
       }
       return source
     }
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
-      throw SwiftletError.training("`chatTemplatePath` \(path) cannot be read. Name a Jinja file or a model folder.")
+    do throws(SwiftletError) {
+      return try RegularFile.text(of: URL(fileURLWithPath: path))
+    } catch {
+      throw SwiftletError.training(
+        "`chatTemplatePath` \(path) \(error.reason). Name a Jinja file or a model folder.")
     }
-    return text
   }
 }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import Essentials
 import Models
@@ -38,11 +39,10 @@ public struct Recipe: Sendable {
     var (file, overrides) = try RecipeReader.split(words)
     var text = ""
     if let path = file {
-      do {
-        text = try String(contentsOf: URL(fileURLWithPath: path), encoding: .utf8)
+      do throws(SwiftletError) {
+        text = try RegularFile.text(of: URL(fileURLWithPath: path), domain: .recipe)
       } catch {
-        throw SwiftletError.recipe(
-          .commandLine, "the recipe \(path) cannot be read. Check that the file exists and is UTF-8 text.")
+        throw error.relocated(to: FileLocation(file: path))
       }
       file = path
     }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Essentials
 import Models
 import OrderedJSON
@@ -35,7 +36,8 @@ public final class Interview: TrainerCallback {
     self.output = output
     log = AnswerLog(questions.map(\.text))
     let file = output.appendingPathComponent("questions.json")
-    guard step > 0, let json = try? JSONValue(parsing: Data(contentsOf: file)), var earlier = AnswerLog(json: json),
+    guard step > 0, let json = try? JSONValue(parsing: RegularFile.contents(of: file)),
+      var earlier = AnswerLog(json: json),
       earlier.questions == log.questions
     else { return }
     earlier.forget(from: step + 1)

@@ -1,3 +1,4 @@
+import Checkpoints
 import Datasets
 import Diagnostics
 import Essentials
@@ -41,7 +42,7 @@ actor ModelCore {
   func open(adapter folder: URL?, chatTemplate: String?) throws {
     let template =
       chatTemplate
-      ?? folder.flatMap { try? String(contentsOf: $0.appendingPathComponent("chat_template.jinja"), encoding: .utf8) }
+      ?? folder.flatMap { try? RegularFile.text(of: $0.appendingPathComponent("chat_template.jinja")) }
     let opened = try openModel(chatTemplate: template)
     adapter = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }
     model = opened

@@ -87,9 +87,9 @@ public struct TrainerState: Sendable {
   public init(contentsOf url: URL) throws(SwiftletError) {
     let json: JSONValue
     do {
-      json = try JSONValue(parsing: Data(contentsOf: url))
+      json = try JSONValue(parsing: RegularFile.contents(of: url))
     } catch {
-      let cause = (error as? SwiftletError)?.description ?? "it cannot be opened"
+      let cause = error.reason
       throw SwiftletError.checkpoint(path: url.path, reason: "this is not a trainer state: \(cause)")
     }
     let reader = Reader(json: json, path: url.path)

@@ -83,7 +83,8 @@ import Testing
     file("a list", "- 1\n- 2\n"),
     file("only text", "train, please\n"),
     Fault("a recipe that is not there", status: 2, "sft --config none.yaml", mentions: ["none.yaml"]),
-    Fault("a recipe that is a folder", status: 2, "sft --config m", mentions: ["m cannot be read"]),
+    Fault(
+      "a recipe that is a folder", status: 2, "sft --config m", mentions: ["m: is a directory, not a regular file"]),
     Fault("a recipe that is not UTF-8", status: 2, "sft --config recipe.yaml", mentions: ["recipe.yaml", "UTF-8"]) {
       try $0.write("recipe.yaml", Data([0x61, 0x3A, 0xFF, 0xFE]))
     },

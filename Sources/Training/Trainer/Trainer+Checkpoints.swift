@@ -34,7 +34,7 @@ extension Trainer {
 
   private static func set(padToken: String, inTokenizerOf folder: URL) throws {
     let url = folder.appendingPathComponent("tokenizer_config.json")
-    var config = (try? JSONValue(parsing: Data(contentsOf: url)))?.object ?? JSONObject()
+    var config = (try? JSONValue(parsing: RegularFile.contents(of: url)))?.object ?? JSONObject()
     config["pad_token"] = .string(padToken)
     try AtomicFile.write(JSONValue.object(config).text(.pretty) + "\n", to: url)
   }
