@@ -2,7 +2,7 @@
 
 PREFIX ?= /usr/local
 
-.PHONY: help demo test build install uninstall dist lint format bench clean prepare
+.PHONY: help demo test build mpi install uninstall dist lint format bench clean prepare
 
 help:
 	@echo "make demo       fine-tune a small model on a small data set, and compare it before and after"
@@ -18,6 +18,10 @@ help:
 
 prepare:
 	@Scripts/prepare
+
+# The bridge to the installed MPI, for tests and for runs over several processes.
+mpi: prepare
+	@Scripts/build-mpi .build/libswiftlet_mpi.so
 
 build: prepare
 	Scripts/build --product swiftlet

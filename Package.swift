@@ -119,7 +119,8 @@ let package = Package(
     .testTarget(name: "SwiftletTests", dependencies: ["TestSupport", "Swiftlet", "Recipes"]),
     // Started by CollectivesTests as several ranks under mpirun.
     .executableTarget(
-      name: "RankProbe", dependencies: ["Collectives", "Tensors", "Diagnostics"], path: "Tests/RankProbe"),
+      name: "RankProbe", dependencies: ["TestSupport", "Training", "Collectives", "Tensors", "Diagnostics"],
+      path: "Tests/RankProbe"),
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Tensors", "RankProbe"]),
     .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(name: "TerminalTests", dependencies: ["Diagnostics", "Terminal"]),

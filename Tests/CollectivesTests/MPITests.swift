@@ -56,6 +56,50 @@ import Collectives
     #expect(status == 0, "\(output)")
   }
 
+  /// The numbers of each line of a run's log.
+  private func train(_ ranks: Int, _ arguments: [String]) throws -> [[Double]] {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    return try train(ranks, arguments, in: folder)
+  }
+
+  private func train(_ ranks: Int, _ arguments: [String], in folder: URL) throws -> [[Double]] {
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    let words = ["train", arguments[0], folder.path] + arguments.dropFirst()
+    let probe = Self.products.appendingPathComponent("RankProbe").path
+    let (status, output) = try ranks == 1 ? Self.run(probe, words) : launch(ranks, words)
+    #expect(status == 0, "\(output)")
+    let text = try String(contentsOf: folder.appendingPathComponent("log.txt"), encoding: .utf8)
+    return text.split(separator: "\n").map { line in line.split(separator: " ").compactMap { Double($0) } }
+  }
+
+  @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
+  func severalRanksLearnWhatOneProcessLearns(method: String) throws {
+    let alone = try train(1, [method])
+    for ranks in [2, 4] {
+      let together = try train(ranks, [method])
+      try #require(together.count == alone.count && alone.count == 10)
+      for (a, b) in zip(alone.joined(), together.joined()) {
+        #expect(abs(a - b) <= 1e-5 * max(abs(a), 1e-3), "\(ranks) ranks: \(b) instead of \(a)")
+      }
+    }
+  }
+
+  @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
+  func aResumedRunOfRanksEndsInTheSameBytes(method: String) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (whole, resumed) = (folder.appendingPathComponent("whole"), folder.appendingPathComponent("resumed"))
+    _ = try train(2, [method], in: whole)
+    _ = try train(2, [method, whole.appendingPathComponent("checkpoint-4").path], in: resumed)
+    for name in ["optimizer.safetensors", method == "lora" ? "adapter_model.safetensors" : "model.safetensors"] {
+      let files = try [whole, resumed].map {
+        try Data(contentsOf: $0.appendingPathComponent("checkpoint-8").appendingPathComponent(name))
+      }
+      #expect(files[0] == files[1], "\(name)")
+    }
+  }
+
   @Test(.timeLimit(.minutes(1))) func aRankThatDiesEndsTheOthers() throws {
     let (status, output) = try launch(3, ["--die"])
     #expect(status != 0, "\(output)")

@@ -7,6 +7,13 @@ import Tensors
 /// with status 1 and one line per mismatch.
 @main struct RankProbe {
   static func main() throws {
+    let words = Array(CommandLine.arguments.dropFirst())
+    if words.first == "train" {
+      let collective: any Collective = LaunchEnvironment() == nil ? SingleProcess() : try MPICollective()
+      try TrainingProbe.run(Array(words.dropFirst()), collective)
+      (collective as? MPICollective)?.finalize()
+      exit(0)
+    }
     let collective = try MPICollective()
     var failures: [String] = []
     func expect(_ condition: Bool, _ what: String) {

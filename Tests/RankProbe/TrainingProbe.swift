@@ -1,0 +1,34 @@
+import Collectives
+import Foundation
+import TestSupport
+import Training
+
+/// Trains the tiny Llama as one rank of a run whose steps have eight rows, whatever the number of ranks, and writes each
+/// step's loss and gradient norm to `log.txt` in the output folder.
+enum TrainingProbe {
+  /// - Parameter arguments: `lora` or `full`, the output folder, and optionally a checkpoint to resume from.
+  static func run(_ arguments: [String], _ collective: any Collective) throws {
+    let isLoRA = arguments[0] == "lora"
+    let output = URL(fileURLWithPath: arguments[1])
+    let model = try TinyModel.model(inFloat32: !isLoRA)
+    var configuration = TinyTrainer.arguments(batch: 8 / collective.size, steps: 8)
+    configuration.samplingStrategy = .sequential
+    configuration.saveStrategy = .steps
+    configuration.saveSteps = 4
+    configuration.evalStrategy = .steps
+    configuration.evalSteps = 4
+    let trainer = try Trainer(
+      model, adapter: isLoRA ? TinyModel.adapter("lora", on: model) : nil, configuration: configuration,
+      trainingSet: TinyModel.rows(0..<32), validationSet: TinyModel.rows(32..<40), output: output,
+      collective: collective)
+    if arguments.count > 2 { try trainer.resume(from: URL(fileURLWithPath: arguments[2])) }
+    try trainer.train()
+    guard collective.rank == 0 else { return }
+    let lines = trainer.state.logHistory.map { entry in
+      ["step", "loss", "grad_norm", "eval_loss", "num_tokens"].map { "\(entry[$0]?.double ?? 0)" }.joined(
+        separator: " ")
+    }
+    try lines.joined(separator: "\n").write(
+      to: output.appendingPathComponent("log.txt"), atomically: true, encoding: .utf8)
+  }
+}
