@@ -41,6 +41,7 @@ dist: prepare
 	Scripts/dist
 
 test: lint
+	@Scripts/prepare --tests
 	Scripts/build --build-tests
 	@Scripts/obtain-base-model >/dev/null || echo "The tests that need the real model will be skipped." >&2
 	swift test -c release --skip-build

@@ -21,6 +21,8 @@ let package = Package(
   targets: [
     // The inner loops, in C: Swift bounds checks cost too much there, and one source compiles for several instruction sets.
     .target(name: "CKernels"),
+    // A compute device behind Vulkan, which is loaded at run time. The kernels are committed as SPIR-V.
+    .target(name: "CDevice", exclude: ["shaders", "spirv"], cSettings: [.headerSearchPath("spirv")]),
     // System libraries, found by pkg-config.
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"]), .brew(["pcre2"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
@@ -39,7 +41,7 @@ let package = Package(
     .target(name: "Diagnostics", dependencies: ["Essentials"]),
     .target(name: "OrderedJSON", dependencies: ["Diagnostics", "Essentials"]),
     .target(name: "Terminal", dependencies: ["Diagnostics", "Essentials"]),
-    .target(name: "Tensors", dependencies: ["CKernels", "Diagnostics", "Essentials"]),
+    .target(name: "Tensors", dependencies: ["CDevice", "CKernels", "Diagnostics", "Essentials"]),
     // Loads MPI at run time; nothing of MPI is needed to build.
     .target(name: "CMPI"),
     .target(name: "Collectives", dependencies: ["Tensors", "Diagnostics", "Essentials", "CMPI"]),
@@ -101,7 +103,7 @@ let package = Package(
     .testTarget(
       name: "DatasetsTests",
       dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
-    .testTarget(name: "ModelsTests", dependencies: ["Diagnostics", "Models"]),
+    .testTarget(name: "ModelsTests", dependencies: ["TestSupport", "Diagnostics", "Models"]),
     // Tiny models, goldens and trainers that the tests below share.
     .target(
       name: "TestSupport", dependencies: ["Training", "Models", "Datasets", "Tokenizers", "Tensors", "OrderedJSON"],

@@ -7,6 +7,8 @@ public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible,
   public enum Domain: String, Sendable, Hashable, Codable {
     /// Reading or writing tensors, and the folders they are stored in.
     case checkpoint
+    /// A GPU that can't be used, ran out of memory, or was lost.
+    case device
     /// Opening, parsing, tokenizing and packing rows.
     case dataset
     /// Downloads from a model hub: names, permissions, corrupt files, the cache.
@@ -85,6 +87,9 @@ extension SwiftletError {
     if let column { location.column = column }
     return SwiftletError(.dataset, reason, at: location)
   }
+
+  /// A GPU that can't be used, ran out of memory, or was lost.
+  public static func device(_ reason: String) -> SwiftletError { SwiftletError(.device, reason) }
 
   /// A download that failed because of `subject`: a repository such as `org/name`, a file, or an environment variable.
   public static func hub(_ subject: String, _ reason: String) -> SwiftletError {

@@ -116,18 +116,9 @@ public enum Activation: Int, Sendable {
   case gelu = 1
 }
 
-/// The cross-entropy of a batch of rows.
-public struct CrossEntropyRows: Sendable {
-  /// The loss of each row in nats: −log p(target), or the cross-entropy with the smoothed target.
-  public var losses: [Float]
-  /// The number of rows whose most likely token is the target.
-  public var correct: Int
-  /// The sum of the entropies of the predicted distributions, in nats.
-  public var entropy: Double
-}
-
 /// The operations that touch the elements of tensors. Models and trainers call these and never see a pointer, so a new
-/// device needs only a new `Backend`.
+/// device needs only a new `Backend`. A device may lag behind: operations return once they are requested, and only `floats`,
+/// `sumOfSquares`, `finish` and `Tensor.withBytes` wait for it.
 ///
 /// Activations and gradients are float32; weights can have any type. Results don't depend on the number of threads.
 public protocol Backend: Sendable {
@@ -139,8 +130,11 @@ public protocol Backend: Sendable {
   func tensor(_ values: [Float], _ shape: [Int]) -> Tensor
   /// Copies a host array to an int32 tensor.
   func tensor(_ values: [Int32]) -> Tensor
-  /// Copies the elements to a host array, converted to float32.
-  func floats(_ tensor: Tensor) -> [Float]
+  /// Returns the tensor where this backend computes: itself, or a copy on the device in the same type. Models pass each
+  /// weight through this once. Other operands in host memory are copied each time they are used.
+  func resident(_ tensor: Tensor) -> Tensor
+  /// Copies the elements of each tensor to a host array, converted to float32, with one wait for the device.
+  func floats(_ tensors: [Tensor]) -> [[Float]]
   /// Fills a tensor with zeros.
   func clear(_ tensor: Tensor)
   /// Copies the bytes of a tensor to another of the same type and size.
@@ -160,6 +154,14 @@ public protocol Backend: Sendable {
   func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor)
   /// The bytes of buffers in use, and their peak.
   var memoryStatistics: (inUse: Int, peak: Int) { get }
+  /// The bytes left in the device's own memory; `nil` for a backend that computes in host memory.
+  var availableMemory: Int? { get }
+  /// Waits until all requested work is done.
+  /// - Throws: `SwiftletError` if the device has failed.
+  func finish() throws(SwiftletError)
+  /// Throws if the device has failed, because it ran out of memory or was lost. What it has computed since is invalid, and
+  /// what is read from it is zero.
+  func check() throws(SwiftletError)
 
   // MARK: Products
 
@@ -229,14 +231,20 @@ public protocol Backend: Sendable {
   // MARK: Loss
 
   /// Cross-entropy of each row of logits. With a gradient scale, the logits are overwritten by their scaled gradient.
-  /// `smoothing` spreads that share of each target over all columns (Szegedy et al. 2016, arXiv:1512.00567).
+  ///
+  /// - Parameters:
+  ///   - smoothing: the share of each target that is spread over all columns (Szegedy et al. 2016, arXiv:1512.00567).
+  ///   - weighsByProbability: whether each row's loss and gradient are multiplied by exp(−loss).
+  ///   - result: `[rows, 4]`. Receives for each row −log p(target) in nats (or the cross-entropy with the smoothed
+  ///     target), the same times its weight, 1 if the target is the most likely token or else 0, and the entropy of the
+  ///     predicted distribution in nats.
   func crossEntropy(
-    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float
-  ) -> CrossEntropyRows
+    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float,
+    weighsByProbability: Bool, into result: Tensor)
   /// logits = cap · tanh(logits / cap), in place.
   func softcap(_ logits: Tensor, _ cap: Float)
-  /// Sum of squares, in double precision.
-  func sumOfSquares(_ x: Tensor) -> Double
+  /// The sum of squares over all tensors, added in double precision, with one wait for the device.
+  func sumOfSquares(_ tensors: [Tensor]) -> Double
 
   // MARK: Optimizers
 
@@ -249,8 +257,9 @@ public protocol Backend: Sendable {
   func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep)
   /// Takes one step of SGD; `buffer` holds its momentum, if any.
   func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep)
-  /// Adds a gradient to Adafactor's running means, and divides it in place by the root mean square they estimate.
-  func adafactor(_ gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep)
+  /// One step of Adafactor: adds the gradient to the running means, divides it in place by the root mean square they
+  /// estimate, and takes the clipped result as the update.
+  func adafactor(_ weight: Tensor, gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep)
 }
 
 extension Backend {
@@ -258,4 +267,10 @@ extension Backend {
   public func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand {
     leftOperand(source, transposed: transposed, precision: .float32)
   }
+
+  /// Copies the elements to a host array, converted to float32. Waits for the device.
+  public func floats(_ tensor: Tensor) -> [Float] { floats([tensor])[0] }
+
+  /// The sum of squares, in double precision. Waits for the device.
+  public func sumOfSquares(_ tensor: Tensor) -> Double { sumOfSquares([tensor]) }
 }

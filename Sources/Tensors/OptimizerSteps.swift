@@ -104,8 +104,14 @@ public struct SGDStep: Sendable {
   }
 }
 
-/// The numbers of one step of Adafactor's statistics (Shazeer and Stern 2018).
+/// The numbers of one step of Adafactor (Shazeer and Stern 2018).
 public struct AdafactorStep: Sendable {
+  /// Step size.
+  public var learningRate: Float
+  /// Decoupled weight decay.
+  public var weightDecay: Float
+  /// The largest root mean square of an update.
+  public var clipThreshold: Float
   /// What is kept of the running means.
   public var decay: Float
   /// Added to squared gradients.
@@ -114,7 +120,12 @@ public struct AdafactorStep: Sendable {
   public var gradientScale: Float
 
   /// These numbers.
-  public init(decay: Float, epsilon: Float, gradientScale: Float) {
+  public init(
+    learningRate: Float, weightDecay: Float, clipThreshold: Float, decay: Float, epsilon: Float, gradientScale: Float
+  ) {
+    self.learningRate = learningRate
+    self.weightDecay = weightDecay
+    self.clipThreshold = clipThreshold
     self.decay = decay
     self.epsilon = epsilon
     self.gradientScale = gradientScale

@@ -1,7 +1,9 @@
-/// A block of host memory: a pooled buffer, or a region of a mapped file. It is released with the last tensor in it.
+/// A block of memory: a pooled buffer, a region of a mapped file, or memory of a device. It is released with the last
+/// tensor in it.
 public final class Storage {
-  /// The first byte, valid as long as this object.
-  public let base: UnsafeMutableRawPointer
+  private let pointer: UnsafeMutableRawPointer?
+  /// The memory of a device; `nil` if the bytes are in host memory.
+  let deviceMemory: DeviceMemory?
   /// The number of bytes.
   public let byteCount: Int
   /// Whether the bytes belong to a file mapped read-only, so that the system can drop their pages and read them again.
@@ -16,10 +18,26 @@ public final class Storage {
     base: UnsafeMutableRawPointer, byteCount: Int, isMappedFile: Bool = false,
     release: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
   ) {
-    self.base = base
+    pointer = base
+    deviceMemory = nil
     self.byteCount = byteCount
     self.isMappedFile = isMappedFile
     self.release = release
+  }
+
+  /// Holds memory of a device.
+  init(_ memory: DeviceMemory, byteCount: Int) {
+    pointer = nil
+    deviceMemory = memory
+    self.byteCount = byteCount
+    isMappedFile = false
+    release = { _, _ in }
+  }
+
+  /// The first byte, valid as long as this object. Only for host memory; `Tensor.withBytes` reads any.
+  public var base: UnsafeMutableRawPointer {
+    guard let pointer else { preconditionFailure("memory of a device has no address on the host") }
+    return pointer
   }
 
   /// Borrows memory that `owner` keeps alive.
@@ -32,5 +50,7 @@ public final class Storage {
     }
   }
 
-  deinit { release(base, byteCount) }
+  deinit {
+    if let pointer { release(pointer, byteCount) }
+  }
 }

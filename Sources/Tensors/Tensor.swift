@@ -41,11 +41,18 @@ public struct Tensor {
   /// The number of columns: the last dimension, or 1 for a scalar.
   public var columns: Int { shape.last ?? 1 }
 
-  /// Calls `body` with the bytes, which are valid only during the call.
+  /// Calls `body` with the bytes, which are valid only during the call. The bytes of a tensor on a device are copied to
+  /// the host first, which waits for the device.
   public func withBytes<Result, Failure: Error>(
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    try body(UnsafeRawBufferPointer(start: storage.base + byteOffset, count: byteCount))
+    guard let memory = storage.deviceMemory else {
+      return try body(UnsafeRawBufferPointer(start: storage.base + byteOffset, count: byteCount))
+    }
+    let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
+    defer { copy.deallocate() }
+    memory.read(into: copy, offset: byteOffset)
+    return try body(UnsafeRawBufferPointer(copy))
   }
 
   /// Whether no other tensor shares the storage, so that it may be changed in place.

@@ -18,10 +18,13 @@ import Testing
     FileManager.default.fileExists(atPath: Goldens.folder.appendingPathComponent("models/\($0)/model.gguf").path)
   }
 
-  static func transformer(_ name: String, gguf: Bool = false, inFloat32: Bool = false) throws -> Transformer {
+  static func transformer(
+    _ name: String, gguf: Bool = false, inFloat32: Bool = false, on backend: any Backend = CPUBackend.shared
+  ) throws -> Transformer {
     let folder = Goldens.folder.appendingPathComponent("models/\(name)")
     return try Transformer(
-      ModelFiles(opening: gguf ? folder.appendingPathComponent("model.gguf") : folder), inFloat32: inFloat32)
+      ModelFiles(opening: gguf ? folder.appendingPathComponent("model.gguf") : folder), on: backend,
+      inFloat32: inFloat32)
   }
 
   static func checkLogits(_ transformer: Transformer, _ golden: JSONValue, tolerance: Double) throws {
@@ -55,8 +58,12 @@ import Testing
   }
 
   @Test(arguments: names, [false, true]) func gradientsEqualTheReference(_ name: String, checkpointed: Bool) throws {
+    try Self.checkGradients(name, checkpointed: checkpointed, on: CPUBackend.shared)
+  }
+
+  static func checkGradients(_ name: String, checkpointed: Bool, on backend: any Backend) throws {
     let golden = try Goldens.json("models/\(name)/golden.json")
-    let transformer = try Self.transformer(name, inFloat32: true)
+    let transformer = try Self.transformer(name, inFloat32: true, on: backend)
     for parameter in transformer.parameters { parameter.isTrainable = true }
     let sequences = try #require(golden["sequences"]?.array).map { $0["ids"]?.ids ?? [] }
     let batch = TokenBatch(sequences)

@@ -7,14 +7,14 @@ struct ByteMomentTests {
   static let length = Moment.blockLength
 
   /// A moment of zeros.
-  static func zeros(_ count: Int, on backend: CPUBackend) -> (codes: Tensor, absmax: Tensor) {
+  static func zeros(_ count: Int, on backend: any Backend) -> (codes: Tensor, absmax: Tensor) {
     let tensors = (backend.empty([count], .uint8), backend.empty([(count + length - 1) / length], .float32))
     backend.clear(tensors.0)
     backend.clear(tensors.1)
     return tensors
   }
 
-  static func decoded(_ codes: Tensor, _ absmax: Tensor, _ map: ByteMap, on backend: CPUBackend) -> [Float] {
+  static func decoded(_ codes: Tensor, _ absmax: Tensor, _ map: ByteMap, on backend: any Backend) -> [Float] {
     let scales = backend.floats(absmax)
     return codes.withBytes { bytes in bytes.indices.map { map.values[Int(bytes[$0])] * scales[$0 / length] } }
   }
@@ -41,7 +41,9 @@ struct ByteMomentTests {
       backend.lion(weight, gradient: backend.tensor(x, [x.count]), m: .bytes(m.codes, absmax: m.absmax), step)
       return [Self.decoded(m.codes, m.absmax, .signed, on: backend), backend.floats(weight)]
     }) {
-      #expect(sameBits(found[1], x), "\(target)")
+      // A GPU may take subnormal numbers for zero, and lose the sign of zero.
+      let isKept = zip(found[1], x).allSatisfy { $0 == $1 || (target == .gpu && $1.isSubnormal && $0 == 0) }
+      #expect(target == .gpu ? isKept : sameBits(found[1], x), "\(target)")
       let nearest = x.map { value in values.min { abs($0 - value) < abs($1 - value) } ?? .nan }
       for (value, (ours, best)) in zip(x, zip(found[0], nearest)) where ours != best {
         #expect(abs(ours - value) == abs(best - value), "\(value) on \(target)")

@@ -10,7 +10,7 @@ struct DecoderLayer {
   let head: Parameter
   let dropout: Float
 
-  init(on backend: CPUBackend, trainsWeights: Bool, dropout: Float = 0.2) {
+  init(on backend: any Backend, trainsWeights: Bool, dropout: Float = 0.2) {
     func parameter(_ shape: [Int], _ seed: Int, isTrainable: Bool) -> Parameter {
       let operand = Operand(shape, seed: seed, range: 0.5)
       return Parameter(name: "\(seed)", value: backend.tensor(operand.values, shape), isTrainable: isTrainable)

@@ -33,7 +33,7 @@ struct OperationCheck {
 
   /// Outputs, then gradients of variables, then of trained parameters.
   private func evaluate(
-    _ backend: CPUBackend, _ variables: [Operand], _ parameters: [Operand], runsBackward: Bool
+    _ backend: any Backend, _ variables: [Operand], _ parameters: [Operand], runsBackward: Bool
   ) -> (outputs: [[Float]], gradients: [[Float]?]) {
     let tape = Tape(on: backend, isRecording: true, dropoutSeed: 7)
     let inputs = variables.map {

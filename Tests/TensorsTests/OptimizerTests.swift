@@ -81,6 +81,19 @@ struct OptimizerTests {
     }
   }
 
+  /// A GPU adds stretches in float32, and these in double precision; several tensors with one wait.
+  @Test(.enabled(if: Backends.gpu != nil)) func sumOfSquaresOnGPU() throws {
+    let gpu = try #require(Backends.gpu)
+    let counts = [0, 1, 7, 16_384, 16_385, 131_075]
+    let values = counts.map { Operand([$0], seed: $0, range: 3).values }
+    let expected = values.joined().reduce(0) { $0 + Double($1) * Double($1) }
+    let tensors = zip(values, counts).map { gpu.tensor($0, [$1]) }
+    #expect(abs(gpu.sumOfSquares(tensors) - expected) <= 1e-6 * expected)
+    #expect(gpu.sumOfSquares(tensors) == gpu.sumOfSquares(tensors))
+    #expect(gpu.sumOfSquares(gpu.tensor([1, .nan], [2])).isNaN)
+    #expect(gpu.sumOfSquares(gpu.tensor([1, -.infinity], [2])) == .infinity)
+  }
+
   @Test func sumOfSquaresOfExtremes() {
     let backend = Backends.single
     #expect(backend.sumOfSquares(backend.tensor([3e38, 3e38], [2])).isFinite)

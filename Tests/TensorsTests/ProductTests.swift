@@ -6,7 +6,7 @@ struct ProductTests {
   private static let rowCounts = [1, 2, 3, 4, 5, 6, 7, 13, 64, 97]
 
   private func expectClose(
-    _ results: [(target: KernelTarget, values: [[Float]])], _ expected: [Double], _ name: String,
+    _ results: [(target: ComputeTarget, values: [[Float]])], _ expected: [Double], _ name: String,
     tolerance: Double = 2e-6, sourceLocation: SourceLocation = #_sourceLocation
   ) {
     for (target, values) in results {

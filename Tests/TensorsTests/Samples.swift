@@ -38,16 +38,49 @@ func worstError(_ found: [Float], _ expected: [Double]) -> Double {
 /// Whether two arrays have the same bits.
 func sameBits(_ a: [Float], _ b: [Float]) -> Bool { a.map(\.bitPattern) == b.map(\.bitPattern) }
 
+/// What computed a result.
+enum ComputeTarget: Equatable {
+  case processor(KernelTarget)
+  case gpu
+}
+
 /// Backends for the tests: a pool's threads live as long as the process, so there is one of each.
 enum Backends {
   static let byThreads = [1, 2, 3].map { CPUBackend(threads: $0, processors: $0) }
   static var single: CPUBackend { byThreads[0] }
 
+  /// The GPU that tests run on: the one whose number `SWIFTLET_TEST_GPU` gives, else a software device, else any.
+  static let gpu: VulkanBackend? = {
+    let devices = GPUDevice.all.filter { $0.missingFeature == nil }
+    let number = ProcessInfo.processInfo.environment["SWIFTLET_TEST_GPU"].flatMap(Int.init)
+    let device = number.map { number in devices.first { $0.index == number } } ?? devices.first(where: \.isSoftware)
+    return (device ?? devices.first).flatMap { try? VulkanBackend($0) }
+  }()
+
   /// Runs `body` for each instruction set and number of threads, expects the same bits from every number of threads,
-  /// and returns what each instruction set found.
+  /// and returns what each instruction set found. If there is a GPU, it runs twice there, to the same bits, and what it
+  /// found comes last.
   static func results(
-    sourceLocation: SourceLocation = #_sourceLocation, _ body: (CPUBackend) -> [[Float]]
-  ) -> [(target: KernelTarget, values: [[Float]])] {
+    sourceLocation: SourceLocation = #_sourceLocation, _ body: (any Backend) -> [[Float]]
+  ) -> [(target: ComputeTarget, values: [[Float]])] {
+    processorResults(sourceLocation, body) + gpuResults(sourceLocation, body)
+  }
+
+  private static func gpuResults(
+    _ sourceLocation: SourceLocation, _ body: (any Backend) -> [[Float]]
+  ) -> [(target: ComputeTarget, values: [[Float]])] {
+    guard let gpu else { return [] }
+    let found = [body(gpu), body(gpu)]
+    #expect(throws: Never.self, sourceLocation: sourceLocation) { try gpu.check() }
+    for (index, (a, b)) in zip(found[0], found[1]).enumerated() {
+      #expect(sameBits(a, b), "GPU, array \(index): the second time gives other bits", sourceLocation: sourceLocation)
+    }
+    return [(.gpu, found[0])]
+  }
+
+  private static func processorResults(
+    _ sourceLocation: SourceLocation, _ body: (any Backend) -> [[Float]]
+  ) -> [(target: ComputeTarget, values: [[Float]])] {
     KernelTarget.allCases.compactMap { target in
       target.run {
         let found = byThreads.map(body)
@@ -58,7 +91,7 @@ enum Backends {
               sameBits(a, b), "\(target), array \(index): threads change the result", sourceLocation: sourceLocation)
           }
         }
-        return (target, found[0])
+        return (.processor(target), found[0])
       }
     }
   }

@@ -24,13 +24,13 @@ struct StoredBlocks: CustomTestStringConvertible, Sendable {
   }
 
   /// A matrix of these blocks, over and over, of a width that is a multiple of their length, and what it stands for.
-  func matrix(rows: Int, columns: Int, _ backend: CPUBackend) -> (tensor: Tensor, values: [Float]) {
-    let tensor = backend.empty([rows, columns], type)
+  func matrix(rows: Int, columns: Int, _ backend: any Backend) -> (tensor: Tensor, values: [Float]) {
+    let tensor = CPUBackend.shared.empty([rows, columns], type)
     let repeated = (0..<tensor.byteCount).map { bytes[$0 % bytes.count] }
     tensor.storage.base.copyMemory(from: repeated, byteCount: repeated.count)
-    return (tensor, (0..<rows * columns).map { values[$0 % values.count] })
+    return (backend.resident(tensor), (0..<rows * columns).map { values[$0 % values.count] })
   }
 
   /// The blocks as a matrix of 4 rows in a buffer of their own.
-  func tensor(_ backend: CPUBackend) -> Tensor { matrix(rows: 4, columns: columns, backend).tensor }
+  func tensor(_ backend: any Backend) -> Tensor { matrix(rows: 4, columns: columns, backend).tensor }
 }

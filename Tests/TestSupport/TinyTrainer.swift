@@ -22,13 +22,14 @@ package enum TinyTrainer {
 
   package static func trainer(
     rows: Range<Int> = 0..<40, evaluationRows: Range<Int>? = nil, output: URL? = nil, dropout: Double? = 0,
-    callbacks: [any TrainerCallback] = [], _ change: (inout TrainingConfiguration) -> Void
+    callbacks: [any TrainerCallback] = [], on backend: any Backend = CPUBackend.shared,
+    _ change: (inout TrainingConfiguration) -> Void
   ) throws -> Trainer {
     var arguments = arguments(batch: 2, accumulation: 2, steps: 10)
     arguments.maxSteps = nil
     arguments.epochs = 1
     change(&arguments)
-    let model = try TinyModel.model(inFloat32: dropout == nil)
+    let model = try TinyModel.model(inFloat32: dropout == nil, on: backend)
     return try Trainer(
       model, adapter: TinyModel.adapter(dropout: dropout, on: model), configuration: arguments,
       trainingSet: TinyModel.rows(rows), validationSet: evaluationRows.map { try TinyModel.rows($0) }, output: output,

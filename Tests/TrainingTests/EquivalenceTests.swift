@@ -30,9 +30,9 @@ import Testing
   /// every weight if it is `nil`.
   static func run(
     dropout: Double? = 0, batch: Int = 8, accumulation: Int = 1, steps: Int = 5, set: TrainingSet? = nil,
-    threads: Int? = nil, activationBudget: Int = .max, seed: Int = 42
+    threads: Int? = nil, activationBudget: Int = .max, seed: Int = 42, on given: (any Backend)? = nil
   ) throws -> Outcome {
-    let backend = threads.map { CPUBackend(threads: $0) } ?? CPUBackend.shared
+    let backend = given ?? threads.map { CPUBackend(threads: $0) } ?? CPUBackend.shared
     let model = try TinyModel.model(inFloat32: dropout == nil, on: backend)
     let trainer = try Trainer(
       model, adapter: TinyModel.adapter(dropout: dropout, on: model, seed: seed),

@@ -9,9 +9,10 @@ import Testing
 /// A run that is interrupted and taken up again leaves what an uninterrupted one leaves.
 @Suite struct ResumeTests {
   static func trainer(
-    _ output: URL, dropout: Double?, optimizer: OptimizerConfiguration.Kind = .adamWTorch
+    _ output: URL, dropout: Double?, optimizer: OptimizerConfiguration.Kind = .adamWTorch,
+    on backend: any Backend = CPUBackend.shared
   ) throws -> Trainer {
-    try TinyTrainer.trainer(rows: 0..<34, evaluationRows: 34..<40, output: output, dropout: dropout) {
+    try TinyTrainer.trainer(rows: 0..<34, evaluationRows: 34..<40, output: output, dropout: dropout, on: backend) {
       $0.maxSteps = 13
       $0.loggingSteps = 3
       $0.saveStrategy = .steps
@@ -40,20 +41,21 @@ import Testing
   }
 
   static func checkResumed(
-    _ dropout: Double?, _ interruption: Int, _ optimizer: OptimizerConfiguration.Kind = .adamWTorch
+    _ dropout: Double?, _ interruption: Int, _ optimizer: OptimizerConfiguration.Kind = .adamWTorch,
+    on backend: any Backend = CPUBackend.shared
   ) throws {
     let folder = try scratchFolder("resume")
     defer { try? FileManager.default.removeItem(at: folder) }
     let (one, two) = (folder.appendingPathComponent("one"), folder.appendingPathComponent("two"))
-    let whole = try Self.trainer(one, dropout: dropout, optimizer: optimizer)
+    let whole = try Self.trainer(one, dropout: dropout, optimizer: optimizer, on: backend)
     try whole.train()
 
-    let first = try Self.trainer(two, dropout: dropout, optimizer: optimizer)
+    let first = try Self.trainer(two, dropout: dropout, optimizer: optimizer, on: backend)
     // Killed one step after the checkpoint.
     let recorder = Kill(after: interruption + 1)
     first.callbacks = [recorder]
     try first.train()
-    let second = try Self.trainer(two, dropout: dropout, optimizer: optimizer)
+    let second = try Self.trainer(two, dropout: dropout, optimizer: optimizer, on: backend)
     try second.resume(from: two.appendingPathComponent("checkpoint-\(interruption)"))
     #expect(second.state.globalStep == interruption)
     try second.train()

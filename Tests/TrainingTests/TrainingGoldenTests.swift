@@ -19,9 +19,13 @@ import Testing
   ]
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
+    try Self.checkRun(name, on: CPUBackend.shared)
+  }
+
+  static func checkRun(_ name: String, on backend: any Backend) throws {
     let reference = try golden("training/\(name)/golden.json")
     let adapterPath = reference["adapter"]?.string
-    let model = try TinyModel.model(inFloat32: adapterPath == nil)
+    let model = try TinyModel.model(inFloat32: adapterPath == nil, on: backend)
     let adapter = try adapterPath.map {
       try Adapter(reading: TinyModel.folder.appendingPathComponent($0), onto: model.transformer)
     }
@@ -36,12 +40,14 @@ import Testing
 
   /// QLoRA: the base quantized on loading to NF4 with double quantization. `qlora_bf16.json` has A, B and their gradients
   /// in bfloat16, which nothing here computes in; its gradient norms have three digits.
-  @Test func trainingOverFourBitsEqualsTRL() throws {
+  @Test func trainingOverFourBitsEqualsTRL() throws { try Self.checkFourBits(on: CPUBackend.shared) }
+
+  static func checkFourBits(on backend: any Backend, tolerance: Double = 5e-6) throws {
     let reference = try golden("quantization/qlora.json")
     let settings = try #require(reference["quantization"]?.object).members
     let lines = (settings + [("load_in_4bit", true), ("use_peft", true)]).map { "\($0.key): \($0.value.text())" }
     let recipe = try Recipe(yaml: lines.joined(separator: "\n"))
-    let model = try TinyModel.model(quantization: recipe.model.quantization)
+    let model = try TinyModel.model(on: backend, quantization: recipe.model.quantization)
     #expect(
       model.transformer.linearLayers.allSatisfy {
         $0.weight.value.fourBitFormat == FourBitFormat(doubleQuantized: true)
@@ -53,7 +59,7 @@ import Testing
       model, adapter: adapter, configuration: Self.arguments(reference), trainingSet: TinyModel.rows())
     try trainer.train()
     try Self.checkLog(trainer, reference)
-    try Self.check(trainer, reference["trained"], tolerance: 5e-6)
+    try Self.check(trainer, reference["trained"], tolerance: tolerance)
   }
 
   private static func checkLog(_ trainer: Trainer, _ reference: JSONValue) throws {

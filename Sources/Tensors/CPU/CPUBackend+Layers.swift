@@ -1,4 +1,5 @@
 import CKernels
+import Essentials
 
 extension CPUBackend {
   /// Rows that make a task worth handing over, for loops that touch `columns` elements a row a few times.
@@ -172,6 +173,9 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
+  public func sumOfSquares(_ tensors: [Tensor]) -> Double { tensors.reduce(0) { $0 + sumOfSquares($1) } }
+
+  /// The sum of squares, added in double precision.
   public func sumOfSquares(_ x: Tensor) -> Double {
     // Fixed stretches, added in order: the same sum for any number of threads.
     let stretch = 1 << 16
@@ -189,9 +193,10 @@ extension CPUBackend {
 
   /// See ``Backend``.
   public func crossEntropy(
-    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float
-  ) -> CrossEntropyRows {
-    precondition(targets.count == logits.rows, "a target for each row of logits")
+    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float,
+    weighsByProbability: Bool, into found: Tensor
+  ) {
+    precondition(targets.count == logits.rows && found.rows == logits.rows, "a target for each row of logits")
     precondition(targets.allSatisfy { $0 >= 0 && Int($0) < logits.columns }, "targets must be in the vocabulary")
     let losses = empty([targets.count])
     let correct = empty([targets.count], .uint8)
@@ -202,9 +207,15 @@ extension CPUBackend {
         gradientScale != nil, losses.pointer(), correct.pointer(), entropies.pointer(), range.lowerBound,
         range.upperBound)
     }
-    let correctBytes = UnsafeBufferPointer(start: correct.pointer(UInt8.self), count: targets.count)
-    return CrossEntropyRows(
-      losses: floats(losses), correct: correctBytes.reduce(0) { $0 + Int($1) },
-      entropy: floats(entropies).reduce(0) { $0 + Double($1) })
+    let (lossValues, entropyValues) = (floats(losses), floats(entropies))
+    let weights = weighsByProbability ? lossValues.map { exp(-$0) } : nil
+    let rows: UnsafeMutablePointer<Float> = found.pointer()
+    for row in targets.indices {
+      rows[4 * row] = lossValues[row]
+      rows[4 * row + 1] = lossValues[row] * (weights?[row] ?? 1)
+      rows[4 * row + 2] = correct.pointer(UInt8.self)[row] != 0 ? 1 : 0
+      rows[4 * row + 3] = entropyValues[row]
+    }
+    if let weights, gradientScale != nil { scaleRows(logits, by: weights) }
   }
 }

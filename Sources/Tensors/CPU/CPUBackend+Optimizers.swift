@@ -73,7 +73,15 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
-  public func adafactor(_ gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep) {
+  public func adafactor(_ weight: Tensor, gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep) {
+    divide(gradient, by: squares, step)
+    let root = (sumOfSquares(gradient) / Double(max(1, weight.count))).squareRoot()
+    if step.weightDecay != 0 { scale(weight, by: 1 - step.weightDecay * step.learningRate) }
+    add(gradient, scale: -step.learningRate / Float(max(1, root / Double(step.clipThreshold))), into: weight)
+  }
+
+  /// Adds a gradient to the statistics, and divides it by the root that they estimate, in place.
+  private func divide(_ gradient: Tensor, by squares: FactoredSquares, _ step: AdafactorStep) {
     switch squares {
     case .vector(let squares):
       overElements(of: gradient) { range in

@@ -1,4 +1,5 @@
 import CKernels
+import Diagnostics
 import Synchronization
 
 /// The processor: kernels in C, spread over a worker pool.
@@ -45,6 +46,12 @@ public final class CPUBackend: Backend {
     result.pointer(UInt8.self).update(from: bytes, count: bytes.count)
     return result
   }
+
+  /// See ``Backend``.
+  public func resident(_ tensor: Tensor) -> Tensor { tensor }
+
+  /// See ``Backend``.
+  public func floats(_ tensors: [Tensor]) -> [[Float]] { tensors.map { floats($0) } }
 
   /// See ``Backend``.
   public func floats(_ tensor: Tensor) -> [Float] {
@@ -192,6 +199,15 @@ public final class CPUBackend: Backend {
 
   /// See ``Backend``.
   public var memoryStatistics: (inUse: Int, peak: Int) { buffers.statistics }
+
+  /// See ``Backend``.
+  public var availableMemory: Int? { nil }
+
+  /// See ``Backend``. Operations return when they are done.
+  public func finish() throws(SwiftletError) {}
+
+  /// See ``Backend``. A processor does not fail.
+  public func check() throws(SwiftletError) {}
 }
 
 extension Columns {

@@ -1,26 +1,99 @@
-import Essentials
-
-/// What the head finds over a batch.
+/// The losses of a batch, summed. They may still be on a device: reading a property waits for it.
 public struct LossSums: Sendable {
-  /// Sum of the token losses, in nats.
-  public var loss = 0.0
-  /// Targets counted.
-  public var count = 0
-  /// Targets that were the most likely token.
-  public var correct = 0
-  /// Sum of the predicted distributions' entropies, in nats.
-  public var entropy = 0.0
+  private var known = Known()
+  private var pending: [PendingLoss] = []
 
-  /// Nothing yet.
+  private struct Known: Sendable {
+    var loss = 0.0
+    var count = 0
+    var correct = 0
+    var entropy = 0.0
+
+    static func += (a: inout Known, b: Known) {
+      a.loss += b.loss
+      a.count += b.count
+      a.correct += b.correct
+      a.entropy += b.entropy
+    }
+  }
+
+  /// Creates sums of nothing.
   public init() {}
 
-  /// The sums of both.
-  public static func += (a: inout LossSums, b: LossSums) {
-    a.loss += b.loss
-    a.count += b.count
-    a.correct += b.correct
-    a.entropy += b.entropy
+  fileprivate init(_ loss: PendingLoss) { pending = [loss] }
+
+  /// The sum of the token losses, in nats.
+  public var loss: Double {
+    get { resolved.loss }
+    set { change { $0.loss = newValue } }
   }
+  /// The number of targets.
+  public var count: Int {
+    get { known.count + pending.reduce(0) { $0 + $1.count } }
+    set { change { $0.count = newValue } }
+  }
+  /// The number of targets that were the most likely token.
+  public var correct: Int {
+    get { resolved.correct }
+    set { change { $0.correct = newValue } }
+  }
+  /// The sum of the entropies of the predicted distributions, in nats.
+  public var entropy: Double {
+    get { resolved.entropy }
+    set { change { $0.entropy = newValue } }
+  }
+
+  /// Adds sums without waiting for a device.
+  public static func += (a: inout LossSums, b: LossSums) {
+    a.known += b.known
+    a.pending += b.pending
+  }
+
+  /// Reads what is still on a device, for all of these sums with one wait.
+  package static func resolve(_ sums: inout [LossSums], on backend: any Backend) {
+    let all = sums.flatMap(\.pending)
+    guard !all.isEmpty else { return }
+    var values = backend.floats(all.map(\.result))[...]
+    for index in sums.indices {
+      for loss in sums[index].pending { sums[index].known += Self.known(loss, values.popFirst() ?? []) }
+      sums[index].pending = []
+    }
+  }
+
+  private var resolved: Known {
+    guard let backend = pending.first?.backend else { return known }
+    return zip(pending, backend.floats(pending.map(\.result))).reduce(into: known) { $0 += Self.known($1.0, $1.1) }
+  }
+
+  private mutating func change(_ body: (inout Known) -> Void) {
+    known = resolved
+    pending = []
+    body(&known)
+  }
+
+  private static func known(_ loss: PendingLoss, _ values: [Float]) -> Known {
+    var sums = Known()
+    sums.count = loss.count
+    for start in stride(from: 0, to: loss.count, by: loss.chunk) {
+      let rows = start..<min(loss.count, start + loss.chunk)
+      sums.loss += rows.reduce(0) { $0 + Double(values[PendingLoss.columns * $1 + 1]) }
+      sums.correct += rows.reduce(0) { $0 + Int(values[PendingLoss.columns * $1 + 2]) }
+      sums.entropy += rows.reduce(0) { $0 + Double(values[PendingLoss.columns * $1 + 3]) }
+    }
+    return sums
+  }
+}
+
+/// What `Backend.crossEntropy` writes for the rows of a batch.
+///
+/// `@unchecked Sendable`: nobody writes the tensor after it has been put in here.
+private struct PendingLoss: @unchecked Sendable {
+  static let columns = 4
+  let result: Tensor
+  let count: Int
+  /// Rows whose sums are added first.
+  let chunk: Int
+  let backend: any Backend
 }
 
 extension Tape {
@@ -36,20 +109,24 @@ extension Tape {
   ///   - logitScale: what logits are multiplied by.
   ///   - softcap: if positive, logits are softcap · tanh(logit / softcap).
   ///   - smoothing: the share of each target that is spread over the vocabulary.
+  ///   - weighsByProbability: whether each token's loss and gradient are multiplied by the token's probability
+  ///     (arXiv:2508.05629).
   ///   - tokenWeights: given each chunk's row numbers and losses, returns what each loss and its gradient is multiplied
-  ///     by; the weights themselves count as constants. `nil` for 1.
+  ///     by; the weights themselves count as constants. `nil` for 1. Waits for a device, as `collect` does.
   ///   - collect: called with each chunk's row numbers and losses.
+  /// - Returns: the sums, which may still be on a device.
   public func headLoss(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
-    softcap: Float = 0, smoothing: Float = 0, collect: (([Int32], [Float]) -> Void)? = nil,
+    softcap: Float = 0, smoothing: Float = 0, weighsByProbability: Bool = false,
+    collect: (([Int32], [Float]) -> Void)? = nil,
     tokenWeights: (([Int32], [Float]) -> [Float])? = nil
   ) -> LossSums {
-    var sums = LossSums()
     let counted = targets.indices.filter { targets[$0] != TokenBatch.ignoredLabel }.map(Int32.init)
     let needsGradient = isRecording && (hidden.requiresGradient || head.isTrainable)
     let dHidden: Tensor? = needsGradient && hidden.requiresGradient ? backend.empty(hidden.value.shape, .float32) : nil
     if let dHidden { backend.clear(dHidden) }
     let chunk = Self.headRows(vocabulary: head.value.rows)
+    let result = backend.empty([counted.count, PendingLoss.columns], .float32)
     for start in stride(from: 0, to: counted.count, by: chunk) {
       let rows = Array(counted[start..<min(counted.count, start + chunk)])
       var states = backend.gatherRows(hidden.value, rows)
@@ -57,17 +134,21 @@ extension Tape {
       let logits = backend.empty([rows.count, head.value.rows], .float32)
       let left = backend.leftOperand(Columns(states), transposed: false, precision: precision)
       backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
-      let found = backend.crossEntropy(
+      let found = result.rows(start..<start + rows.count)
+      backend.crossEntropy(
         logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
-        softcap: softcap, smoothing: smoothing)
-      let weights = tokenWeights?(rows, found.losses)
-      let losses = weights.map { zip(found.losses, $0).map { $0 * $1 } } ?? found.losses
-      sums.loss += losses.reduce(0) { $0 + Double($1) }
-      sums.correct += found.correct
-      sums.entropy += found.entropy
-      collect?(rows, found.losses)
+        softcap: softcap, smoothing: smoothing, weighsByProbability: weighsByProbability, into: found)
+      if collect != nil || tokenWeights != nil {
+        var values = backend.floats(found)
+        let losses = rows.indices.map { values[PendingLoss.columns * $0] }
+        if let weights = tokenWeights?(rows, losses) {
+          for (row, weight) in weights.enumerated() { values[PendingLoss.columns * row + 1] *= weight }
+          backend.copy(backend.tensor(values, found.shape), to: found)
+          if needsGradient { backend.scaleRows(logits, by: weights) }
+        }
+        collect?(rows, losses)
+      }
       guard needsGradient else { continue }
-      if let weights { backend.scaleRows(logits, by: weights) }
       var products: [Product] = []
       if head.isTrainable {
         let dLogits = backend.leftOperand(Columns(logits), transposed: true, precision: precision)
@@ -84,8 +165,7 @@ extension Tape {
         backend.compute(products)
       }
     }
-    sums.count = counted.count
     if let dHidden { accumulate(dHidden, into: hidden.slot) }
-    return sums
+    return LossSums(PendingLoss(result: result, count: counted.count, chunk: chunk, backend: backend))
   }
 }

@@ -6,7 +6,7 @@ import Tensors
 struct Adafactor: UpdateRule {
   private static let epsilon: Float = 1e-30
   private static let decayRate = -0.8
-  private static let clipThreshold = 1.0
+  private static let clipThreshold: Float = 1
 
   func state(for shape: [Int]) -> [StateTensor] {
     shape.count == 2
@@ -17,12 +17,10 @@ struct Adafactor: UpdateRule {
 
   func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {
     let numbers = AdafactorStep(
+      learningRate: step.learningRate, weightDecay: step.weightDecay, clipThreshold: Self.clipThreshold,
       decay: Float(1 - pow(Double(step.number), Self.decayRate)), epsilon: Self.epsilon,
       gradientScale: step.gradientScale)
     let squares: FactoredSquares = state.count == 2 ? .matrix(rows: state[0], columns: state[1]) : .vector(state[0])
-    backend.adafactor(gradient, squares: squares, numbers)
-    let root = (backend.sumOfSquares(gradient) / Double(max(1, weight.count))).squareRoot()
-    if step.weightDecay != 0 { backend.scale(weight, by: 1 - step.weightDecay * step.learningRate) }
-    backend.add(gradient, scale: -step.learningRate / Float(max(1, root / Self.clipThreshold)), into: weight)
+    backend.adafactor(weight, gradient: gradient, squares: squares, numbers)
   }
 }

@@ -8,8 +8,9 @@ import Tensors
 extension Trainer {
   /// Writes what was trained: the adapter, or the whole model; and the tokenizer.
   /// - Parameter type: how the weights are stored if every weight is trained.
-  /// - Throws: `SwiftletError` if a file cannot be written.
+  /// - Throws: `SwiftletError` if a file cannot be written, or the device that holds the weights has failed.
   public func saveModel(to folder: URL, type: ElementType = .float32) throws {
+    try model.transformer.backend.finish()
     if let adapter {
       try adapter.write(to: folder, base: baseName)
     } else {
@@ -17,6 +18,8 @@ extension Trainer {
     }
     try model.writeTokenizer(to: folder)
     if let token = configuration.padToken { try Self.set(padToken: token, inTokenizerOf: folder) }
+    // What is read from a device that fails meanwhile is zero.
+    try model.transformer.backend.check()
   }
 
   /// The type that `savedType` asks for. The model's weights are float32 by now; the base model's own type is that of
@@ -56,6 +59,7 @@ extension Trainer {
           try optimizer.write(optimizerState, to: temporary.appendingPathComponent("optimizer.safetensors"))
         }
         try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
+        try model.transformer.backend.check()
       }
     } catch {
       let last = Self.checkpoints(in: output).last { $0.lastPathComponent != name }

@@ -94,6 +94,9 @@ public final class Trainer {
     try Self.check(trainingSet, model)
     if let validationSet { try Self.check(validationSet, model) }
     try Self.check(configuration, hasValidationSet: validationSet != nil, hasOutput: output != nil)
+    if collective.size > 1, model.transformer.backend.availableMemory != nil {
+      throw SwiftletError.training("A run over several ranks computes on the CPU only. Set `device` to cpu.")
+    }
     self.model = model
     self.adapter = adapter
     self.configuration = configuration

@@ -1,4 +1,3 @@
-import Essentials
 import Models
 import Tensors
 
@@ -46,8 +45,8 @@ public struct CrossEntropyLoss: TrainingLoss {
   /// Computes the loss of one batch.
   public func compute(_ pass: TrainingPass) -> LossSums {
     let (hidden, targets) = pass.hiddenStates()
-    let weights: TrainingPass.TokenWeights? = weightsByProbability ? { _, losses in losses.map { exp(-$0) } } : nil
-    return pass.crossEntropy(hidden, targets, smoothing: smoothing, weights: weights)
+    return pass.crossEntropy(
+      hidden, targets, smoothing: smoothing, weightsByProbability: weightsByProbability, weights: nil)
   }
 }
 
@@ -90,9 +89,16 @@ public struct TrainingPass {
   public func crossEntropy(
     _ hidden: Variable, _ targets: [Int32], smoothing: Double = 0, weights: TokenWeights? = nil
   ) -> LossSums {
+    crossEntropy(hidden, targets, smoothing: smoothing, weightsByProbability: false, weights: weights)
+  }
+
+  func crossEntropy(
+    _ hidden: Variable, _ targets: [Int32], smoothing: Double, weightsByProbability: Bool, weights: TokenWeights?
+  ) -> LossSums {
     tape.headLoss(
       hidden, head: model.head, targets: targets, gradientScale: gradientScale,
-      softcap: model.configuration.logitSoftcap, smoothing: Float(smoothing), tokenWeights: weights)
+      softcap: model.configuration.logitSoftcap, smoothing: Float(smoothing),
+      weighsByProbability: weightsByProbability, tokenWeights: weights)
   }
 }
 

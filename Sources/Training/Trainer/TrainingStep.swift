@@ -16,7 +16,8 @@ package struct TrainingStep {
   /// Accumulates the gradients of `batches`, over all ranks. Each counts by the weight that the loss gives it.
   /// - Throws: `SwiftletError` if the loss or the gradient is not finite.
   func gradients(_ batches: [TokenBatch], step: Int) throws -> (sums: LossSums, norm: Double) {
-    var sums = LossSums()
+    let backend = transformer.backend
+    var sums: [LossSums] = []
     var weight = batches.reduce(0) { $0 + loss.weight(of: $1) }
     if let parallelism {
       weight = Int(try parallelism.sum([Double(weight)])[0])
@@ -30,30 +31,31 @@ package struct TrainingStep {
         UInt64(truncatingIfNeeded: configuration.seed) &* 1_000_003 &+ UInt64(step) &* 4099
         &+ UInt64(index * ranks + rank)
       let tape = Tape(
-        on: transformer.backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision)
-      let found = try loss.compute(
-        TrainingPass(
-          batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)),
-          checkpoints: checkpoints,
-          // Dropout masks use the seed itself.
-          noise: configuration.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) },
-          sharesPrefix: sharesPrefix))
-      guard found.loss.isFinite else { throw notFinite("loss", step, batch) }
+        on: backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision)
+      sums.append(
+        try loss.compute(
+          TrainingPass(
+            batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)),
+            checkpoints: checkpoints,
+            // Dropout masks use the seed itself.
+            noise: configuration.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) },
+            sharesPrefix: sharesPrefix)))
       tape.backward()
-      sums += found
     }
     try parallelism?.sumGradients()
+    // All work is requested. Only now does the host wait for a device, twice.
     let norm = try gradientNorm()
+    LossSums.resolve(&sums, on: backend)
+    try backend.check()
+    for (batch, found) in zip(batches, sums) where !found.loss.isFinite { throw notFinite("loss", step, batch) }
     guard norm.isFinite else { throw notFinite("gradient", step, batches.last) }
-    return (sums, norm)
+    return (sums.reduce(into: LossSums()) { $0 += $1 }, norm)
   }
 
   /// The L2 norm over the gradients of all parameters.
   private func gradientNorm() throws(SwiftletError) -> Double {
     if let parallelism { return try parallelism.sumOfSquaredGradients().squareRoot() }
-    return parameters.reduce(0.0) { sum, parameter in
-      sum + (parameter.gradient.map { transformer.backend.sumOfSquares($0) } ?? 0)
-    }.squareRoot()
+    return transformer.backend.sumOfSquares(parameters.compactMap(\.gradient)).squareRoot()
   }
 
   private func notFinite(_ what: String, _ step: Int, _ batch: TokenBatch?) -> SwiftletError {

@@ -1,0 +1,227 @@
+// The loader, the devices, and what opening one takes.
+#include "internal.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CD_DEFINE(name) PFN_##name name;
+CD_FUNCTIONS(CD_DEFINE)
+
+static VkInstance instance;
+static VkPhysicalDevice devices[16];
+static uint32_t device_count;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void start(void) {
+#ifdef __APPLE__
+  void *library = dlopen("libvulkan.1.dylib", RTLD_NOW | RTLD_LOCAL);
+#else
+  void *library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+#endif
+  if (!library) return;
+  PFN_vkGetInstanceProcAddr get = (PFN_vkGetInstanceProcAddr)dlsym(library, "vkGetInstanceProcAddr");
+  PFN_vkCreateInstance create = get ? (PFN_vkCreateInstance)get(NULL, "vkCreateInstance") : NULL;
+  if (!create) return;
+  VkApplicationInfo application = {
+    .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "swiftlet", .apiVersion = VK_API_VERSION_1_3};
+  VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
+  if (create(&info, NULL, &instance) != VK_SUCCESS) return;
+#define CD_LOAD(name) name = (PFN_##name)get(instance, #name);
+  CD_FUNCTIONS(CD_LOAD)
+#define CD_MISSING(name) \
+  if (!name) return;
+  CD_FUNCTIONS(CD_MISSING)
+  uint32_t count = sizeof devices / sizeof *devices;
+  VkResult result = vkEnumeratePhysicalDevices(instance, &count, devices);
+  if (result == VK_SUCCESS || result == VK_INCOMPLETE) device_count = count;
+}
+
+static bool has_extension(VkPhysicalDevice physical, const char *name) {
+  uint32_t count = 0;
+  vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL);
+  VkExtensionProperties *all = calloc(count ? count : 1, sizeof *all);
+  bool found = false;
+  if (all && vkEnumerateDeviceExtensionProperties(physical, NULL, &count, all) == VK_SUCCESS)
+    for (uint32_t i = 0; i < count && !found; i++) found = !strcmp(all[i].extensionName, name);
+  free(all);
+  return found;
+}
+
+typedef struct {
+  VkPhysicalDeviceFeatures2 all;
+  VkPhysicalDeviceVulkan11Features v11;
+  VkPhysicalDeviceVulkan12Features v12;
+} features;
+
+static void chain(features *f) {
+  memset(f, 0, sizeof *f);
+  f->all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+  f->v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES;
+  f->v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
+  f->all.pNext = &f->v11;
+  f->v11.pNext = &f->v12;
+}
+
+// What the kernels need: whether the device has it, and, with `on`, the same asked for.
+static const char *need(features *has, features *on) {
+#define CD_NEED(where, feature)             \
+  if (!has->where.feature) return #feature; \
+  on->where.feature = VK_TRUE;
+  CD_NEED(all.features, shaderInt64)
+  CD_NEED(all.features, shaderInt16)
+  CD_NEED(v11, storageBuffer16BitAccess)
+  CD_NEED(v12, storageBuffer8BitAccess)
+  CD_NEED(v12, shaderInt8)
+  CD_NEED(v12, scalarBlockLayout)
+  CD_NEED(v12, bufferDeviceAddress)
+  CD_NEED(v12, timelineSemaphore)
+  return "";
+}
+
+static void describe(VkPhysicalDevice physical, cd_info *info) {
+  memset(info, 0, sizeof *info);
+  VkPhysicalDeviceDriverProperties driver = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+  VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &driver};
+  vkGetPhysicalDeviceProperties2(physical, &properties);
+  snprintf(info->name, sizeof info->name, "%s", properties.properties.deviceName);
+  snprintf(info->driver, sizeof info->driver, "%.120s %.120s", driver.driverName, driver.driverInfo);
+  info->is_software = properties.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+  info->is_integrated = properties.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+  VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  vkGetPhysicalDeviceMemoryProperties2(physical, &memory);
+  for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; i++) {
+    VkMemoryHeap heap = memory.memoryProperties.memoryHeaps[i];
+    if (heap.flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && heap.size > info->memory) info->memory = heap.size;
+  }
+  features has, on;
+  chain(&has);
+  chain(&on);
+  if (properties.properties.apiVersion < VK_API_VERSION_1_3) {
+    snprintf(info->missing, sizeof info->missing, "Vulkan 1.3");
+    return;
+  }
+  vkGetPhysicalDeviceFeatures2(physical, &has.all);
+  snprintf(info->missing, sizeof info->missing, "%s", need(&has, &on));
+}
+
+int cd_list(cd_info *infos, int most) {
+  pthread_once(&once, start);
+  for (int i = 0; i < most && i < (int)device_count; i++) describe(devices[i], infos + i);
+  return (int)device_count;
+}
+
+void cd_fail(cd_device *device, cd_status status, const char *what, VkResult result) {
+  if (device->status != cd_ok) return;
+  device->status = result == VK_ERROR_DEVICE_LOST ? cd_lost : status;
+  snprintf(device->message, sizeof device->message, "%s (VkResult %d)", what, (int)result);
+}
+
+bool cd_works(cd_device *device, const char *what, VkResult result) {
+  if (result == VK_SUCCESS) return true;
+  bool is_memory = result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY;
+  cd_fail(device, is_memory ? cd_out_of_memory : cd_failed, what, result);
+  return false;
+}
+
+cd_status cd_check(cd_device *device, char *message, size_t message_size) {
+  pthread_mutex_lock(&device->lock);
+  cd_status status = device->status;
+  if (message_size) snprintf(message, message_size, "%s", device->message);
+  pthread_mutex_unlock(&device->lock);
+  return status;
+}
+
+void cd_pretend(cd_device *device, cd_status status) {
+  pthread_mutex_lock(&device->lock);
+  if (status != cd_ok) cd_fail(device, status, "the driver reset it", VK_ERROR_UNKNOWN);
+  pthread_mutex_unlock(&device->lock);
+}
+
+static bool make_device(cd_device *d) {
+  uint32_t count = 0;
+  vkGetPhysicalDeviceQueueFamilyProperties(d->physical, &count, NULL);
+  VkQueueFamilyProperties families[32];
+  if (count > 32) count = 32;
+  vkGetPhysicalDeviceQueueFamilyProperties(d->physical, &count, families);
+  // A family for computing alone does not wait for what is drawn on a screen.
+  int best = -1;
+  for (uint32_t i = 0; i < count; i++) {
+    if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT)) continue;
+    if (best < 0 || !(families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT)) best = (int)i;
+    if (!(families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT)) break;
+  }
+  if (best < 0) {
+    cd_fail(d, cd_failed, "the device has no queue that computes", VK_ERROR_FEATURE_NOT_PRESENT);
+    return false;
+  }
+  d->family = (uint32_t)best;
+  d->timestamp_bits = families[best].timestampValidBits;
+  features has, on;
+  chain(&has);
+  chain(&on);
+  vkGetPhysicalDeviceFeatures2(d->physical, &has.all);
+  need(&has, &on);
+  d->has_budget = has_extension(d->physical, "VK_EXT_memory_budget");
+  const char *extensions[] = {"VK_EXT_memory_budget"};
+  float priority = 1;
+  VkDeviceQueueCreateInfo queue = {
+    .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+    .queueFamilyIndex = d->family,
+    .queueCount = 1,
+    .pQueuePriorities = &priority};
+  VkDeviceCreateInfo info = {
+    .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+    .pNext = &on.all,
+    .queueCreateInfoCount = 1,
+    .pQueueCreateInfos = &queue,
+    .enabledExtensionCount = d->has_budget,
+    .ppEnabledExtensionNames = extensions};
+  VkResult result = vkCreateDevice(d->physical, &info, NULL, &d->device);
+  if (!cd_works(d, "the device could not be opened", result)) return false;
+  vkGetDeviceQueue(d->device, d->family, 0, &d->queue);
+  VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+  vkGetPhysicalDeviceProperties2(d->physical, &properties);
+  d->timestamp_seconds = properties.properties.limits.timestampPeriod * 1e-9;
+  VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  vkGetPhysicalDeviceMemoryProperties2(d->physical, &memory);
+  d->memory = memory.memoryProperties;
+  // Drivers allow some 4,096 allocations; a small heap is not taken whole by one.
+  d->block_size = d->info.memory / 16 < (256ull << 20) ? d->info.memory / 16 : 256ull << 20;
+  return true;
+}
+
+cd_device *cd_open(int index, const char *cache_folder, char *message, size_t message_size) {
+  pthread_once(&once, start);
+  cd_device *d = index >= 0 && index < (int)device_count ? calloc(1, sizeof *d) : NULL;
+  if (!d) {
+    snprintf(message, message_size, "there is no Vulkan device %d", index);
+    return NULL;
+  }
+  pthread_mutex_init(&d->lock, NULL);
+  d->physical = devices[index];
+  describe(d->physical, &d->info);
+  if (d->info.missing[0]) {
+    snprintf(message, message_size, "the device lacks %s", d->info.missing);
+  } else if (!make_device(d) || !cd_start_commands(d) || !cd_start_kernels(d, cache_folder)) {
+    snprintf(message, message_size, "%s", d->message);
+  } else {
+    return d;
+  }
+  cd_close(d);
+  return NULL;
+}
+
+void cd_close(cd_device *d) {
+  if (d->device) {
+    vkDeviceWaitIdle(d->device);
+    cd_save_kernels(d);
+    cd_end_kernels(d);
+    cd_end_commands(d);
+    cd_free_memory(d);
+    vkDestroyDevice(d->device, NULL);
+  }
+  pthread_mutex_destroy(&d->lock);
+  free(d);
+}

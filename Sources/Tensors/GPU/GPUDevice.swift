@@ -1,0 +1,185 @@
+import CDevice
+import Diagnostics
+
+/// A compute device that a Vulkan driver offers.
+public struct GPUDevice: Sendable, Hashable {
+  /// Its number among all devices, in the driver's order: `gpu:N` on the command line.
+  public let index: Int
+  /// The driver's name for it.
+  public let name: String
+  /// The driver and its version.
+  public let driver: String
+  /// Bytes of its largest memory.
+  public let memory: Int
+  /// Whether it computes on the processor, as Mesa's lavapipe does: for tests, far slower than the CPU backend.
+  public let isSoftware: Bool
+  /// Whether it shares the processor's memory.
+  public let isIntegrated: Bool
+  /// The feature that the kernels need and the device lacks; `nil` for a device that can be used.
+  public let missingFeature: String?
+
+  /// All devices; none where there is no Vulkan loader or no driver. The first call opens the loader.
+  public static var all: [GPUDevice] {
+    let most: Int32 = 16
+    var infos = [cd_info](repeating: cd_info(), count: Int(most))
+    let count = min(cd_list(&infos, most), most)
+    return infos.prefix(Int(count)).enumerated().map { GPUDevice(index: $0.offset, info: $0.element) }
+  }
+
+  private init(index: Int, info: cd_info) {
+    self.index = index
+    name = Self.text(info.name)
+    driver = Self.text(info.driver)
+    memory = Int(info.memory)
+    isSoftware = info.is_software
+    isIntegrated = info.is_integrated
+    let missing = Self.text(info.missing)
+    missingFeature = missing.isEmpty ? nil : missing
+  }
+
+  /// The text in a C array of characters.
+  private static func text<Array>(_ array: Array) -> String {
+    withUnsafeBytes(of: array) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+  }
+}
+
+/// An open device: one queue, in whose order everything happens.
+///
+/// `@unchecked Sendable`: the C device locks itself.
+final class OpenDevice: @unchecked Sendable {
+  let info: GPUDevice
+  private let handle: OpaquePointer
+
+  /// - Parameter kernelCache: the folder where the driver's compiled kernels are kept.
+  init(_ info: GPUDevice, kernelCache: String?) throws(SwiftletError) {
+    var message = [CChar](repeating: 0, count: 256)
+    guard let handle = cd_open(Int32(info.index), kernelCache, &message, message.count) else {
+      let reason = String(decoding: message.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+      throw SwiftletError.device("\(info.name) cannot be used: \(reason); use another device or --device cpu")
+    }
+    self.info = info
+    self.handle = handle
+  }
+
+  deinit { cd_close(handle) }
+
+  /// Throws the first failure since the device was opened.
+  func check() throws(SwiftletError) {
+    var message = [CChar](repeating: 0, count: 256)
+    let status = cd_check(handle, &message, message.count)
+    if status == cd_ok { return }
+    if status == cd_out_of_memory {
+      let use = cd_memory_use(handle)
+      throw SwiftletError.device(
+        "\(info.name) is out of memory (\(use.in_use >> 20) MB in use, \(use.available >> 20) MB left); lower "
+          + "per_device_train_batch_size or max_length, or set gradient_checkpointing: true")
+    }
+    let reason = String(decoding: message.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    throw SwiftletError.device(
+      status == cd_lost
+        ? "\(info.name) was lost: \(reason); resume from the last checkpoint"
+        : "\(info.name) failed: \(reason); resume from the last checkpoint, with --device cpu if it fails again")
+  }
+
+  func pretendLost() { cd_pretend(handle, cd_lost) }
+
+  // MARK: Memory
+
+  func take(_ byteCount: Int, inHostMemory: Bool = false) -> cd_memory {
+    cd_take(handle, UInt64(max(byteCount, 4)), inHostMemory ? cd_host_memory : cd_device_memory)
+  }
+
+  func give(_ memory: cd_memory) { cd_give(handle, memory) }
+
+  var memoryUse: cd_memory_statistics { cd_memory_use(handle) }
+
+  // MARK: Commands
+
+  func upload(_ bytes: UnsafeRawBufferPointer, to memory: cd_memory, offset: Int) {
+    cd_upload(handle, memory, UInt64(offset), bytes.baseAddress, UInt64(bytes.count))
+  }
+
+  func copy(_ from: cd_memory, _ fromOffset: Int, to: cd_memory, _ toOffset: Int, byteCount: Int) {
+    cd_copy(handle, from, UInt64(fromOffset), to, UInt64(toOffset), UInt64(byteCount))
+  }
+
+  func clear(_ memory: cd_memory, offset: Int, byteCount: Int) {
+    cd_clear(handle, memory, UInt64(offset), UInt64((byteCount + 3) / 4 * 4))
+  }
+
+  /// Reads all parts with one wait.
+  func read(_ parts: [cd_read_part]) { cd_read(handle, parts, Int32(parts.count)) }
+
+  func finish() { cd_finish(handle) }
+
+  /// Runs a kernel on a grid of groups.
+  ///
+  /// - Parameters:
+  ///   - constant: the specialization constant 0 of its module.
+  ///   - list: what the first of the arguments, an address, shall point to.
+  ///   - follows: whether it needs what the dispatch before it wrote.
+  func run<Arguments: BitwiseCopyable>(
+    _ kernel: StaticString, constant: Int? = nil, _ arguments: Arguments, list: UnsafeRawBufferPointer? = nil,
+    groups: (x: Int, y: Int, z: Int), follows: Bool = true
+  ) {
+    var value = UInt32(constant ?? 0)
+    let name = UnsafeRawPointer(kernel.utf8Start).assumingMemoryBound(to: CChar.self)
+    let number = cd_kernel(handle, name, &value, constant == nil ? 0 : 1)
+    withUnsafeBytes(of: arguments) { bytes in
+      var call = cd_call(
+        arguments: bytes.baseAddress, list: list?.baseAddress, size: bytes.count, list_size: list?.count ?? 0,
+        x: UInt32(groups.x), y: UInt32(groups.y), z: UInt32(groups.z), follows: follows)
+      cd_dispatch(handle, number, &call)
+    }
+  }
+
+  /// Runs a kernel on `count` groups, which it counts through a grid of limited width.
+  func run<Arguments: BitwiseCopyable>(
+    _ kernel: StaticString, constant: Int? = nil, _ arguments: Arguments, list: UnsafeRawBufferPointer? = nil,
+    groupCount: Int, follows: Bool = true
+  ) {
+    let width = 32768
+    run(
+      kernel, constant: constant, arguments, list: list,
+      groups: (min(groupCount, width), (groupCount + width - 1) / width, groupCount > 0 ? 1 : 0), follows: follows)
+  }
+
+  // MARK: Measurements
+
+  var counters: cd_counters { cd_count(handle) }
+
+  func profile(_ on: Bool) { cd_profile(handle, on) }
+
+  var kernelTimes: [(name: String, count: Int, seconds: Double)] {
+    var times = [cd_kernel_time](repeating: cd_kernel_time(), count: 512)
+    let count = cd_kernel_times(handle, &times, Int32(times.count))
+    return times.prefix(Int(count)).map { time in
+      let name = withUnsafeBytes(of: time.name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      return (name, Int(time.count), time.seconds)
+    }
+  }
+}
+
+/// Bytes on a device, given back when nobody holds them. Kernels that were asked for earlier still find them.
+final class DeviceMemory: Sendable {
+  let device: OpenDevice
+  let memory: cd_memory
+
+  init(_ device: OpenDevice, byteCount: Int, inHostMemory: Bool = false) {
+    self.device = device
+    memory = device.take(byteCount, inHostMemory: inHostMemory)
+  }
+
+  deinit { device.give(memory) }
+
+  /// Where it begins, as kernels see it.
+  var address: UInt64 { memory.address }
+
+  /// Reads bytes from `offset` on; waits for the device.
+  func read(into target: UnsafeMutableRawBufferPointer, offset: Int) {
+    if target.count == 0 { return }
+    device.read([
+      cd_read_part(from: memory, offset: UInt64(offset), size: UInt64(target.count), to: target.baseAddress)
+    ])
+  }
+}

@@ -1,0 +1,331 @@
+import CDevice
+import Diagnostics
+import Essentials
+
+/// A GPU through Vulkan, or whatever else has a driver for it. Kernels are those of `CDevice/shaders`.
+///
+/// Operations return before they are done; whoever asks for numbers waits. Tensors in host memory are accepted as
+/// sources and uploaded for the one operation. Files, and everything rounded to the bit as a reference does it
+/// (quantization, conversion to 16 bits), stay with the CPU. Results have the same bits for the same device and driver.
+public final class VulkanBackend: Backend {
+  let device: OpenDevice
+  let attentionTasks = AttentionTaskCache()
+  let byteMaps = ByteMapCache()
+  var host: CPUBackend { CPUBackend.shared }
+
+  /// Opens a device.
+  /// - Parameter kernelCache: the folder where compiled kernels are kept for the next run.
+  /// - Throws: `SwiftletError` where the driver refuses.
+  public init(_ device: GPUDevice, kernelCache: String? = nil) throws(SwiftletError) {
+    if let kernelCache {
+      // Without the folder, kernels are compiled again the next time.
+      try? FileManager.default.createDirectory(atPath: kernelCache, withIntermediateDirectories: true)
+    }
+    self.device = try OpenDevice(device, kernelCache: kernelCache)
+  }
+
+  /// What computes.
+  public var information: GPUDevice { device.info }
+
+  // MARK: Places
+
+  /// The tensor in device memory: itself, or a copy.
+  func uploaded(_ tensor: Tensor) -> Tensor {
+    guard tensor.storage.deviceMemory == nil else { return tensor }
+    let copy = allocate(tensor.shape, tensor.type)
+    tensor.withBytes { upload($0, to: copy) }
+    guard let scales = tensor.scales else { return copy }
+    let nested = scales.nested.map {
+      BlockScales.Nested(map: uploaded($0.map), absmax: uploaded($0.absmax), offset: $0.offset)
+    }
+    let onDevice = BlockScales(
+      count: tensor.count, blockSize: scales.blockSize, absmax: uploaded(scales.absmax), nested: nested,
+      original: scales.original)
+    return Tensor(type: tensor.type, shape: tensor.shape, storage: copy.storage, scales: onDevice)
+  }
+
+  /// The tensor in host memory: itself, or a copy.
+  func downloaded(_ tensor: Tensor) -> Tensor {
+    guard tensor.storage.deviceMemory != nil else { return tensor }
+    let copy = host.empty(tensor.shape, tensor.type)
+    tensor.withBytes { bytes in
+      if let from = bytes.baseAddress { copy.storage.base.copyMemory(from: from, byteCount: bytes.count) }
+    }
+    guard let scales = tensor.scales else { return copy }
+    let nested = scales.nested.map {
+      BlockScales.Nested(map: downloaded($0.map), absmax: downloaded($0.absmax), offset: $0.offset)
+    }
+    let onHost = BlockScales(
+      count: tensor.count, blockSize: scales.blockSize, absmax: downloaded(scales.absmax), nested: nested,
+      original: scales.original)
+    return Tensor(type: tensor.type, shape: tensor.shape, storage: copy.storage, scales: onHost)
+  }
+
+  private func upload(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) {
+    guard let memory = tensor.storage.deviceMemory else { preconditionFailure("the tensor is in device memory") }
+    device.upload(bytes, to: memory.memory, offset: tensor.byteOffset)
+  }
+
+  /// A copy of these bytes.
+  func list<Element: BitwiseCopyable>(_ values: [Element]) -> DeviceMemory {
+    values.withUnsafeBytes { bytes in
+      let memory = DeviceMemory(device, byteCount: bytes.count)
+      device.upload(bytes, to: memory.memory, offset: 0)
+      return memory
+    }
+  }
+
+  /// A tensor of these bytes.
+  func uploaded<Element: BitwiseCopyable>(_ values: [Element], _ type: ElementType = .int32) -> Tensor {
+    values.withUnsafeBytes { bytes in
+      let tensor = allocate([max(bytes.count / type.blockByteCount, 1)], type)
+      upload(bytes, to: tensor)
+      return tensor
+    }
+  }
+
+  func allocate(_ shape: [Int], _ type: ElementType = .float32, inHostMemory: Bool = false) -> Tensor {
+    let count = shape.reduce(1, *)
+    precondition(count <= Int(Int32.max), "a tensor on a GPU has at most 2^31 elements")
+    let byteCount = (count + type.blockLength - 1) / type.blockLength * type.blockByteCount
+    let memory = DeviceMemory(device, byteCount: byteCount, inHostMemory: inHostMemory)
+    return Tensor(type: type, shape: shape, storage: Storage(memory, byteCount: max(byteCount, 4)))
+  }
+
+  /// Where a tensor in device memory begins, as kernels see it; 0 for `nil`.
+  func address(_ tensor: Tensor?) -> UInt64 {
+    guard let tensor else { return 0 }
+    guard let memory = tensor.storage.deviceMemory else { preconditionFailure("kernels read device memory only") }
+    return memory.memory.address + UInt64(tensor.byteOffset)
+  }
+
+  func address(_ columns: Columns) -> UInt64 { address(columns.tensor) + UInt64(4 * columns.offset) }
+
+  /// Groups of `size` threads for `count` elements.
+  func groups(_ count: Int, of size: Int = 64) -> Int { (count + size - 1) / size }
+
+  // MARK: Memory
+
+  /// See ``Backend``.
+  public func empty(_ shape: [Int], _ type: ElementType) -> Tensor { allocate(shape, type) }
+
+  /// See ``Backend``.
+  public func resident(_ tensor: Tensor) -> Tensor {
+    // A file's pages are not needed any more.
+    defer { tensor.releasePages() }
+    return uploaded(tensor)
+  }
+
+  /// See ``Backend``.
+  public func tensor(_ values: [Float], _ shape: [Int]) -> Tensor {
+    precondition(shape.reduce(1, *) == values.count, "as many values as the shape has elements")
+    let result = allocate(shape)
+    values.withUnsafeBytes { upload($0, to: result) }
+    return result
+  }
+
+  /// See ``Backend``.
+  public func tensor(_ values: [Int32]) -> Tensor {
+    let result = allocate([values.count], .int32)
+    values.withUnsafeBytes { upload($0, to: result) }
+    return result
+  }
+
+  /// See ``Backend``.
+  public func floats(_ tensors: [Tensor]) -> [[Float]] {
+    let wide = tensors.map { tensor -> Tensor in
+      if tensor.storage.deviceMemory == nil || tensor.type == .float32 { return tensor }
+      return FormatNumber(tensor) == nil ? downloaded(tensor) : dequantized(tensor)
+    }
+    var results = wide.map { tensor in
+      tensor.storage.deviceMemory == nil ? host.floats(tensor) : [Float](repeating: 0, count: tensor.count)
+    }
+    var parts: [cd_read_part] = []
+    for (index, tensor) in wide.enumerated() {
+      guard let memory = tensor.storage.deviceMemory, tensor.count > 0 else { continue }
+      results[index].withUnsafeMutableBytes { bytes in
+        parts.append(
+          cd_read_part(
+            from: memory.memory, offset: UInt64(tensor.byteOffset), size: UInt64(bytes.count), to: bytes.baseAddress))
+      }
+    }
+    if !parts.isEmpty { device.read(parts) }
+    return withExtendedLifetime(wide) { results }
+  }
+
+  /// See ``Backend``.
+  public func clear(_ tensor: Tensor) {
+    guard let memory = tensor.storage.deviceMemory else { return host.clear(tensor) }
+    device.clear(memory.memory, offset: tensor.byteOffset, byteCount: tensor.byteCount)
+  }
+
+  /// See ``Backend``.
+  public func copy(_ from: Tensor, to: Tensor) {
+    precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
+    switch (from.storage.deviceMemory, to.storage.deviceMemory) {
+    case (let source?, let target?):
+      let start = from.byteOffset
+      device.copy(
+        source.memory, start, to: target.memory, to.byteOffset, byteCount: to.byteCount)
+    case (nil, _?): from.withBytes { upload($0, to: to) }
+    case (_, nil): host.copy(downloaded(from), to: to)
+    }
+  }
+
+  /// A float32 copy on the device.
+  func dequantized(_ tensor: Tensor) -> Tensor {
+    guard let format = FormatNumber(tensor) else { return uploaded(host.converted(downloaded(tensor), to: .float32)) }
+    let source = uploaded(tensor)
+    let result = allocate(tensor.shape)
+    gather(matrix(source), format, rows: nil, into: result)
+    return result
+  }
+
+  /// See ``Backend``. The result is in host memory.
+  public func converted(_ tensor: Tensor, to type: ElementType) -> Tensor {
+    type == .float32 ? dequantized(tensor) : host.converted(downloaded(tensor), to: type)
+  }
+
+  /// See ``Backend``. Codes and scales are the CPU's.
+  public func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor? {
+    host.quantized(downloaded(tensor), to: format).map(uploaded)
+  }
+
+  /// See ``Backend``. The result is in host memory.
+  public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor { host.permutedRows(downloaded(tensor), order) }
+
+  /// See ``Backend``.
+  public func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int) {
+    precondition(from.count == to.count && fromRow + count <= from.rows && toRow + count <= to.rows)
+    let source = uploaded(from.tensor)
+    let arguments = CopyArguments(
+      from: address(source) + UInt64(4 * (fromRow * source.columns + from.offset)),
+      to: address(to) + UInt64(4 * toRow * to.tensor.columns), count: UInt32(count * from.count),
+      columns: UInt32(from.count), fromStride: UInt32(source.columns), toStride: UInt32(to.tensor.columns))
+    device.run("copyRows", arguments, groupCount: groups(count * from.count))
+  }
+
+  private struct CopyArguments { var from, to: UInt64, count, columns, fromStride, toStride: UInt32 }
+
+  /// See ``Backend``.
+  public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
+    guard let format = FormatNumber(tensor) else {
+      preconditionFailure("rows are gathered from float and block types only")
+    }
+    precondition(rows.allSatisfy { $0 >= 0 && Int($0) < tensor.rows }, "a row to gather must exist")
+    let source = uploaded(tensor)
+    let result = allocate([rows.count, tensor.columns])
+    gather(matrix(source), format, rows: uploaded(rows), into: result)
+    return result
+  }
+
+  private func gather(_ from: MatrixArguments, _ format: FormatNumber, rows: Tensor?, into result: Tensor) {
+    let arguments = GatherArguments(
+      from: from, rows: address(rows), out: address(result), count: UInt32(result.count),
+      columns: UInt32(result.columns))
+    device.run("gatherRows", constant: format.rawValue, arguments, groupCount: groups(result.count))
+  }
+
+  private struct GatherArguments { var from: MatrixArguments, rows, out: UInt64, count, columns: UInt32 }
+
+  /// See ``Backend``.
+  public func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor) {
+    precondition(rows.allSatisfy { $0 >= 0 && Int($0) < into.rows }, "a row to add to must exist")
+    if rows.isEmpty { return }
+    // What belongs to a row is added by one thread for each column, in order.
+    let sources = rows.indices.sorted { (rows[$0], $0) < (rows[$1], $1) }
+    var targets: [UInt32] = []
+    var starts: [UInt32] = []
+    for (place, source) in sources.enumerated() where targets.last != UInt32(rows[source]) {
+      targets.append(UInt32(rows[source]))
+      starts.append(UInt32(place))
+    }
+    starts.append(UInt32(sources.count))
+    let lists = [uploaded(targets), uploaded(starts), uploaded(sources.map(UInt32.init))]
+    let gradient = uploaded(from)
+    let arguments = ScatterArguments(
+      from: address(gradient), into: address(into), targets: address(lists[0]), starts: address(lists[1]),
+      sources: address(lists[2]), targetCount: UInt32(targets.count), columns: UInt32(from.columns))
+    device.run("scatterAddRows", arguments, groupCount: groups(targets.count * from.columns))
+  }
+
+  private struct ScatterArguments { var from, into, targets, starts, sources: UInt64, targetCount, columns: UInt32 }
+
+  /// See ``Backend``.
+  public var memoryStatistics: (inUse: Int, peak: Int) {
+    let use = device.memoryUse
+    return (Int(use.in_use), Int(use.peak))
+  }
+
+  /// See ``Backend``.
+  public var availableMemory: Int? { Int(device.memoryUse.available) }
+
+  /// See ``Backend``.
+  public func finish() throws(SwiftletError) {
+    device.finish()
+    try device.check()
+  }
+
+  /// See ``Backend``.
+  public func check() throws(SwiftletError) { try device.check() }
+
+  /// Behaves from now on as if the driver had reset the device, for tests.
+  package func pretendLost() { device.pretendLost() }
+
+  // MARK: Measurements
+
+  /// The hash of the sources that the kernels of this program were compiled from.
+  package static var kernelSourceHash: String { String(cString: cd_source_hash()) }
+
+  /// What was asked of the device since it was opened; a wait is a time when the host waited until it had nothing left
+  /// to do.
+  public var counts: (dispatches: Int, waits: Int) {
+    let counters = device.counters
+    return (Int(counters.dispatches), Int(counters.waits))
+  }
+
+  /// Measures the time of each kernel while `body` runs; the longest first.
+  public func profiled(_ body: () throws -> Void) rethrows -> [(kernel: String, count: Int, seconds: Double)] {
+    device.profile(true)
+    defer { device.profile(false) }
+    try body()
+    return device.kernelTimes.map { ($0.name, $0.count, $0.seconds) }
+  }
+}
+
+/// The number that CKernels and the kernels have for a storage format.
+struct FormatNumber: Hashable {
+  let rawValue: Int
+  static let float32 = FormatNumber(rawValue: 0)
+
+  private init(rawValue: Int) { self.rawValue = rawValue }
+
+  private static let types: [ElementType] = [
+    .float32, .float16, .bfloat16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .nf4, .fp4,
+  ]
+
+  /// `nil` for types that no product reads.
+  init?(_ tensor: Tensor) {
+    guard let number = Self.types.firstIndex(of: tensor.type), !tensor.type.isFourBitCode || tensor.scales != nil
+    else { return nil }
+    rawValue = number
+  }
+}
+
+/// A matrix in device memory as the kernels take it.
+struct MatrixArguments: BitwiseCopyable {
+  var data, absmax, map, nested: UInt64
+  var rows, columns: UInt32
+  var offset: Float
+  var shift: UInt32
+}
+
+extension VulkanBackend {
+  func matrix(_ tensor: Tensor) -> MatrixArguments {
+    let scales = tensor.scales
+    return MatrixArguments(
+      data: address(tensor), absmax: address(scales?.absmax), map: address(scales?.nested?.map),
+      nested: address(scales?.nested?.absmax), rows: UInt32(tensor.rows), columns: UInt32(tensor.columns),
+      offset: scales?.nested?.offset ?? 0, shift: UInt32(scales?.blockSize.trailingZeroBitCount ?? 0))
+  }
+}

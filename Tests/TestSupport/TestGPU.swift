@@ -1,0 +1,17 @@
+import Foundation
+import Tensors
+
+/// The GPU that tests run on: the one whose number `SWIFTLET_TEST_GPU` gives, else a software device, else any.
+package enum TestGPU {
+  /// `nil` where there is no usable device; `TensorsTests` fails for that under CI.
+  package static let backend: VulkanBackend? = information.flatMap { try? VulkanBackend($0) }
+
+  package static let information: GPUDevice? = {
+    let devices = GPUDevice.all.filter { $0.missingFeature == nil }
+    let number = ProcessInfo.processInfo.environment["SWIFTLET_TEST_GPU"].flatMap(Int.init)
+    let device = number.map { number in devices.first { $0.index == number } } ?? devices.first(where: \.isSoftware)
+    return device ?? devices.first
+  }()
+
+  package static var isAvailable: Bool { backend != nil }
+}
