@@ -1,4 +1,5 @@
 import Models
+import Tensors
 
 /// The base model of a run.
 public struct BaseModel: Sendable, Hashable {
@@ -8,6 +9,8 @@ public struct BaseModel: Sendable, Hashable {
   public var revision = "main"
   /// How its linear layers are quantized on loading (QLoRA); `nil` to leave the weights as they are stored.
   public var quantization: QuantizationConfiguration?
+  /// What it computes on.
+  public var device = DeviceSelection.automatic
 
   /// Creates a base model without a name, which a recipe fills in.
   public init() {}

@@ -43,6 +43,12 @@ struct RecipeDraft: Sendable {
     return configuration
   }
 
+  /// TRL's `use_cpu`: another way to choose the CPU.
+  var usesCPU: Bool {
+    get { model.device == .cpu }
+    set { if newValue { model.device = .cpu } }
+  }
+
   /// `max_steps` as a recipe spells it.
   var maxStepsOrMinusOne: Int {
     get { training.maxSteps ?? -1 }

@@ -15,7 +15,7 @@ extension RecipeKey {
     ),
     idle("runs are always reproducible bit by bit", "full_determinism"),
     idle(
-      "runs use the CPU", "use_cpu", "use_mps_device", "use_ipex", "tpu_num_cores",
+      "`device` chooses what to compute on", "use_mps_device", "use_ipex", "tpu_num_cores",
       "tpu_metrics_debug", "torch_empty_cache_steps"),
     idle(
       "rows are always read from the file as needed", "dataset_streaming", "streaming", "dataset_num_proc",

@@ -168,6 +168,11 @@ extension RecipeKey {
       "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
       "The share of each target's probability that is spread over the vocabulary, in training."),
     .honored(
+      "device", .optimization, \.model.device,
+      "What to compute on: `cpu`; `gpu`, the best one; `gpu:N`, number N of `swiftlet devices`; or `auto`, a GPU if it is "
+        + "faster than the CPU."),
+    .honored("use_cpu", .optimization, \.usesCPU, "The same as `device: cpu`."),
+    .honored(
       "bf16", .optimization, \.training.bf16,
       "Round the inputs of matrix products in training to bfloat16 if the processor multiplies it faster than float32 "
         + "(AVX-512 BF16). Accumulation and everything else stay float32. On other processors it changes nothing."),

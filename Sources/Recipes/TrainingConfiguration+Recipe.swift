@@ -1,6 +1,7 @@
 import Datasets
 import OrderedJSON
 import Reports
+import Tensors
 import Training
 
 // How a recipe spells the settings of training.
@@ -15,6 +16,19 @@ extension TrainingConfiguration.SaveStrategy: RecipeWord {}
 extension TrainingConfiguration.WeightType: RecipeWord {}
 extension PackingStrategy: RecipeWord {}
 extension PreparationOptions.Truncation: RecipeWord {}
+
+extension DeviceSelection: RecipeConvertible {
+  static var expectation: String { "auto, cpu, gpu or gpu:N" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .scalar(let text, _) = value, let device = DeviceSelection(text) else {
+      throw .mismatch(value, expected: Self.expectation)
+    }
+    self = device
+  }
+
+  var json: JSONValue { .string(text) }
+}
 
 extension TrainingConfiguration.Checkpointing: RecipeConvertible {
   static var expectation: String { "true, false, auto or unsloth" }

@@ -51,6 +51,7 @@ public struct Evaluation: Sendable {
       }
       progress(min(set.items.count, start + size), set.items.count)
     }
+    try model.transformer.backend.check()
     tokens = sums.count
     loss = sums.loss / Double(max(1, sums.count))
   }

@@ -16,6 +16,8 @@ public final class TrainingRun {
   public let model: CausalLM
   /// The adapter; `nil` if every weight is trained.
   public let adapter: Adapter?
+  /// What computes, and why.
+  public private(set) var device: DeviceSelection.Choice
   /// The folder of the results.
   public let output: URL
   /// The trainer, which holds the state of the run.
@@ -30,13 +32,13 @@ public final class TrainingRun {
   ///   - modelURL: the base model on this machine; see `ModelLocation`.
   ///   - data: the recipe's sources on this machine; see `DatasetLocation`.
   ///   - cache: where prepared rows are kept for the next run.
-  ///   - backend: computes.
+  ///   - backend: computes; `nil` for what the recipe's `device` selects.
   ///   - loading: called with the number of layers read and of all layers, if they are quantized on loading.
   ///   - preparing: called with the number of rows prepared and of all rows.
   /// - Throws: `SwiftletError`, in the terms of a recipe.
   public convenience init(
     _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
-    on backend: any Backend = CPUBackend.shared, loading: (Int, Int) -> Void = { _, _ in },
+    on backend: (any Backend)? = nil, loading: (Int, Int) -> Void = { _, _ in },
     preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
     // Prepare the rows before the weights are read, to find mistakes in them sooner.
@@ -56,12 +58,17 @@ public final class TrainingRun {
           progress: preparing)
       )
     }
+    let device =
+      try backend.map { DeviceSelection.Choice(backend: $0) }
+      ?? recipe.model.device.open(
+        kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment))
     let quantization = recipe.model.quantization
     let model = try CausalLM(
-      files, tokenizer: tokenizer, chatTemplate: template, on: backend, inFloat32: recipe.lora == nil,
+      files, tokenizer: tokenizer, chatTemplate: template, on: device.backend, inFloat32: recipe.lora == nil,
       quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     do {
       try self.init(recipe, model: model, rows: rows)
+      self.device = device
     } catch let error as SwiftletError {
       throw error.inRecipeTerms
     }
@@ -91,6 +98,7 @@ public final class TrainingRun {
     trainer.callbacks = callbacks
     self.recipe = recipe
     self.model = model
+    device = DeviceSelection.Choice(backend: model.transformer.backend)
     self.adapter = adapter
     self.output = output
     self.rows = rows

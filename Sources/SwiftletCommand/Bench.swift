@@ -18,6 +18,7 @@ struct Bench: AsyncParsableCommand {
   var model: String?
 
   @OptionGroup var quantization: QuantizationOptions
+  @OptionGroup var device: DeviceOptions
 
   @Option(help: "Tokens to generate.")
   var decode = 64
@@ -48,7 +49,7 @@ struct Bench: AsyncParsableCommand {
     var opened: CausalLM?
     if let model {
       let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
-      opened = try quantization.load(ModelFiles(opening: url))
+      opened = try quantization.load(ModelFiles(opening: url), on: device.backend())
     }
     let parts = only.isEmpty ? Part.allCases : only
     var figures = JSONObject()
@@ -70,6 +71,10 @@ struct Bench: AsyncParsableCommand {
       }
       if parts.contains(.training) {
         figures["train_tokens_per_s"] = .number(try benchmark.training(rows: rows, rowTokens: rowTokens))
+        if let gpu = opened.transformer.backend as? VulkanBackend {
+          let times = try gpu.profiled { _ = try benchmark.training(rows: rows, rowTokens: rowTokens) }
+          figures["kernel_seconds"] = .object(JSONObject(times.map { ($0.kernel, .number($0.seconds)) }))
+        }
       }
       figures["peak_bytes"] = .integer(SystemMemory.peakResident)
     }
@@ -77,12 +82,14 @@ struct Bench: AsyncParsableCommand {
       Printing.json(.object(figures))
     } else {
       for member in figures.members where member.value.object == nil { show(member.key, member.value) }
+      for kernel in figures["kernel_seconds"]?.object?.members ?? [] { show("kernel \(kernel.key)", kernel.value) }
       for product in products { show("product \(product.name)", .number(product.gflops)) }
     }
   }
 
   private func show(_ name: String, _ value: JSONValue) {
-    let text = value.integer.map(String.init) ?? value.double.map { String(cFormat: "%.1f", $0) } ?? ""
+    let text =
+      value.integer.map(String.init) ?? value.double.map { String(cFormat: $0 < 1 ? "%.4f" : "%.1f", $0) } ?? ""
     Printing.result(name + String(repeating: " ", count: max(1, 40 - name.count)) + text)
   }
 }

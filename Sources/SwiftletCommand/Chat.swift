@@ -12,6 +12,7 @@ struct Chat: AsyncParsableCommand {
     abstract: "Talk to a model; q quits, /new starts over, Ctrl-C ends an answer.")
 
   @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
   @Option(help: "The system message.")
@@ -21,7 +22,7 @@ struct Chat: AsyncParsableCommand {
   var thinking: Thinking?
 
   func run() async throws {
-    let (model, _) = try await modelOptions.open()
+    let (model, _) = try await modelOptions.open(on: device)
     let output = Output.standardOutput
     Printing.note("Type a message; q quits, /new starts over, Ctrl-C ends an answer.")
     var conversation = CachedConversation(with: model, system: system, thinking: thinking?.isOn)

@@ -11,6 +11,7 @@ struct Compare: AsyncParsableCommand {
     abstract: "The same questions, without and with the adapter, side by side.")
 
   @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
   @Option(help: "A text file with a question a line, or rows with a prompt, messages or a question.")
@@ -33,7 +34,7 @@ struct Compare: AsyncParsableCommand {
   func run() async throws {
     var asked = try Prompt.read(questions)
     if let limit { asked = Array(asked.prefix(limit)) }
-    let (model, adapter) = try await modelOptions.open()
+    let (model, adapter) = try await modelOptions.open(on: device)
     adapter?.isEnabled = false
     let before = try ask(asked, model, "before")
     adapter?.isEnabled = true

@@ -9,6 +9,7 @@ struct Eval: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "The loss and perplexity of a model on rows.")
 
   @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var device: DeviceOptions
 
   @Option(help: "Rows in any form that training takes.")
   var data: String
@@ -44,7 +45,7 @@ struct Eval: AsyncParsableCommand {
     options.maxLength = maxLength == 0 ? nil : maxLength
     options.assistantOnlyLoss = assistantOnlyLoss
     options.completionOnlyLoss = completionOnlyLoss
-    let (model, _) = try await modelOptions.open()
+    let (model, _) = try await modelOptions.open(on: device)
     var bar = ProgressBar("evaluating", total: rows.count)
     let evaluation = try Evaluation(
       model, rows: rows, options: options, batchSize: batchSize, logProbabilities: logprobs

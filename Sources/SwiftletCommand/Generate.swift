@@ -10,6 +10,7 @@ struct Generate: AsyncParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Answer one prompt.")
 
   @OptionGroup var modelOptions: ModelOptions
+  @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
   @Option(name: [.short, .long], help: "What the model is asked; standard input if it is -.")
@@ -28,7 +29,7 @@ struct Generate: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    let (model, _) = try await modelOptions.open()
+    let (model, _) = try await modelOptions.open(on: device)
     var text = prompt
     if prompt == "-" {
       text = String(decoding: (try OpenFile.standardInput.readToEnd()), as: UTF8.self)
@@ -44,6 +45,7 @@ struct Generate: AsyncParsableCommand {
       return signals?.caught == nil
     }
     signals?.end()
+    try model.transformer.backend.check()
     if json {
       Printing.json([
         "text": .string(answer), "ids": .array(generation.ids.map { .integer(Int($0)) }),

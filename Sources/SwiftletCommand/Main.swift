@@ -12,7 +12,7 @@ struct RootCommand: AsyncParsableCommand {
     version: String(cString: swiftlet_version()),
     subcommands: [
       SFT.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
-      Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Demo.self,
+      Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Devices.self, Demo.self,
     ])
 
   @OptionGroup var threads: ThreadOptions

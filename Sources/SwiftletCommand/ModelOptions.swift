@@ -18,8 +18,12 @@ struct ModelOptions: ParsableArguments {
   @OptionGroup var quantization: QuantizationOptions
 
   /// The model with the adapter on it, and the chat template that the adapter was trained with.
-  func open() async throws -> (model: CausalLM, adapter: Adapter?) {
-    try await Self.open(model: model, adapter: adapter) { try quantization.load($0, chatTemplate: $1) }
+  /// - Parameter device: what it computes on.
+  func open(on device: DeviceOptions? = nil) async throws -> (model: CausalLM, adapter: Adapter?) {
+    let backend = try device?.backend() ?? CPUBackend.shared
+    return try await Self.open(model: model, adapter: adapter) {
+      try quantization.load($0, chatTemplate: $1, on: backend)
+    }
   }
 
   /// The model `model` as it is stored, with the adapter in the folder `adapter` on it where one is given.
@@ -39,6 +43,31 @@ struct ModelOptions: ParsableArguments {
     let opened = try load(files, template)
     return (opened, try folder.map { try Adapter(reading: $0, onto: opened.transformer) })
   }
+}
+
+/// What a subcommand computes on.
+struct DeviceOptions: ParsableArguments {
+  @Option(
+    help:
+      "What to compute on: auto (a GPU if it is faster than the CPU), cpu, gpu or gpu:N. swiftlet devices lists them.")
+  var device = DeviceSelection.automatic
+
+  /// Opens the selected device.
+  /// - Throws: `SwiftletError` if a GPU is asked for that is missing or cannot be used.
+  func backend() throws -> any Backend {
+    let environment = ProcessInfo.processInfo.environment
+    let choice = try device.open(kernelCache: DeviceSelection.kernelCache(environment: environment))
+    if device != .automatic || choice.backend is VulkanBackend { Printing.note("Computing on \(choice.text).") }
+    return choice.backend
+  }
+}
+
+extension DeviceSelection: ExpressibleByArgument {
+  /// Reads `auto`, `cpu`, `gpu` or `gpu:N`.
+  public init?(argument: String) { self.init(argument) }
+
+  /// What the help shows as the default.
+  public var defaultValueDescription: String { text }
 }
 
 /// Whether linear layers are quantized on loading, in the words of a recipe.
@@ -73,11 +102,13 @@ struct QuantizationOptions: ParsableArguments {
   }
 
   /// A model of these files, with a bar where it is quantized.
-  func load(_ files: ModelFiles, chatTemplate: String? = nil) throws -> CausalLM {
+  func load(
+    _ files: ModelFiles, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared
+  ) throws -> CausalLM {
     let bar = QuantizationProgress()
     defer { bar.finish() }
     return try CausalLM(
-      files, tokenizer: files.tokenizer(), chatTemplate: chatTemplate, quantization: configuration,
+      files, tokenizer: files.tokenizer(), chatTemplate: chatTemplate, on: backend, quantization: configuration,
       progress: configuration == nil ? { _, _ in } : bar.report)
   }
 }

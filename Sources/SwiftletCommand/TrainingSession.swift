@@ -102,6 +102,7 @@ struct TrainingSession {
     var facts = [
       ("base", recipe.model.name),
       ("weights", "\(Format.count(weights)), \(held)"),
+      ("computes on", run.device.text),
       (
         "trained",
         "\(Format.count(trainable)) of \(Format.count(total)) (\(Format.percent(Double(trainable) / Double(total))))"

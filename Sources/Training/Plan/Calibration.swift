@@ -12,7 +12,7 @@ struct Calibration: Sendable {
   /// - Parameter tokens: the rows of the products, as in a batch of the run.
   init(_ transformer: Transformer, _ configuration: TrainingConfiguration, tokens: Int) throws(SwiftletError) {
     let clock = ContinuousClock()
-    operationsPerSecond = Self.productRate(
+    operationsPerSecond = try Self.productRate(
       transformer, rows: max(8, min(tokens, 512)), configuration.precision, clock)
     secondsPerWeight = try Self.optimizerTime(transformer.backend, configuration, clock)
   }
@@ -21,7 +21,7 @@ struct Calibration: Sendable {
   /// make it longer.
   private static func productRate(
     _ transformer: Transformer, rows: Int, _ precision: Precision, _ clock: ContinuousClock
-  ) -> Double {
+  ) throws(SwiftletError) -> Double {
     let layers = transformer.linearLayers.prefix(
       transformer.linearLayers.count / max(1, transformer.configuration.layers.count))
     let weights = layers.flatMap { [($0.weight.value, true), ($0.weight.value, false)] }
@@ -30,8 +30,10 @@ struct Calibration: Sendable {
     // The first round loads weights and buffers into memory.
     for round in 0..<100 where round < 3 || clock.now - begin < .milliseconds(700) {
       for (index, (weight, transposed)) in weights.enumerated() {
-        let time = clock.measure { multiply(weight, transposed, rows: rows, precision, on: transformer.backend) }
-        shortest[index] = min(shortest[index], time / .seconds(1))
+        let start = clock.now
+        multiply(weight, transposed, rows: rows, precision, on: transformer.backend)
+        try transformer.backend.finish()
+        shortest[index] = min(shortest[index], (clock.now - start) / .seconds(1))
       }
     }
     let operations = weights.reduce(0.0) { $0 + 2 * Double(rows) * Double($1.0.count) }
@@ -59,10 +61,15 @@ struct Calibration: Sendable {
     }
     let parameter = Parameter(name: "weight", value: zeros(), isTrainable: true)
     let optimizer = try Optimizer([parameter], configuration.optimizer, on: backend)
-    let times = (0..<4).map { _ in
+    var shortest = Double.infinity
+    for _ in 0..<4 {
       parameter.gradient = zeros()
-      return clock.measure { optimizer.update(learningRate: 0, gradientScale: 1) } / .seconds(1)
+      try backend.finish()
+      let start = clock.now
+      optimizer.update(learningRate: 0, gradientScale: 1)
+      try backend.finish()
+      shortest = min(shortest, (clock.now - start) / .seconds(1))
     }
-    return (times.min() ?? 0) / Double(count)
+    return shortest / Double(count)
   }
 }

@@ -21,8 +21,10 @@ package struct RunEstimator {
 
   package init(
     _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, validationSet: TrainingSet? = nil,
-    system: SystemMemory = .now
+    system: SystemMemory? = nil
   ) {
+    let backend = model.transformer.backend
+    let system = system ?? SystemMemory.of(backend)
     self.model = model
     self.adapter = adapter
     set = trainingSet
@@ -33,7 +35,7 @@ package struct RunEstimator {
     evaluationShared = canShare ? validationSet?.sharedPrefix() ?? 0 : 0
     activations = ActivationMemory(model.transformer)
     self.system = system
-    program = max(0, system.resident - model.transformer.backend.memoryStatistics.inUse)
+    program = max(0, system.resident - backend.memoryStatistics.inUse)
   }
 
   // MARK: Settings

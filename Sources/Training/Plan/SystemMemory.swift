@@ -30,6 +30,13 @@ public struct SystemMemory: Sendable, Hashable {
       resident: processMemory.resident)
   }
 
+  /// The memory that a backend computes in, as it is now: the device's own, or the machine's.
+  package static func of(_ backend: any Backend) -> SystemMemory {
+    guard let available = backend.availableMemory else { return .now }
+    let used = backend.memoryStatistics.inUse
+    return SystemMemory(total: used + available, available: available, resident: used)
+  }
+
   /// The highest resident memory of this process so far, in bytes, or 0 if the system doesn't say.
   public static var peakResident: Int { processMemory.peak }
 

@@ -1,0 +1,44 @@
+import ArgumentParser
+import Essentials
+import OrderedJSON
+import Tensors
+import Terminal
+
+/// `swiftlet devices`
+struct Devices: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "List what there is to compute on, and what --device auto would choose.")
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  func run() throws {
+    let devices = GPUDevice.all
+    let choice = try DeviceSelection.automatic.open(
+      kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment), among: devices)
+    if json {
+      let list = devices.map { device -> JSONValue in
+        [
+          "device": .string("gpu:\(device.index)"), "name": .string(device.name), "driver": .string(device.driver),
+          "memory": .integer(device.memory), "software": .bool(device.isSoftware),
+          "missing": device.missingFeature.map { .string($0) } ?? .null,
+        ]
+      }
+      return Printing.json(["devices": .array(list), "auto": .string(choice.text)])
+    }
+    let output = Output.standardOutput
+    var table = Table("device", "name", "memory", "driver", "")
+    table.append(["cpu", "\(CPUBackend.shared.threadCount) threads", "", "", ""])
+    for device in devices {
+      let remark =
+        device.missingFeature.map { "lacks \($0)" }
+        ?? (device.isSoftware ? "software, for tests" : device.isIntegrated ? "shares the CPU's memory" : "")
+      table.append([
+        "gpu:\(device.index)", device.name, Format.bytes(device.memory), device.driver, remark,
+      ])
+    }
+    output.write(table.text(width: output.columns(), style: output.style))
+    if devices.isEmpty { Printing.result("There is no Vulkan driver, so there is no GPU to compute on.") }
+    Printing.result("auto chooses: \(choice.text)")
+  }
+}
