@@ -66,7 +66,7 @@ package struct ExternalProgram: Sendable {
   ) throws(SwiftletError) -> Int32 {
     while maximumBytes < .max, process.isRunning() {
       usleep(5_000)
-      let size = (try? FileManager.default.attributesOfItem(atPath: output.path)[.size] as? Int) ?? 0
+      let size = fileSize(atPath: output.path) ?? 0
       if size > maximumBytes {
         process.terminate()
         _ = process.wait()

@@ -66,8 +66,7 @@ struct BlobDownload: Sendable {
   private func isIntact() throws(AttemptFailure) -> Bool {
     guard let digest = file.digest else { return true }
     return try storing(incomplete) {
-      let size = try FileManager.default.attributesOfItem(atPath: incomplete.path)[.size] as? Int ?? 0
-      return try digest.matches(incomplete, size: size)
+      try digest.matches(incomplete, size: fileSize(atPath: incomplete.path) ?? 0)
     }
   }
 }
