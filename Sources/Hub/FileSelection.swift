@@ -133,6 +133,20 @@ public struct FileSelection: Sendable {
     )
   }
 
+  /// The GGUF file to use of several, as chosen for a download; `nil` if none is complete.
+  package static func preferredGGUF(of names: [String]) -> String? {
+    let whole = names.filter {
+      let name = $0.lowercased()
+      return name.hasSuffix(".gguf") && !name.contains("mmproj") && !name.contains("-of-0")
+    }.sorted()
+    for type in preferredTypes {
+      if let file = whole.first(where: { $0.lowercased().contains(type) }) { return file }
+    }
+    return whole.first
+  }
+
+  private static let preferredTypes = ["q4_k_m", "q8_0", "q4_0", "q5_k_m", "q6_k", "bf16", "f16"]
+
   /// The requested GGUF file, or the one that usually balances size and quality best.
   private static func ggufFile(
     _ names: [String], _ wanted: String?, _ repository: RepositoryID
@@ -141,14 +155,12 @@ public struct FileSelection: Sendable {
     let files = names.filter { $0.lowercased().hasSuffix(".gguf") && !$0.lowercased().contains("mmproj") }
     let whole = files.filter { !isPart($0) }.sorted()
     guard let wanted else {
-      for type in ["q4_k_m", "q8_0", "q4_0", "q5_k_m", "q6_k", "bf16", "f16"] {
-        if let file = whole.first(where: { $0.lowercased().contains(type) }) { return file }
-      }
+      if let file = preferredGGUF(of: files) { return file }
       if whole.isEmpty, !files.isEmpty {
         throw SwiftletError.hub(
           "\(repository)", "the GGUF files are split into parts, which is not supported. Choose another repository.")
       }
-      return whole.first
+      return nil
     }
     if let file = whole.first(where: { $0 == wanted }) { return file }
     let similar = whole.filter { $0.lowercased().contains(wanted.lowercased()) }

@@ -1,5 +1,5 @@
 /// How far two words are apart, for "Did you mean".
-enum EditDistance {
+package enum EditDistance {
   /// The optimal string alignment distance over Unicode scalars: Levenshtein's, with a swap of neighbors counted once.
   static func between(_ first: String, _ second: String) -> Int {
     let a = Array(first.unicodeScalars)
@@ -20,7 +20,7 @@ enum EditDistance {
   }
 
   /// The nearest candidate; `nil` if none is near enough.
-  static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+  package static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
     guard word.utf8.count <= 100 else { return nil }
     let ranked = candidates.map { (candidate: $0, distance: between(word, $0)) }
     guard let best = ranked.min(by: { ($0.distance, $0.candidate) < ($1.distance, $1.candidate) }) else { return nil }

@@ -30,6 +30,7 @@ public struct Recipe: Sendable {
   public let arguments: JSONObject
 
   /// Reads a command line: `--config FILE` and `--key value ...` in any order; the command line overrides the file.
+  /// `--config` may be left out if the file comes first.
   ///
   /// Keys may be written with dashes or underscores, and as `--key=value`. A key without a value is true, `--no-key` is
   /// false, and several values make a list.
@@ -38,7 +39,7 @@ public struct Recipe: Sendable {
   public init(commandLine words: [String]) throws(SwiftletError) {
     var (file, overrides) = try RecipeReader.split(words)
     var text = ""
-    if let path = file {
+    if let path = file?.expandingTilde {
       do throws(SwiftletError) {
         text = try RegularFile.text(of: URL(fileURLWithPath: path), domain: .recipe)
       } catch {
@@ -64,11 +65,27 @@ public struct Recipe: Sendable {
   private init(yaml: String, file: String?, overrides: RecipeValue.Entries) throws(SwiftletError) {
     var reader = RecipeReader()
     let name = file ?? "recipe"
+    // Every key at fault is reported, not just the first.
+    var errors: [SwiftletError] = []
     for entry in try RecipeValue.entries(ofYAML: yaml, file: name) {
-      try reader.set(entry.key, entry.value, from: .file(name, line: entry.line))
+      do throws(SwiftletError) {
+        try reader.set(entry.key, entry.value, from: .file(name, line: entry.line))
+      } catch {
+        errors.append(error)
+      }
     }
     reader.beginOverrides()
-    for entry in overrides { try reader.set(entry.key, entry.value, from: .commandLine) }
+    for entry in overrides {
+      do throws(SwiftletError) {
+        try reader.set(entry.key, entry.value, from: .commandLine)
+      } catch {
+        errors.append(error)
+      }
+    }
+    if let first = errors.first {
+      let others = errors.dropFirst().prefix(9).map { " Also: \($0)" }.joined()
+      throw SwiftletError.recipe(first.location, first.reason + others)
+    }
     try reader.check()
     self.init(reader.draft, file: file, origins: reader.origins, notes: reader.notes)
   }
@@ -117,9 +134,10 @@ public struct Recipe: Sendable {
   /// The folder of the recipe's file.
   var folder: String? { file.map { URL(fileURLWithPath: $0).deletingLastPathComponent().path } }
 
-  /// Resolves a path in the recipe: relative to the working directory, or else to the recipe's folder. Returns the path
-  /// unchanged if neither exists.
+  /// Resolves a path in the recipe: `~` is `$HOME`, and a relative path is relative to the working directory, or
+  /// else to the recipe's folder.
   public func locate(_ path: String) -> String {
+    let path = path.expandingTilde
     guard let file, !path.hasPrefix("/"), !FileManager.default.fileExists(atPath: path) else { return path }
     let beside = URL(fileURLWithPath: file).deletingLastPathComponent().appendingPathComponent(path).path
     return FileManager.default.fileExists(atPath: beside) ? beside : path

@@ -1,5 +1,6 @@
 import Datasets
 import Diagnostics
+import Essentials
 import Models
 import OrderedJSON
 import Reports
@@ -62,6 +63,8 @@ struct RecipeDraft: Sendable {
       ? QuantizationConfiguration(
         FourBitFormat(fourBitType.elementType, doubleQuantized: isDoubleQuantized), skippedModules: unquantizedModules)
       : nil
+    training.outputDir = training.outputDir.expandingTilde
+    reports.tensorBoardFolder = reports.tensorBoardFolder?.expandingTilde
     lora.targetModules = targetModules
     lora.rankPattern = rankPatterns.patterns
     lora.alphaPattern = alphaPatterns.patterns

@@ -139,7 +139,13 @@ extension RecipeReader {
       let word = words[index]
       index += 1
       guard word.hasPrefix("--"), word.count > 2 else {
-        throw SwiftletError.recipe(.commandLine, "\(word) has no --key before it")
+        // `sft recipe.yaml`
+        if index == 1, word.hasSuffix(".yaml") || word.hasSuffix(".yml") {
+          file = word
+          continue
+        }
+        throw SwiftletError.recipe(
+          .commandLine, "\(word) has no --key before it")
       }
       var name = String(word.dropFirst(2))
       var values: [String] = []

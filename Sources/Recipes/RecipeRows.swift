@@ -55,6 +55,13 @@ public struct RecipeRows: Sendable {
     if let most = data.maxEvalSamples { evaluation = try evaluation?.applying(.select(0..<most)) }
   }
 
+  /// Opens rows from a source of their own, and applies the recipe's steps that change or filter rows.
+  package static func validationRows(
+    _ source: DatasetSource, for recipe: Recipe, tokenizer: RowTokenizer?
+  ) throws(SwiftletError) -> any RowSource {
+    try open(source, recipe, tokenizer).applying(recipe.data.steps.filter(\.changesRows), tokenizer: tokenizer)
+  }
+
   private mutating func splitOff(_ split: Split) throws(SwiftletError) {
     var other = split
     other.part = .test

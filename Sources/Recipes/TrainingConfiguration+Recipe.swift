@@ -172,8 +172,13 @@ struct RecipeReports: RecipeConvertible {
       } else if word == "all", words.count == 1 {
         destinations = ReportDestination.allCases
       } else if !["none", "no", "false", ""].contains(word) || words.count > 1 {
-        throw RecipeValueError(
-          reason: "must be \(Self.expectation) (got \"\(word)\"). trainer_state.json has all logs in any case.")
+        let services = [
+          "wandb", "mlflow", "comet_ml", "clearml", "neptune", "swanlab", "trackio", "dagshub", "codecarbon",
+        ]
+        let hint =
+          services.contains(word)
+          ? "Use tensorboard or jsonl instead." : "trainer_state.json has all logs in any case."
+        throw RecipeValueError(reason: "must be \(Self.expectation) (got \"\(word)\"). \(hint)")
       }
     }
   }

@@ -56,14 +56,16 @@ public struct Evaluation: Sendable {
     loss = sums.loss / Double(max(1, sums.count))
   }
 
-  /// The result as `swiftlet eval --json` prints it.
+  /// The result as `swiftlet eval --json` prints it. `rows` is present only if log-probabilities were requested.
   public var json: JSONValue {
     let list = rows.map { row -> JSONValue in
       let logarithms = row.logProbabilities.map { value -> JSONValue in value.map { .number(Double($0)) } ?? .null }
       return ["ids": .array(row.ids.map { .integer(Int($0)) }), "logprobs": .array(logarithms)]
     }
-    return [
-      "loss": .number(loss), "perplexity": .number(perplexity), "tokens": .integer(tokens), "rows": .array(list),
-    ]
+    var object = JSONObject([
+      ("loss", .number(loss)), ("perplexity", .number(perplexity)), ("tokens", .integer(tokens)),
+    ])
+    if !rows.isEmpty { object["rows"] = .array(list) }
+    return .object(object)
   }
 }

@@ -5,7 +5,8 @@ import Models
 
 /// Finds a model by name: a folder, a GGUF file, or `org/name` on the Hugging Face Hub.
 public enum ModelLocation {
-  /// The folder or file on this machine. `org/name` is looked up in the cache, and downloaded if it is not there.
+  /// The folder or file on this machine. `org/name` is looked up in the cache, and downloaded if it is not there. Of a
+  /// folder or repository with GGUF files and no safetensors, this is the GGUF file.
   ///
   /// - Parameters:
   ///   - name: the model.
@@ -18,15 +19,33 @@ public enum ModelLocation {
     progress: (@Sendable (HubProgress) -> Void)? = nil
   ) async throws -> URL {
     let expanded = name.expandingTilde
-    if FileManager.default.fileExists(atPath: expanded) { return URL(fileURLWithPath: expanded) }
+    if FileManager.default.fileExists(atPath: expanded) { return file(in: URL(fileURLWithPath: expanded)) }
     guard RepositoryID.isQualifiedName(name) else {
       throw SwiftletError.model(
         "\(name): no such file or folder. Name a model folder, a .gguf file or org/name.")
     }
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let id = try RepositoryID(name)
-    if let cached = try hub.cached(id, revision: revision, kind: .model, files: files) { return cached }
-    return try await hub.snapshot(
-      of: id, revision: revision, kind: .model, files: files, progress: progress ?? { _ in })
+    if let cached = try hub.cached(id, revision: revision, kind: .model, files: files) { return file(in: cached) }
+    return file(
+      in: try await hub.snapshot(
+        of: id, revision: revision, kind: .model, files: files, progress: progress ?? { _ in }))
+  }
+
+  /// The model in `folder`: the folder itself, or its GGUF file if it has no safetensors.
+  package static func file(in folder: URL) -> URL {
+    guard FileManager.default.isFolder(folder.path),
+      let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path),
+      !names.contains(where: { $0.hasSuffix(".safetensors") || $0.hasSuffix(".safetensors.index.json") })
+    else { return folder }
+    if let name = FileSelection.preferredGGUF(of: names) { return folder.appendingPathComponent(name) }
+    if names.contains("config.json") { return folder }
+    // Repositories often have a folder for each type.
+    var paths: [String] = []
+    for name in names where FileManager.default.isFolder(folder.appendingPathComponent(name).path) {
+      let inner = (try? FileManager.default.contentsOfDirectory(atPath: folder.appendingPathComponent(name).path)) ?? []
+      paths += inner.map { name + "/" + $0 }
+    }
+    return FileSelection.preferredGGUF(of: paths).map { folder.appendingPathComponent($0) } ?? folder
   }
 }

@@ -1,6 +1,7 @@
 import ChatTemplates
 import Datasets
 import Diagnostics
+import Essentials
 import Models
 import OrderedJSON
 
@@ -29,7 +30,7 @@ extension Prompt {
   /// Reads prompts from a text file, one per line, or from the rows of any other data file.
   /// - Throws: `SwiftletError` naming the file and the row.
   public static func read(_ path: String) throws(SwiftletError) -> [Prompt] {
-    let rows = try DataFile.open(path)
+    let rows = try DataFile.open(path.expandingTilde)
     var prompts: [Prompt] = []
     for index in 0..<rows.count {
       let row = try rows.row(at: index)

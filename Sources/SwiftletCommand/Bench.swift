@@ -12,7 +12,8 @@ struct Bench: AsyncParsableCommand {
     case machine, products, generation, training
   }
 
-  static let configuration = CommandConfiguration(abstract: "What this machine can do, and what we get out of it.")
+  static let configuration = CommandConfiguration(
+    abstract: "Measure this machine, and the speed of generation and training on it.")
 
   @Option(name: [.short, .long], help: "Measure generation and training with this model too.")
   var model: String?
@@ -23,13 +24,13 @@ struct Bench: AsyncParsableCommand {
   @Option(help: "Tokens to generate.")
   var decode = 64
 
-  @Option(help: "Rows of a training step.")
+  @Option(help: "Rows per training step.")
   var rows = 4
 
-  @Option(help: "Tokens of a row.")
+  @Option(help: "Tokens per row.")
   var rowTokens = 250
 
-  @Option(help: "Measure this only; may be given several times: machine, products, generation, training.")
+  @Option(help: "Measure only this part; may be repeated.")
   var only: [Part] = []
 
   @Flag(help: "Print one JSON object.")
@@ -37,7 +38,7 @@ struct Bench: AsyncParsableCommand {
 
   func validate() throws {
     guard model != nil || !only.contains(where: { $0 == .generation || $0 == .training }) else {
-      throw ValidationError("generation and training are measured with --model")
+      throw ValidationError("measuring generation or training needs --model")
     }
     guard decode > 0, rows > 0, rowTokens > 1 else {
       throw ValidationError("--decode and --rows must be positive, --row-tokens at least 2")
@@ -45,7 +46,7 @@ struct Bench: AsyncParsableCommand {
   }
 
   func run() async throws {
-    // A model that cannot be opened is found out before the machine is measured.
+    // Load the model first, to find out early if it cannot be loaded.
     var opened: CausalLM?
     if let model {
       let url = try await ModelLocation.find(model, progress: DownloadProgress().report)

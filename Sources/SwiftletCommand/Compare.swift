@@ -8,16 +8,16 @@ import Terminal
 /// `swiftlet compare --model M --adapter A --questions F`
 struct Compare: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "The same questions, without and with the adapter, side by side.")
+    abstract: "Ask the same questions without and with an adapter, side by side.")
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
-  @Option(help: "A text file with a question a line, or rows with a prompt, messages or a question.")
+  @Option(help: "A text file with a question per line, or rows with a prompt, messages or a question.")
   var questions: String
 
-  @Option(help: "Only the first questions.")
+  @Option(help: "Ask only this many of the first questions.")
   var limit: Int?
 
   @Flag(help: "Print a list of {\"question\", \"before\", \"after\"}.")
@@ -27,7 +27,7 @@ struct Compare: AsyncParsableCommand {
   var markdown = false
 
   func validate() throws {
-    guard modelOptions.adapter != nil else { throw ValidationError("compare needs an --adapter to compare with") }
+    guard modelOptions.adapter != nil else { throw ValidationError("compare needs --adapter") }
     if let limit, limit < 1 { throw ValidationError("--limit must be positive") }
   }
 

@@ -1,20 +1,20 @@
 import Datasets
 import Terminal
 
-/// What preparing rows found, as a person reads it.
+/// The result of preparing rows, for people.
 enum DataReport {
   /// Name and value of each figure.
-  static func facts(_ report: PreparationReport, heldOut: Int? = nil) -> [(name: String, value: String)] {
+  static func facts(_ report: PreparationReport, validationRows: Int? = nil) -> [(name: String, value: String)] {
     let dropped = [
-      (report.fullyMaskedRows, "cut off before anything to train on"), (report.emptyRows, "empty"),
+      (report.fullyMaskedRows, "truncated before the first trained token"), (report.emptyRows, "empty"),
     ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
-    let held = heldOut.map { ", and \($0) held out" } ?? ""
+    let validation = validationRows.map { ", plus \($0) for validation" } ?? ""
     let cached = report.isFromCache ? ", prepared in an earlier run" : ""
     var facts = [
-      ("rows", "\(report.keptRows) of \(report.rows)\(held)\(cached)"),
+      ("rows", "\(report.keptRows) of \(report.rows)\(validation)\(cached)"),
       ("tokens", "\(Format.count(report.tokens)), the longest row \(report.longestRow)"),
       ("lengths", report.lengths.map { "\($0.rows) up to \($0.limit)" }.joined(separator: ", ")),
-      ("trained on", "\(Format.percent(report.trainedShare)) of the tokens"),
+      ("trained", "\(Format.percent(report.trainedShare)) of the tokens"),
       ("stop token", "trained in \(report.rowsWithTrainedEOS) of \(report.keptRows) rows"),
     ]
     if !dropped.isEmpty { facts.append(("dropped", dropped.joined(separator: ", "))) }
@@ -25,22 +25,22 @@ enum DataReport {
   }
 
   /// The figures and warnings of a run's rows.
-  static func show(_ report: PreparationReport, heldOut: Int? = nil) {
+  static func show(_ report: PreparationReport, validationRows: Int? = nil) {
     Printing.heading("Data")
-    Printing.facts(facts(report, heldOut: heldOut))
+    Printing.facts(facts(report, validationRows: validationRows))
     for warning in report.warnings { Printing.note("  Warning: \(warning)") }
   }
 }
 
-/// A bar while rows are tokenized, once it takes long enough to be worth one, and the time it took.
+/// A progress bar while rows are tokenized, if that takes long.
 final class PreparationProgress {
   private var bar: ProgressBar?
   private var begin = ContinuousClock().now
 
-  /// Told how many rows of how many are done; several sets may follow one another.
+  /// Updates the number of rows done, of one set after another.
   func update(_ done: Int, _ total: Int) {
     let seconds = (ContinuousClock().now - begin) / .seconds(1)
-    // A bar that begins at its end would tell nothing.
+    // Don't start a bar that is already full.
     if bar == nil, seconds > 0.5, done < total {
       bar = ProgressBar("preparing rows", total: total, quantity: .items("rows"))
     }

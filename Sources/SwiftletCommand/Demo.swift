@@ -10,18 +10,21 @@ import Terminal
 /// `swiftlet demo`
 struct Demo: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Teach a small model to speak like Yoda, in a few minutes: a real run, before and after.")
+    abstract: "Teach a small model to speak like Yoda in a few minutes, and compare its answers before and after.")
 
-  @Option(name: [.short, .long], help: "The base model; by default what the recipe names.")
+  @Option(name: [.short, .long], help: "The base model; by default the recipe's.")
   var model: String?
 
-  @Option(help: "The recipe; by default the one that comes with swiftlet.")
+  @Option(help: "The recipe; by default the one that comes with Swiftlet.")
   var config: String?
 
-  @Option(name: [.short, .long], help: "The output folder; by default what the recipe names.")
+  @Option(name: [.short, .long], help: "The output folder; by default the recipe's.")
   var output: String?
 
-  /// The demo's folder: `share/swiftlet/demo` beside the `bin` folder that the program is in, or `Examples/demo` of the
+  @Flag(help: "Overwrite the result of another recipe in the output folder.")
+  var overwrite = false
+
+  /// The demo's folder: `share/swiftlet/demo` next to the program's `bin` folder, or `Examples/demo` of the
   /// checkout that it was built in.
   private static func installedRecipe() throws -> String {
     var candidates = ["Examples/demo"]
@@ -36,7 +39,8 @@ struct Demo: AsyncParsableCommand {
     let recipes = candidates.map { $0 + "/recipe.yaml" }
     guard let recipe = recipes.first(where: FileManager.default.fileExists(atPath:)) else {
       throw SwiftletError.model(
-        "the demo's data is missing: neither \(recipes[0]) nor share/swiftlet/demo is there; give --config a recipe")
+        "the demo's data is missing: neither \(recipes[0]) nor share/swiftlet/demo exists. Name a recipe with --config."
+      )
     }
     return recipe
   }
@@ -44,7 +48,7 @@ struct Demo: AsyncParsableCommand {
   func run() async throws {
     let config = try self.config ?? Self.installedRecipe()
     var words = ["--config", config]
-    // The recipe names files beside it. Files of the same names in the current folder are not meant.
+    // Don't confuse the recipe's files with files of the same names in the working directory.
     let folder = URL(fileURLWithPath: config).deletingLastPathComponent()
     for (key, name) in [("--dataset_name", "train.jsonl"), ("--eval_dataset", "heldout.jsonl")]
     where self.config == nil && FileManager.default.fileExists(atPath: name) {
@@ -57,22 +61,22 @@ struct Demo: AsyncParsableCommand {
     guard let path = recipe.data.evalDataset?.path else {
       throw SwiftletError.model("\(config): the demo needs an eval_dataset to ask the model about")
     }
-    let heldOut = try Prompt.read(recipe.locate(path))
-    let outcome = try await TrainingSession(recipe, command: ["sft"] + words).run(questions: Array(heldOut.prefix(5)))
+    let validation = try Prompt.read(recipe.locate(path))
+    let outcome = try await TrainingSession(recipe, command: ["sft"] + words, overwrites: overwrite).run(
+      questions: Array(validation.prefix(5)))
     let answers = try Answers.ask(
-      heldOut, outcome.run.model, maxNewTokens: recipe.data.maxNewTokens, label: "asking all held-out sentences")
-    let lines = zip(heldOut, answers).map { question, answer -> String in
+      validation, outcome.run.model, maxNewTokens: recipe.data.maxNewTokens, label: "asking all validation sentences")
+    let lines = zip(validation, answers).map { question, answer -> String in
       let line: JSONValue = ["sentence": .string(question.text), "answer": .string(answer)]
       return line.text()
     }
     let file = outcome.run.output.appendingPathComponent("heldout_answers.jsonl")
     try AtomicFile.write(lines.joined(separator: "\n") + "\n", to: file)
     Printing.facts([
-      ("answers", "\(recipe.training.outputDir)/heldout_answers.jsonl, all \(heldOut.count) held-out sentences")
+      (
+        "answers",
+        "\(recipe.training.outputDir)/heldout_answers.jsonl, for all \(validation.count) validation sentences"
+      )
     ])
-    let base = recipe.model.name
-    Printing.heading("Now try")
-    let program = Shell.quoted(CommandLine.arguments.first ?? "swiftlet")
-    Printing.note("  \(program) chat --model \(base) --adapter \(recipe.training.outputDir)")
   }
 }

@@ -8,52 +8,57 @@ import Terminal
 /// `swiftlet export --model M [--adapter A] --output F.gguf`
 struct Export: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Write a model, or an adapter alone, as a GGUF file for llama.cpp and Ollama.",
+    abstract: "Write a model or an adapter as a GGUF file for llama.cpp and Ollama.",
     discussion: """
-      With --model, an adapter is merged in, and an Ollama Modelfile is written beside the file. With --adapter alone, \
-      the file holds the LoRA adapter; it needs the configuration of its base, which adapter_config.json names, or --base.
+      With --model, an adapter is merged in, and an Ollama Modelfile is written next to the file. With --adapter alone, \
+      the file contains the LoRA adapter; this needs the configuration of its base model, which adapter_config.json or \
+      --base names.
       """)
 
   @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
   var model: String?
 
-  @Option(name: [.short, .long], help: "An adapter folder, as PEFT or swiftlet wrote it.")
+  @Option(name: [.short, .long], help: "An adapter folder, written by PEFT or Swiftlet.")
   var adapter: String?
 
-  @Option(help: "For an adapter alone: its base model, of which only the configuration is read.")
+  @Option(help: "For an adapter alone: its base model. Only the configuration is read.")
   var base: String?
 
   @Option(name: [.short, .long], help: "The file to write, ending in .gguf.")
   var output: String
 
-  @Option(help: "What matrices become: \(types). As stored where not given; an adapter alone is f32.")
+  @Option(help: "The type of matrices: \(types). By default as stored, and f32 for an adapter alone.")
   var type: String?
 
-  @Flag(inversion: .prefixedNo, help: "Write an Ollama Modelfile beside the model.")
+  @Flag(inversion: .prefixedNo, help: "Write an Ollama Modelfile next to the model.")
   var modelfile = true
+
+  @Flag(help: "Overwrite another model's Modelfile, or the exported model itself.")
+  var overwrite = false
 
   private static let types = GGUFType.allCases.map(\.rawValue).joined(separator: ", ")
 
   func validate() throws {
     if model == nil, adapter == nil { throw ValidationError("give --model, or --adapter for an adapter alone") }
     if model != nil, base != nil {
-      throw ValidationError("--base is for an adapter alone; leave out --model or --base")
+      throw ValidationError("--base is for an adapter alone. Leave out --model or --base.")
     }
     guard output.lowercased().hasSuffix(".gguf") else {
-      throw ValidationError("--output \(output) should end in .gguf; merge writes folders")
+      throw ValidationError("--output \(output) must end in .gguf. To write a folder, use merge.")
     }
     if let type, GGUFType(parsing: type) == nil {
-      throw ValidationError("--type \(type) is not known; known are \(Self.types)")
+      throw ValidationError("--type \(type) is not supported. Choose one of \(Self.types).")
     }
   }
 
   private var file: URL { URL(fileURLWithPath: output.expandingTilde) }
   private var stored: GGUFType? { type.flatMap(GGUFType.init(parsing:)) }
-  /// What the file calls the model.
+  /// The model's name in the file.
   private var name: String { file.deletingPathExtension().lastPathComponent }
 
   func run() async throws {
     guard let model else { return try await exportAdapter() }
+    try checkOverwriting(model)
     let (opened, adapter) = try await ModelOptions.open(model: model, adapter: adapter)
     defer { withExtendedLifetime(adapter) {} }
     var bar = ProgressBar("exporting", total: 0, quantity: .bytes)
@@ -61,12 +66,30 @@ struct Export: AsyncParsableCommand {
       bar.update(done, total: total)
     }
     bar.finish()
-    Printing.note("The model is in \(output).")
+    Printing.note("Saved the model to \(output).")
     for note in notes { Printing.note("Note: \(note).") }
     guard modelfile else { return }
-    let place = file.deletingLastPathComponent().appendingPathComponent("Modelfile")
+    let place = modelfilePlace
     try OllamaModelfile(opened, file: file.lastPathComponent).write(to: place)
-    Printing.note("For Ollama: ollama create \(name) -f \(place.path)")
+    Printing.note("For Ollama: ollama create \(Shell.quoted(name)) -f \(Shell.quoted(place.path))")
+  }
+
+  private var modelfilePlace: URL { file.deletingLastPathComponent().appendingPathComponent("Modelfile") }
+
+  /// Refuses to overwrite the model that is exported, or the Modelfile of another one.
+  private func checkOverwriting(_ model: String) throws {
+    if overwrite { return }
+    if OutputFolder.isSameFile(model, output) {
+      throw SwiftletError.model("\(output) is the model to export. Choose another --output, or add --overwrite.")
+    }
+    guard modelfile, let data = FileManager.default.contents(atPath: modelfilePlace.path) else { return }
+    let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
+    let source = lines.first { $0.lowercased().hasPrefix("from ") }.map { $0.dropFirst(5).trimmed } ?? ""
+    if source.split(separator: "/").last.map(String.init) != file.lastPathComponent {
+      throw SwiftletError.model(
+        "\(modelfilePlace.path) is the Modelfile of \(source.quotedExcerpt). Choose another folder for --output, or add "
+          + "--no-modelfile or --overwrite.")
+    }
   }
 
   private func exportAdapter() async throws {
@@ -78,11 +101,11 @@ struct Export: AsyncParsableCommand {
       url = try await ModelLocation.find(place, progress: DownloadProgress().report)
     } catch  where base == nil {
       throw SwiftletError.model(
-        "\(folder.path): its base, \(place), which adapter_config.json names, is not to be had (\(error)); give it by --base"
+        "\(folder.path): adapter_config.json names the base model \(place), which is not available (\(error)). Name it with --base."
       )
     }
     try LoRAExport.write(
       folder, base: ModelFiles(opening: url).configuration, to: file, type: stored ?? .f32, name: name)
-    Printing.note("The adapter is in \(output): llama-cli --model BASE.gguf --lora \(output)")
+    Printing.note("Saved the adapter to \(output). Use it with: llama-cli --model BASE.gguf --lora \(output)")
   }
 }

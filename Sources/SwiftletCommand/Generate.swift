@@ -7,19 +7,19 @@ import Terminal
 
 /// `swiftlet generate --model M --prompt T`
 struct Generate: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Answer one prompt.")
+  static let configuration = CommandConfiguration(abstract: "Generate an answer to one prompt.")
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
-  @Option(name: [.short, .long], help: "What the model is asked; standard input if it is -.")
+  @Option(name: [.short, .long], help: "The prompt; - to read it from standard input.")
   var prompt: String
 
   @Option(help: "The system message.")
   var system: String?
 
-  @Option(help: "Whether a model that can think first does so.")
+  @Option(help: "Turn thinking on or off, for models that can.")
   var thinking: Thinking?
 
   @Flag(help: "Continue the prompt as plain text, without the chat template.")
@@ -32,7 +32,7 @@ struct Generate: AsyncParsableCommand {
     let (model, _) = try await modelOptions.open(on: device)
     var text = prompt
     if prompt == "-" {
-      text = String(decoding: (try OpenFile.standardInput.readToEnd()), as: UTF8.self)
+      text = String(decoding: try OpenFile.standardInput.readToEnd(), as: UTF8.self)
     }
     let question = raw ? Prompt(continuing: text) : Prompt(text, system: system)
     let ids = try model.ids(of: question, thinking: thinking?.isOn)

@@ -1,20 +1,23 @@
 import ArgumentParser
+import ChatTemplates
+import Diagnostics
 import Swiftlet
 import Essentials
 import Models
+import OrderedJSON
 import Tensors
 import Terminal
 
 /// `swiftlet inspect M`
 struct Inspect: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "The modules of a model: shapes, types, counts, bytes, and what an adapter would train.",
+    abstract: "Show the modules of a model: shapes, types, sizes, and what an adapter would train.",
     discussion: """
-      Needs only config.json; with the weights beside it, the types are those of the file, unless --quantization asks
-      what they would be.
+      Only config.json is needed. If the weights are next to it, the types are those of the file, unless --quantization
+      is given.
       """)
 
-  /// How linear layers would be stored.
+  /// The quantization of linear layers.
   enum Quantization: String, ExpressibleByArgument, CaseIterable {
     case nf4, fp4, none
   }
@@ -22,27 +25,33 @@ struct Inspect: AsyncParsableCommand {
   @Argument(help: "A model folder, its config.json, a GGUF file, or org/name.")
   var model: String
 
-  @Option(name: [.customLong("adapter"), .short], help: "An adapter folder to show on it.")
+  @Option(name: [.customLong("adapter"), .short], help: "An adapter folder, to show its layers too.")
   var adapterFolder: String?
 
-  @Option(help: "Count the linear layers as if quantized by load_in_4bit: nf4 or fp4; or as if not: none.")
+  @Option(help: "Show linear layers as load_in_4bit quantizes them (nf4 or fp4), or unquantized (none).")
   var quantization: Quantization?
 
   @Flag(
     name: [.customLong("double-quantization"), .customLong("double_quantization")],
-    help: "With --quantization: count the scales as if quantized as well.")
+    help: "With --quantization: quantize the block scales too.")
   var doubleQuantization = false
 
-  @Option(name: [.customLong("lora-r"), .customLong("lora_r")], help: "The rank of an adapter to plan.")
+  @Option(name: [.customLong("lora-r"), .customLong("lora_r")], help: "The rank of a new LoRA adapter.")
   var loraR: Int?
 
   @Option(
     name: [.customLong("lora-target-modules"), .customLong("lora_target_modules")], parsing: .upToNextOption,
-    help: "The layers that it would sit on; all-linear for every one.")
+    help: "The layers of the new adapter; all-linear for every linear layer.")
   var loraTargetModules: [String] = []
 
+  @Flag(help: "Print the chat template.")
+  var template = false
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
   func validate() throws {
-    if let loraR, !(1...65_536).contains(loraR) { throw ValidationError("--lora-r must lie from 1 to 65536") }
+    if let loraR, !(1...65_536).contains(loraR) { throw ValidationError("--lora-r must be between 1 and 65536") }
     if doubleQuantization, quantization == nil || quantization == Quantization.none {
       throw ValidationError("--double-quantization needs --quantization nf4 or fp4")
     }
@@ -50,13 +59,14 @@ struct Inspect: AsyncParsableCommand {
   }
 
   func run() async throws {
+    if template { return try await showTemplate() }
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
     let files = try ModelFiles(opening: url)
     let shown = quantization == nil ? files : files.shapeOnly
     let configuration = quantization(of: files)
     let transformer = try Transformer(shown, quantization: shown.hasWeights ? nil : configuration)
     if let adapterFolder {
-      _ = try Adapter(reading: URL(fileURLWithPath: adapterFolder), onto: transformer)
+      _ = try Adapter(reading: URL(fileURLWithPath: adapterFolder.expandingTilde), onto: transformer)
     } else if let loraR {
       var configuration = LoRAConfiguration()
       configuration.rank = loraR
@@ -68,12 +78,44 @@ struct Inspect: AsyncParsableCommand {
       _ = try Adapter(configuration, on: transformer, seed: 0)
     }
     let tree = ModuleTree(transformer)
+    if json { return Printing.json(report(tree)) }
     Printing.result(tree.name)
     show(tree, indent: 1)
     summarize(tree, transformer, configuration?.format)
   }
 
-  /// What is asked for, else what the model's own configuration says.
+  /// Prints the adapter's chat template, or else the model's.
+  private func showTemplate() async throws {
+    var source = try adapterFolder.flatMap {
+      try ChatRenderer.templateSource(in: URL(fileURLWithPath: $0.expandingTilde))
+    }
+    if source == nil { source = try await Tokenize.tokenizer(model).chatTemplateSource }
+    guard let source else { throw SwiftletError.model("\(model): the model has no chat template") }
+    if json { return Printing.json(["chat_template": .string(source)]) }
+    Output.standardOutput.writeText(source.hasSuffix("\n") ? source : source + "\n")
+  }
+
+  /// Every weight and the totals.
+  private func report(_ tree: ModuleTree) -> JSONValue {
+    func entries(_ module: ModuleTree, _ path: String) -> [JSONValue] {
+      let own = module.weights.map { weight -> JSONValue in
+        [
+          "name": .string(path + weight.name), "shape": .array(weight.shape.map { .integer($0) }),
+          "type": .string(weight.type.rawValue), "parameters": .integer(weight.count),
+          "bytes": .integer(weight.byteCount), "trained": .bool(weight.isTrainable),
+        ]
+      }
+      return own + module.children.flatMap { entries($0, path + $0.name + ".") }
+    }
+    let all = tree.allWeights
+    return [
+      "model_type": .string(tree.name), "parameters": .integer(all.reduce(0) { $0 + $1.count }),
+      "trained_parameters": .integer(all.reduce(0) { $0 + ($1.isTrainable ? $1.count : 0) }),
+      "bytes": .integer(all.reduce(0) { $0 + $1.byteCount }), "weights": .array(entries(tree, "")),
+    ]
+  }
+
+  /// The requested quantization, or else that of the model's configuration.
   private func quantization(of files: ModelFiles) -> QuantizationConfiguration? {
     switch quantization {
     case .nf4?: QuantizationConfiguration(FourBitFormat(.nf4, doubleQuantized: doubleQuantization))
@@ -116,11 +158,11 @@ struct Inspect: AsyncParsableCommand {
     }
     let codes = packed.reduce(0) { $0 + $1.byteCount }
     let halves = packed.reduce(0) { $0 + 2 * $1.count }
-    // A shape has no scales yet, and its bytes are those of the codes alone.
+    // Without weights there are no scales, and the bytes are those of the codes.
     let known = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? 0) }
     let scales = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? BlockScales.byteCount(of: $1.count, in: format)) }
     Printing.result(
-      "\(type.rawValue)         \(Self.grouped(codes)) bytes of packed linearLayers, \(Self.grouped(halves)) in 16 bits"
+      "\(type.rawValue)         \(Self.grouped(codes)) bytes of linear layers, \(Self.grouped(halves)) in 16 bits"
     )
     Printing.result("scales      \(Self.grouped(scales)) bytes\(format.doubleQuantized ? ", quantized too" : "")")
     let tables =

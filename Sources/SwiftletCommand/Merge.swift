@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import Diagnostics
 import Swiftlet
 import Essentials
 import Models
@@ -8,7 +9,8 @@ import Terminal
 
 /// `swiftlet merge --model M --adapter A --output D`
 struct Merge: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Add an adapter into its base, as a model of its own.")
+  static let configuration = CommandConfiguration(
+    abstract: "Merge an adapter into its base model and save the result as a model.")
 
   /// Unsloth's names.
   enum SaveMethod: String, ExpressibleByArgument, CaseIterable {
@@ -24,25 +26,39 @@ struct Merge: AsyncParsableCommand {
 
   @Option(
     help: """
-      merged_16bit (bfloat16, or float16 where the base is), merged_32bit, or merged_4bit: quantized again, as the base \
-      is, else to NF4 with double quantization.
+      merged_16bit (bfloat16, or float16 if the base model is), merged_32bit, or merged_4bit (quantized like the base \
+      model, or to NF4 with double quantization).
       """)
   var saveMethod = SaveMethod.merged16bit
 
-  @Flag(help: "Write OUTPUT.zip too, with the folder's files.")
+  @Flag(help: "Also write the folder's files to OUTPUT.zip.")
   var zip = false
 
+  @Flag(help: "Write even if OUTPUT has an adapter or is the base model.")
+  var overwrite = false
+
   func run() async throws {
-    let (model, adapter) = try await modelOptions.open()
     let folder = URL(fileURLWithPath: output.expandingTilde)
+    if !overwrite {
+      if FileManager.default.fileExists(atPath: folder.appendingPathComponent("adapter_config.json").path) {
+        throw SwiftletError.model(
+          "\(output): this folder has an adapter. Choose another --output, or add --overwrite.")
+      }
+      if OutputFolder.isSameFile(modelOptions.model, output) {
+        throw SwiftletError.model(
+          "\(output): this folder has the base model. Choose another --output, or add --overwrite.")
+      }
+    }
+    let (model, adapter) = try await modelOptions.open()
     let logits = adapter == nil ? nil : MergeCheck.logits(of: model)
     let type = try write(model, to: folder)
-    Printing.note("The merged model is in \(output), its weights \(type).")
+    Printing.note("Saved the merged model to \(output), with weights in \(type).")
     if let logits { report(try MergeCheck(logits, of: model, mergedIn: folder)) }
     if zip { try archive(folder) }
   }
 
-  /// Writes the folder; returns what its weights are.
+  /// Writes the folder.
+  /// - Returns: the type of its weights, for people.
   private func write(_ model: CausalLM, to folder: URL) throws -> String {
     let isHalf = model.transformer.embedding.value.type == .float16
     let type: ElementType = saveMethod == .merged32bit ? .float32 : (isHalf ? .float16 : .bfloat16)
@@ -53,16 +69,17 @@ struct Merge: AsyncParsableCommand {
     }
     bar.finish()
     try model.writeTokenizer(to: folder)
-    return type.rawValue + (quantization == nil ? "" : ", its linear layers in 4 bits")
+    return type.rawValue + (quantization == nil ? "" : " and linear layers in 4 bits")
   }
 
-  /// What rounding to the stored type costs.
+  /// Reports the error of rounding to the stored type.
   private func report(_ check: MergeCheck) {
     let largest = String(cFormat: "%.3g", check.largest)
     let mean = String(cFormat: "%.3g", check.mean)
     Printing.note(
-      "On sample prompts, logits differ from base and adapter by \(mean) in the mean and \(largest) at most; the most "
-        + "likely token is another at \(check.changedChoices.count) of \(check.changedChoices.of) positions.")
+      "On sample prompts, the logits differ from those of base model and adapter by \(mean) on average and \(largest) at "
+        + "most. The most likely token differs at \(check.changedChoices.count) of \(check.changedChoices.of) positions."
+    )
   }
 
   private func archive(_ folder: URL) throws {
@@ -70,6 +87,6 @@ struct Merge: AsyncParsableCommand {
     var bar = ProgressBar("zipping", total: 1000)
     try ZipArchive.write(folder: folder, to: file) { bar.update(Int($0 * 1000)) }
     bar.finish()
-    Printing.note("Its files are in \(output).zip.")
+    Printing.note("Saved its files to \(output).zip.")
   }
 }

@@ -7,12 +7,12 @@ import Models
 import Tensors
 import Terminal
 
-/// Which model a subcommand works on.
+/// The model a subcommand works on.
 struct ModelOptions: ParsableArguments {
   @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
   var model: String
 
-  @Option(name: [.short, .long], help: "An adapter folder, as PEFT or swiftlet wrote it.")
+  @Option(name: [.short, .long], help: "An adapter folder, written by PEFT or Swiftlet.")
   var adapter: String?
 
   @OptionGroup var quantization: QuantizationOptions
@@ -38,7 +38,7 @@ struct ModelOptions: ParsableArguments {
   ) async throws -> (model: CausalLM, adapter: Adapter?) {
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
     let files = try ModelFiles(opening: url)
-    let folder = adapter.map { URL(fileURLWithPath: $0) }
+    let folder = adapter.map { URL(fileURLWithPath: $0.expandingTilde) }
     let template = try folder.flatMap { try ChatRenderer.templateSource(in: $0) }
     let opened = try load(files, template)
     return (opened, try folder.map { try Adapter(reading: $0, onto: opened.transformer) })
@@ -70,7 +70,7 @@ extension DeviceSelection: ExpressibleByArgument {
   public var defaultValueDescription: String { text }
 }
 
-/// Whether linear layers are quantized on loading, in the words of a recipe.
+/// Whether linear layers are quantized on loading, with the names of recipe keys.
 struct QuantizationOptions: ParsableArguments {
   @Flag(
     name: [.customLong("load-in-4bit"), .customLong("load_in_4bit")],
@@ -86,22 +86,22 @@ struct QuantizationOptions: ParsableArguments {
       .customLong("use-bnb-nested-quant"), .customLong("use_bnb_nested_quant"),
       .customLong("bnb-4bit-use-double-quant"), .customLong("bnb_4bit_use_double_quant"),
     ],
-    help: "Quantize the scales of its blocks as well.")
+    help: "Quantize the block scales too (double quantization).")
   var doubleQuantized = false
 
   func validate() throws {
     if !loadIn4Bit, doubleQuantized || quantType != nil {
-      throw ValidationError("how to quantize needs --load-in-4bit, which says to do so")
+      throw ValidationError("the options for quantization need --load-in-4bit")
     }
   }
 
-  /// What the options ask for; `nil` to leave weights as they are stored.
+  /// The requested quantization; `nil` to keep weights as stored.
   var configuration: QuantizationConfiguration? {
     loadIn4Bit
       ? QuantizationConfiguration(FourBitFormat((quantType ?? .nf4).type, doubleQuantized: doubleQuantized)) : nil
   }
 
-  /// A model of these files, with a bar where it is quantized.
+  /// Loads a model, with a progress bar if it is quantized.
   func load(
     _ files: ModelFiles, chatTemplate: String? = nil, on backend: any Backend = CPUBackend.shared
   ) throws -> CausalLM {
@@ -120,7 +120,7 @@ enum FourBitCode: String, ExpressibleByArgument, CaseIterable {
   var type: ElementType { self == .nf4 ? .nf4 : .fp4 }
 }
 
-/// A bar over the layers of a model that is quantized on loading.
+/// A progress bar for quantization on loading.
 final class QuantizationProgress {
   private var bar: ProgressBar?
 
@@ -132,35 +132,35 @@ final class QuantizationProgress {
   func finish() { bar?.clear() }
 }
 
-/// How answers are drawn; transformers' names and, where `generate` is not told otherwise, greedy.
+/// Sampling options with transformers' names; greedy by default.
 struct SamplingFlags: ParsableArguments {
-  @Option(help: "The most new tokens.")
+  @Option(help: "Maximum number of new tokens.")
   var maxNewTokens = 512
 
-  @Option(help: "Above 0, tokens are drawn; 0 takes the most likely one.")
+  @Option(help: "Sampling temperature; 0 for greedy decoding.")
   var temperature: Float = 0
 
-  @Option(help: "Draw from the fewest tokens that together have this probability.")
+  @Option(help: "Sample from the smallest set of tokens with this total probability (nucleus sampling).")
   var topP: Float = 1
 
-  @Option(help: "Draw from this many of the most likely tokens; 0 for all.")
+  @Option(help: "Sample from this many of the most likely tokens; 0 for all.")
   var topK = 0
 
-  @Option(help: "Draw from tokens at least this likely, relative to the most likely one.")
+  @Option(help: "Sample from tokens at least this likely, relative to the most likely one.")
   var minP: Float = 0
 
-  @Option(help: "Above 1, tokens that have occurred become less likely.")
+  @Option(help: "Penalty for tokens that have occurred; 1 for none.")
   var repetitionPenalty: Float = 1
 
-  @Option(help: "The same seed draws the same answer.")
+  @Option(help: "Random seed for sampling.")
   var seed: UInt64 = 0
 
   func validate() throws {
     guard maxNewTokens > 0 else { throw ValidationError("--max-new-tokens must be positive") }
     guard temperature >= 0, temperature.isFinite else { throw ValidationError("--temperature must be 0 or more") }
-    guard topP > 0, topP <= 1 else { throw ValidationError("--top-p must lie above 0 and be at most 1") }
+    guard topP > 0, topP <= 1 else { throw ValidationError("--top-p must be above 0 and at most 1") }
     guard topK >= 0 else { throw ValidationError("--top-k must be 0 or more") }
-    guard minP >= 0, minP <= 1 else { throw ValidationError("--min-p must lie from 0 to 1") }
+    guard minP >= 0, minP <= 1 else { throw ValidationError("--min-p must be between 0 and 1") }
     guard repetitionPenalty > 0, repetitionPenalty.isFinite else {
       throw ValidationError("--repetition-penalty must be above 0")
     }
@@ -178,14 +178,14 @@ struct SamplingFlags: ParsableArguments {
   }
 }
 
-/// `--thinking on|off` for templates that know `enable_thinking`.
+/// `--thinking on|off`, for templates with `enable_thinking`.
 enum Thinking: String, ExpressibleByArgument {
   case on, off
 
   var isOn: Bool { self == .on }
 }
 
-/// A bar for a download, drawn from whichever thread reports.
+/// A progress bar for a download. Any thread may report.
 final class DownloadProgress: Sendable {
   private let bar = Guarded(ProgressBar("downloading", total: 0, quantity: .bytes))
 

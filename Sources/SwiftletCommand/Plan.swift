@@ -7,20 +7,24 @@ import Terminal
 struct Plan: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
-    abstract: "The memory and time that a run will need, before it runs.",
-    usage: "swiftlet plan --config recipe.yaml [--json] [--key value ...]",
-    discussion: "Opens the model, prepares the rows, measures this machine for a second, and trains nothing.")
+    abstract: "Predict the memory and time of a training run.",
+    usage: "swiftlet plan recipe.yaml [--json] [--key value ...]",
+    discussion:
+      "Loads the model, prepares the rows and measures this machine for a second, but does not train. `swiftlet sft --help-keys` lists the keys."
+  )
 
-  @Argument(parsing: .captureForPassthrough, help: "--config recipe.yaml, --json, and keys that override the recipe.")
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, --json, and keys that override the recipe.")
   var words: [String] = []
 
   func run() async throws {
-    if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(self) }
-    let recipe = try Recipe(commandLine: words.filter { $0 != "--json" })
+    var words = RecipeWords(words)
+    try words.answerHelp(for: self)
+    let json = words.take(flag: "--json")
+    let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.note("Note: \(note)") }
-    let plan = try await TrainingSession(recipe, command: ["sft"] + words).prepared().plan(calibrated: true)
-    if words.contains("--json") { Printing.json(plan.json) } else { show(plan) }
+    let plan = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared().plan(calibrated: true)
+    if json { Printing.json(plan.json) } else { show(plan) }
   }
 
   private func show(_ plan: RunPlan) {

@@ -6,38 +6,39 @@ import Models
 import OrderedJSON
 import Tensors
 import Terminal
+import Tokenizers
 
 /// `swiftlet preview --config recipe.yaml [--rows N]`
 struct Preview: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "preview",
-    abstract: "The first rows of a recipe, and their tokens by whether they are trained on.",
-    usage: "swiftlet preview --config recipe.yaml [--rows N] [--key value ...]")
+    abstract: "Show the first rows of a recipe and which of their tokens are trained.",
+    usage: "swiftlet preview recipe.yaml [--rows N] [--ids] [--json] [--key value ...]",
+    discussion: """
+      --rows N  the number of rows; 3 by default
+      --ids     show the input IDs and labels of each row
+      --json    print one JSON object
+      """)
 
-  @Argument(parsing: .captureForPassthrough, help: "--config recipe.yaml, --rows N, and keys that override the recipe.")
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, the options below, and keys that override the recipe.")
   var words: [String] = []
 
   func run() async throws {
-    if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(self) }
-    var words = words
-    var count = 3
-    words = words.flatMap { $0.hasPrefix("--rows=") ? ["--rows", String($0.dropFirst(7))] : [$0] }
-    if let index = words.firstIndex(of: "--rows") {
-      guard index + 1 < words.count, let number = Int(words[index + 1]), number > 0 else {
-        throw ValidationError("--rows takes a positive number")
-      }
-      count = number
-      words.removeSubrange(index...index + 1)
-    }
-    var recipe = try Recipe(commandLine: words)
+    var words = RecipeWords(words)
+    try words.answerHelp(for: self)
+    let count = try words.take(number: "--rows") ?? 3
+    let showsIDs = words.take(flag: "--ids")
+    let json = words.take(flag: "--json")
+    var recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.name))
     let rowTokenizer = try RowTokenizer(tokenizer, template: recipe.chatTemplate(), recipe.training)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
-    try showRows(rows, count)
+    if !json { try showRows(rows, count) }
     let first = SelectedRows(rows, Array(0..<min(count, rows.count)))
     let (set, report) = try Preparation(rowTokenizer, options: recipe.training.preparation).prepare(first)
+    if json { return Printing.json(try self.report(rows, count, set, tokenizer)) }
     let output = Output.standardOutput
     for item in set.items {
       output.write("\n")
@@ -48,10 +49,32 @@ struct Preview: AsyncParsableCommand {
       }
       show(decoder.finish(), isTrained: false)
       output.write("\n")
+      if showsIDs {
+        Printing.result("input_ids \(set.ids(of: item))")
+        Printing.result("labels    \(set.labels(of: item))")
+      }
     }
     let trained = output.style.isColored ? "green" : "in brackets"
     Printing.result("\n\(Format.percent(report.trainedShare)) of these tokens are trained on (\(trained)).")
     DataReport.show(report)
+  }
+
+  /// The rows, and the tokens and labels that are made of them.
+  private func report(
+    _ rows: any RowSource, _ count: Int, _ set: TrainingSet, _ tokenizer: Tokenizer
+  ) throws -> JSONValue {
+    let examples = set.items.map { item -> JSONValue in
+      let ids = set.ids(of: item)
+      return [
+        "text": .string(tokenizer.decode(ids)), "input_ids": .array(ids.map { .integer(Int($0)) }),
+        "labels": .array(set.labels(of: item).map { .integer(Int($0)) }),
+      ]
+    }
+    let first = try (0..<min(count, rows.count)).map { JSONValue.object(try rows.row(at: $0)) }
+    return [
+      "columns": .array(try rows.columnNames().map { .string($0) }), "rows": .array(first),
+      "examples": .array(examples),
+    ]
   }
 
   private func show(_ piece: String, isTrained: Bool) {
@@ -73,4 +96,9 @@ struct Preview: AsyncParsableCommand {
     let output = Output.standardOutput
     output.write(table.text(width: output.columns(), style: output.style))
   }
+}
+
+extension TrainingSet {
+  fileprivate func ids(of item: [Range<Int>]) -> [Int32] { item.joined().map { ids[$0] } }
+  fileprivate func labels(of item: [Range<Int>]) -> [Int32] { item.joined().map { labels[$0] } }
 }

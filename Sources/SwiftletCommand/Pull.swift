@@ -1,22 +1,29 @@
 import ArgumentParser
 import Essentials
 import Hub
+import OrderedJSON
+import Swiftlet
 
 /// `swiftlet pull ORG/NAME`
 struct Pull: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Download a model or data set into the shared cache.")
+  static let configuration = CommandConfiguration(
+    abstract: "Download a model or dataset into the shared cache, and print its path.")
 
-  @Argument(help: "org/name on the hub; HF_ENDPOINT, HF_TOKEN and HF_HOME count as everywhere.")
+  @Argument(
+    help: "org/name on the Hugging Face Hub. HF_ENDPOINT, HF_TOKEN, HF_HOME and USE_MODELSCOPE_HUB are respected.")
   var name: String
 
   @Option(help: "Branch, tag or commit.")
   var revision: String?
 
-  @Flag(help: "It is a data set, not a model.")
+  @Flag(help: "The name is a dataset's.")
   var dataset = false
 
-  @Option(help: "Which GGUF file of several: a part of its name.")
+  @Option(help: "Which of several GGUF files: part of its name.")
   var gguf: String?
+
+  @Flag(help: "Print {\"path\"}.")
+  var json = false
 
   func validate() throws {
     do { _ = try RepositoryID(name) } catch { throw ValidationError(error.description) }
@@ -27,6 +34,12 @@ struct Pull: AsyncParsableCommand {
     let folder = try await hub.snapshot(
       of: RepositoryID(name), revision: revision, kind: dataset ? .dataset : .model,
       files: dataset ? .dataset : .model(gguf: gguf), progress: DownloadProgress().report)
-    Printing.result(folder.path)
+    var path = dataset ? folder.path : ModelLocation.file(in: folder).path
+    if let gguf, let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path),
+      let name = FileSelection.preferredGGUF(of: names.filter { $0.lowercased().contains(gguf.lowercased()) })
+    {
+      path = folder.appendingPathComponent(name).path
+    }
+    if json { Printing.json(["path": .string(path)]) } else { Printing.result(path) }
   }
 }

@@ -10,7 +10,7 @@ import Tokenizers
 /// `swiftlet render M|FILE.jinja --messages F.json`
 struct Render: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "The text that a chat template makes of messages, exactly, no newline added.")
+    abstract: "Print messages as the chat template renders them, with no newline added.")
 
   @Argument(help: "A model folder, a GGUF file, org/name, or a .jinja file.")
   var model: String
@@ -21,10 +21,13 @@ struct Render: AsyncParsableCommand {
   @Option(help: "A JSON file with a list of tools.")
   var tools: String?
 
-  @Flag(help: "End with what starts the model's answer.")
+  @Flag(help: "End with the prompt for the model's answer.")
   var addGenerationPrompt = false
 
-  @Option(name: .customLong("set"), help: "A variable for the template: name=JSON.")
+  @Flag(help: "Print {\"text\"}.")
+  var json = false
+
+  @Option(name: .customLong("set"), help: "A template variable: name=JSON.")
   var variables: [String] = []
 
   func run() async throws {
@@ -37,20 +40,20 @@ struct Render: AsyncParsableCommand {
       let tokenizer = try await Tokenize.tokenizer(model)
       let found = try templateErrors { () throws(SwiftletError) in try ChatRenderer(tokenizer: tokenizer) }
       guard let found else {
-        throw SwiftletError.model("\(model): the model has no chat template; name a .jinja file instead")
+        throw SwiftletError.model("\(model): the model has no chat template. Name a .jinja file instead.")
       }
       renderer = found
     }
     var values = JSONObject()
     for variable in variables {
       guard let equals = variable.firstIndex(of: "="), variable.startIndex < equals else {
-        throw ValidationError("--set takes name=JSON, such as --set enable_thinking=false")
+        throw ValidationError("--set takes name=JSON, as in --set enable_thinking=false")
       }
       let text = String(variable[variable.index(after: equals)...])
       do {
         values[String(variable[..<equals])] = try JSONValue(parsing: text)
       } catch {
-        throw ValidationError("--set \(variable): \(error); strings need quotation marks")
+        throw ValidationError("--set \(variable): \(error). Strings need quotation marks.")
       }
     }
     var conversation = try Self.json(messages)
@@ -65,7 +68,7 @@ struct Render: AsyncParsableCommand {
           Message.list(conversation), tools: offered, addsGenerationPrompt: addGenerationPrompt, variables: values)
       ).text
     }
-    Output.standardOutput.write(text)
+    if json { Printing.json(["text": .string(text)]) } else { Output.standardOutput.write(text) }
   }
 
   private func templateErrors<Value>(_ body: () throws(SwiftletError) -> Value) throws(SwiftletError) -> Value {
@@ -78,8 +81,8 @@ struct Render: AsyncParsableCommand {
 
   private static func bytes(_ path: String) throws(SwiftletError) -> Data {
     if path == "-" { return (try? OpenFile.standardInput.readToEnd()) ?? Data() }
-    guard let data = FileManager.default.contents(atPath: path) else {
-      throw SwiftletError.model("\(path): the file is missing or cannot be read")
+    guard let data = FileManager.default.contents(atPath: path.expandingTilde) else {
+      throw SwiftletError.model("\(path): the file does not exist or cannot be read")
     }
     return data
   }

@@ -1,29 +1,39 @@
 import ArgumentParser
-import Swiftlet
 import Essentials
 import Models
+import Swiftlet
 import Terminal
 
-/// `swiftlet sft --config recipe.yaml [--key value ...]`
+/// `swiftlet sft recipe.yaml [--key value ...]`
 struct SFT: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sft",
-    abstract: "Train a model on a data set, by a recipe.",
-    usage: "swiftlet sft --config recipe.yaml [--key value ...]",
+    abstract: "Train a model on a dataset.",
+    usage: """
+      swiftlet sft recipe.yaml [--key value ...] [--overwrite]
+      swiftlet sft --help-keys
+      """,
     discussion: """
-      The recipe is YAML with the keys of TRL's `trl sft`; any of them can follow on the command line, as
-      --learning_rate 2e-4 or --learning-rate 2e-4. Documentation/RecipeKeys.md lists them all.
+      The recipe is a YAML file with the keys of TRL's `trl sft`. Any key can also be given on the command line, as in
+      --learning_rate 2e-4 or --learning-rate 2e-4. --help-keys lists all keys with their defaults.
+
+      The most important keys: model_name_or_path, dataset_name, output_dir, use_peft, learning_rate, num_train_epochs,
+      per_device_train_batch_size, gradient_accumulation_steps, max_length, logging_steps, resume_from_checkpoint.
+
+      --overwrite allows an output_dir with the result of another model or dataset.
       """,
     aliases: ["train"])
 
-  @Argument(parsing: .captureForPassthrough, help: "--config recipe.yaml, and keys that override it.")
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")
   var words: [String] = []
 
   func run() async throws {
-    if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(self) }
-    let recipe = try Recipe(commandLine: words)
+    var words = RecipeWords(words)
+    try words.answerHelp(for: self)
+    let overwrites = words.take(flag: "--overwrite")
+    let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.note("Note: \(note)") }
-    _ = try await TrainingSession(recipe, command: ["sft"] + words).run()
+    _ = try await TrainingSession(recipe, command: ["sft"] + words.words, overwrites: overwrites).run()
   }
 }

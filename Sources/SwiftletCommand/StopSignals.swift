@@ -1,56 +1,80 @@
-import Dispatch
 import Essentials
 import Synchronization
 import Terminal
 
-/// Ctrl-C, and the system's wish that the process ends. While this is watching, the first one is only noted, so that work
-/// can end well; a second one ends the process at once.
+/// Watches for Ctrl-C, for requests to end the process, and for a closed terminal. The first signal is only noted, so
+/// that work can end in order; the second ends the process at once. Only one instance may watch at a time.
 final class StopSignals {
-  private static let numbers = [SIGINT, SIGTERM]
-
-  private final class Note: Sendable { let number = Atomic<Int32>(0) }
-  private let note = Note()
-  private let earlier: [(number: Int32, handler: (@convention(c) (Int32) -> Void)?)]
-  private var sources: [any DispatchSourceSignal] = []
+  private typealias Earlier = (number: Int32, handler: (@convention(c) (Int32) -> Void)?)
+  private let earlier: [Earlier]
+  private let message: UnsafeMutableBufferPointer<UInt8>
+  private var isWatching = true
 
   /// Watches until `end()`.
-  /// - Parameter message: shown at the first signal.
+  /// - Parameter message: written to standard error at the first signal.
   init(_ message: String? = nil) {
-    // Dispatch sees a signal beside its handler, which has to let the process live.
-    earlier = Self.numbers.map { ($0, signal($0, SIG_IGN)) }
-    let queue = DispatchQueue(label: "signals")
-    sources = Self.numbers.map { number in
-      let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-      source.setEventHandler { [note] in
-        if note.number.exchange(number, ordering: .relaxed) != 0 { _exit(128 + number) }
-        if let message { Printing.note(message) }
+    let bytes = Array((message.map { $0 + "\n" } ?? "").utf8)
+    self.message = .allocate(capacity: bytes.count)
+    _ = self.message.initialize(from: bytes)
+    // A signal handler may only touch atomics and call functions such as `write`.
+    SignalNote.caught.store(0, ordering: .relaxed)
+    SignalNote.messageSize.store(bytes.count, ordering: .relaxed)
+    SignalNote.message.store(UInt(bitPattern: self.message.baseAddress), ordering: .releasing)
+    earlier = [SIGINT, SIGTERM, SIGHUP].compactMap { number -> Earlier? in
+      let handler = signal(number, SignalNote.handle)
+      // nohup: the run continues without its terminal.
+      if number == SIGHUP, unsafeBitCast(handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+        signal(number, SIG_IGN)
+        return nil
       }
-      source.resume()
-      return source
+      return (number, handler)
     }
   }
 
-  /// The signal that came.
+  /// The signal that was caught.
   var caught: Int32? {
-    let number = note.number.load(ordering: .relaxed)
+    let number = SignalNote.caught.load(ordering: .relaxed)
     return number == 0 ? nil : number
   }
 
-  /// Signals do again what they did before.
+  /// Restores the earlier handlers. `caught` stays until another instance is created.
   func end() {
-    for source in sources { source.cancel() }
-    sources = []
+    guard isWatching else { return }
+    isWatching = false
     for (number, handler) in earlier { signal(number, handler) }
+    SignalNote.message.store(0, ordering: .relaxed)
+  }
+
+  deinit {
+    end()
+    message.deallocate()
   }
 }
 
-/// A training run that a signal ended before its last step: no failure, and not done.
+/// What the signal handler reads and writes.
+private enum SignalNote {
+  static let caught = Atomic<Int32>(0)
+  /// The address of the bytes to write; 0 for none.
+  static let message = Atomic<UInt>(0)
+  static let messageSize = Atomic<Int>(0)
+
+  static let handle: @convention(c) (Int32) -> Void = { number in
+    let code = errno
+    if caught.exchange(number, ordering: .relaxed) != 0 { _exit(128 + number) }
+    if let bytes = UnsafeRawPointer(bitPattern: message.load(ordering: .acquiring)) {
+      _ = write(STDERR_FILENO, bytes, messageSize.load(ordering: .relaxed))
+    }
+    errno = code
+  }
+}
+
+/// A training run that a signal ended before its last step: not a failure, but not complete.
 struct PausedRun: Error, CustomStringConvertible {
-  /// Optimizer steps taken, and of how many.
+  /// Optimizer steps taken and planned.
   let step: Int, steps: Int
-  /// Where it can be taken up.
+  /// Where it can be resumed.
   let checkpoint: String
-  /// The words behind `swiftlet` that began it.
+  /// The arguments that started it.
   let command: [String]
   /// The signal.
   let signal: Int32
@@ -68,6 +92,6 @@ struct PausedRun: Error, CustomStringConvertible {
     }
     let program = CommandLine.arguments.first ?? "swiftlet"
     let line = ([program] + words + ["--\(key)", checkpoint]).map(Shell.quoted).joined(separator: " ")
-    return "Stopped after step \(step) of \(steps). \(checkpoint) holds what was trained so far; to go on:\n  \(line)"
+    return "Stopped after step \(step) of \(steps). The checkpoint is \(checkpoint). Resume with:\n  \(line)"
   }
 }

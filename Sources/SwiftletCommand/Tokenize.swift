@@ -10,21 +10,21 @@ import Tokenizers
 
 /// `swiftlet tokenize M [--text T | --file F | --decode IDS]`
 struct Tokenize: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Text to token ids and back.")
+  static let configuration = CommandConfiguration(abstract: "Convert text to token IDs, or IDs to text.")
 
   @Argument(help: "A model folder, a GGUF file, or org/name.")
   var model: String
 
-  @Option(help: "The text.")
+  @Option(help: "The text to tokenize.")
   var text: String?
 
-  @Option(help: "A file with the text; standard input if neither is given.")
+  @Option(help: "A file with the text; standard input by default.")
   var file: String?
 
-  @Option(help: "Ids to turn into text, separated by commas or spaces.")
+  @Option(help: "Token IDs to decode, separated by commas or spaces.")
   var decode: String?
 
-  @Flag(inversion: .prefixedNo, help: "Add what the tokenizer puts around a text.")
+  @Flag(inversion: .prefixedNo, help: "Add the special tokens that the tokenizer adds to a text.")
   var specialTokens = true
 
   @Flag(help: "Print {\"ids\", \"tokens\"}, or {\"text\"} with --decode.")
@@ -32,7 +32,7 @@ struct Tokenize: AsyncParsableCommand {
 
   func validate() throws {
     if [text, file, decode].compactMap({ $0 }).count > 1 {
-      throw ValidationError("--text, --file and --decode exclude each other; give one of them")
+      throw ValidationError("--text, --file and --decode cannot be combined")
     }
   }
 
@@ -41,7 +41,7 @@ struct Tokenize: AsyncParsableCommand {
     if let decode {
       let words = decode.split { ", []\n\t".contains($0) }
       let ids = words.compactMap { Int32($0) }
-      guard ids.count == words.count else { throw ValidationError("--decode takes integers, such as 1,2,3") }
+      guard ids.count == words.count else { throw ValidationError("--decode takes integers, as in 1,2,3") }
       if let stray = ids.first(where: { tokenizer.token($0) == nil }) {
         throw ValidationError("--decode: the tokenizer of \(model) has no token \(stray)")
       }
@@ -70,9 +70,11 @@ struct Tokenize: AsyncParsableCommand {
 
   private func input() throws -> String {
     if let text { return text }
-    guard let file else { return String(decoding: (try OpenFile.standardInput.readToEnd()), as: UTF8.self) }
+    guard let file = file?.expandingTilde else {
+      return String(decoding: try OpenFile.standardInput.readToEnd(), as: UTF8.self)
+    }
     guard let data = FileManager.default.contents(atPath: file) else {
-      throw SwiftletError.model("\(file): the file is missing or cannot be read")
+      throw SwiftletError.model("\(file): the file does not exist or cannot be read")
     }
     return String(decoding: data, as: UTF8.self)
   }

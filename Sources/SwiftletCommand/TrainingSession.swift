@@ -5,18 +5,22 @@ import Models
 import Tensors
 import Terminal
 
-/// A training run as a person sees it: what it works on, a moving bar, figures before and after, where things are.
+/// A training run on the command line: facts before it, a progress bar and logs, results and next commands after it.
 struct TrainingSession {
   private let recipe: Recipe
   private let command: [String]
+  private let overwrites: Bool
 
-  /// - Parameter command: the words behind `swiftlet` that carry the recipe out, for the line that goes on with it.
-  init(_ recipe: Recipe, command: [String]) {
+  /// - Parameters:
+  ///   - command: the arguments of `swiftlet` that run the recipe, to print how to resume it.
+  ///   - overwrites: whether the output folder may hold the result of a different recipe.
+  init(_ recipe: Recipe, command: [String], overwrites: Bool = false) {
     self.recipe = recipe
     self.command = command
+    self.overwrites = overwrites
   }
 
-  /// What was found before and after.
+  /// The result of a run.
   struct Outcome {
     let run: TrainingRun
     let lossBefore: Double?
@@ -24,7 +28,7 @@ struct TrainingSession {
     let seconds: Double
   }
 
-  /// The run with all that it needs opened and prepared.
+  /// The run, with the model loaded and the rows prepared.
   func prepared() async throws -> TrainingRun {
     let modelURL = try await ModelLocation.find(
       recipe.locate(recipe.model.name), revision: recipe.model.revision,
@@ -41,8 +45,15 @@ struct TrainingSession {
   /// - Parameter questions: asked before and after, instead of the recipe's.
   /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
   func run(questions given: [Prompt]? = nil) async throws -> Outcome {
+    // A reader of the output that goes away must not end the training.
+    signal(SIGPIPE, SIG_IGN)
+    try OutputFolder.checkUnused(by: recipe, overwrites: overwrites)
     let run = try await prepared()
+    try recipe.writeArguments(to: run.output.appendingPathComponent("training_args.json"))
     try describe(run)
+    let first = run.trainer.state.globalStep
+    if first > 0 { Printing.note("\nResuming from step \(first) of \(run.trainer.state.maxSteps).") }
+    let tokensBefore = run.trainer.state.numInputTokensSeen
 
     let interview = try run.interview(given)
     if interview.log.rounds.isEmpty {
@@ -51,16 +62,18 @@ struct TrainingSession {
     let lossBefore = try run.beforeTraining { try evaluate(run, "validation loss before") } ?? nil
     let seconds = try train(run, interview)
 
-    // First what cannot be had again.
+    // Save first: answers and evaluations can be repeated.
     try run.write()
     let lossAfter = try evaluate(run, "validation loss after")
     try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
     try run.writeCard(answers: interview.log.beforeAndAfter)
-    summarize(run, lossBefore, lossAfter, interview, seconds)
+    summarize(
+      run, lossBefore, lossAfter, interview, seconds, first: first,
+      tokens: run.trainer.state.numInputTokensSeen - tokensBefore)
     return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, seconds: seconds)
   }
 
-  /// Trains, and tells the seconds that it took.
+  /// Trains and returns the time it took, in seconds.
   private func train(_ run: TrainingRun, _ interview: Interview) throws -> Double {
     Printing.heading("Training")
     let signals = StopSignals("\nSaving a checkpoint after this step; Ctrl-C once more leaves at once.")
@@ -126,11 +139,11 @@ struct TrainingSession {
         )
       }
     }
-    DataReport.show(run.report, heldOut: run.validationRows)
+    DataReport.show(run.report, validationRows: run.validationRows)
     try describeMemory(run)
   }
 
-  /// What the run needs, and what was or should be changed for it.
+  /// The memory the run needs, and what was changed to fit.
   private func describeMemory(_ run: TrainingRun) throws {
     let plan = try run.plan()
     let asked = recipe.training
@@ -163,7 +176,8 @@ struct TrainingSession {
   }
 
   private func summarize(
-    _ run: TrainingRun, _ before: Double?, _ after: Double?, _ interview: Interview, _ seconds: Double
+    _ run: TrainingRun, _ before: Double?, _ after: Double?, _ interview: Interview, _ seconds: Double, first: Int,
+    tokens: Int
   ) {
     if let last = interview.log.rounds.last {
       Printing.heading("Answers before and after")
@@ -171,11 +185,17 @@ struct TrainingSession {
       let table = interview.log.table([first, last].compactMap(\.self))
       Printing.note(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
     }
-    let tokens = run.trainer.state.numInputTokensSeen
+    let state = run.trainer.state
     Printing.heading("Done")
+    var steps = "\(state.globalStep)"
+    if first > 0 { steps += ", \(state.globalStep - first) of them in this run" }
     var facts = [
-      ("time", "\(Format.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s")
+      ("steps", "\(steps); \(Format.count(state.numInputTokensSeen)) tokens"),
+      ("time", "\(Format.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s"),
     ]
+    if let loss = state.logHistory.last(where: { $0["loss"] != nil })?["loss"]?.double {
+      facts.append(("training loss", "\(Format.loss(loss)) at the end"))
+    }
     if SystemMemory.peakResident > 0 {
       facts.append(("memory", "\(Format.bytes(SystemMemory.peakResident)) at peak"))
     }
@@ -192,10 +212,47 @@ struct TrainingSession {
     Printing.facts(facts)
     for failure in run.reportFailures { Printing.note("  Warning: \(failure)") }
     if let failure = interview.failure { Printing.note("  Warning: some answers are missing: \(failure)") }
+    Printing.heading("Next")
+    for line in NextCommands(recipe).lines { Printing.note("  " + line) }
   }
 }
 
-/// Answers to questions, with a bar where they take long.
+/// Commands to use the result of a run, ready to paste.
+struct NextCommands {
+  let lines: [String]
+
+  init(_ recipe: Recipe) {
+    let program = CommandLine.arguments.first ?? "swiftlet"
+    let output = recipe.training.outputDir
+    let base = recipe.locate(recipe.model.name)
+    func line(_ words: String...) -> String { ([program] + words).map(Shell.quoted).joined(separator: " ") }
+    guard recipe.lora != nil else {
+      lines = [line("chat", "--model", output), line("export", "--model", output, "--output", output + ".gguf")]
+      return
+    }
+    var lines = [line("chat", "--model", base, "--adapter", output)]
+    if let questions = Self.questions(recipe) {
+      lines.append(line("compare", "--model", base, "--adapter", output, "--questions", questions))
+    }
+    lines += [
+      line("merge", "--model", base, "--adapter", output, "--output", output + "-merged"),
+      line("export", "--model", base, "--adapter", output, "--output", output + ".gguf"),
+    ]
+    self.lines = lines
+  }
+
+  /// A file of questions for `compare`: the recipe's, else its validation or training rows.
+  private static func questions(_ recipe: Recipe) -> String? {
+    var paths: [String?] = []
+    if case .file(let path) = recipe.data.questions { paths.append(path) }
+    paths += [recipe.data.evalDataset?.path, recipe.data.trainSources.first?.path]
+    return paths.compactMap { $0.map(recipe.locate) }.first {
+      FileManager.default.fileExists(atPath: $0) && !FileManager.default.isFolder($0)
+    }
+  }
+}
+
+/// Asks questions behind a progress bar.
 enum Answers {
   static func ask(
     _ questions: [Prompt], _ model: CausalLM, sampling: SamplingConfiguration = SamplingConfiguration(),
@@ -212,11 +269,13 @@ enum Answers {
   }
 }
 
-/// Shows the progress of a run: a bar, or with `disable_tqdm` a line for each log.
+/// Shows the progress of a run: a line per log and, without `disable_tqdm`, a bar.
 final class TrainingProgress: TrainerCallback {
   private var bar: ProgressBar?
   private let begin = ContinuousClock().now
   private var tokens = 0
+  /// Tokens and seconds at the last log.
+  private var last = (tokens: 0, seconds: 0.0)
   private let signals: StopSignals
 
   init(_ trainer: Trainer, _ signals: StopSignals, showsBar: Bool) {
@@ -232,8 +291,14 @@ final class TrainingProgress: TrainerCallback {
   }
 
   func logged(_ log: TrainingLog, _ state: TrainerState) {
-    guard bar == nil else { return }
-    Printing.note("step \(log.step) of \(state.maxSteps): loss \(Format.loss(log.loss))")
+    let seconds = (ContinuousClock().now - begin) / .seconds(1)
+    let rate = Double(tokens - last.tokens) / max(seconds - last.seconds, 1e-9)
+    last = (tokens, seconds)
+    let width = String(state.maxSteps).count
+    let step = String(repeating: " ", count: max(0, width - String(log.step).count)) + String(log.step)
+    self.log(
+      "step \(step)/\(state.maxSteps)  loss \(Format.loss(log.loss))  grad norm \(Format.loss(log.gradNorm))  "
+        + String(cFormat: "lr %.2e  epoch %.2f  ", log.learningRate, log.epoch) + "\(Int(min(rate, 1e12))) tokens/s")
   }
 
   func evaluated(_ log: EvaluationLog, _ state: TrainerState) {

@@ -4,7 +4,7 @@ import Testing
 
 /// Adapters and questions that do not fit.
 @Suite struct AdapterFaultTests {
-  /// A trained adapter in `a`, beside the model it belongs to.
+  /// A trained adapter in `a`, next to its base model.
   private func trained() async throws -> Workspace {
     let workspace = try Workspace()
     try await workspace.train("--use_peft --lora_r 4 --lora_target_modules all-linear --max_steps 1", to: "a")

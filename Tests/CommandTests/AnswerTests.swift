@@ -61,7 +61,7 @@ import Testing
     // A second turn has read the first one.
     let two = try await Command.run(words, in: workspace, input: "你好\n你好\n").text()
     #expect(two.hasPrefix(answer) && two != answer + answer)
-    // A turn beyond the context is refused, and the talk goes on.
+    // A turn beyond the context is refused, and the chat continues.
     let long = String(repeating: "長", count: 200)
     let three = try await Command.run(words, in: workspace, input: "\(long)\n你好\n")
     #expect(three.text() == answer)

@@ -4,7 +4,7 @@ import Testing
 
 /// The built command, run as people run it.
 enum Command {
-  /// `SWIFTLET_EXECUTABLE`, else the executable that was built beside these tests.
+  /// `SWIFTLET_EXECUTABLE`, else the executable that was built with these tests.
   static let executable: URL = {
     if let path = ProcessInfo.processInfo.environment["SWIFTLET_EXECUTABLE"] { return URL(fileURLWithPath: path) }
     let bundle = Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundleURL

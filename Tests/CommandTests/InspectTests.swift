@@ -18,7 +18,7 @@ import Testing
     try workspace.write("phi3/config.json", Self.phi3.text())
     let words = "--quantization nf4 --lora-r 8 --lora-target-modules qkv_proj gate_up_proj down_proj o_proj"
     let shown = try await workspace.run(line: "inspect phi3 \(words)").text()
-    #expect(shown.contains("1,811,939,328 bytes of packed linearLayers"))
+    #expect(shown.contains("1,811,939,328 bytes of linear layers"))
     #expect(shown.contains("394,002,432 bytes in 16 bits"))
     #expect(shown.contains("12.58M of 3,833.66M (0.33%)"))
     // 4 bytes for each of 56,623,104 blocks of 64.

@@ -122,7 +122,7 @@ import Testing
     try Self.expectSame(workspace, "whole", "out")
   }
 
-  /// A file that may not grow as large as the optimizer's state stands for a full disk.
+  /// A limit on file sizes below that of the optimizer's state has the effect of a full disk.
   @Test(.timeLimit(.minutes(2))) func aSaveThatFailsLeavesTheCheckpointBefore() async throws {
     let workspace = try Workspace()
     let words = Self.words("--output_dir out", steps: 20, saveSteps: 10)
@@ -148,7 +148,7 @@ import Testing
     try Self.expectSame(workspace, "whole", "out")
   }
 
-  /// What is asked along the way is kept, also over an interruption.
+  /// Answers during a run are kept when it is resumed.
   @Test(.timeLimit(.minutes(3))) func questionsAreAnsweredAlongTheRun() async throws {
     let workspace = try Workspace()
     let words = Self.words(
@@ -176,7 +176,7 @@ import Testing
     let resumed = try await Command.run(words + ["--resume_from_checkpoint", "out/checkpoint-6"], in: workspace)
     #expect(resumed.status == 0, "\(resumed.errors)")
     #expect(try workspace.json("out/questions.json") == before)
-    // Where the earlier answers are gone, the base model is asked once more.
+    // If the earlier answers are gone, the base model answers again.
     try workspace.remove("out/questions.json")
     let again = try await Command.run(words + ["--resume_from_checkpoint", "out/checkpoint-6"], in: workspace)
     #expect(again.status == 0, "\(again.errors)")

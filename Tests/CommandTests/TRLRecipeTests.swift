@@ -9,7 +9,7 @@ import Testing
 
   init() throws {
     workspace = try Workspace()
-    // What stands for stanfordnlp/imdb and trl-lib/Capybara: their columns and splits.
+    // The columns and splits of stanfordnlp/imdb and trl-lib/Capybara.
     for (split, count) in [("train", 6), ("test", 2)] {
       let reviews = (0..<count).map { #"{"text": "A film of \#($0) hours.", "label": \#($0 % 2)}"# + "\n" }
       try workspace.write("imdb/\(split).jsonl", reviews.joined())
@@ -81,7 +81,7 @@ import Testing
       """)
     let run = try await workspace.run(line: "sft --config mixture.yaml")
     #expect(run.status == 0, "\(run.errors)")
-    // Two rows of each, of which one is held out.
+    // Two rows of each, one of them for validation.
     #expect(try workspace.json("out/preparation_report.json")["kept_rows"] == 3)
   }
 

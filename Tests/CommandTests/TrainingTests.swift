@@ -134,7 +134,7 @@ import Testing
       "recipes/r.yaml",
       """
       model_name_or_path: m
-      dataset_name: words.jsonl   # beside this file
+      dataset_name: words.jsonl   # next to this file
       use_peft: true
       max_steps: 3
       output_dir: fromrecipe

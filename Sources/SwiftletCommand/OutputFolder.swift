@@ -1,0 +1,57 @@
+import Diagnostics
+import Essentials
+import OrderedJSON
+import Swiftlet
+
+/// Refuses to overwrite other results silently.
+enum OutputFolder {
+  /// Checks that the output folder of a run holds no result of a run with another model or other rows.
+  /// - Throws: `SwiftletError` naming what differs.
+  static func checkUnused(by recipe: Recipe, overwrites: Bool) throws(SwiftletError) {
+    guard !overwrites, recipe.training.resume == .fromStart else { return }
+    let folder = URL(fileURLWithPath: recipe.training.outputDir)
+    guard let data = try? Data(contentsOf: folder.appendingPathComponent("training_args.json")),
+      let earlier = try? JSONValue(parsing: data)
+    else { return }
+    let remedy = "Choose another output_dir, or add --overwrite."
+    if let model = earlier["model_name_or_path"]?.string, !isSame(model, recipe.model.name, recipe) {
+      throw SwiftletError.recipe(
+        FileLocation(file: recipe.training.outputDir),
+        "this folder has a result for the model \(model.quotedExcerpt). \(remedy)")
+    }
+    if let usesPEFT = earlier["use_peft"]?.bool, usesPEFT != (recipe.lora != nil) {
+      throw SwiftletError.recipe(
+        FileLocation(file: recipe.training.outputDir),
+        "this folder has \(usesPEFT ? "an adapter" : "a model trained in full"), and use_peft is \(!usesPEFT). \(remedy)"
+      )
+    }
+    let before = sources(earlier)
+    let now = recipe.data.trainSources.map { $0.query ?? $0.path }
+    let isEqual = before.count == now.count && zip(before, now).allSatisfy { isSame($0, $1, recipe) }
+    if !before.isEmpty, !isEqual {
+      throw SwiftletError.recipe(
+        FileLocation(file: recipe.training.outputDir),
+        "this folder has a result for the dataset \(before.joined(separator: ", ").quotedExcerpt). \(remedy)")
+    }
+  }
+
+  /// The training sources that `training_args.json` lists.
+  private static func sources(_ arguments: JSONValue) -> [String] {
+    if let list = arguments["datasets"]?.array, !list.isEmpty {
+      return list.compactMap { $0.string ?? $0["query"]?.string ?? $0["path"]?.string }
+    }
+    return [arguments["query"]?.string ?? arguments["dataset_name"]?.string].compactMap(\.self)
+  }
+
+  /// Whether two names are equal or paths of the same file.
+  private static func isSame(_ first: String, _ second: String, _ recipe: Recipe) -> Bool {
+    first == second || place(recipe.locate(first)) == place(recipe.locate(second))
+  }
+
+  private static func place(_ path: String) -> String {
+    URL(fileURLWithPath: path.expandingTilde).standardizedFileURL.resolvingSymlinksInPath().path
+  }
+
+  /// Whether two paths name the same file.
+  static func isSameFile(_ first: String, _ second: String) -> Bool { place(first) == place(second) }
+}

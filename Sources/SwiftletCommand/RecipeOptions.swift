@@ -1,0 +1,63 @@
+import ArgumentParser
+import Recipes
+import Swiftlet
+import Terminal
+
+/// The arguments of subcommands that take recipe keys: their own flags are taken out, the rest is a recipe.
+struct RecipeWords {
+  private(set) var words: [String]
+
+  init(_ words: [String]) { self.words = words }
+
+  /// Removes a flag and returns whether it was there.
+  mutating func take(flag: String) -> Bool {
+    let count = words.count
+    words.removeAll { $0 == flag }
+    return words.count < count
+  }
+
+  /// Removes an option with a positive number.
+  mutating func take(number name: String) throws -> Int? {
+    var text: String?
+    if let index = words.firstIndex(where: { $0.hasPrefix(name + "=") }) {
+      text = String(words.remove(at: index).dropFirst(name.count + 1))
+    } else if let index = words.firstIndex(of: name) {
+      guard index + 1 < words.count else { throw ValidationError("\(name) needs a positive number") }
+      text = words[index + 1]
+      words.removeSubrange(index...index + 1)
+    }
+    guard let text else { return nil }
+    guard let number = Int(text), number > 0 else { throw ValidationError("\(name) must be a positive number") }
+    return number
+  }
+
+  /// Prints the help or the keys if that is what the words ask for.
+  mutating func answerHelp(for command: some ParsableCommand) throws {
+    if take(flag: "--help-keys") {
+      RecipeHelp.show()
+      throw ExitCode.success
+    }
+    if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(command) }
+  }
+}
+
+/// The keys of a recipe as help.
+enum RecipeHelp {
+  /// Prints all supported keys by group, with their defaults.
+  static func show() {
+    let output = Output.standardOutput
+    let columns = output.isTerminal ? output.columns() : 100
+    for section in RecipeKey.Section.allCases {
+      let keys = RecipeKey.all.filter { $0.section == section && $0.status == .honored }
+      if keys.isEmpty { continue }
+      Printing.result(output.style.bold(section.rawValue))
+      for key in keys {
+        Printing.result("  --\(key.name) (\(key.expectation); default: \(key.defaultValue.text()))")
+        for line in key.meaning.replacing("`", with: "").wrapped(to: max(20, columns - 6)) {
+          Printing.result("      " + line)
+        }
+      }
+      Printing.result("")
+    }
+  }
+}
