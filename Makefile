@@ -1,6 +1,8 @@
 # Every target first installs what is missing (Scripts/prepare).
 
 PREFIX ?= /usr/local
+# These tests share one GPU device, which serves one thread at a time, so they run one after the other.
+DEVICE_TESTS := GPU|TensorsTests
 
 .PHONY: help demo test build mpi install uninstall dist lint format bench clean prepare
 
@@ -44,7 +46,8 @@ test: lint
 	@Scripts/prepare --tests
 	Scripts/build --build-tests
 	@Scripts/obtain-base-model >/dev/null || echo "The tests that need the real model will be skipped." >&2
-	swift test -c release --skip-build
+	swift test -c release --skip-build --skip '$(DEVICE_TESTS)'
+	swift test -c release --skip-build --no-parallel --filter '$(DEVICE_TESTS)'
 
 bench: build
 	.build/release/swiftlet bench

@@ -14,7 +14,7 @@ import Testing
   private static let generate = "generate --model m --prompt hi --max-new-tokens 2"
 
   static let calls = [
-    call("nosuch", "'nosuch'"), call("--nosuch", "'--nosuch'"), call("generate --model m", "--prompt"),
+    call("nosuch", "\"nosuch\""), call("--nosuch", "'--nosuch'"), call("generate --model m", "--prompt"),
     call("generate --prompt hi", "--model"), call("\(generate) --nope", "'--nope'"), call("\(generate) more", "'more'"),
     call("\(generate) --top-p 2", "--top-p"), call("\(generate) --top-p 0", "--top-p"),
     call("\(generate) --top-p nan", "--top-p"), call("\(generate) --temperature hot", "--temperature"),

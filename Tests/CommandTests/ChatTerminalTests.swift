@@ -10,11 +10,9 @@ import Testing
     private let master: Int32
 
     init(in workspace: Workspace) throws {
-      master = posix_openpt(O_RDWR | O_NOCTTY)
-      try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
-      let name = try #require(ptsname(master))
-      let slave = open(name, O_RDWR | O_NOCTTY)
-      try #require(slave >= 0)
+      var (master, slave): (Int32, Int32) = (-1, -1)
+      try #require(openpty(&master, &slave, nil, nil, nil) == 0)
+      self.master = master
       let handle = FileHandle(fileDescriptor: slave, closeOnDealloc: true)
       process.executableURL = Command.executable
       process.arguments = ["chat", "--model", "m", "--max-new-tokens", "3"]

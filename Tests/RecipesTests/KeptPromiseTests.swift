@@ -11,7 +11,8 @@ import Training
 @Suite struct KeptPromiseTests {
   /// A value for each honored key that is not its default, with other keys that it needs.
   static let changes: KeyValuePairs<String, String> = [
-    "model_name_or_path": "m", "model_revision": "v2", "dtype": "bfloat16", "load_in_4bit": "true\nuse_peft: true",
+    "model_name_or_path": "m", "model_revision": "v2", "device": "gpu", "use_cpu": "true", "dtype": "bfloat16",
+    "load_in_4bit": "true\nuse_peft: true",
     "bnb_4bit_quant_type": "fp4\nload_in_4bit: true\nuse_peft: true",
     "use_bnb_nested_quant": "true\nload_in_4bit: true\nuse_peft: true",
     "llm_int8_skip_modules": "[o_proj]\nload_in_4bit: true\nuse_peft: true", "use_peft": "true",

@@ -127,7 +127,7 @@ import Testing
       message("deepspeed: zero3.json") == "r.yaml, line 1: deepspeed is not supported: one process runs; leave it out")
     #expect(message("torch_compile: true").contains("torch_compile is not supported: Swiftlet does not use PyTorch"))
     #expect(message("num_processes: 4").contains("multiply gradient_accumulation_steps by it instead"))
-    #expect(message("report_to: wandb").contains("trainer_state.json has all logs"))
+    #expect(message("report_to: wandb").contains("Use tensorboard or jsonl instead."))
     #expect(
       message("deepspeed: null\ntorch_compile: false\npush_to_hub: yes\nnum_processes: 1\nreport_to: [none]")
         == "no error")
