@@ -83,6 +83,8 @@ public final class TrainingRun {
     let output = URL(fileURLWithPath: recipe.training.outputDir)
     try Self.checkWritable(output)
     AtomicFolder.recover(in: output)
+    // The saved files and the answers end with the token that the rows are trained to end with.
+    if let token = recipe.training.eosToken { try model.setEndOfSequence(token) }
     let adapter = try recipe.lora.map {
       try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }

@@ -212,8 +212,9 @@ import Testing
     let workspace = try Workspace()
     let run = try await Self.run(workspace, output: "left", epochs: 10_000)
     for try await event in run.events { if case .step = event { break } }
-    for _ in 0..<500 where try workspace.files("left").isEmpty { try await Task.sleep(for: .milliseconds(10)) }
-    #expect(try workspace.files("left").contains { $0.hasPrefix("checkpoint-") })
+    func hasCheckpoint() throws -> Bool { try workspace.files("left").contains { $0.hasPrefix("checkpoint-") } }
+    for _ in 0..<6000 where try !hasCheckpoint() { try await Task.sleep(for: .milliseconds(10)) }
+    #expect(try hasCheckpoint())
   }
 
   @Test func everyWeightIsTrained() async throws {
