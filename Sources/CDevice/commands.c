@@ -267,7 +267,7 @@ static void dispatch(cd_device *d, int kernel, const cd_call *call) {
   // A command buffer's first command always waits for those before it. Between the calls of one thread another may have
   // taken memory that the dispatch before has given back.
   bool is_same = d->last_thread_known && pthread_equal(d->last_thread, pthread_self());
-  if (call->follows || slot->count == 0 || !is_same) barrier(d);
+  if (call->needs_barrier || slot->count == 0 || !is_same) barrier(d);
   d->last_thread = pthread_self();
   d->last_thread_known = true;
   vkCmdBindPipeline(slot->commands, VK_PIPELINE_BIND_POINT_COMPUTE, d->pipelines[kernel].pipeline);

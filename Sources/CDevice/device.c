@@ -133,7 +133,7 @@ cd_status cd_check(cd_device *device, char *message, size_t message_size) {
   return status;
 }
 
-void cd_pretend(cd_device *device, cd_status status) {
+void cd_simulate_failure(cd_device *device, cd_status status) {
   pthread_mutex_lock(&device->lock);
   if (status != cd_ok) cd_fail(device, status, "the driver reset it", VK_ERROR_UNKNOWN);
   pthread_mutex_unlock(&device->lock);

@@ -163,7 +163,7 @@ static bool carve(cd_device *d, cd_memory *memory, uint64_t size) {
   return true;
 }
 
-cd_memory cd_take(cd_device *d, uint64_t size, cd_place place) {
+cd_memory cd_allocate(cd_device *d, uint64_t size, cd_place place) {
   pthread_mutex_lock(&d->lock);
   uint32_t asked = class_of(size);
   cd_memory memory = {.size = size, .asked_class = asked, .class = asked, .place = place};
@@ -185,7 +185,7 @@ cd_memory cd_take(cd_device *d, uint64_t size, cd_place place) {
   return memory;
 }
 
-void cd_give(cd_device *d, cd_memory memory) {
+void cd_deallocate(cd_device *d, cd_memory memory) {
   if (!memory.address) return;
   pthread_mutex_lock(&d->lock);
   cd_shelf *shelf = &d->shelves[memory.place][memory.class];

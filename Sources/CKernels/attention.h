@@ -176,11 +176,12 @@ void CK(ck_attention_delta)(
 
 // Scores and dP of one tile to probabilities and score gradients: p = e^(s - lse), ds = p * (dp - delta) * scale.
 static void tile_gradients(
-  const ck_attention *a, block_range r, const float *lse, const float *delta, long ld_lse, float *scores, float *d_p) {
+  const ck_attention *a, const ck_attention_upstream *upstream, block_range r, float *scores, float *d_p) {
   for (long g = 0; g < a->group; g++)
     for (long i = 0; i < r.queries; i++) {
       float *p = scores + (g * r.queries + i) * ck_key_block, *dp = d_p + (g * r.queries + i) * ck_key_block;
-      float shift = lse[(r.first_query + i) * ld_lse + g], less = delta[(r.first_query + i) * ld_lse + g];
+      long statistic = (r.first_query + i) * upstream->ld_lse + g;
+      float shift = upstream->lse[statistic], less = upstream->delta[statistic];
       for (long j = 0; j < ck_key_block; j += 8) {
         v8 e = exp8(load8(p + j) - shift);
         store8(p + j, e);
@@ -190,8 +191,7 @@ static void tile_gradients(
 }
 
 void CK(ck_attention_backward_q)(
-  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
-  long lddq, long block) {
+  const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, long block) {
   block_range r = range_of_queries(a, block);
   long d = a->head_dim, rows = r.queries * a->group;
   float *operands = scratch(3, 3 * rows * d), *q = operands, *d_sum = operands + rows * d,
@@ -199,7 +199,7 @@ void CK(ck_attention_backward_q)(
   float *squares = scratch(5, 2 * rows * ck_key_block), *scores = squares, *d_p = squares + rows * ck_key_block;
   float *keys_block = scratch(6, ck_key_block * d);
   gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, a->scale, q);
-  gather_heads(d_out + r.first_query * ldo, ldo, r.queries, a->group, d, 1, d_sum);
+  gather_heads(upstream->d_out + r.first_query * upstream->ldo, upstream->ldo, r.queries, a->group, d, 1, d_sum);
   memset(result, 0, rows * d * sizeof(float));
   for (long key = r.first_key; key < r.last_key; key += ck_key_block) {
     long keys = r.last_key - key < ck_key_block ? r.last_key - key : ck_key_block;
@@ -208,7 +208,7 @@ void CK(ck_attention_backward_q)(
     gather_keys(a, key, keys, keys_block);
     small_product(q, d, false, keys_block, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
     mask_scores(a, r, key, keys, scores, -INFINITY);
-    tile_gradients(a, r, lse, delta, ld_lse, scores, d_p);
+    tile_gradients(a, upstream, r, scores, d_p);
     small_product(d_p, ck_key_block, false, keys_block, d, false, result, d, rows, d, ck_key_block, true);
   }
   for (long g = 0; g < a->group; g++)
@@ -217,8 +217,8 @@ void CK(ck_attention_backward_q)(
 }
 
 void CK(ck_attention_backward_kv)(
-  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
-  long lddk, float *dv, long lddv, long key, long keys, bool accumulate) {
+  const ck_attention *a, const ck_attention_upstream *upstream, float *dk, float *dv, long ldd, long key, long keys,
+  bool accumulate) {
   long d = a->head_dim, past = a->key_count - a->query_count;
   long longest = ck_query_block * a->group;
   float *operands = scratch(3, 2 * longest * d), *sums = scratch(4, 2 * ck_key_block * d);
@@ -235,18 +235,18 @@ void CK(ck_attention_backward_kv)(
     long rows = r.queries * a->group;
     float *q = operands, *d_sum = operands + rows * d, *scores = squares, *d_p = squares + rows * ck_key_block;
     gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, 1, q);
-    gather_heads(d_out + r.first_query * ldo, ldo, r.queries, a->group, d, 1, d_sum);
+    gather_heads(upstream->d_out + r.first_query * upstream->ldo, upstream->ldo, r.queries, a->group, d, 1, d_sum);
     small_product(q, d, false, k, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
     for (long i = 0; i < rows * ck_key_block; i += 8) store8(scores + i, load8(scores + i) * a->scale);
     small_product(d_sum, d, false, v, d, true, d_p, ck_key_block, rows, ck_key_block, d, false);
     mask_scores(a, r, key, keys, scores, -INFINITY);
-    tile_gradients(a, r, lse, delta, ld_lse, scores, d_p);
+    tile_gradients(a, upstream, r, scores, d_p);
     small_product(scores, ck_key_block, true, d_sum, d, false, sum_v, d, ck_key_block, d, rows, true);
     small_product(d_p, ck_key_block, true, q, d, false, sum_k, d, ck_key_block, d, rows, true);
   }
   for (long i = 0; i < keys; i++)
     for (long j = 0; j < d; j += 8) {
-      float *to_k = dk + i * lddk + j, *to_v = dv + i * lddv + j;
+      float *to_k = dk + i * ldd + j, *to_v = dv + i * ldd + j;
       v8 more_k = load8(sum_k + i * d + j), more_v = load8(sum_v + i * d + j);
       store8(to_k, accumulate ? load8(to_k) + more_k : more_k);
       store8(to_v, accumulate ? load8(to_v) + more_v : more_v);

@@ -200,14 +200,13 @@ DISPATCH(
   (out, d_out, ldo, head_dim, heads, delta, begin, end))
 DISPATCH(
   void, ck_attention_backward_q,
-  (const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
-   long lddq, long block),
-  (a, d_out, ldo, lse, delta, ld_lse, dq, lddq, block))
+  (const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, long block),
+  (a, upstream, dq, lddq, block))
 DISPATCH(
   void, ck_attention_backward_kv,
-  (const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
-   long lddk, float *dv, long lddv, long first_key, long keys, bool accumulate),
-  (a, d_out, ldo, lse, delta, ld_lse, dk, lddk, dv, lddv, first_key, keys, accumulate))
+  (const ck_attention *a, const ck_attention_upstream *upstream, float *dk, float *dv, long ldd, long first_key,
+   long keys, bool accumulate),
+  (a, upstream, dk, dv, ldd, first_key, keys, accumulate))
 DISPATCH(
   void, ck_rms_norm,
   (const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,
@@ -284,12 +283,12 @@ DISPATCH(
   (weight, gradient, buffer, step, begin, end))
 DISPATCH(
   void, ck_adamw_8bit,
-  (float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const ck_adamw_step *step, long count,
+  (float *weight, const float *gradient, ck_moment_8bit *m, ck_moment_8bit *v, const ck_adamw_step *step, long count,
    long block_begin, long block_end),
   (weight, gradient, m, v, step, count, block_begin, block_end))
 DISPATCH(
   void, ck_lion_8bit,
-  (float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long count, long block_begin,
+  (float *weight, const float *gradient, ck_moment_8bit *m, const ck_lion_step *step, long count, long block_begin,
    long block_end),
   (weight, gradient, m, step, count, block_begin, block_end))
 DISPATCH(

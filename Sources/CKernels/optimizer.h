@@ -33,14 +33,14 @@ void CK(ck_lion)(float *weight, const float *gradient, float *m, const ck_lion_s
   lion_elements(weight, gradient, m, step, begin, end);
 }
 
-INLINE void decode_block(const ck_byte_moment *moment, long begin, long count, float *out) {
+INLINE void decode_block(const ck_moment_8bit *moment, long begin, long count, float *out) {
   float absmax = moment->absmax[begin / ck_moment_block];
   for (long i = 0; i < count; i++) out[i] = moment->map.values[moment->codes[begin + i]] * absmax;
 }
 
 // Encodes to the nearest level. A table indexed by the upper 16 bits of a value gives the largest level it is certain
 // to reach; one comparison decides about the next, since no two boundaries share their upper 16 bits.
-INLINE void encode_block(ck_byte_moment *moment, long begin, long count, const float *x) {
+INLINE void encode_block(ck_moment_8bit *moment, long begin, long count, const float *x) {
   v8 largest = splat8(0);
   for (long i = 0; i < count; i += 8) {
     v8 value = load_part(x + i, count - i);
@@ -59,7 +59,7 @@ INLINE void encode_block(ck_byte_moment *moment, long begin, long count, const f
 }
 
 void CK(ck_adamw_8bit)(
-  float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const ck_adamw_step *step, long count,
+  float *weight, const float *gradient, ck_moment_8bit *m, ck_moment_8bit *v, const ck_adamw_step *step, long count,
   long block_begin, long block_end) {
   float first[ck_moment_block], second[ck_moment_block];
   for (long block = block_begin; block < block_end; block++) {
@@ -73,7 +73,7 @@ void CK(ck_adamw_8bit)(
 }
 
 void CK(ck_lion_8bit)(
-  float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long count, long block_begin,
+  float *weight, const float *gradient, ck_moment_8bit *m, const ck_lion_step *step, long count, long block_begin,
   long block_end) {
   float first[ck_moment_block];
   for (long block = block_begin; block < block_end; block++) {

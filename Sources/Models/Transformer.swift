@@ -113,7 +113,7 @@ public final class Transformer {
   }
 
   private func normed(_ x: Variable, _ residual: Variable?, on tape: Tape) -> Variable {
-    tape.norm(
+    tape.rmsNorm(
       x, residual: residual, weight: finalNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
     ).out
   }

@@ -53,7 +53,7 @@ final class TransformerLayer {
   ) -> (x: Variable, residual: Variable) {
     let (entry, normed) = norm(x, residual, inputNorm, tape)
     let qkv = tape.linear(normed, attentionInputs)
-    let rotated = tape.positioned(qkv, shape: shape, angles: angles, norms: queryKeyNorms)
+    let rotated = tape.rotaryEmbedding(qkv, shape: shape, angles: angles, norms: queryKeyNorms)
     var attended = tape.linear(attend(rotated, shape), [attentionOutput])
     if let attentionOutputNorm { attended = norm(attended, nil, attentionOutputNorm, tape).out }
 
@@ -68,7 +68,7 @@ final class TransformerLayer {
   private func norm(
     _ x: Variable, _ residual: Variable?, _ weight: Parameter, _ tape: Tape
   ) -> (sum: Variable, out: Variable) {
-    tape.norm(
+    tape.rmsNorm(
       x, residual: residual, weight: weight, offset: configuration.normOffset, epsilon: configuration.normEpsilon)
   }
 }

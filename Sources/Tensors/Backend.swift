@@ -100,6 +100,8 @@ public struct AttentionShape: Sendable {
     self.scale = scale
   }
 
+  /// The number of query heads that share a key/value head.
+  public var groupSize: Int { attentionHeads / keyValueHeads }
   /// The head dim of KV caches: rounded up to a multiple of 8, which the kernels need.
   public var paddedHeadDim: Int { (headDim + 7) / 8 * 8 }
   /// The number of query columns in a joined q, k, v matrix.
@@ -179,7 +181,7 @@ public protocol Backend: Sendable {
     _ x: Tensor, residual: Tensor?, weight: Tensor, offset: Float, epsilon: Float
   ) -> (sum: Tensor, out: Tensor, inverseRMS: Tensor)
   /// Recomputes `out` of `rmsNorm`, with the same bits, from its `sum` and `inverseRMS`.
-  func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor
+  func recomputedRMSNorm(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor
   /// Stores the gradient of an RMS norm's input `x` in `into`, or adds it.
   func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool)
@@ -194,9 +196,9 @@ public protocol Backend: Sendable {
   /// Rotates the pairs (i, i + d/2) of each head of `x` in place; `cosines` and `sines` are `[rows, rotaryDim / 2]`.
   func rotary(_ x: Columns, heads: Int, cosines: Tensor, sines: Tensor, inverse: Bool)
   /// activation(gate) · up: `[rows, 2 n]`, gate and up side by side, to `[rows, n]`.
-  func gated(_ gateUp: Tensor, _ activation: Activation) -> Tensor
+  func gatedActivation(_ gateUp: Tensor, _ activation: Activation) -> Tensor
   /// The gradient of `gated` for gate and up.
-  func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor
+  func gatedActivationBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor
   /// y += x · scale
   func add(_ x: Tensor, scale: Float, into y: Tensor)
   /// y *= factor
@@ -217,7 +219,7 @@ public protocol Backend: Sendable {
   /// Causal self-attention of each sequence, with q, k and v side by side in `qkv`. `starts` are the first rows of the
   /// sequences, followed by the number of rows; rows before the first start are a prefix of every sequence. Returns the
   /// outputs `[rows, query columns]` and, on request, the log-sum-exp of the scores `[rows, heads]`.
-  func attention(_ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool) -> (
+  func attention(_ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsLogSumExp: Bool) -> (
     out: Tensor, lse: Tensor?
   )
   /// The gradient of `attention` for q, k and v side by side.
@@ -250,7 +252,7 @@ public protocol Backend: Sendable {
 
   /// Allocates zeros in an unlinked file in `folder`, so that the system can page them out.
   /// - Throws: `SwiftletError` if there is no room.
-  func pageable(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor
+  func pagedZeros(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor
   /// Takes one step of AdamW.
   func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep)
   /// Takes one step of Lion.
@@ -259,7 +261,7 @@ public protocol Backend: Sendable {
   func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep)
   /// One step of Adafactor: adds the gradient to the running means, divides it in place by the root mean square they
   /// estimate, and takes the clipped result as the update.
-  func adafactor(_ weight: Tensor, gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep)
+  func adafactor(_ weight: Tensor, gradient: Tensor, squares: AdafactorMoment, _ step: AdafactorStep)
 }
 
 extension Backend {

@@ -3,14 +3,14 @@ public enum Moment {
   /// The shape of the weight, float32.
   case float32(Tensor)
   /// A byte for each element of the weight, and the largest magnitude of each `blockLength` of them, float32.
-  case bytes(Tensor, absmax: Tensor)
+  case eightBit(Tensor, absmax: Tensor)
 
   /// Elements that share their largest magnitude.
   public static let blockLength = 256
 }
 
 /// Adafactor's running means of squared gradients.
-public enum FactoredSquares {
+public enum AdafactorMoment {
   /// Of a matrix: for each row and for each column.
   case matrix(rows: Tensor, columns: Tensor)
   /// Of anything else: for each element.

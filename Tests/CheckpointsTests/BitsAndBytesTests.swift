@@ -41,7 +41,7 @@ struct BitsAndBytesTests {
   @Test(arguments: cases) func quantizesToTheBytesOfBitsAndBytes(_ test: Case) throws {
     let theirs = try Self.tensors()
     let input = try #require(theirs.tensor(named: "\(test.input).input"))
-    for target in KernelTarget.allCases {
+    for target in InstructionSet.allCases {
       try target.run {
         let codes = try #require(Self.backend.quantized(input, to: test.format))
         let ours = TensorSource.bitsandbytes(name: "\(test.testDescription).weight", codes, dtype: input.type)
@@ -63,7 +63,7 @@ struct BitsAndBytesTests {
     let input = try #require(theirs.tensor(named: "\(test.input).input"))
     #expect(codes.shape == input.shape && codes.fourBitFormat == test.format && codes.scales?.original == input.type)
     guard let values = theirs.tensor(named: "\(test.testDescription).dequantized") else { return }
-    for target in KernelTarget.allCases {
+    for target in InstructionSet.allCases {
       target.run {
         let ours = Self.backend.converted(codes, to: values.type)
         // For rows with an odd number of elements, bitsandbytes uses another kernel, in which zeros lose their sign.

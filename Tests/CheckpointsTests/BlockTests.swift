@@ -9,7 +9,7 @@ struct BlockTests {
     let file = try SafetensorsCheckpoint(contentsOf: Golden.folder.appending(path: "../gguf_export/blocks.safetensors"))
     let values = try #require(file.tensor(named: "values"))
     let expected = try #require(file.tensor(named: type.rawValue)).bytes
-    for target in KernelTarget.allCases {
+    for target in InstructionSet.allCases {
       target.run {
         for threads in 1...3 {
           let blocks = CPUBackend(threads: threads).converted(values, to: type)

@@ -100,15 +100,14 @@ static void check_case(const attention_case *c) {
   }
   ck_attention_delta(found, packed_d_out, ldo, d, c->group, found_delta, 0, c->queries);
   expect_close(found_delta, delta, c->queries * c->group, 1e-5, "%s: delta", name);
-  for (long b = 0; b < blocks; b++)
-    ck_attention_backward_q(&a, packed_d_out, ldo, found_lse, found_delta, c->group, found_dq, ldo, b);
+  ck_attention_upstream upstream = {
+    .d_out = packed_d_out, .lse = found_lse, .delta = found_delta, .ldo = ldo, .ld_lse = c->group};
+  for (long b = 0; b < blocks; b++) ck_attention_backward_q(&a, &upstream, found_dq, ldo, b);
   expect_close(found_dq, dq, out_count, 1e-5, "%s: dq", name);
   for (int pass = 0; pass < 2; pass++) {
     for (long key = 0; key < c->keys; key += ck_key_block) {
       long keys = c->keys - key < ck_key_block ? c->keys - key : ck_key_block;
-      ck_attention_backward_kv(
-        &a, packed_d_out, ldo, found_lse, found_delta, c->group, found_dk + key * d, d, found_dv + key * d, d, key,
-        keys, pass > 0);
+      ck_attention_backward_kv(&a, &upstream, found_dk + key * d, found_dv + key * d, d, key, keys, pass > 0);
     }
     expect_close(found_dk, dk, c->keys * d, 1e-5, "%s: dk, pass %d", name, pass);
     expect_close(found_dv, dv, c->keys * d, 1e-5, "%s: dv, pass %d", name, pass);

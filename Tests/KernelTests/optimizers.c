@@ -117,8 +117,8 @@ static int nearest_level(const even_map *map, float x) {
 static void eight_bit(long count) {
   long blocks = (count + ck_moment_block - 1) / ck_moment_block;
   even_map map_m = new_map(true), map_v = new_map(false);
-  ck_byte_moment m = {bytes(count), floats(blocks), {map_m.values, map_m.boundaries, map_m.first}};
-  ck_byte_moment v = {bytes(count), floats(blocks), {map_v.values, map_v.boundaries, map_v.first}};
+  ck_moment_8bit m = {bytes(count), floats(blocks), {map_m.values, map_m.boundaries, map_m.first}};
+  ck_moment_8bit v = {bytes(count), floats(blocks), {map_v.values, map_v.boundaries, map_v.first}};
   float *w = random_floats(count, 1), *y = random_floats(count, 1), *g = random_floats(count, 2);
   float *ym = floats(count), *yv = floats(count);
   ck_adamw_step step = {0.01f, 0.9f, 0.1f, 0.999f, 0.001f, 1e-8f, 0.1f, 0.1f, 0.001f, 1};

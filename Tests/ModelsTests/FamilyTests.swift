@@ -72,7 +72,7 @@ import Testing
     let hidden = transformer.hiddenStates(
       batch, on: tape,
       checkpointed: checkpointed ? Set(transformer.configuration.layers.indices) : [])
-    let sums = tape.headLoss(
+    let sums = tape.linearCrossEntropy(
       hidden, head: transformer.head, targets: batch.targets, gradientScale: 1 / Float(count),
       softcap: transformer.configuration.logitSoftcap)
     tape.backward()
@@ -103,7 +103,7 @@ import Testing
     let sequences = try #require(Goldens.json("models/\(name)/golden.json")["sequences"]?.array)
     let batch = TokenBatch(sequences.map { $0["ids"]?.ids ?? [] })
     let tape = Tape(on: transformer.backend, isRecording: true)
-    _ = tape.headLoss(
+    _ = tape.linearCrossEntropy(
       transformer.hiddenStates(batch, on: tape), head: transformer.head, targets: batch.targets,
       gradientScale: 1 / Float(batch.targetCount), softcap: transformer.configuration.logitSoftcap)
     tape.backward()

@@ -123,7 +123,7 @@ struct AttentionTests {
           all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape)
       }
       if keys > 1 { _ = attend(0..<keys - 1) }
-      let whole = backend.attention(all, starts: [0, keys], shape: shape, keepsStatistics: false).out
+      let whole = backend.attention(all, starts: [0, keys], shape: shape, keepsLogSumExp: false).out
       return [backend.floats(attend(keys - 1..<keys)), backend.floats(whole.rows(keys - 1..<keys))]
     }) {
       // Scores reach 20, whose rounding is 2e-6 of a share, on either side.

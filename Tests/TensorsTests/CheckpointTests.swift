@@ -27,20 +27,20 @@ struct DecoderLayer {
   var parameters: [Parameter] { weights + adapters + norms }
 
   private func body(_ tape: Tape, _ x: Variable, starts: [Int]) -> Variable {
-    let normed = tape.norm(x, weight: norms[0], epsilon: 1e-5).out
+    let normed = tape.rmsNorm(x, weight: norms[0], epsilon: 1e-5).out
     let query = LoRAUpdate(a: adapters[0], b: adapters[1], scale: 2, dropout: dropout)
     let qkv = tape.linear(
       normed,
       [Linear(weight: weights[0], lora: query), Linear(weight: weights[1]), Linear(weight: weights[2])])
-    let positioned = tape.positioned(
+    let positioned = tape.rotaryEmbedding(
       qkv, shape: shape, angles: nil, norms: QueryKeyNorms(query: norms[2], key: norms[3], offset: 0, epsilon: 1e-6))
     let attended = tape.attention(positioned, starts: starts, shape: shape)
     let branch = tape.linear(attended, [Linear(weight: weights[3])])
-    let (sum, second) = tape.norm(branch, residual: x, weight: norms[1], epsilon: 1e-5)
+    let (sum, second) = tape.rmsNorm(branch, residual: x, weight: norms[1], epsilon: 1e-5)
     let gated = tape.gatedMLP(tape.linear(second, [Linear(weight: weights[4])]), .silu)
     let down = LoRAUpdate(a: adapters[2], b: adapters[3], scale: 2, dropout: dropout)
     let output = tape.linear(gated, [Linear(weight: weights[5], lora: down)])
-    return tape.norm(output, residual: sum, weight: norms[0], epsilon: 1e-5).sum
+    return tape.rmsNorm(output, residual: sum, weight: norms[0], epsilon: 1e-5).sum
   }
 
   /// The layer twice, so that the second one's masks follow the first one's.
@@ -88,7 +88,7 @@ struct CheckpointTests {
       let weight = Parameter(name: "w", value: backend.tensor([1, 2, 3, 4], [2, 2]), isTrainable: true)
       let body: (Tape, [Variable]) -> [Variable] = { tape, inputs in
         let norm = Parameter(name: "n", value: backend.tensor([1, 1], [2]))
-        let (sum, unused) = tape.norm(inputs[0], residual: inputs[1], weight: norm, epsilon: 1e-6)
+        let (sum, unused) = tape.rmsNorm(inputs[0], residual: inputs[1], weight: norm, epsilon: 1e-6)
         return [tape.linear(sum, [Linear(weight: weight)]), unused, inputs[0]]
       }
       let outputs = checkpoints ? tape.checkpoint([x, frozen], body) : body(tape, [x, frozen])

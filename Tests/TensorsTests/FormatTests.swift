@@ -28,7 +28,7 @@ struct FormatTests {
     let expected = patterns.map { pattern in
       type == .float16 ? Float(Float16(bitPattern: pattern)) : Float(bitPattern: UInt32(pattern) << 16)
     }
-    for target in KernelTarget.allCases {
+    for target in InstructionSet.allCases {
       target.run {
         let backend = Backends.single
         let narrow = backend.empty([256, 256], type)
@@ -60,7 +60,7 @@ struct FormatTests {
       samples.append(Float.random(in: -70000...70000, using: &random))
       samples.append(Float.random(in: -0x1p-13...0x1p-13, using: &random))
     }
-    for target in KernelTarget.allCases {
+    for target in InstructionSet.allCases {
       target.run {
         let backend = Backends.single
         let found = bits(backend.converted(backend.tensor(samples, [samples.count]), to: type))

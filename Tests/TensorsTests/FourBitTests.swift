@@ -58,7 +58,7 @@ struct FourBitTests {
     let weight = Operand([64, 64], seed: 5)
     let levels = FourBitFormat.levels(of: type).sorted()
     let gap = zip(levels, levels.dropFirst()).map { $1 - $0 }.max() ?? 0
-    for target in KernelTarget.allCases {
+    for target in InstructionSet.allCases {
       try target.run {
         let backend = Backends.single
         let wide = backend.tensor(weight.values, weight.shape)
@@ -81,7 +81,7 @@ struct FourBitTests {
     for index in [0, 63, 64, 130] {
       var values = Operand([1, 131], seed: 6).values
       values[index] = value
-      for target in KernelTarget.allCases {
+      for target in InstructionSet.allCases {
         target.run {
           let backend = Backends.single
           #expect(backend.quantized(backend.tensor(values, [131]), to: FourBitFormat(doubleQuantized: true)) == nil)

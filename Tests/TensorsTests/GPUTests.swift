@@ -127,7 +127,7 @@ struct GPUTests {
 
   @Test(.enabled(if: isAvailable)) func pagedStateIsInHostMemory() throws {
     let gpu = try Self.freshGPU()
-    let state = try gpu.pageable([1000, 1000], .float32, in: "/")
+    let state = try gpu.pagedZeros([1000, 1000], .float32, in: "/")
     #expect(gpu.memoryStatistics.inUse == 0)
     #expect(gpu.floats(state).allSatisfy { $0 == 0 })
   }
@@ -152,7 +152,7 @@ struct GPUTests {
   @Test(.enabled(if: isAvailable)) func aLostDeviceIsReported() throws {
     let gpu = try Self.freshGPU()
     let tensor = gpu.tensor([1, 2, 3], [3])
-    gpu.pretendLost()
+    gpu.simulateDeviceLoss()
     #expect(gpu.floats(tensor) == [0, 0, 0])
     #expect(throws: SwiftletError.self) { try gpu.finish() }
     #expect(throws: SwiftletError.self) { try gpu.check() }

@@ -5,7 +5,7 @@ import Testing
 /// The other tests skip instruction sets that this processor lacks; here it is said.
 @Suite struct InstructionSetTests {
   @Test func missingInstructionSetsAreReported() {
-    let missing = KernelTarget.allCases.filter { $0.run {} == nil }
+    let missing = InstructionSet.allCases.filter { $0.run {} == nil }
     #expect(!missing.contains(.portable))
     guard !missing.isEmpty else { return }
     let names = missing.map(\.rawValue).joined(separator: ", ")

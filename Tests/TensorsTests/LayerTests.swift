@@ -29,7 +29,7 @@ struct LayerTests {
   func norm(columns: Int, offset: Float) {
     OperationCheck(
       variables: [Operand([7, columns], seed: 1, range: 2)], parameters: [Operand([columns], seed: 2)],
-      run: { tape, x, p in [tape.norm(x[0], weight: p[0], offset: offset, epsilon: 1e-5).out] },
+      run: { tape, x, p in [tape.rmsNorm(x[0], weight: p[0], offset: offset, epsilon: 1e-5).out] },
       reference: { _, x, p in [x[0].normed(p[0].flat, offset: Double(offset), epsilon: Double(Float(1e-5))).flat] }
     ).verify()
   }
@@ -40,7 +40,7 @@ struct LayerTests {
       variables: [Operand([9, 45], seed: 1), Operand([9, 45], seed: 2)], parameters: [Operand([45], seed: 3)],
       trainable: [usesNorm],
       run: { tape, x, p in
-        let (sum, out) = tape.norm(x[0], residual: x[1], weight: p[0], epsilon: 1e-6)
+        let (sum, out) = tape.rmsNorm(x[0], residual: x[1], weight: p[0], epsilon: 1e-6)
         return (usesSum ? [sum] : []) + (usesNorm ? [out] : [])
       },
       reference: { _, x, p in
@@ -54,7 +54,7 @@ struct LayerTests {
   @Test func normWeightAloneIsTrained() {
     OperationCheck(
       variables: [Operand([5, 24], seed: 1)], parameters: [Operand([24], seed: 2)], variablesRequireGradient: false,
-      run: { tape, x, p in [tape.norm(x[0], weight: p[0], epsilon: 1e-5).out] },
+      run: { tape, x, p in [tape.rmsNorm(x[0], weight: p[0], epsilon: 1e-5).out] },
       reference: { _, x, p in [x[0].normed(p[0].flat, offset: 0, epsilon: Double(Float(1e-5))).flat] }
     ).verify()
   }
@@ -64,10 +64,10 @@ struct LayerTests {
     OperationCheck(
       variables: [Operand([6, 16], seed: 1)], parameters: [Operand([16], seed: 2), Operand([16, 16], seed: 3)],
       run: { tape, x, p in
-        let first = tape.norm(x[0], weight: p[0], epsilon: 1e-5).out
+        let first = tape.rmsNorm(x[0], weight: p[0], epsilon: 1e-5).out
         let branch = tape.linear(first, [Linear(weight: p[1])])
-        let (sum, second) = tape.norm(branch, residual: x[0], weight: p[0], epsilon: 1e-5)
-        return [tape.norm(second, residual: sum, weight: p[0], epsilon: 1e-5).out, sum]
+        let (sum, second) = tape.rmsNorm(branch, residual: x[0], weight: p[0], epsilon: 1e-5)
+        return [tape.rmsNorm(second, residual: sum, weight: p[0], epsilon: 1e-5).out, sum]
       },
       reference: { _, x, p in
         func norm(_ y: ReferenceMatrix) -> ReferenceMatrix {
@@ -88,7 +88,7 @@ struct LayerTests {
   }
 
   @Test(arguments: [0, 6, 20, 32], [false, true])
-  func positioned(rotated: Int, hasNorms: Bool) {
+  func rotaryEmbedding(rotated: Int, hasNorms: Bool) {
     let rows = 5
     let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: 32, scale: 1)
     let (cosines, sines) = angles(rows: rows, rotated: rotated)
@@ -103,13 +103,13 @@ struct LayerTests {
           sines: backend.tensor(sines.flatMap { $0.map(Float.init) }, [rows, rotated / 2]))
         let norms = QueryKeyNorms(query: p[0], key: p[1], offset: 1, epsilon: epsilon)
         return [
-          tape.positioned(
+          tape.rotaryEmbedding(
             x[0], shape: shape, angles: rotated > 0 ? angles : nil, norms: hasNorms ? norms : nil)
         ]
       },
       reference: { _, x, p in
         func part(_ x: ReferenceMatrix, _ start: Int, _ heads: Int, _ weight: ReferenceMatrix) -> ReferenceMatrix {
-          x.positioned(
+          x.rotaryEmbedding(
             from: start, heads: heads, size: 32, norm: hasNorms ? (weight.flat, 1, Double(epsilon)) : nil,
             cosines: rotated > 0 ? cosines : [], sines: rotated > 0 ? sines : [])
         }
@@ -125,14 +125,15 @@ struct LayerTests {
       variablesRequireGradient: false,
       run: { tape, x, p in
         let norms = QueryKeyNorms(query: p[0], key: p[1], offset: 0, epsilon: 1e-5)
-        return [tape.positioned(x[0], shape: shape, angles: nil, norms: norms)]
+        return [tape.rotaryEmbedding(x[0], shape: shape, angles: nil, norms: norms)]
       },
       reference: { _, x, p in
         let epsilon = Double(Float(1e-5))
-        let queries = x[0].positioned(
+        let queries = x[0].rotaryEmbedding(
           from: 0, heads: 2, size: 16, norm: (p[0].flat, 0, epsilon), cosines: [], sines: [])
         return [
-          queries.positioned(from: 32, heads: 1, size: 16, norm: (p[1].flat, 0, epsilon), cosines: [], sines: []).flat
+          queries.rotaryEmbedding(from: 32, heads: 1, size: 16, norm: (p[1].flat, 0, epsilon), cosines: [], sines: [])
+            .flat
         ]
       }
     ).verify()
@@ -153,9 +154,9 @@ struct LayerTests {
     let gates: [Float] = [-1e30, -200, -90, -20, 20, 90, 200, 1e12]
     for (target, values) in Backends.results({ backend in
       let gateUp = backend.tensor(gates + [Float](repeating: 1, count: 8), [1, 16])
-      let gradient = backend.gatedBackward(
+      let gradient = backend.gatedActivationBackward(
         gateUp, dOut: backend.tensor([Float](repeating: 1, count: 8), [1, 8]), activation)
-      return [backend.floats(backend.gated(gateUp, activation)), backend.floats(gradient)]
+      return [backend.floats(backend.gatedActivation(gateUp, activation)), backend.floats(gradient)]
     }) {
       for (gate, value) in zip(gates, values[0]) {
         #expect(abs(value - max(gate, 0)) < 1e-7 * abs(gate), "\(target): \(activation) of \(gate)")

@@ -95,7 +95,7 @@ struct LossTests {
       let gateUp = backend.tensor(positive + [Float](repeating: 1, count: positive.count), [1, 2 * positive.count])
       let logits = backend.tensor(negative.flatMap { [0, $0] }, [negative.count, 2])
       _ = Self.found(logits, [Int32](repeating: 0, count: negative.count), 1, on: backend)
-      return [backend.floats(backend.gated(gateUp, .silu)), backend.floats(logits)]
+      return [backend.floats(backend.gatedActivation(gateUp, .silu)), backend.floats(logits)]
     }) {
       for (x, value) in zip(positive, values[0]) where x != 0 {
         let expected = Double(x) / (1 + exp(-Double(x)))
@@ -168,7 +168,7 @@ struct LossTests {
     Head(trainsHead: false), Head(hiddenRequiresGradient: false),
     Head(trainsHead: false, hiddenRequiresGradient: false),
   ])
-  func headLoss(_ test: Head) {
+  func linearCrossEntropy(_ test: Head) {
     let hidden = Operand([test.rows, test.width], seed: 1)
     let head = Operand([test.vocabulary, test.width], seed: 2)
     var samples = Samples(3)
@@ -195,7 +195,7 @@ struct LossTests {
       let weight = Parameter(
         name: "head", value: backend.tensor(head.values, head.shape), isTrainable: test.trainsHead)
       var collected = [Float](repeating: -1, count: test.rows)
-      let sums = tape.headLoss(
+      let sums = tape.linearCrossEntropy(
         input, head: weight, targets: targets, gradientScale: scale, logitScale: test.logitScale,
         softcap: test.softcap
       ) { rows, losses in
@@ -226,7 +226,7 @@ struct LossTests {
     let tape = Tape(on: backend, isRecording: true)
     let hidden = Variable(backend.tensor([1, 2, 3, 4], [2, 2]), requiresGradient: true)
     let head = Parameter(name: "head", value: backend.tensor([1, 0, 0, 1], [2, 2]), isTrainable: true)
-    let sums = tape.headLoss(
+    let sums = tape.linearCrossEntropy(
       hidden, head: head, targets: [TokenBatch.ignoredLabel, TokenBatch.ignoredLabel], gradientScale: 1)
     tape.backward()
     #expect(sums.count == 0 && sums.loss == 0)

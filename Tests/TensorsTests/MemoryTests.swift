@@ -84,7 +84,7 @@ struct MemoryTests {
     func step() {
       let tape = Tape(on: backend, isRecording: true)
       let y = layer.run(tape, Variable(x, requiresGradient: true), starts: [0, 10, 30], checkpoints: checkpoints)
-      _ = tape.headLoss(
+      _ = tape.linearCrossEntropy(
         y, head: layer.head, targets: [Int32](repeating: 1, count: 30), gradientScale: 1)
       if runsBackward { tape.backward() }
       for parameter in layer.parameters { parameter.gradient = nil }

@@ -72,7 +72,7 @@ struct OptimizerTests {
   func sumOfSquares(count: Int) {
     let x = Operand([count], seed: 1, range: 3)
     let expected = x.values.reduce(0) { $0 + Double($1) * Double($1) }
-    for target in KernelTarget.allCases {
+    for target in InstructionSet.allCases {
       target.run {
         let sums = Backends.byThreads.map { $0.sumOfSquares($0.tensor(x.values, [count])) }
         #expect(Set(sums).count == 1)

@@ -66,7 +66,7 @@ struct ReferenceMatrix {
   }
 
   /// Head norms and rotation of columns `start ..< start + heads · size`.
-  func positioned(
+  func rotaryEmbedding(
     from start: Int, heads: Int, size: Int, norm: (weight: [Node], offset: Double, epsilon: Double)?,
     cosines: [[Double]], sines: [[Double]]
   ) -> ReferenceMatrix {

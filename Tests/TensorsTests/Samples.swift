@@ -40,7 +40,7 @@ func sameBits(_ a: [Float], _ b: [Float]) -> Bool { a.map(\.bitPattern) == b.map
 
 /// What computed a result.
 enum ComputeTarget: Equatable {
-  case processor(KernelTarget)
+  case processor(InstructionSet)
   case gpu
 }
 
@@ -81,7 +81,7 @@ enum Backends {
   private static func processorResults(
     _ sourceLocation: SourceLocation, _ body: (any Backend) -> [[Float]]
   ) -> [(target: ComputeTarget, values: [[Float]])] {
-    KernelTarget.allCases.compactMap { target in
+    InstructionSet.allCases.compactMap { target in
       target.run {
         let found = byThreads.map(body)
         for other in found.dropFirst() {

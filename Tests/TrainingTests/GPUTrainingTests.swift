@@ -129,7 +129,7 @@ import Training
     }
 
     func shouldStop(_ state: TrainerState) -> Bool {
-      if state.globalStep == step { gpu.pretendLost() }
+      if state.globalStep == step { gpu.simulateDeviceLoss() }
       return false
     }
   }

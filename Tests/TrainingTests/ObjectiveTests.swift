@@ -16,7 +16,7 @@ import Testing
     let batch = set.batch(0..<4)
     var losses: [Float] = []
     let tape = Tape(on: model.transformer.backend, isRecording: false)
-    _ = tape.headLoss(
+    _ = tape.linearCrossEntropy(
       model.transformer.hiddenStates(batch, on: tape), head: model.transformer.head, targets: batch.targets,
       gradientScale: 1
     ) { losses += $1 }

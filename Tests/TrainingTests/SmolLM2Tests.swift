@@ -57,7 +57,7 @@ struct SmolLM2Tests {
       #expect(ids == text["ids"]?.array?.compactMap { $0.integer.map(Int32.init) })
       let tape = Tape(on: model.transformer.backend, isRecording: false)
       let hidden = model.transformer.hiddenStates(TokenBatch([ids]), on: tape)
-      let sums = tape.headLoss(
+      let sums = tape.linearCrossEntropy(
         hidden, head: model.transformer.head, targets: Array(ids.dropFirst()) + [TokenBatch.ignoredLabel],
         gradientScale: 1)
       #expect(relativeError(sums.loss / Double(sums.count), text["loss"]?.double ?? 0) < 1e-5)

@@ -85,13 +85,13 @@ import Testing
 
   @Test func mapsAreTheirs() throws {
     let file = try SafetensorsCheckpoint(contentsOf: Self.theirs)
-    #expect(try ByteMap.signed.values == Self.backend.floats(#require(file.tensor(named: "signed_map"))))
-    #expect(try ByteMap.unsigned.values == Self.backend.floats(#require(file.tensor(named: "unsigned_map"))))
+    #expect(try DynamicMap.signed.values == Self.backend.floats(#require(file.tensor(named: "signed_map"))))
+    #expect(try DynamicMap.unsigned.values == Self.backend.floats(#require(file.tensor(named: "unsigned_map"))))
   }
 
   /// What a moment's bytes stand for, as shares of their block's largest magnitude, and the magnitudes.
   static func shares(
-    _ file: SafetensorsCheckpoint, _ codes: String, _ absmax: String, _ map: ByteMap
+    _ file: SafetensorsCheckpoint, _ codes: String, _ absmax: String, _ map: DynamicMap
   ) throws -> (shares: [Float], absmax: [Float]) {
     let bytes = try #require(file.tensor(named: codes)).withBytes { $0.map { map.values[Int($0)] } }
     return (bytes, backend.floats(try #require(file.tensor(named: absmax))))
@@ -105,7 +105,7 @@ import Testing
   static func compare(_ ours: URL, step: Int, isFirstUse: Bool) throws -> Double {
     let (our, their) = (try SafetensorsCheckpoint(contentsOf: ours), try SafetensorsCheckpoint(contentsOf: theirs))
     var others = 0
-    for (name, state, map) in [("exp_avg", "1", ByteMap.signed), ("exp_avg_sq", "2", .unsigned)] {
+    for (name, state, map) in [("exp_avg", "1", DynamicMap.signed), ("exp_avg_sq", "2", .unsigned)] {
       let a = try shares(our, "ragged.w.\(name)", "ragged.w.\(name).absmax", map)
       let b = try shares(their, "\(step).ragged.state\(state)", "\(step).ragged.absmax\(state)", map)
       for (x, y) in zip(a.absmax, b.absmax) { #expect(abs(x - y) <= 1e-6 * y) }

@@ -41,7 +41,7 @@ void cd_close(cd_device *device);
 // The first error since the device was opened, and what the driver said.
 cd_status cd_check(cd_device *device, char *message, size_t message_size);
 // Behaves from now on as after this error, for tests.
-void cd_pretend(cd_device *device, cd_status status);
+void cd_simulate_failure(cd_device *device, cd_status status);
 
 // ---- memory.c -------------------------------------------------------------------------------------------------------
 
@@ -58,8 +58,8 @@ typedef struct {
 } cd_memory;
 
 // Bytes at a multiple of 256. Content undefined.
-cd_memory cd_take(cd_device *device, uint64_t size, cd_place place);
-void cd_give(cd_device *device, cd_memory memory);
+cd_memory cd_allocate(cd_device *device, uint64_t size, cd_place place);
+void cd_deallocate(cd_device *device, cd_memory memory);
 
 typedef struct {
   uint64_t in_use, peak;  // what was taken of the device's memory
@@ -92,13 +92,13 @@ void cd_finish(cd_device *device);
 int cd_kernel(cd_device *device, const char *name, const uint32_t *constants, int count);
 
 // A call of a kernel: x by y by z groups with up to 128 bytes of arguments. With a list, the first eight bytes of the
-// arguments become the address of a copy of it. `follows` is false where the dispatch just before wrote and read
+// arguments become the address of a copy of it. `needs_barrier` is false where the dispatch just before wrote and read
 // nothing that this one touches, so that both may run at once.
 typedef struct {
   const void *arguments, *list;
   size_t size, list_size;
   uint32_t x, y, z;
-  bool follows;
+  bool needs_barrier;
 } cd_call;
 void cd_dispatch(cd_device *device, int kernel, const cd_call *call);
 

@@ -165,15 +165,21 @@ void ck_attention_join(const float *partial, long parts, long group, long head_d
 void ck_attention_delta(
   const float *out, const float *d_out, long ldo, long head_dim, long heads, float *delta, long begin, long end);
 
+// What the backward pass needs besides, for the same queries and heads as a ck_attention: the gradient of the outputs,
+// the log-sum-exp of the forward pass, and ck_attention_delta's result.
+typedef struct {
+  const float *d_out, *lse, *delta;
+  long ldo, ld_lse;
+} ck_attention_upstream;
+
 // Gradient of the queries of one block.
 void ck_attention_backward_q(
-  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dq,
-  long lddq, long block);
+  const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, long block);
 
 // Gradients of keys and values [first_key, first_key + keys), at most one block; dk and dv point to these keys' rows.
 void ck_attention_backward_kv(
-  const ck_attention *a, const float *d_out, long ldo, const float *lse, const float *delta, long ld_lse, float *dk,
-  long lddk, float *dv, long lddv, long first_key, long keys, bool accumulate);
+  const ck_attention *a, const ck_attention_upstream *upstream, float *dk, float *dv, long ldd, long first_key,
+  long keys, bool accumulate);
 
 // ---- layers.h -------------------------------------------------------------------------------------------------------
 
@@ -280,14 +286,14 @@ enum { ck_moment_block = 256 };
 typedef struct {
   const float *values, *boundaries;
   const uint8_t *first;
-} ck_byte_map;
+} ck_dynamic_map;
 
 // An 8-bit moment, with the largest magnitude of each block of ck_moment_block elements.
 typedef struct {
   uint8_t *codes;
   float *absmax;
-  ck_byte_map map;
-} ck_byte_moment;
+  ck_dynamic_map map;
+} ck_moment_8bit;
 
 // Updates elements [begin, end).
 void ck_adamw(
@@ -298,10 +304,10 @@ void ck_sgd(float *weight, const float *gradient, float *buffer, const ck_sgd_st
 
 // Updates blocks [block_begin, block_end) of `count` elements: decodes the moments, steps, encodes them again.
 void ck_adamw_8bit(
-  float *weight, const float *gradient, ck_byte_moment *m, ck_byte_moment *v, const ck_adamw_step *step, long count,
+  float *weight, const float *gradient, ck_moment_8bit *m, ck_moment_8bit *v, const ck_adamw_step *step, long count,
   long block_begin, long block_end);
 void ck_lion_8bit(
-  float *weight, const float *gradient, ck_byte_moment *m, const ck_lion_step *step, long count, long block_begin,
+  float *weight, const float *gradient, ck_moment_8bit *m, const ck_lion_step *step, long count, long block_begin,
   long block_end);
 
 // Adafactor (Shazeer and Stern 2018). means = means * decay + (1 - decay) * (mean of squares + epsilon) for rows or

@@ -1,61 +1,28 @@
 import CKernels
 
 extension CPUBackend {
-  /// The attention of one sequence's rows of a joined q, k, v matrix, for key/value head `head`; the first `shared` rows
-  /// of the matrix are keys too.
-  private func problem(_ qkv: Tensor, rows: Range<Int>, shared: Int, shape: AttentionShape, head: Int) -> ck_attention {
-    let group = shape.attentionHeads / shape.keyValueHeads
-    let matrix: UnsafeMutablePointer<Float> = qkv.pointer()
-    let first = matrix + rows.lowerBound * qkv.columns
-    let key = shape.queryColumns + head * shape.headDim
-    let value = key + shape.keyColumns
-    return ck_attention(
-      q: first + head * group * shape.headDim, k: first + key, v: first + value, shared_k: matrix + key,
-      shared_v: matrix + value, ldq: qkv.columns, ldk: qkv.columns, ldv: qkv.columns, query_count: rows.count,
-      key_count: shared + rows.count, shared_count: shared, group: group, head_dim: shape.headDim,
-      window: shape.window, scale: shape.scale)
-  }
-
-  /// The rows of each sequence; the beginning that they share is one of its own, the first.
-  private func sequences(_ starts: [Int]) -> [Range<Int>] {
-    let shared = starts.first ?? 0
-    return (shared > 0 ? [0..<shared] : []) + zip(starts, starts.dropFirst()).map { $0..<$1 }
-  }
-
-  /// Blocks of `size` rows of each sequence for each key/value head, the longest work first within a sequence.
-  private func tasks(
-    _ sequences: [Range<Int>], heads: Int, size: Int
-  ) -> [(rows: Range<Int>, head: Int, block: Int)] {
-    sequences.flatMap { rows in
-      (0..<heads).flatMap { head in
-        (0..<(rows.count + size - 1) / size).reversed().map { (rows, head, $0) }
-      }
-    }
-  }
-
   /// See ``Backend``.
   public func attention(
-    _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool
+    _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsLogSumExp: Bool
   ) -> (out: Tensor, lse: Tensor?) {
     if let padded = PaddedHeads(shape) {
       let (out, lse) = attention(
-        padded.pad(qkv, padded.allHeads, on: self), starts: starts, shape: padded.shape,
-        keepsStatistics: keepsStatistics)
+        padded.pad(qkv, padded.allHeads, on: self), starts: starts, shape: padded.shape, keepsLogSumExp: keepsLogSumExp)
       return (padded.unpad(out, shape.attentionHeads, on: self), lse)
     }
     let out = empty([qkv.rows, shape.queryColumns])
-    let lse = keepsStatistics ? empty([qkv.rows, shape.attentionHeads]) : nil
-    let group = shape.attentionHeads / shape.keyValueHeads
-    let shared = starts.first ?? 0
-    let tasks = tasks(sequences(starts), heads: shape.keyValueHeads, size: Int(ck_query_block))
-    pool.run(tasks.count) { index in
-      let (rows, head, block) = tasks[index]
-      var problem = problem(
-        qkv, rows: rows, shared: rows.lowerBound < shared ? 0 : shared, shape: shape, head: head)
-      let target: UnsafeMutablePointer<Float> = out.pointer() + rows.lowerBound * out.columns
-      let statistics = lse.map { $0.pointer(Float.self) + rows.lowerBound * shape.attentionHeads + head * group }
+    let lse = keepsLogSumExp ? empty([qkv.rows, shape.attentionHeads]) : nil
+    let (source, target) = (QKVMatrix(qkv, shape), HeadMatrix(out, shape))
+    let statistics = lse.map { HeadMatrix($0, shape) }
+    let blocks = AttentionBlock.all(
+      of: AttentionSequence.all(starts), heads: shape.keyValueHeads, size: Int(ck_query_block))
+    pool.run(blocks.count) { task in
+      let block = blocks[task]
+      let first = block.sequence.rows.lowerBound
+      var attention = source.attention(block.sequence, head: block.head)
       ck_attention_forward(
-        &problem, target + head * group * shape.headDim, out.columns, statistics, shape.attentionHeads, block)
+        &attention, target.pointer(first, head: block.head), target.stride,
+        statistics?.pointer(first, head: block.head), shape.attentionHeads, block.index)
     }
     return (out, lse)
   }
@@ -72,44 +39,23 @@ extension CPUBackend {
     }
     let dQKV = empty(qkv.shape)
     let delta = empty(lse.shape)
-    let group = shape.attentionHeads / shape.keyValueHeads
     pool.runRanges(out.rows, grain: max(1, 8192 / out.columns)) { range in
       ck_attention_delta(
         out.pointer(), dOut.pointer(), out.columns, shape.headDim, shape.attentionHeads, delta.pointer(),
-        range.lowerBound,
-        range.upperBound)
+        range.lowerBound, range.upperBound)
     }
-    let shared = starts.first ?? 0
-    let sequences = sequences(starts)
-    let queryTasks = tasks(sequences, heads: shape.keyValueHeads, size: Int(ck_query_block))
-    let keyTasks = tasks(sequences, heads: shape.keyValueHeads, size: Int(ck_key_block))
-    // The keys that all sequences share wait for all of them, so they come first.
-    pool.run(keyTasks.count + queryTasks.count) { index in
-      let isKey = index < keyTasks.count
-      let (rows, head, block) = isKey ? keyTasks[index] : queryTasks[index - keyTasks.count]
-      let isShared = rows.lowerBound < shared
-      for (number, sequence) in (isKey && isShared ? sequences : [rows]).enumerated() {
-        let before = sequence.lowerBound < shared ? 0 : shared
-        var problem = problem(qkv, rows: sequence, shared: before, shape: shape, head: head)
-        let headColumn = head * group * shape.headDim
-        let upstream = dOut.pointer(Float.self) + sequence.lowerBound * dOut.columns + headColumn
-        let statistics = lse.pointer(Float.self) + sequence.lowerBound * shape.attentionHeads + head * group
-        let less = delta.pointer(Float.self) + sequence.lowerBound * shape.attentionHeads + head * group
-        let gradient = dQKV.pointer(Float.self)
-        if isKey {
-          let first = block * Int(ck_key_block)
-          let keys = min(Int(ck_key_block), rows.count - first)
-          let dk =
-            gradient + (rows.lowerBound + first) * dQKV.columns + shape.queryColumns + head * shape.headDim
-          ck_attention_backward_kv(
-            &problem, upstream, dOut.columns, statistics, less, shape.attentionHeads, dk, dQKV.columns,
-            dk + shape.keyColumns,
-            dQKV.columns, isShared ? first : before + first, keys, number > 0)
-        } else {
-          ck_attention_backward_q(
-            &problem, upstream, dOut.columns, statistics, less, shape.attentionHeads,
-            gradient + rows.lowerBound * dQKV.columns + headColumn, dQKV.columns, block)
-        }
+    let backward = AttentionBackward(
+      source: QKVMatrix(qkv, shape), gradient: QKVMatrix(dQKV, shape), dOut: HeadMatrix(dOut, shape),
+      lse: HeadMatrix(lse, shape), delta: HeadMatrix(delta, shape), sequences: AttentionSequence.all(starts))
+    let heads = shape.keyValueHeads
+    let queryBlocks = AttentionBlock.all(of: backward.sequences, heads: heads, size: Int(ck_query_block))
+    let keyBlocks = AttentionBlock.all(of: backward.sequences, heads: heads, size: Int(ck_key_block))
+    // Key blocks come first: those of a shared prefix take the longest, because all sequences contribute to them.
+    pool.run(keyBlocks.count + queryBlocks.count) { task in
+      if task < keyBlocks.count {
+        backward.keyGradients(keyBlocks[task])
+      } else {
+        backward.queryGradients(queryBlocks[task - keyBlocks.count])
       }
     }
     return dQKV
@@ -125,95 +71,95 @@ extension CPUBackend {
       return padded.unpad(out, shape.attentionHeads, on: self)
     }
     let rows = qkv.rows
-    let (size, queryBlock) = (shape.headDim, Int(ck_query_block))
-    let headElements = keys.count / shape.keyValueHeads
-    precondition((before + rows) * size <= headElements, "a cache must have room for what is added to it")
-    let matrix: UnsafeMutablePointer<Float> = qkv.pointer()
-    let firstKey: UnsafeMutablePointer<Float> = keys.pointer()
-    let firstValue: UnsafeMutablePointer<Float> = values.pointer()
+    let source = QKVMatrix(qkv, shape)
+    let (keys, values) = (KeyValueMatrix(keys, shape), KeyValueMatrix(values, shape))
+    precondition(before + rows <= keys.capacity, "the cache has no room for the new rows")
     for head in 0..<shape.keyValueHeads {
       for row in 0..<rows {
-        let key = matrix + row * qkv.columns + shape.queryColumns + head * size
-        let place = head * headElements + (before + row) * size
-        (firstKey + place).update(from: key, count: size)
-        (firstValue + place).update(from: key + shape.keyColumns, count: size)
+        keys.pointer(before + row, head: head).update(from: source.key(row, head: head), count: shape.headDim)
+        values.pointer(before + row, head: head).update(from: source.value(row, head: head), count: shape.headDim)
       }
     }
-    let group = shape.attentionHeads / shape.keyValueHeads
-    func problem(_ head: Int) -> ck_attention {
+    func attention(_ head: Int) -> ck_attention {
       ck_attention(
-        q: matrix + head * group * size, k: firstKey + head * headElements, v: firstValue + head * headElements,
-        shared_k: nil, shared_v: nil, ldq: qkv.columns, ldk: size, ldv: size, query_count: rows,
-        key_count: before + rows, shared_count: 0, group: group, head_dim: size, window: shape.window,
-        scale: shape.scale)
+        q: source.queries(0, head: head), k: keys.pointer(0, head: head), v: values.pointer(0, head: head),
+        shared_k: nil, shared_v: nil, ldq: source.stride, ldk: shape.headDim, ldv: shape.headDim, query_count: rows,
+        key_count: before + rows, shared_count: 0, group: shape.groupSize, head_dim: shape.headDim,
+        window: shape.window, scale: shape.scale)
     }
     let out = empty([rows, shape.queryColumns])
-    let target: UnsafeMutablePointer<Float> = out.pointer()
+    let target = HeadMatrix(out, shape)
     if rows == 1 {
-      // Few heads would not go round the threads evenly. How many parts there are goes by the keys alone, so that results
-      // do not depend on the threads.
-      let seen = shape.window > 0 ? min(before + 1, shape.window) : before + 1
-      let parts = min(4, 1 + seen / 64)
-      let count = ck_attention_part_count(group, size)
-      let found = empty([shape.keyValueHeads * parts, count])
-      let first: UnsafeMutablePointer<Float> = found.pointer()
-      pool.run(shape.keyValueHeads * parts) { task in
-        var problem = problem(task / parts)
-        ck_attention_part(&problem, task % parts, parts, first + task * count)
-      }
-      for head in 0..<shape.keyValueHeads {
-        ck_attention_join(first + head * parts * count, parts, group, size, target + head * group * size, nil)
-      }
+      decodeAttention(attention, keyCount: before + 1, shape, into: target)
       return out
     }
-    let blocks = (rows + queryBlock - 1) / queryBlock
+    let blocks = (rows + Int(ck_query_block) - 1) / Int(ck_query_block)
     pool.run(blocks * shape.keyValueHeads) { task in
       let head = task % shape.keyValueHeads
-      var problem = problem(head)
+      var attention = attention(head)
       ck_attention_forward(
-        &problem, target + head * group * size, shape.queryColumns, nil, 0, task / shape.keyValueHeads)
+        &attention, target.pointer(0, head: head), target.stride, nil, 0, task / shape.keyValueHeads)
     }
     return out
   }
+
+  /// Attention of a single query, split along the keys: there are often fewer heads than threads. The number of parts
+  /// depends on the number of keys alone, so results don't depend on the number of threads.
+  private func decodeAttention(
+    _ attention: (_ head: Int) -> ck_attention, keyCount: Int, _ shape: AttentionShape, into target: HeadMatrix
+  ) {
+    let visible = shape.window > 0 ? min(keyCount, shape.window) : keyCount
+    let parts = min(4, 1 + visible / 64)
+    let count = ck_attention_part_count(shape.groupSize, shape.headDim)
+    let partials = empty([shape.keyValueHeads * parts, count])
+    let first: UnsafeMutablePointer<Float> = partials.pointer()
+    pool.run(shape.keyValueHeads * parts) { task in
+      var attention = attention(task / parts)
+      ck_attention_part(&attention, task % parts, parts, first + task * count)
+    }
+    for head in 0..<shape.keyValueHeads {
+      ck_attention_join(
+        first + head * parts * count, parts, shape.groupSize, shape.headDim, target.pointer(0, head: head), nil)
+    }
+  }
 }
 
-/// Heads whose size is not a multiple of 8, which the kernels need. Zeros at the end of each head change neither scores
-/// nor outputs.
-private struct PaddedHeads {
-  /// The shape with padded heads.
-  let shape: AttentionShape
-  private let headDim: Int
+/// The operands and results of one backward pass of attention.
+private struct AttentionBackward {
+  let source: QKVMatrix
+  let gradient: QKVMatrix
+  let dOut: HeadMatrix
+  let lse: HeadMatrix
+  let delta: HeadMatrix
+  let sequences: [AttentionSequence]
 
-  /// `nil` if no padding is needed.
-  init?(_ shape: AttentionShape) {
-    guard shape.headDim % 8 != 0 else { return nil }
-    headDim = shape.headDim
-    var padded = shape
-    padded.headDim = shape.paddedHeadDim
-    self.shape = padded
+  /// Computes dq for a block of queries.
+  func queryGradients(_ block: AttentionBlock) {
+    var attention = source.attention(block.sequence, head: block.head)
+    var upstream = upstream(block.sequence, head: block.head)
+    ck_attention_backward_q(
+      &attention, &upstream, gradient.queries(block.sequence.rows.lowerBound, head: block.head), gradient.stride,
+      block.index)
   }
 
-  /// The number of heads in a joined q, k, v matrix.
-  var allHeads: Int { shape.attentionHeads + 2 * shape.keyValueHeads }
-
-  func pad(_ x: Tensor, _ heads: Int, on backend: CPUBackend) -> Tensor {
-    let padded = backend.empty([x.rows, heads * shape.headDim])
-    backend.clear(padded)
-    copy(x, headDim, to: padded, shape.headDim, heads, on: backend)
-    return padded
-  }
-
-  func unpad(_ x: Tensor, _ heads: Int, on backend: CPUBackend) -> Tensor {
-    let result = backend.empty([x.rows, heads * headDim])
-    copy(x, shape.headDim, to: result, headDim, heads, on: backend)
-    return result
-  }
-
-  private func copy(_ from: Tensor, _ fromDim: Int, to: Tensor, _ toDim: Int, _ heads: Int, on backend: CPUBackend) {
-    for head in 0..<heads {
-      let (first, target) = (head * fromDim, head * toDim)
-      backend.copyRows(
-        Columns(from, first..<first + headDim), 0, to: Columns(to, target..<target + headDim), 0, count: from.rows)
+  /// Computes dk and dv for a block of keys: from the queries of its own sequence, or of all sequences for a prefix.
+  func keyGradients(_ block: AttentionBlock) {
+    let rows = block.sequence.rows
+    let first = block.index * Int(ck_key_block)
+    let row = rows.lowerBound + first
+    for (number, sequence) in (block.sequence.isSharedPrefix ? sequences : [block.sequence]).enumerated() {
+      var attention = source.attention(sequence, head: block.head)
+      var upstream = upstream(sequence, head: block.head)
+      ck_attention_backward_kv(
+        &attention, &upstream, gradient.key(row, head: block.head), gradient.value(row, head: block.head),
+        gradient.stride, block.sequence.prefix + first, min(Int(ck_key_block), rows.count - first), number > 0)
     }
+  }
+
+  private func upstream(_ sequence: AttentionSequence, head: Int) -> ck_attention_upstream {
+    let first = sequence.rows.lowerBound
+    return ck_attention_upstream(
+      d_out: dOut.pointer(first, head: head), lse: lse.pointer(first, head: head),
+      delta: delta.pointer(first, head: head), ldo: dOut.stride, ld_lse: lse.stride)
   }
 }

@@ -21,7 +21,7 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
-  public func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
+  public func recomputedRMSNorm(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
     let out = empty(x.shape)
     pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
       ck_rms_norm_apply(
@@ -89,7 +89,7 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
-  public func gated(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
+  public func gatedActivation(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
     let columns = gateUp.columns / 2
     let out = empty([gateUp.rows, columns])
     pool.runRanges(gateUp.rows, grain: rowGrain(4 * columns)) { range in
@@ -100,7 +100,7 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
-  public func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
+  public func gatedActivationBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
     let columns = gateUp.columns / 2
     let dGateUp = empty(gateUp.shape)
     pool.runRanges(gateUp.rows, grain: rowGrain(4 * columns)) { range in

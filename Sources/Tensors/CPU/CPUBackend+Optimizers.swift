@@ -3,7 +3,7 @@ import CKernels
 
 extension CPUBackend {
   /// See ``Backend``.
-  public func pageable(
+  public func pagedZeros(
     _ shape: [Int], _ type: ElementType, in folder: String
   ) throws(SwiftletError) -> Tensor {
     let byteCount = shape.reduce(1, *) / type.blockLength * type.blockByteCount
@@ -24,9 +24,9 @@ extension CPUBackend {
         ck_adamw(
           weight.pointer(), gradient.pointer(), m.pointer(), v.pointer(), &numbers, range.lowerBound, range.upperBound)
       }
-    case (.bytes(let m, let mAbsmax), .bytes(let v, let vAbsmax)):
-      withByteMoment(m, mAbsmax, .signed) { m in
-        withByteMoment(v, vAbsmax, .unsigned) { v in
+    case (.eightBit(let m, let mAbsmax), .eightBit(let v, let vAbsmax)):
+      withEightBitMoment(m, mAbsmax, .signed) { m in
+        withEightBitMoment(v, vAbsmax, .unsigned) { v in
           overBlocks(of: weight) { range in
             var (m, v) = (m, v)
             ck_adamw_8bit(
@@ -50,8 +50,8 @@ extension CPUBackend {
       overElements(of: weight) { range in
         ck_lion(weight.pointer(), gradient.pointer(), m.pointer(), &numbers, range.lowerBound, range.upperBound)
       }
-    case .bytes(let m, let absmax):
-      withByteMoment(m, absmax, .signed) { m in
+    case .eightBit(let m, let absmax):
+      withEightBitMoment(m, absmax, .signed) { m in
         overBlocks(of: weight) { range in
           var m = m
           ck_lion_8bit(
@@ -73,7 +73,7 @@ extension CPUBackend {
   }
 
   /// See ``Backend``.
-  public func adafactor(_ weight: Tensor, gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep) {
+  public func adafactor(_ weight: Tensor, gradient: Tensor, squares: AdafactorMoment, _ step: AdafactorStep) {
     divide(gradient, by: squares, step)
     let root = (sumOfSquares(gradient) / Double(max(1, weight.count))).squareRoot()
     if step.weightDecay != 0 { scale(weight, by: 1 - step.weightDecay * step.learningRate) }
@@ -81,7 +81,7 @@ extension CPUBackend {
   }
 
   /// Adds a gradient to the statistics, and divides it by the root that they estimate, in place.
-  private func divide(_ gradient: Tensor, by squares: FactoredSquares, _ step: AdafactorStep) {
+  private func divide(_ gradient: Tensor, by squares: AdafactorMoment, _ step: AdafactorStep) {
     switch squares {
     case .vector(let squares):
       overElements(of: gradient) { range in
@@ -124,13 +124,15 @@ extension CPUBackend {
     pool.runRanges((weight.count + length - 1) / length, grain: 16, body)
   }
 
-  private func withByteMoment(_ codes: Tensor, _ absmax: Tensor, _ map: ByteMap, _ body: (ck_byte_moment) -> Void) {
+  private func withEightBitMoment(
+    _ codes: Tensor, _ absmax: Tensor, _ map: DynamicMap, _ body: (ck_moment_8bit) -> Void
+  ) {
     map.values.withUnsafeBufferPointer { values in
       map.boundaries.withUnsafeBufferPointer { boundaries in
         map.first.withUnsafeBufferPointer { first in
-          let map = ck_byte_map(
+          let map = ck_dynamic_map(
             values: values.baseAddress, boundaries: boundaries.baseAddress, first: first.baseAddress)
-          body(ck_byte_moment(codes: codes.pointer(UInt8.self), absmax: absmax.pointer(), map: map))
+          body(ck_moment_8bit(codes: codes.pointer(UInt8.self), absmax: absmax.pointer(), map: map))
         }
       }
     }

@@ -8,9 +8,9 @@ extension CPUBackend {
   public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
     let rows = transposed ? source.count : source.rows
     let depth = transposed ? source.rows : source.count
-    let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows > Self.fewRows
+    let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows > Self.maxGEMVRows
     // A transposed matrix has what a tile of floats needs side by side; few rows are read as they are.
-    let isRead = !isRounded && (transposed || rows <= Self.fewRows)
+    let isRead = !isRounded && (transposed || rows <= Self.maxGEMVRows)
     return LeftOperand(
       rows: rows, depth: depth, source: source, isTransposed: transposed,
       packed: isRead ? nil : pack(source, transposed: transposed, pairs: isRounded),
@@ -32,9 +32,9 @@ extension CPUBackend {
   /// See ``Backend``.
   public func compute(_ products: [Product]) {
     for product in products { check(product) }
-    if products.allSatisfy(isOfFewRows) { return computeFewRows(products) }
-    computeFewRows(products.filter(isOfFewRows))
-    let work = products.filter { !isOfFewRows($0) }.map(prepare)
+    if products.allSatisfy(isGEMV) { return computeGEMV(products) }
+    computeGEMV(products.filter(isGEMV))
+    let work = products.filter { !isGEMV($0) }.map(prepare)
     // Every part of every product is a task; several small products then share one round of the pool.
     var firstTask = [0]
     for item in work { firstTask.append(firstTask[firstTask.count - 1] + item.taskCount) }

@@ -44,10 +44,14 @@ extension CPUBackend {
         for index in members { most = max(most, abs(values[index] - offset)) }
         largest[group] = most
         let factor = 1 / most
-        for index in members { bytes[index] = most == 0 ? 0 : DynamicMap.code(of: (values[index] - offset) * factor) }
+        for index in members {
+          bytes[index] = most == 0 ? 0 : DynamicMap.lookupCode(of: (values[index] - offset) * factor)
+        }
       }
     }
-    return (codes, BlockScales.Nested(map: tensor(DynamicMap.values, [256]), absmax: nestedAbsmax, offset: offset))
+    return (
+      codes, BlockScales.Nested(map: tensor(DynamicMap.signed.values, [256]), absmax: nestedAbsmax, offset: offset)
+    )
   }
 }
 

@@ -4,12 +4,12 @@ import Synchronization
 
 /// The processor: kernels in C, spread over a worker pool.
 public final class CPUBackend: Backend {
-  let pool: WorkerPool
+  let pool: ThreadPool
   let buffers = BufferPool()
 
   /// A backend with `threads` threads, by default ``ThreadCount/automatic``, but no more than there are `processors`.
   public init(threads: Int? = nil, processors: Int = ThreadCount.processors) {
-    pool = WorkerPool(threadCount: threads, processors: processors)
+    pool = ThreadPool(threadCount: threads, processors: processors)
   }
 
   /// Threads that share the work.

@@ -81,15 +81,15 @@ final class OpenDevice: @unchecked Sendable {
         : "\(info.name) failed: \(reason); resume from the last checkpoint, with --device cpu if it fails again")
   }
 
-  func pretendLost() { cd_pretend(handle, cd_lost) }
+  func simulateDeviceLoss() { cd_simulate_failure(handle, cd_lost) }
 
   // MARK: Memory
 
   func take(_ byteCount: Int, inHostMemory: Bool = false) -> cd_memory {
-    cd_take(handle, UInt64(max(byteCount, 4)), inHostMemory ? cd_host_memory : cd_device_memory)
+    cd_allocate(handle, UInt64(max(byteCount, 4)), inHostMemory ? cd_host_memory : cd_device_memory)
   }
 
-  func give(_ memory: cd_memory) { cd_give(handle, memory) }
+  func give(_ memory: cd_memory) { cd_deallocate(handle, memory) }
 
   var memoryUse: cd_memory_statistics { cd_memory_use(handle) }
 
@@ -117,10 +117,10 @@ final class OpenDevice: @unchecked Sendable {
   /// - Parameters:
   ///   - constant: the specialization constant 0 of its module.
   ///   - list: what the first of the arguments, an address, shall point to.
-  ///   - follows: whether it needs what the dispatch before it wrote.
+  ///   - needsBarrier: whether it needs what the dispatch before it wrote.
   func run<Arguments: BitwiseCopyable>(
     _ kernel: StaticString, constant: Int? = nil, _ arguments: Arguments, list: UnsafeRawBufferPointer? = nil,
-    groups: (x: Int, y: Int, z: Int), follows: Bool = true
+    groups: (x: Int, y: Int, z: Int), needsBarrier: Bool = true
   ) {
     var value = UInt32(constant ?? 0)
     let name = UnsafeRawPointer(kernel.utf8Start).assumingMemoryBound(to: CChar.self)
@@ -128,7 +128,7 @@ final class OpenDevice: @unchecked Sendable {
     withUnsafeBytes(of: arguments) { bytes in
       var call = cd_call(
         arguments: bytes.baseAddress, list: list?.baseAddress, size: bytes.count, list_size: list?.count ?? 0,
-        x: UInt32(groups.x), y: UInt32(groups.y), z: UInt32(groups.z), follows: follows)
+        x: UInt32(groups.x), y: UInt32(groups.y), z: UInt32(groups.z), needs_barrier: needsBarrier)
       cd_dispatch(handle, number, &call)
     }
   }
@@ -136,12 +136,13 @@ final class OpenDevice: @unchecked Sendable {
   /// Runs a kernel on `count` groups, which it counts through a grid of limited width.
   func run<Arguments: BitwiseCopyable>(
     _ kernel: StaticString, constant: Int? = nil, _ arguments: Arguments, list: UnsafeRawBufferPointer? = nil,
-    groupCount: Int, follows: Bool = true
+    groupCount: Int, needsBarrier: Bool = true
   ) {
     let width = 32768
     run(
       kernel, constant: constant, arguments, list: list,
-      groups: (min(groupCount, width), (groupCount + width - 1) / width, groupCount > 0 ? 1 : 0), follows: follows)
+      groups: (min(groupCount, width), (groupCount + width - 1) / width, groupCount > 0 ? 1 : 0),
+      needsBarrier: needsBarrier)
   }
 
   // MARK: Measurements

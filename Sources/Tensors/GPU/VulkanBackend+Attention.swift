@@ -79,10 +79,10 @@ extension VulkanBackend {
 
   /// See ``Backend``.
   public func attention(
-    _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsStatistics: Bool
+    _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsLogSumExp: Bool
   ) -> (out: Tensor, lse: Tensor?) {
     let out = allocate([qkv.rows, shape.queryColumns])
-    let lse = keepsStatistics ? allocate([qkv.rows, shape.attentionHeads]) : nil
+    let lse = keepsLogSumExp ? allocate([qkv.rows, shape.attentionHeads]) : nil
     let lists = lists(starts)
     let key = address(qkv) + UInt64(4 * shape.queryColumns)
     forward(
@@ -126,7 +126,7 @@ extension VulkanBackend {
     // Both write parts of the gradient that the other leaves alone.
     device.run(
       "attentionBackwardQuery", constant: shape.headDim, arguments,
-      groups: (lists.queryCount, shape.attentionHeads, groups(shape.headDim, of: 128)), follows: false)
+      groups: (lists.queryCount, shape.attentionHeads, groups(shape.headDim, of: 128)), needsBarrier: false)
     return gradient
   }
 
@@ -156,7 +156,7 @@ extension VulkanBackend {
         heads: UInt32(shape.keyValueHeads), stride: UInt32(qkv.columns), headStride: UInt32(headElements),
         before: UInt32(before))
       device.run(
-        "appendRows", constant: shape.headDim, arguments, groupCount: groups(count), follows: index == 0)
+        "appendRows", constant: shape.headDim, arguments, groupCount: groups(count), needsBarrier: index == 0)
     }
     let out = allocate([rows, shape.queryColumns])
     let group = shape.attentionHeads / shape.keyValueHeads

@@ -43,7 +43,7 @@ extension VulkanBackend {
   }
 
   /// See ``Backend``.
-  public func rmsNormed(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
+  public func recomputedRMSNorm(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
     let out = allocate(x.shape)
     let arguments = NormArguments(
       x: address(x), residual: 0, sum: 0, weight: address(weight), out: address(out), inverse: address(inverseRMS),
@@ -120,7 +120,7 @@ extension VulkanBackend {
   }
 
   /// See ``Backend``.
-  public func gated(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
+  public func gatedActivation(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
     let out = allocate([gateUp.rows, gateUp.columns / 2])
     run(
       "gated",
@@ -131,7 +131,7 @@ extension VulkanBackend {
   }
 
   /// See ``Backend``.
-  public func gatedBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
+  public func gatedActivationBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
     let dGateUp = allocate(gateUp.shape)
     run(
       "gatedBackward",
@@ -238,15 +238,15 @@ extension VulkanBackend {
     let sums = allocate([max(1, starts[tensors.count])])
     for (index, tensor) in tensors.enumerated() {
       let tensor = uploaded(tensor)
-      sumSquares(of: tensor, into: sums, first: starts[index], follows: index == 0)
+      sumSquares(of: tensor, into: sums, first: starts[index], needsBarrier: index == 0)
     }
     return floats(sums).prefix(starts[tensors.count]).reduce(0) { $0 + Double($1) }
   }
 
-  func sumSquares(of tensor: Tensor, into sums: Tensor, first: Int, follows: Bool = true) {
+  func sumSquares(of tensor: Tensor, into sums: Tensor, first: Int, needsBarrier: Bool = true) {
     let arguments = SquareArguments(
       x: address(tensor), sums: address(sums), count: UInt32(tensor.count), first: UInt32(first))
-    device.run("sumOfSquares", arguments, groupCount: groups(tensor.count, of: 16384), follows: follows)
+    device.run("sumOfSquares", arguments, groupCount: groups(tensor.count, of: 16384), needsBarrier: needsBarrier)
   }
 
   private struct SquareArguments: BitwiseCopyable { var x, sums: UInt64, count, first: UInt32 }

@@ -2,13 +2,13 @@ import Diagnostics
 import Synchronization
 
 /// The levels of moments in bytes, uploaded once.
-final class ByteMapCache: Sendable {
+final class DynamicMapCache: Sendable {
   private let memory = Mutex<DeviceMemory?>(nil)
 
   func memory(make: ([Float]) -> DeviceMemory) -> DeviceMemory {
     memory.withLock { known in
       if let known { return known }
-      let maps = [ByteMap.signed, .unsigned]
+      let maps = [DynamicMap.signed, .unsigned]
       let made = make(maps.flatMap { $0.values + $0.boundaries })
       known = made
       return made
@@ -29,7 +29,7 @@ extension VulkanBackend {
     var gradientScale: Float
   }
 
-  private struct ByteUpdateArguments: BitwiseCopyable {
+  private struct EightBitUpdateArguments: BitwiseCopyable {
     var update: UpdateArguments
     // The kernel's pointers are aligned.
     var padding: UInt32 = 0
@@ -39,14 +39,14 @@ extension VulkanBackend {
   }
 
   /// See ``Backend``. Pages lie in host memory, which the device reads and writes over the bus.
-  public func pageable(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor {
+  public func pagedZeros(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor {
     let tensor = allocate(shape, type, inHostMemory: true)
     clear(tensor)
     try device.check()
     return tensor
   }
 
-  private var maps: UInt64 { byteMaps.memory { list($0) }.address }
+  private var maps: UInt64 { dynamicMaps.memory { list($0) }.address }
 
   /// See ``Backend``.
   public func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep) {
@@ -59,11 +59,11 @@ extension VulkanBackend {
     case (.float32(let m), .float32(let v)):
       (arguments.m, arguments.v) = (address(m), address(v))
       device.run("adamW", arguments, groupCount: groups(weight.count))
-    case (.bytes(let m, let mAbsmax), .bytes(let v, let vAbsmax)):
+    case (.eightBit(let m, let mAbsmax), .eightBit(let v, let vAbsmax)):
       (arguments.m, arguments.v) = (address(mAbsmax), address(vAbsmax))
       device.run(
         "adamWBytes",
-        ByteUpdateArguments(update: arguments, mCodes: address(m), vCodes: address(v), maps: maps),
+        EightBitUpdateArguments(update: arguments, mCodes: address(m), vCodes: address(v), maps: maps),
         groupCount: groups(weight.count, of: Moment.blockLength))
     default: preconditionFailure("both moments are stored in one way")
     }
@@ -80,10 +80,10 @@ extension VulkanBackend {
     case .float32(let m):
       arguments.m = address(m)
       device.run("lion", arguments, groupCount: groups(weight.count))
-    case .bytes(let m, let absmax):
+    case .eightBit(let m, let absmax):
       arguments.m = address(absmax)
       device.run(
-        "lionBytes", ByteUpdateArguments(update: arguments, mCodes: address(m), maps: maps),
+        "lionBytes", EightBitUpdateArguments(update: arguments, mCodes: address(m), maps: maps),
         groupCount: groups(weight.count, of: Moment.blockLength))
     }
   }
@@ -106,7 +106,7 @@ extension VulkanBackend {
   }
 
   /// See ``Backend``.
-  public func adafactor(_ weight: Tensor, gradient: Tensor, squares: FactoredSquares, _ step: AdafactorStep) {
+  public func adafactor(_ weight: Tensor, gradient: Tensor, squares: AdafactorMoment, _ step: AdafactorStep) {
     let sums = allocate([1 + groups(weight.count, of: 16384)])
     var arguments = AdafactorArguments(
       weight: address(weight), gradient: address(gradient), rowMeans: 0, columnMeans: 0, sums: address(sums), rows: 1,
@@ -118,7 +118,7 @@ extension VulkanBackend {
       (arguments.rowMeans, arguments.columnMeans) = (address(rows), address(columns))
       (arguments.rows, arguments.columns) = (UInt32(gradient.rows), UInt32(gradient.columns))
       device.run("adafactorRows", arguments, groupCount: gradient.rows)
-      device.run("adafactorColumns", arguments, groups: (groups(gradient.columns, of: 16), 1, 1), follows: false)
+      device.run("adafactorColumns", arguments, groups: (groups(gradient.columns, of: 16), 1, 1), needsBarrier: false)
       device.run("adafactorMean", arguments, groupCount: 1)
     }
     device.run("adafactorDivide", arguments, groupCount: groups(weight.count))

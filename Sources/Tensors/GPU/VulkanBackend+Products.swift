@@ -16,13 +16,13 @@ extension VulkanBackend {
     // Products of one call are independent, so none waits for those before it; what they use stays alive until all
     // have been recorded.
     var kept: [Tensor] = []
-    var follows = true
+    var needsBarrier = true
     for product in products {
       // The terms of one storage format, and those of float32 with them, are summed at once.
-      var groups: [(format: FormatNumber, terms: [ProductTerm])] = []
+      var groups: [(format: KernelFormat, terms: [ProductTerm])] = []
       for term in product.terms {
         check(term, product)
-        guard let format = FormatNumber(term.right) else {
+        guard let format = KernelFormat(term.right) else {
           preconditionFailure("a product reads float and block types only")
         }
         let last = groups.count - 1
@@ -34,9 +34,10 @@ extension VulkanBackend {
         }
       }
       for (index, group) in groups.enumerated() {
-        if index > 0 { follows = true }
+        if index > 0 { needsBarrier = true }
         sum(
-          group.terms, group.format, into: product.into, accumulate: product.accumulate || index > 0, &follows, &kept)
+          group.terms, group.format, into: product.into, accumulate: product.accumulate || index > 0, &needsBarrier,
+          &kept)
       }
     }
     withExtendedLifetime(kept) {}
@@ -50,14 +51,14 @@ extension VulkanBackend {
   }
 
   private func sum(
-    _ terms: [ProductTerm], _ format: FormatNumber, into: Columns, accumulate: Bool, _ follows: inout Bool,
+    _ terms: [ProductTerm], _ format: KernelFormat, into: Columns, accumulate: Bool, _ needsBarrier: inout Bool,
     _ kept: inout [Tensor]
   ) {
     let (m, n) = (into.rows, into.count)
     let list = terms.map { term in
       let right = uploaded(term.right)
       kept.append(right)
-      let isFloat32 = FormatNumber(right) == .float32
+      let isFloat32 = KernelFormat(right) == .float32
       return TermArguments(
         left: address(term.left.source), right: matrix(right), k: UInt32(term.left.depth),
         leftStride: UInt32(term.left.source.tensor.columns),
@@ -70,9 +71,10 @@ extension VulkanBackend {
     if m <= 4, terms.allSatisfy({ !$0.left.isTransposed && $0.transposed }) {
       list.withUnsafeBytes {
         device.run(
-          "fewRows", constant: format.rawValue, arguments, list: $0, groupCount: groups(n, of: 4), follows: follows)
+          "fewRows", constant: format.rawValue, arguments, list: $0, groupCount: groups(n, of: 4),
+          needsBarrier: needsBarrier)
       }
-      follows = false
+      needsBarrier = false
       return
     }
     let tiles = (x: groups(n), y: groups(m))
@@ -89,7 +91,8 @@ extension VulkanBackend {
     }
     list.withUnsafeBytes {
       device.run(
-        "product", constant: format.rawValue, arguments, list: $0, groups: (tiles.x, tiles.y, shares), follows: follows)
+        "product", constant: format.rawValue, arguments, list: $0, groups: (tiles.x, tiles.y, shares),
+        needsBarrier: needsBarrier)
     }
     if shares > 1 {
       device.run(
@@ -98,7 +101,7 @@ extension VulkanBackend {
           parts: arguments.parts, out: arguments.out, m: arguments.m, n: arguments.n, stride: arguments.stride,
           partCount: UInt32(shares), accumulate: arguments.accumulate), groupCount: groups(m * n))
     }
-    follows = false
+    needsBarrier = false
   }
 
   private struct TermArguments: BitwiseCopyable {

@@ -10,7 +10,7 @@ import Essentials
 public final class VulkanBackend: Backend {
   let device: OpenDevice
   let attentionTasks = AttentionTaskCache()
-  let byteMaps = ByteMapCache()
+  let dynamicMaps = DynamicMapCache()
   var host: CPUBackend { CPUBackend.shared }
 
   /// Opens a device.
@@ -135,7 +135,7 @@ public final class VulkanBackend: Backend {
   public func floats(_ tensors: [Tensor]) -> [[Float]] {
     let wide = tensors.map { tensor -> Tensor in
       if tensor.storage.deviceMemory == nil || tensor.type == .float32 { return tensor }
-      return FormatNumber(tensor) == nil ? downloaded(tensor) : dequantized(tensor)
+      return KernelFormat(tensor) == nil ? downloaded(tensor) : dequantized(tensor)
     }
     var results = wide.map { tensor in
       tensor.storage.deviceMemory == nil ? host.floats(tensor) : [Float](repeating: 0, count: tensor.count)
@@ -174,7 +174,7 @@ public final class VulkanBackend: Backend {
 
   /// A float32 copy on the device.
   func dequantized(_ tensor: Tensor) -> Tensor {
-    guard let format = FormatNumber(tensor) else { return uploaded(host.converted(downloaded(tensor), to: .float32)) }
+    guard let format = KernelFormat(tensor) else { return uploaded(host.converted(downloaded(tensor), to: .float32)) }
     let source = uploaded(tensor)
     let result = allocate(tensor.shape)
     gather(matrix(source), format, rows: nil, into: result)
@@ -209,7 +209,7 @@ public final class VulkanBackend: Backend {
 
   /// See ``Backend``.
   public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
-    guard let format = FormatNumber(tensor) else {
+    guard let format = KernelFormat(tensor) else {
       preconditionFailure("rows are gathered from float and block types only")
     }
     precondition(rows.allSatisfy { $0 >= 0 && Int($0) < tensor.rows }, "a row to gather must exist")
@@ -219,7 +219,7 @@ public final class VulkanBackend: Backend {
     return result
   }
 
-  private func gather(_ from: MatrixArguments, _ format: FormatNumber, rows: Tensor?, into result: Tensor) {
+  private func gather(_ from: MatrixArguments, _ format: KernelFormat, rows: Tensor?, into result: Tensor) {
     let arguments = GatherArguments(
       from: from, rows: address(rows), out: address(result), count: UInt32(result.count),
       columns: UInt32(result.columns))
@@ -270,7 +270,7 @@ public final class VulkanBackend: Backend {
   public func check() throws(SwiftletError) { try device.check() }
 
   /// Behaves from now on as if the driver had reset the device, for tests.
-  package func pretendLost() { device.pretendLost() }
+  package func simulateDeviceLoss() { device.simulateDeviceLoss() }
 
   // MARK: Measurements
 
@@ -294,9 +294,9 @@ public final class VulkanBackend: Backend {
 }
 
 /// The number that CKernels and the kernels have for a storage format.
-struct FormatNumber: Hashable {
+struct KernelFormat: Hashable {
   let rawValue: Int
-  static let float32 = FormatNumber(rawValue: 0)
+  static let float32 = KernelFormat(rawValue: 0)
 
   private init(rawValue: Int) { self.rawValue = rawValue }
 

@@ -3,7 +3,7 @@ extension Tape {
   /// `[rows, q + k + v columns]`, to `[rows, q columns]`. `starts` are the sequences' first rows and the end; rows before
   /// the first of them begin every sequence.
   public func attention(_ qkv: Variable, starts: [Int], shape: AttentionShape) -> Variable {
-    let (out, lse) = backend.attention(qkv.value, starts: starts, shape: shape, keepsStatistics: qkv.requiresGradient)
+    let (out, lse) = backend.attention(qkv.value, starts: starts, shape: shape, keepsLogSumExp: qkv.requiresGradient)
     let output = Variable(out, requiresGradient: qkv.requiresGradient)
     if let lse {
       let (slot, source, value) = (output.slot, qkv.slot, qkv.value)

@@ -2,14 +2,15 @@ extension Tape {
   /// activation(gate) · up (Shazeer 2020): `[rows, 2 n]`, gate and up side by side, to `[rows, n]`.
   public func gatedMLP(_ gateUp: Variable, _ activation: Activation) -> Variable {
     let source = gateUp.value
-    let output = Variable(backend.gated(source, activation), requiresGradient: gateUp.requiresGradient) { [backend] in
-      backend.gated(source, activation)
+    let output = Variable(backend.gatedActivation(source, activation), requiresGradient: gateUp.requiresGradient) {
+      [backend] in
+      backend.gatedActivation(source, activation)
     }
     if output.requiresGradient {
       let (slot, source, value) = (output.slot, gateUp.slot, gateUp.value)
       record { [unowned self] in
         guard let upstream = slot.take() else { return }
-        accumulate(backend.gatedBackward(value, dOut: upstream, activation), into: source)
+        accumulate(backend.gatedActivationBackward(value, dOut: upstream, activation), into: source)
       }
     }
     return output

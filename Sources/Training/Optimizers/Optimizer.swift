@@ -43,7 +43,7 @@ package final class Optimizer {
       for part in isOwned ? rule.state(for: parameter.value.shape) : [] {
         if isPaged {
           do {
-            state.append(try backend.pageable(part.shape, part.type, in: folder.path))
+            state.append(try backend.pagedZeros(part.shape, part.type, in: folder.path))
           } catch { throw SwiftletError.training("`optimizer`: \(configuration.kind.rawValue): \(error)") }
         } else {
           let tensor = backend.empty(part.shape, part.type)

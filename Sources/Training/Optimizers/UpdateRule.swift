@@ -81,6 +81,6 @@ extension [Tensor] {
   /// These state tensors as `count` moments.
   func moments(_ count: Int) -> [Moment] {
     self.count == count
-      ? map { .float32($0) } : stride(from: 0, to: 2 * count, by: 2).map { .bytes(self[$0], absmax: self[$0 + 1]) }
+      ? map { .float32($0) } : stride(from: 0, to: 2 * count, by: 2).map { .eightBit(self[$0], absmax: self[$0 + 1]) }
   }
 }

@@ -55,7 +55,7 @@ package struct ActivationMemory {
 
   /// The bytes of the head: a chunk of logits, a packed copy, and the chunk's hidden states with their gradient.
   func head(targets: Int) -> Int {
-    let rows = min(targets, Tape.headRows(vocabulary: vocabulary))
+    let rows = min(targets, Tape.logitChunkRows(vocabulary: vocabulary))
     return 4 * rows * (2 * vocabulary + 4 * width)
   }
 
@@ -75,7 +75,7 @@ package struct ActivationMemory {
 
   /// The peak without a backward pass: in a layer's MLP, or at the head.
   func evaluation(tokens: Int, targets: Int) -> Int {
-    let rows = min(targets, Tape.headRows(vocabulary: vocabulary))
+    let rows = min(targets, Tape.logitChunkRows(vocabulary: vocabulary))
     let widest = 4 * tokens * (4 * hidden + 4 * width)
     return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * width + rows * (vocabulary + 2 * width)))
   }

@@ -117,7 +117,7 @@ package final class DataParallelism {
       if collective.rank == 0 {
         complete[index] = []
         for part in layout(parameter) {
-          complete[index].append(try backend.pageable(part.shape, part.type, in: folder))
+          complete[index].append(try backend.pagedZeros(part.shape, part.type, in: folder))
         }
       }
       guard collective.rank == 0 || collective.rank == owners[index] else { continue }

@@ -95,7 +95,7 @@ public struct TrainingPass {
   func crossEntropy(
     _ hidden: Variable, _ targets: [Int32], smoothing: Double, weightsByProbability: Bool, weights: TokenWeights?
   ) -> LossSums {
-    tape.headLoss(
+    tape.linearCrossEntropy(
       hidden, head: model.head, targets: targets, gradientScale: gradientScale,
       softcap: model.configuration.logitSoftcap, smoothing: Float(smoothing),
       weighsByProbability: weightsByProbability, tokenWeights: weights)

@@ -80,7 +80,7 @@ package struct TrainingStep {
     let tape = Tape(on: transformer.backend, isRecording: false)
     let batch = collect == nil && transformer.canSharePrefix ? batch.sharingPrefix() : batch
     let hidden = transformer.hiddenStates(batch, on: tape)
-    return tape.headLoss(
+    return tape.linearCrossEntropy(
       hidden, head: transformer.head, targets: batch.targets, gradientScale: 1,
       softcap: transformer.configuration.logitSoftcap, collect: collect)
   }

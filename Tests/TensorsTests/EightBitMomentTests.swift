@@ -3,7 +3,7 @@ import Tensors
 import Testing
 
 /// Moments in bytes: the code, and steps over blocks of it.
-struct ByteMomentTests {
+struct EightBitMomentTests {
   static let length = Moment.blockLength
 
   /// A moment of zeros.
@@ -14,14 +14,14 @@ struct ByteMomentTests {
     return tensors
   }
 
-  static func decoded(_ codes: Tensor, _ absmax: Tensor, _ map: ByteMap, on backend: any Backend) -> [Float] {
+  static func decoded(_ codes: Tensor, _ absmax: Tensor, _ map: DynamicMap, on backend: any Backend) -> [Float] {
     let scales = backend.floats(absmax)
     return codes.withBytes { bytes in bytes.indices.map { map.values[Int(bytes[$0])] * scales[$0 / length] } }
   }
 
   /// A step of Lion with beta2 = 0 leaves the gradient itself as the moment: every value must become its nearest level.
   @Test func codesAreNearest() {
-    let values = ByteMap.signed.values
+    let values = DynamicMap.signed.values
     var x: [Float] = []
     for (low, high) in zip(values, values.dropFirst()) {
       let middle = (Double(low) + Double(high)) / 2
@@ -38,7 +38,7 @@ struct ByteMomentTests {
     let step = LionStep(learningRate: 0, beta1: 0, beta2: 0, weightDecay: 0, gradientScale: 1)
     for (target, found) in Backends.results({ backend in
       let (weight, m) = (backend.tensor(x, [x.count]), Self.zeros(x.count, on: backend))
-      backend.lion(weight, gradient: backend.tensor(x, [x.count]), m: .bytes(m.codes, absmax: m.absmax), step)
+      backend.lion(weight, gradient: backend.tensor(x, [x.count]), m: .eightBit(m.codes, absmax: m.absmax), step)
       return [Self.decoded(m.codes, m.absmax, .signed, on: backend), backend.floats(weight)]
     }) {
       // A GPU may take subnormal numbers for zero, and lose the sign of zero.
@@ -67,7 +67,8 @@ struct ByteMomentTests {
         let second = backend.tensor(Self.decoded(v.codes, v.absmax, .unsigned, on: backend), [count])
         backend.adamW(weights.0, gradient: gradient, m: .float32(first), v: .float32(second), step)
         backend.adamW(
-          weights.1, gradient: gradient, m: .bytes(m.codes, absmax: m.absmax), v: .bytes(v.codes, absmax: v.absmax),
+          weights.1, gradient: gradient, m: .eightBit(m.codes, absmax: m.absmax),
+          v: .eightBit(v.codes, absmax: v.absmax),
           step)
       }
       return [backend.floats(weights.0), backend.floats(weights.1), backend.floats(v.absmax)]
@@ -83,7 +84,8 @@ struct ByteMomentTests {
     let m = Self.zeros(x.count, on: backend)
     let step = LionStep(learningRate: 0, beta1: 0, beta2: 0, weightDecay: 0, gradientScale: 1)
     backend.lion(
-      backend.tensor(x, [x.count]), gradient: backend.tensor(x, [x.count]), m: .bytes(m.codes, absmax: m.absmax), step)
+      backend.tensor(x, [x.count]), gradient: backend.tensor(x, [x.count]), m: .eightBit(m.codes, absmax: m.absmax),
+      step)
     let values = Self.decoded(m.codes, m.absmax, .signed, on: backend)
     #expect(values[0] == 3e38 && values[1] < -2.9e38 && values[2...].allSatisfy { $0 == 0 })
   }

@@ -36,7 +36,7 @@ extension Tape {
   /// Gives queries and keys their positions: the head norms, if any, then the rotation of each pair (i, i + d/2); values
   /// stay. `qkv` is `[rows, q + k + v columns]`; its memory is reused, so nothing else may read it. `angles` may be
   /// `nil`, for layers without positions.
-  public func positioned(
+  public func rotaryEmbedding(
     _ qkv: Variable, shape: AttentionShape, angles: RotaryAngles?, norms: QueryKeyNorms? = nil
   ) -> Variable {
     let queries = 0..<shape.queryColumns

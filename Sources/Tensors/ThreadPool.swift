@@ -14,7 +14,7 @@ import Essentials
 ///
 /// `@unchecked Sendable`: everything shared is atomic, or guarded by `mutex`, or (the job) written before `gate` opens
 /// and read only by threads that joined through it.
-public final class WorkerPool: @unchecked Sendable {
+public final class ThreadPool: @unchecked Sendable {
   /// Threads that work, including the caller's.
   public private(set) var threadCount = 1
 
@@ -62,13 +62,13 @@ public final class WorkerPool: @unchecked Sendable {
     #if canImport(Darwin)
       var thread: pthread_t?
       let body: @convention(c) (UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? = { context in
-        Unmanaged<WorkerPool>.fromOpaque(context).takeUnretainedValue().work()
+        Unmanaged<ThreadPool>.fromOpaque(context).takeUnretainedValue().work()
       }
     #else
       var thread = pthread_t()
       let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { context in
         guard let context else { return nil }
-        return Unmanaged<WorkerPool>.fromOpaque(context).takeUnretainedValue().work()
+        return Unmanaged<ThreadPool>.fromOpaque(context).takeUnretainedValue().work()
       }
     #endif
     var attributes = pthread_attr_t()

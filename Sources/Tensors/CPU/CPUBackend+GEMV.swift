@@ -3,18 +3,18 @@ import CKernels
 /// Products of a few rows, as in generation. They read their right operands straight from memory, each once.
 extension CPUBackend {
   /// Up to this many rows a product packs neither operand.
-  static let fewRows = 4
+  static let maxGEMVRows = 4
 
   /// Whether a product is one of few rows with matrices whose rows run along the depth.
-  func isOfFewRows(_ product: Product) -> Bool {
+  func isGEMV(_ product: Product) -> Bool {
     product.terms.allSatisfy { $0.left.packed == nil && !$0.left.isTransposed && $0.transposed }
   }
 
   /// Computes products that are all of few rows. The rows of their matrices are shared out in a single round.
-  func computeFewRows(_ products: [Product]) {
+  func computeGEMV(_ products: [Product]) {
     var rows: [PreparedRows] = []
-    var terms: [FewRowsTerm] = []
-    var sums: [FewRowsSum] = []
+    var terms: [GEMVTerm] = []
+    var sums: [GEMVSum] = []
     terms.reserveCapacity(2 * products.count)
     sums.reserveCapacity(products.count)
     for product in products {
@@ -23,16 +23,16 @@ extension CPUBackend {
         guard let right = term.right.matrix else { preconditionFailure("a product reads float and block types only") }
         let source = term.left.source
         terms.append(
-          FewRowsTerm(
+          GEMVTerm(
             x: source.pointer, stride: source.stride, prepared: prepared(source, for: right.format, &rows),
             right: right))
       }
       sums.append(
-        FewRowsSum(
+        GEMVSum(
           terms: first..<terms.count, m: product.into.rows, out: product.into.pointer, stride: product.into.stride,
           accumulate: product.accumulate, firstRow: sums.last?.endRow ?? 0, n: product.into.count))
     }
-    let shares = FewRowsShares(
+    let shares = GEMVRanges(
       rows: sums.last?.endRow ?? 0, depth: terms.first?.right.columns ?? 0, threads: threadCount)
     pool.run(shares.count) { task in
       let range = shares[task]
@@ -51,14 +51,14 @@ extension CPUBackend {
     withExtendedLifetime(rows) {}
   }
 
-  private struct FewRowsTerm {
+  private struct GEMVTerm {
     let x: UnsafePointer<Float>
     let stride: Int
     let prepared: UnsafePointer<Float>
     let right: ck_matrix
   }
 
-  private struct FewRowsSum {
+  private struct GEMVSum {
     let terms: Range<Int>
     let m: Int
     let out: UnsafeMutablePointer<Float>
@@ -73,7 +73,7 @@ extension CPUBackend {
 
   /// Cuts the rows of matrices into short pieces. A thread reads those of its lane one after the other, so it streams
   /// through memory, and a thread that is slower for a moment leaves its last pieces to others.
-  private struct FewRowsShares {
+  private struct GEMVRanges {
     private let rows: Int
     private let size: Int
 

@@ -99,7 +99,7 @@ private struct PendingLoss: @unchecked Sendable {
 extension Tape {
   /// Rows of logits that exist at once. Eight million of them are 32 MB, and as much again packed; with fewer than 96 rows
   /// the product would wait for the packing of the head.
-  package static func headRows(vocabulary: Int) -> Int { min(max(96, (8 << 20) / max(1, vocabulary)), 1024) }
+  package static func logitChunkRows(vocabulary: Int) -> Int { min(max(96, (8 << 20) / max(1, vocabulary)), 1024) }
 
   /// The head and its cross-entropy in one pass: hidden states `[rows, width]` and, for each row, the id to predict or
   /// `TokenBatch.ignoredLabel`. Logits exist for a few hundred rows at a time, and only for rows with a target; their gradient
@@ -115,7 +115,7 @@ extension Tape {
   ///     by; the weights themselves count as constants. `nil` for 1. Waits for a device, as `collect` does.
   ///   - collect: called with each chunk's row numbers and losses.
   /// - Returns: the sums, which may still be on a device.
-  public func headLoss(
+  public func linearCrossEntropy(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
     softcap: Float = 0, smoothing: Float = 0, weighsByProbability: Bool = false,
     collect: (([Int32], [Float]) -> Void)? = nil,
@@ -125,7 +125,7 @@ extension Tape {
     let needsGradient = isRecording && (hidden.requiresGradient || head.isTrainable)
     let dHidden: Tensor? = needsGradient && hidden.requiresGradient ? backend.empty(hidden.value.shape, .float32) : nil
     if let dHidden { backend.clear(dHidden) }
-    let chunk = Self.headRows(vocabulary: head.value.rows)
+    let chunk = Self.logitChunkRows(vocabulary: head.value.rows)
     let result = backend.empty([counted.count, PendingLoss.columns], .float32)
     for start in stride(from: 0, to: counted.count, by: chunk) {
       let rows = Array(counted[start..<min(counted.count, start + chunk)])

@@ -12,11 +12,11 @@ import Testing
 #endif
 
 /// The threads that tasks are spread over.
-struct WorkerPoolTests {
-  private static let pools = [1, 2, 3, 5].map { WorkerPool(threadCount: $0, processors: $0) }
+struct ThreadPoolTests {
+  private static let pools = [1, 2, 3, 5].map { ThreadPool(threadCount: $0, processors: $0) }
 
   /// How often each of `count` tasks ran.
-  private func runs(_ pool: WorkerPool, _ count: Int) -> [Int] {
+  private func runs(_ pool: ThreadPool, _ count: Int) -> [Int] {
     let counts = Mutex([Int](repeating: 0, count: count))
     pool.run(count) { task in counts.withLock { $0[task] += 1 } }
     return counts.withLock { $0 }
@@ -92,24 +92,24 @@ struct WorkerPoolTests {
   }
 
   @Test func workersFollowTheCallersInstructionSet() {
-    let usual = KernelTarget.current
-    for target in KernelTarget.allCases {
+    let usual = InstructionSet.current
+    for target in InstructionSet.allCases {
       target.run {
         for pool in Self.pools {
-          let seen = Mutex<Set<KernelTarget>>([])
-          pool.run(50) { _ in _ = seen.withLock { $0.insert(KernelTarget.current) } }
+          let seen = Mutex<Set<InstructionSet>>([])
+          pool.run(50) { _ in _ = seen.withLock { $0.insert(InstructionSet.current) } }
           #expect(seen.withLock { $0 } == [target])
         }
       }
-      #expect(KernelTarget.current == usual)
+      #expect(InstructionSet.current == usual)
     }
-    #expect(KernelTarget.portable.run { true } == true)
+    #expect(InstructionSet.portable.run { true } == true)
   }
 
   /// Each thread starts with its own lane and then takes over what others leave behind.
   @Test(arguments: [2, 3, 5])
   func slowThreadsLeaveTheirTasksToOthers(threads: Int) {
-    let pool = WorkerPool(threadCount: threads, processors: threads)
+    let pool = ThreadPool(threadCount: threads, processors: threads)
     let tasks = 400
     // Task 0 lasts until all others are done: nobody waits for the thread that has it, and its lane is emptied.
     let done = Atomic(0)
@@ -128,7 +128,7 @@ struct WorkerPoolTests {
 
   /// Two pools of more threads than processors, used at once: nobody waits for a thread that does not run.
   @Test func oversubscribedPools() async {
-    let pools = [WorkerPool(threadCount: 16, processors: 16), WorkerPool(threadCount: 16, processors: 16)]
+    let pools = [ThreadPool(threadCount: 16, processors: 16), ThreadPool(threadCount: 16, processors: 16)]
     let totals = await withTaskGroup(of: Int.self) { group in
       for pool in pools {
         group.addTask {
@@ -143,9 +143,9 @@ struct WorkerPoolTests {
   }
 
   @Test func threadsAreCounted() {
-    #expect(WorkerPool(threadCount: 0).threadCount == 1)
-    #expect(WorkerPool(threadCount: 4, processors: 4).threadCount == 4)
-    #expect(WorkerPool(threadCount: 4, processors: 3).threadCount == 3)
+    #expect(ThreadPool(threadCount: 0).threadCount == 1)
+    #expect(ThreadPool(threadCount: 4, processors: 4).threadCount == 4)
+    #expect(ThreadPool(threadCount: 4, processors: 3).threadCount == 3)
     #expect(CPUBackend(threads: 1).threadCount == 1)
     #expect(CPUBackend(threads: 1000).threadCount == ThreadCount.processors)
     #expect(ThreadCount.processors >= 1)

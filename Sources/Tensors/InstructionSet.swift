@@ -1,7 +1,7 @@
 import CKernels
 
 /// The instruction set that the kernels are run for.
-package enum KernelTarget: String, CaseIterable, Sendable {
+package enum InstructionSet: String, CaseIterable, Sendable {
   /// x86-64 with AVX-512 (F, BW, DQ and VL) that multiplies bfloat16 and bytes as well.
   case avx512bf16
   /// x86-64 with AVX-512.
@@ -20,12 +20,12 @@ package enum KernelTarget: String, CaseIterable, Sendable {
   case portable
 
   /// What the calling thread uses: the best of the processor, unless inside `run`.
-  package static var current: KernelTarget { KernelTarget(rawValue: String(cString: ck_target())) ?? .portable }
+  package static var current: InstructionSet { InstructionSet(rawValue: String(cString: ck_target())) ?? .portable }
 
   /// Runs `body` with the kernels for this target, on all threads that it hands work to; `nil` if the processor
   /// cannot run them. Other threads' calls go on as they were.
   package func run<Result>(_ body: () throws -> Result) rethrows -> Result? {
-    let before = KernelTarget.current
+    let before = InstructionSet.current
     guard ck_select_target(rawValue) else { return nil }
     defer { ck_select_target(before.rawValue) }
     return try body()

@@ -2,7 +2,7 @@ extension Tape {
   /// RMS norm (Zhang and Sennrich 2019) of x, or of x + residual: (x + residual, normed), both `[rows, width]`.
   ///
   /// out = s / √(mean(s²) + epsilon) · (weight + offset). Gemma's offset is 1, everyone else's 0.
-  public func norm(
+  public func rmsNorm(
     _ x: Variable, residual: Variable? = nil, weight: Parameter, offset: Float = 0, epsilon: Float
   ) -> (sum: Variable, out: Variable) {
     let (sum, out, inverse) = backend.rmsNorm(
@@ -10,7 +10,7 @@ extension Tape {
     let flowsOn = isRecording && (x.requiresGradient || residual?.requiresGradient == true)
     let sumVariable = Variable(sum, requiresGradient: flowsOn)
     let output = Variable(out, requiresGradient: flowsOn || (isRecording && weight.isTrainable)) { [backend] in
-      backend.rmsNormed(sum, weight: weight.value, offset: offset, inverseRMS: inverse)
+      backend.recomputedRMSNorm(sum, weight: weight.value, offset: offset, inverseRMS: inverse)
     }
     if output.requiresGradient {
       let (sumSlot, slot) = (sumVariable.slot, output.slot)
