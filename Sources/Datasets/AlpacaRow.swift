@@ -14,7 +14,7 @@ struct AlpacaRow {
   init(_ row: Row) throws(SwiftletError) {
     func text(_ column: String) throws(SwiftletError) -> String {
       guard let value = row.present(column) else { return "" }
-      guard case .string(let text) = value else { throw RowForm.wrongKind(value, "a string", column) }
+      guard case .string(let text) = value else { throw RowFormat.wrongKind(value, "a string", column) }
       return text
     }
     instruction = try text("instruction")
@@ -32,7 +32,7 @@ struct AlpacaRow {
   }
 
   /// The row as prompt and completion: a conversation if the model has a chat template, else in Alpaca's prompt format.
-  func form(hasTemplate: Bool) -> RowForm {
+  func format(hasTemplate: Bool) -> RowFormat {
     guard hasTemplate else { return .completion(prompt: prompt, completion: output) }
     var messages = system.map { [Message.system($0)] } ?? []
     for turn in history { messages += [.user(turn.question), .assistant(turn.answer)] }

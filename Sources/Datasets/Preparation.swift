@@ -82,7 +82,7 @@ public struct Preparation: Sendable {
   private func encode(
     _ range: Range<Int>, of rows: any RowSource
   ) throws(SwiftletError) -> [(example: Example, report: RowReport)] {
-    try OrderedWork.map(rows: range, chunkSize: Self.chunkSize, threads: options.threads) {
+    try Parallel.map(rows: range, chunkSize: Self.chunkSize, threads: options.threads) {
       chunk throws(SwiftletError) in
       var prepared: [(example: Example, report: RowReport)] = []
       prepared.reserveCapacity(chunk.count)

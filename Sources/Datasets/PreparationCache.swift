@@ -59,13 +59,13 @@ public struct PreparationCache: Sendable {
   /// The set stored under `key`; `nil` if there is none or its file is damaged.
   /// - Parameter isNew: whether this process has just written it, so that its fingerprint need not be checked.
   func load(_ key: String, isNew: Bool = false) -> Preparation.Outcome? {
-    guard let found = PreparedFile.open(file(key), key: key, isNew: isNew) else { return nil }
+    guard let found = TrainingSetFile.open(file(key), key: key, isNew: isNew) else { return nil }
     try? FileManager.default.setAttributes([.modificationDate: Date()], ofItemAtPath: file(key).path)
     return found
   }
 
   /// A writer for the set of `key`, or the reason why the folder cannot be created or written.
-  func writer(_ key: String) -> Result<PreparedFile.Writer, SwiftletError> {
+  func writer(_ key: String) -> Result<TrainingSetFile.Writer, SwiftletError> {
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     } catch {
@@ -73,7 +73,7 @@ public struct PreparationCache: Sendable {
         SwiftletError.checkpoint(path: folder.path, reason: "cannot be created; set SWIFTLET_CACHE to another folder"))
     }
     removeUnused()
-    return Result { () throws(SwiftletError) in try PreparedFile.Writer(file(key)) }
+    return Result { () throws(SwiftletError) in try TrainingSetFile.Writer(file(key)) }
   }
 
   private func removeUnused() {

@@ -5,8 +5,8 @@ import OrderedJSON
 public struct PreparationReport: Sendable, Hashable {
   /// The number of rows read.
   public var rows = 0
-  /// The number of rows of each form, in order of first appearance.
-  public var forms: [(name: String, rows: Int)] = []
+  /// The number of rows of each format, in order of first appearance.
+  public var formats: [(name: String, rows: Int)] = []
   /// The number of rows that were kept.
   public var keptRows = 0
   /// The number of rows longer than `max_length` that lost tokens.
@@ -53,7 +53,7 @@ public struct PreparationReport: Sendable, Hashable {
   public var json: JSONValue {
     var object = JSONObject([
       ("rows", .integer(rows)),
-      ("forms", .object(JSONObject(forms.map { ($0.name, .integer($0.rows)) }))),
+      ("forms", .object(JSONObject(formats.map { ($0.name, .integer($0.rows)) }))),
       ("kept_rows", .integer(keptRows)), ("truncated_rows", .integer(truncatedRows)),
       ("masked_rows", .integer(fullyMaskedRows)), ("empty_rows", .integer(emptyRows)), ("items", .integer(items)),
       ("tokens", .integer(tokens)), ("lost_tokens", .integer(truncatedTokens)),
@@ -84,7 +84,7 @@ public struct PreparationReport: Sendable, Hashable {
       guard let value = json[key]?.integer else { return nil }
       self[keyPath: property] = value
     }
-    for member in json["forms"]?.object?.members ?? [] { forms.append((member.key, member.value.integer ?? 0)) }
+    for member in json["forms"]?.object?.members ?? [] { formats.append((member.key, member.value.integer ?? 0)) }
     for member in json["lengths"]?.object?.members ?? [] {
       lengths.append((Int(member.key) ?? 0, member.value.integer ?? 0))
     }
@@ -125,7 +125,7 @@ public struct PreparationReport: Sendable, Hashable {
 
   /// Counts a row.
   mutating func add(_ row: RowReport) {
-    add(form: row.form)
+    add(format: row.format)
     add(length: row.length)
     if let note = row.note { add(note: note) }
     if let lost = row.lostPrompt {
@@ -142,11 +142,11 @@ public struct PreparationReport: Sendable, Hashable {
     }
   }
 
-  private mutating func add(form: String) {
-    if let index = forms.firstIndex(where: { $0.name == form }) {
-      forms[index].rows += 1
+  private mutating func add(format: String) {
+    if let index = formats.firstIndex(where: { $0.name == format }) {
+      formats[index].rows += 1
     } else {
-      forms.append((form, 1))
+      formats.append((format, 1))
     }
   }
 

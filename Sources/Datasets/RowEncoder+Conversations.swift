@@ -29,7 +29,7 @@ extension RowEncoder {
     var conversation = Conversation(messages, tools: try tools(row), addsGenerationPrompt: addsGenerationPrompt)
     if let variables = row.present("chat_template_kwargs") {
       guard case .object(let variables) = variables else {
-        throw RowForm.wrongKind(variables, "an object of template variables", "chat_template_kwargs")
+        throw RowFormat.wrongKind(variables, "an object of template variables", "chat_template_kwargs")
       }
       conversation.variables = variables
     }
@@ -42,7 +42,7 @@ extension RowEncoder {
       throw SwiftletError.data(
         "apply_chat_template needs this column; build it with the step messages", column: "messages")
     }
-    return try render(try RowForm.messages(messages, column: "messages"), row).text
+    return try render(try RowFormat.messages(messages, column: "messages"), row).text
   }
 
   private func tools(_ row: Row) throws(SwiftletError) -> JSONValue? {

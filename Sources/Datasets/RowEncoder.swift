@@ -18,10 +18,10 @@ struct RowEncoder: Sendable {
   /// Encodes a row without truncating it.
   /// - Throws: `SwiftletError` without a location.
   func encode(_ row: Row, number: Int) throws(SwiftletError) -> (example: Example, report: RowReport) {
-    let form = try RowForm(row, textField: options.textField, hasTemplate: tokenizer.render != nil)
-    var report = RowReport(form: form.name)
+    let format = try RowFormat(row, textField: options.textField, hasTemplate: tokenizer.render != nil)
+    var report = RowReport(format: format.name)
     var example = Example(ids: [], labels: [], row: number)
-    switch form {
+    switch format {
     case .tokens(let row): try encodeTokens(row, &example, &report)
     case .text(let text):
       try rejectAssistantMask()
@@ -46,13 +46,13 @@ struct RowEncoder: Sendable {
       example.ids = whole.ids
       mask(&example, prompt: opening.ids, assistant: whole.mask, &report)
     }
-    report.note = report.note ?? note(on: form)
+    report.note = report.note ?? note(on: format)
     return (example, report)
   }
 
   /// A note on what TRL ignores silently.
-  private func note(on form: RowForm) -> String? {
-    switch form {
+  private func note(on format: RowFormat) -> String? {
+    switch format {
     case .text, .conversation:
       if options.completionOnlyLoss == true {
         return "completion_only_loss has no effect on rows without prompt and completion columns"
@@ -60,7 +60,7 @@ struct RowEncoder: Sendable {
     default: break
     }
     let known: Set<String> = ["system", "developer", "user", "assistant", "tool"]
-    return form.messages.lazy.map(\.role).first { !known.contains($0) }.map { role in
+    return format.messages.lazy.map(\.role).first { !known.contains($0) }.map { role in
       "messages have the role \(role.quotedExcerpt), which most chat templates do not know; use system, user, "
         + "assistant and tool"
     }
@@ -120,14 +120,14 @@ struct RowEncoder: Sendable {
 
   private func numbers(_ row: Row, _ column: String, count: Int? = nil) throws(SwiftletError) -> [Int32] {
     guard case .array(let elements)? = row[column] else {
-      throw RowForm.wrongKind(row[column] ?? .null, "a list of numbers", column)
+      throw RowFormat.wrongKind(row[column] ?? .null, "a list of numbers", column)
     }
     var numbers: [Int32] = []
     numbers.reserveCapacity(elements.count)
     for element in elements {
       let bit: Int? = element.bool.map { $0 ? 1 : 0 }
       guard let number = (bit ?? element.integer).flatMap(Int32.init(exactly:)) else {
-        throw RowForm.wrongKind(element, "a token id", column)
+        throw RowFormat.wrongKind(element, "a token id", column)
       }
       numbers.append(number)
     }

@@ -11,8 +11,8 @@ struct RowReport: Sendable {
   }
 
   var outcome = Outcome.kept
-  /// The name of the row's form.
-  let form: String
+  /// The name of the row's format.
+  let format: String
   /// The number of tokens before truncation.
   var length = 0
   /// Whether the row is longer than the limit.
@@ -27,7 +27,7 @@ struct RowReport: Sendable {
   /// Something else that the report should mention.
   var note: String?
 
-  init(form: String) { self.form = form }
+  init(format: String) { self.format = format }
 
   /// Truncates the example to `max_length`, and empties it if nothing is left to train on.
   mutating func truncate(_ example: inout Example, _ tokenizer: RowTokenizer, _ options: PreparationOptions) {

@@ -29,7 +29,7 @@ extension RowSource {
   /// The rows for which `isIncluded` is true. Reads all rows.
   /// - Throws: `SwiftletError` with the location of the first row that cannot be read or for which `isIncluded` throws.
   public func filter(_ isIncluded: @Sendable (Row) throws -> Bool) throws(SwiftletError) -> SelectedRows {
-    let kept = try OrderedWork.map(rows: 0..<count, chunkSize: 256) { chunk throws(SwiftletError) in
+    let kept = try Parallel.map(rows: 0..<count, chunkSize: 256) { chunk throws(SwiftletError) in
       var kept: [Int] = []
       for index in chunk {
         let row = try row(at: index)
@@ -87,7 +87,7 @@ extension JSONObject {
     of column: String, _ expected: String, _ path: KeyPath<JSONValue, Value?>
   ) throws(SwiftletError) -> Value {
     let found = try existing(column)
-    guard let value = found[keyPath: path] else { throw RowForm.wrongKind(found, expected, column) }
+    guard let value = found[keyPath: path] else { throw RowFormat.wrongKind(found, expected, column) }
     return value
   }
 

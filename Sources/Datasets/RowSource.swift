@@ -60,7 +60,7 @@ extension RowSource {
   public func fingerprint() throws(SwiftletError) -> String { try contentFingerprint() }
 
   func contentFingerprint() throws(SwiftletError) -> String {
-    let parts = try OrderedWork.map(rows: 0..<count, chunkSize: 256) { chunk throws(SwiftletError) in
+    let parts = try Parallel.map(rows: 0..<count, chunkSize: 256) { chunk throws(SwiftletError) in
       var hash = ContentHash()
       for index in chunk { hash.update(JSONValue.object(try row(at: index)).text(.compact)) }
       return hash.hexadecimal

@@ -6,9 +6,9 @@ import Tensors
 /// documents. Items are ranges of the documents' tokens, so packing copies nothing.
 public struct TrainingSet: Sendable {
   /// The token ids of all documents, concatenated.
-  public internal(set) var ids: TokenColumn = []
+  public internal(set) var ids: TokenArray = []
   /// One label per token: the id itself, or `TokenBatch.ignoredLabel` if the token is masked. Not shifted.
-  public internal(set) var labels: TokenColumn = []
+  public internal(set) var labels: TokenArray = []
   /// The offset of each document's first token, and `ids.count` at the end.
   public internal(set) var documentStarts: [Int] = [0]
   /// The index of each document's row in the source.

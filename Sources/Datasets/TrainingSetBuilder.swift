@@ -7,7 +7,7 @@ struct TrainingSetBuilder {
   var report = PreparationReport()
   /// Why the file could not be written. Nothing is added after a failure.
   private(set) var failure: SwiftletError?
-  private var writer: PreparedFile.Writer?
+  private var writer: TrainingSetFile.Writer?
 
   /// The training set with its tokens in memory, and the report.
   var outcome: Preparation.Outcome { (set, report) }
@@ -16,7 +16,7 @@ struct TrainingSetBuilder {
   init() {}
 
   /// Creates a builder that writes the tokens to a file.
-  init(writer: Result<PreparedFile.Writer, SwiftletError>) {
+  init(writer: Result<TrainingSetFile.Writer, SwiftletError>) {
     switch writer {
     case .success(let writer): self.writer = writer
     case .failure(let error): failure = error

@@ -67,7 +67,7 @@ public final class Transformer {
   ///   - checkpointed: indices of the layers whose activations are recomputed in the backward pass instead of kept.
   ///   - noise: noise to add to the embeddings.
   public func hiddenStates(
-    _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: EmbeddingNoise? = nil
+    _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil
   ) -> Variable {
     let angles = angles(batch.positions, segments: batch.segments)
     var x = tape.embedding(batch.ids, embedding, scale: configuration.embeddingScale)

@@ -1,38 +1,39 @@
-/// A running mean of gradients, or of their squares.
+/// A first or second moment: the exponential moving average of gradients, or of their squares.
 public enum Moment {
-  /// The shape of the weight, float32.
+  /// float32, of the weight's shape.
   case float32(Tensor)
-  /// A byte for each element of the weight, and the largest magnitude of each `blockLength` of them, float32.
+  /// bitsandbytes' 8-bit state: one `DynamicMap` code per element (uint8, of the weight's shape), and the largest
+  /// magnitude of each block of `blockLength` elements (float32, `[blocks]`).
   case eightBit(Tensor, absmax: Tensor)
 
-  /// Elements that share their largest magnitude.
+  /// The number of elements in a block of an 8-bit moment.
   public static let blockLength = 256
 }
 
-/// Adafactor's running means of squared gradients.
+/// Adafactor's second moment, in float32.
 public enum AdafactorMoment {
-  /// Of a matrix: for each row and for each column.
-  case matrix(rows: Tensor, columns: Tensor)
-  /// Of anything else: for each element.
-  case vector(Tensor)
+  /// Of a matrix `[rows, columns]`: the moving averages of its row means `[rows]` and of its column means `[columns]`.
+  case factored(rows: Tensor, columns: Tensor)
+  /// Of a weight that isn't a matrix: one moving average per element, of the weight's shape.
+  case full(Tensor)
 }
 
-/// The numbers of one AdamW step.
+/// The hyperparameters of one AdamW step (Loshchilov and Hutter 2019, arXiv:1711.05101).
 public struct AdamWStep: Sendable {
-  /// Step size.
+  /// The learning rate of this step.
   public var learningRate: Float
-  /// Decay rates of the moments.
+  /// The decay rates of the first and second moment.
   public var beta1: Double, beta2: Double
-  /// Added to the root of the second moment.
+  /// Added to the square root of the second moment.
   public var epsilon: Float
-  /// Decoupled weight decay.
+  /// The decoupled weight decay; it is multiplied by the learning rate.
   public var weightDecay: Float
-  /// 1 − β₁ᵗ and 1 − β₂ᵗ.
+  /// The bias corrections 1 − β₁ᵗ and 1 − β₂ᵗ.
   public var correction1: Float, correction2: Float
-  /// What the gradient is multiplied by first (clipping).
+  /// Multiplies the gradient before anything else, to clip its norm.
   public var gradientScale: Float
 
-  /// The numbers of step `step`, counted from 1.
+  /// Computes the bias corrections of step `step`, counted from 1.
   public init(
     step: Int, learningRate: Float, beta1: Double, beta2: Double, epsilon: Float, weightDecay: Float,
     gradientScale: Float
@@ -53,18 +54,18 @@ public struct AdamWStep: Sendable {
   }
 }
 
-/// The numbers of one step of Lion (Chen et al. 2023).
+/// The hyperparameters of one Lion step (Chen et al. 2023, arXiv:2302.06675).
 public struct LionStep: Sendable {
-  /// Step size.
+  /// The learning rate: how far every element moves.
   public var learningRate: Float
-  /// The moment's share in the direction, and its decay rate.
+  /// The moment's weight when it is interpolated with the gradient to find the direction, and the moment's decay rate.
   public var beta1: Double, beta2: Double
-  /// Decoupled weight decay.
+  /// The decoupled weight decay; it is multiplied by the learning rate.
   public var weightDecay: Float
-  /// What the gradient is multiplied by first (clipping).
+  /// Multiplies the gradient before anything else, to clip its norm.
   public var gradientScale: Float
 
-  /// These numbers.
+  /// Creates the hyperparameters of a step. There is no bias correction, so the step's number doesn't matter.
   public init(learningRate: Float, beta1: Double, beta2: Double, weightDecay: Float, gradientScale: Float) {
     self.learningRate = learningRate
     self.beta1 = beta1
@@ -74,22 +75,22 @@ public struct LionStep: Sendable {
   }
 }
 
-/// The numbers of one step of stochastic gradient descent, as torch computes it.
+/// The hyperparameters of one step of `torch.optim.SGD`.
 public struct SGDStep: Sendable {
-  /// Step size.
+  /// The learning rate of this step.
   public var learningRate: Float
-  /// What is kept of the buffer; the share of the gradient that does not enter it.
+  /// The momentum buffer becomes `momentum` · buffer + (1 − `dampening`) · gradient.
   public var momentum: Float, dampening: Float
-  /// Whether the step looks ahead (Nesterov).
+  /// Whether to use Nesterov momentum.
   public var nesterov: Bool
-  /// Weight decay, as a part of the gradient.
+  /// The weight decay (L2 regularization); `weightDecay` · weight is added to the gradient.
   public var weightDecay: Float
-  /// What the gradient is multiplied by first (clipping).
+  /// Multiplies the gradient before anything else, to clip its norm.
   public var gradientScale: Float
-  /// Whether the buffer begins with this gradient.
+  /// Whether this is the first step, which copies the gradient to the momentum buffer, undampened.
   public var isFirst: Bool
 
-  /// These numbers.
+  /// Creates the hyperparameters of a step.
   public init(
     learningRate: Float, momentum: Float, dampening: Float, nesterov: Bool, weightDecay: Float, gradientScale: Float,
     isFirst: Bool
@@ -104,22 +105,22 @@ public struct SGDStep: Sendable {
   }
 }
 
-/// The numbers of one step of Adafactor (Shazeer and Stern 2018).
+/// The hyperparameters of one Adafactor step (Shazeer and Stern 2018, arXiv:1804.04235), without relative step sizes.
 public struct AdafactorStep: Sendable {
-  /// Step size.
+  /// The learning rate of this step.
   public var learningRate: Float
-  /// Decoupled weight decay.
+  /// The decoupled weight decay; it is multiplied by the learning rate.
   public var weightDecay: Float
-  /// The largest root mean square of an update.
+  /// Updates with a larger root mean square are scaled down to this one.
   public var clipThreshold: Float
-  /// What is kept of the running means.
+  /// The decay rate of the second moment at this step.
   public var decay: Float
   /// Added to squared gradients.
   public var epsilon: Float
-  /// What the gradient is multiplied by first (clipping).
+  /// Multiplies the gradient before anything else, to clip its norm.
   public var gradientScale: Float
 
-  /// These numbers.
+  /// Creates the hyperparameters of a step.
   public init(
     learningRate: Float, weightDecay: Float, clipThreshold: Float, decay: Float, epsilon: Float, gradientScale: Float
   ) {

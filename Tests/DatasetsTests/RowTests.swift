@@ -50,7 +50,7 @@ import Tokenizers
       try chats.row(at: 1)["messages"]
         == [["role": "user", "content": "two"], ["role": "assistant", "content": "number 2"]])
     let (set, report) = try Preparation(.bytes()).prepare(chats)
-    #expect(set.documentCount == 2 && report.forms.map(\.name) == ["messages"])
+    #expect(set.documentCount == 2 && report.formats.map(\.name) == ["messages"])
   }
 
   @Test func filter() throws {

@@ -116,7 +116,7 @@ import Testing
     let wrapped = try TinyModel.rows(packing: .wrapped, length: 32)
     let chunks = stride(from: 0, to: rows.ids.count, by: 32).map { start -> JSONObject in
       let range = start..<min(start + 32, rows.ids.count)
-      func list(_ values: TokenColumn) -> JSONValue { .array(values[range].map { .integer(Int($0)) }) }
+      func list(_ values: TokenArray) -> JSONValue { .array(values[range].map { .integer(Int($0)) }) }
       return JSONObject([("input_ids", list(rows.ids)), ("labels", list(rows.labels))])
     }
     let joined = try Preparation(.none).prepare(InMemoryRows(chunks)).set

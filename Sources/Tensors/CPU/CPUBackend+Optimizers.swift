@@ -83,13 +83,13 @@ extension CPUBackend {
   /// Adds a gradient to the statistics, and divides it by the root that they estimate, in place.
   private func divide(_ gradient: Tensor, by squares: AdafactorMoment, _ step: AdafactorStep) {
     switch squares {
-    case .vector(let squares):
+    case .full(let squares):
       overElements(of: gradient) { range in
         ck_adafactor_vector(
           gradient.pointer(), squares.pointer(), step.gradientScale, step.epsilon, step.decay, range.lowerBound,
           range.upperBound)
       }
-    case .matrix(let rows, let columns):
+    case .factored(let rows, let columns):
       let (rowCount, columnCount) = (gradient.rows, gradient.columns)
       let grain = max(1, 16384 / max(1, columnCount))
       pool.runRanges(rowCount, grain: grain) { range in

@@ -113,8 +113,8 @@ extension VulkanBackend {
       columns: UInt32(weight.count), gradientScale: step.gradientScale, epsilon: step.epsilon, decay: step.decay,
       learningRate: step.learningRate, weightDecay: step.weightDecay, clipThreshold: step.clipThreshold)
     switch squares {
-    case .vector(let squares): arguments.columnMeans = address(squares)
-    case .matrix(let rows, let columns):
+    case .full(let squares): arguments.columnMeans = address(squares)
+    case .factored(let rows, let columns):
       (arguments.rowMeans, arguments.columnMeans) = (address(rows), address(columns))
       (arguments.rows, arguments.columns) = (UInt32(gradient.rows), UInt32(gradient.columns))
       device.run("adafactorRows", arguments, groupCount: gradient.rows)

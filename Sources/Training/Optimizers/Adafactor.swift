@@ -20,7 +20,7 @@ struct Adafactor: UpdateRule {
       learningRate: step.learningRate, weightDecay: step.weightDecay, clipThreshold: Self.clipThreshold,
       decay: Float(1 - pow(Double(step.number), Self.decayRate)), epsilon: Self.epsilon,
       gradientScale: step.gradientScale)
-    let squares: AdafactorMoment = state.count == 2 ? .matrix(rows: state[0], columns: state[1]) : .vector(state[0])
+    let squares: AdafactorMoment = state.count == 2 ? .factored(rows: state[0], columns: state[1]) : .full(state[0])
     backend.adafactor(weight, gradient: gradient, squares: squares, numbers)
   }
 }

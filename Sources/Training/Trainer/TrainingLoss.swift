@@ -64,7 +64,7 @@ public struct TrainingPass {
   /// The factor for the gradient of each unit of weight: one over the weight of all batches of the step.
   public let gradientScale: Float
   let checkpoints: CheckpointingPlan
-  let noise: EmbeddingNoise?
+  let noise: NEFTuneNoise?
   let sharesPrefix: Bool
 
   /// Runs the batch through the transformer.

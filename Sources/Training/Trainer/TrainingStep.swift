@@ -38,7 +38,7 @@ package struct TrainingStep {
             batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)),
             checkpoints: checkpoints,
             // Dropout masks use the seed itself.
-            noise: configuration.neftuneNoiseAlpha.map { EmbeddingNoise(alpha: $0, seed: ~seed) },
+            noise: configuration.neftuneNoiseAlpha.map { NEFTuneNoise(alpha: $0, seed: ~seed) },
             sharesPrefix: sharesPrefix)))
       tape.backward()
     }

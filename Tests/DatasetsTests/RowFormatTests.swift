@@ -7,7 +7,7 @@ import Testing
 import Tokenizers
 
 /// Rows of every form compared with TRL's `SFTTrainer`: every id and label must be equal.
-@Suite struct FormTests {
+@Suite struct RowFormatTests {
   private func preparation(_ options: JSONValue) throws -> Preparation {
     var preparation = PreparationOptions()
     if let limit = options["max_length"] { preparation.maxLength = limit.integer }

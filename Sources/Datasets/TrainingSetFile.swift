@@ -7,7 +7,7 @@ import OrderedJSON
 /// items, and a fingerprint of everything before it.
 ///
 /// Little-endian. The last 40 bytes are the offset of the report and the 32 hexadecimal digits of the fingerprint.
-enum PreparedFile {
+enum TrainingSetFile {
   fileprivate static let trailer = 8 + 32
 
   /// Opens the file that was written with `key`.
@@ -32,8 +32,8 @@ enum PreparedFile {
       let counts = reader.numbers(Int.self), let bounds = reader.numbers(Int.self)
     else { return nil }
     var set = TrainingSet()
-    set.ids = TokenColumn(file, offset: 0, count: offset / 8)
-    set.labels = TokenColumn(file, offset: 4, count: offset / 8)
+    set.ids = TokenArray(file, offset: 0, count: offset / 8)
+    set.labels = TokenArray(file, offset: 4, count: offset / 8)
     (set.documentStarts, set.rows, set.lossMask) = (starts, rows, lossMask)
     set.joinsPieces = json["joins_pieces"]?.bool ?? false
     if let least = json["least_id"]?.integer, let greatest = json["greatest_id"]?.integer, least <= greatest {

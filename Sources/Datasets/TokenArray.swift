@@ -4,7 +4,7 @@ import Tensors
 /// The ids or the labels of all tokens of a training set, in memory or in a memory-mapped file.
 ///
 /// A mapped column needs no memory of its own; the operating system loads and evicts its pages.
-public struct TokenColumn: RandomAccessCollection, Sendable, Hashable, ExpressibleByArrayLiteral {
+public struct TokenArray: RandomAccessCollection, Sendable, Hashable, ExpressibleByArrayLiteral {
   private enum Storage: Sendable {
     case memory([Int32])
     case file(MappedFile, offset: Int, count: Int)
@@ -59,7 +59,7 @@ public struct TokenColumn: RandomAccessCollection, Sendable, Hashable, Expressib
   }
 
   /// Whether both columns have the same elements.
-  public static func == (a: TokenColumn, b: TokenColumn) -> Bool { a.elementsEqual(b) }
+  public static func == (a: TokenArray, b: TokenArray) -> Bool { a.elementsEqual(b) }
 
   /// Hashes what `==` compares.
   public func hash(into hasher: inout Hasher) { for number in self { hasher.combine(number) } }

@@ -5,7 +5,7 @@ import Synchronization
 import Tensors
 
 /// Parallel work on numbered pieces, with results in the order of the numbers.
-enum OrderedWork {
+enum Parallel {
   /// The results of `body` for each number of `range`. Threads take the next number when they are free.
   static func map<Value: Sendable>(
     _ range: Range<Int>, threads: Int? = nil, _ body: @Sendable (Int) -> Value

@@ -3,7 +3,7 @@ import Diagnostics
 import OrderedJSON
 
 /// The content of a row once its columns have been recognized.
-enum RowForm {
+enum RowFormat {
   /// Plain text in one column.
   case text(String)
   /// A prompt and its completion, concatenated without a template.
@@ -15,7 +15,7 @@ enum RowForm {
   /// Token ids, with labels or masks.
   case tokens(Row)
 
-  /// The name of the form in reports.
+  /// The name of the format in reports.
   var name: String {
     switch self {
     case .text: "text"
@@ -26,7 +26,7 @@ enum RowForm {
     }
   }
 
-  /// All messages of a conversation; empty for other forms.
+  /// All messages of a conversation; empty for other formats.
   var messages: [Message] {
     switch self {
     case .conversation(let messages): messages
@@ -40,7 +40,7 @@ enum RowForm {
   /// - Parameters:
   ///   - textField: the column with plain text.
   ///   - hasTemplate: whether Alpaca rows can become conversations.
-  /// - Throws: `SwiftletError` with the columns of the row if no form fits, or with the column whose value is wrong.
+  /// - Throws: `SwiftletError` with the columns of the row if no format fits, or with the column whose value is wrong.
   init(_ row: Row, textField: String, hasTemplate: Bool) throws(SwiftletError) {
     if row["input_ids"] != nil {
       self = .tokens(row)
@@ -53,7 +53,7 @@ enum RowForm {
       guard case .string(let text) = value else { throw Self.wrongKind(value, "a string", textField) }
       self = .text(text)
     } else if row.present("instruction") != nil, row["output"] != nil {
-      self = try AlpacaRow(row).form(hasTemplate: hasTemplate)
+      self = try AlpacaRow(row).format(hasTemplate: hasTemplate)
     } else {
       let columns = row.keys.isEmpty ? "is empty" : "has the columns \(row.columnList)"
       throw SwiftletError.data(
@@ -62,7 +62,7 @@ enum RowForm {
     }
   }
 
-  private static func promptCompletion(_ prompt: JSONValue, _ row: Row) throws(SwiftletError) -> RowForm {
+  private static func promptCompletion(_ prompt: JSONValue, _ row: Row) throws(SwiftletError) -> RowFormat {
     guard let completion = row.present("completion") else {
       throw SwiftletError.data(
         "the row has a prompt but no completion; add one, or rename the prompt to text", column: "completion")
