@@ -271,6 +271,11 @@ DISPATCH(
   (float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
    float *losses, uint8_t *correct, float *entropy, long begin, long end),
   (logits, targets, columns, scale, cap, smoothing, gradient, losses, correct, entropy, begin, end))
+DISPATCH(float, ck_largest, (const float *x, long count), (x, count))
+DISPATCH(
+  double, ck_exponential_sum, (const float *x, long count, float divisor, float shift), (x, count, divisor, shift))
+DISPATCH(
+  long, ck_at_least, (const float *x, long count, float threshold, int32_t *indices), (x, count, threshold, indices))
 DISPATCH(
   void, ck_adamw,
   (float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long begin, long end),

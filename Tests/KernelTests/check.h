@@ -53,6 +53,7 @@ void test_gemv(void);
 void test_attention(void);
 void test_layers(void);
 void test_loss(void);
+void test_sampling(void);
 void test_optimizers(void);
 void test_quantizers(void);
 

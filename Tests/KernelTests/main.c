@@ -101,6 +101,7 @@ static void run_all(void) {
   test_attention();
   test_layers();
   test_loss();
+  test_sampling();
   test_optimizers();
   test_quantizers();
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Models
 import OrderedJSON
 import Testing
@@ -71,5 +72,78 @@ import Testing
     var sampler = Sampler(options, prompt: [0])
     // 0 was in the prompt; each choice makes itself less likely.
     #expect((0..<3).map { _ in sampler.sample([5, 4, 3, 2]) } == [1, 2, 3])
+  }
+
+  /// Each filter over a large vocabulary, against a sampler that sorts all of it.
+  @Test(
+    arguments: [(0, 1, 0), (50, 1, 0), (0, 0.9, 0), (0, 1, 0.05), (0, 0.99, 0), (200, 0.8, 0.01)]
+      as [(Int, Float, Float)])
+  func rankingPartOfTheVocabularyChangesNothing(topK: Int, topP: Float, minP: Float) {
+    var random = RandomSource(seed: 3)
+    for (scale, temperature) in [(0.0, 1), (1, 1), (8, 0.7), (200, 1.3)] as [(Float, Float)] {
+      var logits = (0..<20_000).map { _ in (random.uniform() + random.uniform() - 1) * scale }
+      logits[17] = logits[4711]
+      logits[99] = -.infinity
+      var options = SamplingConfiguration()
+      (options.topK, options.topP, options.minP, options.temperature) = (topK, topP, minP, temperature)
+      let expected = sortedDistribution(logits, options)
+      let found = Sampler(options, prompt: []).distribution(logits)
+      // The failure's message would list both.
+      let isSame = found.map(\.id) == expected.map(\.id)
+      #expect(isSame)
+      #expect(zip(found, expected).allSatisfy { abs($0.probability - $1.probability) <= 1e-6 * $1.probability })
+      for seed in UInt64(0)..<40 {
+        options.seed = seed
+        var sampler = Sampler(options, prompt: [])
+        let drawn = sampler.sample(logits)
+        var source = RandomSource(seed: seed)
+        var left = Double(source.uniform())
+        let id = expected.first { token in
+          left -= token.probability
+          return left < 1e-6
+        }
+        let isBoundary = abs(left) < 2e-6
+        #expect(drawn == id?.id || isBoundary)
+      }
+    }
+  }
+
+  private func sortedDistribution(
+    _ logits: [Float], _ options: SamplingConfiguration
+  ) -> [(id: Int32, probability: Double)] {
+    let scaled = logits.map { $0 / options.temperature }
+    var order = logits.indices.sorted { scaled[$0] == scaled[$1] ? $0 < $1 : scaled[$0] > scaled[$1] }
+    if options.topK > 0 { order = order.filter { scaled[$0] >= scaled[order[options.topK - 1]] } }
+    let highest = scaled[order[0]]
+    var tokens = order.map { (id: Int32($0), probability: Double(Foundation.exp(scaled[$0] - highest))) }
+    if options.topP < 1 {
+      let mass = Double(options.topP) * tokens.reduce(0) { $0 + $1.probability }
+      var sum = 0.0
+      let last = tokens.firstIndex { token in
+        sum += token.probability
+        return sum >= mass
+      }
+      tokens = Array(tokens.prefix((last ?? tokens.count) + 1))
+    }
+    if options.minP > 0 { tokens = tokens.filter { $0.probability >= Double(options.minP) } }
+    let sum = tokens.reduce(0) { $0 + $1.probability }
+    return tokens.map { ($0.id, $0.probability / sum) }
+  }
+
+  @Test func anExtremeTemperatureIsGreedy() {
+    var options = SamplingConfiguration()
+    options.temperature = 1e-38
+    var sampler = Sampler(options, prompt: [])
+    #expect(sampler.sample([0, 3, 30, 3]) == 2)
+  }
+
+  @Test func logitsThatAreNotNumbersEndInSomeToken() {
+    for temperature: Float in [0, 1] {
+      var options = SamplingConfiguration()
+      options.temperature = temperature
+      var sampler = Sampler(options, prompt: [])
+      #expect(sampler.sample([.nan, .nan, .nan]) == 0)
+      #expect(sampler.sample([.nan, 3, 3]) == 1)
+    }
   }
 }

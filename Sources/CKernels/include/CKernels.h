@@ -258,6 +258,18 @@ void ck_cross_entropy(
   float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
   float *losses, uint8_t *correct, float *entropy, long begin, long end);
 
+// ---- sampling.h -----------------------------------------------------------------------------------------------------
+
+// The largest of `count` floats; NaN counts as less than any number.
+float ck_largest(const float *x, long count);
+
+// The sum of e^(x / divisor - shift) over `count` floats.
+double ck_exponential_sum(const float *x, long count, float divisor, float shift);
+
+// Writes the indices of all floats >= threshold in ascending order and returns how many there are. `indices` must have
+// room for `count`.
+long ck_at_least(const float *x, long count, float threshold, int32_t *indices);
+
 // ---- optimizer.h ----------------------------------------------------------------------------------------------------
 
 // Parameters of an AdamW step (Loshchilov and Hutter 2019). rest1 = 1 - beta1, passed separately because subtracting in

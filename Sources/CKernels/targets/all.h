@@ -14,5 +14,6 @@
 #include "../attention.h"
 #include "../layers.h"
 #include "../loss.h"
+#include "../sampling.h"
 #include "../optimizer.h"
 #include "../benchmark.h"

@@ -1,4 +1,4 @@
-import Essentials
+import Tensors
 
 /// How the next token is sampled, as in transformers' `GenerationConfig`.
 public struct SamplingConfiguration: Sendable, Hashable, Codable {
@@ -53,49 +53,58 @@ public struct Sampler: Sendable {
   }
 
   private static func argmax(_ logits: [Float]) -> Int32 {
-    var best = 0
-    for index in logits.indices where logits[index] > logits[best] { best = index }
-    return Int32(best)
+    LogitScan.tokens(logits, atLeast: LogitScan.largest(logits)).first ?? 0
   }
 
   private mutating func draw(_ logits: [Float]) -> Int32 {
-    let candidates = candidates(logits)
-    var left = Double(random.uniform()) * candidates.reduce(0) { $0 + $1.weight }
-    for candidate in candidates {
-      left -= candidate.weight
-      if left < 0 { return candidate.id }
+    let share = Double(random.uniform())
+    guard let (tokens, total) = candidates(logits, share: share) else { return Self.argmax(logits) }
+    var left = share * total
+    for token in tokens {
+      left -= token.weight
+      if left < 0 { return token.id }
     }
-    return candidates.last?.id ?? 0
-  }
-
-  /// The tokens that pass the filters, most likely first, with their probabilities relative to the most likely one.
-  private func candidates(_ logits: [Float]) -> [(id: Int32, weight: Double)] {
-    var candidates = logits.indices.map { (id: Int32($0), logit: logits[$0] / configuration.temperature) }
-    candidates.sort { $0.logit == $1.logit ? $0.id < $1.id : $0.logit > $1.logit }
-    if configuration.topK > 0, configuration.topK < candidates.count {
-      // As in transformers, ties with the last one are kept.
-      let lowest = candidates[configuration.topK - 1].logit
-      candidates = Array(candidates.prefix { $0.logit >= lowest })
-    }
-    let highest = candidates.first?.logit ?? 0
-    var weighted = candidates.map { (id: $0.id, weight: Double(exp($0.logit - highest))) }
-    if configuration.topP < 1 {
-      let mass = Double(configuration.topP) * weighted.reduce(0) { $0 + $1.weight }
-      var sum = 0.0
-      let last = weighted.firstIndex { candidate in
-        sum += candidate.weight
-        return sum >= mass
-      }
-      weighted = Array(weighted.prefix((last ?? weighted.count) + 1))
-    }
-    if configuration.minP > 0 { weighted = Array(weighted.prefix { $0.weight >= Double(configuration.minP) }) }
-    return weighted
+    return tokens.last?.id ?? 0
   }
 
   /// The distribution of the next token, most likely first.
   package func distribution(_ logits: [Float]) -> [(id: Int32, probability: Double)] {
-    let candidates = candidates(penalized(logits))
-    let sum = candidates.reduce(0) { $0 + $1.weight }
-    return candidates.map { ($0.id, $0.weight / sum) }
+    guard let (tokens, total) = candidates(penalized(logits), share: .infinity) else { return [] }
+    return tokens.map { ($0.id, $0.weight / total) }
+  }
+
+  /// The tokens that pass the filters, most likely first, and the sum of their weights. If no filter applies, at least
+  /// those that make up `share` of the sum.
+  /// - Returns: `nil` if the temperature is so low that quotients overflow, or if a logit isn't a number.
+  private func candidates(_ logits: [Float], share: Double) -> (tokens: [RankedToken], total: Double)? {
+    guard var ranking = TokenRanking(logits, temperature: configuration.temperature) else { return nil }
+    var tokens: [RankedToken] = []
+    let total: Double
+    if configuration.topK > 0, configuration.topK < logits.count {
+      tokens = ranking.mostLikely(configuration.topK)
+      total = tokens.reduce(0) { $0 + $1.weight }
+    } else {
+      total = ranking.total
+      guard total.isFinite else { return nil }
+      if configuration.topP < 1 {
+        tokens = ranking.covering(Double(configuration.topP) * total)
+      } else if configuration.minP > 0 {
+        tokens = ranking.atLeast(configuration.minP)
+      } else {
+        tokens = ranking.covering(share * total)
+      }
+    }
+    if configuration.topP < 1 {
+      let mass = Double(configuration.topP) * total
+      var sum = 0.0
+      let last = tokens.firstIndex { token in
+        sum += token.weight
+        return sum >= mass
+      }
+      tokens = Array(tokens.prefix((last ?? tokens.count) + 1))
+    }
+    if configuration.minP > 0 { tokens = Array(tokens.prefix { $0.weight >= Double(configuration.minP) }) }
+    let isFiltered = configuration.topP < 1 || configuration.minP > 0
+    return (tokens, isFiltered ? tokens.reduce(0) { $0 + $1.weight } : total)
   }
 }

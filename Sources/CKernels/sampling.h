@@ -1,0 +1,37 @@
+// Passes over the logits of a vocabulary, for sampling without sorting it.
+
+float CK(ck_largest)(const float *x, long count) {
+  v8 m = splat8(-INFINITY);
+  long i = 0;
+  // max8 returns its second operand if the first is NaN.
+  for (; i + 8 <= count; i += 8) m = max8(load8(x + i), m);
+  float largest = max_lane(m);
+  for (; i < count; i++) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+double CK(ck_exponential_sum)(const float *x, long count, float divisor, float shift) {
+  double total = 0;
+  for (long chunk = 0; chunk < count; chunk += 1024) {
+    long i = chunk, last = chunk + 1024 < count ? chunk + 1024 : count;
+    v8 sum = splat8(0);
+    for (; i + 8 <= last; i += 8) sum += exp8(load8(x + i) / divisor - shift);
+    total += sum_lanes8(sum);
+    for (; i < last; i++) total += expf(x[i] / divisor - shift);
+  }
+  return total;
+}
+
+long CK(ck_at_least)(const float *x, long count, float threshold, int32_t *indices) {
+  long found = 0, i = 0;
+  for (; i + 32 <= count; i += 32) {
+    i32x8 any = (load8(x + i) >= threshold) | (load8(x + i + 8) >= threshold) | (load8(x + i + 16) >= threshold)
+      | (load8(x + i + 24) >= threshold);
+    if (!(any[0] | any[1] | any[2] | any[3] | any[4] | any[5] | any[6] | any[7])) continue;
+    for (long j = i; j < i + 32; j++)
+      if (x[j] >= threshold) indices[found++] = (int32_t)j;
+  }
+  for (; i < count; i++)
+    if (x[i] >= threshold) indices[found++] = (int32_t)i;
+  return found;
+}

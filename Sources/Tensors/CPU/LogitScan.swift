@@ -1,0 +1,28 @@
+import CKernels
+
+/// Passes over the logits of a vocabulary, so that sampling needn't sort hundreds of thousands of tokens.
+package enum LogitScan {
+  /// The largest logit; NaN counts as less than any number.
+  package static func largest(_ logits: [Float]) -> Float {
+    logits.withUnsafeBufferPointer { logits in
+      logits.baseAddress.map { ck_largest($0, logits.count) } ?? -.infinity
+    }
+  }
+
+  /// The sum of e^(logit / temperature - highest) over all tokens.
+  package static func exponentialSum(_ logits: [Float], temperature: Float, highest: Float) -> Double {
+    logits.withUnsafeBufferPointer { logits in
+      logits.baseAddress.map { ck_exponential_sum($0, logits.count, temperature, highest) } ?? 0
+    }
+  }
+
+  /// The tokens whose logit is at least `threshold`, in ascending order.
+  package static func tokens(_ logits: [Float], atLeast threshold: Float) -> [Int32] {
+    [Int32](unsafeUninitializedCapacity: logits.count) { tokens, count in
+      logits.withUnsafeBufferPointer { logits in
+        guard let from = logits.baseAddress, let to = tokens.baseAddress else { return }
+        count = ck_at_least(from, logits.count, threshold, to)
+      }
+    }
+  }
+}
