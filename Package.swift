@@ -82,12 +82,13 @@ let package = Package(
       name: "Swiftlet",
       dependencies: [
         "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Hub", "Checkpoints",
-        "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
+        "Collectives", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
       ]),
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "CVersion", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers",
+        "CVersion", "Collectives", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates",
+        "Tokenizers",
         "Tensors",
         "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Essentials", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

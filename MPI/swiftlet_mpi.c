@@ -6,11 +6,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
 // The version of this interface; Sources/CMPI/loader.c refuses any other.
-EXPORT int swiftlet_mpi_interface(void) { return 1; }
+EXPORT int swiftlet_mpi_interface(void) { return 2; }
 
 static int count_of(int64_t count, int *result) {
   if (count < 0 || count > INT32_MAX) return MPI_ERR_COUNT;
@@ -18,8 +19,27 @@ static int count_of(int64_t count, int *result) {
   return MPI_SUCCESS;
 }
 
-// All MPI calls come from one thread of Swiftlet's, which is not the main thread.
-EXPORT int swiftlet_mpi_init(int *rank, int *size, int *host_rank, int *host_size) {
+static int64_t microseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+// Waits for an operation that `error` says has begun. MPI's own waits keep a processor busy for as long as they take,
+// which may be minutes while another rank tokenizes, so after 20 ms this one sleeps between looks.
+static int finish(int error, MPI_Request *request) {
+  if (error) return error;
+  const int64_t begin = microseconds();
+  for (int done = 0;;) {
+    if ((error = MPI_Test(request, &done, MPI_STATUS_IGNORE)) || done) return error;
+    if (microseconds() - begin < 20000) continue;
+    const struct timespec pause = {0, 200000};
+    nanosleep(&pause, NULL);
+  }
+}
+
+// `host` receives the lowest rank on this host, which identifies it.
+EXPORT int swiftlet_mpi_init(int *rank, int *size, int *host_rank, int *host_size, int *host) {
   int provided = 0;
   int error = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
   if (error) return error;
@@ -27,11 +47,13 @@ EXPORT int swiftlet_mpi_init(int *rank, int *size, int *host_rank, int *host_siz
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   if ((error = MPI_Comm_rank(MPI_COMM_WORLD, rank))) return error;
   if ((error = MPI_Comm_size(MPI_COMM_WORLD, size))) return error;
-  MPI_Comm host;
-  if ((error = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *rank, MPI_INFO_NULL, &host))) return error;
-  if ((error = MPI_Comm_rank(host, host_rank))) return error;
-  if ((error = MPI_Comm_size(host, host_size))) return error;
-  return MPI_Comm_free(&host);
+  MPI_Comm local;
+  if ((error = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *rank, MPI_INFO_NULL, &local))) return error;
+  if ((error = MPI_Comm_rank(local, host_rank))) return error;
+  if ((error = MPI_Comm_size(local, host_size))) return error;
+  *host = *rank;
+  if ((error = MPI_Bcast(host, 1, MPI_INT, 0, local))) return error;
+  return MPI_Comm_free(&local);
 }
 
 EXPORT int swiftlet_mpi_finalize(void) { return MPI_Finalize(); }
@@ -39,41 +61,55 @@ EXPORT int swiftlet_mpi_finalize(void) { return MPI_Finalize(); }
 // Ends all processes of the run.
 EXPORT void swiftlet_mpi_abort(int status) { MPI_Abort(MPI_COMM_WORLD, status); }
 
-EXPORT int swiftlet_mpi_barrier(void) { return MPI_Barrier(MPI_COMM_WORLD); }
+EXPORT int swiftlet_mpi_barrier(void) {
+  MPI_Request request;
+  return finish(MPI_Ibarrier(MPI_COMM_WORLD, &request), &request);
+}
 
 EXPORT int swiftlet_mpi_broadcast(void *bytes, int64_t count, int root) {
+  MPI_Request request;
   int length, error = count_of(count, &length);
-  return error ? error : MPI_Bcast(bytes, length, MPI_BYTE, root, MPI_COMM_WORLD);
+  return error ? error : finish(MPI_Ibcast(bytes, length, MPI_BYTE, root, MPI_COMM_WORLD, &request), &request);
 }
 
 // Every process contributes `count` bytes; all receive those of all processes, in rank order.
 EXPORT int swiftlet_mpi_all_gather(const void *bytes, int64_t count, void *all) {
+  MPI_Request request;
   int length, error = count_of(count, &length);
-  return error ? error : MPI_Allgather(bytes, length, MPI_BYTE, all, length, MPI_BYTE, MPI_COMM_WORLD);
+  if (error) return error;
+  return finish(MPI_Iallgather(bytes, length, MPI_BYTE, all, length, MPI_BYTE, MPI_COMM_WORLD, &request), &request);
 }
 
 // Sends sent_counts[r] floats at sent_starts[r] to rank r, and receives received_counts[r] at received_starts[r].
 EXPORT int swiftlet_mpi_exchange(
   const float *sent, const int *sent_counts, const int *sent_starts, float *received, const int *received_counts,
   const int *received_starts) {
-  return MPI_Alltoallv(
-    sent, sent_counts, sent_starts, MPI_FLOAT, received, received_counts, received_starts, MPI_FLOAT, MPI_COMM_WORLD);
+  MPI_Request request;
+  int error = MPI_Ialltoallv(
+    sent, sent_counts, sent_starts, MPI_FLOAT, received, received_counts, received_starts, MPI_FLOAT, MPI_COMM_WORLD,
+    &request);
+  return finish(error, &request);
 }
 
 // Collects counts[r] floats at starts[r] from each rank r into every process' buffer, in place.
 EXPORT int swiftlet_mpi_collect(float *buffer, const int *counts, const int *starts) {
-  return MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, buffer, counts, starts, MPI_FLOAT, MPI_COMM_WORLD);
+  MPI_Request request;
+  int error = MPI_Iallgatherv(
+    MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, buffer, counts, starts, MPI_FLOAT, MPI_COMM_WORLD, &request);
+  return finish(error, &request);
 }
 
 // Sends `count` bytes to another rank, which must receive as many.
 EXPORT int swiftlet_mpi_send(const void *bytes, int64_t count, int to) {
+  MPI_Request request;
   int length, error = count_of(count, &length);
-  return error ? error : MPI_Send(bytes, length, MPI_BYTE, to, 0, MPI_COMM_WORLD);
+  return error ? error : finish(MPI_Isend(bytes, length, MPI_BYTE, to, 0, MPI_COMM_WORLD, &request), &request);
 }
 
 EXPORT int swiftlet_mpi_receive(void *bytes, int64_t count, int from) {
+  MPI_Request request;
   int length, error = count_of(count, &length);
-  return error ? error : MPI_Recv(bytes, length, MPI_BYTE, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  return error ? error : finish(MPI_Irecv(bytes, length, MPI_BYTE, from, 0, MPI_COMM_WORLD, &request), &request);
 }
 
 // Writes what an error code means, as a null-terminated string of at most `capacity` bytes.

@@ -16,16 +16,28 @@
 
 #include "CKernels.h"
 
-long ck_processors(void) {
+long ck_processor_numbers(int *numbers, long capacity) {
+  long count = 0;
 #ifdef __linux__
   // The system refuses masks shorter than its own; it can be built for at most 8,192 processors.
   cpu_set_t allowed[8192 / CPU_SETSIZE];
-  if (sched_getaffinity(0, sizeof allowed, allowed) == 0 && CPU_COUNT_S(sizeof allowed, allowed) > 0)
-    return CPU_COUNT_S(sizeof allowed, allowed);
+  if (sched_getaffinity(0, sizeof allowed, allowed) == 0) {
+    for (int number = 0; number < 8192; number++) {
+      if (!CPU_ISSET_S(number, sizeof allowed, allowed)) continue;
+      if (count < capacity) numbers[count] = number;
+      count++;
+    }
+  }
+  if (count > 0) return count;
 #endif
-  long online = sysconf(_SC_NPROCESSORS_ONLN);
-  return online > 0 ? online : 1;
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  for (; count < online || count == 0; count++) {
+    if (count < capacity) numbers[count] = (int)count;
+  }
+  return count;
 }
+
+long ck_processors(void) { return ck_processor_numbers(NULL, 0); }
 
 // The targets of this architecture, from the one that every processor has to the fastest.
 #if defined(__x86_64__)

@@ -3,7 +3,7 @@
 
 #include "CMPI.h"
 
-#define INTERFACE_VERSION 1
+#define INTERFACE_VERSION 2
 
 #define FIND(member, name)                                       \
   do {                                                           \

@@ -37,7 +37,8 @@ package struct ContentHash: Sendable {
     return rest == 0 || byteCount == .max ? hash.hexadecimal : nil
   }
 
-  private mutating func update(_ bytes: UnsafeRawBufferPointer) {
+  /// Adds bytes.
+  package mutating func update(_ bytes: UnsafeRawBufferPointer) {
     count &+= UInt64(bytes.count)
     var rest = bytes[...]
     if !tail.isEmpty {

@@ -15,6 +15,8 @@ public protocol Collective: AnyObject, Sendable {
   var hostRank: Int { get }
   /// The number of processes on this host.
   var hostSize: Int { get }
+  /// The lowest rank on this host, which identifies the host.
+  var host: Int { get }
 
   /// Replaces each rank's chunk of `buffer` by the sum over all ranks (reduce-scatter). The other chunks are undefined
   /// afterwards.
@@ -32,6 +34,10 @@ public protocol Collective: AnyObject, Sendable {
   /// The bytes that the rank `root` passes. The other ranks' `bytes` are ignored.
   /// - Throws: `SwiftletError` if another rank or the network fails.
   func broadcast(_ bytes: [UInt8], from root: Int) throws(SwiftletError) -> [UInt8]
+
+  /// Copies a tensor of the rank `root` into tensors of the same size on all others.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  func broadcast(_ tensor: Tensor, from root: Int) throws(SwiftletError)
 
   /// Copies a tensor of one rank into a tensor of the same size of another. Both call it at the same time; on all other
   /// ranks it does nothing.
@@ -80,6 +86,33 @@ extension Collective {
   }
 }
 
+extension Collective {
+  /// Runs `body` on one rank of each host first, then on the others, which find in a cache what it has stored there.
+  /// - Throws: what `body` throws, and `SwiftletError` if another rank or the network fails.
+  public func leadersFirst<Value>(_ body: () throws -> Value) throws -> Value {
+    if hostRank > 0 { try barrier() }
+    let value = try body()
+    if hostRank == 0 { try barrier() }
+    return value
+  }
+
+  /// The first rank that passes another text than rank 0; `nil` if all pass the same. Texts are compared by their first
+  /// 64 bytes of UTF-8.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  public func firstDifference(_ text: String) throws(SwiftletError) -> Int? {
+    let bytes = Array(text.utf8.prefix(64))
+    let all = try gather(bytes + [UInt8](repeating: 0, count: 64 - bytes.count))
+    return all.firstIndex { $0 != all[0] }
+  }
+
+  /// The least of the numbers that the ranks pass.
+  /// - Throws: `SwiftletError` if another rank or the network fails.
+  public func least(_ number: Int) throws(SwiftletError) -> Int {
+    try gather(Array(String(number).utf8) + [UInt8](repeating: 32, count: 20 - String(number).utf8.count))
+      .compactMap { Int(String(decoding: $0.prefix { $0 != 32 }, as: UTF8.self)) }.min() ?? number
+  }
+}
+
 /// The collective of a run with one process: every operation is a no-op.
 public final class SingleProcess: Collective {
   /// The only rank, 0.
@@ -90,6 +123,8 @@ public final class SingleProcess: Collective {
   public let hostRank = 0
   /// One process on this host.
   public let hostSize = 1
+  /// The only rank, 0.
+  public let host = 0
 
   /// Creates the collective of a single process.
   public init() {}
@@ -100,6 +135,8 @@ public final class SingleProcess: Collective {
   public func allGather(_ buffer: Tensor, chunks: ChunkLayout) {}
   /// Returns `bytes`.
   public func broadcast(_ bytes: [UInt8], from root: Int) -> [UInt8] { bytes }
+  /// Does nothing: there is nobody to send to.
+  public func broadcast(_ tensor: Tensor, from root: Int) {}
   /// Does nothing: the values are here already.
   public func copy(_ tensor: Tensor, from source: Int, to destination: Int) {}
   /// Returns `bytes` alone.

@@ -1,3 +1,4 @@
+import Diagnostics
 import Essentials
 
 /// How this process was started, read from the variables that MPI's launchers set.
@@ -22,5 +23,13 @@ public struct LaunchEnvironment: Sendable, Hashable {
       }
     }
     return nil
+  }
+
+  /// The ranks that this process belongs to: those of MPI if a launcher started several, else this process alone.
+  /// - Throws: `SwiftletError` if a launcher started it and MPI cannot be used.
+  public static func collective(
+    _ environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws(SwiftletError) -> any Collective {
+    LaunchEnvironment(environment) == nil ? SingleProcess() : try MPICollective(environment: environment)
   }
 }

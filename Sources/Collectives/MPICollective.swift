@@ -14,26 +14,36 @@ public final class MPICollective: Collective {
   public let hostRank: Int
   /// The number of processes on this host.
   public let hostSize: Int
+  /// The lowest rank on this host.
+  public let host: Int
 
   /// MPI is initialized for serialized calls: one thread at a time.
   private let functions: Mutex<mpi_functions>
 
-  /// The most floats of a chunk that are exchanged in one round; bounds scratch memory to this times the number of ranks.
-  private static let pieceLength = 1 << 20
+  /// Floats that are exchanged in one round: 64 MB of scratch memory, whatever the number of ranks.
+  private static let roundLength = 1 << 24
+  /// The most floats of a chunk in one round.
+  private var pieceLength: Int { max(1, Self.roundLength / size) }
 
   /// Loads MPI and joins the other ranks. Call it once, before any other thread uses MPI.
   /// - Parameter environment: where `SWIFTLET_MPI` may name the bridge library.
-  /// - Throws: `SwiftletError` if the bridge or MPI cannot be loaded.
+  /// - Throws: `SwiftletError` if the bridge or MPI cannot be loaded, or if MPI finds other ranks than the launcher says.
   public init(environment: [String: String] = ProcessInfo.processInfo.environment) throws(SwiftletError) {
     let functions = try Self.load(environment)
-    var numbers: (Int32, Int32, Int32, Int32) = (0, 1, 0, 1)
-    let code = functions.initialize(&numbers.0, &numbers.1, &numbers.2, &numbers.3)
+    var numbers: (Int32, Int32, Int32, Int32, Int32) = (0, 1, 0, 1, 0)
+    let code = functions.initialize(&numbers.0, &numbers.1, &numbers.2, &numbers.3, &numbers.4)
     guard code == 0 else { throw Self.failure(code, functions, "MPI could not start") }
     rank = Int(numbers.0)
     size = Int(numbers.1)
     hostRank = Int(numbers.2)
     hostSize = Int(numbers.3)
+    host = Int(numbers.4)
     self.functions = Mutex(functions)
+    if let launch = LaunchEnvironment(environment), launch.size != size {
+      throw .training(
+        "\(launch.launcher) started \(launch.size) ranks, but MPI finds \(size); use the launcher of the MPI that "
+          + "`make mpi` found, and with Slurm `srun --mpi=pmix`")
+    }
   }
 
   /// Leaves MPI. Every rank must call it before it exits, and may not communicate afterwards.
@@ -41,27 +51,21 @@ public final class MPICollective: Collective {
 
   /// Exchanges pieces with all other ranks and adds them in rank order.
   public func reduceScatter(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError) {
+    let backend = CPUBackend.shared
     let values = buffer.floatPointer
-    let ownLength = min(Self.pieceLength, chunks.ranges[rank].count)
-    var received = [Float](repeating: 0, count: ownLength * size)
-    for offset in stride(from: 0, to: chunks.largestChunk, by: Self.pieceLength) {
-      let pieces = chunks.pieces(from: offset, length: Self.pieceLength)
+    let received = backend.empty([min(pieceLength, chunks.ranges[rank].count) * size], .float32)
+    for offset in stride(from: 0, to: chunks.largestChunk, by: pieceLength) {
+      let pieces = chunks.pieces(from: offset, length: pieceLength)
       let own = pieces.ranges[rank]
       let (counts, starts) = pieces.mpiArguments
       let ownCounts = [Int32](repeating: Int32(own.count), count: size)
       let ownStarts = (0..<size).map { Int32($0 * own.count) }
-      let code = functions.withLock { functions in
-        received.withUnsafeMutableBufferPointer {
-          functions.exchange(values, counts, starts, $0.baseAddress, ownCounts, ownStarts)
-        }
-      }
-      try check(code)
-      received.withUnsafeBufferPointer { received in
-        for index in 0..<own.count { values[own.lowerBound + index] = received[index] }
-        for other in 1..<size {
-          let start = other * own.count
-          for index in 0..<own.count { values[own.lowerBound + index] += received[start + index] }
-        }
+      try check(
+        functions.withLock { $0.exchange(values, counts, starts, received.floatPointer, ownCounts, ownStarts) })
+      let sum = buffer.elements(own)
+      backend.copy(received.elements(0..<own.count), to: sum)
+      for other in 1..<size {
+        backend.add(received.elements(other * own.count..<(other + 1) * own.count), scale: 1, into: sum)
       }
     }
   }
@@ -69,8 +73,8 @@ public final class MPICollective: Collective {
   /// Collects every rank's chunk in place.
   public func allGather(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError) {
     let values = buffer.floatPointer
-    for offset in stride(from: 0, to: chunks.largestChunk, by: Self.pieceLength) {
-      let (counts, starts) = chunks.pieces(from: offset, length: Self.pieceLength).mpiArguments
+    for offset in stride(from: 0, to: chunks.largestChunk, by: pieceLength) {
+      let (counts, starts) = chunks.pieces(from: offset, length: pieceLength).mpiArguments
       try check(functions.withLock { $0.collect(values, counts, starts) })
     }
   }
@@ -82,6 +86,15 @@ public final class MPICollective: Collective {
     var result = rank == root ? bytes : [UInt8](repeating: 0, count: Int(length))
     try check(functions.withLock { $0.broadcast(&result, Int64(length), Int32(root)) })
     return result
+  }
+
+  /// Sends the bytes in pieces that MPI's counts can express.
+  public func broadcast(_ tensor: Tensor, from root: Int) throws(SwiftletError) {
+    let start = tensor.storage.base + tensor.byteOffset
+    for offset in stride(from: 0, to: tensor.byteCount, by: 1 << 28) {
+      let count = Int64(min(1 << 28, tensor.byteCount - offset))
+      try check(functions.withLock { $0.broadcast(start + offset, count, Int32(root)) })
+    }
   }
 
   /// Sends the bytes in pieces that MPI's counts can express.
@@ -165,6 +178,11 @@ extension ChunkLayout {
 }
 
 extension Tensor {
+  /// A part of a float32 tensor, sharing its bytes.
+  fileprivate func elements(_ range: Range<Int>) -> Tensor {
+    Tensor(type: .float32, shape: [range.count], storage: storage, byteOffset: byteOffset + 4 * range.lowerBound)
+  }
+
   /// The elements of a float32 tensor.
   fileprivate var floatPointer: UnsafeMutablePointer<Float> {
     precondition(type == .float32, "only float32 tensors are exchanged")

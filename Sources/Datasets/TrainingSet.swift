@@ -1,3 +1,4 @@
+import Checkpoints
 import Tensors
 
 /// A tokenized dataset in flat arrays: documents, and how they are divided into items.
@@ -49,6 +50,20 @@ public struct TrainingSet: Sendable {
   package func targetCount(_ sequence: [Range<Int>]) -> Int {
     let first = sequence.first.map { lossMask.count(in: $0.prefix(1)) } ?? 0
     return sequence.reduce(0) { $0 + lossMask.count(in: $1) } - first
+  }
+
+  /// A hash of the tokens, the labels and the items.
+  package func fingerprint() -> String {
+    var hash = ContentHash()
+    hash.update(documentStarts)
+    for start in stride(from: 0, to: ids.count, by: 1 << 16) {
+      let range = start..<min(ids.count, start + 1 << 16)
+      hash.update(ids.numbers(range))
+      hash.update(labels.numbers(range))
+    }
+    hash.update([joinsPieces ? 1 : 0])
+    for item in items { hash.update(item.flatMap { [$0.lowerBound, $0.upperBound] }) }
+    return hash.hexadecimal
   }
 
   /// Adds a document as an item of its own.

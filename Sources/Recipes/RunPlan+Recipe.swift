@@ -48,6 +48,12 @@ extension RunPlan {
           ("product_gflops", .number(time.operationsPerSecond / 1e9)),
         ]))
     }
+    if let exchange {
+      object["ranks"] = .integer(ranks)
+      object["exchange"] = .object(
+        JSONObject([("bytes", .integer(exchange.bytes)), ("seconds", .number(exchange.seconds))]))
+      object["efficiency"] = efficiency.map { .number($0) } ?? .null
+    }
     object["alternatives"] = .array(alternatives.map(\.json))
     object["remedy"] = remedy.map { .string($0.change.recipe) } ?? .null
     return .object(object)
@@ -73,7 +79,8 @@ extension MemoryEstimate {
       JSONObject([
         ("program", .integer(program)), ("weights", .integer(weights)), ("adapter", .integer(adapter)),
         ("gradients", .integer(gradients)), ("optimizer", .integer(optimizer)),
-        ("optimizer_is_paged", .bool(isOptimizerPaged)), ("activations", .integer(activations)),
+        ("optimizer_is_paged", .bool(isOptimizerPaged)), ("exchange", .integer(exchange)),
+        ("activations", .integer(activations)),
         ("working", .integer(working)), ("evaluation", .integer(evaluation)), ("total", .integer(total)),
         ("checkpointed_layers", .integer(checkpointedLayers)),
       ]))

@@ -1,4 +1,5 @@
 import Checkpoints
+import Collectives
 import Datasets
 import Diagnostics
 import Essentials
@@ -33,17 +34,20 @@ public final class TrainingRun {
   ///   - data: the recipe's sources on this machine; see `DatasetLocation`.
   ///   - cache: where prepared rows are kept for the next run.
   ///   - backend: computes; `nil` for what the recipe's `device` selects.
+  ///   - collective: the processes that share the run. All must create the same run and call the same functions; only
+  ///     rank 0 writes files.
   ///   - loading: called with the number of layers read and of all layers, if they are quantized on loading.
   ///   - preparing: called with the number of rows prepared and of all rows.
   /// - Throws: `SwiftletError`, in the terms of a recipe.
   public convenience init(
     _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
-    on backend: (any Backend)? = nil, loading: (Int, Int) -> Void = { _, _ in },
-    preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    on backend: (any Backend)? = nil, collective: any Collective = SingleProcess(),
+    loading: (Int, Int) -> Void = { _, _ in }, preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
+    try RunAgreement(collective: collective).check(recipe)
     // Prepare the rows before the weights are read, to find mistakes in them sooner.
     let (files, tokenizer, template, rows) = try Recipe.translating {
-      try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir))
+      if collective.rank == 0 { try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir)) }
       let files = try ModelFiles(opening: modelURL)
       let tokenizer = try files.tokenizer()
       let template = try recipe.chatTemplate()
@@ -53,21 +57,22 @@ public final class TrainingRun {
       let rows = try RecipeRows(located, tokenizer: rowTokenizer)
       return (
         files, tokenizer, template,
-        try PreparedRows(
-          training: rows.train, validation: rows.evaluation, tokenizer: rowTokenizer, recipe.training, cache: cache,
-          progress: preparing)
+        try collective.leadersFirst {
+          try PreparedRows(
+            training: rows.train, validation: rows.evaluation, tokenizer: rowTokenizer, recipe.training, cache: cache,
+            progress: preparing)
+        }
       )
     }
     let device =
       try backend.map { DeviceSelection.Choice(backend: $0) }
-      ?? recipe.model.device.open(
-        kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment))
+      ?? Self.open(recipe.model.device, collective)
     let quantization = recipe.model.quantization
     let model = try CausalLM(
       files, tokenizer: tokenizer, chatTemplate: template, on: device.backend, inFloat32: recipe.lora == nil,
       quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     do {
-      try self.init(recipe, model: model, rows: rows)
+      try self.init(recipe, model: model, rows: rows, collective: collective)
       self.device = device
     } catch let error as SwiftletError {
       throw error.inRecipeTerms
@@ -78,25 +83,29 @@ public final class TrainingRun {
   /// settings ask.
   package init(
     _ recipe: Recipe, model: CausalLM, rows: PreparedRows, components: Trainer.Components = Trainer.Components(),
-    callbacks: [any TrainerCallback] = []
+    callbacks: [any TrainerCallback] = [], collective: any Collective = SingleProcess()
   ) throws {
     let output = URL(fileURLWithPath: recipe.training.outputDir)
-    try Self.checkWritable(output)
-    AtomicFolder.recover(in: output)
+    if collective.rank == 0 {
+      try Self.checkWritable(output)
+      AtomicFolder.recover(in: output)
+    }
+    try RunAgreement(collective: collective).check(model, rows)
     // The saved files and the answers end with the token that the rows are trained to end with.
     if let token = recipe.training.eosToken { try model.setEndOfSequence(token) }
     let adapter = try recipe.lora.map {
       try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
     let estimator = RunEstimator(
-      model, adapter: adapter, trainingSet: rows.training.set, validationSet: rows.validation?.set)
-    let configuration =
-      try recipe.training.findsBatchSize ? estimator.fittingBatch(recipe.training) : recipe.training
-    let reports = recipe.reports.reports(output: output)
+      model, adapter: adapter, trainingSet: rows.training.set, validationSet: rows.validation?.set,
+      ranks: collective.size, ranksPerHost: collective.hostSize)
+    let configuration = try Self.fitting(recipe.training, estimator, collective)
+    let reports = collective.rank == 0 ? recipe.reports.reports(output: output) : []
     trainer = try Trainer(
       model, adapter: adapter, configuration: configuration, trainingSet: rows.training.set,
       validationSet: rows.validation?.set, output: output, baseName: recipe.model.name,
-      activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports, components: components)
+      activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports, components: components,
+      collective: collective)
     trainer.callbacks = callbacks
     self.recipe = recipe
     self.model = model
@@ -107,6 +116,26 @@ public final class TrainingRun {
     self.reports = reports
     self.estimator = estimator
     try resume()
+  }
+
+  /// Opens what computes, a GPU for each of the ranks on this host.
+  private static func open(
+    _ selection: DeviceSelection, _ collective: any Collective
+  ) throws(SwiftletError) -> DeviceSelection.Choice {
+    let devices = try selection.devices(forProcess: collective.hostRank, of: collective.hostSize)
+    return try selection.open(
+      kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment), among: devices)
+  }
+
+  /// The settings with the batch size that fits on every rank, if they ask for one.
+  private static func fitting(
+    _ configuration: TrainingConfiguration, _ estimator: RunEstimator, _ collective: any Collective
+  ) throws(SwiftletError) -> TrainingConfiguration {
+    guard configuration.findsBatchSize else { return configuration }
+    var fitting = try estimator.fittingBatch(configuration)
+    let least = try collective.least(fitting.trainBatchSize)
+    while fitting.trainBatchSize > least, fitting.reduceBatch() {}
+    return fitting
   }
 
   /// Fails now if the output folder cannot be written, rather than after training.
@@ -124,6 +153,8 @@ public final class TrainingRun {
   private func resume() throws {
     switch recipe.training.resume {
     case .fromStart: return
+    // Rank 0 reads it for all.
+    case .latest where trainer.collective.rank > 0: try trainer.resume(from: output)
     case .latest:
       guard let last = Trainer.checkpoints(in: output).last else {
         throw SwiftletError.training("\(output.path) has no checkpoint-N. Leave out `resume`.")
@@ -140,9 +171,14 @@ public final class TrainingRun {
   @discardableResult public func train() throws -> Trainer.Ending { try Recipe.translating { try trainer.train() } }
 
   /// What the run needs, and what other settings would need.
-  /// - Parameter calibrated: whether to measure this machine for a second, to predict the time.
-  public func plan(calibrated: Bool = false) throws -> RunPlan {
-    try Recipe.translating { try estimator.plan(trainer.configuration, calibrated: calibrated) }
+  /// - Parameters:
+  ///   - calibrated: whether to measure this machine for a second, to predict the time.
+  ///   - ranks: the number of processes that share the run, each on a host like this one; `nil` for those of this run.
+  ///   - network: what connects them; `nil` to predict the time of the computation only.
+  public func plan(calibrated: Bool = false, ranks: Int? = nil, network: Network? = nil) throws -> RunPlan {
+    try Recipe.translating {
+      try estimator.plan(trainer.configuration, calibrated: calibrated, ranks: ranks, network: network)
+    }
   }
 
   /// The recipe's questions, or others, to ask along the run.
@@ -167,6 +203,12 @@ public final class TrainingRun {
   public func evaluate() throws -> LossSums? { try rows.validation.map { try trainer.evaluate($0.set) } }
 
   // MARK: Facts
+
+  /// The number of ranks that saved the checkpoint which this run continues from, if it isn't that of this run: the result
+  /// is then not the same to the bit.
+  public var otherRanksOfCheckpoint: Int? {
+    trainer.resumedRanks.flatMap { $0 == trainer.collective.size ? nil : $0 }
+  }
 
   /// What preparing the training rows found.
   public var report: PreparationReport { rows.training.report }

@@ -70,9 +70,11 @@ enum Main {
     return nil
   }
 
-  private static func leave(_ error: any Error) -> Never {
+  /// Prints the error and ends the process; after a failure on one of several ranks, all of them.
+  static func leave(_ error: any Error, _ ranks: Ranks = .alone) -> Never {
     if let paused = error as? PausedRun {
-      Printing.note("\n\(paused)")
+      if ranks.leads { Printing.note("\n\(paused)") }
+      ranks.leave()
       exit(128 + paused.signal)
     }
     if let code = error as? ExitCode { exit(code.rawValue) }
@@ -84,9 +86,18 @@ enum Main {
     let isCall = error is UnknownCommand || status == .validationFailure || (error as? SwiftletError)?.domain == .recipe
     var message = status == .validationFailure ? RootCommand.fullMessage(for: error) : "Error: \(error)"
     if let hint = missingOptionHint(message) { message += "\n" + hint }
-    try? OpenFile.standardError.write(Array((message + "\n").utf8))
-    exit(isCall ? 2 : 1)
+    ranks.end(status: isCall ? 2 : 1) {
+      let place = ranks.leads ? "" : "Rank \(ranks.collective.rank) on \(hostName): "
+      try? OpenFile.standardError.write(Array((place + message + "\n").utf8))
+    }
   }
+}
+
+/// The name of this host, as the system knows it.
+private var hostName: String {
+  var name = [CChar](repeating: 0, count: 256)
+  gethostname(&name, name.count - 1)
+  return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 /// A word in place of a subcommand.

@@ -8,9 +8,14 @@ struct Plan: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
     abstract: "Predict the memory and time of a training run.",
-    usage: "swiftlet plan recipe.yaml [--json] [--key value ...]",
-    discussion:
-      "Loads the model, prepares the rows and measures this machine for a second, but does not train. `swiftlet sft --help-keys` lists the keys."
+    usage: "swiftlet plan recipe.yaml [--json] [--ranks N] [--bandwidth 10Gbit] [--key value ...]",
+    discussion: """
+      Loads the model, prepares the rows and measures this machine for a second, but does not train. `swiftlet sft \
+      --help-keys` lists the keys.
+
+      --ranks N plans a run that mpirun shares among N hosts like this one, connected by a network of --bandwidth \
+      (10Gbit unless given).
+      """
   )
 
   @Argument(parsing: .captureForPassthrough, help: "A recipe, --json, and keys that override the recipe.")
@@ -20,10 +25,20 @@ struct Plan: AsyncParsableCommand {
     var words = RecipeWords(words)
     try words.answerHelp(for: self)
     let json = words.take(flag: "--json")
+    let ranks = try words.take(number: "--ranks")
+    let network = try words.take(text: "--bandwidth").map { text in
+      guard let network = Network(text) else {
+        throw ValidationError("--bandwidth must be a speed such as 100Mbit or 10Gbit (got \"\(text.printable)\").")
+      }
+      return network
+    }
+    if network != nil, ranks == nil { throw ValidationError("--bandwidth needs --ranks.") }
     let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.note("Note: \(note)") }
-    let plan = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared().plan(calibrated: true)
+    let run = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared()
+    let plan = try run.plan(
+      calibrated: true, ranks: ranks, network: ranks == nil ? nil : network ?? Network(bitsPerSecond: 10e9))
     if json { Printing.json(plan.json) } else { show(plan) }
   }
 
@@ -37,18 +52,24 @@ struct Plan: AsyncParsableCommand {
     if memory.checkpointedLayers > 0 { facts.append(("checkpointed", "\(memory.checkpointedLayers) layers")) }
     show("memory", facts)
     if let time = plan.time {
-      show(
-        "time",
-        [
-          ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
-          (
-            "shared",
-            plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once per batch" : "nothing"
-          ),
-          ("per step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
-          ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) per second"),
-          ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),
-        ])
+      var facts = [
+        ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
+        (
+          "shared",
+          plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once per batch" : "nothing"
+        ),
+        ("per step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
+        ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) per second"),
+        ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),
+      ]
+      if let exchange = plan.exchange {
+        facts += [
+          ("ranks", "\(plan.ranks); each sends \(Format.bytes(exchange.bytes)) per step"),
+          ("exchange", "\(Format.duration(exchange.seconds)) per step"),
+          ("efficiency", Format.percent(plan.efficiency ?? 1)),
+        ]
+      }
+      show("time", facts)
     }
     if !plan.alternatives.isEmpty {
       show(

@@ -21,6 +21,8 @@ struct SFT: AsyncParsableCommand {
       per_device_train_batch_size, gradient_accumulation_steps, max_length, logging_steps, resume_from_checkpoint.
 
       --overwrite allows an output_dir with the result of another model or dataset.
+
+      To share a run among processes, on one host or several, start it with MPI: mpirun -n 4 swiftlet sft recipe.yaml.
       """,
     aliases: ["train"])
 
@@ -31,9 +33,17 @@ struct SFT: AsyncParsableCommand {
     var words = RecipeWords(words)
     try words.answerHelp(for: self)
     let overwrites = words.take(flag: "--overwrite")
-    let recipe = try Recipe(commandLine: words.words)
-    try recipe.checkComplete()
-    for note in recipe.notes { Printing.note("Note: \(note)") }
-    _ = try await TrainingSession(recipe, command: ["sft"] + words.words, overwrites: overwrites).run()
+    let ranks = try Ranks.join()
+    do {
+      let recipe = try Recipe(commandLine: words.words)
+      try recipe.checkComplete()
+      if ranks.leads { for note in recipe.notes { Printing.note("Note: \(note)") } }
+      _ = try await TrainingSession(
+        recipe, command: ["sft"] + words.words, overwrites: overwrites, ranks: ranks
+      ).run()
+    } catch {
+      Main.leave(error, ranks)
+    }
+    ranks.leave()
   }
 }

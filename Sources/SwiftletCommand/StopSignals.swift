@@ -78,6 +78,8 @@ struct PausedRun: Error, CustomStringConvertible {
   let command: [String]
   /// The signal.
   let signal: Int32
+  /// What started it as one of several ranks; `nil` for a single process.
+  var launcher: String?
 
   var description: String {
     let key = "resume_from_checkpoint"
@@ -92,6 +94,7 @@ struct PausedRun: Error, CustomStringConvertible {
     }
     let program = CommandLine.arguments.first ?? "swiftlet"
     let line = ([program] + words + ["--\(key)", checkpoint]).map(Shell.quoted).joined(separator: " ")
-    return "Stopped after step \(step) of \(steps). The checkpoint is \(checkpoint). Resume with:\n  \(line)"
+    return "Stopped after step \(step) of \(steps). The checkpoint is \(checkpoint). "
+      + "Resume \(launcher.map { "under \($0) " } ?? "")with:\n  \(line)"
   }
 }

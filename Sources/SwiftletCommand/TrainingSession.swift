@@ -1,4 +1,6 @@
+import Collectives
 import Datasets
+import Hub
 import Swiftlet
 import Essentials
 import Models
@@ -10,14 +12,17 @@ struct TrainingSession {
   private let recipe: Recipe
   private let command: [String]
   private let overwrites: Bool
+  private let ranks: Ranks
 
   /// - Parameters:
   ///   - command: the arguments of `swiftlet` that run the recipe, to print how to resume it.
   ///   - overwrites: whether the output folder may hold the result of a different recipe.
-  init(_ recipe: Recipe, command: [String], overwrites: Bool = false) {
+  ///   - ranks: the processes that share the run. Rank 0 does all that a single process does; the others compute.
+  init(_ recipe: Recipe, command: [String], overwrites: Bool = false, ranks: Ranks = .alone) {
     self.recipe = recipe
     self.command = command
     self.overwrites = overwrites
+    self.ranks = ranks
   }
 
   /// The result of a run.
@@ -30,32 +35,40 @@ struct TrainingSession {
 
   /// The run, with the model loaded and the rows prepared.
   func prepared() async throws -> TrainingRun {
-    let modelURL = try await ModelLocation.find(
-      recipe.locate(recipe.model.name), revision: recipe.model.revision,
-      progress: DownloadProgress().report)
-    let data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let loading = QuantizationProgress()
+    let (modelURL, data) = try await ranks.inTurn {
+      (
+        try await ModelLocation.find(
+          recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: downloading()),
+        try await DatasetLocation.find(recipe, progress: downloading())
+      )
+    }
+    let (loading, preparing) = (QuantizationProgress(), PreparationProgress())
     defer { loading.finish() }
     return try TrainingRun(
       recipe, modelURL: modelURL, data: data,
-      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment), loading: loading.report,
-      preparing: PreparationProgress().update)
+      cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment),
+      collective: ranks.collective, loading: ranks.leads ? loading.report : { _, _ in },
+      preparing: ranks.leads ? preparing.update : { _, _ in })
   }
+
+  private func downloading() -> (@Sendable (HubProgress) -> Void)? { ranks.leads ? DownloadProgress().report : nil }
 
   /// - Parameter questions: asked before and after, instead of the recipe's.
   /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
   func run(questions given: [Prompt]? = nil) async throws -> Outcome {
     // A reader of the output that goes away must not end the training.
     signal(SIGPIPE, SIG_IGN)
-    try OutputFolder.checkUnused(by: recipe, overwrites: overwrites)
+    if ranks.leads { try OutputFolder.checkUnused(by: recipe, overwrites: overwrites) }
     let run = try await prepared()
-    try recipe.writeArguments(to: run.output.appendingPathComponent("training_args.json"))
-    try describe(run)
+    let ranksText = try ranks.text()
+    if ranks.leads {
+      try recipe.writeArguments(to: run.output.appendingPathComponent("training_args.json"))
+      try describe(run, ranks: ranksText)
+    }
     let first = run.trainer.state.globalStep
-    if first > 0 { Printing.note("\nResuming from step \(first) of \(run.trainer.state.maxSteps).") }
     let tokensBefore = run.trainer.state.numInputTokensSeen
 
-    let interview = try run.interview(given)
+    let interview = try run.interview(ranks.leads ? given : [])
     if interview.log.rounds.isEmpty {
       try run.beforeTraining { try ask(interview, step: 0, "asking the model before training") }
     }
@@ -63,21 +76,27 @@ struct TrainingSession {
     let seconds = try train(run, interview)
 
     // Save first: answers and evaluations can be repeated.
-    try run.write()
+    if ranks.leads { try run.write() }
     let lossAfter = try evaluate(run, "validation loss after")
-    try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
-    try run.writeCard(answers: interview.log.beforeAndAfter)
-    summarize(
-      run, lossBefore, lossAfter, interview, seconds, first: first,
-      tokens: run.trainer.state.numInputTokensSeen - tokensBefore)
+    if ranks.leads {
+      try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
+      try run.writeCard(answers: interview.log.beforeAndAfter)
+      summarize(
+        run, lossBefore, lossAfter, interview, seconds, first: first,
+        tokens: run.trainer.state.numInputTokensSeen - tokensBefore)
+    }
     return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, seconds: seconds)
   }
 
   /// Trains and returns the time it took, in seconds.
   private func train(_ run: TrainingRun, _ interview: Interview) throws -> Double {
-    Printing.heading("Training")
-    let signals = StopSignals("\nSaving a checkpoint after this step; Ctrl-C once more leaves at once.")
+    // Launchers also send signals to end the ranks at once, after another one has failed.
+    let isAlone = ranks.collective.size == 1
+    let signals = StopSignals(
+      isAlone ? "\nSaving a checkpoint after this step; Ctrl-C once more leaves at once." : nil)
     defer { signals.end() }
+    guard ranks.leads else { return try follow(run, signals) }
+    Printing.heading("Training")
     let progress = TrainingProgress(run.trainer, signals, showsBar: !recipe.hidesProgress)
     interview.isInterrupted = { signals.caught != nil }
     interview.answered = { round in
@@ -87,16 +106,28 @@ struct TrainingSession {
     run.trainer.callbacks += [progress, interview]
     let begin = ContinuousClock().now
     let ending = try run.train()
-    if case .paused(let checkpoint) = ending, let signal = signals.caught {
+    if case .paused(let checkpoint) = ending {
       progress.clear()
-      let state = run.trainer.state
-      throw PausedRun(
-        step: state.globalStep, steps: state.maxSteps,
-        checkpoint: "\(recipe.training.outputDir)/\(checkpoint?.lastPathComponent ?? "")", command: command,
-        signal: signal)
+      throw paused(run, checkpoint, signals)
     }
     progress.finish()
     return (ContinuousClock().now - begin) / .seconds(1)
+  }
+
+  /// Trains on a rank that doesn't report.
+  private func follow(_ run: TrainingRun, _ signals: StopSignals) throws -> Double {
+    run.trainer.callbacks.append(PauseAtSignal(signals))
+    if case .paused(let checkpoint) = try run.train() { throw paused(run, checkpoint, signals) }
+    return 0
+  }
+
+  private func paused(_ run: TrainingRun, _ checkpoint: URL?, _ signals: StopSignals) -> PausedRun {
+    let state = run.trainer.state
+    return PausedRun(
+      step: state.globalStep, steps: state.maxSteps,
+      checkpoint: "\(recipe.training.outputDir)/\(checkpoint?.lastPathComponent ?? "")", command: command,
+      // Another rank may have caught it.
+      signal: signals.caught ?? SIGTERM, launcher: LaunchEnvironment()?.launcher)
   }
 
   private func ask(_ interview: Interview, step: Int, _ label: String) throws {
@@ -105,7 +136,8 @@ struct TrainingSession {
     try interview.ask(step: step) { bar.update($0) }
   }
 
-  private func describe(_ run: TrainingRun) throws {
+  /// - Parameter ranks: how many ranks share the run, in words.
+  private func describe(_ run: TrainingRun, ranks ranksText: String?) throws {
     let (trainable, total) = run.parameterCounts
     let weights = run.model.transformer.parameters.reduce(0) { $0 + $1.value.count }
     let bytes = run.weightBytes
@@ -115,7 +147,7 @@ struct TrainingSession {
     var facts = [
       ("base", recipe.model.name),
       ("weights", "\(Format.count(weights)), \(held)"),
-      ("computes on", run.device.text),
+      ("computes on", run.device.text + (ranksText == nil ? "" : " on each rank")),
       (
         "trained",
         "\(Format.count(trainable)) of \(Format.count(total)) (\(Format.percent(Double(trainable) / Double(total))))"
@@ -130,7 +162,9 @@ struct TrainingSession {
         )
       )
     }
+    if let ranksText { facts.insert(("ranks", ranksText), at: 2) }
     Printing.facts(facts)
+    if let note = ranks.note { Printing.note("  Note: \(note)") }
     if let adapter = run.adapter {
       let transformer = run.model.transformer
       for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
@@ -141,6 +175,17 @@ struct TrainingSession {
     }
     DataReport.show(run.report, validationRows: run.validationRows)
     try describeMemory(run)
+    describeResume(run)
+  }
+
+  private func describeResume(_ run: TrainingRun) {
+    let state = run.trainer.state
+    guard state.globalStep > 0 else { return }
+    Printing.note("\nResuming from step \(state.globalStep) of \(state.maxSteps).")
+    guard let before = run.otherRanksOfCheckpoint else { return }
+    Printing.note(
+      "Note: the checkpoint was saved with \(before) rank\(before == 1 ? "" : "s"), so sums are rounded differently from "
+        + "here on, and the result is not bit-identical to that of an uninterrupted run.")
   }
 
   /// The memory the run needs, and what was changed to fit.
@@ -171,6 +216,7 @@ struct TrainingSession {
   private func evaluate(_ run: TrainingRun, _ label: String) throws -> Double? {
     guard let sums = try run.evaluate() else { return nil }
     let loss = sums.loss / Double(max(1, sums.count))
+    guard ranks.leads else { return loss }
     Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
     return loss
   }
@@ -267,6 +313,15 @@ enum Answers {
       return answer
     }
   }
+}
+
+/// Asks a run to pause after a signal.
+final class PauseAtSignal: TrainerCallback {
+  private let signals: StopSignals
+
+  init(_ signals: StopSignals) { self.signals = signals }
+
+  func shouldPause() -> Bool { signals.caught != nil }
 }
 
 /// Shows the progress of a run: a line per log and, without `disable_tqdm`, a bar.

@@ -92,10 +92,15 @@ public struct TrainerState: Sendable {
       let cause = error.reason
       throw SwiftletError.checkpoint(path: url.path, reason: "this is not a trainer state: \(cause)")
     }
-    let reader = Reader(json: json, path: url.path)
+    try self.init(json, path: url.path)
+  }
+
+  /// Reads the contents of the file at `path`.
+  init(_ json: JSONValue, path: String) throws(SwiftletError) {
+    let reader = Reader(json: json, path: path)
     guard json["global_step"]?.integer != nil, let history = json["log_history"]?.array else {
       throw SwiftletError.checkpoint(
-        path: url.path, reason: "this is not a trainer state: global_step or log_history is missing")
+        path: path, reason: "this is not a trainer state: global_step or log_history is missing")
     }
     globalStep = try reader.count("global_step")
     maxSteps = try reader.count("max_steps")
@@ -109,7 +114,7 @@ public struct TrainerState: Sendable {
     bestMetric = json["best_metric"]?.double
     bestGlobalStep = json["best_global_step"]?.integer
     bestModelCheckpoint = json["best_model_checkpoint"]?.string
-    unlogged = try UnloggedSteps(json["stateful_callbacks"]?[UnloggedSteps.key], path: url.path)
+    unlogged = try UnloggedSteps(json["stateful_callbacks"]?[UnloggedSteps.key], path: path)
     logHistory = history.compactMap(\.object)
   }
 

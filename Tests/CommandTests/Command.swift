@@ -36,17 +36,19 @@ enum Command {
   /// Runs the command with `folder` as its working directory, offline, and gives it 100 seconds.
   /// - Parameters:
   ///   - limits: what a shell does first, such as `ulimit -f 8`.
+  ///   - launcher: the program to run instead, with `words`.
   ///   - whileRunning: called with the process's number once it runs.
   static func run(
     _ words: [String], in folder: Workspace, input: String = "", environment: [String: String] = [:],
-    limits: String? = nil, whileRunning: (@Sendable (Int32) async throws -> Void)? = nil
+    limits: String? = nil, launcher: String? = nil, whileRunning: (@Sendable (Int32) async throws -> Void)? = nil
   ) async throws -> Outcome {
     let name = UUID().uuidString
     let files = ["in", "out", "err"].map { folder.url.appendingPathComponent("\(name).\($0)") }
     try Data(input.utf8).write(to: files[0])
     for file in files[1...] { try Data().write(to: file) }
     let process = Process()
-    process.executableURL = limits == nil ? executable : URL(fileURLWithPath: "/bin/sh")
+    process.executableURL = launcher.map { URL(fileURLWithPath: $0) } ?? executable
+    if limits != nil { process.executableURL = URL(fileURLWithPath: "/bin/sh") }
     process.arguments = (limits.map { ["-c", "\($0); exec \"$0\" \"$@\"", executable.path] } ?? []) + words
     process.currentDirectoryURL = folder.url
     var variables = ProcessInfo.processInfo.environment

@@ -56,6 +56,8 @@ bool ck_select_target(const char *name);
 
 // The processors in this process's affinity mask.
 long ck_processors(void);
+// The processors in the mask, in ascending order: writes up to `capacity` numbers and returns how many there are.
+long ck_processor_numbers(int *numbers, long capacity);
 
 // A pause instruction for spin loops.
 void ck_pause(void);

@@ -5,7 +5,7 @@
 
 // The functions of MPI/swiftlet_mpi.c, found at run time. All return 0 or an MPI error code.
 typedef struct {
-  int (*initialize)(int *rank, int *size, int *host_rank, int *host_size);
+  int (*initialize)(int *rank, int *size, int *host_rank, int *host_size, int *host);
   int (*finalize)(void);
   void (*abort)(int status);
   int (*barrier)(void);

@@ -225,4 +225,7 @@ extension CPUBackend {
 
   /// Sets the number of threads of ``shared``, which is created by its first use; later calls have no effect.
   public static func useThreads(_ count: Int) { sharedThreads.withLock { $0 = count } }
+
+  /// Sets the number of threads of ``shared`` unless `useThreads` has been called.
+  public static func useThreadsByDefault(_ count: Int) { sharedThreads.withLock { $0 = $0 ?? count } }
 }

@@ -95,6 +95,33 @@ public enum DeviceSelection: Sendable, Hashable {
     }
   }
 
+  /// The devices that one of several processes on this machine may open, so that each has a GPU to itself: all of them
+  /// for a single process, else one GPU, or none if `auto` finds fewer than there are processes.
+  ///
+  /// - Parameters:
+  ///   - index: which of the processes.
+  ///   - count: the number of processes on this machine.
+  ///   - all: what there is to choose from.
+  /// - Throws: `SwiftletError` if a GPU is asked for and there are too few.
+  public func devices(
+    forProcess index: Int, of count: Int, among all: @autoclosure () -> [GPUDevice] = GPUDevice.all
+  ) throws(SwiftletError) -> [GPUDevice] {
+    if case .cpu = self { return [] }
+    guard count > 1 else { return all() }
+    if case .gpu(let number?) = self {
+      throw SwiftletError.device(
+        "gpu:\(number) is one device, but \(count) ranks run on this host; use --device gpu, which gives each rank its "
+          + "own, or one rank per host")
+    }
+    var usable = all().filter { $0.missingFeature == nil }
+    if usable.contains(where: { !$0.isSoftware }) { usable.removeAll(where: \.isSoftware) }
+    guard usable.count < count else { return [usable[index]] }
+    if self == .automatic { return [] }
+    throw SwiftletError.device(
+      "\(count) ranks run on this host, which has \(usable.count) usable GPU\(usable.count == 1 ? "" : "s"); start one rank "
+        + "per GPU, or use --device cpu")
+  }
+
   private static func processor(_ reason: String?) -> Choice {
     let threads = CPUBackend.shared.threadCount
     return Choice(

@@ -93,29 +93,48 @@ package final class Optimizer {
   /// - Parameter states: what `gatherState` returned; `nil` for the state of this process.
   package func write(_ states: [[Tensor]]? = nil, to url: URL) throws {
     let tensors = named(states ?? self.states).map { TensorSource(name: $0.name, tensor: $0.tensor) }
-    try SafetensorsWriter.write(tensors, metadata: ["step": String(step)], to: url)
+    var metadata = ["step": String(step)]
+    if let ranks = parallelism?.collective.size { metadata["ranks"] = String(ranks) }
+    try SafetensorsWriter.write(tensors, metadata: metadata, to: url)
   }
 
-  /// Reads a state that `write` wrote.
+  /// The number of ranks of the run that wrote a state.
+  static func ranks(ofStateIn url: URL) -> Int {
+    (try? SafetensorsCheckpoint(contentsOf: url))?.metadata["ranks"].flatMap { Int($0) } ?? 1
+  }
+
+  /// Reads a state that `write` wrote. With several ranks, rank 0 reads it and sends each what it keeps.
   /// - Throws: `SwiftletError` if the state belongs to other parameters or another rule.
   package func read(from url: URL) throws {
+    let isReader = parallelism?.collective.rank ?? 0 == 0
+    let saved = isReader ? try savedState(url) : (step: 0, states: states)
+    step = try parallelism?.broadcast(saved.step) ?? saved.step
+    for (index, tensors) in saved.states.enumerated() {
+      for (tensor, target) in zip(tensors, states[index]) where isReader { backend.copy(tensor, to: target) }
+      try parallelism?.sendState(of: index, tensors)
+    }
+  }
+
+  /// The step and the state of every parameter in a file.
+  private func savedState(_ url: URL) throws -> (step: Int, states: [[Tensor]]) {
     let file = try SafetensorsCheckpoint(contentsOf: url)
     guard let step = file.metadata["step"].flatMap(Int.init) else {
       throw SwiftletError.training("\(url.path): the step is missing. Resume from another checkpoint.")
     }
-    let states = named(self.states)
-    for (name, target) in states {
-      guard let tensor = file.tensor(named: name), tensor.shape == target.shape, tensor.type == target.type else {
-        throw SwiftletError.training(
-          "\(url.path): \(name) is missing or has another shape. Resume with the settings that wrote the checkpoint.")
+    let states = try parameters.map { parameter in
+      try rule.state(for: parameter.value.shape).map { part in
+        let name = "\(parameter.name).\(part.name)"
+        guard let tensor = file.tensor(named: name), tensor.shape == part.shape, tensor.type == part.type else {
+          throw SwiftletError.training(
+            "\(url.path): \(name) is missing or has another shape. Resume with the settings that wrote the checkpoint.")
+        }
+        return tensor
       }
-      backend.copy(tensor, to: target)
     }
-    let expected = parameters.reduce(0) { $0 + rule.state(for: $1.value.shape).count }
-    guard file.tensorNames.count == expected else {
+    guard file.tensorNames.count == states.joined().count else {
       throw SwiftletError.training(
         "\(url.path): this is the state of another optimizer. Resume with the settings that wrote the checkpoint.")
     }
-    self.step = step
+    return (step, states)
   }
 }

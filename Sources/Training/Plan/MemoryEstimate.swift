@@ -10,6 +10,8 @@ public struct MemoryEstimate: Sendable, Hashable {
   public var gradients = 0
   /// The optimizer state of all trained parameters.
   public var optimizer = 0
+  /// What other ranks send at once.
+  public var exchange = 0
   /// Whether the system can page the optimizer state out.
   public var isOptimizerPaged = false
   /// The activations that the largest batch keeps for its backward pass.
@@ -22,7 +24,9 @@ public struct MemoryEstimate: Sendable, Hashable {
   public var checkpointedLayers = 0
 
   /// The sum of all parts.
-  public var total: Int { program + weights + adapter + gradients + optimizer + activations + working + evaluation }
+  public var total: Int {
+    program + weights + adapter + gradients + optimizer + exchange + activations + working + evaluation
+  }
 
   /// The memory that cannot be paged out.
   public var needed: Int { isOptimizerPaged ? total - optimizer : total }
@@ -31,7 +35,7 @@ public struct MemoryEstimate: Sendable, Hashable {
   public var parts: [(name: String, bytes: Int)] {
     let parts = [
       ("program and rows", program), ("weights", weights), ("adapter", adapter), ("gradients", gradients),
-      ("optimizer", optimizer), ("activations", activations), ("temporary", working),
+      ("optimizer", optimizer), ("exchange", exchange), ("activations", activations), ("temporary", working),
     ]
     return evaluation > 0 ? parts + [("evaluation", evaluation)] : parts
   }

@@ -18,13 +18,20 @@ package struct RunEstimator {
   /// The machine's memory when the estimator was created, and the part that the program itself used.
   let system: SystemMemory
   private let program: Int
+  /// The processes that share the run.
+  private var ranks: Int
 
+  /// - Parameters:
+  ///   - ranks: the processes that share the run.
+  ///   - ranksPerHost: how many of them share this machine's memory.
   package init(
     _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, validationSet: TrainingSet? = nil,
-    system: SystemMemory? = nil
+    system: SystemMemory? = nil, ranks: Int = 1, ranksPerHost: Int = 1
   ) {
     let backend = model.transformer.backend
-    let system = system ?? SystemMemory.of(backend)
+    var system = system ?? SystemMemory.of(backend)
+    if backend.availableMemory == nil { system = system.shared(by: ranksPerHost) }
+    self.ranks = ranks
     self.model = model
     self.adapter = adapter
     set = trainingSet
@@ -36,6 +43,13 @@ package struct RunEstimator {
     activations = ActivationMemory(model.transformer)
     self.system = system
     program = max(0, system.resident - backend.memoryStatistics.inUse)
+  }
+
+  /// The same run shared by another number of processes, each on a host of its own.
+  private func shared(by ranks: Int) -> RunEstimator {
+    var other = self
+    other.ranks = max(1, ranks)
+    return other
   }
 
   // MARK: Settings
@@ -50,18 +64,30 @@ package struct RunEstimator {
   // MARK: Plans
 
   /// What a run with these settings needs.
-  /// - Parameter calibrated: whether to measure this machine for a second, to predict the time.
-  package func plan(_ configuration: TrainingConfiguration, calibrated: Bool) throws(SwiftletError) -> RunPlan {
+  /// - Parameters:
+  ///   - calibrated: whether to measure this machine for a second, to predict the time.
+  ///   - ranks: plans for another number of ranks, each on a host like this one.
+  ///   - network: what connects the ranks; `nil` to predict the time of the computation only.
+  package func plan(
+    _ configuration: TrainingConfiguration, calibrated: Bool, ranks: Int? = nil, network: Network? = nil
+  ) throws(SwiftletError) -> RunPlan {
+    if let ranks, ranks != self.ranks {
+      return try shared(by: ranks).plan(configuration, calibrated: calibrated, network: network)
+    }
     let workload = self.workload(Settings(configuration: configuration))
     let memory = try memory(Settings(configuration: configuration), workload)
     var plan = RunPlan(
       memory: memory, system: system, steps: workload.steps, tokens: workload.tokens,
       largestBatch: workload.largest.tokens, sharedPrefix: workload.shared)
+    plan.ranks = self.ranks
+    let exchange = network.map { ExchangeEstimate(floats: trainedCount, ranks: self.ranks, network: $0) }
+    plan.exchange = exchange
     var calibration: Calibration?
     if calibrated {
       let measured = try Calibration(model.transformer, configuration, tokens: workload.largest.tokens)
       calibration = measured
-      let seconds = seconds(workload, memory, measured)
+      let seconds =
+        seconds(workload, memory, measured) + Double(workload.steps) * (exchange?.seconds ?? 0)
       plan.time = RunPlan.Time(
         step: seconds / Double(max(1, workload.steps)), total: seconds,
         operationsPerSecond: measured.operationsPerSecond)
@@ -83,12 +109,14 @@ package struct RunEstimator {
   private func workload(_ settings: Settings) -> Workload {
     let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
     let isShared = model.transformer.sharesPrefix(settings.configuration)
-    return Workload(sizes, settings.configuration, shared: isShared ? min(shared, settings.maxLength - 1) : 0)
+    return Workload(
+      sizes, settings.configuration, shared: isShared ? min(shared, settings.maxLength - 1) : 0, ranks: ranks)
   }
 
   private func seconds(_ workload: Workload, _ memory: MemoryEstimate, _ calibration: Calibration) -> Double {
     let work = WorkEstimate(model.transformer, trainsWeights: adapter == nil)
-    let trained = trainedShapes.reduce(0) { $0 + $1.reduce(1, *) }
+    // Ranks that share the optimizer state update their share of the weights.
+    let trained = trainedCount / (adapter == nil ? ranks : 1)
     return work.operations(workload.total, checkpointedLayers: memory.checkpointedLayers)
       / calibration.operationsPerSecond + Double(workload.steps * trained) * calibration.secondsPerWeight
   }
@@ -167,7 +195,9 @@ package struct RunEstimator {
     estimate.activations = activations.kept(tokens: tokens, checkpointed: checkpointed)
     estimate.working =
       activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
-    if settings.configuration.gradientAccumulationSteps == 1 { separateGradients(&estimate, tokens: tokens) }
+    if settings.configuration.gradientAccumulationSteps == 1, ranks == 1 {
+      separateGradients(&estimate, tokens: tokens)
+    }
     let held = estimate.program + estimate.weights + estimate.adapter + estimate.optimizer
     let evaluated = held + largestEvaluation(batchSize: settings.configuration.evalBatchSize)
     estimate.evaluation = max(0, evaluated - estimate.total)
@@ -213,6 +243,14 @@ package struct RunEstimator {
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
     estimate.gradients = trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
     estimate.optimizer = trained.reduce(0) { $0 + rule.state(for: $1).reduce(0) { $0 + $1.byteCount } }
+    if ranks > 1 {
+      // Ranks own whole parameters, so the largest share is up to half of the largest parameter above the mean.
+      if adapter == nil {
+        let largest = trained.map { rule.state(for: $0).reduce(0) { $0 + $1.byteCount } }.max() ?? 0
+        estimate.optimizer = min(estimate.optimizer, estimate.optimizer / ranks + largest / 2)
+      }
+      estimate.exchange = min(ExchangeEstimate.scratchBytes, estimate.gradients)
+    }
     estimate.isOptimizerPaged = settings.configuration.optimizer.kind.isPaged
     return estimate
   }
@@ -235,6 +273,8 @@ package struct RunEstimator {
   private var trainedShapes: [[Int]] {
     (adapter?.parameters ?? model.transformer.parameters).map(\.value.shape)
   }
+
+  private var trainedCount: Int { trainedShapes.reduce(0) { $0 + $1.reduce(1, *) } }
 
   /// NF4 takes half a byte per weight and, with double quantization, one byte per block of 64.
   private func weightBytes(quantized: Bool) -> Int {

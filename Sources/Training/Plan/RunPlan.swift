@@ -12,6 +12,10 @@ public struct RunPlan: Sendable {
   public let largestBatch: Int
   /// Tokens that all rows begin with and that go through the model once a batch; 0 where nothing is shared.
   public let sharedPrefix: Int
+  /// The processes that share the run.
+  public var ranks = 1
+  /// What they exchange in each step; `nil` if no network was given.
+  public var exchange: ExchangeEstimate?
   /// The time it takes; `nil` if nothing was measured.
   public var time: Time?
   /// What each change of the settings would give.
@@ -19,7 +23,7 @@ public struct RunPlan: Sendable {
 
   /// Times in seconds, predicted from a measurement of about one second.
   public struct Time: Sendable {
-    /// The mean time of a step.
+    /// The mean time of a step, the exchange among the ranks included.
     public let step: Double
     /// The time of the whole run, without evaluations and checkpoints.
     public let total: Double
@@ -53,6 +57,12 @@ public struct RunPlan: Sendable {
     public let fits: Bool
     /// Whether the change affects the result by more than rounding.
     public let changesResult: Bool
+  }
+
+  /// The part of a step's time that is not spent on the exchange; `nil` if either was not predicted.
+  public var efficiency: Double? {
+    guard let exchange, let time else { return nil }
+    return 1 - exchange.seconds / max(time.step, 1e-12)
   }
 
   /// Whether the run fits in memory.

@@ -40,6 +40,11 @@ public struct SystemMemory: Sendable, Hashable {
   /// The highest resident memory of this process so far, in bytes, or 0 if the system doesn't say.
   public static var peakResident: Int { processMemory.peak }
 
+  /// The part of it for each of several processes on this machine.
+  package func shared(by processes: Int) -> SystemMemory {
+    SystemMemory(total: total / max(1, processes), available: available / max(1, processes), resident: resident)
+  }
+
   /// Memory that this process can use in all: what it has and what is available.
   public var reachable: Int { resident + available }
 }

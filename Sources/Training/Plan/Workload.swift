@@ -39,7 +39,7 @@ package struct Workload: Sendable {
   package private(set) var largest = Size()
   /// The batch with the most predicted tokens.
   package private(set) var mostTargets = 0
-  /// The tokens that the model computes in all steps.
+  /// The tokens that the model of each rank computes in all steps.
   package private(set) var total = Size()
 
   /// More epochs are counted as long as that is cheap.
@@ -66,9 +66,10 @@ package struct Workload: Sendable {
   }
 
   /// Counts the work of a run over items of these sizes, whose sequences share a prefix of `shared` tokens.
-  package init(_ sizes: [Size], _ configuration: TrainingConfiguration, shared: Int = 0) {
+  /// - Parameter ranks: the processes that share the run.
+  package init(_ sizes: [Size], _ configuration: TrainingConfiguration, shared: Int = 0, ranks: Int = 1) {
     self.shared = sizes.count > 1 && configuration.trainBatchSize > 1 ? shared : 0
-    let order = BatchOrder(itemCount: sizes.count, configuration)
+    let order = BatchOrder(itemCount: sizes.count, configuration, ranks: ranks)
     steps = configuration.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     var (counted, epoch) = (0, 0)
     while counted < steps, order.stepsPerEpoch > 0, epoch * sizes.count < Self.enoughItems {
@@ -88,8 +89,9 @@ package struct Workload: Sendable {
     }
     let share = Double(steps) / Double(max(1, counted))
     tokens = Int(Double(tokens) * share)
-    total.tokens = Int(Double(total.tokens) * share)
-    total.targets = Int(Double(total.targets) * share)
-    total.squares *= share
+    let ownShare = share / Double(ranks)
+    total.tokens = Int(Double(total.tokens) * ownShare)
+    total.targets = Int(Double(total.targets) * ownShare)
+    total.squares *= ownShare
   }
 }

@@ -26,10 +26,18 @@ package final class DataParallelism {
   /// Kernels may read whole cache lines, so parameters start at multiples of this many floats.
   private static let alignment = 16
 
-  /// Lays out the buffers. With `shardsOptimizerState`, the parameters' values move into a flat buffer too.
-  init(
-    _ collective: any Collective, parameters: [Parameter], shardsOptimizerState: Bool, on backend: any Backend
-  ) {
+  /// Lays out the buffers. With a sharded optimizer state, the parameters' values move into a flat buffer too.
+  ///
+  /// Ranks whose processors round differently share the state of an adapter as well: each weight is then updated on one of
+  /// them only, and stays the same on all.
+  /// - Returns: `nil` for a single process.
+  init?(
+    _ collective: any Collective, parameters: [Parameter], trainsEveryWeight: Bool, on backend: any Backend
+  ) throws(SwiftletError) {
+    guard collective.size > 1 else { return nil }
+    let kernels = backend.availableMemory == nil ? KernelTarget.current.rawValue : "gpu"
+    let roundsDifferently = try collective.firstDifference(kernels) != nil
+    let shardsOptimizerState = trainsEveryWeight || roundsDifferently
     self.collective = collective
     self.parameters = parameters
     self.backend = backend
@@ -85,10 +93,21 @@ package final class DataParallelism {
     for (parameter, view) in zip(parameters, gradientViews) { parameter.gradient = view }
   }
 
+  /// Calls `body` with a tensor in host memory, and copies what it changes back to the device that the tensor is on.
+  private func onHost(_ tensor: Tensor, _ body: (Tensor) throws(SwiftletError) -> Void) throws(SwiftletError) {
+    guard backend.availableMemory != nil else { return try body(tensor) }
+    let copy = CPUBackend.shared.empty(tensor.shape, tensor.type)
+    backend.copy(tensor, to: copy)
+    try body(copy)
+    backend.copy(copy, to: tensor)
+  }
+
   /// Sums the gradients over all ranks. With a sharded optimizer state, only those of the owned parameters are complete.
   func sumGradients() throws(SwiftletError) {
-    try collective.reduceScatter(gradients, chunks: chunks)
-    if !shardsOptimizerState { try collective.allGather(gradients, chunks: chunks) }
+    try onHost(gradients) { gradients throws(SwiftletError) in
+      try collective.reduceScatter(gradients, chunks: chunks)
+      if !shardsOptimizerState { try collective.allGather(gradients, chunks: chunks) }
+    }
   }
 
   /// The sum of the squares of all gradients, after `sumGradients`.
@@ -99,7 +118,45 @@ package final class DataParallelism {
 
   /// Sends the weights that this rank has updated to all others.
   func gatherWeights() throws(SwiftletError) {
-    if let weights { try collective.allGather(weights, chunks: chunks) }
+    guard let weights else { return }
+    try onHost(weights) { weights throws(SwiftletError) in try collective.allGather(weights, chunks: chunks) }
+  }
+
+  // MARK: Checkpoints
+
+  /// Sends the trained weights of rank 0 to all others.
+  func broadcastWeights() throws(SwiftletError) {
+    for parameter in parameters {
+      try onHost(parameter.value) { value throws(SwiftletError) in try collective.broadcast(value, from: 0) }
+    }
+  }
+
+  /// The number that rank 0 passes.
+  func broadcast(_ number: Int) throws(SwiftletError) -> Int {
+    Int(String(decoding: try collective.broadcast(Array(String(number).utf8), from: 0), as: UTF8.self)) ?? number
+  }
+
+  /// Sends the optimizer state of a parameter from rank 0 to the ranks that keep it.
+  /// - Parameters:
+  ///   - index: the number of the parameter.
+  ///   - tensors: on rank 0 the state; on others where to put it, empty if they don't keep it.
+  func sendState(of index: Int, _ tensors: [Tensor]) throws(SwiftletError) {
+    for tensor in tensors {
+      // On rank 0 it is part of a mapped file.
+      if collective.rank == 0 {
+        try sendState(of: index, tensor)
+      } else {
+        try onHost(tensor) { tensor throws(SwiftletError) in try sendState(of: index, tensor) }
+      }
+    }
+  }
+
+  private func sendState(of index: Int, _ tensor: Tensor) throws(SwiftletError) {
+    if shardsOptimizerState {
+      try collective.copy(tensor, from: 0, to: owners[index])
+    } else {
+      try collective.broadcast(tensor, from: 0)
+    }
   }
 
   /// Completes the optimizer state on rank 0, for a checkpoint; it is kept in files in `folder`, not in memory.
@@ -117,28 +174,21 @@ package final class DataParallelism {
       if collective.rank == 0 {
         complete[index] = []
         for part in layout(parameter) {
-          complete[index].append(try backend.pagedZeros(part.shape, part.type, in: folder))
+          complete[index].append(try CPUBackend.shared.pagedZeros(part.shape, part.type, in: folder))
         }
       }
       guard collective.rank == 0 || collective.rank == owners[index] else { continue }
-      for tensor in complete[index] { try collective.copy(tensor, from: owners[index], to: 0) }
-    }
-    return complete
-  }
-
-  /// Makes sure that all ranks train the same model on the same rows with the same settings.
-  /// - Parameter facts: a name and a fingerprint of each.
-  /// - Throws: `SwiftletError` naming what differs.
-  static func check(_ facts: [(name: String, fingerprint: String)], _ collective: any Collective) throws(SwiftletError)
-  {
-    guard collective.size > 1 else { return }
-    for fact in facts {
-      let bytes = Array(fact.fingerprint.utf8.prefix(64))
-      let all = try collective.gather(bytes + [UInt8](repeating: 0, count: 64 - bytes.count))
-      if let other = all.firstIndex(where: { $0 != all[0] }) {
-        throw SwiftletError.training(
-          "rank \(other) has \(fact.name) different from rank 0's. Start all ranks with the same files and settings.")
+      for tensor in complete[index] {
+        // On rank 0 it is in a file, in host memory.
+        if collective.rank == 0 {
+          try collective.copy(tensor, from: owners[index], to: 0)
+        } else {
+          try onHost(tensor) { copy throws(SwiftletError) in
+            try collective.copy(copy, from: owners[index], to: 0)
+          }
+        }
       }
     }
+    return complete
   }
 }

@@ -95,15 +95,25 @@ extension Trainer {
   /// Continues from a checkpoint. Weights, optimizer state, learning rate, row order and log continue exactly as in a run
   /// that was never interrupted.
   /// - Throws: `SwiftletError` if the checkpoint does not belong to this run.
+  ///
+  /// Only rank 0 reads the checkpoint; the others receive it. With another number of ranks than the checkpoint's, sums are
+  /// rounded differently from there on.
   public func resume(from folder: URL) throws {
-    let saved = try TrainerState(contentsOf: folder.appendingPathComponent("trainer_state.json"))
+    let saved = try savedState(in: folder)
+    let file = folder.appendingPathComponent("optimizer.safetensors")
+    let ranks = collective.rank == 0 ? Optimizer.ranks(ofStateIn: file) : collective.size
     guard saved.maxSteps == state.maxSteps else {
+      let remedy =
+        ranks == collective.size
+        ? "Resume with the same settings and data."
+        : "It had \(ranks) ranks with `trainBatchSize` \(saved.trainBatchSize), and this one has \(collective.size). "
+          + "Set `trainBatchSize` so that a step has as many rows."
       throw SwiftletError.training(
-        "\(folder.path) belongs to a run of \(saved.maxSteps) steps, but this one has \(state.maxSteps). Resume with the "
-          + "same settings and data.")
+        "\(folder.path) belongs to a run of \(saved.maxSteps) steps, but this one has \(state.maxSteps). \(remedy)")
     }
+    resumedRanks = ranks
     try readWeights(from: folder)
-    try optimizer.read(from: folder.appendingPathComponent("optimizer.safetensors"))
+    try optimizer.read(from: file)
     guard optimizer.step == saved.globalStep else {
       throw SwiftletError.training(
         "\(folder.path): the optimizer state is of step \(optimizer.step), the log of step \(saved.globalStep).")
@@ -114,8 +124,21 @@ extension Trainer {
     (state.loggingSteps, state.evalSteps, state.saveSteps) = (now.loggingSteps, now.evalSteps, now.saveSteps)
   }
 
-  /// Reads the trained weights of a checkpoint.
+  /// The state in a checkpoint, which rank 0 reads for all.
+  private func savedState(in folder: URL) throws -> TrainerState {
+    let file = folder.appendingPathComponent("trainer_state.json")
+    guard collective.size > 1 else { return try TrainerState(contentsOf: file) }
+    let own = collective.rank == 0 ? Array(try TrainerState(contentsOf: file).json.text(.compact).utf8) : []
+    return try TrainerState(JSONValue(parsing: collective.broadcast(own, from: 0)), path: file.path)
+  }
+
+  /// Reads the trained weights of a checkpoint on rank 0 and sends them to the others.
   func readWeights(from folder: URL) throws {
+    if collective.rank == 0 { try readOwnWeights(from: folder) }
+    try parallelism?.broadcastWeights()
+  }
+
+  private func readOwnWeights(from folder: URL) throws {
     let file = adapter == nil ? folder : folder.appendingPathComponent("adapter_model.safetensors")
     let weights = try SafetensorsCheckpoint(contentsOf: file)
     for parameter in parameters {

@@ -61,12 +61,15 @@ public final class Trainer {
   let optimizer: Optimizer
   /// The ranks of the run.
   package let collective: any Collective
-  private let parallelism: DataParallelism?
+  let parallelism: DataParallelism?
   private let step: TrainingStep
   private let actions: StepSchedule
   /// The steps left in the current epoch.
   private var epochSteps: ArraySlice<[[Int]]> = []
   private var begin = ContinuousClock.now
+  /// The number of ranks that saved the checkpoint which this run continues from; `nil` if it starts anew. Known to
+  /// rank 0 only.
+  package var resumedRanks: Int?
   /// Seconds that the run took before it was resumed.
   var elapsedBefore = 0.0
 
@@ -94,9 +97,6 @@ public final class Trainer {
     try Self.check(trainingSet, model)
     if let validationSet { try Self.check(validationSet, model) }
     try Self.check(configuration, hasValidationSet: validationSet != nil, hasOutput: output != nil)
-    if collective.size > 1, model.transformer.backend.availableMemory != nil {
-      throw SwiftletError.training("A run over several ranks computes on the CPU only. Set `device` to cpu.")
-    }
     self.model = model
     self.adapter = adapter
     self.configuration = configuration
@@ -114,11 +114,8 @@ public final class Trainer {
     schedule = components.schedule ?? LearningRateSchedule(configuration, totalSteps: total)
     actions = StepSchedule(configuration, totalSteps: total, stepsPerEpoch: order.stepsPerEpoch)
     let parameters = try Self.trainableParameters(model, adapter)
-    let parallelism =
-      collective.size == 1
-      ? nil
-      : DataParallelism(
-        collective, parameters: parameters, shardsOptimizerState: adapter == nil, on: model.transformer.backend)
+    let parallelism = try DataParallelism(
+      collective, parameters: parameters, trainsEveryWeight: adapter == nil, on: model.transformer.backend)
     self.parallelism = parallelism
     optimizer = try Optimizer(
       parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,

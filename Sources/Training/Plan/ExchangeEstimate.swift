@@ -1,0 +1,57 @@
+/// What connects the ranks of a run.
+public struct Network: Sendable, Hashable {
+  /// Bits per second in each direction, of each rank's own link.
+  public var bitsPerSecond: Double
+  /// Seconds from sending a small message to its arrival.
+  public var latency: Double
+
+  /// A network of this speed, with the latency of Ethernet unless given.
+  public init(bitsPerSecond: Double, latency: Double = 50e-6) {
+    self.bitsPerSecond = bitsPerSecond
+    self.latency = latency
+  }
+
+  /// Reads `100Mbit`, `1Gbit`, `2.5Gbit`, also with `/s` at the end; `nil` for other text.
+  public init?(_ text: String) {
+    let units = ["kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "tbit": 1e12]
+    var text = text.lowercased()
+    if text.hasSuffix("/s") { text.removeLast(2) }
+    guard let unit = units.first(where: { text.hasSuffix($0.key) }),
+      let number = Double(text.dropLast(4)), number > 0, number.isFinite
+    else { return nil }
+    self.init(bitsPerSecond: number * unit.value)
+  }
+}
+
+/// What the ranks of a run send one another in each step, and how long it takes. The exchange begins when the gradients
+/// are complete, so its time adds to that of the computation.
+public struct ExchangeEstimate: Sendable, Hashable {
+  /// The bytes that each rank sends, and receives, per step.
+  public let bytes: Int
+  /// The time of a step's exchange in seconds.
+  public let seconds: Double
+
+  /// The memory for what other ranks send at once.
+  static let scratchBytes = 4 << 24
+  /// Sums of a few numbers per step: predicted tokens, losses, the norm, and whether anyone wants to stop.
+  private static let smallSums = 5.0
+  /// What TCP/IP over Ethernet leaves of a link for data.
+  private static let payload = 0.94
+
+  /// - Parameters:
+  ///   - floats: the number of trained parameters.
+  ///   - ranks: the number of ranks, each on a host of its own.
+  ///   - network: what connects them.
+  public init(floats: Int, ranks: Int, network: Network) {
+    let others = Double(max(1, ranks) - 1)
+    // Each rank sends every other one its chunk, and then the sum of its own chunk to every other one.
+    let bytes = 2 * 4 * Double(floats) * others / Double(max(1, ranks))
+    self.bytes = Int(bytes)
+    let rounds = (4 * Double(floats) / Double(Self.scratchBytes)).rounded(.up)
+    // Sums of a few numbers take as many messages, one after the other, as the logarithm of the number of ranks.
+    let depth = Double(Int.bitWidth - (max(1, ranks) - 1).leadingZeroBitCount)
+    // Messages to all others leave one after the other, but travel at the same time.
+    let waits = (2 * rounds + Self.smallSums * depth) * network.latency
+    seconds = others == 0 ? 0 : bytes * 8 / (network.bitsPerSecond * Self.payload) + waits
+  }
+}
