@@ -139,6 +139,16 @@ void cd_simulate_failure(cd_device *device, cd_status status) {
   pthread_mutex_unlock(&device->lock);
 }
 
+void cd_begin(cd_device *device) {
+  pthread_mutex_lock(&device->lock);
+  if (device->depth++ == 0) device->needs_barrier = true;
+}
+
+void cd_end(cd_device *device) {
+  if (--device->depth == 0) cd_take_back(device);
+  pthread_mutex_unlock(&device->lock);
+}
+
 static bool make_device(cd_device *d) {
   uint32_t count = 0;
   vkGetPhysicalDeviceQueueFamilyProperties(d->physical, &count, NULL);
@@ -199,7 +209,11 @@ cd_device *cd_open(int index, const char *cache_folder, char *message, size_t me
     snprintf(message, message_size, "there is no Vulkan device %d", index);
     return NULL;
   }
-  pthread_mutex_init(&d->lock, NULL);
+  pthread_mutexattr_t recursive;
+  pthread_mutexattr_init(&recursive);
+  pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&d->lock, &recursive);
+  pthread_mutexattr_destroy(&recursive);
   d->physical = devices[index];
   describe(d->physical, &d->info);
   if (d->info.missing[0]) {

@@ -4,43 +4,46 @@ extension VulkanBackend {
 
   /// See ``Backend``.
   public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
-    let tensor = uploaded(source.tensor)
-    return LeftOperand(
-      rows: transposed ? source.count : source.rows, depth: transposed ? source.rows : source.count,
-      source: Columns(tensor, source.offset..<source.offset + source.count), isTransposed: transposed, packed: nil,
-      precision: .float32)
+    device.operation {
+      let tensor = uploaded(source.tensor)
+      return LeftOperand(
+        rows: transposed ? source.count : source.rows, depth: transposed ? source.rows : source.count,
+        source: Columns(tensor, source.offset..<source.offset + source.count), isTransposed: transposed, packed: nil,
+        precision: .float32)
+    }
   }
 
   /// See ``Backend``.
   public func compute(_ products: [Product]) {
-    // Products of one call are independent, so none waits for those before it; what they use stays alive until all
-    // have been recorded.
-    var kept: [Tensor] = []
-    var needsBarrier = true
-    for product in products {
-      // The terms of one storage format, and those of float32 with them, are summed at once.
-      var groups: [(format: KernelFormat, terms: [ProductTerm])] = []
-      for term in product.terms {
-        check(term, product)
-        guard let format = KernelFormat(term.right) else {
-          preconditionFailure("a product reads float and block types only")
+    device.operation {
+      // Products of one call are independent, so none waits for those before it; what they use stays alive until all
+      // have been recorded.
+      var kept: [Tensor] = []
+      var needsBarrier = true
+      for product in products {
+        // The terms of one storage format, and those of float32 with them, are summed at once.
+        var groups: [(format: KernelFormat, terms: [ProductTerm])] = []
+        for term in product.terms {
+          check(term, product)
+          guard let format = KernelFormat(term.right) else {
+            preconditionFailure("a product reads float and block types only")
+          }
+          let last = groups.count - 1
+          if last >= 0, format == groups[last].format || format == .float32 || groups[last].format == .float32 {
+            groups[last].terms.append(term)
+            if format != .float32 { groups[last].format = format }
+          } else {
+            groups.append((format, [term]))
+          }
         }
-        let last = groups.count - 1
-        if last >= 0, format == groups[last].format || format == .float32 || groups[last].format == .float32 {
-          groups[last].terms.append(term)
-          if format != .float32 { groups[last].format = format }
-        } else {
-          groups.append((format, [term]))
+        for (index, group) in groups.enumerated() {
+          if index > 0 { needsBarrier = true }
+          sum(
+            group.terms, group.format, into: product.into, accumulate: product.accumulate || index > 0, &needsBarrier, &kept)
         }
       }
-      for (index, group) in groups.enumerated() {
-        if index > 0 { needsBarrier = true }
-        sum(
-          group.terms, group.format, into: product.into, accumulate: product.accumulate || index > 0, &needsBarrier,
-          &kept)
-      }
+      withExtendedLifetime(kept) {}
     }
-    withExtendedLifetime(kept) {}
   }
 
   private func check(_ term: ProductTerm, _ product: Product) {
