@@ -60,8 +60,7 @@ public final class TrainingRun {
     }
     let device =
       try backend.map { DeviceSelection.Choice(backend: $0) }
-      ?? recipe.model.device.open(
-        kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment))
+      ?? recipe.model.device.open()
     let quantization = recipe.model.quantization
     let model = try CausalLM(
       files, tokenizer: tokenizer, chatTemplate: template, on: device.backend, inFloat32: recipe.lora == nil,

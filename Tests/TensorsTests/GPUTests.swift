@@ -96,15 +96,22 @@ struct GPUTests {
     #expect(sameBits(masked(gpu), masked(Backends.single)))
   }
 
-  @Test(.enabled(if: Backends.expectsGPU)) func largestColumns() throws {
+  /// In descending order, the first of equals first; numbers only.
+  @Test(.enabled(if: Backends.expectsGPU), arguments: [1, 2, 50, 128]) func largestElements(_ count: Int) throws {
     let gpu = try Self.gpu()
-    var values = Operand([4, 1003], seed: 8).values
-    values[1003 + 700] = 9
-    values[1003 + 90] = 9
-    values[2 * 1003] = 9
-    values[4 * 1003 - 1] = 9
-    let first = values[..<1003].indices.max { values[$0] < values[$1] }
-    #expect(gpu.largestColumns(gpu.tensor(values, [4, 1003])) == [first, 90, 0, 1002])
+    var values = Operand([1003], seed: 8).values
+    for place in [700, 90, 1002, 0] { values[place] = 9 }
+    values[4] = .nan
+    values[5] = .infinity
+    values[6] = -.infinity
+    let order = values.indices.filter { !values[$0].isNaN }
+      .sorted { (-values[$0], $0) < (-values[$1], $1) }
+    let found = try #require(gpu.largest(gpu.tensor(values, [1, 1003]), count: count))
+    #expect(
+      found.map(\.column) == Array(order.prefix(count)) && found.map(\.value) == order.prefix(count).map { values[$0] })
+    #expect(gpu.largest(gpu.tensor([.nan, 1, .nan], [3]), count: 1)?[0].column == 1)
+    #expect(gpu.largest(gpu.tensor([.nan, 1, .nan], [3]), count: 2) == nil)
+    #expect(gpu.largest(gpu.tensor([1, 2], [2]), count: 3) == nil)
   }
 
   /// Tensors that lie in host memory are taken as sources.

@@ -16,6 +16,12 @@ import Training
     try TrainingGoldenTests.checkRun(name, on: Self.gpu())
   }
 
+  /// On matrix units losses stay within 1e-2.
+  @Test(.enabled(if: TestGPU.backend?.multipliesBFloat16 == true), arguments: TrainingGoldenTests.runs)
+  func lossesOnMatrixUnits(_ name: String) throws {
+    try TrainingGoldenTests.checkRun(name, on: Self.gpu(), lossTolerance: 1e-2)
+  }
+
   /// Losses and norms as close as the CPU's. Where a gradient is near zero, AdamW's step is all rounding, which is another
   /// one here.
   @Test func trainingOverFourBitsEqualsTRL() throws {

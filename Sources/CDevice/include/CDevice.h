@@ -21,13 +21,12 @@ typedef enum {
 
 typedef struct {
   char name[256];
-  char driver[256];         // the driver and its version
-  uint64_t memory;          // bytes of the largest heap on the device
-  bool is_software;         // computes on the processor (lavapipe)
-  bool is_integrated;       // shares the processor's memory
-  bool multiplies_float16;  // has matrix units for float16 with float32 sums
-  bool multiplies_bfloat16;
-  char missing[64];  // the feature that the kernels need and the device lacks; empty where it has them all
+  char driver[256];      // the driver and its version
+  uint64_t memory;       // bytes of the largest heap on the device
+  bool is_software;      // computes on the processor (lavapipe)
+  bool is_integrated;    // shares the processor's memory
+  uint32_t matrix_size;  // 8 or 16: its matrix units multiply float16 matrices of this size, summing in float32; or 0
+  char missing[64];      // the feature that the kernels need and the device lacks; empty where it has them all
 } cd_info;
 
 // Writes up to `most` devices in the driver's order; the count of all, 0 where there is no Vulkan loader or driver.

@@ -15,6 +15,9 @@ public struct GPUDevice: Sendable, Hashable {
   public let isSoftware: Bool
   /// Whether it shares the processor's memory.
   public let isIntegrated: Bool
+  /// 8 or 16 if its matrix units multiply float16 matrices of this size with float32 sums; 0 if it has none that the kernels
+  /// can use.
+  let matrixSize: Int
   /// The feature that the kernels need and the device lacks; `nil` for a device that can be used.
   public let missingFeature: String?
 
@@ -26,6 +29,9 @@ public struct GPUDevice: Sendable, Hashable {
     return infos.prefix(Int(count)).enumerated().map { GPUDevice(index: $0.offset, info: $0.element) }
   }
 
+  /// Whether it multiplies float16 matrices with float32 sums on matrix units.
+  public var hasMatrixUnits: Bool { matrixSize > 0 }
+
   private init(index: Int, info: cd_info) {
     self.index = index
     name = Self.text(info.name)
@@ -33,6 +39,7 @@ public struct GPUDevice: Sendable, Hashable {
     memory = Int(info.memory)
     isSoftware = info.is_software
     isIntegrated = info.is_integrated
+    matrixSize = Int(info.matrix_size)
     let missing = Self.text(info.missing)
     missingFeature = missing.isEmpty ? nil : missing
   }

@@ -290,16 +290,25 @@ extension VulkanBackend {
 
   private struct SquareArguments: BitwiseCopyable { var x, sums: UInt64, count, first: UInt32 }
 
-  /// The column of the largest element of each row, the first of several.
-  public func largestColumns(_ x: Tensor) -> [Int] {
-    device.operation {
-      let found = allocate([x.rows], .int32)
+  /// See ``Backend``. Waits for the device.
+  public func largest(_ row: Tensor, count: Int) -> [(column: Int, value: Float)]? {
+    // Each element found is a pass over the row.
+    guard count > 0, count <= min(row.count, 128) else { return nil }
+    let found = device.operation {
+      let found = allocate([2 * count], .int32)
       device.run(
-        "largestColumn", LargestArguments(x: address(x), found: address(found), columns: UInt32(x.columns)),
-        groups: (x.rows, 1, 1))
-      return found.withBytes { $0.bindMemory(to: Int32.self).prefix(x.rows).map(Int.init) }
+        "largestOfRow",
+        LargestArguments(
+          x: address(row), columns: address(found), values: address(found) + UInt64(4 * count),
+          columnCount: UInt32(row.count), count: UInt32(count)), groupCount: 1)
+      return found
+    }
+    return found.withBytes { bytes in
+      let columns = bytes.bindMemory(to: Int32.self).prefix(count)
+      let values = bytes.bindMemory(to: Float.self).dropFirst(count)
+      return columns.allSatisfy { $0 >= 0 } ? zip(columns, values).map { (Int($0), $1) } : nil
     }
   }
 
-  private struct LargestArguments: BitwiseCopyable { var x, found: UInt64, columns: UInt32 }
+  private struct LargestArguments: BitwiseCopyable { var x, columns, values: UInt64, columnCount, count: UInt32 }
 }
