@@ -159,6 +159,7 @@ static void copy(cd_device *d, VkBuffer from, uint64_t from_offset, VkBuffer to,
   barrier(d);
   VkBufferCopy region = {from_offset, to_offset, size};
   vkCmdCopyBuffer(d->slots[d->slot].commands, from, to, 1, &region);
+  d->needs_barrier = true;
   count_command(d);
 }
 
@@ -192,6 +193,7 @@ void cd_clear(cd_device *d, cd_memory memory, uint64_t offset, uint64_t size) {
   if (size && memory.address && begin(d)) {
     barrier(d);
     vkCmdFillBuffer(d->slots[d->slot].commands, d->blocks[memory.block].buffer, memory.offset + offset, size, 0);
+    d->needs_barrier = true;
     count_command(d);
   }
   pthread_mutex_unlock(&d->lock);
@@ -264,12 +266,9 @@ static void dispatch(cd_device *d, int kernel, const cd_call *call) {
   }
   if (!begin(d)) return;
   cd_slot *slot = &d->slots[d->slot];
-  // A command buffer's first command always waits for those before it. Between the calls of one thread another may have
-  // taken memory that the dispatch before has given back.
-  bool is_same = d->last_thread_known && pthread_equal(d->last_thread, pthread_self());
-  if (call->needs_barrier || slot->count == 0 || !is_same) barrier(d);
-  d->last_thread = pthread_self();
-  d->last_thread_known = true;
+  // A command buffer's first command always waits for those before it.
+  if (call->needs_barrier || slot->count == 0 || d->needs_barrier) barrier(d);
+  d->needs_barrier = false;
   vkCmdBindPipeline(slot->commands, VK_PIPELINE_BIND_POINT_COMPUTE, d->pipelines[kernel].pipeline);
   vkCmdPushConstants(slot->commands, d->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, (uint32_t)call->size, arguments);
   bool is_timed = d->is_profiling && slot->queries;
@@ -288,7 +287,8 @@ void cd_dispatch(cd_device *d, int kernel, const cd_call *call) {
   pthread_mutex_lock(&d->lock);
   bool is_valid = call->size <= cd_push_bytes && call->list_size <= d->ring.size / 4;
   if (!is_valid) cd_fail(d, cd_failed, "a kernel has too many arguments", VK_ERROR_UNKNOWN);
-  if (kernel >= 0 && call->x && call->y && call->z && is_valid) dispatch(d, kernel, call);
+  if (d->depth == 0) cd_fail(d, cd_failed, "a kernel was called outside an operation", VK_ERROR_UNKNOWN);
+  if (kernel >= 0 && call->x && call->y && call->z && is_valid && d->depth) dispatch(d, kernel, call);
   pthread_mutex_unlock(&d->lock);
 }
 

@@ -9,6 +9,9 @@
 #define CD_DEFINE(name) PFN_##name name;
 CD_FUNCTIONS(CD_DEFINE)
 
+// Of an extension, so it may be missing.
+static PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR matrix_properties;
+
 static VkInstance instance;
 static VkPhysicalDevice devices[16];
 static uint32_t device_count;
@@ -33,6 +36,8 @@ static void start(void) {
 #define CD_MISSING(name) \
   if (!name) return;
   CD_FUNCTIONS(CD_MISSING)
+  matrix_properties = (PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)get(
+    instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
   uint32_t count = sizeof devices / sizeof *devices;
   VkResult result = vkEnumeratePhysicalDevices(instance, &count, devices);
   if (result == VK_SUCCESS || result == VK_INCOMPLETE) device_count = count;
@@ -53,15 +58,21 @@ typedef struct {
   VkPhysicalDeviceFeatures2 all;
   VkPhysicalDeviceVulkan11Features v11;
   VkPhysicalDeviceVulkan12Features v12;
+  VkPhysicalDeviceVulkan13Features v13;
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices;  // in the chain only where the device knows the extension
 } features;
 
-static void chain(features *f) {
+static void chain(features *f, bool has_matrices) {
   memset(f, 0, sizeof *f);
   f->all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
   f->v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES;
   f->v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
   f->all.pNext = &f->v11;
   f->v11.pNext = &f->v12;
+  f->v13.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES;
+  f->v12.pNext = &f->v13;
+  f->matrices.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+  if (has_matrices) f->v13.pNext = &f->matrices;
 }
 
 // What the kernels need: whether the device has it, and, with `on`, the same asked for.
@@ -80,6 +91,36 @@ static const char *need(features *has, features *on) {
   return "";
 }
 
+// The size of the matrices that the kernels for matrix units use on this device; 0 where it has none that they can use.
+// A subgroup has 8 threads for matrices of 8 (lavapipe), 32 for matrices of 16 (all others).
+static uint32_t matrix_size(VkPhysicalDevice physical, const features *has) {
+  bool is_complete = has->matrices.cooperativeMatrix && has->v12.shaderFloat16 && has->v12.vulkanMemoryModel
+    && has->v12.vulkanMemoryModelDeviceScope && has->v13.subgroupSizeControl && has->v13.computeFullSubgroups;
+  if (!is_complete || !matrix_properties) return 0;
+  VkPhysicalDeviceSubgroupSizeControlProperties subgroups = {
+    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+  VkPhysicalDeviceProperties2 properties = {
+    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &subgroups};
+  vkGetPhysicalDeviceProperties2(physical, &properties);
+  if (!(subgroups.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT)) return 0;
+  VkCooperativeMatrixPropertiesKHR all[128];
+  uint32_t count = sizeof all / sizeof *all, found = 0;
+  for (uint32_t i = 0; i < count; i++)
+    all[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+  VkResult result = matrix_properties(physical, &count, all);
+  if (result != VK_SUCCESS && result != VK_INCOMPLETE) return 0;
+  for (uint32_t i = 0; i < count; i++) {
+    const VkCooperativeMatrixPropertiesKHR *m = &all[i];
+    uint32_t threads = m->MSize == 8 ? 8 : 32;
+    bool is_square = (m->MSize == 8 || m->MSize == 16) && m->NSize == m->MSize && m->KSize == m->MSize;
+    bool is_float = m->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && m->BType == VK_COMPONENT_TYPE_FLOAT16_KHR
+      && m->CType == VK_COMPONENT_TYPE_FLOAT32_KHR && m->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR;
+    bool fits = threads >= subgroups.minSubgroupSize && threads <= subgroups.maxSubgroupSize;
+    if (is_square && is_float && fits && m->scope == VK_SCOPE_SUBGROUP_KHR && m->MSize > found) found = m->MSize;
+  }
+  return found;
+}
+
 static void describe(VkPhysicalDevice physical, cd_info *info) {
   memset(info, 0, sizeof *info);
   VkPhysicalDeviceDriverProperties driver = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
@@ -95,15 +136,17 @@ static void describe(VkPhysicalDevice physical, cd_info *info) {
     VkMemoryHeap heap = memory.memoryProperties.memoryHeaps[i];
     if (heap.flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && heap.size > info->memory) info->memory = heap.size;
   }
+  bool has_matrices = has_extension(physical, "VK_KHR_cooperative_matrix");
   features has, on;
-  chain(&has);
-  chain(&on);
+  chain(&has, has_matrices);
+  chain(&on, has_matrices);
   if (properties.properties.apiVersion < VK_API_VERSION_1_3) {
     snprintf(info->missing, sizeof info->missing, "Vulkan 1.3");
     return;
   }
   vkGetPhysicalDeviceFeatures2(physical, &has.all);
   snprintf(info->missing, sizeof info->missing, "%s", need(&has, &on));
+  info->matrix_size = matrix_size(physical, &has);
 }
 
 int cd_list(cd_info *infos, int most) {
@@ -139,6 +182,16 @@ void cd_simulate_failure(cd_device *device, cd_status status) {
   pthread_mutex_unlock(&device->lock);
 }
 
+void cd_begin(cd_device *device) {
+  pthread_mutex_lock(&device->lock);
+  if (device->depth++ == 0) device->needs_barrier = true;
+}
+
+void cd_end(cd_device *device) {
+  if (--device->depth == 0) cd_take_back(device);
+  pthread_mutex_unlock(&device->lock);
+}
+
 static bool make_device(cd_device *d) {
   uint32_t count = 0;
   vkGetPhysicalDeviceQueueFamilyProperties(d->physical, &count, NULL);
@@ -158,13 +211,21 @@ static bool make_device(cd_device *d) {
   }
   d->family = (uint32_t)best;
   d->timestamp_bits = families[best].timestampValidBits;
+  bool has_matrices = d->info.matrix_size > 0;
   features has, on;
-  chain(&has);
-  chain(&on);
+  chain(&has, has_matrices);
+  chain(&on, has_matrices);
   vkGetPhysicalDeviceFeatures2(d->physical, &has.all);
   need(&has, &on);
   d->has_budget = has_extension(d->physical, "VK_EXT_memory_budget");
-  const char *extensions[] = {"VK_EXT_memory_budget"};
+  const char *extensions[2];
+  uint32_t extension_count = 0;
+  if (d->has_budget) extensions[extension_count++] = "VK_EXT_memory_budget";
+  if (has_matrices) {
+    extensions[extension_count++] = "VK_KHR_cooperative_matrix";
+    on.matrices.cooperativeMatrix = on.v12.shaderFloat16 = on.v12.vulkanMemoryModel = VK_TRUE;
+    on.v12.vulkanMemoryModelDeviceScope = on.v13.subgroupSizeControl = on.v13.computeFullSubgroups = VK_TRUE;
+  }
   float priority = 1;
   VkDeviceQueueCreateInfo queue = {
     .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
@@ -176,7 +237,7 @@ static bool make_device(cd_device *d) {
     .pNext = &on.all,
     .queueCreateInfoCount = 1,
     .pQueueCreateInfos = &queue,
-    .enabledExtensionCount = d->has_budget,
+    .enabledExtensionCount = extension_count,
     .ppEnabledExtensionNames = extensions};
   VkResult result = vkCreateDevice(d->physical, &info, NULL, &d->device);
   if (!cd_works(d, "the device could not be opened", result)) return false;
@@ -199,7 +260,11 @@ cd_device *cd_open(int index, const char *cache_folder, char *message, size_t me
     snprintf(message, message_size, "there is no Vulkan device %d", index);
     return NULL;
   }
-  pthread_mutex_init(&d->lock, NULL);
+  pthread_mutexattr_t recursive;
+  pthread_mutexattr_init(&recursive);
+  pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&d->lock, &recursive);
+  pthread_mutexattr_destroy(&recursive);
   d->physical = devices[index];
   describe(d->physical, &d->info);
   if (d->info.missing[0]) {

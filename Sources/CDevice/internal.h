@@ -39,8 +39,7 @@ typedef struct {
   VkBuffer buffer;
   VkDeviceMemory memory;
   uint64_t address, size, used;
-  uint32_t takers;  // buffers carved from it that are in use
-  bool is_whole;    // one buffer of its own
+  bool is_whole;  // one buffer of its own
   cd_place place;
 } cd_block;
 
@@ -81,7 +80,8 @@ typedef struct {
 } cd_pipeline;
 
 struct cd_device {
-  pthread_mutex_t lock;
+  pthread_mutex_t lock;  // recursive
+  uint32_t depth;        // operations that are open, one in the other
   cd_info info;
   cd_status status;
   char message[256];
@@ -98,6 +98,9 @@ struct cd_device {
   uint32_t block_count, block_room;
   cd_shelf shelves[2][cd_classes];
   uint64_t block_size, in_use, peak, reserved;
+  uint64_t limit;       // of in_use, for tests; 0 for none
+  cd_memory *returned;  // given back during the operation that is open
+  uint32_t returned_count, returned_room;
   cd_mapped ring, readback;
   uint64_t ring_head, ring_tail;
 
@@ -106,8 +109,8 @@ struct cd_device {
   uint64_t next_value, done_value;
   cd_slot slots[cd_slots];
   uint32_t slot;  // the one being recorded, or to be recorded next
-  bool is_recording, is_profiling, last_thread_known;
-  pthread_t last_thread;  // that dispatched
+  bool is_recording, is_profiling;
+  bool needs_barrier;  // even if the next dispatch does not follow: a copy came before it, or another operation
   cd_counters counters;
 
   char cache_path[1024];
@@ -131,6 +134,7 @@ void cd_drain(cd_device *device);
 bool cd_map(cd_device *device, uint64_t size, bool is_read, cd_mapped *mapped);
 void cd_unmap(cd_device *device, cd_mapped *mapped);
 void cd_free_memory(cd_device *device);
+void cd_take_back(cd_device *device);
 bool cd_start_commands(cd_device *device);
 void cd_end_commands(cd_device *device);
 bool cd_start_kernels(cd_device *device, const char *cache_folder);

@@ -142,10 +142,17 @@ static bool compile(cd_device *d, cd_pipeline *pipeline) {
   for (uint32_t i = 0; i < cd_most_constants; i++) map[i] = (VkSpecializationMapEntry){i, 4 * i, 4};
   VkSpecializationInfo constants = {
     (uint32_t)pipeline->constant_count, map, 4 * (size_t)pipeline->constant_count, pipeline->constants};
+  // Kernels for matrix units count on the size of a subgroup.
+  VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
+    .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+    .requiredSubgroupSize = d->info.matrix_size == 8 ? 8 : 32};
+  bool uses_matrices = !strncmp(pipeline->name, "matrix", 6);
   VkComputePipelineCreateInfo info = {
     .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
     .stage =
       {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+       .pNext = uses_matrices ? &subgroup : NULL,
+       .flags = uses_matrices ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
        .stage = VK_SHADER_STAGE_COMPUTE_BIT,
        .module = *module,
        .pName = pipeline->name,

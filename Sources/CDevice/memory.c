@@ -169,12 +169,11 @@ cd_memory cd_allocate(cd_device *d, uint64_t size, cd_place place) {
   cd_memory memory = {.size = size, .asked_class = asked, .class = asked, .place = place};
   if (d->status == cd_ok) {
     uint64_t least = class_size(asked), most = least < 1 << 17 ? least : least + least / 4;
-    bool found = false;
-    for (uint32_t class = asked; !found && class < cd_classes && class_size(class) <= most; class ++)
+    bool found = false, fits = !d->limit || place == cd_host_memory || d->in_use + least <= d->limit;
+    for (uint32_t class = asked; fits && !found && class < cd_classes && class_size(class) <= most; class ++)
       found = pop(d, &memory, class);
-    if (found || carve(d, &memory, least)) {
+    if (found || (fits && carve(d, &memory, least))) {
       memory.address = d->blocks[memory.block].address + memory.offset;
-      d->blocks[memory.block].takers++;
       if (place == cd_device_memory) d->in_use += least;
       if (d->in_use > d->peak) d->peak = d->in_use;
     } else {
@@ -185,22 +184,41 @@ cd_memory cd_allocate(cd_device *d, uint64_t size, cd_place place) {
   return memory;
 }
 
+// Room for one more item; without it, memory is lost until the device is closed.
+static bool grow(void **items, uint32_t count, uint32_t *room, size_t size) {
+  if (count < *room) return true;
+  uint32_t more = *room ? 2 * *room : 16;
+  void *moved = realloc(*items, more * size);
+  if (!moved) return false;
+  *items = moved;
+  *room = more;
+  return true;
+}
+
+static void shelve(cd_device *d, cd_memory memory) {
+  cd_shelf *shelf = &d->shelves[memory.place][memory.class];
+  if (grow((void **)&shelf->items, shelf->count, &shelf->room, sizeof *shelf->items))
+    shelf->items[shelf->count++] = (cd_free){memory.block, memory.offset};
+  if (memory.place == cd_device_memory) d->in_use -= class_size(memory.asked_class);
+}
+
+void cd_take_back(cd_device *d) {
+  for (uint32_t i = 0; i < d->returned_count; i++) shelve(d, d->returned[i]);
+  d->returned_count = 0;
+}
+
 void cd_deallocate(cd_device *d, cd_memory memory) {
   if (!memory.address) return;
   pthread_mutex_lock(&d->lock);
-  cd_shelf *shelf = &d->shelves[memory.place][memory.class];
-  if (shelf->count == shelf->room) {
-    uint32_t room = shelf->room ? 2 * shelf->room : 16;
-    cd_free *more = realloc(shelf->items, room * sizeof *more);
-    if (more) {
-      shelf->items = more;
-      shelf->room = room;
-    }
-  }
-  // Without room on the shelf the buffer is lost until the device is closed.
-  if (shelf->count < shelf->room) shelf->items[shelf->count++] = (cd_free){memory.block, memory.offset};
-  d->blocks[memory.block].takers--;
-  if (memory.place == cd_device_memory) d->in_use -= class_size(memory.asked_class);
+  if (d->depth == 0) shelve(d, memory);
+  else if (grow((void **)&d->returned, d->returned_count, &d->returned_room, sizeof *d->returned))
+    d->returned[d->returned_count++] = memory;
+  pthread_mutex_unlock(&d->lock);
+}
+
+void cd_limit(cd_device *d, uint64_t bytes) {
+  pthread_mutex_lock(&d->lock);
+  d->limit = bytes;
   pthread_mutex_unlock(&d->lock);
 }
 
@@ -217,6 +235,8 @@ cd_memory_statistics cd_memory_use(cd_device *d) {
     if (!(heap.flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)) continue;
     uint64_t most = d->has_budget ? budget.heapBudget[i] : heap.size - heap.size / 16;
     uint64_t used = d->has_budget ? budget.heapUsage[i] : d->reserved;
+    uint64_t left = d->limit > d->in_use ? d->limit - d->in_use : 0;
+    if (d->limit && most > used + left) most = used + left;
     if (most > used && most - used > found.available) found.available = most - used;
   }
   pthread_mutex_unlock(&d->lock);
@@ -255,4 +275,5 @@ void cd_free_memory(cd_device *d) {
   for (int place = 0; place < 2; place++)
     for (int class = 0; class < cd_classes; class ++) free(d->shelves[place][class].items);
   free(d->blocks);
+  free(d->returned);
 }

@@ -74,6 +74,11 @@ typedef enum {
   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2 = 1000059006,
   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES = 49,
   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES = 51,
+  VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES = 53,
+  VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES = 1000225000,
+  VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO = 1000225001,
+  VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR = 1000506000,
+  VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR = 1000506001,
   VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES = 1000196000,
   VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO = 1000207002,
   VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO = 1000207003,
@@ -850,6 +855,66 @@ typedef struct VkBufferDeviceAddressInfo {
 typedef VkResult (*PFN_vkGetSemaphoreCounterValue)(VkDevice device, VkSemaphore semaphore, uint64_t *pValue);
 typedef VkResult (*PFN_vkWaitSemaphores)(VkDevice device, const VkSemaphoreWaitInfo *pWaitInfo, uint64_t timeout);
 typedef VkDeviceAddress (*PFN_vkGetBufferDeviceAddress)(VkDevice device, const VkBufferDeviceAddressInfo *pInfo);
+typedef struct VkPhysicalDeviceVulkan13Features {
+  VkStructureType sType;
+  void *pNext;
+  VkBool32 robustImageAccess;
+  VkBool32 inlineUniformBlock;
+  VkBool32 descriptorBindingInlineUniformBlockUpdateAfterBind;
+  VkBool32 pipelineCreationCacheControl;
+  VkBool32 privateData;
+  VkBool32 shaderDemoteToHelperInvocation;
+  VkBool32 shaderTerminateInvocation;
+  VkBool32 subgroupSizeControl;
+  VkBool32 computeFullSubgroups;
+  VkBool32 synchronization2;
+  VkBool32 textureCompressionASTC_HDR;
+  VkBool32 shaderZeroInitializeWorkgroupMemory;
+  VkBool32 dynamicRendering;
+  VkBool32 shaderIntegerDotProduct;
+  VkBool32 maintenance4;
+} VkPhysicalDeviceVulkan13Features;
+typedef struct VkPhysicalDeviceSubgroupSizeControlProperties {
+  VkStructureType sType;
+  void *pNext;
+  uint32_t minSubgroupSize;
+  uint32_t maxSubgroupSize;
+  uint32_t maxComputeWorkgroupSubgroups;
+  VkShaderStageFlags requiredSubgroupSizeStages;
+} VkPhysicalDeviceSubgroupSizeControlProperties;
+typedef struct VkPipelineShaderStageRequiredSubgroupSizeCreateInfo {
+  VkStructureType sType;
+  void *pNext;
+  uint32_t requiredSubgroupSize;
+} VkPipelineShaderStageRequiredSubgroupSizeCreateInfo;
+enum { VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT = 0x00000002 };
+typedef enum {
+  VK_COMPONENT_TYPE_FLOAT16_KHR = 0,
+  VK_COMPONENT_TYPE_FLOAT32_KHR = 1,
+  VkComponentTypeKHR_MAX = 0x7FFFFFFF
+} VkComponentTypeKHR;
+typedef enum { VK_SCOPE_SUBGROUP_KHR = 3, VkScopeKHR_MAX = 0x7FFFFFFF } VkScopeKHR;
+typedef struct VkCooperativeMatrixPropertiesKHR {
+  VkStructureType sType;
+  void *pNext;
+  uint32_t MSize;
+  uint32_t NSize;
+  uint32_t KSize;
+  VkComponentTypeKHR AType;
+  VkComponentTypeKHR BType;
+  VkComponentTypeKHR CType;
+  VkComponentTypeKHR ResultType;
+  VkBool32 saturatingAccumulation;
+  VkScopeKHR scope;
+} VkCooperativeMatrixPropertiesKHR;
+typedef struct VkPhysicalDeviceCooperativeMatrixFeaturesKHR {
+  VkStructureType sType;
+  void *pNext;
+  VkBool32 cooperativeMatrix;
+  VkBool32 cooperativeMatrixRobustBufferAccess;
+} VkPhysicalDeviceCooperativeMatrixFeaturesKHR;
+typedef VkResult (*PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)(
+  VkPhysicalDevice physicalDevice, uint32_t *pPropertyCount, VkCooperativeMatrixPropertiesKHR *pProperties);
 #define VK_EXT_memory_budget 1
 typedef struct VkPhysicalDeviceMemoryBudgetPropertiesEXT {
   VkStructureType sType;

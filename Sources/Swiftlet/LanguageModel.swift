@@ -13,6 +13,8 @@ public final class LanguageModel: Sendable {
   public let name: String
   /// How linear layers were quantized on loading, if they were.
   public let quantization: QuantizationConfiguration?
+  /// What computes, and why.
+  public let device: DeviceSelection.Choice
   let core: ModelCore
 
   /// Opens a model.
@@ -23,15 +25,18 @@ public final class LanguageModel: Sendable {
   ///   - adapter: the folder of a LoRA adapter, as PEFT or Swiftlet wrote it.
   ///   - quantization: how to quantize the linear layers on loading; `nil` to leave them as they are stored.
   ///   - chatTemplate: the source of a Jinja template that replaces the model's own.
-  /// - Throws: `SwiftletError` naming the file at fault.
+  ///   - device: what to compute on; by default a GPU if it is faster than the CPU. Adapters and checkpoints are the same
+  ///     files on every device.
+  /// - Throws: `SwiftletError` naming the file at fault, or if a GPU is asked for that is missing or cannot be used.
   public init(
     _ name: String, revision: String? = nil, adapter: String? = nil, quantization: QuantizationConfiguration? = nil,
-    chatTemplate: String? = nil
+    chatTemplate: String? = nil, device: DeviceSelection = .automatic
   ) async throws {
     self.name = name
     self.quantization = quantization
     let url = try await ModelLocation.find(name, revision: revision)
-    core = ModelCore(url, quantization: quantization)
+    self.device = try device.open()
+    core = ModelCore(url, quantization: quantization, on: self.device.backend)
     try await core.open(adapter: adapter.map { URL(fileURLWithPath: $0) }, chatTemplate: chatTemplate)
   }
 

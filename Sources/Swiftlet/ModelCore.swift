@@ -23,6 +23,7 @@ actor ModelCore {
   private var weightsVersion = 0
   private let url: URL
   private let quantization: QuantizationConfiguration?
+  private let backend: any Backend
 
   private struct Chat {
     var conversation: CachedConversation
@@ -30,9 +31,10 @@ actor ModelCore {
     var isAnswering = false
   }
 
-  init(_ url: URL, quantization: QuantizationConfiguration?) {
+  init(_ url: URL, quantization: QuantizationConfiguration?, on backend: any Backend) {
     self.url = url
     self.quantization = quantization
+    self.backend = backend
     thread = ModelThread(label: "swiftlet.model.\(url.lastPathComponent)")
   }
 
@@ -51,7 +53,8 @@ actor ModelCore {
   private func openModel(chatTemplate: String?, isFloat32: Bool = false) throws -> CausalLM {
     let files = try ModelFiles(opening: url)
     return try CausalLM(
-      files, tokenizer: files.tokenizer(), chatTemplate: chatTemplate, inFloat32: isFloat32, quantization: quantization)
+      files, tokenizer: files.tokenizer(), chatTemplate: chatTemplate, on: backend, inFloat32: isFloat32,
+      quantization: quantization)
   }
 
   private var opened: CausalLM {

@@ -123,8 +123,7 @@ public final class TrainingRun {
     _ selection: DeviceSelection, _ collective: any Collective
   ) throws(SwiftletError) -> DeviceSelection.Choice {
     let devices = try selection.devices(forProcess: collective.hostRank, of: collective.hostSize)
-    return try selection.open(
-      kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment), among: devices)
+    return try selection.open(among: devices)
   }
 
   /// The settings with the batch size that fits on every rank, if they ask for one.

@@ -47,10 +47,11 @@ struct Bench: AsyncParsableCommand {
 
   func run() async throws {
     // Load the model first, to find out early if it cannot be loaded.
+    let backend = try device.backend()
     var opened: CausalLM?
     if let model {
       let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
-      opened = try quantization.load(ModelFiles(opening: url), on: device.backend())
+      opened = try quantization.load(ModelFiles(opening: url), on: backend)
     }
     let parts = only.isEmpty ? Part.allCases : only
     var figures = JSONObject()
@@ -60,7 +61,9 @@ struct Bench: AsyncParsableCommand {
       figures["read_gb_s"] = .number(MachineBenchmark.readGBPerSecond(on: CPUBackend.shared))
     }
     if parts.contains(.products) {
-      products = ProductBenchmark.run(on: CPUBackend.shared)
+      // A software device would take minutes for large products.
+      let isSoftware = (backend as? VulkanBackend)?.information.isSoftware == true
+      products = isSoftware ? ProductBenchmark.run(on: backend, largest: 1 << 27) : ProductBenchmark.run(on: backend)
       figures["product_gflops"] = .object(JSONObject(products.map { ($0.name, .number($0.gflops)) }))
     }
     if let opened {
@@ -72,12 +75,13 @@ struct Bench: AsyncParsableCommand {
       }
       if parts.contains(.training) {
         figures["train_tokens_per_s"] = .number(try benchmark.training(rows: rows, rowTokens: rowTokens))
-        if let gpu = opened.transformer.backend as? VulkanBackend {
+        if let gpu = backend as? VulkanBackend {
           let times = try gpu.profiled { _ = try benchmark.training(rows: rows, rowTokens: rowTokens) }
           figures["kernel_seconds"] = .object(JSONObject(times.map { ($0.kernel, .number($0.seconds)) }))
         }
       }
       figures["peak_bytes"] = .integer(SystemMemory.peakResident)
+      if backend is VulkanBackend { figures["device_peak_bytes"] = .integer(backend.memoryStatistics.peak) }
     }
     if json {
       Printing.json(.object(figures))

@@ -14,27 +14,29 @@ struct Devices: ParsableCommand {
 
   func run() throws {
     let devices = GPUDevice.all
-    let choice = try DeviceSelection.automatic.open(
-      kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment), among: devices)
+    let choice = try DeviceSelection.automatic.open(among: devices)
     if json {
       let list = devices.map { device -> JSONValue in
         [
           "device": .string("gpu:\(device.index)"), "name": .string(device.name), "driver": .string(device.driver),
           "memory": .integer(device.memory), "software": .bool(device.isSoftware),
+          "matrix_units": .bool(device.hasMatrixUnits),
           "missing": device.missingFeature.map { .string($0) } ?? .null,
         ]
       }
       return Printing.json(["devices": .array(list), "auto": .string(choice.text)])
     }
     let output = Output.standardOutput
-    var table = Table("device", "name", "memory", "driver", "")
-    table.append(["cpu", "\(CPUBackend.shared.threadCount) threads", "", "", ""])
+    var table = Table("device", "name", "memory", "driver", "matrix units", "")
+    table.append(["cpu", "\(CPUBackend.shared.threadCount) threads", "", "", "", ""])
     for device in devices {
       let remark =
         device.missingFeature.map { "lacks \($0)" }
         ?? (device.isSoftware ? "software, for tests" : device.isIntegrated ? "shares the CPU's memory" : "")
       table.append([
-        "gpu:\(device.index)", device.name, Format.bytes(device.memory), device.driver, remark,
+        "gpu:\(device.index)", device.name, Format.bytes(device.memory), device.driver,
+        device.hasMatrixUnits ? "float16" : "",
+        remark,
       ])
     }
     output.write(table.text(width: output.columns(), style: output.style))

@@ -55,8 +55,7 @@ struct DeviceOptions: ParsableArguments {
   /// Opens the selected device.
   /// - Throws: `SwiftletError` if a GPU is asked for that is missing or cannot be used.
   func backend() throws -> any Backend {
-    let environment = ProcessInfo.processInfo.environment
-    let choice = try device.open(kernelCache: DeviceSelection.kernelCache(environment: environment))
+    let choice = try device.open()
     if device != .automatic || choice.backend is VulkanBackend { Printing.note("Computing on \(choice.text).") }
     return choice.backend
   }

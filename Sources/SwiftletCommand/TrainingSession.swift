@@ -154,11 +154,13 @@ struct TrainingSession {
       ),
     ]
     if recipe.training.bf16 == true {
-      let rounds = run.model.transformer.backend.multipliesBFloat16
+      let backend = run.model.transformer.backend
+      let type = backend is VulkanBackend ? "float16 on matrix units" : "bfloat16"
       facts.append(
         (
           "products",
-          rounds ? "bfloat16 with float32 accumulation" : "float32, because bfloat16 is not faster on this processor"
+          backend.multipliesBFloat16
+            ? "\(type), with float32 accumulation" : "float32, because 16 bits are not faster on this device"
         )
       )
     }

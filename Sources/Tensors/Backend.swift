@@ -39,7 +39,8 @@ public struct LeftOperand {
 public enum Precision: Sendable {
   /// No rounding.
   case float32
-  /// bfloat16, to nearest even, if the device multiplies it faster than float32; otherwise the same as `float32`.
+  /// 16 bits, if the device multiplies them faster than float32; otherwise the same as `float32`. A processor rounds to
+  /// bfloat16, to nearest even; the matrix units of a GPU take float16, with a power of two for each row.
   case bfloat16
 }
 
@@ -245,6 +246,9 @@ public protocol Backend: Sendable {
     weighsByProbability: Bool, into result: Tensor)
   /// logits = cap · tanh(logits / cap), in place.
   func softcap(_ logits: Tensor, _ cap: Float)
+  /// The `count` largest elements of a row in descending order, the first of equals first; `nil` for a backend where
+  /// reading the whole row costs no more, and if there aren't as many numbers.
+  func largest(_ row: Tensor, count: Int) -> [(column: Int, value: Float)]?
   /// The sum of squares over all tensors, added in double precision, with one wait for the device.
   func sumOfSquares(_ tensors: [Tensor]) -> Double
 
@@ -265,6 +269,9 @@ public protocol Backend: Sendable {
 }
 
 extension Backend {
+  /// `nil`: elements in host memory are read as they are.
+  public func largest(_ row: Tensor, count: Int) -> [(column: Int, value: Float)]? { nil }
+
   /// Packs `source` as the left operand of products in float32.
   public func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand {
     leftOperand(source, transposed: transposed, precision: .float32)

@@ -7,7 +7,7 @@ import Testing
 /// Fine-tuning from Swift, as the examples in `Examples/Library` do.
 @Suite struct LibraryTests {
   /// A folder with a tiny Llama in `model` and rows in `sentences.csv`.
-  private final class Workspace: Sendable {
+  final class Workspace: Sendable {
     let folder: URL
     var model: String { folder.appendingPathComponent("model").path }
     var rows: String { folder.appendingPathComponent("sentences.csv").path }
@@ -37,7 +37,7 @@ import Testing
     }
   }
 
-  private static func configure(_ configuration: inout TrainingConfiguration, output: String) {
+  static func configure(_ configuration: inout TrainingConfiguration, output: String) {
     configuration.preparation.packing = .wrapped
     configuration.preparation.maxLength = 16
     configuration.preparation.completionOnlyLoss = true

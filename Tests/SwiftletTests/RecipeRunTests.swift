@@ -5,6 +5,7 @@ import TestSupport
 import Foundation
 import Models
 import OrderedJSON
+import Tensors
 import Testing
 import Tokenizers
 
@@ -14,6 +15,10 @@ import Tokenizers
   static let names = ["pairs_wrapped", "chat_assistant", "text_warmup", "pairs_bfd", "text_cosine"]
 
   @Test(arguments: names) func recipeRunsAsWithTRL(_ name: String) throws {
+    try Self.checkRun(name, on: CPUBackend.shared)
+  }
+
+  static func checkRun(_ name: String, on backend: any Backend) throws {
     let folder = TinyModel.folder.appendingPathComponent("recipe_runs/\(name)")
     let reference = try golden("recipe_runs/\(name)/golden.json")
     let recipe = try Recipe(commandLine: ["--config", folder.appendingPathComponent("recipe.yaml").path])
@@ -25,7 +30,7 @@ import Tokenizers
     try checkFirstBatch(set, recipe.training, reference)
 
     let files = try ModelFiles(opening: URL(fileURLWithPath: recipe.locate(recipe.model.name)))
-    let model = try CausalLM(files, tokenizer: tokenizer, inFloat32: recipe.lora == nil)
+    let model = try CausalLM(files, tokenizer: tokenizer, on: backend, inFloat32: recipe.lora == nil)
     let adapter = try recipe.lora.map { _ in
       try Adapter(reading: folder.appendingPathComponent("adapter"), onto: model.transformer)
     }
@@ -46,7 +51,9 @@ import Tokenizers
   }
 
   /// The ids of the first batch, sequence by sequence.
-  private func checkFirstBatch(_ set: TrainingSet, _ arguments: TrainingConfiguration, _ reference: JSONValue) throws {
+  private static func checkFirstBatch(_ set: TrainingSet, _ arguments: TrainingConfiguration, _ reference: JSONValue)
+    throws
+  {
     let order = BatchOrder(
       itemCount: set.items.count, batchSize: arguments.trainBatchSize,
       seed: UInt64(arguments.dataSeed ?? arguments.seed))

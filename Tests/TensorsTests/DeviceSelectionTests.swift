@@ -28,7 +28,7 @@ struct DeviceSelectionTests {
     #expect(throws: SwiftletError.self) { try DeviceSelection.gpu(99).open(kernelCache: nil, among: devices) }
   }
 
-  @Test(.enabled(if: Backends.gpu != nil)) func productsAreCompared() throws {
+  @Test(.enabled(if: Backends.expectsGPU)) func productsAreCompared() throws {
     let comparison = try ProductComparison(#require(Backends.gpu), Backends.single, rows: 64, columns: 128)
     #expect(comparison.agrees && comparison.speedup > 0)
   }

@@ -2,17 +2,24 @@ import Diagnostics
 import Foundation
 import Models
 import OrderedJSON
+import Synchronization
 import Tensors
 import TestSupport
 import Testing
 import Training
 
 /// Training on a GPU: the reference's figures within the CPU's tolerances, and the same bits again.
-@Suite(.enabled(if: TestGPU.isAvailable)) struct GPUTrainingTests {
+@Suite(.enabled(if: TestGPU.isExpected)) struct GPUTrainingTests {
   private static func gpu() throws -> VulkanBackend { try #require(TestGPU.backend) }
 
   @Test(arguments: TrainingGoldenTests.runs) func runEqualsTRL(_ name: String) throws {
     try TrainingGoldenTests.checkRun(name, on: Self.gpu())
+  }
+
+  /// On matrix units losses stay within 1e-2.
+  @Test(.enabled(if: TestGPU.backend?.multipliesBFloat16 == true), arguments: TrainingGoldenTests.runs)
+  func lossesOnMatrixUnits(_ name: String) throws {
+    try TrainingGoldenTests.checkRun(name, on: Self.gpu(), lossTolerance: 1e-2)
   }
 
   /// Losses and norms as close as the CPU's. Where a gradient is near zero, AdamW's step is all rounding, which is another
@@ -98,38 +105,79 @@ import Training
     for (before, after) in zip(counter.waits, counter.waits.dropFirst()) { #expect(after - before <= 2) }
   }
 
-  /// A lost device ends the run with one sentence, and the last checkpoint is whole.
-  @Test func aLostDeviceLeavesTheCheckpoint() throws {
-    let folder = try scratchFolder("lost")
+  /// Runs that share a device have the bits that each has alone.
+  @Test func runsShareADevice() throws {
+    let gpu = try Self.gpu()
+    let seeds = [1, 2, 3]
+    let alone = try seeds.map { try EquivalenceTests.run(dropout: 0.3, batch: 4, steps: 3, seed: $0, on: gpu) }
+    let same = Mutex<[Int: Bool]>([:])
+    let group = DispatchGroup()
+    for (seed, expected) in zip(seeds, alone) {
+      group.enter()
+      Thread {
+        let run = try? EquivalenceTests.run(dropout: 0.3, batch: 4, steps: 3, seed: seed, on: gpu)
+        same.withLock { $0[seed] = run?.isSame(as: expected) }
+        group.leave()
+      }.start()
+    }
+    group.wait()
+    #expect(same.withLock { $0 } == [1: true, 2: true, 3: true])
+  }
+
+  enum Fault: CaseIterable {
+    case lost, lostWhileSaving, outOfMemory
+
+    /// What the sentence that ends the run contains.
+    var words: [String] {
+      switch self {
+      case .lost: ["was lost", "resume from the last checkpoint"]
+      case .lostWhileSaving: ["checkpoint-8 could not be saved", "was lost", "checkpoint-4 is complete"]
+      case .outOfMemory: ["is out of memory", "per_device_train_batch_size", "gradient_checkpointing"]
+      }
+    }
+  }
+
+  /// A fault ends the run with one sentence, and the last checkpoint is whole.
+  @Test(arguments: Fault.allCases) func aFaultLeavesTheCheckpoint(_ fault: Fault) throws {
+    let folder = try scratchFolder("fault")
     defer { try? FileManager.default.removeItem(at: folder) }
     let gpu = try VulkanBackend(try #require(TestGPU.information))
     let trainer = try ResumeTests.trainer(folder, dropout: 0, on: gpu)
-    trainer.callbacks = [Loss(of: gpu, after: 6)]
-    do {
-      try trainer.train()
-      Issue.record("the device was lost")
-    } catch {
-      #expect("\(error)".contains("was lost") && "\(error)".contains("resume"))
-    }
-    #expect(TinyTrainer.names(folder) == ["checkpoint-4"])
+    trainer.callbacks = [Injection(fault, into: gpu)]
+    let message = TinyTrainer.message { try trainer.train() }
+    for words in fault.words { #expect(message.contains(words), "\(message)") }
+    #expect(!message.contains("\n"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["checkpoint-4"])
     let second = try ResumeTests.trainer(folder, dropout: 0, on: Self.gpu())
     try second.resume(from: folder.appendingPathComponent("checkpoint-4"))
     try second.train()
     #expect(second.state.globalStep == 13)
   }
 
-  /// Loses the device after a step.
-  private final class Loss: TrainerCallback {
-    private let gpu: VulkanBackend
-    private let step: Int
+  /// A device that is too small for the run.
+  @Test func aBatchThatDoesNotFitIsOneSentence() throws {
+    let gpu = try VulkanBackend(try #require(TestGPU.information))
+    let trainer = try TinyTrainer.trainer(dropout: 0, on: gpu) { $0.trainBatchSize = 40 }
+    gpu.limitMemory(to: gpu.memoryStatistics.inUse)
+    let message = TinyTrainer.message { try trainer.train() }
+    #expect(message.contains("is out of memory") && message.contains("per_device_train_batch_size"), "\(message)")
+  }
 
-    init(of gpu: VulkanBackend, after step: Int) {
+  private final class Injection: TrainerCallback {
+    private let fault: Fault
+    private let gpu: VulkanBackend
+
+    init(_ fault: Fault, into gpu: VulkanBackend) {
+      self.fault = fault
       self.gpu = gpu
-      self.step = step
     }
 
     func shouldStop(_ state: TrainerState) -> Bool {
-      if state.globalStep == step { gpu.simulateDeviceLoss() }
+      switch (fault, state.globalStep) {
+      case (.lost, 6), (.lostWhileSaving, 8): gpu.simulateDeviceLoss()
+      case (.outOfMemory, 6): gpu.simulateOutOfMemory()
+      default: break
+      }
       return false
     }
   }

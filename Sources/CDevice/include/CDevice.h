@@ -1,8 +1,8 @@
 // A compute device behind Vulkan 1.3: memory by address, kernels, one queue. The loader is opened at run time, so a
 // program that links this needs nothing, and costs nothing, where there is no GPU.
 //
-// Commands run one after the other, in the order of the calls; memory given back may be taken again at once. The first
-// error is kept: whatever follows does nothing, and cd_check tells. Any thread may call, one at a time gets in.
+// Commands run one after the other, in the order of the calls. The first error is kept: whatever follows does nothing,
+// and cd_check tells. Any thread may call; one at a time gets in.
 #ifndef CDEVICE_H
 #define CDEVICE_H
 
@@ -21,13 +21,12 @@ typedef enum {
 
 typedef struct {
   char name[256];
-  char driver[256];         // the driver and its version
-  uint64_t memory;          // bytes of the largest heap on the device
-  bool is_software;         // computes on the processor (lavapipe)
-  bool is_integrated;       // shares the processor's memory
-  bool multiplies_float16;  // has matrix units for float16 with float32 sums
-  bool multiplies_bfloat16;
-  char missing[64];  // the feature that the kernels need and the device lacks; empty where it has them all
+  char driver[256];      // the driver and its version
+  uint64_t memory;       // bytes of the largest heap on the device
+  bool is_software;      // computes on the processor (lavapipe)
+  bool is_integrated;    // shares the processor's memory
+  uint32_t matrix_size;  // 8 or 16: its matrix units multiply float16 matrices of this size, summing in float32; or 0
+  char missing[64];      // the feature that the kernels need and the device lacks; empty where it has them all
 } cd_info;
 
 // Writes up to `most` devices in the driver's order; the count of all, 0 where there is no Vulkan loader or driver.
@@ -42,6 +41,12 @@ void cd_close(cd_device *device);
 cd_status cd_check(cd_device *device, char *message, size_t message_size);
 // Behaves from now on as after this error, for tests.
 void cd_simulate_failure(cd_device *device, cd_status status);
+
+// An operation: between the two, no other thread gets in, and memory that is given back, by whichever thread, is not
+// taken again. So an address stays valid from when it is asked for until the kernel that gets it is recorded.
+// Operations may contain others. Kernels are called within one.
+void cd_begin(cd_device *device);
+void cd_end(cd_device *device);
 
 // ---- memory.c -------------------------------------------------------------------------------------------------------
 
@@ -59,7 +64,10 @@ typedef struct {
 
 // Bytes at a multiple of 256. Content undefined.
 cd_memory cd_allocate(cd_device *device, uint64_t size, cd_place place);
+// What was recorded before may still use the memory: commands that are recorded later run later.
 void cd_deallocate(cd_device *device, cd_memory memory);
+// Lets no more of the device's memory be taken than this, for tests.
+void cd_limit(cd_device *device, uint64_t bytes);
 
 typedef struct {
   uint64_t in_use, peak;  // what was taken of the device's memory

@@ -60,8 +60,8 @@ public final class TokenGenerator {
       return nil
     }
     let hidden = transformer.extend(cache, by: pending)
-    let logits = transformer.backend.floats(transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows)))
-    let id = sampler.sample(logits)
+    let logits = transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows))
+    let id = sampler.sample(logits, on: transformer.backend)
     if stopTokens.contains(id) {
       generation.finishReason = .stop
       pending = []

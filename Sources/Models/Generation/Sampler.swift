@@ -41,6 +41,29 @@ public struct Sampler: Sendable {
     return id
   }
 
+  /// Returns the next token, given the logits of all tokens in the memory of `backend`. Reads no more than sampling needs:
+  /// a GPU finds the largest ones itself.
+  package mutating func sample(_ logits: Tensor, on backend: any Backend) -> Int32 {
+    guard let count = neededCount, let largest = backend.largest(logits, count: count) else {
+      return sample(backend.floats(logits))
+    }
+    if configuration.temperature <= 0 { return Int32(largest[0].column) }
+    // As in transformers, ties with the last one are kept, and more of them may follow.
+    let (last, next) = (largest[count - 2].value, largest[count - 1].value)
+    guard last / configuration.temperature > next / configuration.temperature else {
+      return sample(backend.floats(logits))
+    }
+    let tokens = largest.sorted { $0.column < $1.column }
+    return Int32(tokens[Int(draw(tokens.map(\.value)))].column)
+  }
+
+  /// How many of the largest logits decide the next token; `nil` if all do.
+  private var neededCount: Int? {
+    guard configuration.repetitionPenalty == 1 else { return nil }
+    if configuration.temperature <= 0 { return 1 }
+    return configuration.topK > 0 ? configuration.topK + 1 : nil
+  }
+
   private func penalized(_ logits: [Float]) -> [Float] {
     let penalty = configuration.repetitionPenalty
     guard penalty != 1 else { return logits }

@@ -52,17 +52,20 @@ public enum ProductBenchmark {
   static let formatShapes = [(1024, 1536, 576), (1024, 3072, 1024), (1024, 3072, 3072)]
   static let formats: [ElementType] = [.bfloat16, .float16, .nf4, .q8_0, .q4_0, .q4_1, .q4_K, .q6_K]
 
-  /// Measures every shape in float32, and some in every format.
-  public static func run(on backend: CPUBackend) -> [Result] {
-    let shapes = rowCounts.flatMap { m in linears.map { (m, $0.0, $0.1) } }.filter { $0.0 * $0.1 * $0.2 <= 2 << 34 }
+  /// Measures every shape in float32, and some in every format, in 16 bits too if the backend multiplies those faster.
+  /// - Parameter largest: leaves out products of more multiplications.
+  public static func run(on backend: any Backend, largest: Int = 2 << 34) -> [Result] {
+    let shapes = rowCounts.flatMap { m in linears.map { (m, $0.0, $0.1) } }
     let stored = formatShapes.flatMap { shape in
       formats.filter { $0.isFourBitCode || shape.2 % $0.blockLength == 0 }.map { (shape, $0) }
     }
-    return (shapes.map { ($0, .float32) } + stored).compactMap { measure($0, $1, on: backend) }
+    let all = (shapes.map { ($0, ElementType.float32) } + stored).filter { $0.0.0 * $0.0.1 * $0.0.2 <= largest }
+    let precisions: [Precision] = backend.multipliesBFloat16 ? [.float32, .bfloat16] : [.float32]
+    return precisions.flatMap { precision in all.compactMap { measure($0.0, $0.1, precision, on: backend) } }
   }
 
   private static func measure(
-    _ shape: (m: Int, n: Int, k: Int), _ type: ElementType, on backend: CPUBackend
+    _ shape: (m: Int, n: Int, k: Int), _ type: ElementType, _ precision: Precision, on backend: any Backend
   ) -> Result? {
     let (m, n, k) = shape
     let left = backend.empty([m, k], .float32)
@@ -70,13 +73,15 @@ public enum ProductBenchmark {
     guard let right = weight([n, k], type, on: backend) else { return nil }
     let out = backend.empty([m, n], .float32)
     let seconds = MachineBenchmark.best(of: 5) {
-      let operand = backend.leftOperand(Columns(left), transposed: false)
+      let operand = backend.leftOperand(Columns(left), transposed: false, precision: precision)
       backend.compute([Product([ProductTerm(operand, right, transposed: true)], into: Columns(out))])
+      try? backend.finish()
     }
-    return Result(name: "\(m)x\(n)x\(k) \(type.rawValue)", gflops: 2e-9 * Double(m * n * k) / seconds)
+    let suffix = precision == .bfloat16 ? ", 16 bits" : ""
+    return Result(name: "\(m)x\(n)x\(k) \(type.rawValue)\(suffix)", gflops: 2e-9 * Double(m * n * k) / seconds)
   }
 
-  private static func weight(_ shape: [Int], _ type: ElementType, on backend: CPUBackend) -> Tensor? {
+  private static func weight(_ shape: [Int], _ type: ElementType, on backend: any Backend) -> Tensor? {
     let right = backend.empty(shape, type.isFourBitCode ? .float32 : type)
     backend.clear(right)
     return type.isFourBitCode ? backend.quantized(right, to: FourBitFormat(type, doubleQuantized: true)) : right

@@ -1,4 +1,5 @@
 import Diagnostics
+import Essentials
 
 /// What to compute on, as recipes (`device`) and the command line (`--device`) spell it.
 public enum DeviceSelection: Sendable, Hashable {
@@ -62,13 +63,18 @@ public enum DeviceSelection: Sendable, Hashable {
     return (environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? home).map { $0 + "/swiftlet/kernels" }
   }
 
+  /// The folder for compiled kernels in this process's environment.
+  public static var kernelCache: String? { kernelCache(environment: ProcessInfo.processInfo.environment) }
+
   /// Opens what is selected.
   ///
   /// - Parameters:
-  ///   - kernelCache: the folder where a GPU's compiled kernels are kept for the next run.
+  ///   - kernelCache: the folder where a GPU's compiled kernels are kept for the next run; `nil` to keep none.
   ///   - devices: what there is to choose from.
   /// - Throws: `SwiftletError` where a GPU is asked for that is missing or cannot be used.
-  public func open(kernelCache: String?, among devices: @autoclosure () -> [GPUDevice] = GPUDevice.all)
+  public func open(
+    kernelCache: String? = Self.kernelCache, among devices: @autoclosure () -> [GPUDevice] = GPUDevice.all
+  )
     throws(SwiftletError) -> Choice
   {
     switch self {

@@ -15,6 +15,9 @@ public struct GPUDevice: Sendable, Hashable {
   public let isSoftware: Bool
   /// Whether it shares the processor's memory.
   public let isIntegrated: Bool
+  /// 8 or 16 if its matrix units multiply float16 matrices of this size with float32 sums; 0 if it has none that the kernels
+  /// can use.
+  let matrixSize: Int
   /// The feature that the kernels need and the device lacks; `nil` for a device that can be used.
   public let missingFeature: String?
 
@@ -26,6 +29,9 @@ public struct GPUDevice: Sendable, Hashable {
     return infos.prefix(Int(count)).enumerated().map { GPUDevice(index: $0.offset, info: $0.element) }
   }
 
+  /// Whether it multiplies float16 matrices with float32 sums on matrix units.
+  public var hasMatrixUnits: Bool { matrixSize > 0 }
+
   private init(index: Int, info: cd_info) {
     self.index = index
     name = Self.text(info.name)
@@ -33,6 +39,7 @@ public struct GPUDevice: Sendable, Hashable {
     memory = Int(info.memory)
     isSoftware = info.is_software
     isIntegrated = info.is_integrated
+    matrixSize = Int(info.matrix_size)
     let missing = Self.text(info.missing)
     missingFeature = missing.isEmpty ? nil : missing
   }
@@ -43,12 +50,11 @@ public struct GPUDevice: Sendable, Hashable {
   }
 }
 
-/// An open device: one queue, in whose order everything happens.
-///
-/// `@unchecked Sendable`: the C device locks itself.
-final class OpenDevice: @unchecked Sendable {
+/// An open device: one queue, in whose order everything happens. Any thread may use it; one at a time gets in.
+final class OpenDevice: Sendable {
   let info: GPUDevice
-  private let handle: OpaquePointer
+  /// Every function of `CDevice` takes the device's lock.
+  private nonisolated(unsafe) let handle: OpaquePointer
 
   /// - Parameter kernelCache: the folder where the driver's compiled kernels are kept.
   init(_ info: GPUDevice, kernelCache: String?) throws(SwiftletError) {
@@ -81,7 +87,17 @@ final class OpenDevice: @unchecked Sendable {
         : "\(info.name) failed: \(reason); resume from the last checkpoint, with --device cpu if it fails again")
   }
 
-  func simulateDeviceLoss() { cd_simulate_failure(handle, cd_lost) }
+  func pretend(_ status: cd_status) { cd_simulate_failure(handle, status) }
+
+  func limitMemory(to byteCount: Int) { cd_limit(handle, UInt64(byteCount)) }
+
+  /// Runs `body` while no other thread gets in and no memory that is given back is taken again, so that addresses stay
+  /// valid until the kernels that get them are recorded. Operations may contain others.
+  func operation<Result>(_ body: () -> Result) -> Result {
+    cd_begin(handle)
+    defer { cd_end(handle) }
+    return body()
+  }
 
   // MARK: Memory
 
@@ -112,7 +128,7 @@ final class OpenDevice: @unchecked Sendable {
 
   func finish() { cd_finish(handle) }
 
-  /// Runs a kernel on a grid of groups.
+  /// Runs a kernel on a grid of groups, within an operation.
   ///
   /// - Parameters:
   ///   - constant: the specialization constant 0 of its module.

@@ -81,18 +81,20 @@ extension VulkanBackend {
   public func attention(
     _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsLogSumExp: Bool
   ) -> (out: Tensor, lse: Tensor?) {
-    let out = allocate([qkv.rows, shape.queryColumns])
-    let lse = keepsLogSumExp ? allocate([qkv.rows, shape.attentionHeads]) : nil
-    let lists = lists(starts)
-    let key = address(qkv) + UInt64(4 * shape.queryColumns)
-    forward(
-      AttentionArguments(
-        q: address(qkv), k: key, v: key + UInt64(4 * shape.keyColumns), out: address(out), lse: address(lse),
-        tasks: lists.queries.address, queryStride: UInt32(qkv.columns), keyStride: UInt32(qkv.columns),
-        keyHeadStride: UInt32(shape.headDim), outStride: UInt32(out.columns), heads: UInt32(shape.attentionHeads),
-        group: UInt32(shape.attentionHeads / shape.keyValueHeads), window: UInt32(shape.window), scale: shape.scale),
-      tasks: lists.queryCount, shape)
-    return (out, lse)
+    device.operation {
+      let out = allocate([qkv.rows, shape.queryColumns])
+      let lse = keepsLogSumExp ? allocate([qkv.rows, shape.attentionHeads]) : nil
+      let lists = lists(starts)
+      let key = address(qkv) + UInt64(4 * shape.queryColumns)
+      forward(
+        AttentionArguments(
+          q: address(qkv), k: key, v: key + UInt64(4 * shape.keyColumns), out: address(out), lse: address(lse),
+          tasks: lists.queries.address, queryStride: UInt32(qkv.columns), keyStride: UInt32(qkv.columns),
+          keyHeadStride: UInt32(shape.headDim), outStride: UInt32(out.columns), heads: UInt32(shape.attentionHeads),
+          group: UInt32(shape.attentionHeads / shape.keyValueHeads), window: UInt32(shape.window), scale: shape.scale),
+        tasks: lists.queryCount, shape)
+      return (out, lse)
+    }
   }
 
   private func forward(_ arguments: AttentionArguments, tasks: Int, _ shape: AttentionShape) {
@@ -105,29 +107,31 @@ extension VulkanBackend {
   public func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor {
-    let gradient = allocate(qkv.shape)
-    let delta = allocate(lse.shape)
-    device.run(
-      "attentionDelta", constant: shape.headDim,
-      DeltaArguments(
-        out: address(out), dOut: address(dOut), delta: address(delta), count: UInt32(delta.count),
-        heads: UInt32(shape.attentionHeads)), groupCount: groups(delta.count))
-    let lists = lists(starts)
-    var arguments = GradientArguments(
-      qkv: address(qkv), dOut: address(dOut), lse: address(lse), delta: address(delta), gradient: address(gradient),
-      tasks: lists.keys.address, sequences: lists.sequences.address, stride: UInt32(qkv.columns),
-      outStride: UInt32(dOut.columns), heads: UInt32(shape.attentionHeads),
-      group: UInt32(shape.attentionHeads / shape.keyValueHeads),
-      window: UInt32(shape.window), scale: shape.scale)
-    device.run(
-      "attentionBackwardKey", constant: shape.headDim, arguments,
-      groups: (lists.keyCount, shape.keyValueHeads, groups(shape.headDim, of: 64)))
-    arguments.tasks = lists.queries.address
-    // Both write parts of the gradient that the other leaves alone.
-    device.run(
-      "attentionBackwardQuery", constant: shape.headDim, arguments,
-      groups: (lists.queryCount, shape.attentionHeads, groups(shape.headDim, of: 128)), needsBarrier: false)
-    return gradient
+    device.operation {
+      let gradient = allocate(qkv.shape)
+      let delta = allocate(lse.shape)
+      device.run(
+        "attentionDelta", constant: shape.headDim,
+        DeltaArguments(
+          out: address(out), dOut: address(dOut), delta: address(delta), count: UInt32(delta.count),
+          heads: UInt32(shape.attentionHeads)), groupCount: groups(delta.count))
+      let lists = lists(starts)
+      var arguments = GradientArguments(
+        qkv: address(qkv), dOut: address(dOut), lse: address(lse), delta: address(delta), gradient: address(gradient),
+        tasks: lists.keys.address, sequences: lists.sequences.address, stride: UInt32(qkv.columns),
+        outStride: UInt32(dOut.columns), heads: UInt32(shape.attentionHeads),
+        group: UInt32(shape.attentionHeads / shape.keyValueHeads),
+        window: UInt32(shape.window), scale: shape.scale)
+      device.run(
+        "attentionBackwardKey", constant: shape.headDim, arguments,
+        groups: (lists.keyCount, shape.keyValueHeads, groups(shape.headDim, of: 64)))
+      arguments.tasks = lists.queries.address
+      // Both write parts of the gradient that the other leaves alone.
+      device.run(
+        "attentionBackwardQuery", constant: shape.headDim, arguments,
+        groups: (lists.queryCount, shape.attentionHeads, groups(shape.headDim, of: 128)), needsBarrier: false)
+      return gradient
+    }
   }
 
   private struct AppendArguments: BitwiseCopyable {
@@ -145,44 +149,46 @@ extension VulkanBackend {
   public func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
   ) -> Tensor {
-    let rows = qkv.rows
-    let headElements = keys.count / shape.keyValueHeads
-    precondition((before + rows) * shape.headDim <= headElements, "a cache must have room for what is added to it")
-    let key = address(qkv) + UInt64(4 * shape.queryColumns)
-    for (index, cache) in [keys, values].enumerated() {
-      let count = rows * shape.keyColumns
-      let arguments = AppendArguments(
-        from: key + UInt64(4 * index * shape.keyColumns), to: address(cache), count: UInt32(count),
-        heads: UInt32(shape.keyValueHeads), stride: UInt32(qkv.columns), headStride: UInt32(headElements),
-        before: UInt32(before))
-      device.run(
-        "appendRows", constant: shape.headDim, arguments, groupCount: groups(count), needsBarrier: index == 0)
-    }
-    let out = allocate([rows, shape.queryColumns])
-    let group = shape.attentionHeads / shape.keyValueHeads
-    if rows > 1 {
-      let tasks = uploaded(
-        (0..<groups(rows, of: Self.tile)).reversed().map {
-          Task(queryRow: 0, queries: UInt32(rows), keyRow: 0, past: UInt32(before), shared: 0, block: UInt32($0))
-        })
-      forward(
-        AttentionArguments(
-          q: address(qkv), k: address(keys), v: address(values), out: address(out), lse: 0, tasks: address(tasks),
-          queryStride: UInt32(qkv.columns), keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements),
-          outStride: UInt32(out.columns), heads: UInt32(shape.attentionHeads), group: UInt32(group),
-          window: UInt32(shape.window), scale: shape.scale), tasks: groups(rows, of: Self.tile), shape)
+    device.operation {
+      let rows = qkv.rows
+      let headElements = keys.count / shape.keyValueHeads
+      precondition((before + rows) * shape.headDim <= headElements, "a cache must have room for what is added to it")
+      let key = address(qkv) + UInt64(4 * shape.queryColumns)
+      for (index, cache) in [keys, values].enumerated() {
+        let count = rows * shape.keyColumns
+        let arguments = AppendArguments(
+          from: key + UInt64(4 * index * shape.keyColumns), to: address(cache), count: UInt32(count),
+          heads: UInt32(shape.keyValueHeads), stride: UInt32(qkv.columns), headStride: UInt32(headElements),
+          before: UInt32(before))
+        device.run(
+          "appendRows", constant: shape.headDim, arguments, groupCount: groups(count), needsBarrier: index == 0)
+      }
+      let out = allocate([rows, shape.queryColumns])
+      let group = shape.attentionHeads / shape.keyValueHeads
+      if rows > 1 {
+        let tasks = uploaded(
+          (0..<groups(rows, of: Self.tile)).reversed().map {
+            Task(queryRow: 0, queries: UInt32(rows), keyRow: 0, past: UInt32(before), shared: 0, block: UInt32($0))
+          })
+        forward(
+          AttentionArguments(
+            q: address(qkv), k: address(keys), v: address(values), out: address(out), lse: 0, tasks: address(tasks),
+            queryStride: UInt32(qkv.columns), keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements),
+            outStride: UInt32(out.columns), heads: UInt32(shape.attentionHeads), group: UInt32(group),
+            window: UInt32(shape.window), scale: shape.scale), tasks: groups(rows, of: Self.tile), shape)
+        return out
+      }
+      let first = shape.window > 0 ? max(0, before + 1 - shape.window) : 0
+      let partCount = groups(before + 1 - first, of: 256)
+      let parts = allocate([shape.attentionHeads, partCount, shape.headDim + 2])
+      let arguments = OneQueryArguments(
+        q: address(qkv), k: address(keys), v: address(values), parts: address(parts), out: address(out),
+        keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements), heads: UInt32(shape.attentionHeads),
+        group: UInt32(group), first: UInt32(first), last: UInt32(before + 1), partCount: UInt32(partCount),
+        scale: shape.scale)
+      device.run("attentionPart", constant: shape.headDim, arguments, groups: (partCount, shape.attentionHeads, 1))
+      device.run("attentionJoin", constant: shape.headDim, arguments, groups: (shape.attentionHeads, 1, 1))
       return out
     }
-    let first = shape.window > 0 ? max(0, before + 1 - shape.window) : 0
-    let partCount = groups(before + 1 - first, of: 256)
-    let parts = allocate([shape.attentionHeads, partCount, shape.headDim + 2])
-    let arguments = OneQueryArguments(
-      q: address(qkv), k: address(keys), v: address(values), parts: address(parts), out: address(out),
-      keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements), heads: UInt32(shape.attentionHeads),
-      group: UInt32(group), first: UInt32(first), last: UInt32(before + 1), partCount: UInt32(partCount),
-      scale: shape.scale)
-    device.run("attentionPart", constant: shape.headDim, arguments, groups: (partCount, shape.attentionHeads, 1))
-    device.run("attentionJoin", constant: shape.headDim, arguments, groups: (shape.attentionHeads, 1, 1))
-    return out
   }
 }

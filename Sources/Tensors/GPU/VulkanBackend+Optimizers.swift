@@ -50,52 +50,58 @@ extension VulkanBackend {
 
   /// See ``Backend``.
   public func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep) {
-    var arguments = UpdateArguments(
-      weight: address(weight), gradient: address(gradient), m: 0, count: UInt32(weight.count),
-      learningRate: step.learningRate, beta1: Float(step.beta1), rest1: Float(1 - step.beta1),
-      beta2: Float(step.beta2), rest2: Float(1 - step.beta2), epsilon: step.epsilon, weightDecay: step.weightDecay,
-      correction1: step.correction1, correction2: step.correction2, gradientScale: step.gradientScale)
-    switch (m, v) {
-    case (.float32(let m), .float32(let v)):
-      (arguments.m, arguments.v) = (address(m), address(v))
-      device.run("adamW", arguments, groupCount: groups(weight.count))
-    case (.eightBit(let m, let mAbsmax), .eightBit(let v, let vAbsmax)):
-      (arguments.m, arguments.v) = (address(mAbsmax), address(vAbsmax))
-      device.run(
-        "adamWBytes",
-        EightBitUpdateArguments(update: arguments, mCodes: address(m), vCodes: address(v), maps: maps),
-        groupCount: groups(weight.count, of: Moment.blockLength))
-    default: preconditionFailure("both moments are stored in one way")
+    device.operation {
+      var arguments = UpdateArguments(
+        weight: address(weight), gradient: address(gradient), m: 0, count: UInt32(weight.count),
+        learningRate: step.learningRate, beta1: Float(step.beta1), rest1: Float(1 - step.beta1),
+        beta2: Float(step.beta2), rest2: Float(1 - step.beta2), epsilon: step.epsilon, weightDecay: step.weightDecay,
+        correction1: step.correction1, correction2: step.correction2, gradientScale: step.gradientScale)
+      switch (m, v) {
+      case (.float32(let m), .float32(let v)):
+        (arguments.m, arguments.v) = (address(m), address(v))
+        device.run("adamW", arguments, groupCount: groups(weight.count))
+      case (.eightBit(let m, let mAbsmax), .eightBit(let v, let vAbsmax)):
+        (arguments.m, arguments.v) = (address(mAbsmax), address(vAbsmax))
+        device.run(
+          "adamWBytes",
+          EightBitUpdateArguments(update: arguments, mCodes: address(m), vCodes: address(v), maps: maps),
+          groupCount: groups(weight.count, of: Moment.blockLength))
+      default: preconditionFailure("both moments are stored in one way")
+      }
     }
   }
 
   /// See ``Backend``.
   public func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep) {
-    var arguments = UpdateArguments(
-      weight: address(weight), gradient: address(gradient), m: 0, count: UInt32(weight.count),
-      learningRate: step.learningRate, beta1: Float(step.beta1), rest1: Float(1 - step.beta1),
-      beta2: Float(step.beta2), rest2: Float(1 - step.beta2), weightDecay: step.weightDecay,
-      gradientScale: step.gradientScale)
-    switch m {
-    case .float32(let m):
-      arguments.m = address(m)
-      device.run("lion", arguments, groupCount: groups(weight.count))
-    case .eightBit(let m, let absmax):
-      arguments.m = address(absmax)
-      device.run(
-        "lionBytes", EightBitUpdateArguments(update: arguments, mCodes: address(m), maps: maps),
-        groupCount: groups(weight.count, of: Moment.blockLength))
+    device.operation {
+      var arguments = UpdateArguments(
+        weight: address(weight), gradient: address(gradient), m: 0, count: UInt32(weight.count),
+        learningRate: step.learningRate, beta1: Float(step.beta1), rest1: Float(1 - step.beta1),
+        beta2: Float(step.beta2), rest2: Float(1 - step.beta2), weightDecay: step.weightDecay,
+        gradientScale: step.gradientScale)
+      switch m {
+      case .float32(let m):
+        arguments.m = address(m)
+        device.run("lion", arguments, groupCount: groups(weight.count))
+      case .eightBit(let m, let absmax):
+        arguments.m = address(absmax)
+        device.run(
+          "lionBytes", EightBitUpdateArguments(update: arguments, mCodes: address(m), maps: maps),
+          groupCount: groups(weight.count, of: Moment.blockLength))
+      }
     }
   }
 
   /// See ``Backend``.
   public func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep) {
-    let arguments = DescentArguments(
-      weight: address(weight), gradient: address(gradient), buffer: address(buffer), count: UInt32(weight.count),
-      learningRate: step.learningRate, momentum: step.momentum, dampening: step.dampening,
-      weightDecay: step.weightDecay, gradientScale: step.gradientScale, nesterov: step.nesterov ? 1 : 0,
-      isFirst: step.isFirst ? 1 : 0)
-    device.run("sgd", arguments, groupCount: groups(weight.count))
+    device.operation {
+      let arguments = DescentArguments(
+        weight: address(weight), gradient: address(gradient), buffer: address(buffer), count: UInt32(weight.count),
+        learningRate: step.learningRate, momentum: step.momentum, dampening: step.dampening,
+        weightDecay: step.weightDecay, gradientScale: step.gradientScale, nesterov: step.nesterov ? 1 : 0,
+        isFirst: step.isFirst ? 1 : 0)
+      device.run("sgd", arguments, groupCount: groups(weight.count))
+    }
   }
 
   private struct DescentArguments: BitwiseCopyable {
@@ -107,23 +113,25 @@ extension VulkanBackend {
 
   /// See ``Backend``.
   public func adafactor(_ weight: Tensor, gradient: Tensor, squares: AdafactorMoment, _ step: AdafactorStep) {
-    let sums = allocate([1 + groups(weight.count, of: 16384)])
-    var arguments = AdafactorArguments(
-      weight: address(weight), gradient: address(gradient), rowMeans: 0, columnMeans: 0, sums: address(sums), rows: 1,
-      columns: UInt32(weight.count), gradientScale: step.gradientScale, epsilon: step.epsilon, decay: step.decay,
-      learningRate: step.learningRate, weightDecay: step.weightDecay, clipThreshold: step.clipThreshold)
-    switch squares {
-    case .full(let squares): arguments.columnMeans = address(squares)
-    case .factored(let rows, let columns):
-      (arguments.rowMeans, arguments.columnMeans) = (address(rows), address(columns))
-      (arguments.rows, arguments.columns) = (UInt32(gradient.rows), UInt32(gradient.columns))
-      device.run("adafactorRows", arguments, groupCount: gradient.rows)
-      device.run("adafactorColumns", arguments, groups: (groups(gradient.columns, of: 16), 1, 1), needsBarrier: false)
-      device.run("adafactorMean", arguments, groupCount: 1)
+    device.operation {
+      let sums = allocate([1 + groups(weight.count, of: 16384)])
+      var arguments = AdafactorArguments(
+        weight: address(weight), gradient: address(gradient), rowMeans: 0, columnMeans: 0, sums: address(sums), rows: 1,
+        columns: UInt32(weight.count), gradientScale: step.gradientScale, epsilon: step.epsilon, decay: step.decay,
+        learningRate: step.learningRate, weightDecay: step.weightDecay, clipThreshold: step.clipThreshold)
+      switch squares {
+      case .full(let squares): arguments.columnMeans = address(squares)
+      case .factored(let rows, let columns):
+        (arguments.rowMeans, arguments.columnMeans) = (address(rows), address(columns))
+        (arguments.rows, arguments.columns) = (UInt32(gradient.rows), UInt32(gradient.columns))
+        device.run("adafactorRows", arguments, groupCount: gradient.rows)
+        device.run("adafactorColumns", arguments, groups: (groups(gradient.columns, of: 16), 1, 1), needsBarrier: false)
+        device.run("adafactorMean", arguments, groupCount: 1)
+      }
+      device.run("adafactorDivide", arguments, groupCount: groups(weight.count))
+      sumSquares(of: gradient, into: sums, first: 1)
+      device.run("adafactorApply", arguments, groupCount: groups(weight.count, of: 128))
     }
-    device.run("adafactorDivide", arguments, groupCount: groups(weight.count))
-    sumSquares(of: gradient, into: sums, first: 1)
-    device.run("adafactorApply", arguments, groupCount: groups(weight.count, of: 128))
   }
 
   private struct AdafactorArguments: BitwiseCopyable {

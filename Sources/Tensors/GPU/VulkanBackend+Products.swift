@@ -1,46 +1,82 @@
 extension VulkanBackend {
   /// See ``Backend``.
-  public var multipliesBFloat16: Bool { false }
-
-  /// See ``Backend``.
   public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
-    let tensor = uploaded(source.tensor)
-    return LeftOperand(
-      rows: transposed ? source.count : source.rows, depth: transposed ? source.rows : source.count,
-      source: Columns(tensor, source.offset..<source.offset + source.count), isTransposed: transposed, packed: nil,
-      precision: .float32)
+    device.operation {
+      let tensor = uploaded(source.tensor)
+      let columns = Columns(tensor, source.offset..<source.offset + source.count)
+      let rows = transposed ? source.count : source.rows
+      let usesMatrixUnits = precision == .bfloat16 && multipliesBFloat16 && rows > Self.gemvRows
+      return LeftOperand(
+        rows: rows, depth: transposed ? source.rows : source.count, source: columns, isTransposed: transposed,
+        packed: usesMatrixUnits ? packed(columns, transposed: transposed) : nil,
+        precision: usesMatrixUnits ? .bfloat16 : .float32)
+    }
+  }
+
+  /// Products with up to this many rows read the right operand once, on the shader cores.
+  private static let gemvRows = 4
+
+  /// A term with its right operand on the device.
+  struct DeviceTerm {
+    let term: ProductTerm
+    let right: Tensor
+    /// The right operand for matrix units, if it is float32.
+    let packedRight: Tensor?
+    let format: KernelFormat
   }
 
   /// See ``Backend``.
   public func compute(_ products: [Product]) {
-    // Products of one call are independent, so none waits for those before it; what they use stays alive until all
-    // have been recorded.
-    var kept: [Tensor] = []
+    device.operation {
+      let prepared = prepare(products)
+      // Products of one call are independent, so none waits for those before it; what they use stays alive until all
+      // have been recorded.
+      var kept: [Tensor] = []
+      var needsBarrier = true
+      for (product, terms) in zip(products, prepared) {
+        // The terms of one storage format, and those of float32 with them, are summed at once.
+        var groups: [(format: KernelFormat, terms: [DeviceTerm])] = []
+        for term in terms {
+          let last = groups.count - 1
+          if last >= 0,
+            term.format == groups[last].format || term.format == .float32 || groups[last].format == .float32
+          {
+            groups[last].terms.append(term)
+            if term.format != .float32 { groups[last].format = term.format }
+          } else {
+            groups.append((term.format, [term]))
+          }
+        }
+        for (index, group) in groups.enumerated() {
+          if index > 0 { needsBarrier = true }
+          sum(
+            group.terms, group.format, into: product.into, accumulate: product.accumulate || index > 0, &needsBarrier,
+            &kept)
+        }
+      }
+      withExtendedLifetime((prepared, kept)) {}
+    }
+  }
+
+  /// Uploads and packs right operands, for all products before the first of them.
+  private func prepare(_ products: [Product]) -> [[DeviceTerm]] {
     var needsBarrier = true
-    for product in products {
-      // The terms of one storage format, and those of float32 with them, are summed at once.
-      var groups: [(format: KernelFormat, terms: [ProductTerm])] = []
-      for term in product.terms {
+    return products.map { product in
+      let usesMatrixUnits = usesMatrixUnits(product.terms)
+      return product.terms.map { term in
         check(term, product)
         guard let format = KernelFormat(term.right) else {
           preconditionFailure("a product reads float and block types only")
         }
-        let last = groups.count - 1
-        if last >= 0, format == groups[last].format || format == .float32 || groups[last].format == .float32 {
-          groups[last].terms.append(term)
-          if format != .float32 { groups[last].format = format }
-        } else {
-          groups.append((format, [term]))
+        let right = uploaded(term.right)
+        var packedRight: Tensor?
+        if usesMatrixUnits, format == .float32 {
+          packedRight = packed(Columns(right), transposed: !term.transposed, needsBarrier: needsBarrier)
+          needsBarrier = false
         }
-      }
-      for (index, group) in groups.enumerated() {
-        if index > 0 { needsBarrier = true }
-        sum(
-          group.terms, group.format, into: product.into, accumulate: product.accumulate || index > 0, &needsBarrier,
-          &kept)
+        return DeviceTerm(term: term, right: right, packedRight: packedRight, format: format)
       }
     }
-    withExtendedLifetime(kept) {}
   }
 
   private func check(_ term: ProductTerm, _ product: Product) {
@@ -50,34 +86,29 @@ extension VulkanBackend {
     precondition(term.right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
   }
 
+  private func usesMatrixUnits(_ terms: [ProductTerm]) -> Bool { terms.allSatisfy { $0.left.packed != nil } }
+
   private func sum(
-    _ terms: [ProductTerm], _ format: KernelFormat, into: Columns, accumulate: Bool, _ needsBarrier: inout Bool,
+    _ terms: [DeviceTerm], _ format: KernelFormat, into: Columns, accumulate: Bool, _ needsBarrier: inout Bool,
     _ kept: inout [Tensor]
   ) {
     let (m, n) = (into.rows, into.count)
-    let list = terms.map { term in
-      let right = uploaded(term.right)
-      kept.append(right)
-      let isFloat32 = KernelFormat(right) == .float32
-      return TermArguments(
-        left: address(term.left.source), right: matrix(right), k: UInt32(term.left.depth),
-        leftStride: UInt32(term.left.source.tensor.columns),
-        flags: (term.left.isTransposed ? 1 : 0) | (term.transposed ? 2 : 0) | (isFloat32 ? 4 : 0))
-    }
-    let steps = terms.reduce(0) { $0 + (($1.left.depth + 15) / 16) }
+    let steps = terms.reduce(0) { $0 + (($1.term.left.depth + 15) / 16) }
     var arguments = ProductArguments(
       out: address(into), parts: 0, m: UInt32(m), n: UInt32(n), stride: UInt32(into.tensor.columns),
       termCount: UInt32(terms.count), accumulate: accumulate ? 1 : 0, share: UInt32(max(1, steps)))
-    if m <= 4, terms.allSatisfy({ !$0.left.isTransposed && $0.transposed }) {
-      list.withUnsafeBytes {
+    defer { needsBarrier = false }
+    let usesMatrixUnits = usesMatrixUnits(terms.map(\.term))
+    if m <= Self.gemvRows, !usesMatrixUnits, terms.allSatisfy({ !$0.term.left.isTransposed && $0.term.transposed }) {
+      terms.map(termArguments).withUnsafeBytes {
         device.run(
           "fewRows", constant: format.rawValue, arguments, list: $0, groupCount: groups(n, of: 4),
           needsBarrier: needsBarrier)
       }
-      needsBarrier = false
       return
     }
-    let tiles = (x: groups(n), y: groups(m))
+    let tile = usesMatrixUnits ? 4 * information.matrixSize : 64
+    let tiles = (x: groups(n, of: tile), y: groups(m, of: tile))
     // A device has room for some hundred groups: where the result has few tiles, several share the depth of each. How
     // many goes by the shapes alone.
     let wanted = min(groups(256, of: max(1, tiles.x * tiles.y)), max(1, steps / 16), 32)
@@ -89,10 +120,17 @@ extension VulkanBackend {
       kept.append(parts)
       arguments.parts = address(parts)
     }
-    list.withUnsafeBytes {
-      device.run(
-        "product", constant: format.rawValue, arguments, list: $0, groups: (tiles.x, tiles.y, shares),
-        needsBarrier: needsBarrier)
+    func run<Argument: BitwiseCopyable>(_ kernel: StaticString, _ list: [Argument]) {
+      list.withUnsafeBytes {
+        device.run(
+          kernel, constant: format.rawValue, arguments, list: $0, groups: (tiles.x, tiles.y, shares),
+          needsBarrier: needsBarrier)
+      }
+    }
+    if usesMatrixUnits {
+      run(information.matrixSize == 8 ? "matrixProduct8" : "matrixProduct16", terms.map(matrixTermArguments))
+    } else {
+      run("product", terms.map(termArguments))
     }
     if shares > 1 {
       device.run(
@@ -101,7 +139,14 @@ extension VulkanBackend {
           parts: arguments.parts, out: arguments.out, m: arguments.m, n: arguments.n, stride: arguments.stride,
           partCount: UInt32(shares), accumulate: arguments.accumulate), groupCount: groups(m * n))
     }
-    needsBarrier = false
+  }
+
+  private func termArguments(_ term: DeviceTerm) -> TermArguments {
+    let left = term.term.left
+    return TermArguments(
+      left: address(left.source), right: matrix(term.right), k: UInt32(left.depth),
+      leftStride: UInt32(left.source.tensor.columns),
+      flags: (left.isTransposed ? 1 : 0) | (term.term.transposed ? 2 : 0) | (term.format == .float32 ? 4 : 0))
   }
 
   private struct TermArguments: BitwiseCopyable {

@@ -111,145 +111,78 @@ public final class VulkanBackend: Backend {
 
   /// See ``Backend``.
   public func resident(_ tensor: Tensor) -> Tensor {
-    // A file's pages are not needed any more.
-    defer { tensor.releasePages() }
-    return uploaded(tensor)
+    device.operation {
+      // A file's pages are not needed any more.
+      defer { tensor.releasePages() }
+      return uploaded(tensor)
+    }
   }
 
   /// See ``Backend``.
   public func tensor(_ values: [Float], _ shape: [Int]) -> Tensor {
-    precondition(shape.reduce(1, *) == values.count, "as many values as the shape has elements")
-    let result = allocate(shape)
-    values.withUnsafeBytes { upload($0, to: result) }
-    return result
+    device.operation {
+      precondition(shape.reduce(1, *) == values.count, "as many values as the shape has elements")
+      let result = allocate(shape)
+      values.withUnsafeBytes { upload($0, to: result) }
+      return result
+    }
   }
 
   /// See ``Backend``.
   public func tensor(_ values: [Int32]) -> Tensor {
-    let result = allocate([values.count], .int32)
-    values.withUnsafeBytes { upload($0, to: result) }
-    return result
+    device.operation {
+      let result = allocate([values.count], .int32)
+      values.withUnsafeBytes { upload($0, to: result) }
+      return result
+    }
   }
 
   /// See ``Backend``.
   public func floats(_ tensors: [Tensor]) -> [[Float]] {
-    let wide = tensors.map { tensor -> Tensor in
-      if tensor.storage.deviceMemory == nil || tensor.type == .float32 { return tensor }
-      return KernelFormat(tensor) == nil ? downloaded(tensor) : dequantized(tensor)
-    }
-    var results = wide.map { tensor in
-      tensor.storage.deviceMemory == nil ? host.floats(tensor) : [Float](repeating: 0, count: tensor.count)
-    }
-    var parts: [cd_read_part] = []
-    for (index, tensor) in wide.enumerated() {
-      guard let memory = tensor.storage.deviceMemory, tensor.count > 0 else { continue }
-      results[index].withUnsafeMutableBytes { bytes in
-        parts.append(
-          cd_read_part(
-            from: memory.memory, offset: UInt64(tensor.byteOffset), size: UInt64(bytes.count), to: bytes.baseAddress))
+    device.operation {
+      let wide = tensors.map { tensor -> Tensor in
+        if tensor.storage.deviceMemory == nil || tensor.type == .float32 { return tensor }
+        return KernelFormat(tensor) == nil ? downloaded(tensor) : dequantized(tensor)
       }
+      var results = wide.map { tensor in
+        tensor.storage.deviceMemory == nil ? host.floats(tensor) : [Float](repeating: 0, count: tensor.count)
+      }
+      var parts: [cd_read_part] = []
+      for (index, tensor) in wide.enumerated() {
+        guard let memory = tensor.storage.deviceMemory, tensor.count > 0 else { continue }
+        results[index].withUnsafeMutableBytes { bytes in
+          parts.append(
+            cd_read_part(
+              from: memory.memory, offset: UInt64(tensor.byteOffset), size: UInt64(bytes.count), to: bytes.baseAddress))
+        }
+      }
+      if !parts.isEmpty { device.read(parts) }
+      return withExtendedLifetime(wide) { results }
     }
-    if !parts.isEmpty { device.read(parts) }
-    return withExtendedLifetime(wide) { results }
   }
 
   /// See ``Backend``.
   public func clear(_ tensor: Tensor) {
-    guard let memory = tensor.storage.deviceMemory else { return host.clear(tensor) }
-    device.clear(memory.memory, offset: tensor.byteOffset, byteCount: tensor.byteCount)
+    device.operation {
+      guard let memory = tensor.storage.deviceMemory else { return host.clear(tensor) }
+      device.clear(memory.memory, offset: tensor.byteOffset, byteCount: tensor.byteCount)
+    }
   }
 
   /// See ``Backend``.
   public func copy(_ from: Tensor, to: Tensor) {
-    precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
-    switch (from.storage.deviceMemory, to.storage.deviceMemory) {
-    case (let source?, let target?):
-      let start = from.byteOffset
-      device.copy(
-        source.memory, start, to: target.memory, to.byteOffset, byteCount: to.byteCount)
-    case (nil, _?): from.withBytes { upload($0, to: to) }
-    case (_, nil): host.copy(downloaded(from), to: to)
+    device.operation {
+      precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
+      switch (from.storage.deviceMemory, to.storage.deviceMemory) {
+      case (let source?, let target?):
+        let start = from.byteOffset
+        device.copy(
+          source.memory, start, to: target.memory, to.byteOffset, byteCount: to.byteCount)
+      case (nil, _?): from.withBytes { upload($0, to: to) }
+      case (_, nil): host.copy(downloaded(from), to: to)
+      }
     }
   }
-
-  /// A float32 copy on the device.
-  func dequantized(_ tensor: Tensor) -> Tensor {
-    guard let format = KernelFormat(tensor) else { return uploaded(host.converted(downloaded(tensor), to: .float32)) }
-    let source = uploaded(tensor)
-    let result = allocate(tensor.shape)
-    gather(matrix(source), format, rows: nil, into: result)
-    return result
-  }
-
-  /// See ``Backend``. The result is in host memory.
-  public func converted(_ tensor: Tensor, to type: ElementType) -> Tensor {
-    type == .float32 ? dequantized(tensor) : host.converted(downloaded(tensor), to: type)
-  }
-
-  /// See ``Backend``. Codes and scales are the CPU's.
-  public func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor? {
-    host.quantized(downloaded(tensor), to: format).map(uploaded)
-  }
-
-  /// See ``Backend``. The result is in host memory.
-  public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor { host.permutedRows(downloaded(tensor), order) }
-
-  /// See ``Backend``.
-  public func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int) {
-    precondition(from.count == to.count && fromRow + count <= from.rows && toRow + count <= to.rows)
-    let source = uploaded(from.tensor)
-    let arguments = CopyArguments(
-      from: address(source) + UInt64(4 * (fromRow * source.columns + from.offset)),
-      to: address(to) + UInt64(4 * toRow * to.tensor.columns), count: UInt32(count * from.count),
-      columns: UInt32(from.count), fromStride: UInt32(source.columns), toStride: UInt32(to.tensor.columns))
-    device.run("copyRows", arguments, groupCount: groups(count * from.count))
-  }
-
-  private struct CopyArguments { var from, to: UInt64, count, columns, fromStride, toStride: UInt32 }
-
-  /// See ``Backend``.
-  public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
-    guard let format = KernelFormat(tensor) else {
-      preconditionFailure("rows are gathered from float and block types only")
-    }
-    precondition(rows.allSatisfy { $0 >= 0 && Int($0) < tensor.rows }, "a row to gather must exist")
-    let source = uploaded(tensor)
-    let result = allocate([rows.count, tensor.columns])
-    gather(matrix(source), format, rows: uploaded(rows), into: result)
-    return result
-  }
-
-  private func gather(_ from: MatrixArguments, _ format: KernelFormat, rows: Tensor?, into result: Tensor) {
-    let arguments = GatherArguments(
-      from: from, rows: address(rows), out: address(result), count: UInt32(result.count),
-      columns: UInt32(result.columns))
-    device.run("gatherRows", constant: format.rawValue, arguments, groupCount: groups(result.count))
-  }
-
-  private struct GatherArguments { var from: MatrixArguments, rows, out: UInt64, count, columns: UInt32 }
-
-  /// See ``Backend``.
-  public func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor) {
-    precondition(rows.allSatisfy { $0 >= 0 && Int($0) < into.rows }, "a row to add to must exist")
-    if rows.isEmpty { return }
-    // What belongs to a row is added by one thread for each column, in order.
-    let sources = rows.indices.sorted { (rows[$0], $0) < (rows[$1], $1) }
-    var targets: [UInt32] = []
-    var starts: [UInt32] = []
-    for (place, source) in sources.enumerated() where targets.last != UInt32(rows[source]) {
-      targets.append(UInt32(rows[source]))
-      starts.append(UInt32(place))
-    }
-    starts.append(UInt32(sources.count))
-    let lists = [uploaded(targets), uploaded(starts), uploaded(sources.map(UInt32.init))]
-    let gradient = uploaded(from)
-    let arguments = ScatterArguments(
-      from: address(gradient), into: address(into), targets: address(lists[0]), starts: address(lists[1]),
-      sources: address(lists[2]), targetCount: UInt32(targets.count), columns: UInt32(from.columns))
-    device.run("scatterAddRows", arguments, groupCount: groups(targets.count * from.columns))
-  }
-
-  private struct ScatterArguments { var from, into, targets, starts, sources: UInt64, targetCount, columns: UInt32 }
 
   /// See ``Backend``.
   public var memoryStatistics: (inUse: Int, peak: Int) {
@@ -270,7 +203,13 @@ public final class VulkanBackend: Backend {
   public func check() throws(SwiftletError) { try device.check() }
 
   /// Behaves from now on as if the driver had reset the device, for tests.
-  package func simulateDeviceLoss() { device.simulateDeviceLoss() }
+  package func simulateDeviceLoss() { device.pretend(cd_lost) }
+
+  /// Behaves from now on as if there had been no room for a tensor, for tests.
+  package func simulateOutOfMemory() { device.pretend(cd_out_of_memory) }
+
+  /// Lets no more memory be taken than this, for tests.
+  package func limitMemory(to byteCount: Int) { device.limitMemory(to: byteCount) }
 
   // MARK: Measurements
 
@@ -290,42 +229,5 @@ public final class VulkanBackend: Backend {
     defer { device.profile(false) }
     try body()
     return device.kernelTimes.map { ($0.name, $0.count, $0.seconds) }
-  }
-}
-
-/// The number that CKernels and the kernels have for a storage format.
-struct KernelFormat: Hashable {
-  let rawValue: Int
-  static let float32 = KernelFormat(rawValue: 0)
-
-  private init(rawValue: Int) { self.rawValue = rawValue }
-
-  private static let types: [ElementType] = [
-    .float32, .float16, .bfloat16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .nf4, .fp4,
-  ]
-
-  /// `nil` for types that no product reads.
-  init?(_ tensor: Tensor) {
-    guard let number = Self.types.firstIndex(of: tensor.type), !tensor.type.isFourBitCode || tensor.scales != nil
-    else { return nil }
-    rawValue = number
-  }
-}
-
-/// A matrix in device memory as the kernels take it.
-struct MatrixArguments: BitwiseCopyable {
-  var data, absmax, map, nested: UInt64
-  var rows, columns: UInt32
-  var offset: Float
-  var shift: UInt32
-}
-
-extension VulkanBackend {
-  func matrix(_ tensor: Tensor) -> MatrixArguments {
-    let scales = tensor.scales
-    return MatrixArguments(
-      data: address(tensor), absmax: address(scales?.absmax), map: address(scales?.nested?.map),
-      nested: address(scales?.nested?.absmax), rows: UInt32(tensor.rows), columns: UInt32(tensor.columns),
-      offset: scales?.nested?.offset ?? 0, shift: UInt32(scales?.blockSize.trailingZeroBitCount ?? 0))
   }
 }

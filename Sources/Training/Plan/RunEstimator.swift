@@ -255,8 +255,8 @@ package struct RunEstimator {
     return estimate
   }
 
-  /// The memory for activations: none or unlimited if the settings say so, else what the machine has left, up to a quarter
-  /// of its memory.
+  /// The memory for activations: none or unlimited if the settings say so, else what the device has left, or what the
+  /// machine has left, up to a quarter of its memory.
   private func budget(
     _ checkpointing: TrainingConfiguration.Checkpointing, besides fixed: MemoryEstimate, _ workload: Workload
   ) -> Int {
@@ -266,7 +266,8 @@ package struct RunEstimator {
     case .auto:
       let least = activations.peak(
         tokens: workload.largest.tokens, targets: workload.mostTargets, checkpointed: activations.layerCount)
-      return max(0, min(system.total / 4, system.reachable - fixed.needed - least))
+      let most = model.transformer.backend.availableMemory == nil ? system.total / 4 : system.total
+      return max(0, min(most, system.reachable - fixed.needed - least))
     }
   }
 

@@ -125,7 +125,9 @@ public final class Trainer {
       loss: components.loss ?? configuration.loss,
       checkpoints: try Self.checkpoints(
         model, adapter, configuration, trainingSet, budget: activationBudget),
-      parallelism: parallelism)
+      parallelism: parallelism,
+      flatGradients: model.transformer.backend.availableMemory == nil
+        ? nil : FlatGradients(parameters, on: model.transformer.backend))
     state = Self.initialState(configuration, order, actions)
   }
 

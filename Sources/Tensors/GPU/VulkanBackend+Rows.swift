@@ -1,0 +1,130 @@
+/// Conversion, and rows of matrices.
+extension VulkanBackend {
+  /// A float32 copy on the device.
+  func dequantized(_ tensor: Tensor) -> Tensor {
+    guard let format = KernelFormat(tensor) else { return uploaded(host.converted(downloaded(tensor), to: .float32)) }
+    let source = uploaded(tensor)
+    let result = allocate(tensor.shape)
+    gather(matrix(source), format, rows: nil, into: result)
+    return result
+  }
+
+  /// See ``Backend``. The result is in host memory.
+  public func converted(_ tensor: Tensor, to type: ElementType) -> Tensor {
+    device.operation {
+      type == .float32 ? dequantized(tensor) : host.converted(downloaded(tensor), to: type)
+    }
+  }
+
+  /// See ``Backend``. Codes and scales are the CPU's.
+  public func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor? {
+    device.operation {
+      host.quantized(downloaded(tensor), to: format).map(uploaded)
+    }
+  }
+
+  /// See ``Backend``. The result is in host memory.
+  public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
+    device.operation { host.permutedRows(downloaded(tensor), order) }
+  }
+
+  /// See ``Backend``.
+  public func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int) {
+    device.operation {
+      precondition(from.count == to.count && fromRow + count <= from.rows && toRow + count <= to.rows)
+      let source = uploaded(from.tensor)
+      let arguments = CopyArguments(
+        from: address(source) + UInt64(4 * (fromRow * source.columns + from.offset)),
+        to: address(to) + UInt64(4 * toRow * to.tensor.columns), count: UInt32(count * from.count),
+        columns: UInt32(from.count), fromStride: UInt32(source.columns), toStride: UInt32(to.tensor.columns))
+      device.run("copyRows", arguments, groupCount: groups(count * from.count))
+    }
+  }
+
+  private struct CopyArguments { var from, to: UInt64, count, columns, fromStride, toStride: UInt32 }
+
+  /// See ``Backend``.
+  public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
+    device.operation {
+      guard let format = KernelFormat(tensor) else {
+        preconditionFailure("rows are gathered from float and block types only")
+      }
+      precondition(rows.allSatisfy { $0 >= 0 && Int($0) < tensor.rows }, "a row to gather must exist")
+      let source = uploaded(tensor)
+      let result = allocate([rows.count, tensor.columns])
+      gather(matrix(source), format, rows: uploaded(rows), into: result)
+      return result
+    }
+  }
+
+  private func gather(_ from: MatrixArguments, _ format: KernelFormat, rows: Tensor?, into result: Tensor) {
+    let arguments = GatherArguments(
+      from: from, rows: address(rows), out: address(result), count: UInt32(result.count),
+      columns: UInt32(result.columns))
+    device.run("gatherRows", constant: format.rawValue, arguments, groupCount: groups(result.count))
+  }
+
+  private struct GatherArguments { var from: MatrixArguments, rows, out: UInt64, count, columns: UInt32 }
+
+  /// See ``Backend``.
+  public func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor) {
+    device.operation {
+      precondition(rows.allSatisfy { $0 >= 0 && Int($0) < into.rows }, "a row to add to must exist")
+      if rows.isEmpty { return }
+      // What belongs to a row is added by one thread for each column, in order.
+      let sources = rows.indices.sorted { (rows[$0], $0) < (rows[$1], $1) }
+      var targets: [UInt32] = []
+      var starts: [UInt32] = []
+      for (place, source) in sources.enumerated() where targets.last != UInt32(rows[source]) {
+        targets.append(UInt32(rows[source]))
+        starts.append(UInt32(place))
+      }
+      starts.append(UInt32(sources.count))
+      let lists = [uploaded(targets), uploaded(starts), uploaded(sources.map(UInt32.init))]
+      let gradient = uploaded(from)
+      let arguments = ScatterArguments(
+        from: address(gradient), into: address(into), targets: address(lists[0]), starts: address(lists[1]),
+        sources: address(lists[2]), targetCount: UInt32(targets.count), columns: UInt32(from.columns))
+      device.run("scatterAddRows", arguments, groupCount: groups(targets.count * from.columns))
+    }
+  }
+
+  private struct ScatterArguments { var from, into, targets, starts, sources: UInt64, targetCount, columns: UInt32 }
+}
+
+/// The number that CKernels and the kernels have for a storage format.
+struct KernelFormat: Hashable {
+  let rawValue: Int
+  static let float32 = KernelFormat(rawValue: 0)
+
+  private init(rawValue: Int) { self.rawValue = rawValue }
+
+  private static let types: [ElementType] = [
+    .float32, .float16, .bfloat16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .nf4, .fp4,
+  ]
+
+  /// `nil` for types that no product reads.
+  init?(_ tensor: Tensor) {
+    guard let number = Self.types.firstIndex(of: tensor.type), !tensor.type.isFourBitCode || tensor.scales != nil
+    else { return nil }
+    rawValue = number
+  }
+}
+
+/// A matrix in device memory as the kernels take it.
+struct MatrixArguments: BitwiseCopyable {
+  var data, absmax, map, nested: UInt64
+  var rows, columns: UInt32
+  var offset: Float
+  var shift: UInt32
+}
+
+extension VulkanBackend {
+  func matrix(_ tensor: Tensor) -> MatrixArguments {
+    let scales = tensor.scales
+    return MatrixArguments(
+      data: address(tensor), absmax: address(scales?.absmax), map: address(scales?.nested?.map),
+      nested: address(scales?.nested?.absmax), rows: UInt32(tensor.rows), columns: UInt32(tensor.columns),
+      offset: scales?.nested?.offset ?? 0, shift: UInt32(scales?.blockSize.trailingZeroBitCount ?? 0))
+  }
+}
