@@ -7,7 +7,7 @@ import OrderedJSON
 /// trimmed, with `tojson`, `raise_exception`, `strftime_now`, loop controls and `{% generation %}`. A template is
 /// parsed once and can be rendered from several threads at once.
 public struct ChatTemplate: Sendable {
-  /// The Jinja source.
+  /// The template's source in Jinja, as it was parsed.
   public let source: String
   private let program: Program
   private let limits: Limits
@@ -31,7 +31,7 @@ public struct ChatTemplate: Sendable {
     /// generate.
     public var generationSpans: [Range<Int>]
 
-    /// Creates a rendering.
+    /// Creates a rendering from a text and the byte ranges that the model learns to generate.
     public init(text: String, generationSpans: [Range<Int>] = []) {
       self.text = text
       self.generationSpans = generationSpans

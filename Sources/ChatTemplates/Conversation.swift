@@ -1,8 +1,8 @@
 import OrderedJSON
 
-/// What a chat template renders: messages, and what transformers' `apply_chat_template` takes besides.
+/// What a chat template renders: messages, and the other inputs of transformers' `apply_chat_template`.
 public struct Conversation: Sendable, Hashable {
-  /// The messages in order.
+  /// The messages, from the first to the last turn.
   public var messages: [Message]
   /// JSON schemas of the tools the model may call; `nil` if there are none.
   public var tools: JSONValue?
@@ -13,7 +13,7 @@ public struct Conversation: Sendable, Hashable {
   /// `chat_template` is special, as in transformers: the name of one of the model's templates, or a template.
   public var variables: JSONObject
 
-  /// Creates a conversation.
+  /// Creates a conversation; by default without tools, generation prompt and variables.
   public init(
     _ messages: [Message], tools: JSONValue? = nil, addsGenerationPrompt: Bool = false,
     variables: JSONObject = JSONObject()

@@ -45,10 +45,10 @@ public struct Message: Sendable, Hashable, Codable {
   /// A system message: instructions for the whole conversation.
   public static func system(_ content: String) -> Message { Message(role: "system", content: content) }
 
-  /// A message of the user.
+  /// A message from the user: a question, an instruction, or an answer to the assistant.
   public static func user(_ content: String) -> Message { Message(role: "user", content: content) }
 
-  /// An answer of the model.
+  /// A message from the model.
   /// - Parameters:
   ///   - content: the text of the answer.
   ///   - reasoning: what the model thought before it answered; templates of reasoning models put it in a `<think>`
@@ -114,7 +114,7 @@ public struct Message: Sendable, Hashable, Codable {
     return aliased
   }
 
-  /// Decodes a JSON object.
+  /// Decodes a message from a JSON object, keeping all of its members.
   public init(from decoder: any Swift.Decoder) throws {
     guard case .object(let object) = try JSONValue(from: decoder) else {
       throw DecodingError.dataCorrupted(

@@ -7,8 +7,8 @@ import OrderedJSON
 /// some families with training templates that do. Some of these also render differently from the original: Qwen3's
 /// keeps the `<think>` block in every turn, so that adding a message never changes how earlier messages are rendered.
 ///
-/// Swiftlet makes the same training templates by editing the model's own template. For models whose template has the
-/// behavior of a known family in other words, it has templates of its own.
+/// Swiftlet makes the same training templates by editing the model's own template. If a model's template behaves like
+/// that of a known family but is written differently, Swiftlet replaces it with a template of its own.
 public enum TrainingTemplate {
   /// What replaced a model's template, for reports.
   public struct Replacement: Sendable, Hashable {
@@ -17,7 +17,7 @@ public enum TrainingTemplate {
     /// Whether the training template renders the reasoning of every turn, which the original does not.
     public let keepsReasoning: Bool
 
-    /// A sentence for reports.
+    /// A sentence about the replacement, for the preparation report.
     public var description: String {
       "assistant_only_loss: the model's chat template was replaced by the training template for \(family)"
         + (keepsReasoning ? ", which renders the reasoning of every assistant turn" : "")
