@@ -277,7 +277,7 @@ INLINE stored_row row_of(const ck_matrix *matrix, long row) {
   DO(float16)       \
   DO(bfloat16) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q2_K) DO(q3_K) DO(q4_K) DO(q5_K) DO(q6_K) DO(nf4) DO(fp4)
 
-// Expands X(format) for the format at hand, so that its loops are compiled with the format known.
+// Expands X(format) for a format that is known at run time, so that its loops are compiled with the format known.
 #define FOR_FORMAT(format) \
   switch (format) { FORMATS(CASE_OF_FORMAT) }
 #define CASE_OF_FORMAT(name) \

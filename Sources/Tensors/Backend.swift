@@ -4,9 +4,9 @@ import Diagnostics
 public struct Columns {
   /// The whole matrix, `[rows, ...]`.
   public let tensor: Tensor
-  /// The first column.
+  /// The index of the first selected column in `tensor`.
   public let offset: Int
-  /// The number of columns.
+  /// The number of selected columns.
   public let count: Int
 
   /// Selects the columns `range` of `tensor`, or all.
@@ -17,7 +17,7 @@ public struct Columns {
     precondition(offset >= 0 && offset + count <= tensor.columns, "the columns must be in the tensor")
   }
 
-  /// The number of rows.
+  /// The number of rows, which is that of the whole matrix.
   public var rows: Int { tensor.rows }
 }
 
@@ -37,7 +37,7 @@ public struct LeftOperand {
 
 /// The type that the operands of a product are rounded to. Sums are always float32.
 public enum Precision: Sendable {
-  /// No rounding.
+  /// Operands keep their float32 values.
   case float32
   /// 16 bits, if the device multiplies them faster than float32; otherwise the same as `float32`. A processor rounds to
   /// bfloat16, to nearest even; the matrix units of a GPU take float16, with a power of two for each row.
@@ -47,14 +47,14 @@ public enum Precision: Sendable {
 /// One term of a sum of matrix products: `left` `[m, depth]` times `right`, which is `[n, depth]` (such as a layer's
 /// weight) if transposed, else `[depth, n]`.
 public struct ProductTerm {
-  /// `[m, depth]`
+  /// The left operand, `[m, depth]`.
   public let left: LeftOperand
-  /// In any float or block type.
+  /// The right operand, in any float or block type; it is dequantized while the product is computed.
   public let right: Tensor
-  /// Whether `right` is `[n, depth]`.
+  /// Whether `right` is `[n, depth]` instead of `[depth, n]`.
   public let transposed: Bool
 
-  /// Creates a term.
+  /// Creates a term; the depths of both operands must be equal.
   public init(_ left: LeftOperand, _ right: Tensor, transposed: Bool) {
     self.left = left
     self.right = right
@@ -66,12 +66,12 @@ public struct ProductTerm {
 public struct Product {
   /// The terms, at least one.
   public let terms: [ProductTerm]
-  /// `[m, n]`
+  /// Receives the sum, `[m, n]`.
   public let into: Columns
   /// Whether to add the sum to `into` instead of overwriting it.
   public let accumulate: Bool
 
-  /// Creates a sum of products.
+  /// Creates a sum of products; the shapes of all terms must be those of `into`.
   public init(_ terms: [ProductTerm], into: Columns, accumulate: Bool = false) {
     self.terms = terms
     self.into = into
@@ -89,10 +89,10 @@ public struct AttentionShape: Sendable {
   public var headDim: Int
   /// The sliding window: how many keys a query sees, including its own. 0 for all.
   public var window: Int
-  /// Multiplies the attention scores.
+  /// The factor for q · k before the softmax, usually 1/√headDim.
   public var scale: Float
 
-  /// Creates a shape.
+  /// Creates a shape; without a `window`, attention reaches back to the first token.
   public init(attentionHeads: Int, keyValueHeads: Int, headDim: Int, window: Int = 0, scale: Float) {
     self.attentionHeads = attentionHeads
     self.keyValueHeads = keyValueHeads
@@ -112,16 +112,24 @@ public struct AttentionShape: Sendable {
 }
 
 /// The activation of a gated MLP.
-public enum Activation: Int, Sendable {
-  /// x · sigmoid(x)
-  case silu = 0
-  /// GELU, tanh approximation
-  case gelu = 1
+public enum Activation: String, Sendable, Hashable, Codable {
+  /// SiLU: x · sigmoid(x).
+  case silu
+  /// GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415) in its tanh approximation, transformers' `gelu_pytorch_tanh`.
+  case gelu
+
+  /// The kernels' number of the activation (`ck_gated`).
+  var kernelCode: Int32 {
+    switch self {
+    case .silu: 0
+    case .gelu: 1
+    }
+  }
 }
 
 /// The operations that touch the elements of tensors. Models and trainers call these and never see a pointer, so a new
-/// device needs only a new `Backend`. A device may lag behind: operations return once they are requested, and only `floats`,
-/// `sumOfSquares`, `finish` and `Tensor.withBytes` wait for it.
+/// device needs only a new `Backend`. A device may lag behind: operations return once they are requested, and only
+/// `floats`, `sumOfSquares`, `finish` and `Tensor.withBytes` wait for it.
 ///
 /// Activations and gradients are float32; weights can have any type. Results don't depend on the number of threads.
 public protocol Backend: Sendable {
@@ -162,8 +170,8 @@ public protocol Backend: Sendable {
   /// Waits until all requested work is done.
   /// - Throws: `SwiftletError` if the device has failed.
   func finish() throws(SwiftletError)
-  /// Throws if the device has failed, because it ran out of memory or was lost. What it has computed since is invalid, and
-  /// what is read from it is zero.
+  /// Throws if the device has failed, because it ran out of memory or was lost. What it has computed since is invalid,
+  /// and what is read from it is zero.
   func check() throws(SwiftletError)
 
   // MARK: Products
@@ -172,7 +180,7 @@ public protocol Backend: Sendable {
   var multipliesBFloat16: Bool { get }
   /// Packs `source`, `[rows, depth]` or its transpose, as the left operand of products.
   func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand
-  /// Computes several products.
+  /// Computes several products, which must not depend on each other.
   func compute(_ products: [Product])
 
   // MARK: Layers
@@ -200,9 +208,9 @@ public protocol Backend: Sendable {
   func gatedActivation(_ gateUp: Tensor, _ activation: Activation) -> Tensor
   /// The gradient of `gated` for gate and up.
   func gatedActivationBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor
-  /// y += x · scale
+  /// Adds x · scale to `y`, element by element.
   func add(_ x: Tensor, scale: Float, into y: Tensor)
-  /// y *= factor
+  /// Multiplies every element of `y` by `factor`, in place.
   func scale(_ y: Tensor, by factor: Float)
   /// Multiplies row i of `y` by factors[i].
   func scaleRows(_ y: Tensor, by factors: [Float])
@@ -227,8 +235,8 @@ public protocol Backend: Sendable {
   func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor
-  /// Attention of the new rows of one sequence over `before` cached keys and values and their own, which are added to the
-  /// caches `[key/value heads, capacity, padded head dim]`.
+  /// Attention of the new rows of one sequence over `before` cached keys and values and their own, which are added to
+  /// the caches `[key/value heads, capacity, padded head dim]`.
   func cachedAttention(_ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape) -> Tensor
 
   // MARK: Loss
@@ -257,14 +265,14 @@ public protocol Backend: Sendable {
   /// Allocates zeros in an unlinked file in `folder`, so that the system can page them out.
   /// - Throws: `SwiftletError` if there is no room.
   func pagedZeros(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor
-  /// Takes one step of AdamW.
+  /// Takes one AdamW step: updates the moments and the weight in place.
   func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep)
-  /// Takes one step of Lion.
+  /// Takes one Lion step: updates the moment and the weight in place.
   func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep)
-  /// Takes one step of SGD; `buffer` holds its momentum, if any.
+  /// Takes one SGD step; `buffer` is the momentum buffer, or `nil` without momentum.
   func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep)
-  /// One step of Adafactor: adds the gradient to the running means, divides it in place by the root mean square they
-  /// estimate, and takes the clipped result as the update.
+  /// Takes one Adafactor step: adds the squared gradient to its moving averages, divides the gradient in place by the
+  /// root mean square that they estimate, and clips the result, which is the update.
   func adafactor(_ weight: Tensor, gradient: Tensor, squares: AdafactorMoment, _ step: AdafactorStep)
 }
 

@@ -20,7 +20,7 @@ public final class BlockScales {
     /// The mean of the scales, which was subtracted before quantization.
     public let offset: Float
 
-    /// Creates second-level scales.
+    /// Creates second-level scales; `BlockScales` checks their sizes.
     public init(map: Tensor, absmax: Tensor, offset: Float) {
       self.map = map
       self.absmax = absmax

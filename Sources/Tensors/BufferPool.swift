@@ -2,8 +2,8 @@ import Synchronization
 
 import Essentials
 
-/// Host memory that is handed out, given back and handed out again, so that a training step in the steady state
-/// allocates nothing and every step needs what the first one needed.
+/// A caching allocator for host memory: released buffers are reused, so that after the first training steps nothing is
+/// allocated from the system anymore.
 final class BufferPool: Sendable {
   private struct Buffer: @unchecked Sendable {
     let pointer: UnsafeMutableRawPointer
@@ -12,10 +12,10 @@ final class BufferPool: Sendable {
 
   /// One of eight sizes per power of two, so that slightly different requests share buffers.
   private struct SizeClass {
-    /// Eight times the exponent, and which eighth on from there.
+    /// Eight times the exponent of the power of two, plus the number of eighths above it.
     let index: Int
 
-    /// The smallest that holds `byteCount` bytes.
+    /// The smallest class that holds `byteCount` bytes.
     init(holding byteCount: Int) {
       let least = max(byteCount, 64)
       let step = max(64, (1 << Self.exponent(least)) / 8)
@@ -30,20 +30,20 @@ final class BufferPool: Sendable {
     private static func exponent(_ size: Int) -> Int { Int.bitWidth - 1 - size.leadingZeroBitCount }
   }
 
-  private struct Shelves {
-    /// By the index of the size.
+  private struct FreeLists {
+    /// The free buffers of each size class, by its index.
     var free = [[UnsafeMutableRawPointer]](repeating: [], count: 8 * Int.bitWidth)
-    /// All buffers, handed out or not.
+    /// The size of all buffers, free or in use.
     var bytesAllocated = 0
-    /// What was asked for, rounded.
+    /// The requested sizes, rounded up to their classes.
     var bytesInUse = 0
     var peakBytesInUse = 0
 
-    /// A free buffer of this size or little more, else a new one.
+    /// Returns a free buffer of this class or a slightly larger one; allocates one if there is none.
     mutating func take(_ size: SizeClass) -> Buffer {
       bytesInUse += size.byteCount
       peakBytesInUse = max(peakBytesInUse, bytesInUse)
-      // Batches of other lengths leave large buffers of other sizes.
+      // Batches of different lengths leave large buffers of many different sizes.
       let most = size.byteCount < BufferPool.largeSize ? size.byteCount : size.byteCount + size.byteCount / 4
       var fitting = size
       while fitting.byteCount <= most {
@@ -55,8 +55,8 @@ final class BufferPool: Sendable {
       return Buffer(pointer: Self.allocate(size.byteCount), size: size)
     }
 
-    /// Buffers of sizes that nobody asks for again go, the largest first, before all together take more than a sixteenth
-    /// over what was ever in use at once.
+    /// Deallocates free buffers, the largest first, if the pool would otherwise exceed the peak in use by more than a
+    /// sixteenth.
     private mutating func makeRoom(for byteCount: Int) {
       let limit = peakBytesInUse + peakBytesInUse / 16 + (16 << 20)
       for index in free.indices.reversed() {
@@ -66,7 +66,7 @@ final class BufferPool: Sendable {
       }
     }
 
-    mutating func put(_ buffer: Buffer, asked size: SizeClass) {
+    mutating func put(_ buffer: Buffer, requested size: SizeClass) {
       bytesInUse -= size.byteCount
       free[buffer.size.index].append(buffer.pointer)
     }
@@ -83,17 +83,17 @@ final class BufferPool: Sendable {
       if size < BufferPool.largeSize { pointer.deallocate() } else { munmap(pointer, size) }
     }
 
-    /// Large buffers are mapped, so that the system has them back at once when they go, and pages that nobody touches
-    /// take no memory. Their whole huge pages are asked for as such: a processor that walks one page table entry for
-    /// 2 MB instead of 512 reads up to twice as fast, and the system clears it in one go.
+    /// Large buffers are mapped separately, so that deallocating one returns its memory to the system at once and
+    /// untouched pages take none. They ask for huge pages: with one page table entry per 2 MB instead of 512, memory is
+    /// read up to twice as fast, and the system clears it faster.
     private static func allocate(_ size: Int) -> UnsafeMutableRawPointer {
-      // Where the system has no memory left, this ends the process, and so would the next allocation of anybody.
+      // Out of memory ends the process here; any other allocation would do the same.
       guard size >= BufferPool.largeSize else { return .allocate(byteCount: size, alignment: 64) }
       let hugePage = BufferPool.hugePageSize
       let slack = size >= hugePage ? hugePage : 0
       guard let base = mmap(nil, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0),
         base != MAP_FAILED
-      else { preconditionFailure("the system has no \(size) bytes of memory left") }
+      else { preconditionFailure("the system is out of memory: it could not allocate \(size) bytes") }
       guard slack > 0 else { return base }
       let before = (hugePage - Int(bitPattern: base) % hugePage) % hugePage
       if before > 0 { munmap(base, before) }
@@ -113,25 +113,26 @@ final class BufferPool: Sendable {
     return (size + pageSize - 1) / pageSize * pageSize
   }
 
-  // The pointers on the shelves belong to nobody else, so moving them between threads is safe.
-  private struct Contents: @unchecked Sendable { var shelves = Shelves() }
+  // Nothing else refers to free buffers, so any thread may take them.
+  private struct Contents: @unchecked Sendable { var lists = FreeLists() }
   private let contents = Mutex(Contents())
 
-  /// A buffer of at least `byteCount` bytes, 64-byte aligned, its content undefined.
+  /// Returns a buffer of at least `byteCount` bytes, 64-byte aligned, with undefined contents. It returns to the pool
+  /// when it is released.
   func storage(byteCount: Int) -> Storage {
     let size = SizeClass(holding: byteCount)
-    let buffer = contents.withLock { $0.shelves.take(size) }
+    let buffer = contents.withLock { $0.lists.take(size) }
     return Storage(base: buffer.pointer, byteCount: buffer.size.byteCount) { [self] pointer, _ in
-      contents.withLock { $0.shelves.put(Buffer(pointer: pointer, size: buffer.size), asked: size) }
+      contents.withLock { $0.lists.put(Buffer(pointer: pointer, size: buffer.size), requested: size) }
     }
   }
 
-  /// Gives what nobody uses back to the system.
-  func trim() { contents.withLock { $0.shelves.trim() } }
+  /// Returns all free buffers to the system.
+  func trim() { contents.withLock { $0.lists.trim() } }
 
-  /// Bytes handed out now, and the most there ever were.
+  /// The number of bytes in use, and its peak.
   var statistics: (inUse: Int, peak: Int) {
-    contents.withLock { ($0.shelves.bytesInUse, $0.shelves.peakBytesInUse) }
+    contents.withLock { ($0.lists.bytesInUse, $0.lists.peakBytesInUse) }
   }
 
   deinit { trim() }

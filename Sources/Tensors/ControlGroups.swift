@@ -2,16 +2,16 @@ import Essentials
 
 /// The Linux control groups (cgroups, versions 1 and 2) that this process runs in.
 ///
-/// A container or a service manager limits processor time and memory through them. Each limit applies to a group and
-/// everything below it, so the tightest one on the way up counts.
+/// Containers and service managers use them to limit processor time and memory. A limit applies to a group and all
+/// groups below it, so the lowest limit among this process's group and its ancestors counts.
 package struct ControlGroups {
-  /// A limit on processor time or memory, and where version 2 and version 1 keep it.
+  /// The folder of a group, whose files contain its limits. Their names depend on the version.
   private struct Folder {
     let isVersion2: Bool
     let path: String
   }
 
-  /// A memory limit and what of it is free, in bytes.
+  /// A memory limit and how much of it is still free, in bytes.
   package struct Memory: Equatable {
     package let limit: Int
     package let free: Int
@@ -27,7 +27,7 @@ package struct ControlGroups {
   /// The groups of this process, read from `/proc` and `/sys` below `root`.
   package init(root: String = "") { self.root = root }
 
-  /// The processors' worth of time that the process may use, such as 1.5, or `nil` without a quota.
+  /// The CPU quota in processors, such as 1.5; `nil` without a quota.
   package var processors: Double? {
     folders(of: "cpu").compactMap { folder -> Double? in
       if folder.isVersion2 {
@@ -42,7 +42,7 @@ package struct ControlGroups {
     }.min()
   }
 
-  /// The memory limits that apply, of the process's own group and of those above it.
+  /// The memory limits of the process's group and its ancestors.
   package var memory: [Memory] {
     folders(of: "memory").compactMap { folder in
       let names =
@@ -51,13 +51,13 @@ package struct ControlGroups {
         : ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
       guard let limit = number("\(folder.path)/\(names.0)") else { return nil }
       let used = number("\(folder.path)/\(names.1)") ?? 0
-      // The group's usage includes cached file pages, which the system drops before it runs out.
+      // The usage includes cached file pages, which the system drops before it runs out of memory.
       let droppable = member(names.2, of: text(folder.path + "/memory.stat") ?? "") ?? 0
       return Memory(limit: limit, free: max(0, limit - max(0, used - droppable)))
     }
   }
 
-  /// The process's group in the hierarchies that have `controller`, and the groups above it.
+  /// The folders of the process's group and its ancestors in the hierarchies that have `controller`.
   private func folders(of controller: String) -> [Folder] {
     let mounts = lines(root + "/proc/self/mountinfo").compactMap(Mount.init)
     return lines(root + "/proc/self/cgroup").flatMap { line -> [Folder] in
@@ -82,7 +82,7 @@ package struct ControlGroups {
     }
   }
 
-  /// A line of `mountinfo` that mounts a hierarchy of control groups.
+  /// A line of `mountinfo` that mounts a cgroup hierarchy.
   private struct Mount {
     let root: String
     let point: String
@@ -105,12 +105,12 @@ package struct ControlGroups {
 
   private func lines(_ path: String) -> [String] { (text(path) ?? "").split(separator: "\n").map(String.init) }
 
-  /// The number that makes up a file; `nil` for "max".
+  /// The number in a file; `nil` for "max".
   private func number(_ path: String) -> Int? {
     text(path)?.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) }
   }
 
-  /// The number after `name` in lines of names and numbers.
+  /// The number after `name`, in text with a name and a number on each line.
   private func member(_ name: String, of text: String) -> Int? {
     let line = text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
     return line?.split(separator: " ").last.flatMap { Int($0) }

@@ -48,8 +48,8 @@ public struct DynamicMap: Sendable {
 
   // MARK: bitsandbytes' lookup table
 
-  /// The signed code that bitsandbytes' CPU kernels choose for a scale: they don't search for the nearest level but look
-  /// up the number, rounded to one of 65,536 even steps from −1 to 1. Numbers outside are clamped; NaN has code 0.
+  /// The signed code that bitsandbytes' CPU kernels choose for a scale: they don't search for the nearest level but
+  /// look up the number, rounded to one of 65,536 even steps from −1 to 1. Numbers outside are clamped; NaN has code 0.
   static func lookupCode(of number: Float) -> UInt8 {
     if number.isNaN { return 0 }
     let clamped = min(max(number, -1), 1)

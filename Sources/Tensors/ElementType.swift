@@ -1,13 +1,18 @@
 /// The type that a tensor's elements are stored in.
 ///
-/// The block types are GGML's (`ggml-common.h`): `blockLength` consecutive elements of a row share their scales. The 4-bit
-/// types are those of bitsandbytes: two elements per byte, the first in the high nibble, with separate scales in
+/// The block types are GGML's (`ggml-common.h`): `blockLength` consecutive elements of a row share their scales. The
+/// 4-bit types are those of bitsandbytes: two elements per byte, the first in the high nibble, with separate scales in
 /// `Tensor.scales`.
 public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
+  /// Floating-point types: IEEE 754's, and bfloat16, which has float32's exponent and 7 explicit fraction bits.
   case float64, float32, float16, bfloat16
+  /// Integers, and booleans in one byte each. They occur in files, not as weights.
   case int64, int32, int16, int8, uint8, bool
+  /// GGML blocks of 32 elements with one scale. `_0` is symmetric, `_1` has a minimum too.
   case q4_0, q4_1, q5_0, q5_1, q8_0
+  /// GGML's k-quants: blocks of 256 elements, whose parts have quantized scales of their own.
   case q2_K, q3_K, q4_K, q5_K, q6_K
+  /// bitsandbytes' 4-bit types, NormalFloat (arXiv:2305.14314) and a 4-bit float.
   case nf4, fp4
 
   /// The number of elements in a block; 1 for types without blocks.

@@ -32,7 +32,7 @@ public struct FourBitFormat: Sendable, Hashable, Codable {
 }
 
 extension Tensor {
-  /// The format of a 4-bit tensor; `nil` for all other types.
+  /// How a 4-bit tensor is quantized; `nil` for all other types.
   public var fourBitFormat: FourBitFormat? {
     scales.map { FourBitFormat(type, blockSize: $0.blockSize, doubleQuantized: $0.nested != nil) }
   }

@@ -1,29 +1,30 @@
 import CKernels
 
-/// The instruction set that the kernels are run for.
+/// An instruction set that the kernels are compiled for. The best one is selected at run time.
 package enum InstructionSet: String, CaseIterable, Sendable {
-  /// x86-64 with AVX-512 (F, BW, DQ and VL) that multiplies bfloat16 and bytes as well.
+  /// x86-64 with AVX-512 (F, BW, DQ, VL) and its bfloat16 and integer dot products (BF16, VNNI).
   case avx512bf16
-  /// x86-64 with AVX-512.
+  /// x86-64 with AVX-512 (F, BW, DQ, VL).
   case avx512
   /// x86-64 with AVX2 and AVX-VNNI.
   case avxvnni
   /// x86-64 with AVX2, FMA and F16C.
   case avx2
-  /// AArch64 with dot products of bytes and of bfloat16.
+  /// AArch64 with integer and bfloat16 dot products.
   case bf16
-  /// AArch64 with dot products of bytes.
+  /// AArch64 with integer dot products.
   case dotprod
-  /// What every AArch64 processor has.
+  /// AArch64's baseline.
   case neon
-  /// What every processor of the architecture has.
+  /// The baseline of any other architecture.
   case portable
 
-  /// What the calling thread uses: the best of the processor, unless inside `run`.
+  /// The instruction set of the calling thread: the processor's best, unless inside `run`.
   package static var current: InstructionSet { InstructionSet(rawValue: String(cString: ck_target())) ?? .portable }
 
-  /// Runs `body` with the kernels for this target, on all threads that it hands work to; `nil` if the processor
-  /// cannot run them. Other threads' calls go on as they were.
+  /// Runs `body` with the kernels for this instruction set, including the work it distributes to a thread pool. Calls
+  /// from other threads are not affected.
+  /// - Returns: `nil` if the processor doesn't support the instruction set; then `body` isn't called.
   package func run<Result>(_ body: () throws -> Result) rethrows -> Result? {
     let before = InstructionSet.current
     guard ck_select_target(rawValue) else { return nil }

@@ -2,11 +2,11 @@
 public final class Linear {
   /// The path of the layer in the model, as transformers names it: `model.layers.0.self_attn.q_proj`.
   public let path: String
-  /// `[out, in]`, in any storage format.
+  /// The weight W, `[out, in]`, in any float or block type.
   public let weight: Parameter
-  /// `[out]`, or `nil`.
+  /// The bias, `[out]`, float32; `nil` for a layer without one.
   public let bias: Parameter?
-  /// The LoRA update to add, or `nil`.
+  /// The LoRA update that is added to the output; `nil` without an adapter.
   public var lora: LoRAUpdate?
 
   /// Creates a layer; the weight's shape gives its sizes.
@@ -29,9 +29,9 @@ public final class Linear {
 
 /// A low-rank update of a linear layer: y += scale · dropout(x) Aᵀ Bᵀ (LoRA, Hu et al. 2021, arXiv:2106.09685).
 public struct LoRAUpdate {
-  /// `[rank, in]`
+  /// The down projection A, `[rank, in]`.
   public let a: Parameter
-  /// `[out, rank]`
+  /// The up projection B, `[out, rank]`.
   public let b: Parameter
   /// alpha / rank, or alpha / √rank with rsLoRA.
   public let scale: Float
@@ -46,7 +46,7 @@ public struct LoRAUpdate {
     self.dropout = dropout
   }
 
-  /// The number of rows of A.
+  /// The rank r: the number of rows of A and columns of B.
   public var rank: Int { a.value.rows }
 
   var isTrainable: Bool { a.isTrainable || b.isTrainable }

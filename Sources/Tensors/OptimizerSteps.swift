@@ -115,7 +115,7 @@ public struct AdafactorStep: Sendable {
   public var clipThreshold: Float
   /// The decay rate of the second moment at this step.
   public var decay: Float
-  /// Added to squared gradients.
+  /// Added to squared gradients before they are averaged.
   public var epsilon: Float
   /// Multiplies the gradient before anything else, to clip its norm.
   public var gradientScale: Float

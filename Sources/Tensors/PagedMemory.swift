@@ -1,23 +1,25 @@
 import Diagnostics
 import Essentials
 
-/// Memory that lies in a file, so that the system can write it out and take its place for something else.
+/// Memory backed by a file, so that the system can page it out: what CUDA's managed memory is to bitsandbytes' paged
+/// optimizers.
 enum PagedMemory {
-  /// `byteCount` zeros over a file in `folder`. The file loses its name at once: nothing is left behind, however the
-  /// process ends.
+  /// Maps a new file of `byteCount` zeros in `folder`. The file is unlinked immediately, so it disappears with the
+  /// process, however that ends.
+  /// - Throws: `SwiftletError` if the file can't be created or the disk has no room for it.
   static func storage(byteCount: Int, in folder: String) throws(SwiftletError) -> Storage {
     let size = max(byteCount, 1)
     let path = "\(folder)/.swiftlet-paged-\(UUID().uuidString)"
     let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw failure("cannot make a file in \(folder)") }
+    guard descriptor >= 0 else { throw failure("cannot create a file in \(folder)") }
     defer { close(descriptor) }
     unlink(path)
-    // Room is taken now: where the disk fills up later, writing to the map would end the process.
+    // Reserves the disk space now. If the disk filled up later, writing to the mapping would kill the process.
     guard reserve(descriptor, size) else {
-      throw failure("\(folder) has no room for \(byteCount) bytes of a paged optimizer's state")
+      throw failure("\(folder) has no room for \(byteCount) bytes of paged optimizer state")
     }
     guard let base = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), base != MAP_FAILED else {
-      throw failure("\(byteCount) bytes of a paged optimizer's state cannot be mapped")
+      throw failure("cannot map \(byteCount) bytes of paged optimizer state")
     }
     return Storage(base: base, byteCount: size) { base, size in munmap(base, size) }
   }
@@ -31,6 +33,6 @@ enum PagedMemory {
   }
 
   private static func failure(_ what: String) -> SwiftletError {
-    SwiftletError.memory("\(what); free some disk space or take an optimizer without paged_ in its name")
+    SwiftletError.memory("\(what); free some disk space, or choose an optimizer without paged_ in its name")
   }
 }

@@ -1,10 +1,10 @@
-/// A block of memory: a pooled buffer, a region of a mapped file, or memory of a device. It is released with the last
-/// tensor in it.
+/// A block of memory: a pooled buffer, a region of a memory-mapped file, or device memory. It is released together with
+/// the last tensor that uses it.
 public final class Storage {
   private let pointer: UnsafeMutableRawPointer?
-  /// The memory of a device; `nil` if the bytes are in host memory.
+  /// The device memory; `nil` if the bytes are in host memory.
   let deviceMemory: DeviceMemory?
-  /// The number of bytes.
+  /// The size of the block in bytes, at least that of each tensor in it.
   public let byteCount: Int
   /// Whether the bytes belong to a file mapped read-only, so that the system can drop their pages and read them again.
   public let isMappedFile: Bool
@@ -25,7 +25,7 @@ public final class Storage {
     self.release = release
   }
 
-  /// Holds memory of a device.
+  /// Wraps device memory.
   init(_ memory: DeviceMemory, byteCount: Int) {
     pointer = nil
     deviceMemory = memory
@@ -34,9 +34,10 @@ public final class Storage {
     release = { _, _ in }
   }
 
-  /// The first byte, valid as long as this object. Only for host memory; `Tensor.withBytes` reads any.
+  /// The address of the first byte, valid as long as this object exists. Host memory only; `Tensor.withBytes` also
+  /// reads device memory.
   public var base: UnsafeMutableRawPointer {
-    guard let pointer else { preconditionFailure("memory of a device has no address on the host") }
+    guard let pointer else { preconditionFailure("device memory has no address on the host") }
     return pointer
   }
 

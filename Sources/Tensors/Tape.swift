@@ -1,23 +1,23 @@
-/// A weight of a model. It accumulates its gradient over the batches of an optimizer step if it is trained, and costs
-/// no memory for one if it is frozen.
+/// A weight of a model. A trainable parameter accumulates its gradient over the batches of an optimizer step; a frozen
+/// one never allocates one.
 public final class Parameter {
-  /// The name that the checkpoint has for it.
+  /// The tensor's name in checkpoints.
   public let name: String
-  /// The elements, in the type that they are stored in. A trained parameter is float32 and changed in place.
+  /// The weight in the type it is stored in. A trainable parameter is float32 and updated in place.
   public var value: Tensor
-  /// Whether it gets a gradient.
+  /// Whether the backward pass computes its gradient.
   public var isTrainable: Bool
-  /// What has been accumulated; `nil` before the first contribution.
+  /// The accumulated gradient, float32 and of the value's shape; `nil` before the first contribution.
   public var gradient: Tensor?
 
-  /// A parameter, frozen unless said otherwise.
+  /// Creates a parameter without a gradient, frozen by default.
   public init(name: String, value: Tensor, isTrainable: Bool = false) {
     self.name = name
     self.value = value
     self.isTrainable = isTrainable
   }
 
-  /// The gradient to add to, zero at first.
+  /// The gradient to add to; zeros if nothing has been accumulated.
   func gradient(on backend: any Backend) -> Tensor {
     if let gradient { return gradient }
     let zero = backend.empty(value.shape, .float32)
@@ -26,7 +26,7 @@ public final class Parameter {
     return zero
   }
 
-  /// The product that adds `terms` to the gradient; the first one overwrites instead of clearing.
+  /// The product that adds `terms` to the gradient. The first one overwrites, which saves clearing it.
   func gradientProduct(_ terms: [ProductTerm], on backend: any Backend) -> Product {
     let isFirst = gradient == nil
     let target = gradient ?? backend.empty(value.shape, .float32)
@@ -35,69 +35,69 @@ public final class Parameter {
   }
 }
 
-/// A tensor in a computation: a value, and while a tape runs backwards its gradient.
+/// An intermediate result of a forward pass: a value, and during the backward pass its gradient.
 public final class Variable {
-  /// The elements.
+  /// The result of the forward pass.
   public let value: Tensor
-  /// Where the gradient gathers. Operations keep hold of this and not of the variable, so that a value that nobody
-  /// needs for a gradient is released at once.
+  /// Accumulates the gradient. Backward closures capture the slot, not the variable, so a value that no gradient needs
+  /// is released immediately.
   let slot: GradientSlot
-  /// Computes the value again, to the same bits, where it follows by a cheap pass over memory from what is kept anyway.
+  /// Recomputes the value with the same bits, if that takes only a cheap pass over tensors that are kept anyway.
   private let recomputed: (() -> Tensor)?
 
-  /// A variable; one without history, unless an operation makes it.
+  /// Creates a variable that no operation has recorded, such as an input.
   ///
-  /// - Parameter recomputed: computes the value again, to the same bits.
+  /// - Parameter recomputed: recomputes the value with the same bits, so that the backward pass needn't keep it.
   public init(_ value: Tensor, requiresGradient: Bool = false, recomputed: (() -> Tensor)? = nil) {
     self.value = value
     self.recomputed = recomputed
     slot = GradientSlot(requiresGradient: requiresGradient)
   }
 
-  /// Gives the value again for a backward pass; nobody has to keep one that can be computed anew.
+  /// Returns the value in the backward pass: recomputed if possible, otherwise kept.
   package var recompute: () -> Tensor { recomputed ?? { [value] in value } }
 
-  /// Whether anything trained is upstream.
+  /// Whether the value depends on a trainable parameter, so that the backward pass must compute its gradient.
   public var requiresGradient: Bool { slot.requiresGradient }
 
-  /// What has gathered, while a tape runs backwards.
+  /// The gradient accumulated so far in the backward pass.
   package var gradient: Tensor? {
     get { slot.gradient }
     set { slot.gradient = newValue }
   }
 }
 
-/// The gradient of a variable, apart from its value.
+/// The gradient of a variable, which can outlive its value.
 final class GradientSlot {
   let requiresGradient: Bool
   var gradient: Tensor?
 
   init(requiresGradient: Bool) { self.requiresGradient = requiresGradient }
 
-  /// The gradient, which the slot then forgets: an operation takes its output's gradient once.
+  /// Returns the gradient and clears the slot: an operation needs its output's gradient only once.
   func take() -> Tensor? {
     defer { gradient = nil }
     return gradient
   }
 }
 
-/// Records operations and runs their gradients in the opposite order.
+/// Records the operations of a forward pass and runs their gradients in reverse order (reverse-mode differentiation).
 ///
-/// Each operation stands in a file of `Operations/`, forward and backward together. What it keeps for the backward
-/// pass lives in a closure here and is released as soon as that closure has run.
+/// Each operation has a file in `Operations/`, forward and backward together. Whatever it keeps for the backward pass
+/// is captured by a closure on the tape and released once that closure has run.
 public final class Tape {
-  /// Where the work is done.
+  /// The backend that computes all operations.
   public let backend: any Backend
-  /// Whether gradients will be asked for.
+  /// Whether there will be a backward pass. If not, operations keep nothing.
   public let isRecording: Bool
-  /// What products are computed in.
+  /// The type that the operands of matrix products are rounded to.
   public let precision: Precision
   private var steps: [() -> Void] = []
   private var dropoutKey: UInt64
-  /// Whether dropout applies: in training, also where a stretch is run without being recorded.
+  /// Whether dropout applies: in training, including the unrecorded forward pass of a checkpointed layer.
   var appliesDropout: Bool
 
-  /// A tape; `dropoutSeed` decides every mask drawn on it.
+  /// Creates an empty tape. All dropout masks derive from `dropoutSeed`.
   public init(
     on backend: any Backend, isRecording: Bool, dropoutSeed: UInt64 = 0, precision: Precision = .float32
   ) {
@@ -108,33 +108,34 @@ public final class Tape {
     appliesDropout = isRecording
   }
 
-  /// Adds the backward half of an operation whose output requires a gradient.
+  /// Records the backward pass of an operation whose output requires a gradient.
   func record(_ step: @escaping () -> Void) {
     if isRecording { steps.append(step) }
   }
 
-  /// A key for a dropout mask that no other operation on this tape has.
+  /// Returns a key for a dropout mask, different for each operation on this tape.
   func nextDropoutKey() -> UInt64 {
     dropoutKey &+= 0x9E37_79B9_7F4A_7C15
-    // Masks count on from their key by the same constant: unmixed, each would be its predecessor, shifted by one.
+    // The kernels advance from their key by the same constant. Without mixing, each mask would be the previous one,
+    // shifted by one element.
     var mixed = (dropoutKey ^ (dropoutKey >> 33)) &* 0xFF51_AFD7_ED55_8CCD
     mixed = (mixed ^ (mixed >> 33)) &* 0xC4CE_B9FE_1A85_EC53
     return mixed ^ (mixed >> 33)
   }
 
-  /// The key that the next operation would get, so that a repeated stretch draws the same masks.
+  /// The state that the next key derives from. Restoring it makes a recomputed layer draw the same masks.
   var dropoutState: UInt64 {
     get { dropoutKey }
     set { dropoutKey = newValue }
   }
 
-  /// Runs all gradients, from the last operation to the first, and forgets them.
+  /// Runs the backward pass: all recorded gradients, from the last operation to the first. Afterwards the tape is
+  /// empty.
   public func backward() {
     while let step = steps.popLast() { step() }
   }
 
-  /// Adds `gradient` to what has gathered. The tensor may be shared with other slots: it is copied before it would be
-  /// changed.
+  /// Adds `gradient` to a slot. Several slots may share a tensor, so it is copied before it would be changed.
   func accumulate(_ gradient: Tensor, into slot: GradientSlot) {
     guard slot.requiresGradient else { return }
     guard var present = slot.take() else {

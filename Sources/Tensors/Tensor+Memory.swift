@@ -3,12 +3,12 @@ import CKernels
 import Essentials
 
 extension Tensor {
-  /// The first element, for kernels.
+  /// The address of the first element, for kernels.
   func pointer<Element>(_: Element.Type = Float.self) -> UnsafeMutablePointer<Element> {
     (storage.base + byteOffset).assumingMemoryBound(to: Element.self)
   }
 
-  /// The matrix as the kernels take it, or `nil` for types that no product reads.
+  /// The matrix as a kernel argument; `nil` for types that kernels can't read.
   var matrix: ck_matrix? {
     let format: ck_format
     switch type {
@@ -35,22 +35,22 @@ extension Tensor {
       scales: scales?.kernelScales ?? ck_scales())
   }
 
-  /// The same elements under another shape with as many of them.
+  /// The same elements with another shape, which must have the same number of elements. Shares the storage.
   public func reshaped(_ shape: [Int]) -> Tensor {
     precondition(shape.reduce(1, *) == count, "a reshaped tensor keeps its number of elements")
     return Tensor(type: type, shape: shape, storage: storage, byteOffset: byteOffset, scales: scales)
   }
 
-  /// Rows of a matrix, sharing its bytes; not of 4-bit codes, whose blocks are not of a row.
+  /// A range of rows of a matrix. Shares the storage. Not for 4-bit types, whose blocks can span rows.
   public func rows(_ range: Range<Int>) -> Tensor {
-    precondition(!type.isFourBitCode, "4-bit codes cannot be cut into rows")
+    precondition(!type.isFourBitCode, "4-bit blocks can span rows")
     let rowBytes = byteCount / max(rows, 1)
     return Tensor(
       type: type, shape: [range.count, columns], storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes)
   }
 
-  /// Gives the pages of a mapped file that the tensor lies in back to the system; whoever reads them again reads the
-  /// file again. Nothing happens to tensors elsewhere.
+  /// Tells the system that it can drop the tensor's pages of a memory-mapped file; later accesses read the file again.
+  /// Does nothing for tensors in other memory.
   public func releasePages() {
     guard storage.isMappedFile, byteCount > 0 else { return }
     let first = UInt(bitPattern: storage.base + byteOffset)

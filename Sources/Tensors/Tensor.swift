@@ -1,7 +1,7 @@
 /// A row-major array of elements of one type, in a storage that it may share with others.
 ///
-/// Copying a tensor shares its bytes, which kernels and optimizers change in place. That is why tensors aren't `Sendable`:
-/// a model and its tensors belong to one thread or actor at a time.
+/// Copying a tensor shares its bytes, which kernels and optimizers change in place. That is why tensors aren't
+/// `Sendable`: a model and its tensors belong to one thread or actor at a time.
 public struct Tensor {
   /// The type of the elements.
   public let type: ElementType
@@ -11,7 +11,7 @@ public struct Tensor {
   public private(set) var storage: Storage
   /// The offset of the first element in the storage, in bytes.
   public let byteOffset: Int
-  /// The scales of a 4-bit tensor; `nil` for all other types, and for a tensor that stands only for its shape.
+  /// The scales of a 4-bit tensor; `nil` for all other types, and for a placeholder without data.
   public let scales: BlockScales?
 
   /// Creates a view of `storage`, starting at `byteOffset`. It must fit in the storage.
@@ -24,10 +24,10 @@ public struct Tensor {
     self.byteOffset = byteOffset
     self.scales = scales
     precondition(scales == nil || type.isFourBitCode, "scales belong to 4-bit codes")
-    precondition(byteOffset >= 0 && byteOffset + byteCount <= storage.byteCount, "a tensor must lie in its storage")
+    precondition(byteOffset >= 0 && byteOffset + byteCount <= storage.byteCount, "a tensor must fit in its storage")
   }
 
-  /// The number of elements.
+  /// The number of elements, the product of all dimensions.
   public var count: Int { shape.reduce(1, *) }
   /// The number of bytes, without the scales.
   public var byteCount: Int {

@@ -1,20 +1,20 @@
 import CKernels
 import Essentials
 
-/// How many threads compute.
+/// The number of threads that compute: from the environment, or from the processors that the process may use.
 public enum ThreadCount {
   /// The environment variable that sets the number of threads.
   public static let variable = "SWIFTLET_THREADS"
 
-  /// The number of threads that ``CPUBackend/shared`` starts with: ``variable`` if it is a positive number, otherwise
-  /// the processors that the process may use, by its affinity mask and its cgroup's CPU quota (rounded up).
+  /// The default number of threads: ``variable`` if it is a valid number, otherwise the number of processors that the
+  /// affinity mask and the cgroup's CPU quota (rounded up) allow.
   public static var automatic: Int {
     chosen(
       variable: ProcessInfo.processInfo.environment[variable], processors: processors,
       quota: ControlGroups().processors)
   }
 
-  /// The processors that the process's affinity mask contains.
+  /// The number of processors in the process's affinity mask.
   public static var processors: Int { ck_processors() }
 
   package static func chosen(variable: String?, processors: Int, quota: Double?) -> Int {
@@ -52,7 +52,7 @@ public enum ThreadCount {
   /// The most threads that a pool starts.
   public static let most = 1024
 
-  /// The number of threads that `text` asks for, or `nil` if it is not a number from 1 to ``most``.
+  /// Parses a number of threads; `nil` if `text` is not an integer from 1 to ``most``.
   public static func parsed(_ text: String) -> Int? {
     Int(text).flatMap { (1...most).contains($0) ? $0 : nil }
   }

@@ -3,24 +3,24 @@ import Synchronization
 
 import Essentials
 
-/// Threads that live as long as the process and run numbered tasks.
+/// A work-stealing thread pool that runs numbered tasks. Its threads live as long as the process.
 ///
-/// A *region* is one call of ``run(_:_:)``. Its tasks are cut into as many consecutive lanes as threads can take part.
-/// A thread works through its own lane from the front, where memory is read in order, and then steals the back half of
-/// another's, so cores of unequal speed finish together. A region ends when its tasks are done, not when every thread has
-/// seen it: a thread that the system runs late finds no work and holds nobody up.
+/// A *region* is one call of ``run(_:_:)``. Its tasks are divided into consecutive lanes, one per participating thread.
+/// A thread takes tasks from the front of its own lane, so that it reads memory in order, and then steals the back half
+/// of another lane, so that cores of different speeds finish together. A region ends when its tasks are done, not when
+/// every thread has seen it: a thread that the system schedules late finds no work and delays nobody.
 ///
-/// Which thread runs a task never changes what the task computes, so results do not depend on the number of threads.
+/// Which thread runs a task never affects what the task computes, so results don't depend on the number of threads.
 ///
-/// `@unchecked Sendable`: everything shared is atomic, or guarded by `mutex`, or (the job) written before `gate` opens
-/// and read only by threads that joined through it.
+/// `@unchecked Sendable`: shared state is atomic, guarded by `mutex`, or (the job) written before `gate` opens and read
+/// only by threads that joined through it.
 public final class ThreadPool: @unchecked Sendable {
-  /// Threads that work, including the caller's.
+  /// The number of threads that run tasks, including the caller's.
   public private(set) var threadCount = 1
 
   private var job: ((Int) -> Void)?
   private var laneCount = 0
-  /// The kernels' instruction set on the caller's thread; workers use the same.
+  /// The instruction set selected on the caller's thread; workers use the same.
   private var target = ck_target()
   private let lanes: Lanes
   private let gate = Atomic<Int>(0)
@@ -29,18 +29,18 @@ public final class ThreadPool: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let wake: UnsafeMutablePointer<pthread_cond_t>
   private let finished: UnsafeMutablePointer<pthread_cond_t>
-  /// Workers asleep that nobody has woken yet. Changed under `mutex`.
+  /// The number of sleeping workers that have not been signaled. Changed under `mutex`.
   private let sleepers = Atomic<Int>(0)
-  /// Workers that were woken and have not noticed yet. Guarded by `mutex`.
+  /// The number of workers that have been signaled but have not woken up yet. Guarded by `mutex`.
   private var permits = 0
   private let callerSleeps = Atomic<Bool>(false)
   private let spinners = Atomic<Int>(0)
   private let processors: Int
-  /// Until when, in nanoseconds, other threads are known to want the processors.
+  /// The time in nanoseconds until which the processors count as contended by other programs.
   private let crowdedUntil = Atomic<UInt64>(0)
 
-  /// A pool of `threadCount` threads, including the caller's; by default ``ThreadCount/automatic``. It starts no more
-  /// threads than there are `processors`: those could only take turns, and hold up work while others have theirs.
+  /// Creates a pool of `threadCount` threads, including the caller's; by default ``ThreadCount/automatic``. There are
+  /// never more threads than `processors`: they could only take turns, and delay work while they wait for theirs.
   public init(threadCount: Int? = nil, processors: Int = ThreadCount.processors) {
     let wanted = min(max(1, threadCount ?? ThreadCount.automatic), processors, ThreadCount.most)
     self.processors = ThreadCount.processors
@@ -51,12 +51,12 @@ public final class ThreadPool: @unchecked Sendable {
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(wake, nil)
     pthread_cond_init(finished, nil)
-    // If the system grants fewer threads than requested, those do the work.
+    // If the system starts fewer threads than requested, those do the work.
     for _ in 1..<wanted where startWorker() { self.threadCount += 1 }
   }
 
   private func startWorker() -> Bool {
-    // The pool is never torn down before the process ends: a worker holds it.
+    // Workers retain the pool, so it lives until the process ends.
     let holder = Unmanaged.passRetained(self)
     let context = holder.toOpaque()
     #if canImport(Darwin)
@@ -81,7 +81,8 @@ public final class ThreadPool: @unchecked Sendable {
     return true
   }
 
-  /// Runs `body` for 0 ..< count, spread over the threads, and returns when all are done. `body` must not call `run`.
+  /// Runs `body` once for each number in 0 ..< count, in parallel, and returns when all calls have returned. `body`
+  /// must not call `run`.
   public func run(_ count: Int, _ body: (Int) -> Void) {
     if count <= 1 || threadCount == 1 {
       for task in 0..<max(0, count) { body(task) }
@@ -93,7 +94,7 @@ public final class ThreadPool: @unchecked Sendable {
         laneCount = min(count, threadCount)
         target = ck_target()
         lanes.fill(laneCount, tasks: count)
-        // The last region left no worker inside, so the gate's counts are zero.
+        // All workers have left the last region, so the gate's counts are zero.
         gate.store(Gate(gate.load(ordering: .relaxed)).opened.word, ordering: .sequentiallyConsistent)
         wakeWorkers()
         takeTasks(lane: 0)
@@ -104,7 +105,7 @@ public final class ThreadPool: @unchecked Sendable {
     }
   }
 
-  /// Runs `body` over consecutive ranges of 0 ..< count of at least `grain` each: about eight per thread.
+  /// Runs `body` on consecutive ranges that cover 0 ..< count, of at least `grain` each: about eight per thread.
   public func runRanges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
     guard count > 0 else { return }
     let most = threadCount == 1 ? 1 : threadCount * 8
@@ -139,7 +140,7 @@ public final class ThreadPool: @unchecked Sendable {
     }
   }
 
-  /// Joins the open region, if there is one that this worker has not been in and that has a lane left.
+  /// Joins the open region, if there is one that this worker hasn't joined yet and that has a lane left.
   private func join(_ seen: inout Int) -> Int? {
     while true {
       let state = Gate(gate.load(ordering: .acquiring))
@@ -164,7 +165,7 @@ public final class ThreadPool: @unchecked Sendable {
 
   // MARK: - Waiting
 
-  /// Wakes two sleeping workers if the region has lanes for more than are awake. They wake others in turn.
+  /// Wakes two sleeping workers if the region has more lanes than workers that are awake. They wake others in turn.
   private func wakeWorkers() {
     let surplus = threadCount - laneCount
     guard sleepers.load(ordering: .sequentiallyConsistent) > surplus else { return }
@@ -179,10 +180,10 @@ public final class ThreadPool: @unchecked Sendable {
 
   /// Returns when a region has opened or, after sleeping, when one is likely to open soon.
   private func waitForRegion(after seen: Int) {
-    if spins(while: { Gate(self.gate.load(ordering: .acquiring)).isOldNews(seen) }) { return }
+    if spins(while: { Gate(self.gate.load(ordering: .acquiring)).hasNothingNew(after: seen) }) { return }
     pthread_mutex_lock(mutex)
     sleepers.add(1, ordering: .sequentiallyConsistent)
-    if Gate(gate.load(ordering: .sequentiallyConsistent)).isOldNews(seen) {
+    if Gate(gate.load(ordering: .sequentiallyConsistent)).hasNothingNew(after: seen) {
       while permits == 0 { pthread_cond_wait(wake, mutex) }
       permits -= 1
     } else {
@@ -201,16 +202,18 @@ public final class ThreadPool: @unchecked Sendable {
     pthread_mutex_unlock(mutex)
   }
 
+  // Times in nanoseconds.
   private static let spinTime: UInt64 = 100_000
   private static let crowdedSpinTime: UInt64 = 3_000
-  /// A pause this long between two looks at the clock means that the system gave the processor to another thread.
+  /// If the clock jumps by this much between two readings, the system ran another thread in between.
   private static let preemption: UInt64 = 200_000
   private static let crowdedTime: UInt64 = 5_000_000
 
-  /// Spins while `isWaiting`, long enough for the gap between two operations, and says whether that was enough.
+  /// Spins while `isWaiting` returns true, long enough to bridge the gap between two operations.
   ///
-  /// A thread that spins on a processor that others need holds them up. So no more threads spin than there are
-  /// processors left over from the caller's, and hardly any once one of them was preempted.
+  /// A thread that spins on a processor that others need delays them. So at most as many threads spin as there are
+  /// processors besides the caller's, and only briefly after one of them was preempted.
+  /// - Returns: whether the wait is over; if not, the caller should sleep.
   private func spins(while isWaiting: () -> Bool) -> Bool {
     let others = spinners.add(1, ordering: .relaxed).oldValue
     defer { spinners.subtract(1, ordering: .relaxed) }
@@ -237,8 +240,8 @@ public final class ThreadPool: @unchecked Sendable {
   }
 }
 
-/// What one word says about the current region: its number, whether it is open, and how many workers have joined it and
-/// are still inside.
+/// The state of the current region in one word: its number, whether it is open, and how many workers have joined it and
+/// are still in it.
 private struct Gate {
   let word: Int
 
@@ -253,20 +256,20 @@ private struct Gate {
   var joined: Int { word >> 16 & 0xffff }
   var round: Int { word >> 33 }
 
-  /// The next region, open.
+  /// The state that opens the next region.
   var opened: Gate { Gate(((word >> 33) &+ 1) << 33 | Self.open) }
   var joinedByOne: Gate { Gate(word + Self.oneJoined + 1) }
 
-  /// Whether there is nothing to join for a worker that was in region `seen`.
-  func isOldNews(_ seen: Int) -> Bool { !isOpen || round == seen }
+  /// Whether there is nothing new to join for a worker that has been in region `seen`.
+  func hasNothingNew(after seen: Int) -> Bool { !isOpen || round == seen }
 }
 
-/// Consecutive tasks for each thread, from which it takes the front one and others steal the back half.
+/// The tasks left to each thread: consecutive numbers. The thread takes the first one, others steal the back half.
 ///
-/// A lane is one word: its first task below, its end above. A word never comes back within a region, for its first task
-/// is taken once. So an exchange that succeeds saw the lane as it is.
+/// A lane is one word: the first task in its lower half, the end in its upper half. A word never recurs within a
+/// region, because each task is taken only once, so a successful exchange can't have missed a change (no ABA problem).
 private struct Lanes: Sendable {
-  /// Two lines of cache apart, which processors fetch in pairs.
+  /// Two cache lines, because processors prefetch them in pairs.
   private static let stride = 16
   private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
 
@@ -279,9 +282,9 @@ private struct Lanes: Sendable {
 
   private func range(_ word: UInt64) -> (begin: Int, end: Int) { (Int(word & 0xffff_ffff), Int(word >> 32)) }
 
-  /// Shares `tasks` out over the first `count` lanes.
+  /// Distributes `tasks` tasks evenly over the first `count` lanes.
   func fill(_ count: Int, tasks: Int) {
-    precondition(tasks <= Int(UInt32.max), "more tasks than a lane can count")
+    precondition(tasks <= Int(UInt32.max), "a region has at most 2^32 - 1 tasks")
     for lane in 0..<count {
       words[lane * Self.stride].store(
         word(tasks * lane / count, tasks * (lane + 1) / count), ordering: .relaxed)
@@ -293,7 +296,7 @@ private struct Lanes: Sendable {
     return begin < end
   }
 
-  /// Takes the front task of a lane.
+  /// Takes the first task of a lane; `nil` if it is empty.
   func next(_ lane: Int) -> Int? {
     while true {
       let old = words[lane * Self.stride].load(ordering: .relaxed)
@@ -305,7 +308,7 @@ private struct Lanes: Sendable {
     }
   }
 
-  /// Moves the back half of another lane to `lane`, which is empty, and takes the first task of it.
+  /// Moves the back half of another lane to the empty `lane` and takes its first task; `nil` if all lanes are empty.
   func steal(for lane: Int, of count: Int) -> Int? {
     for offset in 1..<max(2, count) {
       let other = (lane + offset) % count

@@ -1,5 +1,5 @@
 // The inner loops. Every function works on the calling thread, on the range it is given; the caller (Tensors)
-// distributes ranges over its worker pool. Arithmetic is float32 or as accurate; products of bfloat16 pairs are opt-in.
+// distributes ranges over its thread pool. Arithmetic is at least as accurate as float32; bfloat16 products are opt-in.
 // Each function has one source and is compiled for several instruction sets (targets/); calls go to the best one the
 // processor supports.
 //

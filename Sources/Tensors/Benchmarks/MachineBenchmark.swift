@@ -1,15 +1,15 @@
 import CKernels
 
-/// What the machine can do at most, measured over all threads of a backend.
+/// The machine's peak arithmetic and memory throughput, measured with all threads of a backend.
 public enum MachineBenchmark {
-  /// Float32 multiply-adds from registers, in 10⁹ operations a second (a multiply-add counts as two).
+  /// The peak rate of float32 multiply-adds on registers, in 10⁹ operations per second (a multiply-add counts as two).
   public static func fmaGFLOPS(on backend: CPUBackend) -> Double {
     let rounds = 2_000_000
     let work = Double(backend.threadCount * rounds * 96 * 8 * 2)
     return work / best(of: 3) { backend.pool.run(backend.threadCount) { _ in _ = ck_multiply_adds(rounds, 1) } } / 1e9
   }
 
-  /// Reading memory far larger than any cache, in 10⁹ bytes a second.
+  /// The rate of reading 512 MB, which no cache holds, in 10⁹ bytes per second.
   public static func readGBPerSecond(on backend: CPUBackend) -> Double {
     let count = 128 << 20
     let tensor = backend.empty([count], .float32)
@@ -21,8 +21,7 @@ public enum MachineBenchmark {
     return Double(share * backend.threadCount * 4) / seconds / 1e9
   }
 
-  /// The shortest of some runs, in seconds, after one that does not count; of as many more as a twentieth of a second
-  /// holds.
+  /// The shortest time of at least `runs` runs, in seconds, after one for warming up. Repeats for at least 50 ms.
   static func best(of runs: Int, _ body: () -> Void) -> Double {
     body()
     let clock = ContinuousClock()
@@ -32,23 +31,23 @@ public enum MachineBenchmark {
   }
 }
 
-/// The matrix product at the shapes of real models, in every storage format.
+/// The throughput of matrix products with the shapes of real models, in every storage format.
 public enum ProductBenchmark {
-  /// A shape, a format, and what was reached.
+  /// The measured throughput for one shape and storage format.
   public struct Result: Sendable {
-    /// `m x n x k format`
+    /// The shape and the type of the right operand, as in `256x576x576 float32` for `[256, 576]` times `[576, 576]`.
     public let name: String
-    /// 10⁹ operations a second.
+    /// The throughput in 10⁹ operations per second (a multiply-add counts as two).
     public let gflops: Double
   }
 
-  /// Columns out and in of linear layers of SmolLM2-135M, Qwen3-0.6B and Phi-3-mini.
+  /// The output and input sizes of linear layers in SmolLM2-135M, Qwen3-0.6B and Phi-3-mini.
   static let linears = [
     (576, 576), (1536, 576), (576, 1536), (2048, 1024), (3072, 1024), (1024, 3072), (3072, 3072), (16384, 3072),
     (3072, 8192),
   ]
   static let rowCounts = [256, 1024, 2048]
-  /// Of each model one layer is measured in every format.
+  /// One layer of each model, measured in every format.
   static let formatShapes = [(1024, 1536, 576), (1024, 3072, 1024), (1024, 3072, 3072)]
   static let formats: [ElementType] = [.bfloat16, .float16, .nf4, .q8_0, .q4_0, .q4_1, .q4_K, .q6_K]
 

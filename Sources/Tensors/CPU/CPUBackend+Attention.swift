@@ -1,7 +1,7 @@
 import CKernels
 
 extension CPUBackend {
-  /// See ``Backend``.
+  /// Tiled attention (FlashAttention): each task computes a block of queries of all heads that share a key/value head.
   public func attention(
     _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsLogSumExp: Bool
   ) -> (out: Tensor, lse: Tensor?) {
@@ -27,7 +27,8 @@ extension CPUBackend {
     return (out, lse)
   }
 
-  /// See ``Backend``.
+  /// Recomputes the scores tile by tile. Each task computes the gradients of a block of queries, or of a block of keys
+  /// and values.
   public func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor {
@@ -61,7 +62,8 @@ extension CPUBackend {
     return dQKV
   }
 
-  /// See ``Backend``.
+  /// Appends the new keys and values to the caches, then computes blocks of queries in parallel, or for a single query
+  /// parts of the keys.
   public func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
   ) -> Tensor {

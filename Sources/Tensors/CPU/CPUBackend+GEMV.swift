@@ -1,16 +1,17 @@
 import CKernels
 
-/// Products of a few rows, as in generation. They read their right operands straight from memory, each once.
+/// Matrix-vector products for decoding: products with very few rows, which read each weight once, in its storage
+/// format.
 extension CPUBackend {
-  /// Up to this many rows a product packs neither operand.
+  /// The maximum number of rows for GEMV. Larger products are worth packing their operands.
   static let maxGEMVRows = 4
 
-  /// Whether a product is one of few rows with matrices whose rows run along the depth.
+  /// Whether a product can use GEMV: few rows, and right operands `[n, depth]`.
   func isGEMV(_ product: Product) -> Bool {
     product.terms.allSatisfy { $0.left.packed == nil && !$0.left.isTransposed && $0.transposed }
   }
 
-  /// Computes products that are all of few rows. The rows of their matrices are shared out in a single round.
+  /// Computes products that can all use GEMV. The rows of all their weights are divided among the threads at once.
   func computeGEMV(_ products: [Product]) {
     var rows: [PreparedRows] = []
     var terms: [GEMVTerm] = []
@@ -20,7 +21,7 @@ extension CPUBackend {
     for product in products {
       let first = terms.count
       for term in product.terms {
-        guard let right = term.right.matrix else { preconditionFailure("a product reads float and block types only") }
+        guard let right = term.right.matrix else { preconditionFailure("\(term.right.type) can't be read by kernels") }
         let source = term.left.source
         terms.append(
           GEMVTerm(
@@ -32,10 +33,10 @@ extension CPUBackend {
           terms: first..<terms.count, m: product.into.rows, out: product.into.pointer, stride: product.into.stride,
           accumulate: product.accumulate, firstRow: sums.last?.endRow ?? 0, n: product.into.count))
     }
-    let shares = GEMVRanges(
+    let ranges = GEMVRanges(
       rows: sums.last?.endRow ?? 0, depth: terms.first?.right.columns ?? 0, threads: threadCount)
-    pool.run(shares.count) { task in
-      let range = shares[task]
+    pool.run(ranges.count) { task in
+      let range = ranges[task]
       for sum in sums where range.overlaps(sum.firstRow..<sum.endRow) {
         let begin = max(range.lowerBound - sum.firstRow, 0)
         let end = min(range.upperBound - sum.firstRow, sum.n)
@@ -64,21 +65,21 @@ extension CPUBackend {
     let out: UnsafeMutablePointer<Float>
     let stride: Int
     let accumulate: Bool
-    /// Where its rows stand when those of all sums are counted through.
+    /// The number of its first row when the rows of all sums are counted consecutively.
     let firstRow: Int
     let n: Int
 
     var endRow: Int { firstRow + n }
   }
 
-  /// Cuts the rows of matrices into short pieces. A thread reads those of its lane one after the other, so it streams
-  /// through memory, and a thread that is slower for a moment leaves its last pieces to others.
+  /// Divides the rows of the weights into short ranges. A thread reads consecutive ranges, so it streams through
+  /// memory, and other threads take over the last ranges of a thread that is delayed.
   private struct GEMVRanges {
     private let rows: Int
     private let size: Int
 
     init(rows: Int, depth: Int, threads: Int) {
-      // Threads write to different cache lines.
+      // A multiple of this many rows, so that threads write to different cache lines.
       let line = 16
       self.rows = rows
       size = max(line, min(rows / (16 * threads), 262_144 / max(1, depth)) / line * line)
@@ -89,7 +90,7 @@ extension CPUBackend {
     subscript(task: Int) -> Range<Int> { task * size..<min(rows, (task + 1) * size) }
   }
 
-  /// Few rows as their products with matrices of a format read them.
+  /// Activations converted to the form that the GEMV kernel for one storage format reads.
   private struct PreparedRows {
     let source: UnsafePointer<Float>
     let count: Int
@@ -98,7 +99,7 @@ extension CPUBackend {
     let memory: Tensor
   }
 
-  /// Layers that share their input mostly share its format, and prepare it once.
+  /// Converts activations for a storage format, or returns those converted for another layer with the same input.
   private func prepared(
     _ rows: Columns, for format: ck_format, _ known: inout [PreparedRows]
   ) -> UnsafePointer<Float> {

@@ -2,10 +2,10 @@ import CKernels
 import Essentials
 
 extension CPUBackend {
-  /// Rows that make a task worth handing over, for loops that touch `columns` elements a row a few times.
+  /// The minimum number of rows per task, for kernels that do little work per element of `columns`-wide rows.
   private func rowGrain(_ columns: Int) -> Int { max(1, 16384 / max(1, columns)) }
 
-  /// See ``Backend``.
+  /// Each task normalizes a range of rows.
   public func rmsNorm(
     _ x: Tensor, residual: Tensor?, weight: Tensor, offset: Float, epsilon: Float
   ) -> (sum: Tensor, out: Tensor, inverseRMS: Tensor) {
@@ -20,7 +20,7 @@ extension CPUBackend {
     return (sum, out, inverse)
   }
 
-  /// See ``Backend``.
+  /// Each task scales a range of rows.
   public func recomputedRMSNorm(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
     let out = empty(x.shape)
     pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
@@ -31,7 +31,7 @@ extension CPUBackend {
     return out
   }
 
-  /// See ``Backend``.
+  /// Each task computes a range of rows.
   public func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool
   ) {
@@ -42,7 +42,7 @@ extension CPUBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Each task sums a range of columns over all rows, in order.
   public func rmsNormWeightGradient(_ x: Tensor, inverseRMS: Tensor, dOut: Tensor, into: Tensor) {
     pool.runRanges(x.columns, grain: 64) { range in
       ck_rms_norm_weight_gradient(
@@ -51,7 +51,7 @@ extension CPUBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Each task normalizes all heads of a range of rows.
   public func headNorm(_ x: Columns, heads: Int, weight: Tensor, offset: Float, epsilon: Float) -> Tensor {
     let inverse = empty([x.rows, heads])
     pool.runRanges(x.rows, grain: rowGrain(x.count)) { range in
@@ -62,7 +62,7 @@ extension CPUBackend {
     return inverse
   }
 
-  /// See ``Backend``.
+  /// Each task computes a range of rows; the weight gradient, a sum over all rows, is computed by the calling thread.
   public func headNormBackward(
     _ x: Columns, heads: Int, weight: Tensor, offset: Float, inverseRMS: Tensor, dx: Columns, weightGradient: Tensor?
   ) {
@@ -78,7 +78,7 @@ extension CPUBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Each task rotates all heads of a range of rows.
   public func rotary(_ x: Columns, heads: Int, cosines: Tensor, sines: Tensor, inverse: Bool) {
     let rotated = cosines.columns * 2
     pool.runRanges(x.rows, grain: rowGrain(x.count)) { range in
@@ -88,50 +88,50 @@ extension CPUBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Each task computes a range of rows.
   public func gatedActivation(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
     let columns = gateUp.columns / 2
     let out = empty([gateUp.rows, columns])
     pool.runRanges(gateUp.rows, grain: rowGrain(4 * columns)) { range in
       ck_gated(
-        gateUp.pointer(), out.pointer(), columns, Int32(activation.rawValue), range.lowerBound, range.upperBound)
+        gateUp.pointer(), out.pointer(), columns, activation.kernelCode, range.lowerBound, range.upperBound)
     }
     return out
   }
 
-  /// See ``Backend``.
+  /// Each task computes a range of rows.
   public func gatedActivationBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
     let columns = gateUp.columns / 2
     let dGateUp = empty(gateUp.shape)
     pool.runRanges(gateUp.rows, grain: rowGrain(4 * columns)) { range in
       ck_gated_backward(
-        gateUp.pointer(), dOut.pointer(), dGateUp.pointer(), columns, Int32(activation.rawValue), range.lowerBound,
+        gateUp.pointer(), dOut.pointer(), dGateUp.pointer(), columns, activation.kernelCode, range.lowerBound,
         range.upperBound)
     }
     return dGateUp
   }
 
-  /// See ``Backend``.
+  /// Each task adds a range of elements, a multiple of the vector length.
   public func add(_ x: Tensor, scale: Float, into y: Tensor) {
-    precondition(x.count == y.count, "tensors that are added have the same number of elements")
+    precondition(x.count == y.count, "both tensors must have the same number of elements")
     pool.runRanges((x.count + 7) / 8, grain: 2048) { range in
       ck_add(y.pointer(), x.pointer(), scale, range.lowerBound * 8, min(x.count, range.upperBound * 8))
     }
   }
 
-  /// See ``Backend``.
+  /// Each task scales a range of elements into a new tensor.
   public func scaled(_ x: Tensor, _ scale: Float) -> Tensor {
     let y = empty(x.shape)
     self.scale(x, by: scale, into: y)
     return y
   }
 
-  /// See ``Backend``.
+  /// Each task scales a range of elements.
   public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
 
-  /// See ``Backend``.
+  /// Each task scales a range of rows.
   public func scaleRows(_ y: Tensor, by factors: [Float]) {
-    precondition(factors.count == y.rows, "a factor for each row")
+    precondition(factors.count == y.rows, "there must be one factor per row")
     let rows: UnsafeMutablePointer<Float> = y.pointer()
     pool.runRanges(y.rows, grain: rowGrain(y.columns)) { range in
       for row in range { ck_scale(rows, rows, factors[row], row * y.columns, (row + 1) * y.columns) }
@@ -144,59 +144,60 @@ extension CPUBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Each task adds to a range of rows.
   public func addBias(_ bias: Tensor, to y: Columns) {
     pool.runRanges(y.rows, grain: rowGrain(y.count)) { range in
       ck_add_bias(y.pointer, y.stride, bias.pointer(), y.count, range.lowerBound, range.upperBound)
     }
   }
 
-  /// See ``Backend``.
+  /// Each task sums a range of columns over all rows, in order.
   public func addColumnSums(_ dy: Columns, into: Tensor) {
     pool.runRanges(dy.count, grain: 64) { range in
       ck_column_sums(dy.pointer, dy.stride, dy.rows, into.pointer(), range.lowerBound, range.upperBound)
     }
   }
 
-  /// See ``Backend``.
+  /// Each task computes a range of elements. An element's mask depends on the key and its index only.
   public func dropout(_ x: Tensor, rate: Float, key: UInt64, into: Tensor, accumulate: Bool) {
     pool.runRanges(x.count, grain: 16384) { range in
       ck_dropout(x.pointer(), into.pointer(), rate, key, accumulate, range.lowerBound, range.upperBound)
     }
   }
 
-  /// See ``Backend``.
+  /// Each task caps a range of rows.
   public func softcap(_ logits: Tensor, _ cap: Float) {
     pool.runRanges(logits.rows, grain: rowGrain(logits.columns)) { range in
       ck_softcap(logits.pointer(), cap, range.lowerBound * logits.columns, range.upperBound * logits.columns)
     }
   }
 
-  /// See ``Backend``.
+  /// Adds the sums of the tensors in order.
   public func sumOfSquares(_ tensors: [Tensor]) -> Double { tensors.reduce(0) { $0 + sumOfSquares($1) } }
 
-  /// The sum of squares, added in double precision.
+  /// Each task sums one chunk in double precision.
   public func sumOfSquares(_ x: Tensor) -> Double {
-    // Fixed stretches, added in order: the same sum for any number of threads.
-    let stretch = 1 << 16
-    let count = (x.count + stretch - 1) / stretch
+    // Chunks of a fixed size, added in order, give the same sum for any number of threads.
+    let chunk = 1 << 16
+    let count = (x.count + chunk - 1) / chunk
     var sums = [Double](repeating: 0, count: count)
     sums.withUnsafeMutableBufferPointer { sums in
       guard let target = sums.baseAddress else { return }
       let source: UnsafeMutablePointer<Float> = x.pointer()
       pool.run(count) { i in
-        target[i] = ck_sum_of_squares(source + i * stretch, min(stretch, x.count - i * stretch))
+        target[i] = ck_sum_of_squares(source + i * chunk, min(chunk, x.count - i * chunk))
       }
     }
     return sums.reduce(0, +)
   }
 
-  /// See ``Backend``.
+  /// Each task computes a range of rows.
   public func crossEntropy(
     _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float,
-    weighsByProbability: Bool, into found: Tensor
+    weighsByProbability: Bool, into result: Tensor
   ) {
-    precondition(targets.count == logits.rows && found.rows == logits.rows, "a target for each row of logits")
+    precondition(
+      targets.count == logits.rows && result.rows == logits.rows, "there must be one target per row of logits")
     precondition(targets.allSatisfy { $0 >= 0 && Int($0) < logits.columns }, "targets must be in the vocabulary")
     let losses = empty([targets.count])
     let correct = empty([targets.count], .uint8)
@@ -209,7 +210,7 @@ extension CPUBackend {
     }
     let (lossValues, entropyValues) = (floats(losses), floats(entropies))
     let weights = weighsByProbability ? lossValues.map { exp(-$0) } : nil
-    let rows: UnsafeMutablePointer<Float> = found.pointer()
+    let rows: UnsafeMutablePointer<Float> = result.pointer()
     for row in targets.indices {
       rows[4 * row] = lossValues[row]
       rows[4 * row + 1] = lossValues[row] * (weights?[row] ?? 1)

@@ -2,7 +2,7 @@ import Diagnostics
 import CKernels
 
 extension CPUBackend {
-  /// See ``Backend``.
+  /// Maps an unlinked file in `folder`.
   public func pagedZeros(
     _ shape: [Int], _ type: ElementType, in folder: String
   ) throws(SwiftletError) -> Tensor {
@@ -10,7 +10,7 @@ extension CPUBackend {
     return Tensor(type: type, shape: shape, storage: try PagedMemory.storage(byteCount: byteCount, in: folder))
   }
 
-  /// See ``Backend``.
+  /// Each task updates a range of elements, or whole blocks of 8-bit moments.
   public func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep) {
     let (beta1, rest1) = Self.rates(step.beta1)
     let (beta2, rest2) = Self.rates(step.beta2)
@@ -34,11 +34,11 @@ extension CPUBackend {
           }
         }
       }
-    default: preconditionFailure("both moments are stored in one way")
+    default: preconditionFailure("both moments must have the same precision")
     }
   }
 
-  /// See ``Backend``.
+  /// Each task updates a range of elements, or whole blocks of 8-bit moments.
   public func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep) {
     let (beta1, rest1) = Self.rates(step.beta1)
     let (beta2, rest2) = Self.rates(step.beta2)
@@ -61,7 +61,7 @@ extension CPUBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Each task updates a range of elements.
   public func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep) {
     var numbers = ck_sgd_step(
       learning_rate: step.learningRate, momentum: step.momentum, dampening: step.dampening,
@@ -72,7 +72,7 @@ extension CPUBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Updates the second moment, divides the gradient and sums its squares in separate passes over the gradient.
   public func adafactor(_ weight: Tensor, gradient: Tensor, squares: AdafactorMoment, _ step: AdafactorStep) {
     divide(gradient, by: squares, step)
     let root = (sumOfSquares(gradient) / Double(max(1, weight.count))).squareRoot()
@@ -80,7 +80,7 @@ extension CPUBackend {
     add(gradient, scale: -step.learningRate / Float(max(1, root / Double(step.clipThreshold))), into: weight)
   }
 
-  /// Adds a gradient to the statistics, and divides it by the root that they estimate, in place.
+  /// Updates Adafactor's second moment with a gradient, and divides the gradient in place by the moment's square root.
   private func divide(_ gradient: Tensor, by squares: AdafactorMoment, _ step: AdafactorStep) {
     switch squares {
     case .full(let squares):
@@ -111,14 +111,14 @@ extension CPUBackend {
     }
   }
 
-  /// A decay rate, and what is left of 1.
+  /// A decay rate and its complement to 1, each rounded once.
   private static func rates(_ beta: Double) -> (Float, Float) { (Float(beta), Float(1 - beta)) }
 
   private func overElements(of weight: Tensor, _ body: (Range<Int>) -> Void) {
     pool.runRanges(weight.count, grain: 16384, body)
   }
 
-  /// Ranges of whole blocks of moments.
+  /// Runs `body` on ranges of blocks of an 8-bit moment.
   private func overBlocks(of weight: Tensor, _ body: (Range<Int>) -> Void) {
     let length = Moment.blockLength
     pool.runRanges((weight.count + length - 1) / length, grain: 16, body)

@@ -1,15 +1,16 @@
 import CKernels
 
 extension CPUBackend {
-  /// See ``Backend``.
+  /// Whether the selected kernels have a bfloat16 dot product (AVX512-BF16).
   public var multipliesBFloat16: Bool { ck_multiplies_bfloat16() }
 
-  /// See ``Backend``.
+  /// Packs the operand into tiles, unless the product will use GEMV, or a transposed float32 operand that has the
+  /// tiles' layout already.
   public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
     let rows = transposed ? source.count : source.rows
     let depth = transposed ? source.rows : source.count
     let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows > Self.maxGEMVRows
-    // A transposed matrix has what a tile of floats needs side by side; few rows are read as they are.
+    // A transposed matrix already has the elements of a float32 tile side by side; GEMV reads its operand unpacked.
     let isRead = !isRounded && (transposed || rows <= Self.maxGEMVRows)
     return LeftOperand(
       rows: rows, depth: depth, source: source, isTransposed: transposed,
@@ -29,13 +30,14 @@ extension CPUBackend {
     return packed
   }
 
-  /// See ``Backend``.
+  /// Divides each product into parts of rows and columns; the parts of all products are one region of the thread pool.
+  /// Products with up to `maxGEMVRows` rows use GEMV instead.
   public func compute(_ products: [Product]) {
     for product in products { check(product) }
     if products.allSatisfy(isGEMV) { return computeGEMV(products) }
     computeGEMV(products.filter(isGEMV))
     let work = products.filter { !isGEMV($0) }.map(prepare)
-    // Every part of every product is a task; several small products then share one round of the pool.
+    // Every part of every product is a task, so several small products share one region of the pool.
     var firstTask = [0]
     for item in work { firstTask.append(firstTask[firstTask.count - 1] + item.taskCount) }
     pool.run(firstTask[work.count]) { task in
@@ -48,9 +50,10 @@ extension CPUBackend {
   private func check(_ product: Product) {
     let (m, n) = (product.into.rows, product.into.count)
     for term in product.terms {
-      precondition(term.left.rows == m, "a product's rows are its left operand's")
-      precondition(term.right.rows == (term.transposed ? n : term.left.depth), "operands of a product must fit")
-      precondition(term.right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
+      precondition(term.left.rows == m, "the left operand must have as many rows as the result")
+      precondition(term.right.rows == (term.transposed ? n : term.left.depth), "the shapes of the operands must match")
+      precondition(
+        term.right.columns == (term.transposed ? term.left.depth : n), "the shapes of the operands must match")
     }
   }
 
@@ -79,7 +82,7 @@ extension CPUBackend {
         left: packed.pointer(), left_stride: 0, k: term.left.depth, right: right, transposed: term.transposed,
         pairs: term.left.precision == .bfloat16)
     }
-    precondition(terms.count == product.terms.count, "a product reads float and block types only")
+    precondition(terms.count == product.terms.count, "the right operands must have types that kernels can read")
     let parts = parts(m: m, n: n, terms)
     let accumulate = product.accumulate
     return Work(taskCount: parts.count) { [packedOperands] index in
@@ -91,19 +94,20 @@ extension CPUBackend {
     }
   }
 
-  /// The parts that threads compute one after the other. Each packs its stretch of the right operands for itself and
-  /// reads its rows of the left ones once, so there is something to win from many rows, and from many columns where the
-  /// left operand is too large for the caches; but there have to be enough parts to go round evenly.
+  /// The parts of a product, each a task. A part packs its columns of the right operands for itself and reads its rows
+  /// of the left ones once. So parts should have many rows, and many columns if the left operand doesn't fit in the
+  /// caches; but there must be enough parts to keep all threads busy.
   private func parts(m: Int, n: Int, _ terms: [ck_term]) -> [ck_part] {
     let depth = terms.reduce(0) { $0 + $1.k }
     let tileRows = ck_tile_rows()
-    func shares(_ count: Int, of size: Int) -> Int { (count + size - 1) / size }
-    let units = shares(n, of: Int(ck_unit_columns))
-    // A part of less than a million multiply-adds is not worth a hand-over.
+    func divided(_ count: Int, by size: Int) -> Int { (count + size - 1) / size }
+    let units = divided(n, by: Int(ck_unit_columns))
+    // Parts of less than a million multiply-adds aren't worth a task of their own.
     let most = max(1, min(m * n * depth >> 20, threadCount * (m * depth >> 22 > 0 ? 4 : 12)))
-    let rowShares = max(shares(m, of: 576), min(shares(min(most, 4 * threadCount), of: units), shares(m, of: 192)))
-    let rows = shares(shares(m, of: rowShares), of: tileRows) * tileRows
-    let columns = min(8, shares(units * rowShares, of: most))
+    let rowParts = max(
+      divided(m, by: 576), min(divided(min(most, 4 * threadCount), by: units), divided(m, by: 192)))
+    let rows = divided(divided(m, by: rowParts), by: tileRows) * tileRows
+    let columns = min(8, divided(units * rowParts, by: most))
     return stride(from: 0, to: m, by: rows).flatMap { row in
       stride(from: 0, to: units, by: columns).map { unit in
         ck_part(

@@ -1,9 +1,9 @@
 import CKernels
 
 extension CPUBackend {
-  /// See ``Backend``. Codes and scales are those of bitsandbytes 0.50 on a processor, to the bit.
+  /// Codes and scales have the same bits as those of bitsandbytes 0.50 on a CPU.
   public func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor? {
-    precondition(format.type.isFourBitCode, "nf4 or fp4")
+    precondition(format.type.isFourBitCode, "the type must be nf4 or fp4")
     guard let matrix = tensor.matrix, tensor.type.isFloat else {
       return quantized(converted(tensor, to: .float32), to: format)
     }
@@ -20,14 +20,15 @@ extension CPUBackend {
     }
     guard UnsafeBufferPointer(start: largest, count: blocks).allSatisfy(\.isFinite) else { return nil }
     let (stored, nested) = format.doubleQuantized ? nest(absmax) : (absmax, nil)
-    // The mean of scales near the largest float overflows.
+    // The mean of scales close to the largest float can overflow.
     if let nested, !nested.offset.isFinite { return nil }
     let scales = BlockScales(
       count: tensor.count, blockSize: format.blockSize, absmax: stored, nested: nested, original: tensor.type)
     return Tensor(type: format.type, shape: tensor.shape, storage: codes.storage, scales: scales)
   }
 
-  /// Scales without their mean as 8-bit codes, with a scale for each 256 of them.
+  /// Double quantization: subtracts the mean of the scales and quantizes them to 8 bits, with a second-level scale for
+  /// each 256 of them.
   private func nest(_ absmax: Tensor) -> (codes: Tensor, nested: BlockScales.Nested) {
     let values = UnsafeBufferPointer(start: absmax.pointer(Float.self), count: absmax.count)
     let offset = TorchSum.sum(values) / Float(max(1, values.count))
@@ -55,8 +56,8 @@ extension CPUBackend {
   }
 }
 
-/// The sum of float32 values in the order in which torch adds them on one thread of a processor, so that the mean of
-/// scales has the same bits: 32 interleaved sums, each a cascade of four levels.
+/// The sum of float32 values in the order in which `torch.sum` adds them on one CPU thread, so that the mean of scales
+/// has the same bits: 32 interleaved sums, each a cascade of four levels.
 enum TorchSum {
   private typealias Lanes = SIMD8<Float>
 

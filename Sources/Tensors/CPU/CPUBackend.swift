@@ -2,38 +2,39 @@ import CKernels
 import Diagnostics
 import Synchronization
 
-/// The processor: kernels in C, spread over a worker pool.
+/// Computes on the processor: C kernels for its instruction set, run by a thread pool.
 public final class CPUBackend: Backend {
   let pool: ThreadPool
   let buffers = BufferPool()
 
-  /// A backend with `threads` threads, by default ``ThreadCount/automatic``, but no more than there are `processors`.
+  /// Creates a backend with its own threads: `threads` of them, by default ``ThreadCount/automatic``, but at most as
+  /// many as `processors`.
   public init(threads: Int? = nil, processors: Int = ThreadCount.processors) {
     pool = ThreadPool(threadCount: threads, processors: processors)
   }
 
-  /// Threads that share the work.
+  /// The number of threads that compute, including the caller's.
   public var threadCount: Int { pool.threadCount }
 
-  /// See ``Backend``.
+  /// Takes a buffer from the pool, which reuses the memory of released tensors.
   public func empty(_ shape: [Int], _ type: ElementType) -> Tensor {
     let count = shape.reduce(1, *)
     let byteCount = (count + type.blockLength - 1) / type.blockLength * type.blockByteCount
     return Tensor(type: type, shape: shape, storage: buffers.storage(byteCount: byteCount))
   }
 
-  /// A float32 tensor whose elements are undefined.
+  /// Allocates a float32 tensor with undefined elements.
   func empty(_ shape: [Int]) -> Tensor { empty(shape, .float32) }
 
-  /// See ``Backend``.
+  /// Copies the values to a pooled buffer.
   public func tensor(_ values: [Float], _ shape: [Int]) -> Tensor {
     let result = empty(shape)
-    precondition(result.count == values.count, "as many values as the shape has elements")
+    precondition(result.count == values.count, "the shape must have as many elements as there are values")
     result.pointer(Float.self).update(from: values, count: values.count)
     return result
   }
 
-  /// See ``Backend``.
+  /// Copies the values to a pooled buffer.
   public func tensor(_ values: [Int32]) -> Tensor {
     let result = empty([values.count], .int32)
     result.pointer(Int32.self).update(from: values, count: values.count)
@@ -47,19 +48,19 @@ public final class CPUBackend: Backend {
     return result
   }
 
-  /// See ``Backend``.
+  /// Returns the tensor itself, since this backend computes in host memory.
   public func resident(_ tensor: Tensor) -> Tensor { tensor }
 
-  /// See ``Backend``.
+  /// Converts one tensor after the other; there is no device to wait for.
   public func floats(_ tensors: [Tensor]) -> [[Float]] { tensors.map { floats($0) } }
 
-  /// See ``Backend``.
+  /// Copies the elements to an array, converted to float32 by all threads.
   public func floats(_ tensor: Tensor) -> [Float] {
     let wide = tensor.type == .float32 ? tensor : float32Copy(tensor)
     return Array(UnsafeBufferPointer(start: wide.pointer(), count: wide.count))
   }
 
-  /// See ``Backend``.
+  /// Clears the bytes, 1 MB or more per task.
   public func clear(_ tensor: Tensor) {
     let bytes = tensor.storage.base + tensor.byteOffset
     pool.runRanges(tensor.byteCount, grain: 1 << 20) { range in
@@ -67,9 +68,9 @@ public final class CPUBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Copies the bytes on the calling thread.
   public func copy(_ from: Tensor, to: Tensor) {
-    precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
+    precondition(from.type == to.type && from.count == to.count, "both tensors must have the same type and size")
     (to.storage.base + to.byteOffset).copyMemory(from: from.storage.base + from.byteOffset, byteCount: from.byteCount)
   }
 
@@ -90,7 +91,7 @@ public final class CPUBackend: Backend {
     return result
   }
 
-  /// The types that no kernel reads: they occur in files, not in models.
+  /// Converts the types that kernels can't read. They occur in files, not as weights.
   private func convertNumbers(_ tensor: Tensor, _ out: UnsafeMutablePointer<Float>) {
     func convert<Element>(_: Element.Type, _ value: (Element) -> Float) {
       let source = tensor.pointer(Element.self)
@@ -106,7 +107,7 @@ public final class CPUBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Converts ranges of elements, or whole blocks, in parallel; types other than float32 are converted via float32.
   public func converted(_ tensor: Tensor, to type: ElementType) -> Tensor {
     if type == .float32 { return float32Copy(tensor) }
     let wide = tensor.type == .float32 ? tensor : float32Copy(tensor)
@@ -116,7 +117,7 @@ public final class CPUBackend: Backend {
       convertBlocks(source, wide.count, to: result)
       return result
     }
-    precondition(type == .float16 || type == .bfloat16, "tensors are narrowed to float types of 16 bits")
+    precondition(type == .float16 || type == .bfloat16, "tensors are converted to 16-bit floats or blocks only")
     let target = result.pointer(UInt16.self)
     pool.runRanges(wide.count, grain: 1 << 16) { range in
       let count = range.count
@@ -130,8 +131,8 @@ public final class CPUBackend: Backend {
   }
 
   private func convertBlocks(_ source: UnsafeMutablePointer<Float>, _ count: Int, to result: Tensor) {
-    precondition(result.type == .q8_0 || result.type == .q4_0, "tensors are narrowed to blocks of q8_0 and q4_0 only")
-    precondition(result.columns % result.type.blockLength == 0, "blocks fill the rows they are in")
+    precondition(result.type == .q8_0 || result.type == .q4_0, "tensors are quantized to q8_0 and q4_0 only")
+    precondition(result.columns % result.type.blockLength == 0, "rows must consist of whole blocks")
     let target = result.pointer(UInt8.self)
     pool.runRanges(count / result.type.blockLength, grain: 1 << 11) { range in
       let from = source + range.lowerBound * result.type.blockLength
@@ -144,21 +145,21 @@ public final class CPUBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Copies the rows on the calling thread. Not for 4-bit types, whose blocks can span rows.
   public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
-    precondition(!tensor.type.isFourBitCode, "4-bit codes cannot be cut into rows")
+    precondition(!tensor.type.isFourBitCode, "4-bit blocks can span rows")
     let rowBytes = tensor.byteCount / max(1, tensor.rows)
     let result = empty([order.count] + tensor.shape.dropFirst(), tensor.type)
     let from = tensor.storage.base + tensor.byteOffset
     let to = result.storage.base + result.byteOffset
     for (index, row) in order.enumerated() {
-      precondition((0..<tensor.rows).contains(row), "a row to copy must exist")
+      precondition((0..<tensor.rows).contains(row), "the order must consist of row numbers")
       (to + index * rowBytes).copyMemory(from: from + row * rowBytes, byteCount: rowBytes)
     }
     return result
   }
 
-  /// See ``Backend``.
+  /// Copies the rows on the calling thread.
   public func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int) {
     precondition(from.count == to.count && fromRow + count <= from.rows && toRow + count <= to.rows)
     for row in 0..<count {
@@ -167,16 +168,16 @@ public final class CPUBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Dequantizes the requested rows in parallel.
   public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
     let columns = tensor.columns
     let result = empty([rows.count, columns])
     let out: UnsafeMutablePointer<Float> = result.pointer()
-    guard let matrix = tensor.matrix else { preconditionFailure("rows are gathered from float and block types only") }
+    guard let matrix = tensor.matrix else { preconditionFailure("\(tensor.type) can't be read by kernels") }
     pool.runRanges(rows.count, grain: max(1, 8192 / max(1, columns))) { range in
       withUnsafePointer(to: matrix) { matrix in
         for i in range {
-          precondition(rows[i] >= 0 && Int(rows[i]) < matrix.pointee.rows, "a row to gather must exist")
+          precondition(rows[i] >= 0 && Int(rows[i]) < matrix.pointee.rows, "row \(rows[i]) doesn't exist")
           ck_dequantize(matrix, Int(rows[i]), 0, columns, out + i * columns)
         }
       }
@@ -184,12 +185,12 @@ public final class CPUBackend: Backend {
     return result
   }
 
-  /// See ``Backend``.
+  /// Each task adds a range of columns, so repeated rows are added in order.
   public func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor) {
     let columns = from.columns
     let source: UnsafeMutablePointer<Float> = from.pointer()
     let target: UnsafeMutablePointer<Float> = into.pointer()
-    // Over columns, not rows: the same row may occur twice, and its additions keep their order.
+    // Divided by columns, not rows: a row may occur twice, and its contributions must be added in order.
     pool.runRanges(columns, grain: 64) { range in
       for (i, row) in rows.enumerated() {
         ck_add(target + Int(row) * columns, source + i * columns, 1, range.lowerBound, range.upperBound)
@@ -197,28 +198,28 @@ public final class CPUBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// The use of the buffer pool. Memory-mapped weights are not part of it.
   public var memoryStatistics: (inUse: Int, peak: Int) { buffers.statistics }
 
-  /// See ``Backend``.
+  /// Always `nil`: tensors are in host memory.
   public var availableMemory: Int? { nil }
 
-  /// See ``Backend``. Operations return when they are done.
+  /// Does nothing: operations return when they are done.
   public func finish() throws(SwiftletError) {}
 
-  /// See ``Backend``. A processor does not fail.
+  /// Never throws: a processor doesn't fail as a device can.
   public func check() throws(SwiftletError) {}
 }
 
 extension Columns {
-  /// The first element of the columns.
+  /// The address of the first selected element.
   var pointer: UnsafeMutablePointer<Float> { tensor.pointer(Float.self) + offset }
-  /// From one row to the next.
+  /// The number of elements from one row to the next.
   var stride: Int { tensor.columns }
 }
 
 extension CPUBackend {
-  /// The backend that a process uses unless it makes its own.
+  /// The default backend of the process.
   public static let shared = CPUBackend(threads: sharedThreads.withLock { $0 })
 
   private static let sharedThreads = Mutex<Int?>(nil)

@@ -1,16 +1,16 @@
 import Diagnostics
 import Essentials
 
-/// What to compute on, as recipes (`device`) and the command line (`--device`) spell it.
+/// The device to compute on, as recipes (`device`) and the command line (`--device`) spell it.
 public enum DeviceSelection: Sendable, Hashable {
-  /// `auto`: a GPU that is faster than the CPU, else the CPU.
+  /// `auto`: a GPU if it is faster than the CPU, otherwise the CPU.
   case automatic
-  /// `cpu`
+  /// `cpu`: the processor, even if there is a GPU.
   case cpu
-  /// `gpu`, the best there is, or `gpu:N`, the one that `swiftlet devices` lists with this number.
+  /// `gpu` for the best GPU, or `gpu:N` for the one with this number in the list of `swiftlet devices`.
   case gpu(Int?)
 
-  /// `nil` for text that is none of these.
+  /// Parses one of these spellings, in any case; `nil` for any other text.
   public init?(_ text: String) {
     switch text.lowercased() {
     case "auto": self = .automatic
@@ -22,7 +22,7 @@ public enum DeviceSelection: Sendable, Hashable {
     }
   }
 
-  /// The text that stands for it.
+  /// The spelling that `init(_:)` parses.
   public var text: String {
     switch self {
     case .automatic: "auto"
@@ -31,16 +31,16 @@ public enum DeviceSelection: Sendable, Hashable {
     }
   }
 
-  /// What is chosen, and why, in words for a person.
+  /// The chosen backend, and the reason for the choice, in words for the user.
   public struct Choice: Sendable {
-    /// What computes.
+    /// The backend that computes on the chosen device.
     public let backend: any Backend
-    /// As in "NVIDIA H100 (gpu:0), 80 GB".
+    /// The device, as in "NVIDIA H100 (gpu:0), 80 GB" or "CPU, 8 threads".
     public let name: String
-    /// As in "the only GPU"; `nil` where there was nothing to choose.
+    /// Why it was chosen, as in "3 times as fast as the CPU"; `nil` if there was no choice.
     public let reason: String?
 
-    /// A backend that was chosen elsewhere.
+    /// Wraps a backend that was chosen elsewhere.
     public init(backend: any Backend) {
       self.init(backend: backend, name: (backend as? VulkanBackend)?.information.summary ?? "CPU", reason: nil)
     }
@@ -51,12 +51,12 @@ public enum DeviceSelection: Sendable, Hashable {
       self.reason = reason
     }
 
-    /// The name and the reason, as in "CPU, 8 threads (llvmpipe is no GPU but software)".
+    /// The name and the reason, as in "CPU, 8 threads (llvmpipe is a software device)".
     public var text: String { reason.map { "\(name) (\($0))" } ?? name }
   }
 
-  /// The folder for compiled kernels in the user's cache: in `SWIFTLET_CACHE`, else `swiftlet` in `XDG_CACHE_HOME`, else
-  /// `~/.cache/swiftlet`; `nil` if `SWIFTLET_CACHE` is set to nothing.
+  /// The folder for compiled kernels: `kernels` in `SWIFTLET_CACHE`, else in `swiftlet` in `XDG_CACHE_HOME`, else in
+  /// `~/.cache/swiftlet`; `nil` if `SWIFTLET_CACHE` is empty, which disables the cache.
   public static func kernelCache(environment: [String: String]) -> String? {
     if let folder = environment["SWIFTLET_CACHE"] { return folder.isEmpty ? nil : folder + "/kernels" }
     let home = environment["HOME"].map { $0 + "/.cache" }
@@ -90,7 +90,7 @@ public enum DeviceSelection: Sendable, Hashable {
       guard let device = number == nil ? Self.best(usable) ?? all.first : all.first(where: { $0.index == number })
       else {
         throw SwiftletError.device(
-          "gpu:\(number ?? 0) does not exist; the devices are \(all.map { "gpu:\($0.index)" }.joined(separator: ", "))")
+          "gpu:\(number ?? 0) does not exist; choose one of \(all.map { "gpu:\($0.index)" }.joined(separator: ", "))")
       }
       if let missing = device.missingFeature {
         throw SwiftletError.device("\(device.name) lacks \(missing), which the kernels need; use --device cpu")
@@ -137,7 +137,7 @@ public enum DeviceSelection: Sendable, Hashable {
   private static func automaticChoice(_ kernelCache: String?, _ devices: [GPUDevice]) -> Choice {
     guard !devices.isEmpty else { return processor(nil) }
     let hardware = devices.filter { !$0.isSoftware }
-    guard !hardware.isEmpty else { return processor("\(devices[0].name) is no GPU but software") }
+    guard !hardware.isEmpty else { return processor("\(devices[0].name) is a software device") }
     guard let device = best(hardware.filter { $0.missingFeature == nil }) else {
       return processor("\(hardware[0].name) lacks \(hardware[0].missingFeature ?? "a feature")")
     }
@@ -154,7 +154,8 @@ public enum DeviceSelection: Sendable, Hashable {
     }
   }
 
-  /// A device with memory of its own before one that shares the processor's, then the one with the most memory.
+  /// Prefers hardware to software, then a GPU with its own memory to an integrated one, then the one with the most
+  /// memory.
   private static func best(_ devices: [GPUDevice]) -> GPUDevice? {
     devices.min { a, b in
       (a.isSoftware ? 1 : 0, a.isIntegrated ? 1 : 0, -a.memory, a.index)
@@ -163,12 +164,31 @@ public enum DeviceSelection: Sendable, Hashable {
   }
 }
 
+extension DeviceSelection: Codable {
+  /// Decodes the text form, such as "gpu:1".
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let text = try container.decode(String.self)
+    guard let selection = DeviceSelection(text) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "use auto, cpu, gpu or gpu:N")
+    }
+    self = selection
+  }
+
+  /// Encodes the text form, which `init(_:)` parses.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(text)
+  }
+}
+
 extension GPUDevice {
-  /// As in "NVIDIA H100 (gpu:0), 80 GB".
+  /// Name, number and memory, as in "NVIDIA H100 (gpu:0), 80 GB".
   public var summary: String { "\(name) (gpu:\(index)), \((memory + (1 << 29)) >> 30) GB" }
 }
 
-/// A product of a layer's size on two backends: whether they agree, and how much faster the first one is.
+/// Computes a matrix product with a typical layer's size on two backends: do the results agree, and is the first
+/// faster?
 package struct ProductComparison {
   package let agrees: Bool
   package let speedup: Double
@@ -182,7 +202,7 @@ package struct ProductComparison {
       let x = backend.leftOperand(Columns(backend.tensor(left, [rows, columns])), transposed: false)
       let term = ProductTerm(x, backend.tensor(right, [columns, columns]), transposed: true)
       let out = backend.empty([rows, columns], .float32)
-      // The first one compiles the kernel.
+      // The first run compiles the kernel.
       backend.compute([Product([term], into: Columns(out))])
       try backend.finish()
       let begin = ContinuousClock.now

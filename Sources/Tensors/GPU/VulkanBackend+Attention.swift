@@ -77,7 +77,7 @@ extension VulkanBackend {
 
   private struct DeltaArguments: BitwiseCopyable { var out, dOut, delta: UInt64, count, heads: UInt32 }
 
-  /// See ``Backend``.
+  /// Tiled attention (FlashAttention): one group of threads per block of queries and head.
   public func attention(
     _ qkv: Tensor, starts: [Int], shape: AttentionShape, keepsLogSumExp: Bool
   ) -> (out: Tensor, lse: Tensor?) {
@@ -103,7 +103,7 @@ extension VulkanBackend {
       groups: (tasks, shape.attentionHeads, groups(shape.headDim, of: 128)))
   }
 
-  /// See ``Backend``.
+  /// Recomputes the scores tile by tile, in one kernel for keys and values and one for queries.
   public func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor {
@@ -145,7 +145,7 @@ extension VulkanBackend {
     var scale: Float
   }
 
-  /// See ``Backend``.
+  /// Appends the new keys and values to the caches on the device. A single query is split along the keys.
   public func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
   ) -> Tensor {

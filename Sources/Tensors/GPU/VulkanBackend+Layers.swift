@@ -27,7 +27,7 @@ extension VulkanBackend {
     device.run(kernel, arguments, groupCount: groups(Int(arguments.count)))
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per row.
   public func rmsNorm(
     _ x: Tensor, residual: Tensor?, weight: Tensor, offset: Float, epsilon: Float
   ) -> (sum: Tensor, out: Tensor, inverseRMS: Tensor) {
@@ -45,7 +45,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per row.
   public func recomputedRMSNorm(_ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor) -> Tensor {
     device.operation {
       let out = allocate(x.shape)
@@ -58,7 +58,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per row.
   public func rmsNormBackward(
     _ x: Tensor, weight: Tensor, offset: Float, inverseRMS: Tensor, dOut: Tensor, into: Tensor, accumulate: Bool
   ) {
@@ -71,7 +71,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per 16 columns, each over all rows.
   public func rmsNormWeightGradient(_ x: Tensor, inverseRMS: Tensor, dOut: Tensor, into: Tensor) {
     device.operation {
       let arguments = NormGradientArguments(
@@ -82,7 +82,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per head of a row.
   public func headNorm(_ x: Columns, heads: Int, weight: Tensor, offset: Float, epsilon: Float) -> Tensor {
     device.operation {
       let inverse = allocate([x.rows, heads])
@@ -96,7 +96,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per head of a row; the weight gradient has a kernel of its own.
   public func headNormBackward(
     _ x: Columns, heads: Int, weight: Tensor, offset: Float, inverseRMS: Tensor, dx: Columns, weightGradient: Tensor?
   ) {
@@ -115,7 +115,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per pair of elements.
   public func rotary(_ x: Columns, heads: Int, cosines: Tensor, sines: Tensor, inverse: Bool) {
     device.operation {
       let (cosines, sines) = (uploaded(cosines), uploaded(sines))
@@ -134,7 +134,7 @@ extension VulkanBackend {
     var sign: Float
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element of the result.
   public func gatedActivation(_ gateUp: Tensor, _ activation: Activation) -> Tensor {
     device.operation {
       let out = allocate([gateUp.rows, gateUp.columns / 2])
@@ -142,12 +142,12 @@ extension VulkanBackend {
         "gated",
         ElementArguments(
           y: address(out), x: address(gateUp), count: UInt32(out.count), columns: UInt32(out.columns),
-          flag: UInt32(activation.rawValue)))
+          flag: UInt32(activation.kernelCode)))
       return out
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element of `dOut`.
   public func gatedActivationBackward(_ gateUp: Tensor, dOut: Tensor, _ activation: Activation) -> Tensor {
     device.operation {
       let dGateUp = allocate(gateUp.shape)
@@ -155,12 +155,12 @@ extension VulkanBackend {
         "gatedBackward",
         ElementArguments(
           y: address(dGateUp), x: address(gateUp), other: address(dOut), count: UInt32(dOut.count),
-          columns: UInt32(dOut.columns), flag: UInt32(activation.rawValue)))
+          columns: UInt32(dOut.columns), flag: UInt32(activation.kernelCode)))
       return dGateUp
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element.
   public func add(_ x: Tensor, scale: Float, into y: Tensor) {
     device.operation {
       precondition(x.count == y.count, "tensors that are added have the same number of elements")
@@ -169,14 +169,14 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element, in place.
   public func scale(_ y: Tensor, by factor: Float) {
     device.operation {
       run("scale", ElementArguments(y: address(y), x: address(y), count: UInt32(y.count), factor: factor))
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element, into a new tensor.
   public func scaled(_ x: Tensor, _ scale: Float) -> Tensor {
     device.operation {
       let (x, y) = (uploaded(x), allocate(x.shape))
@@ -185,7 +185,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Uploads the factors and runs one thread per element.
   public func scaleRows(_ y: Tensor, by factors: [Float]) {
     device.operation {
       precondition(factors.count == y.rows, "a factor for each row")
@@ -196,7 +196,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element.
   public func addBias(_ bias: Tensor, to y: Columns) {
     device.operation {
       run(
@@ -207,7 +207,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per 16 columns, each over all rows.
   public func addColumnSums(_ dy: Columns, into: Tensor) {
     device.operation {
       let arguments = ColumnSumArguments(
@@ -219,7 +219,7 @@ extension VulkanBackend {
 
   private struct ColumnSumArguments: BitwiseCopyable { var x, into: UInt64, rows, columns, stride: UInt32 }
 
-  /// See ``Backend``.
+  /// Runs one thread per element; the masks are those of the CPU backend.
   public func dropout(_ x: Tensor, rate: Float, key: UInt64, into: Tensor, accumulate: Bool) {
     device.operation {
       let arguments = DropoutArguments(
@@ -238,14 +238,14 @@ extension VulkanBackend {
 
   // MARK: Loss
 
-  /// See ``Backend``.
+  /// Runs one thread per logit.
   public func softcap(_ logits: Tensor, _ cap: Float) {
     device.operation {
       run("softcap", ElementArguments(y: address(logits), count: UInt32(logits.count), factor: cap))
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one group of threads per row of logits.
   public func crossEntropy(
     _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float,
     weighsByProbability: Bool, into result: Tensor
@@ -269,7 +269,7 @@ extension VulkanBackend {
     var gradient, weighs: UInt32
   }
 
-  /// See ``Backend``. Stretches are summed in float32 on the device and added in double precision.
+  /// Sums chunks in float32 on the device and adds the sums in double precision on the host.
   public func sumOfSquares(_ tensors: [Tensor]) -> Double {
     device.operation {
       let starts = tensors.reduce(into: [0]) { $0.append($0[$0.count - 1] + groups($1.count, of: 16384)) }

@@ -38,7 +38,7 @@ extension VulkanBackend {
     var maps: UInt64
   }
 
-  /// See ``Backend``. Pages lie in host memory, which the device reads and writes over the bus.
+  /// Allocates zeros in host memory, which the device reads and writes over the bus.
   public func pagedZeros(_ shape: [Int], _ type: ElementType, in folder: String) throws(SwiftletError) -> Tensor {
     let tensor = allocate(shape, type, inHostMemory: true)
     clear(tensor)
@@ -48,7 +48,7 @@ extension VulkanBackend {
 
   private var maps: UInt64 { dynamicMaps.memory { list($0) }.address }
 
-  /// See ``Backend``.
+  /// Runs one thread per element, or one group of threads per block of 8-bit moments.
   public func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep) {
     device.operation {
       var arguments = UpdateArguments(
@@ -71,7 +71,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element, or one group of threads per block of 8-bit moments.
   public func lion(_ weight: Tensor, gradient: Tensor, m: Moment, _ step: LionStep) {
     device.operation {
       var arguments = UpdateArguments(
@@ -92,7 +92,7 @@ extension VulkanBackend {
     }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element.
   public func sgd(_ weight: Tensor, gradient: Tensor, buffer: Tensor?, _ step: SGDStep) {
     device.operation {
       let arguments = DescentArguments(
@@ -111,7 +111,7 @@ extension VulkanBackend {
     var nesterov, isFirst: UInt32
   }
 
-  /// See ``Backend``.
+  /// Runs one kernel per pass over the gradient; nothing is read back.
   public func adafactor(_ weight: Tensor, gradient: Tensor, squares: AdafactorMoment, _ step: AdafactorStep) {
     device.operation {
       let sums = allocate([1 + groups(weight.count, of: 16384)])

@@ -25,7 +25,7 @@ extension VulkanBackend {
     let format: KernelFormat
   }
 
-  /// See ``Backend``.
+  /// Enqueues one dispatch per product and storage format, without barriers between the products.
   public func compute(_ products: [Product]) {
     device.operation {
       let prepared = prepare(products)

@@ -106,10 +106,10 @@ public final class VulkanBackend: Backend {
 
   // MARK: Memory
 
-  /// See ``Backend``.
+  /// Allocates device memory.
   public func empty(_ shape: [Int], _ type: ElementType) -> Tensor { allocate(shape, type) }
 
-  /// See ``Backend``.
+  /// Copies the tensor to device memory in its storage format, unless it is there already.
   public func resident(_ tensor: Tensor) -> Tensor {
     device.operation {
       // A file's pages are not needed any more.
@@ -118,7 +118,7 @@ public final class VulkanBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Allocates device memory and uploads the values.
   public func tensor(_ values: [Float], _ shape: [Int]) -> Tensor {
     device.operation {
       precondition(shape.reduce(1, *) == values.count, "as many values as the shape has elements")
@@ -128,7 +128,7 @@ public final class VulkanBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Allocates device memory and uploads the values.
   public func tensor(_ values: [Int32]) -> Tensor {
     device.operation {
       let result = allocate([values.count], .int32)
@@ -137,7 +137,7 @@ public final class VulkanBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Dequantizes on the device, then reads all tensors with one wait.
   public func floats(_ tensors: [Tensor]) -> [[Float]] {
     device.operation {
       let wide = tensors.map { tensor -> Tensor in
@@ -161,7 +161,7 @@ public final class VulkanBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Enqueues a fill command.
   public func clear(_ tensor: Tensor) {
     device.operation {
       guard let memory = tensor.storage.deviceMemory else { return host.clear(tensor) }
@@ -169,7 +169,7 @@ public final class VulkanBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// Copies between any two places. Only copying from the device to the host waits.
   public func copy(_ from: Tensor, to: Tensor) {
     device.operation {
       precondition(from.type == to.type && from.count == to.count, "a copy has the type and size of the original")
@@ -190,16 +190,16 @@ public final class VulkanBackend: Backend {
     return (Int(use.in_use), Int(use.peak))
   }
 
-  /// See ``Backend``.
+  /// The device memory that the driver can still allocate.
   public var availableMemory: Int? { Int(device.memoryUse.available) }
 
-  /// See ``Backend``.
+  /// Waits until the queue is empty.
   public func finish() throws(SwiftletError) {
     device.finish()
     try device.check()
   }
 
-  /// See ``Backend``.
+  /// Reports the first failure since the device was opened. Doesn't wait.
   public func check() throws(SwiftletError) { try device.check() }
 
   /// Behaves from now on as if the driver had reset the device, for tests.

@@ -1,7 +1,7 @@
 extension Tape {
-  /// Causal attention of every sequence of a ragged batch on itself: q, k, v side by side in `qkv`
-  /// `[rows, q + k + v columns]`, to `[rows, q columns]`. `starts` are the sequences' first rows and the end; rows before
-  /// the first of them begin every sequence.
+  /// Causal self-attention of each sequence in a ragged batch. `qkv` is `[rows, q + k + v columns]` with q, k and v
+  /// side by side; the result is `[rows, q columns]`. `starts` are the first rows of the sequences, followed by the
+  /// number of rows; rows before the first start are a prefix of every sequence.
   public func attention(_ qkv: Variable, starts: [Int], shape: AttentionShape) -> Variable {
     let (out, lse) = backend.attention(qkv.value, starts: starts, shape: shape, keepsLogSumExp: qkv.requiresGradient)
     let output = Variable(out, requiresGradient: qkv.requiresGradient)

@@ -1,14 +1,14 @@
 extension Tape {
-  /// Runs `body` on `inputs` without keeping what its gradient needs; on the way back it is run again, with a tape
-  /// (Chen et al. 2016). `body` must compute the same both times.
+  /// Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174): runs `body` without keeping its activations, and runs
+  /// it again in the backward pass to recompute them. `body` must compute the same both times.
   public func checkpoint(_ inputs: [Variable], _ body: @escaping (Tape, [Variable]) -> [Variable]) -> [Variable] {
     guard isRecording else { return body(self, inputs) }
     let dropoutBefore = dropoutState
-    let silent = Tape(on: backend, isRecording: false, precision: precision)
-    silent.dropoutState = dropoutBefore
-    silent.appliesDropout = true
-    let values = body(silent, inputs.map { Variable($0.value) })
-    dropoutState = silent.dropoutState
+    let unrecorded = Tape(on: backend, isRecording: false, precision: precision)
+    unrecorded.dropoutState = dropoutBefore
+    unrecorded.appliesDropout = true
+    let values = body(unrecorded, inputs.map { Variable($0.value) })
+    dropoutState = unrecorded.dropoutState
     let outputs = values.map { Variable($0.value, requiresGradient: true) }
     let slots = outputs.map(\.slot)
     record { [unowned self] in

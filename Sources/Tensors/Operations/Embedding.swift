@@ -1,5 +1,6 @@
 extension Tape {
-  /// Rows `ids` of `table` `[vocabulary, width]`, times `scale`: `[ids.count, width]`. Ids must be rows of the table.
+  /// Looks up token embeddings: the rows `ids` of `table` `[vocabulary, hidden]`, times `scale`. The result is
+  /// `[ids.count, hidden]`. Ids must be less than the vocabulary's size.
   public func embedding(_ ids: [Int32], _ table: Parameter, scale: Float = 1) -> Variable {
     var value = backend.gatherRows(table.value, ids)
     if scale != 1 { value = backend.scaled(value, scale) }

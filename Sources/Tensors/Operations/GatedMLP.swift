@@ -1,5 +1,6 @@
 extension Tape {
-  /// activation(gate) · up (Shazeer 2020): `[rows, 2 n]`, gate and up side by side, to `[rows, n]`.
+  /// The gated linear unit of SwiGLU and GeGLU MLPs, activation(gate) · up (Shazeer 2020, arXiv:2002.05202). `gateUp`
+  /// is `[rows, 2 n]` with gate and up side by side; the result is `[rows, n]`.
   public func gatedMLP(_ gateUp: Variable, _ activation: Activation) -> Variable {
     let source = gateUp.value
     let output = Variable(backend.gatedActivation(source, activation), requiresGradient: gateUp.requiresGradient) {

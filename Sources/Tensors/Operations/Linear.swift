@@ -1,8 +1,9 @@
 extension Tape {
-  /// Applies layers that share an input and places their outputs side by side: x `[rows, in]` to `[rows, sum of out]`.
+  /// Applies linear layers that share an input, `x` `[rows, in]`, and places their outputs side by side:
+  /// `[rows, sum of out]`.
   ///
-  /// The input is packed once for all layers. Each LoRA update is one more term of its layer's product, and the gradient
-  /// of the input is a single sum of products over all layers.
+  /// The input is packed once for all layers. Each LoRA update is one more term of its layer's product, and the
+  /// gradient of the input is a single sum of products over all layers.
   public func linear(_ x: Variable, _ layers: [Linear]) -> Variable {
     let slices = slices(of: layers, rows: x.value.rows)
     let output = backend.empty([x.value.rows, slices.last?.columns.upperBound ?? 0], .float32)
@@ -45,7 +46,7 @@ extension Tape {
     let branch: LoRABranch?
   }
 
-  /// What the forward pass of a LoRA update leaves for the backward pass.
+  /// The forward pass of a LoRA update, as far as the backward pass needs it.
   private struct LoRABranch {
     let update: LoRAUpdate
     /// scale · dropout(x) Aᵀ, `[rows, rank]`
@@ -53,7 +54,7 @@ extension Tape {
     /// `nil` without dropout.
     let dropoutKey: UInt64?
 
-    /// The layer's input as the update sees it: after dropout, whose mask follows from the key.
+    /// The update's input: the layer's input after dropout, whose mask is determined by the key.
     func input(of x: Tensor, on backend: any Backend) -> Tensor {
       guard let dropoutKey else { return x }
       let input = backend.empty(x.shape, .float32)
@@ -77,7 +78,7 @@ extension Tape {
     return LoRABranch(update: update, down: down, dropoutKey: usesDropout ? nextDropoutKey() : nil)
   }
 
-  /// down = scale · dropout(x) Aᵀ. Without dropout the operand is the layers' own input, already packed in `left`.
+  /// down = scale · dropout(x) Aᵀ. Without dropout, `left` is the operand, which is packed already.
   private func computeDown(_ branches: [LoRABranch], _ x: Tensor, _ left: LeftOperand) {
     backend.compute(
       branches.map { branch in
@@ -140,7 +141,7 @@ extension Tape {
     }
   }
 
-  /// dW = dyᵀ x and LoRA's dA and dB, as products still to be computed; the bias's gradient is added at once.
+  /// dW = dyᵀ x, dA and dB, as products to compute later. The bias's gradient is added immediately.
   private func weightGradients(_ gradient: SliceGradient, input: Tensor?) -> [Product] {
     var products: [Product] = []
     let layer = gradient.slice.layer
@@ -171,7 +172,7 @@ extension Tape {
     return products
   }
 
-  /// dx = sum over layers of dy W + dDown A. Updates with dropout are added later: they saw another input.
+  /// dx = sum over layers of dy W + dDown A. Updates with dropout are added later, because their inputs were masked.
   private func inputGradient(_ gradients: [SliceGradient], into dx: Tensor) -> Product {
     var terms: [ProductTerm] = []
     for gradient in gradients {

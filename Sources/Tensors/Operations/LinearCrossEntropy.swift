@@ -1,4 +1,4 @@
-/// The losses of a batch, summed. They may still be on a device: reading a property waits for it.
+/// Sums over the losses of one or more batches. They may still be on a device: reading a property waits for it.
 public struct LossSums: Sendable {
   private var known = Known()
   private var pending: [PendingLoss] = []
@@ -17,7 +17,7 @@ public struct LossSums: Sendable {
     }
   }
 
-  /// Creates sums of nothing.
+  /// Creates sums over no tokens: all are zero.
   public init() {}
 
   fileprivate init(_ loss: PendingLoss) { pending = [loss] }
@@ -27,12 +27,12 @@ public struct LossSums: Sendable {
     get { resolved.loss }
     set { change { $0.loss = newValue } }
   }
-  /// The number of targets.
+  /// The number of targets, by which `loss` is divided for a mean.
   public var count: Int {
     get { known.count + pending.reduce(0) { $0 + $1.count } }
     set { change { $0.count = newValue } }
   }
-  /// The number of targets that were the most likely token.
+  /// The number of targets that were the most likely token (the numerator of the token accuracy).
   public var correct: Int {
     get { resolved.correct }
     set { change { $0.correct = newValue } }
@@ -43,13 +43,13 @@ public struct LossSums: Sendable {
     set { change { $0.entropy = newValue } }
   }
 
-  /// Adds sums without waiting for a device.
+  /// Adds two sums without waiting for a device.
   public static func += (a: inout LossSums, b: LossSums) {
     a.known += b.known
     a.pending += b.pending
   }
 
-  /// Reads what is still on a device, for all of these sums with one wait.
+  /// Reads all of these sums from their device, with a single wait.
   package static func resolve(_ sums: inout [LossSums], on backend: any Backend) {
     let all = sums.flatMap(\.pending)
     guard !all.isEmpty else { return }
@@ -84,37 +84,40 @@ public struct LossSums: Sendable {
   }
 }
 
-/// What `Backend.crossEntropy` writes for the rows of a batch.
+/// The result of `Backend.crossEntropy` for the rows of a batch.
 ///
-/// `@unchecked Sendable`: nobody writes the tensor after it has been put in here.
+/// `@unchecked Sendable`: the tensor isn't written anymore once it is stored here.
 private struct PendingLoss: @unchecked Sendable {
   static let columns = 4
   let result: Tensor
   let count: Int
-  /// Rows whose sums are added first.
+  /// The number of rows per chunk. Each chunk is summed by itself before the sums are added.
   let chunk: Int
   let backend: any Backend
 }
 
 extension Tape {
-  /// Rows of logits that exist at once. Eight million of them are 32 MB, and as much again packed; with fewer than 96 rows
-  /// the product would wait for the packing of the head.
+  /// The number of rows of logits that exist at a time: 32 MB of them, and another 32 MB when packed. With fewer than
+  /// 96 rows, packing the head would dominate the time of the product.
   package static func logitChunkRows(vocabulary: Int) -> Int { min(max(96, (8 << 20) / max(1, vocabulary)), 1024) }
 
-  /// The head and its cross-entropy in one pass: hidden states `[rows, width]` and, for each row, the id to predict or
-  /// `TokenBatch.ignoredLabel`. Logits exist for a few hundred rows at a time, and only for rows with a target; their gradient
-  /// is taken at once, times `gradientScale`.
+  /// The language model head and its cross-entropy, fused: logits exist for a few hundred rows at a time, and only for
+  /// rows with a target, and are replaced by their gradient immediately.
   ///
   /// - Parameters:
-  ///   - logitScale: what logits are multiplied by.
-  ///   - softcap: if positive, logits are softcap · tanh(logit / softcap).
-  ///   - smoothing: the share of each target that is spread over the vocabulary.
+  ///   - hidden: final hidden states, `[rows, hidden size]`.
+  ///   - head: the head's weight, `[vocabulary, hidden size]`.
+  ///   - targets: the token id that each row must predict, or `TokenBatch.ignoredLabel`.
+  ///   - gradientScale: multiplies the gradient.
+  ///   - logitScale: multiplies the logits.
+  ///   - softcap: if positive, logits become softcap · tanh(logit / softcap).
+  ///   - smoothing: the share of each target's probability that is spread over the vocabulary (arXiv:1512.00567).
   ///   - weighsByProbability: whether each token's loss and gradient are multiplied by the token's probability
   ///     (arXiv:2508.05629).
-  ///   - tokenWeights: given each chunk's row numbers and losses, returns what each loss and its gradient is multiplied
-  ///     by; the weights themselves count as constants. `nil` for 1. Waits for a device, as `collect` does.
-  ///   - collect: called with each chunk's row numbers and losses.
-  /// - Returns: the sums, which may still be on a device.
+  ///   - collect: called with the row numbers and losses of each chunk. Waits for a device.
+  ///   - tokenWeights: returns a weight for each row of a chunk, given the row numbers and losses. It multiplies the
+  ///     loss and its gradient, and counts as a constant. Waits for a device.
+  /// - Returns: sums over the rows with a target, which may still be on a device.
   public func linearCrossEntropy(
     _ hidden: Variable, head: Parameter, targets: [Int32], gradientScale: Float, logitScale: Float = 1,
     softcap: Float = 0, smoothing: Float = 0, weighsByProbability: Bool = false,

@@ -1,29 +1,30 @@
-/// The angles of rotary positions (Su et al. 2021) for the rows of a batch.
+/// The cosines and sines of the rotary position embeddings (RoPE, Su et al. 2021, arXiv:2104.09864) of a batch's
+/// tokens.
 public struct RotaryAngles {
-  /// `[rows, rotated / 2]`
+  /// The cosines, float32 `[rows, rotary dim / 2]`.
   public let cosines: Tensor
-  /// `[rows, rotated / 2]`
+  /// The sines, float32 `[rows, rotary dim / 2]`.
   public let sines: Tensor
 
-  /// Angles by their cosines and sines.
+  /// Creates angles from their cosines and sines, which must have the same shape.
   public init(cosines: Tensor, sines: Tensor) {
     self.cosines = cosines
     self.sines = sines
   }
 }
 
-/// RMS norms of each query and key head before they are rotated (Qwen3, Gemma 3).
+/// The RMS norms of query and key heads before rotation (QK norm; Qwen3, Gemma 3).
 public struct QueryKeyNorms {
-  /// `[head size]`
+  /// The weight for query heads, `[head dim]`.
   public let query: Parameter
-  /// `[head size]`
+  /// The weight for key heads, `[head dim]`.
   public let key: Parameter
-  /// Added to the weights.
+  /// Added to both weights: 1 for Gemma, 0 for other families.
   public let offset: Float
-  /// Added to the mean square.
+  /// Added to the mean square before its root is taken.
   public let epsilon: Float
 
-  /// Norms of these weights.
+  /// Creates the norms of a layer; all of its heads share the two weights.
   public init(query: Parameter, key: Parameter, offset: Float, epsilon: Float) {
     self.query = query
     self.key = key
@@ -33,9 +34,12 @@ public struct QueryKeyNorms {
 }
 
 extension Tape {
-  /// Gives queries and keys their positions: the head norms, if any, then the rotation of each pair (i, i + d/2); values
-  /// stay. `qkv` is `[rows, q + k + v columns]`; its memory is reused, so nothing else may read it. `angles` may be
-  /// `nil`, for layers without positions.
+  /// Applies the QK norm, if any, and the rotary embedding to queries and keys. Values don't change.
+  ///
+  /// - Parameters:
+  ///   - qkv: `[rows, q + k + v columns]`. Changed in place, so nothing else may read it.
+  ///   - angles: rotate each pair (i, i + d/2) of a head; `nil` for a layer without positions.
+  ///   - norms: the norms of query and key heads; `nil` for none.
   public func rotaryEmbedding(
     _ qkv: Variable, shape: AttentionShape, angles: RotaryAngles?, norms: QueryKeyNorms? = nil
   ) -> Variable {
@@ -43,7 +47,7 @@ extension Tape {
     let keys = shape.queryColumns..<shape.queryColumns + shape.keyColumns
     let trainsNorms = norms?.query.isTrainable == true || norms?.key.isTrainable == true
     let needsGradient = isRecording && (qkv.requiresGradient || trainsNorms)
-    // The gradient through a norm needs what was normed.
+    // The gradient of a norm needs its input.
     let before = norms != nil && needsGradient ? backend.scaled(qkv.value, 1) : nil
     let parts = [(queries, shape.attentionHeads, norms?.query), (keys, shape.keyValueHeads, norms?.key)]
     let inverses = parts.map { range, heads, weight -> Tensor? in
