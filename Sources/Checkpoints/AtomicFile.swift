@@ -2,7 +2,8 @@ import Diagnostics
 import Essentials
 
 /// Replaces a file atomically: bytes go to a temporary file in the same folder, which `commit()` flushes to disk and
-/// renames over the old file. Released before `commit()`, it deletes the temporary file and the old file stays.
+/// renames over the old file. If it is released without `commit()`, it deletes the temporary file, and the old file
+/// stays.
 public final class AtomicFile {
   private let path: String
   private let folder: String

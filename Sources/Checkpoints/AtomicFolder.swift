@@ -3,8 +3,8 @@ import Essentials
 
 /// Writes folders atomically: a folder appears complete or not at all.
 public enum AtomicFolder {
-  /// Cleans up in `parent` after a process that was killed while writing there: deletes unfinished files and folders, and
-  /// restores a folder that was being replaced.
+  /// Cleans up in `parent` after a process that was killed while writing there: deletes unfinished files and folders,
+  /// and restores a folder that was being replaced.
   public static func recover(in parent: URL) {
     let manager = FileManager.default
     for name in (try? manager.contentsOfDirectory(atPath: parent.path)) ?? [] where name.hasPrefix(".") {
@@ -22,8 +22,8 @@ public enum AtomicFolder {
     }
   }
 
-  /// Fills a temporary folder next to `folder`, then renames it into place. An existing folder is kept under another name
-  /// until then, and stays if `fill` throws.
+  /// Fills a temporary folder next to `folder`, then renames it into place. An existing folder is kept under another
+  /// name until then, and stays if `fill` throws.
   /// - Parameter fill: writes the contents into the folder it is given.
   /// - Throws: any error of `fill`, and `SwiftletError` if the folder cannot be created or renamed.
   public static func write(_ folder: URL, _ fill: (URL) throws -> Void) throws {

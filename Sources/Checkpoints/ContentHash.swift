@@ -23,8 +23,8 @@ package struct ContentHash: Sendable {
     update(Array(text.utf8))
   }
 
-  /// The hash of the first `byteCount` bytes of a file, read a megabyte at a time; `nil` if the file is shorter, cannot be
-  /// read or is not a regular file.
+  /// The hash of the first `byteCount` bytes of a file, read a megabyte at a time; `nil` if the file is shorter, cannot
+  /// be read or is not a regular file.
   package static func ofFile(_ path: String, byteCount: Int = .max) -> String? {
     guard let file = try? RegularFile.handle(forReadingFrom: URL(filePath: path)) else { return nil }
     var hash = ContentHash()

@@ -2,8 +2,8 @@ import Diagnostics
 import Essentials
 import Tensors
 
-/// A GGUF file, version 2 or 3. Opening it reads the metadata and the list of tensors; the tensors are views of the mapped
-/// file. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+/// A GGUF file, version 2 or 3. Opening it reads the metadata and the list of tensors; the tensors are views of the
+/// mapped file. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 public struct GGUFFile: Sendable {
   /// The metadata keys and values, in file order.
   public let metadata: GGUFMetadata
@@ -15,8 +15,8 @@ public struct GGUFFile: Sendable {
   /// The names of the tensors, in file order.
   public var tensorNames: [String] { directory.entries.map(\.name) }
 
-  /// The tensor named `name`, or `nil` if there is none. Shapes are row-major (a matrix is `[rows, columns]`), the reverse
-  /// of the order in the file.
+  /// The tensor named `name`, or `nil` if there is none. Shapes are row-major (a matrix is `[rows, columns]`), the
+  /// reverse of the order in the file.
   public func tensor(named name: String) -> Tensor? { directory.tensor(named: name) }
 
   /// Opens the file at `url`.

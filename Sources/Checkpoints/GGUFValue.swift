@@ -1,16 +1,24 @@
 /// A metadata value of a GGUF file. Cases keep the exact type, so that a file can be written back unchanged.
 public enum GGUFValue: Sendable, Hashable {
+  /// An integer of 8, 16 or 32 bits.
   case uint8(UInt8), int8(Int8), uint16(UInt16), int16(Int16), uint32(UInt32), int32(Int32)
+  /// A 64-bit integer, or a floating-point number.
   case uint64(UInt64), int64(Int64), float32(Float), float64(Double)
+  /// A boolean, or a UTF-8 string.
   case bool(Bool), string(String)
+  /// Several values of the same type.
   case array(GGUFArray)
 }
 
 /// A metadata array of a GGUF file. All elements have the same type.
 public enum GGUFArray: Sendable, Hashable {
+  /// Integers of 8, 16 or 32 bits.
   case uint8([UInt8]), int8([Int8]), uint16([UInt16]), int16([Int16]), uint32([UInt32]), int32([Int32])
+  /// 64-bit integers, or floating-point numbers.
   case uint64([UInt64]), int64([Int64]), float32([Float]), float64([Double])
+  /// Booleans, or UTF-8 strings.
   case bool([Bool]), string([String])
+  /// Nested arrays, at most eight levels deep in files that can be read.
   case array([GGUFArray])
 
   /// The number of elements of the outermost array.
@@ -103,13 +111,13 @@ public struct GGUFMetadata: Sendable {
   public private(set) var entries: [(key: String, value: GGUFValue)] = []
   private var indices: [ExactName: Int] = [:]
 
-  /// Empty metadata.
+  /// Creates metadata without entries.
   public init() {}
 
   /// The keys, in file order.
   public var keys: [String] { entries.map(\.key) }
 
-  /// The value for `key`. Setting it reindices the value in place or appends an entry; setting `nil` removes the entry.
+  /// The value for `key`. Setting it replaces the value in place or appends an entry; setting `nil` removes the entry.
   public subscript(key: String) -> GGUFValue? {
     get { indices[ExactName(key)].map { entries[$0].value } }
     set {

@@ -45,7 +45,7 @@ public final class MappedFile: @unchecked Sendable {
     #endif
   }
 
-  /// The little-endian integer at byte `offset`. It must lie within the file, or the program traps.
+  /// The little-endian integer at byte `offset`. It must be within the file, or the program traps.
   public func number<Number: FixedWidthInteger>(_: Number.Type = Number.self, at offset: Int) -> Number {
     withBytes { bytes in
       precondition(offset >= 0 && offset + MemoryLayout<Number>.size <= bytes.count)
@@ -53,7 +53,7 @@ public final class MappedFile: @unchecked Sendable {
     }
   }
 
-  /// `count` little-endian integers, the first at byte `offset` and each `stride` bytes after the one before. All must lie
+  /// `count` little-endian integers, the first at byte `offset`, each `stride` bytes after the one before. All must be
   /// within the file, or the program traps.
   public func numbers<Number: FixedWidthInteger>(
     _: Number.Type = Number.self, at offset: Int, count: Int, stride: Int = MemoryLayout<Number>.size

@@ -1,8 +1,8 @@
 import Diagnostics
 import Essentials
 
-/// Reads regular files and nothing else. A FIFO, device, socket or directory in place of a file is refused at once, where
-/// opening or reading it might block forever.
+/// Reads regular files and nothing else. A FIFO, device, socket or directory in place of a file is refused immediately;
+/// opening or reading it could block forever.
 public enum RegularFile {
   /// The largest file that `contents(of:)` reads unless the caller sets a limit, in bytes.
   public static let defaultSizeLimit = 1 << 30

@@ -3,8 +3,8 @@ import Essentials
 import OrderedJSON
 import Tensors
 
-/// Weights in safetensors format: one file, or shards listed in `model.safetensors.index.json`. Tensors are views of the
-/// mapped files; opening does not read or convert any weights.
+/// Weights in safetensors format: one file, or shards listed in `model.safetensors.index.json`. Tensors are views of
+/// the mapped files; opening does not read or convert any weights.
 public struct SafetensorsCheckpoint: Sendable {
   /// The names of the tensors, in file order and shard by shard.
   public let tensorNames: [String]
@@ -87,8 +87,8 @@ public struct SafetensorsCheckpoint: Sendable {
     tensorNames = names
   }
 
-  /// Each tensor's name and the file name of its shard. Shards must be next to the index, so that a hostile model cannot
-  /// name any other file on this machine.
+  /// Each tensor's name and the file name of its shard. Shards must be next to the index, so that a hostile model
+  /// cannot name any other file on this machine.
   private static func weightMap(of url: URL) throws(SwiftletError) -> [(name: String, shard: String)] {
     let file = try MappedFile(url)
     let index: JSONValue

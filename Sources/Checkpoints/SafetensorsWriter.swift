@@ -8,8 +8,8 @@ public enum SafetensorsWriter {
   /// The default size limit of a shard in Hugging Face's tools, in bytes.
   public static let defaultShardSize = 5_000_000_000
 
-  /// Writes one file. Tensors with wider elements come first, which keeps every tensor aligned; apart from that the order
-  /// stays as given.
+  /// Writes one file. Tensors with wider elements come first, which keeps every tensor aligned; apart from that the
+  /// order stays as given.
   /// - Parameter metadata: the strings under `__metadata__`; PyTorch readers expect `"format": "pt"`.
   /// - Throws: `SwiftletError`, or any error of a tensor's `load`; an existing file then stays unchanged.
   public static func write(_ tensors: [TensorSource], metadata: [String: String], to url: URL) throws {
@@ -26,8 +26,8 @@ public enum SafetensorsWriter {
 
   /// Writes `model.safetensors` to `folder`, or `model-00001-of-0000N.safetensors` and so on with
   /// `model.safetensors.index.json` if the tensors exceed `shardSize` bytes, following Hugging Face's naming. A tensor
-  /// larger than the limit gets its own shard. All files are renamed into place at the end, and then weights of an earlier
-  /// call with other names are deleted.
+  /// larger than the limit gets its own shard. All files are renamed into place at the end, and then weights of an
+  /// earlier call with other names are deleted.
   /// - Throws: `SwiftletError`, or any error of a tensor's `load`; existing files then stay unchanged.
   public static func write(
     _ tensors: [TensorSource], metadata: [String: String], toFolder folder: URL, shardSize: Int = defaultShardSize

@@ -19,8 +19,8 @@ extension SwiftletError {
       domain, "\(failure): \(String(cString: strerror(code)))\(remedy)", at: FileLocation(file: path))
   }
 
-  /// A file that violates its format, so it must have been damaged.
+  /// A file that violates its format, which means that it is damaged.
   static func corrupt(_ path: String, _ problem: String) -> SwiftletError {
-    .checkpoint(path: path, reason: "\(problem); the file is truncated or corrupt, download it again")
+    .checkpoint(path: path, reason: "\(problem); the file is truncated or corrupt, so download it again")
   }
 }

@@ -23,8 +23,8 @@ struct TensorEntry: Sendable {
   let offset: Int
   let byteCount: Int
 
-  /// The size of a tensor in bytes; `nil` if a dimension is negative, the size overflows, or a row is not a whole number
-  /// of blocks.
+  /// The size of a tensor in bytes; `nil` if a dimension is negative, the size overflows, or a row is not a whole
+  /// number of blocks.
   static func byteCount(of type: ElementType, shape: [Int]) -> Int? {
     var count = 1
     var isEmpty = false
@@ -41,7 +41,7 @@ struct TensorEntry: Sendable {
   }
 }
 
-/// The tensors of one file by name. All are known to lie within the file without overlapping.
+/// The tensors of one file by name. All of them are within the file and don't overlap; the initializer checks this.
 struct TensorDirectory: Sendable {
   let file: MappedFile
   let entries: [TensorEntry]

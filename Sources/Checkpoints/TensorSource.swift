@@ -13,7 +13,7 @@ public struct TensorSource {
   /// Loads or computes the tensor. It is released once written.
   public let load: () throws -> Tensor
 
-  /// A tensor that `load` returns when its turn comes.
+  /// Creates a tensor that `load` returns when it is about to be written.
   public init(name: String, type: ElementType, shape: [Int], load: @escaping () throws -> Tensor) {
     self.name = name
     self.type = type
@@ -21,7 +21,7 @@ public struct TensorSource {
     self.load = load
   }
 
-  /// A tensor already in memory.
+  /// Creates a source of a tensor that is in memory already.
   public init(name: String, tensor: Tensor) {
     self.init(name: name, type: tensor.type, shape: tensor.shape) { tensor }
   }

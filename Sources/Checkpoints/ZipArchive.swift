@@ -16,7 +16,7 @@ public enum ZipArchive {
     if let failure = loader_failure(loader_zip) {
       throw SwiftletError.checkpoint(
         path: url.path,
-        reason: "zip files need libzip (\(String(cString: failure))); on Debian and Ubuntu, type `apt install libzip4`")
+        reason: "zip files need libzip (\(String(cString: failure))); on Debian and Ubuntu, run `apt install libzip4`")
     }
     let names = try fileNames(in: folder)
     var code: Int32 = 0
@@ -77,14 +77,16 @@ public enum ZipArchive {
     let file = folder.appendingPathComponent(name).path
     // From the start to the end of the file.
     guard let source = zip_source_file(archive, file, 0, -1) else {
-      throw SwiftletError.checkpoint(path: file, reason: "could not be read: \(String(cString: zip_strerror(archive)))")
+      throw SwiftletError.checkpoint(
+        path: file, reason: "could not be read: \(String(cString: zip_strerror(archive))); check its permissions")
     }
     let index = zip_file_add(
       archive, "\(folder.lastPathComponent)/\(name)", source, zip_flags_t(ZIP_FL_ENC_UTF_8))
     guard index >= 0 else {
       zip_source_free(source)
       throw SwiftletError.checkpoint(
-        path: path, reason: "could not add \(name.quotedExcerpt): \(String(cString: zip_strerror(archive)))")
+        path: path,
+        reason: "could not add \(name.quotedExcerpt): \(String(cString: zip_strerror(archive))); rename the file")
     }
     let isWeights = name.hasSuffix(".safetensors") || name.hasSuffix(".gguf")
     zip_set_file_compression(archive, zip_uint64_t(index), isWeights ? ZIP_CM_STORE : ZIP_CM_DEFLATE, 0)

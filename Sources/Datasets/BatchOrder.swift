@@ -11,15 +11,15 @@ public enum SamplingStrategy: String, Sendable, CaseIterable, Codable {
 ///
 /// An epoch's order depends only on the seed and the epoch, so a run can resume at any step.
 public struct BatchOrder: Sendable, Hashable {
-  /// The number of items.
+  /// The number of items in the training set: rows, or packs of rows.
   public let itemCount: Int
-  /// Items per batch.
+  /// The number of items per batch, on each rank.
   public let batchSize: Int
   /// Batches per optimizer step (gradient accumulation).
   public let accumulationSteps: Int
   /// The seed: `data_seed` if it is set, else `seed`.
   public let seed: UInt64
-  /// Random or sequential order.
+  /// Whether each epoch has a random order or that of the dataset.
   public let sampling: SamplingStrategy
   /// Whether an incomplete last batch is dropped.
   public let dropsLast: Bool
@@ -62,8 +62,8 @@ public struct BatchOrder: Sendable, Hashable {
     }
   }
 
-  /// The optimizer steps of an epoch from step `first` on: the batches of each step, as item indices. With several ranks
-  /// these are the batches of all of them; batch `i` belongs to rank `i % ranks`.
+  /// The optimizer steps of an epoch from step `first` on: the batches of each step, as item indices. With several
+  /// ranks these are the batches of all of them; batch `i` belongs to rank `i % ranks`.
   public func steps(epoch: Int, from first: Int = 0) -> [[[Int]]] {
     let batches = batches(items(epoch: epoch))
     let length = accumulationSteps * ranks
@@ -72,8 +72,8 @@ public struct BatchOrder: Sendable, Hashable {
     }
   }
 
-  /// The batches of an epoch. With several ranks their number is a multiple of `ranks`, and all are full: items from the
-  /// start of the epoch fill them up (accelerate's `even_batches`).
+  /// The batches of an epoch. With several ranks their number is a multiple of `ranks`, and all are full: items from
+  /// the start of the epoch fill them up (accelerate's `even_batches`).
   private func batches(_ items: [Int]) -> [[Int]] {
     let count = batchesPerEpoch * ranks
     if ranks == 1 {

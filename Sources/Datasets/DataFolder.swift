@@ -80,7 +80,8 @@ enum DataFolder {
       let found = try dataFiles(in: base).filter { fnmatch(rest, $0, flags) == 0 }
       if found.isEmpty {
         throw SwiftletError.data(
-          "no data file matches the pattern \(pattern.quotedExcerpt); check it", at: FileLocation(file: folder))
+          "no data file matches the pattern \(pattern.quotedExcerpt); check the pattern", at: FileLocation(file: folder)
+        )
       }
       paths += found.map { base + "/" + $0 }
     }

@@ -2,7 +2,7 @@ import Tensors
 
 /// The tokens of one row with their labels.
 public struct Example: Sendable, Hashable {
-  /// Token ids.
+  /// The token ids of the row, without padding.
   public var ids: [Int32]
   /// One label per id: the id itself, or `TokenBatch.ignoredLabel` if the token is not trained. Not shifted.
   public var labels: [Int32]

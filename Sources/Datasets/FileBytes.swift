@@ -65,7 +65,7 @@ package final class FileBytes: @unchecked Sendable {
       try handle.seek(to: range.lowerBound)
       bytes = [UInt8](try handle.read(upTo: range.count))
     } catch {
-      throw SwiftletError.data("the file cannot be read", at: FileLocation(file: path))
+      throw SwiftletError.data("the file cannot be read; check the disk", at: FileLocation(file: path))
     }
     if bytes.count < range.count {
       throw SwiftletError.data(

@@ -1,8 +1,8 @@
 import Diagnostics
 
 /// How several sources are interleaved into one, as `interleave_datasets` of `datasets` does.
-public struct Interleaving: Sendable, Hashable {
-  /// When interleaving stops.
+public struct Interleaving: Sendable, Hashable, Codable {
+  /// When interleaving stops, as the `stopping_strategy` of `interleave_datasets`.
   public enum StoppingStrategy: String, Sendable, CaseIterable, Codable {
     /// When the first source runs out of rows. No row is repeated.
     case firstExhausted = "first_exhausted"
@@ -14,7 +14,7 @@ public struct Interleaving: Sendable, Hashable {
   public var probabilities: [Double]?
   /// The seed of the draws.
   public var seed: UInt64
-  /// When interleaving stops.
+  /// Whether to stop at the end of the first source, or once all have been read.
   public var stoppingStrategy: StoppingStrategy
 
   /// Creates an interleaving; the defaults are those of `interleave_datasets`, with the seed 42.

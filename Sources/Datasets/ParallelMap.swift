@@ -4,7 +4,7 @@ import Essentials
 import Synchronization
 import Tensors
 
-/// Parallel work on numbered pieces, with results in the order of the numbers.
+/// A parallel map over numbers or row indices. Results are in order, whichever thread computes them.
 enum Parallel {
   /// The results of `body` for each number of `range`. Threads take the next number when they are free.
   static func map<Value: Sendable>(

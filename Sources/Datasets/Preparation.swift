@@ -7,15 +7,15 @@ public struct Preparation: Sendable {
   private let cache: PreparationCache?
   private var options: PreparationOptions { encoder.options }
 
-  /// Rows that are encoded in parallel before they are added in order; bounds the memory of rows in flight.
+  /// The number of rows that are encoded in parallel before they are added in order. It bounds memory.
   private static let rowsInFlight = 2048
-  /// Rows that a thread takes at a time.
+  /// The number of rows that a thread takes at a time.
   private static let chunkSize = 16
 
   /// The prepared training set and what was done to make it.
   public typealias Outcome = (set: TrainingSet, report: PreparationReport)
 
-  /// Creates a preparation. With a cache, sets prepared before are read instead of prepared again.
+  /// Creates a preparation. With a cache, a set that has been prepared before is read instead.
   public init(
     _ tokenizer: RowTokenizer, options: PreparationOptions = PreparationOptions(), cache: PreparationCache? = nil
   ) {

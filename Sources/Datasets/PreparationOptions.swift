@@ -2,9 +2,9 @@
 public struct PreparationOptions: Sendable, Hashable {
   /// Which end of a row longer than `maxLength` is kept.
   public enum Truncation: String, Sendable, CaseIterable, Codable {
-    /// Keeps the start.
+    /// Keeps the start and cuts off the end.
     case keepStart = "keep_start"
-    /// Keeps the end.
+    /// Keeps the end and cuts off the start, where the prompt is.
     case keepEnd = "keep_end"
   }
 

@@ -35,7 +35,7 @@ public struct PreparationReport: Sendable, Hashable {
   public var lengths: [(limit: Int, rows: Int)] = []
   /// The number of tokens of the longest row before truncation.
   public var longestRow = 0
-  /// Other notes, without duplicates.
+  /// Remarks on data, template and options, without duplicates, one sentence each.
   public var notes: [String] = []
   /// Whether the set was prepared in an earlier run and read from the cache.
   public var isFromCache = false
@@ -68,7 +68,7 @@ public struct PreparationReport: Sendable, Hashable {
     return .object(object)
   }
 
-  /// Creates an empty report.
+  /// Creates the report of a dataset without rows.
   public init() {}
 
   /// Reads what `json` wrote; `nil` if a key is missing.
@@ -94,7 +94,7 @@ public struct PreparationReport: Sendable, Hashable {
     notes = (json["notes"]?.array ?? []).compactMap(\.string)
   }
 
-  /// Everything that deserves the user's attention, one sentence each.
+  /// What the user should know or fix, one sentence each.
   public var warnings: [String] {
     var sentences: [String] = []
     if keptRows > 0, rowsWithTrainedEOS == 0 {

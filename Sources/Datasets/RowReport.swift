@@ -1,6 +1,6 @@
 import Tensors
 
-/// What preparing one row did, for the preparation report.
+/// What happened to one row in preparation, for the preparation report.
 struct RowReport: Sendable {
   enum Outcome: Sendable {
     case kept

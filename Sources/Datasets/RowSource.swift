@@ -10,7 +10,7 @@ public typealias Row = JSONObject
 /// Sources of files hold an index, not the rows: 16 bytes per row for a file of any size. Selecting, shuffling,
 /// splitting and concatenating only rearrange indices, and rows are mapped when they are read.
 public protocol RowSource: Sendable {
-  /// The number of rows.
+  /// The number of rows. Known without reading them.
   var count: Int { get }
 
   /// The row at `index`.
@@ -29,7 +29,7 @@ public protocol RowSource: Sendable {
 }
 
 extension RowSource {
-  /// No notes.
+  /// By default there are no notes.
   public var notes: [String] { [] }
 
   /// Reads all rows into memory. Meant for small sets.
@@ -73,14 +73,14 @@ extension RowSource {
   }
 }
 
-/// One fingerprint of several.
+/// Combines several fingerprints into one.
 func combined(_ parts: [String]) -> String {
   var hash = ContentHash()
   for part in parts { hash.update(part) }
   return hash.hexadecimal
 }
 
-/// Rows in memory.
+/// Rows that are in memory, such as those made from Swift values.
 public struct InMemoryRows: RowSource {
   private let stored: [Row]
   private let file: String?
@@ -91,7 +91,7 @@ public struct InMemoryRows: RowSource {
     self.file = file
   }
 
-  /// The number of rows.
+  /// The number of rows that it was created with.
   public var count: Int { stored.count }
 
   /// The row at `index`.
@@ -159,7 +159,7 @@ public struct MappedRows: RowSource {
     self.transform = transform
   }
 
-  /// The number of rows.
+  /// The number of rows, which is that of the base source.
   public var count: Int { base.count }
 
   /// The transformed row at `index`.

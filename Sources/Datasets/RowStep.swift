@@ -11,11 +11,11 @@ public enum RowStep: Sendable, Hashable {
   /// Keeps rows whose column is present and not null, or equal to `equals` if that is given. Dots separate the names of
   /// nested columns.
   case filter(column: String, equals: JSONValue?)
-  /// Keeps only these columns.
+  /// Keeps only these columns, in this order. All of them must exist.
   case selectColumns([String])
   /// Renames columns, all at once.
   case renameColumns([Renaming])
-  /// Removes columns.
+  /// Removes these columns. All of them must exist.
   case removeColumns([String])
   /// Adds a column of text built from other columns.
   case template(column: String, TextPattern)
@@ -30,12 +30,12 @@ public enum RowStep: Sendable, Hashable {
 
   /// The new name of a column.
   public struct Renaming: Sendable, Hashable {
-    /// The current name.
+    /// The current name, which must be that of a column.
     public var old: String
-    /// The new name.
+    /// The new name, which no other column may have.
     public var new: String
 
-    /// Creates a renaming.
+    /// Creates a renaming of the column `old` to `new`.
     public init(_ old: String, _ new: String) {
       self.old = old
       self.new = new
@@ -50,7 +50,7 @@ public struct MessagePattern: Sendable, Hashable {
   /// The pattern of the content.
   public var content: TextPattern
 
-  /// Creates a message pattern.
+  /// Creates a message pattern; unlike `content`, the role contains no columns.
   public init(role: String, content: TextPattern) {
     self.role = role
     self.content = content

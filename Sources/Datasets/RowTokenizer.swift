@@ -1,7 +1,8 @@
 import ChatTemplates
 import Diagnostics
 
-/// What row preparation needs of a tokenizer and a chat template, as closures, so that any implementation fits.
+/// What row preparation needs from a tokenizer and a chat template, as closures, so that it doesn't depend on an
+/// implementation.
 public struct RowTokenizer: Sendable {
   /// Encodes a text, with or without the special tokens that the model expects around every text.
   public var encode: @Sendable (_ text: String, _ addsSpecialTokens: Bool) -> [Int32]

@@ -1,16 +1,17 @@
 import Diagnostics
 
 /// A split into training and test rows, as `Dataset.train_test_split` of `datasets` makes it.
-public struct Split: Sendable, Hashable {
-  /// The size of a part.
-  public enum Size: Sendable, Hashable {
-    /// A number of rows.
+public struct Split: Sendable, Hashable, Codable {
+  /// The size of the test part, absolute or relative.
+  public enum Size: Sendable, Hashable, Codable {
+    /// An absolute number of rows.
     case rows(Int)
     /// A fraction of all rows, between 0 and 1.
     case fraction(Double)
   }
   /// One of the two parts.
-  public enum Part: String, Sendable, CaseIterable {
+  public enum Part: String, Sendable, CaseIterable, Codable {
+    /// The rows that are left for training, and the `testSize` rows set aside.
     case train, test
   }
 
@@ -18,10 +19,10 @@ public struct Split: Sendable, Hashable {
   public var testSize: Size
   /// The seed of the permutation; `nil` to keep the order, with the test rows at the end.
   public var seed: UInt64?
-  /// The part to keep.
+  /// The part that the step keeps.
   public var part: Part
 
-  /// Creates a split.
+  /// Creates a split; equal sizes and seeds give parts that complement each other.
   public init(testSize: Size, seed: UInt64?, part: Part) {
     self.testSize = testSize
     self.seed = seed

@@ -9,7 +9,7 @@ public struct TextPattern: Sendable, Hashable {
     case column([String])
   }
   private var parts: [Part] = []
-  /// The pattern as written.
+  /// The pattern as it was written, with its braces.
   public let source: String
 
   /// Parses a pattern.
@@ -41,7 +41,8 @@ public struct TextPattern: Sendable, Hashable {
     if !text.isEmpty { parts.append(.text(text)) }
   }
 
-  /// The text for a row. Null columns are empty; numbers and lists are formatted as in JSON, booleans as in Python.
+  /// Fills in the columns of a row. Null becomes empty text; numbers and lists are formatted as in JSON, booleans as in
+  /// Python.
   /// - Throws: `SwiftletError` naming a column that the row does not have.
   public func text(_ row: Row) throws(SwiftletError) -> String {
     var result = ""

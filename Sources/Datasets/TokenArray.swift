@@ -3,7 +3,7 @@ import Tensors
 
 /// The ids or the labels of all tokens of a training set, in memory or in a memory-mapped file.
 ///
-/// A mapped column needs no memory of its own; the operating system loads and evicts its pages.
+/// A mapped array needs no memory of its own; the operating system loads and evicts its pages.
 public struct TokenArray: RandomAccessCollection, Sendable, Hashable, ExpressibleByArrayLiteral {
   private enum Storage: Sendable {
     case memory([Int32])
@@ -11,20 +11,20 @@ public struct TokenArray: RandomAccessCollection, Sendable, Hashable, Expressibl
   }
   private var storage: Storage
 
-  /// Creates a column in memory.
+  /// Creates an array in memory.
   public init(_ numbers: [Int32] = []) { storage = .memory(numbers) }
 
-  /// Creates a column in memory.
+  /// Creates an array in memory.
   public init(arrayLiteral numbers: Int32...) { self.init(numbers) }
 
-  /// Creates a column of a mapped file of id/label pairs: `count` numbers, the first at byte `offset`, with a stride of
-  /// 8 bytes. All of them must lie within the file.
+  /// Creates an array in a mapped file of id/label pairs: `count` numbers, the first at byte `offset`, with a stride of
+  /// 8 bytes. All of them must be within the file.
   init(_ file: MappedFile, offset: Int, count: Int) { storage = .file(file, offset: offset, count: count) }
 
-  /// Always 0.
+  /// The index of the first token, always 0.
   public var startIndex: Int { 0 }
 
-  /// The number of tokens.
+  /// The number of tokens, one past the last index.
   public var endIndex: Int {
     switch storage {
     case .memory(let numbers): numbers.count
@@ -50,7 +50,7 @@ public struct TokenArray: RandomAccessCollection, Sendable, Hashable, Expressibl
     }
   }
 
-  /// Appends to a column in memory.
+  /// Appends to an array in memory.
   mutating func append(_ more: [Int32]) {
     guard case .memory(var numbers) = storage else { return }
     storage = .memory([])  // leaves `numbers` the only reference, so that appending does not copy
@@ -58,7 +58,7 @@ public struct TokenArray: RandomAccessCollection, Sendable, Hashable, Expressibl
     storage = .memory(numbers)
   }
 
-  /// Whether both columns have the same elements.
+  /// Whether both arrays have the same elements.
   public static func == (a: TokenArray, b: TokenArray) -> Bool { a.elementsEqual(b) }
 
   /// Hashes what `==` compares.

@@ -26,10 +26,10 @@ public struct TrainingSet: Sendable {
   /// The loss mask: one bit per token, set if its label is not masked.
   var lossMask = LossMask()
 
-  /// Creates an empty set.
+  /// Creates a set without documents; `Preparation` fills one.
   public init() {}
 
-  /// The number of documents.
+  /// The number of documents, each the tokens of one row.
   public var documentCount: Int { rows.count }
 
   /// The number of tokens in all items. There is no padding.

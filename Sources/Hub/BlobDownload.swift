@@ -31,11 +31,11 @@ struct BlobDownload: Sendable {
       throw .permanent(
         SwiftletError.hub(
           "\(connection.repository) \(file.path.escapedLine(limit: 200))",
-          "the content does not match its hash, twice. Try again later or from another endpoint."))
+          "the content does not match its hash, twice; try again later or from another endpoint"))
     }
     if rename(incomplete.path, blob.path) != 0 {
       throw SwiftletError.hub(
-        blob.path, "cannot rename to this: \(String(cString: strerror(errno))). Check the permissions.")
+        blob.path, "cannot rename to this: \(String(cString: strerror(errno))); check the permissions")
     }
   }
 
@@ -163,7 +163,7 @@ private func storing<Value>(_ url: URL, _ body: () throws -> Value) throws(Attem
     throw .permanent(
       SwiftletError.hub(
         url.path,
-        "cannot be written (\(cause.escapedLine(limit: 200))). Free disk space, or set HF_HOME to another disk."))
+        "cannot be written (\(cause.escapedLine(limit: 200))); free disk space, or set HF_HOME to another disk"))
   }
 }
 

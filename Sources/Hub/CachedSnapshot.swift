@@ -8,7 +8,7 @@ struct CachedSnapshot {
   /// The same, or a folder with some of the files if nothing tells whether any are missing: Python's libraries cache
   /// single files without recording which others exist.
   let bestEffort: URL?
-  /// What is wrong with the snapshot, as the beginning of a sentence that goes on with "in the cache".
+  /// What is wrong with the snapshot, as the beginning of a sentence that continues with "in the cache".
   let problem: String
 
   init(cache: HubCache, repository: RepositoryID, revision: String, files: FileSelection) {

@@ -16,7 +16,7 @@ public struct FileSelection: Sendable {
   func chosen(of names: [String], in repository: RepositoryID) throws(SwiftletError) -> [String] {
     let chosen = try choose(names, repository)
     if chosen.isEmpty {
-      throw SwiftletError.hub("\(repository)", "the repository has no matching files. Check its name and its files.")
+      throw SwiftletError.hub("\(repository)", "the repository has no matching files; check its name and its files")
     }
     return chosen
   }
@@ -129,7 +129,7 @@ public struct FileSelection: Sendable {
     }
     throw SwiftletError.hub(
       "\(repository)",
-      "the weights are only available as pickled .bin files, which can run arbitrary code. Convert them to safetensors."
+      "the weights are only available as pickled .bin files, which can run arbitrary code; convert them to safetensors"
     )
   }
 
@@ -158,7 +158,7 @@ public struct FileSelection: Sendable {
       if let file = preferredGGUF(of: files) { return file }
       if whole.isEmpty, !files.isEmpty {
         throw SwiftletError.hub(
-          "\(repository)", "the GGUF files are split into parts, which is not supported. Choose another repository.")
+          "\(repository)", "the GGUF files are split into parts, which is not supported; choose another repository")
       }
       return nil
     }
@@ -166,9 +166,9 @@ public struct FileSelection: Sendable {
     let similar = whole.filter { $0.lowercased().contains(wanted.lowercased()) }
     guard let file = similar.min(by: { $0.utf8.count < $1.utf8.count }) else {
       let offered =
-        whole.isEmpty ? "The repository has none." : "Choose one of " + whole.prefix(20).joined(separator: ", ")
+        whole.isEmpty ? "the repository has none" : "choose one of " + whole.prefix(20).joined(separator: ", ")
       throw SwiftletError.hub(
-        "\(repository)", "no GGUF file matches \(wanted.quotedExcerpt). \(offered.escapedLine(limit: 200))")
+        "\(repository)", "no GGUF file matches \(wanted.quotedExcerpt); \(offered.escapedLine(limit: 200))")
     }
     return file
   }

@@ -81,7 +81,7 @@ final class HTTPTransfers: Sendable {
   ) async throws(HTTPTransferFailure) -> HTTPResponseHead {
     if let failure = loader_failure(loader_curl) {
       throw .unreachable(
-        "libcurl cannot be used: \(String(cString: failure)). On Debian and Ubuntu: apt install libcurl4")
+        "libcurl cannot be used: \(String(cString: failure)); on Debian and Ubuntu, run `apt install libcurl4`")
     }
     guard multi != nil else { throw .unreachable("libcurl could not be initialized") }
     let transfer = Transfer(request, receiver)

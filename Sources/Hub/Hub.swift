@@ -1,7 +1,8 @@
 import Diagnostics
 import Essentials
 
-/// Downloads models and datasets from Hugging Face, its mirrors, or ModelScope into the cache that Python libraries use.
+/// Downloads models and datasets from Hugging Face, its mirrors, or ModelScope into the cache that Python libraries
+/// use.
 ///
 /// Environment: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` (or the token file that `hf auth login` writes),
 /// `HF_HUB_OFFLINE`; `USE_MODELSCOPE_HUB`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_CACHE`, `MODELSCOPE_API_TOKEN`;
@@ -42,8 +43,8 @@ public struct Hub: Sendable {
       if let url = copy.bestEffort { return url }
       throw SwiftletError.hub(
         "\(repository)",
-        "\(copy.problem) in the cache (\(settings.cache.path)), and HF_HUB_OFFLINE is set. Unset it to download from "
-          + "\(settings.endpointVariable) (\(settings.endpoint)), or pass a local path.")
+        "\(copy.problem) in the cache (\(settings.cache.path)), and HF_HUB_OFFLINE is set; unset it to download from "
+          + "\(settings.endpointVariable) (\(settings.endpoint)), or pass a local path")
     }
     let download = SnapshotDownload(
       connection: HubConnection(settings: settings, policy: policy, repository: repository),
@@ -74,7 +75,7 @@ public struct Hub: Sendable {
       return settings.service == .huggingFace ? "main" : "master"
     }
     guard isSafeRelativePath(revision) else {
-      throw SwiftletError.hub(revision.quotedExcerpt, "not a valid revision. Use a branch, tag or commit.")
+      throw SwiftletError.hub(revision.quotedExcerpt, "not a valid revision; use a branch, tag or commit")
     }
     return revision
   }
@@ -112,12 +113,12 @@ private struct SnapshotDownload {
       // Its shards can only be listed once it is here.
       try await download(listing.files.filter { $0.path == index }, listing.commit) { _ in }
       guard let shards = cache.shards(in: index, of: listing.commit) else {
-        throw SwiftletError.hub("\(repository) \(index)", "the index has no weight_map. Use another revision.")
+        throw SwiftletError.hub("\(repository) \(index)", "the index has no weight_map; use another revision")
       }
       if let missing = shards.first(where: { !listed.contains($0) }) {
         throw SwiftletError.hub(
           "\(repository) \(index)",
-          "the index names the shard \(missing.quotedExcerpt), which the repository lacks. Use another revision.")
+          "the index names the shard \(missing.quotedExcerpt), which the repository lacks; use another revision")
       }
       names += shards
     }
@@ -134,7 +135,7 @@ private struct SnapshotDownload {
     for file in wanted where !isSafeRelativePath(file.path) {
       throw SwiftletError.hub(
         "\(connection.repository)",
-        "the repository lists \(file.path.quotedExcerpt), a path outside its folder. Do not trust it.")
+        "the repository lists \(file.path.quotedExcerpt), a path outside its folder; do not trust it")
     }
     let missing = wanted.filter { !cache.has($0.path, in: commit) }
     let described = try await concurrently(missing) { (file) async throws(SwiftletError) in
@@ -165,7 +166,7 @@ private struct SnapshotDownload {
     throw SwiftletError.hub(
       "\(connection.repository)",
       "the download needs \(needed / 1_000_000) MB, but \(cache.folder.path) has only \(free / 1_000_000) MB "
-        + "available. Free disk space, or set HF_HOME to another disk.")
+        + "available; free disk space, or set HF_HOME to another disk")
   }
 
   /// Processes the elements, a few at a time. The first failure cancels the rest.

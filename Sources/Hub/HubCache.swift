@@ -3,8 +3,8 @@ import Checkpoints
 import Essentials
 import OrderedJSON
 
-/// One repository in the cache, in the layout of Python's `huggingface_hub`: `blobs` contains files named by their hash,
-/// `snapshots/COMMIT` links to them by file name, and `refs/REVISION` contains the commit of a branch or tag.
+/// One repository in the cache, in the layout of Python's `huggingface_hub`: `blobs` contains files named by their
+/// hash, `snapshots/COMMIT` links to them by file name, and `refs/REVISION` contains the commit of a branch or tag.
 /// https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 struct HubCache: Sendable {
   let folder: URL
@@ -42,12 +42,12 @@ struct HubCache: Sendable {
       try FileManager.default.createSymbolicLink(atPath: temporary.path, withDestinationPath: target)
     } catch {
       throw SwiftletError.hub(
-        link.path, "cannot create a symbolic link. Set HF_HOME to a file system that supports links.")
+        link.path, "cannot create a symbolic link; set HF_HOME to a file system that supports links")
     }
     if rename(temporary.path, link.path) != 0 {
       let cause = String(cString: strerror(errno))
       try? FileManager.default.removeItem(at: temporary)
-      throw SwiftletError.hub(link.path, "cannot create a symbolic link (\(cause)). Remove what is in its place.")
+      throw SwiftletError.hub(link.path, "cannot create a symbolic link (\(cause)); remove what is in its place")
     }
   }
 
@@ -119,7 +119,7 @@ struct HubCache: Sendable {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     } catch {
       throw SwiftletError.hub(
-        folder.path, "cannot create this folder. Check the permissions, or set HF_HOME to another folder.")
+        folder.path, "cannot create this folder; check the permissions, or set HF_HOME to another folder")
     }
   }
 }
@@ -133,7 +133,7 @@ final class FileLock: Sendable {
     descriptor = open(url.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
     if descriptor < 0 {
       throw SwiftletError.hub(
-        url.path, "cannot create this file: \(String(cString: strerror(errno))). Check the permissions.")
+        url.path, "cannot create this file: \(String(cString: strerror(errno))); check the permissions")
     }
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       // Some network file systems have no locks. Downloading a blob twice is better than failing there.
@@ -141,7 +141,7 @@ final class FileLock: Sendable {
       do {
         try await Task.sleep(for: .milliseconds(200))
       } catch {
-        throw SwiftletError.hub(url.path, "the download was canceled. Run the command again to resume it.")
+        throw SwiftletError.hub(url.path, "the download was canceled; run the command again to resume it")
       }
     }
   }

@@ -41,7 +41,7 @@ struct HubConnection: Sendable {
       let response = try await send(.get, url, into: content)
       if response.status != 200 {
         throw .permanent(
-          SwiftletError.hub("\(repository)", "the service answered \(response.status). Check HF_ENDPOINT."))
+          SwiftletError.hub("\(repository)", "the service answered \(response.status); check HF_ENDPOINT"))
       }
       return content.data
     }
@@ -110,7 +110,7 @@ struct HubConnection: Sendable {
       default: throw .permanent(refusal(head, url: url))
       }
     }
-    throw .permanent(SwiftletError.hub("\(repository)", "the service redirects in circles. Check HF_ENDPOINT."))
+    throw .permanent(SwiftletError.hub("\(repository)", "the service redirects in circles; check HF_ENDPOINT"))
   }
 
   private func perform(
@@ -128,8 +128,9 @@ struct HubConnection: Sendable {
         throw .permanent(
           .network(
             "\(repository)",
-            "cannot verify the certificate of \(Self.origin(request.url) ?? settings.endpoint): \(cause.escapedLine(limit: 200)). "
-              + "Install the certificate, or set SSL_CERT_FILE to a file that contains it."))
+            "cannot verify the certificate of \(Self.origin(request.url) ?? settings.endpoint): "
+              + "\(cause.escapedLine(limit: 200)); install the certificate, or set SSL_CERT_FILE to a file that contains it"
+          ))
       }
     }
   }
@@ -157,7 +158,7 @@ struct HubConnection: Sendable {
       let scheme = target.scheme?.lowercased(), ["http", "https"].contains(scheme), target.host?.isEmpty == false
     else {
       throw .permanent(
-        SwiftletError.hub("\(repository)", "the service redirects to an invalid URL. Check HF_ENDPOINT."))
+        SwiftletError.hub("\(repository)", "the service redirects to an invalid URL; check HF_ENDPOINT"))
     }
     return target.absoluteString
   }
@@ -177,14 +178,14 @@ struct HubConnection: Sendable {
   }
 
   var cancellation: SwiftletError {
-    SwiftletError.hub("\(repository)", "the download was canceled. Run the command again to resume it.")
+    SwiftletError.hub("\(repository)", "the download was canceled; run the command again to resume it")
   }
 
   private func outage(_ cause: String) -> SwiftletError {
     .network(
       "\(repository)",
-      "cannot download from \(settings.endpoint): \(cause). Check the network, set "
-        + "\(settings.endpointVariable) to a mirror, or pass a local path. Run the command again to resume.")
+      "cannot download from \(settings.endpoint): \(cause); check the network, set "
+        + "\(settings.endpointVariable) to a mirror, or pass a local path; run the command again to resume")
   }
 
   private func refusal(_ head: HTTPResponseHead, url: String) -> SwiftletError {
@@ -193,20 +194,20 @@ struct HubConnection: Sendable {
     let reason =
       switch (status, head["X-Error-Code"]) {
       case (_, "GatedRepo"):
-        "the repository is gated. Accept its terms at \(settings.endpoint) and set \(variable) to your token."
-      case (_, "RevisionNotFound"): "revision not found. Check the branch, tag or commit."
+        "the repository is gated; accept its terms at \(settings.endpoint) and set \(variable) to your token"
+      case (_, "RevisionNotFound"): "revision not found; check the branch, tag or commit"
       case (404, "EntryNotFound"):
-        "the repository lists \(url.escapedLine(limit: 200)) but does not have it. Try again later."
+        "the repository lists \(url.escapedLine(limit: 200)) but does not have it; try again later"
       case (401, _), (403, _):
         if settings.token != nil {
-          "access denied (\(status)). Accept the terms at \(settings.endpoint), or set \(variable) to a token with "
-            + "read access."
+          "access denied (\(status)); accept the terms at \(settings.endpoint), or set \(variable) to a token with "
+            + "read access"
         } else {
-          "access denied (\(status)): the repository is private or does not exist. Check the name, or set \(variable)."
+          "access denied (\(status)): the repository is private or does not exist; check the name, or set \(variable)"
         }
       case (404, _):
-        "not found on \(settings.endpoint). Check the name, or set \(variable) if the repository is private."
-      default: "the service answered \(status) to \(url.escapedLine(limit: 200)). Check \(settings.endpointVariable)."
+        "not found on \(settings.endpoint); check the name, or set \(variable) if the repository is private"
+      default: "the service answered \(status) to \(url.escapedLine(limit: 200)); check \(settings.endpointVariable)"
       }
     return SwiftletError.hub("\(repository)", reason)
   }

@@ -46,7 +46,7 @@ struct HubProxies: Sendable, Hashable {
       let host = url.host, !host.isEmpty
     else {
       throw SwiftletError.hub(
-        name, "not a proxy URL. Use the form http://127.0.0.1:3128 or socks5://127.0.0.1:1080.")
+        name, "not a proxy URL; use the form http://127.0.0.1:3128 or socks5://127.0.0.1:1080")
     }
     let usualPort = known.hasPrefix("socks") ? 1080 : known == "http" ? 80 : 443
     let rest = String(address.dropFirst(scheme.count))

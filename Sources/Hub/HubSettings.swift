@@ -71,7 +71,7 @@ struct HubSettings: Sendable {
       url.host?.isEmpty == false, url.user == nil, url.query == nil, url.fragment == nil
     else {
       throw SwiftletError.hub(
-        "\(name)=\(text.escapedLine(limit: 200))", "not a valid URL. Use the form https://mirror.example.")
+        "\(name)=\(text.escapedLine(limit: 200))", "not a valid URL; use the form https://mirror.example")
     }
     return trimmed
   }
@@ -82,7 +82,7 @@ struct HubSettings: Sendable {
     guard let token = found?.trimmed, !token.isEmpty else { return nil }
     guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
       throw SwiftletError.hub(
-        source, "not a valid token (it contains spaces or unusual characters). Copy the token again.")
+        source, "not a valid token (it contains spaces or unusual characters); copy the token again")
     }
     return token
   }

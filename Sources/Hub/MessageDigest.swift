@@ -18,7 +18,8 @@ package final class MessageDigest {
     self.algorithm = algorithm
     if let failure = loader_failure(loader_crypto) {
       throw SwiftletError.hub(
-        "libcrypto", "cannot check downloads (\(String(cString: failure))). On Debian and Ubuntu: apt install libssl3")
+        "libcrypto",
+        "cannot check downloads (\(String(cString: failure))); on Debian and Ubuntu, run `apt install libssl3`")
     }
     context = EVP_MD_CTX_new()
     try check(EVP_DigestInit_ex(context, algorithm == .sha256 ? EVP_sha256() : EVP_sha1(), nil))
@@ -47,7 +48,7 @@ package final class MessageDigest {
 
   private func check(_ status: Int32) throws(SwiftletError) {
     guard context != nil, status == 1 else {
-      throw SwiftletError.hub("libcrypto", "cannot compute \(algorithm.rawValue). Check the OpenSSL installation.")
+      throw SwiftletError.hub("libcrypto", "cannot compute \(algorithm.rawValue); check the OpenSSL installation")
     }
   }
 }

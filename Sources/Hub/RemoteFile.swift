@@ -72,7 +72,7 @@ extension HubConnection {
     guard let etag = head["X-Linked-Etag"] ?? head["ETag"] else {
       throw SwiftletError.hub(
         "\(repository)",
-        "the service sends no ETag for \(file.path.escapedLine(limit: 200)). Set HF_ENDPOINT to another mirror.")
+        "the service sends no ETag for \(file.path.escapedLine(limit: 200)); set HF_ENDPOINT to another mirror")
     }
     var described = file
     described.etag = try Self.blobName(etag)
@@ -96,7 +96,7 @@ extension HubConnection {
       return try JSONValue(parsing: Array(content))
     } catch {
       throw SwiftletError.hub(
-        "\(repository)", "the service sent invalid JSON (\(error)). Check \(settings.endpointVariable).")
+        "\(repository)", "the service sent invalid JSON (\(error)); check \(settings.endpointVariable)")
     }
   }
 
@@ -107,7 +107,7 @@ extension HubConnection {
     let answer = try await json(api)
     guard let commit = answer["sha"]?.string, commit.utf8.count == 40, commit.allSatisfy(\.isHexDigit),
       let siblings = answer["siblings"]?.array
-    else { throw SwiftletError.hub("\(repository)", "the service sent no list of files. Check HF_ENDPOINT.") }
+    else { throw SwiftletError.hub("\(repository)", "the service sent no list of files; check HF_ENDPOINT") }
     let prefix = kind == .dataset ? "datasets/" : ""
     let files = siblings.compactMap { sibling -> RemoteFile? in
       guard let path = sibling["rfilename"]?.string else { return nil }
@@ -132,7 +132,7 @@ extension HubConnection {
         let message = answer["Message"]?.string ?? "no list of files"
         throw SwiftletError.hub(
           "\(repository)",
-          "the service answered with an error: \(message.escapedLine(limit: 200)). Check the name and the revision.")
+          "the service answered with an error: \(message.escapedLine(limit: 200)); check the name and the revision")
       }
       for entry in entries where entry["Type"]?.string != "tree" {
         guard let path = entry["Path"]?.string else { continue }

@@ -16,7 +16,7 @@ public struct RepositoryID: Sendable, Hashable, CustomStringConvertible {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     let isName = (1...2).contains(parts.count) && parts.allSatisfy(Self.isPart) && text.utf8.count <= 200
     guard isName, !text.contains("--"), !text.contains("..") else {
-      throw SwiftletError.hub(text.quotedExcerpt, "not a repository name. Use the form org/name.")
+      throw SwiftletError.hub(text.quotedExcerpt, "not a repository name; use the form org/name")
     }
     description = text
   }

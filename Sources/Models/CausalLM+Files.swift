@@ -96,7 +96,7 @@ extension Linear {
     return merged
   }
 
-  /// The merged weight in 4 bits: in the format it has, or in that of `quantization`; `nil` if it stays a float.
+  /// The merged weight in 4 bits: in its current format, or in that of `quantization`; `nil` if it isn't quantized.
   func mergedAndQuantized(
     _ quantization: QuantizationConfiguration, on backend: any Backend
   ) throws(SwiftletError) -> Tensor? {
@@ -106,7 +106,7 @@ extension Linear {
     if lora == nil, weight.value.type.isFourBitCode { return weight.value }
     guard let quantized = backend.quantized(mergedWeight(on: backend) ?? weight.value, to: format) else {
       throw SwiftletError.model(
-        "the merged weight \(weight.name) has a value that is not finite; is the adapter corrupt?")
+        "the merged weight \(weight.name) has a value that is not finite; check the adapter")
     }
     return quantized
   }

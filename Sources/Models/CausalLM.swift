@@ -17,18 +17,19 @@ import Tokenizers
 /// }
 /// ```
 public final class CausalLM {
-  /// The files it was opened from.
+  /// The opened files, from which tensors that training didn't change are copied on saving.
   public let files: ModelFiles
-  /// The transformer.
+  /// The weights, and the computation from token ids to hidden states and logits.
   public let transformer: Transformer
-  /// The tokenizer.
+  /// The tokenizer that belongs to the weights; its vocabulary is at most as large as the embedding.
   public let tokenizer: Tokenizer
   /// The default chat template; `nil` for a base model without one.
   public var chatTemplate: ChatTemplate? { chatRenderer?.defaultTemplate }
-  /// Renders conversations with the model's chat templates and special tokens; `nil` for a base model without a template.
+  /// Renders conversations with the model's chat templates and special tokens; `nil` for a base model without a
+  /// template.
   public let chatRenderer: ChatRenderer?
-  /// The tokens that end an answer: the EOS token, those named by generation_config.json (or config.json without it, or
-  /// a GGUF header), and the end-of-turn tokens of all families, which fine-tuned models borrow from each other.
+  /// The tokens that end an answer: the EOS token; those that generation_config.json names, or config.json without that
+  /// file, or a GGUF header; and the end-of-turn tokens of all families, because fine-tuned models borrow each other's.
   public private(set) var stopTokens: Set<Int32>
   /// The EOS token that saved files name: the tokenizer's, unless `setEndOfSequence` has replaced it.
   public private(set) var endOfSequence: SpecialTokens.Token?
@@ -72,11 +73,11 @@ public final class CausalLM {
     let rows = transformer.configuration.vocabularySize
     guard tokenizer.vocabularySize <= rows else {
       throw SwiftletError.model(
-        "the tokenizer has ids up to \(tokenizer.vocabularySize - 1), but the model has only \(rows) embeddings. "
-          + "They don't belong together", in: files.url.path)
+        "the tokenizer has ids up to \(tokenizer.vocabularySize - 1), but the model has only \(rows) embeddings; "
+          + "use the tokenizer that belongs to the model", in: files.url.path)
     }
     guard files.hasWeights else {
-      throw SwiftletError.model("model.safetensors is missing; is the download complete?", in: files.url.path)
+      throw SwiftletError.model("model.safetensors is missing; download the model again", in: files.url.path)
     }
   }
 
@@ -93,7 +94,8 @@ public final class CausalLM {
   /// - Throws: `SwiftletError` if the tokenizer doesn't have the token.
   public func setEndOfSequence(_ token: String) throws(SwiftletError) {
     guard let id = tokenizer.id(of: token) else {
-      throw SwiftletError.model("\(token.quotedExcerpt) is not a token of this model", in: files.url.path)
+      throw SwiftletError.model(
+        "\(token.quotedExcerpt) is not in the tokenizer's vocabulary; use a token that is", in: files.url.path)
     }
     endOfSequence = SpecialTokens.Token(text: token, id: id)
     stopTokens.insert(id)
@@ -114,7 +116,7 @@ public final class CausalLM {
   public func prompt(_ messages: [Message], tools: JSONValue? = nil, thinking: Bool? = nil) throws -> [Int32] {
     guard let chatRenderer else {
       throw SwiftletError.model(
-        "the model has no chat template. Use plain text, or set a template with chat_template_path", in: files.url.path)
+        "the model has no chat template; use plain text, or set a template with chat_template_path", in: files.url.path)
     }
     var conversation = Conversation(messages, tools: tools, addsGenerationPrompt: true)
     conversation.variables = templateVariables(thinking: thinking)
@@ -130,7 +132,7 @@ public final class CausalLM {
     if ids.isEmpty { throw SwiftletError.model("the prompt is empty; give it some text") }
     guard ids.count < context else {
       throw SwiftletError.model(
-        "the prompt has \(ids.count) tokens, but the model's context holds only \(context). Shorten the prompt")
+        "the prompt has \(ids.count) tokens, but the model's context is limited to \(context); shorten the prompt")
     }
   }
 

@@ -1,7 +1,7 @@
 import Diagnostics
 import OrderedJSON
 
-/// Reads keys of a JSON configuration; every missing or mistyped key is an error that names the file and the key.
+/// Reads keys of a JSON configuration. A missing or mistyped key is an error that names the file and the key.
 struct ConfigurationReader {
   let json: JSONValue
   /// The file, and the section in it, for errors.
@@ -10,7 +10,7 @@ struct ConfigurationReader {
   func error(_ reason: String) -> SwiftletError { SwiftletError.model(reason, in: path) }
 
   func string(_ key: String) throws(SwiftletError) -> String {
-    guard let value = json[key] else { throw error("\"\(key)\" is missing; is this the right file?") }
+    guard let value = json[key] else { throw error("\"\(key)\" is missing; check that this is the right file") }
     guard let text = value.string else { throw error("\"\(key)\" must be a string, not \(value.kind)") }
     return text
   }
@@ -18,7 +18,7 @@ struct ConfigurationReader {
   /// A positive integer.
   func size(_ key: String, atMost limit: Int = 1 << 31) throws(SwiftletError) -> Int {
     guard let value = try optionalSize(key, atMost: limit) else {
-      throw error("\"\(key)\" is missing; is this the right file?")
+      throw error("\"\(key)\" is missing; check that this is the right file")
     }
     return value
   }
@@ -61,7 +61,7 @@ struct ConfigurationReader {
     throw error("\"\(key)\": \(name.quotedExcerpt) is not supported; this model_type uses \(known[0])")
   }
 
-  /// The object under `key`, to be read the same way.
+  /// A reader for the object under `key`; `nil` if there is none.
   func section(_ key: String) -> ConfigurationReader? {
     guard let value = json[key], case .object = value else { return nil }
     return ConfigurationReader(json: value, path: "\(path), \"\(key)\"")

@@ -16,13 +16,14 @@ struct GGUFModel: Sendable {
     self.file = file
     self.path = path
     guard let name = file.metadata["general.architecture"]?.string else {
-      throw SwiftletError.model("the header has no general.architecture; is this a language model?", in: path)
+      throw SwiftletError.model(
+        "the header has no general.architecture; use a GGUF file of a language model", in: path)
     }
     guard let family = Family.reading(architecture: name), let architecture = family.gguf,
       let modelType = family.modelTypes.first
     else {
       let known = Family.supportedArchitectures.joined(separator: ", ")
-      throw SwiftletError.model("architecture \(name.quotedExcerpt) is not supported. Supported: \(known)", in: path)
+      throw SwiftletError.model("architecture \(name.quotedExcerpt) is not supported; use one of \(known)", in: path)
     }
     self.architecture = architecture
     configuration = Self.configuration(file, architecture, modelType: modelType)

@@ -1,11 +1,11 @@
 import Tensors
 
-/// The keys and values of a sequence's tokens so far, for every layer.
+/// The KV cache of a sequence: the keys and values of its tokens so far, for every layer.
 ///
-/// Each is a float32 tensor `[key/value heads, capacity, padded head dim]`, so that what one head reads is contiguous. Not
-/// `Sendable`: use it together with its transformer.
+/// Each is a float32 tensor `[key/value heads, capacity, padded head dim]`, so that what one head reads is contiguous.
+/// Not `Sendable`: use it together with its transformer.
 public final class KeyValueCache {
-  /// The cached tokens.
+  /// The ids of the tokens in the cache, in order.
   public internal(set) var ids: [Int32] = []
   /// The number of cached tokens.
   public var count: Int { ids.count }
@@ -30,7 +30,7 @@ public final class KeyValueCache {
     values = layers.map { _ in transformer.backend.empty(shape, .float32) }
   }
 
-  /// Makes room for `newTokens` more.
+  /// Makes room for `newTokens` more tokens.
   func reserve(_ newTokens: Int) {
     guard count + newTokens > capacity else { return }
     let larger = max(count + newTokens, capacity * 2)

@@ -7,9 +7,9 @@ import Tokenizers
 
 /// A published model, opened but not loaded: a Hugging Face folder or a GGUF file.
 public struct ModelFiles: Sendable {
-  /// The folder or file.
+  /// The folder, config.json or GGUF file that was opened.
   public let url: URL
-  /// The model's sizes and switches.
+  /// The sizes and switches of the transformer.
   public let configuration: TransformerConfiguration
   /// config.json, or the equivalent made from a GGUF header.
   public let configurationJSON: JSONValue
@@ -29,7 +29,7 @@ public struct ModelFiles: Sendable {
     self.url = url
     guard FileManager.default.fileExists(atPath: url.path) else {
       throw SwiftletError.model(
-        "no such file or folder. Name a model folder, a .gguf file or org/name", in: url.path)
+        "no such file or folder; name a model folder, a .gguf file or org/name", in: url.path)
     }
     let isFolder = FileManager.default.isFolder(url.path)
     if isFolder || url.lastPathComponent == "config.json" {
@@ -100,8 +100,8 @@ public struct ModelFiles: Sendable {
     return try Tokenizer(directory: url)
   }
 
-  /// The stop tokens that the files name: those of generation_config.json or, like transformers without that file, of
-  /// config.json; of a GGUF header, its end-of-turn and end-of-message tokens.
+  /// The stop tokens that the files name: in generation_config.json or, as in transformers without that file, in
+  /// config.json; in a GGUF header, the end-of-turn and end-of-message tokens.
   var stopTokens: [Int32] {
     if case .gguf(let model) = source { return model.stopTokens }
     let generation = try? Self.json(at: url.appendingPathComponent("generation_config.json"))

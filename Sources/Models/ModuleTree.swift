@@ -17,11 +17,11 @@ public struct ModuleTree: Sendable {
     public let shape: [Int]
     /// The type it is stored in.
     public let type: ElementType
-    /// The number of elements.
+    /// The number of elements, which is the number of parameters it counts for.
     public let count: Int
     /// The number of bytes it takes as stored, including the scales of 4-bit blocks.
     public let byteCount: Int
-    /// Whether it is trained.
+    /// Whether training changes it, as it does the weights of an adapter.
     public let isTrainable: Bool
   }
 

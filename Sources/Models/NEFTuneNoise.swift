@@ -1,6 +1,6 @@
 /// Uniform noise on the embeddings during training (NEFTune, Jain et al. 2023, arXiv:2310.05914).
 public struct NEFTuneNoise: Sendable {
-  /// The strength: noise on a sequence of L tokens is within ±alpha / √(L · hidden size).
+  /// The strength: the noise on a sequence of L tokens is at most alpha / √(L · hidden size).
   public var alpha: Double
   /// The seed; equal seeds give equal noise.
   public var seed: UInt64

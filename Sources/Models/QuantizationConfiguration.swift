@@ -12,7 +12,7 @@ public struct QuantizationConfiguration: Sendable, Hashable, Codable {
   /// regular expressions for the start of a path. `nil` skips only the head.
   public var skippedModules: [String]?
 
-  /// Creates a configuration.
+  /// Creates a configuration; by default NF4 in blocks of 64 without double quantization, for all layers but the head.
   public init(_ format: FourBitFormat = FourBitFormat(), skippedModules: [String]? = nil) {
     self.format = format
     self.skippedModules = skippedModules
@@ -32,12 +32,12 @@ public struct QuantizationConfiguration: Sendable, Hashable, Codable {
     guard method == "bitsandbytes", json["load_in_8bit"]?.bool != true else {
       let name = method == "bitsandbytes" ? "bitsandbytes in 8 bits" : method
       throw config.error(
-        "the weights are quantized with \(name.escapedLine(limit: 80)), which is not supported. "
-          + "Use the original model or bitsandbytes in 4 bits")
+        "the weights are quantized with \(name.escapedLine(limit: 80)), which is not supported; "
+          + "use the original model, or one in bitsandbytes' 4-bit types")
     }
     let code = json["bnb_4bit_quant_type"]?.string ?? "fp4"
     guard let type = ElementType(rawValue: code), type.isFourBitCode else {
-      throw section.error("bnb_4bit_quant_type \(code.quotedExcerpt) is not supported. Supported: nf4, fp4")
+      throw section.error("bnb_4bit_quant_type \(code.quotedExcerpt) is not supported; use nf4 or fp4")
     }
     format = FourBitFormat(type, doubleQuantized: json["bnb_4bit_use_double_quant"]?.bool ?? false)
     skippedModules = json["llm_int8_skip_modules"]?.array?.compactMap(\.string)

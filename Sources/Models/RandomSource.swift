@@ -2,13 +2,13 @@ import Essentials
 
 /// SplitMix64 (Steele, Lea and Flood 2014): a random number generator whose entire state is one integer.
 public struct RandomSource: RandomNumberGenerator, Sendable {
-  /// The state, to save and restore.
+  /// The entire state. Restoring it repeats the numbers that followed.
   public var state: UInt64
 
-  /// Creates a generator.
+  /// Creates a generator; equal seeds give equal numbers on every machine.
   public init(seed: UInt64) { state = seed }
 
-  /// Returns 64 random bits.
+  /// Advances the state and returns 64 random bits.
   public mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var z = state

@@ -5,19 +5,19 @@ import Tensors
 
 /// Rotary position embeddings (RoPE, Su et al. 2021, arXiv:2104.09864) and the ways to scale them beyond the length a
 /// model was trained on, as in transformers' `modeling_rope_utils`.
-public struct RotaryConfiguration: Sendable, Hashable {
-  /// `rope_theta`
+public struct RotaryConfiguration: Sendable, Hashable, Codable {
+  /// The base of the frequencies (`rope_theta`): pair i rotates by base^(−2i/rotaryDim) per position.
   public var base: Double
   /// The number of rotated dimensions of a head: `head_dim` times `partial_rotary_factor`. Even.
   public var rotaryDim: Int
-  /// How frequencies are scaled.
+  /// How frequencies are scaled for sequences longer than those of pretraining.
   public var scaling: Scaling
 
-  /// `rope_type` and its parameters.
-  public enum Scaling: Sendable, Hashable {
-    /// No scaling.
+  /// The scaling method (`rope_type`) and its parameters. Lengths are in tokens.
+  public enum Scaling: Sendable, Hashable, Codable {
+    /// Frequencies as in pretraining, without scaling.
     case none
-    /// Positions divided by `factor`.
+    /// Positions are divided by `factor` (position interpolation, Chen et al. 2023, arXiv:2306.15595).
     case linear(factor: Double)
     /// NTK-aware scaling with a base that grows once a sequence is longer than `limit` tokens.
     case dynamic(factor: Double, limit: Int)
@@ -30,7 +30,7 @@ public struct RotaryConfiguration: Sendable, Hashable {
     case factors([Double])
   }
 
-  /// Creates a rotary embedding.
+  /// Creates a rotary embedding; `rotaryDim` must be even and at most the head dim.
   public init(base: Double, rotaryDim: Int, scaling: Scaling = .none) {
     self.base = base
     self.rotaryDim = rotaryDim
@@ -89,7 +89,7 @@ public struct RotaryConfiguration: Sendable, Hashable {
     case "longrope", "su": return try longRope(config, section: section, maxPositions: maxPositions)
     default:
       throw section.error(
-        "rope_type \(type.quotedExcerpt) is not supported. Supported: default, linear, dynamic, llama3, longrope")
+        "rope_type \(type.quotedExcerpt) is not supported; use default, linear, dynamic, llama3 or longrope")
     }
   }
 
@@ -160,7 +160,7 @@ public struct RotaryConfiguration: Sendable, Hashable {
     }
   }
 
-  /// Multiplies cosines and sines.
+  /// The factor of cosines and sines.
   var amplitude: Float {
     if case .longrope(_, _, _, let attentionFactor) = scaling { Float(attentionFactor) } else { 1 }
   }

@@ -6,13 +6,13 @@ import Tensors
 ///
 /// Not `Sendable`: training and adapters change it in place. Use it from one thread or actor at a time.
 public final class Transformer {
-  /// Its sizes and switches.
+  /// The sizes and switches that its family set.
   public let configuration: TransformerConfiguration
   /// The backend that computes it.
   public let backend: any Backend
-  /// `[vocabulary, hidden]`
+  /// The token embedding, `[vocabulary, hidden]`.
   public let embedding: Parameter
-  /// `[vocabulary, hidden]`; the same parameter as `embedding` if they are tied.
+  /// The weight of the language model head, `[vocabulary, hidden]`; the same parameter as `embedding` if they are tied.
   public let head: Parameter
   let layers: [TransformerLayer]
   let finalNorm: Parameter

@@ -5,26 +5,26 @@ import Tensors
 /// The sizes and switches of a decoder-only transformer: everything in which families differ.
 ///
 /// A family fills this in from its `config.json` (see `Families/`), whose keys the comments name.
-public struct TransformerConfiguration: Sendable {
-  /// `model_type`
+public struct TransformerConfiguration: Sendable, Hashable, Codable {
+  /// `model_type`, which selects the family.
   public var modelType: String
-  /// `vocab_size`
+  /// `vocab_size`: the number of rows of embedding and head, at least the size of the tokenizer's vocabulary.
   public var vocabularySize: Int
-  /// `hidden_size`
+  /// `hidden_size`: the number of elements of a hidden state.
   public var hiddenSize: Int
-  /// `intermediate_size`
+  /// `intermediate_size`: the number of elements between the two projections of an MLP.
   public var intermediateSize: Int
-  /// `num_attention_heads`
+  /// `num_attention_heads`: the number of query heads.
   public var attentionHeads: Int
-  /// `num_key_value_heads`, a divisor of `attentionHeads`
+  /// `num_key_value_heads`: a divisor of `attentionHeads`; each key/value head serves a group of query heads.
   public var keyValueHeads: Int
-  /// `head_dim`, or `hidden_size / num_attention_heads` if missing
+  /// `head_dim`, or `hidden_size / num_attention_heads` if missing; even.
   public var headDim: Int
   /// The layers, from the embedding to the head.
   public var layers: [LayerConfiguration]
-  /// `max_position_embeddings`, in tokens
+  /// `max_position_embeddings`: the longest sequence in tokens, without RoPE scaling.
   public var maxPositions: Int
-  /// `rms_norm_eps`
+  /// `rms_norm_eps`: added to the mean square in RMS norms.
   public var normEpsilon: Float
   /// Added to the weights of RMS norms: 1 for Gemma, 0 for all others.
   public var normOffset: Float = 0
@@ -50,11 +50,11 @@ public struct TransformerConfiguration: Sendable {
   public var hasQueryKeyNorms = false
   /// Whether the outputs of attention and MLP pass an RMS norm before they are added (Gemma).
   public var hasOutputNorms = false
-  /// `final_logit_softcapping`; 0 for none.
+  /// `final_logit_softcapping`: logits become cap · tanh(logit / cap); 0 for no cap.
   public var logitSoftcap: Float = 0
 
   /// The attention of one layer.
-  public struct LayerConfiguration: Sendable {
+  public struct LayerConfiguration: Sendable, Hashable, Codable {
     /// The sliding window: how many keys a query sees, including its own. 0 for full attention.
     public var window = 0
     /// Its rotary embedding; `nil` for a layer without positions.
@@ -114,7 +114,7 @@ extension TransformerConfiguration {
     ]
     for (key, outputs) in matrices where outputs * Double(hiddenSize) > 0x1p32 {
       throw config.error(
-        "\"\(key)\" and \"hidden_size\" give a matrix of more than 2^32 elements; is the file corrupt?")
+        "\"\(key)\" and \"hidden_size\" give a matrix of more than 2^32 elements; check the file")
     }
     guard headDim > 0, headDim % 2 == 0 else {
       throw config.error("head_dim must be even (got \(headDim))")

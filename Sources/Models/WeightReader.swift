@@ -15,7 +15,7 @@ struct WeightReader {
     return name.flatMap(ElementType.init(rawValue:)).flatMap { $0.isFloat ? $0 : nil } ?? .bfloat16
   }
 
-  /// A matrix, as stored unless all weights become float32.
+  /// A matrix in its storage format, or in float32 if all weights are.
   func matrix(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, shape)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
@@ -47,7 +47,7 @@ struct WeightReader {
     if tensor.type.isQuantized { return Parameter(name: name, value: backend.resident(tensor)) }
     guard let quantized = backend.quantized(tensor, to: quantization.format) else {
       throw SwiftletError.model(
-        "\(name) can't be quantized: it has a value that is not finite. Download the file again", in: files.url.path)
+        "\(name) can't be quantized: it has a value that is not finite; download the file again", in: files.url.path)
     }
     // At most one float tensor of the file stays in memory.
     tensor.releasePages()
@@ -55,7 +55,7 @@ struct WeightReader {
   }
 
   private func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
-    // Nobody touches the memory of a model without weights, so it costs nothing.
+    // Memory that is never touched costs nothing.
     if !files.hasWeights { return backend.empty(shape, shapeOnlyType) }
     let found: Tensor?
     do {
@@ -64,7 +64,7 @@ struct WeightReader {
       throw SwiftletError.model("\(error)")
     }
     guard let tensor = found else {
-      throw SwiftletError.model("the tensor \(name) is missing; is the download complete?", in: files.url.path)
+      throw SwiftletError.model("the tensor \(name) is missing; download the model again", in: files.url.path)
     }
     guard tensor.shape == shape else {
       throw SwiftletError.model(
@@ -72,7 +72,7 @@ struct WeightReader {
     }
     guard tensor.type.isFloat || tensor.type.isQuantized else {
       throw SwiftletError.model(
-        "\(name) is stored as \(tensor.type.rawValue), which is not supported for weights. Convert it to bfloat16, "
+        "\(name) is stored as \(tensor.type.rawValue), which is not supported for weights; convert it to bfloat16, "
           + "float16 or float32", in: files.url.path)
     }
     return tensor

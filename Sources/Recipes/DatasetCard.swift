@@ -73,7 +73,7 @@ struct DatasetCard {
       let names = configurations.map(\.name).joined(separator: ", ")
       let asked = name.map { "has no configuration \"\($0)\"" } ?? "has several configurations"
       throw SwiftletError.data(
-        "the dataset \(asked). Name one with dataset_config: \(names)", at: FileLocation(file: folder))
+        "the dataset \(asked); set dataset_config to one of \(names)", at: FileLocation(file: folder))
     }
     return configuration.files.isEmpty ? nil : configuration.files
   }
@@ -84,7 +84,7 @@ struct DatasetCard {
     let path = URL(fileURLWithPath: folder).appendingPathComponent(name).path
     guard FileManager.default.isFolder(path) else {
       throw SwiftletError.data(
-        "there is no configuration \"\(name)\", neither in README.md nor as a folder",
+        "there is no configuration \"\(name)\", neither in README.md nor as a folder; check dataset_config",
         at: FileLocation(file: folder))
     }
     return path

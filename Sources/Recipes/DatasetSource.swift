@@ -64,7 +64,7 @@ extension DatasetSource: RecipeConvertible {
       fraction: try members.optional("fraction"), steps: try members.optional("steps") ?? [])
     if let fraction, !(fraction >= 0) { throw RecipeValueError(path: ".fraction", reason: "must not be below 0") }
     if query != nil, let path: String = try members.optional("path") {
-      throw RecipeValueError(reason: "has both a query and the path \(path). Keep one of them.")
+      throw RecipeValueError(reason: "has both a query and the path \(path); keep one of them")
     }
   }
 

@@ -13,7 +13,7 @@ extension Recipe {
     if FileManager.default.isFolder(path) {
       guard let source = try Tokenizer(directory: URL(fileURLWithPath: path)).chatTemplateSource else {
         throw SwiftletError.training(
-          "`chatTemplatePath` \(path): this model has no chat template. Name another model, or a Jinja file.")
+          "`chatTemplatePath` \(path): this model has no chat template; name another model, or a Jinja file")
       }
       return source
     }
@@ -21,7 +21,7 @@ extension Recipe {
       return try RegularFile.text(of: URL(fileURLWithPath: path))
     } catch {
       throw SwiftletError.training(
-        "`chatTemplatePath` \(path) \(error.reason). Name a Jinja file or a model folder.")
+        "`chatTemplatePath` \(path) \(error.reason); name a Jinja file or a model folder")
     }
   }
 }

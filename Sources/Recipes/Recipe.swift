@@ -124,10 +124,10 @@ public struct Recipe: Sendable {
     let place = file.map { FileLocation.file($0, line: 0) } ?? .commandLine
     if model.name.isEmpty {
       throw SwiftletError.recipe(
-        place, "model_name_or_path is missing. Name a folder, a GGUF file or org/name.")
+        place, "model_name_or_path is missing; name a folder, a GGUF file or org/name")
     }
     if data.trainSources.isEmpty {
-      throw SwiftletError.recipe(place, "dataset_name is missing. Name a file, a folder or org/name.")
+      throw SwiftletError.recipe(place, "dataset_name is missing; name a file, a folder or org/name")
     }
   }
 

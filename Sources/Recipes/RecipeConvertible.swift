@@ -133,8 +133,8 @@ struct RecipeMembers {
     guard case .mapping(let members) = value.unwrapped else { throw .mismatch(value, expected: expected) }
     for member in members where !allowed.contains(member.key) {
       let nearest = EditDistance.nearest(to: member.key, among: allowed)
-      let hint = nearest.map { "Did you mean \($0)?" } ?? "Its members are \(allowed.joined(separator: ", "))."
-      throw RecipeValueError(reason: "has an unknown member \(member.key). \(hint)")
+      let hint = nearest.map { "did you mean \($0)?" } ?? "its members are \(allowed.joined(separator: ", "))"
+      throw RecipeValueError(reason: "has an unknown member \(member.key); \(hint)")
     }
     self.members = members
     self.allowed = allowed

@@ -23,7 +23,7 @@ struct RecipeReader {
       let first = spellings[key.name] ?? key.name
       throw SwiftletError.recipe(
         origin,
-        first == spelled ? "\(spelled) appears twice" : "\(spelled) means the same as \(first). Keep one of them.")
+        first == spelled ? "\(spelled) appears twice" : "\(spelled) means the same as \(first); keep one of them")
     }
     do {
       try key.apply(value, &draft)
@@ -43,8 +43,8 @@ struct RecipeReader {
     let spelling = RecipeSpelling.byName[name]
     if let spelling, spelling.kind != .foreign, let key = RecipeKey.byName[spelling.key] { return key }
     let near = spelling?.key ?? EditDistance.nearest(to: name, among: RecipeKey.all.lazy.map(\.name))
-    let hint = near.map { "Did you mean \($0)?" } ?? "Documentation/RecipeKeys.md lists the keys."
-    throw SwiftletError.recipe(origin, "unknown key \(name). \(hint)")
+    let hint = near.map { "did you mean \($0)?" } ?? "Documentation/RecipeKeys.md lists the keys"
+    throw SwiftletError.recipe(origin, "unknown key \(name); \(hint)")
   }
 
   /// Checks that no keys contradict each other.
@@ -60,7 +60,7 @@ struct RecipeReader {
     if draft.training.labelSmoothing > 0, draft.training.lossType == .dft {
       throw error(
         "label_smoothing_factor",
-        "label_smoothing_factor cannot be combined with loss_type: dft. Leave out one of them.")
+        "label_smoothing_factor cannot be combined with loss_type: dft; leave out one of them")
     }
     if draft.training.warmupSteps > 0, draft.training.warmupRatio > 0 {
       notes.append("\(origin("warmup_ratio")): warmup_ratio has no effect: warmup_steps is set.")
@@ -74,7 +74,7 @@ struct RecipeReader {
     if !draft.usesPEFT, let given {
       let spelled = spellings[given.name] ?? given.name
       guard origins["use_peft"] != nil else {
-        throw error(given.name, "\(spelled) needs use_peft: true. Without it, every weight is trained.")
+        throw error(given.name, "\(spelled) needs use_peft: true; without it, every weight is trained")
       }
       notes.append("\(origin(given.name)): \(spelled) has no effect: use_peft is false.")
     }
@@ -89,11 +89,11 @@ struct RecipeReader {
       throw error("packing", or: "max_length", "packing needs a max_length, the length of a packed sequence")
     }
     if draft.data.query != nil, draft.data.datasetName != nil {
-      throw error("query", "query cannot be combined with dataset_name. Keep one of them, or list both in datasets.")
+      throw error("query", "query cannot be combined with dataset_name; keep one of them, or list both in datasets")
     }
     let shares = draft.data.sources.map(\.fraction)
     if shares.contains(nil), shares.contains(where: { $0 != nil }) {
-      throw error("datasets", "only some sources in datasets have a fraction. Give one to all of them or to none.")
+      throw error("datasets", "only some sources in datasets have a fraction; give one to all of them or to none")
     }
     if !shares.isEmpty, shares.allSatisfy({ $0 == 0 }) {
       throw error("datasets", "datasets must have a fraction above 0")
@@ -101,7 +101,8 @@ struct RecipeReader {
     if draft.sgdArguments != nil, training.optimizer.kind != .sgd {
       throw error(
         "optim_args", or: "optim",
-        "optim_args belongs to sgd, but optim is \(training.optimizer.kind.rawValue). Use the adam_ keys, or leave it out."
+        "optim_args belongs to sgd, but optim is \(training.optimizer.kind.rawValue); "
+          + "use the adam_ keys, or leave it out"
       )
     }
     if training.loadBestModelAtEnd, training.evalStrategy == .no {

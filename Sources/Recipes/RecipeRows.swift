@@ -25,7 +25,7 @@ public struct RecipeRows: Sendable {
     var opened: [any RowSource] = []
     for source in data.trainSources { opened.append(try Self.open(source, recipe, tokenizer)) }
     guard let first = opened.first else {
-      throw SwiftletError.data("dataset_name is missing. Name a file or a folder.")
+      throw SwiftletError.data("dataset_name is missing; name a file or a folder")
     }
     let fractions = data.trainSources.compactMap(\.fraction)
     train =

@@ -15,8 +15,8 @@ extension RowStep: RecipeConvertible {
     }
     guard Self.names.contains(member.key) else {
       let nearest = EditDistance.nearest(to: member.key, among: Self.names)
-      let hint = nearest.map { "Did you mean \($0)?" } ?? "The steps are \(Self.names.joined(separator: ", "))."
-      throw RecipeValueError(reason: "is an unknown step \(member.key). \(hint)")
+      let hint = nearest.map { "did you mean \($0)?" } ?? "the steps are \(Self.names.joined(separator: ", "))"
+      throw RecipeValueError(reason: "is an unknown step \(member.key); \(hint)")
     }
     do {
       self = try Self.step(member.key, member.value)

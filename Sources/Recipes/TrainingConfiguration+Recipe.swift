@@ -177,8 +177,8 @@ struct RecipeReports: RecipeConvertible {
         ]
         let hint =
           services.contains(word)
-          ? "Use tensorboard or jsonl instead." : "trainer_state.json has all logs in any case."
-        throw RecipeValueError(reason: "must be \(Self.expectation) (got \"\(word)\"). \(hint)")
+          ? "use tensorboard or jsonl instead" : "trainer_state.json has all logs in any case"
+        throw RecipeValueError(reason: "must be \(Self.expectation) (got \"\(word)\"); \(hint)")
       }
     }
   }

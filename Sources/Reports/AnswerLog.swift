@@ -4,7 +4,7 @@ import Essentials
 import OrderedJSON
 import Terminal
 
-/// A model's answers to the same questions along a run: `questions.json`, and `questions.md` as a table.
+/// A model's answers to the same questions at several steps of a run: `questions.json`, and as a table `questions.md`.
 public struct AnswerLog: Sendable, Hashable {
   /// The text of each question.
   public let questions: [String]
@@ -33,12 +33,12 @@ public struct AnswerLog: Sendable, Hashable {
 
   /// Adds a round. Rounds of this or a later step belong to an interrupted run and are removed.
   public mutating func append(_ round: Round) {
-    forget(from: round.step)
+    discard(from: round.step)
     rounds.append(round)
   }
 
   /// Removes the rounds of `step` and later.
-  package mutating func forget(from step: Int) { rounds.removeAll { $0.step >= step } }
+  package mutating func discard(from step: Int) { rounds.removeAll { $0.step >= step } }
 
   /// A table with a row per question and a column per round.
   package func table(_ rounds: [Round]) -> Table {

@@ -7,7 +7,7 @@ struct AxisTicks {
   /// The label of each position.
   let labels: [String]
 
-  /// About `wanted` ticks in `range`, at multiples of 1, 2 or 5 times a power of ten.
+  /// Chooses about `wanted` ticks in `range`, at multiples of 1, 2 or 5 times a power of ten.
   init(_ range: ClosedRange<Double>, wanted: Int, wholeNumbers: Bool = false) {
     let span = range.upperBound - range.lowerBound
     guard span > 0, span.isFinite, wanted > 0 else {

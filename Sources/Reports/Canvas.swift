@@ -2,13 +2,13 @@ import CCairo
 import CLoader
 import Checkpoints
 
-/// Draws with Cairo into a PNG or SVG. Only this file uses Cairo's objects, which live as long as the canvas. Cairo keeps
-/// the first error as a status that turns later calls into no-ops, so only `finish()` has to check it.
+/// Draws with Cairo into a PNG or SVG. Only this file uses Cairo's objects, which live as long as the canvas. Cairo
+/// keeps the first error as a status that turns later calls into no-ops, so only `finish()` has to check it.
 package final class Canvas {
   /// The file format.
   package enum Format { case png, svg }
 
-  /// Which part of a text is at its position.
+  /// Which part of a text is placed at the given position.
   enum Anchor { case start, middle, end }
 
   /// A color, with components from 0 to 1.
@@ -16,7 +16,7 @@ package final class Canvas {
     var red, green, blue: Double
     var opacity = 1.0
 
-    /// From `0xRRGGBB`.
+    /// Creates a color from `0xRRGGBB`.
     init(_ hex: UInt32, opacity: Double = 1) {
       red = Double(hex >> 16 & 0xFF) / 255
       green = Double(hex >> 8 & 0xFF) / 255
@@ -95,17 +95,17 @@ package final class Canvas {
     cairo_fill(context)
   }
 
-  /// Draws text with its baseline at the position; `turned` rotates it by 90° counterclockwise.
+  /// Draws text with its baseline at the position; `rotated` turns it by 90° counterclockwise.
   func text(
     _ text: String, x: Double, y: Double, size: Double, _ color: Color, anchor: Anchor = .start, bold: Bool = false,
-    turned: Bool = false
+    rotated: Bool = false
   ) {
     texts.append((text, x, y))
     cairo_save(context)
     select(size: size, bold: bold)
     set(color)
     cairo_translate(context, x, y)
-    if turned { cairo_rotate(context, -.pi / 2) }
+    if rotated { cairo_rotate(context, -.pi / 2) }
     let shift =
       switch anchor {
       case .start: 0.0

@@ -1,5 +1,5 @@
-/// One record of a TensorBoard event file: TensorFlow's `Event` message (`tensorflow/core/util/event.proto`) as far as
-/// scalars need it, encoded as Protocol Buffers and framed as a TFRecord.
+/// One record of a TensorBoard event file: TensorFlow's `Event` message (`tensorflow/core/util/event.proto`), limited
+/// to scalars, encoded with Protocol Buffers and framed as a TFRecord.
 package struct EventRecord {
   /// Seconds since 1970.
   package var wallTime: Double

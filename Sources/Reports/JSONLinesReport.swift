@@ -4,7 +4,8 @@ import Essentials
 import OrderedJSON
 import Training
 
-/// `log.jsonl`: the entries of `log_history` in `trainer_state.json`, one per line, each written as soon as it is logged.
+/// `log.jsonl`: the entries of `log_history` in `trainer_state.json`, one per line, each written as soon as it is
+/// logged.
 package final class JSONLinesReport: RunReport {
   private let url: URL
   private var file: GrowingFile?

@@ -4,7 +4,7 @@ import CLoader
 import Essentials
 import Training
 
-/// A picture of the loss over a run: the logged training losses, a smoothed curve, and the validation losses.
+/// A plot of the loss over a run: the logged training losses, a smoothed curve, and the validation losses.
 public struct LossCurve: Sendable {
   /// A loss at an optimizer step.
   public struct Point: Sendable, Hashable {
@@ -48,38 +48,41 @@ public struct LossCurve: Sendable {
     self.init(title: title, subtitle: subtitle, training: points("loss"), evaluation: points("eval_loss"))
   }
 
-  /// Whether Cairo, which draws the picture, is installed.
+  /// Whether Cairo, which draws the plot, is installed.
   public static var isAvailable: Bool { loader_failure(loader_cairo) == nil }
 
-  /// Writes the picture: an SVG if `url` ends in `.svg`, else a PNG of 1920 by 1120 pixels.
-  /// - Throws: `SwiftletError` if the picture cannot be drawn or written.
+  /// Writes the plot: an SVG if `url` ends in `.svg`, otherwise a PNG of 1920 by 1120 pixels.
+  /// - Throws: `SwiftletError` if Cairo is missing or the file cannot be written.
   public func write(to url: URL) throws(SwiftletError) {
     if let failure = loader_failure(loader_cairo) {
       throw SwiftletError.checkpoint(
         path: url.path,
-        reason: "the loss curve cannot be drawn without Cairo (\(String(cString: failure))). On Debian and Ubuntu: "
-          + "apt install libcairo2")
+        reason: "the loss curve cannot be drawn without Cairo (\(String(cString: failure))); "
+          + "on Debian and Ubuntu, run `apt install libcairo2`")
     }
     guard let bytes = url.pathExtension.lowercased() == "svg" ? svg() : png() else {
-      throw SwiftletError.checkpoint(path: url.path, reason: "the loss curve cannot be drawn: Cairo is out of memory")
+      throw SwiftletError.checkpoint(
+        path: url.path,
+        reason:
+          "the loss curve cannot be drawn: Cairo is out of memory; free memory and use trainer_state.json to plot it")
     }
     try AtomicFile.write(bytes, to: url)
   }
 
-  /// The picture as PNG data; `nil` if memory runs out.
+  /// The plot as PNG data; `nil` if memory runs out.
   public func png() -> [UInt8]? { drawn(.png) }
 
-  /// The picture as SVG data; `nil` if memory runs out.
+  /// The plot as SVG data; `nil` if memory runs out.
   public func svg() -> [UInt8]? { drawn(.svg) }
 
   /// Draws without text if there is no usable font.
   private func drawn(_ format: Canvas.Format) -> [UInt8]? { drawing(format)?.bytes }
 
-  /// The file, and what is drawn in it.
+  /// The file's bytes, and the canvas that recorded what was drawn.
   package func drawing(_ format: Canvas.Format) -> (bytes: [UInt8], canvas: Canvas)? {
-    for lettered in [true, false] {
+    for hasText in [true, false] {
       let canvas = Canvas(format, width: LossCurveLayout.width, height: LossCurveLayout.height)
-      LossCurveLayout(self, lettered: lettered).draw(on: canvas)
+      LossCurveLayout(self, hasText: hasText).draw(on: canvas)
       if let bytes = canvas.finish() { return (bytes, canvas) }
     }
     return nil
@@ -99,7 +102,7 @@ public struct LossCurve: Sendable {
   }
 }
 
-/// The layout of the picture.
+/// The layout of the plot.
 private struct LossCurveLayout {
   static let width = 960.0
   static let height = 560.0
@@ -108,24 +111,24 @@ private struct LossCurveLayout {
   private let top = 98.0
   private let bottom = 62.0
 
-  private let ink = Canvas.Color(0x1F2933)
-  private let faint = Canvas.Color(0x6B7785)
-  private let grid = Canvas.Color(0xE6EAEE)
-  private let logged = Canvas.Color(0x9DC3E6)
-  private let smooth = Canvas.Color(0x1F5FA8)
-  private let held = Canvas.Color(0xE0762B)
+  private let textColor = Canvas.Color(0x1F2933)
+  private let axisColor = Canvas.Color(0x6B7785)
+  private let gridColor = Canvas.Color(0xE6EAEE)
+  private let loggedColor = Canvas.Color(0x9DC3E6)
+  private let smoothedColor = Canvas.Color(0x1F5FA8)
+  private let validationColor = Canvas.Color(0xE0762B)
 
   private let curve: LossCurve
-  private let lettered: Bool
+  private let hasText: Bool
   private let training: [LossCurve.Point]
   private let smoothed: [LossCurve.Point]
   private let evaluation: [LossCurve.Point]
   private let steps: ClosedRange<Double>
   private let losses: ClosedRange<Double>
 
-  init(_ curve: LossCurve, lettered: Bool) {
+  init(_ curve: LossCurve, hasText: Bool) {
     self.curve = curve
-    self.lettered = lettered
+    self.hasText = hasText
     training = curve.training.filter(\.loss.isFinite)
     smoothed = training.count >= 30 ? curve.smoothed : []
     evaluation = curve.evaluation.filter(\.loss.isFinite)
@@ -143,15 +146,18 @@ private struct LossCurveLayout {
     canvas.fill(x: 0, y: 0, width: Self.width, height: Self.height, Canvas.Color(0xFFFFFF))
     drawAxes(on: canvas)
     let lineWidth = training.count > 400 ? 1.0 : 1.6
-    canvas.stroke(training.map(place), smoothed.isEmpty ? smooth : logged, width: smoothed.isEmpty ? 2.2 : lineWidth)
-    canvas.stroke(smoothed.map(place), smooth, width: 2.6)
-    canvas.stroke(evaluation.map(place), held, width: 1.4)
-    for point in evaluation.map(place) { canvas.dot(x: point.x, y: point.y, radius: 4.5, held) }
+    canvas.stroke(training.map(place), trainingColor, width: smoothed.isEmpty ? 2.2 : lineWidth)
+    canvas.stroke(smoothed.map(place), smoothedColor, width: 2.6)
+    canvas.stroke(evaluation.map(place), validationColor, width: 1.4)
+    for point in evaluation.map(place) { canvas.dot(x: point.x, y: point.y, radius: 4.5, validationColor) }
     if smoothed.isEmpty, training.count <= 40 {
-      for point in training.map(place) { canvas.dot(x: point.x, y: point.y, radius: 3, smooth) }
+      for point in training.map(place) { canvas.dot(x: point.x, y: point.y, radius: 3, smoothedColor) }
     }
-    if lettered { drawLetters(on: canvas) }
+    if hasText { drawText(on: canvas) }
   }
+
+  /// The logged losses stand out only if there is no smoothed curve.
+  private var trainingColor: Canvas.Color { smoothed.isEmpty ? smoothedColor : loggedColor }
 
   private func place(_ point: LossCurve.Point) -> (x: Double, y: Double) { (x(Double(point.step)), y(point.loss)) }
 
@@ -168,40 +174,42 @@ private struct LossCurveLayout {
     let floor = Self.height - bottom
     let vertical = AxisTicks(losses, wanted: 6)
     for (value, label) in zip(vertical.values, vertical.labels) {
-      canvas.stroke([(left, y(value)), (Self.width - right, y(value))], grid, width: 1)
-      if lettered { canvas.text(label, x: left - 10, y: y(value) + 4.5, size: 13, faint, anchor: .end) }
+      canvas.stroke([(left, y(value)), (Self.width - right, y(value))], gridColor, width: 1)
+      if hasText { canvas.text(label, x: left - 10, y: y(value) + 4.5, size: 13, axisColor, anchor: .end) }
     }
     let horizontal = AxisTicks(steps, wanted: 9, wholeNumbers: true)
     for (value, label) in zip(horizontal.values, horizontal.labels) {
-      canvas.stroke([(x(value), floor), (x(value), floor + 5)], faint, width: 1)
-      if lettered { canvas.text(label, x: x(value), y: floor + 21, size: 13, faint, anchor: .middle) }
+      canvas.stroke([(x(value), floor), (x(value), floor + 5)], axisColor, width: 1)
+      if hasText { canvas.text(label, x: x(value), y: floor + 21, size: 13, axisColor, anchor: .middle) }
     }
-    canvas.stroke([(left, floor), (Self.width - right, floor)], faint, width: 1.2)
+    canvas.stroke([(left, floor), (Self.width - right, floor)], axisColor, width: 1.2)
   }
 
-  private func drawLetters(on canvas: Canvas) {
-    canvas.text(clipped(curve.title, 19, on: canvas, bold: true), x: left, y: 36, size: 19, ink, bold: true)
-    canvas.text(clipped(curve.subtitle, 13, on: canvas), x: left, y: 58, size: 13, faint)
+  private func drawText(on canvas: Canvas) {
+    canvas.text(clipped(curve.title, 19, on: canvas, bold: true), x: left, y: 36, size: 19, textColor, bold: true)
+    canvas.text(clipped(curve.subtitle, 13, on: canvas), x: left, y: 58, size: 13, axisColor)
     canvas.text(
-      "optimizer step", x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, faint, anchor: .middle)
+      "optimizer step", x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, axisColor, anchor: .middle)
     canvas.text(
-      "loss (nats per token)", x: 22, y: (top + Self.height - bottom) / 2, size: 13, faint, anchor: .middle,
-      turned: true)
+      "loss (nats per token)", x: 22, y: (top + Self.height - bottom) / 2, size: 13, axisColor, anchor: .middle,
+      rotated: true)
     drawLegend(on: canvas)
   }
 
-  /// Drawn from right to left, above the plot.
+  /// Draws the legend above the plot, from right to left.
   private func drawLegend(on canvas: Canvas) {
     var entries: [(text: String, color: Canvas.Color, isDot: Bool)] = []
-    if !training.isEmpty { entries.append(("training", smoothed.isEmpty ? smooth : logged, false)) }
-    if let last = smoothed.last { entries.append(("smoothed, " + number(last.loss) + " at the end", smooth, false)) }
+    if !training.isEmpty { entries.append(("training", trainingColor, false)) }
+    if let last = smoothed.last {
+      entries.append(("smoothed, " + number(last.loss) + " at the end", smoothedColor, false))
+    }
     if let last = evaluation.last {
-      entries.append(("validation, " + number(last.loss) + " at the end", held, true))
+      entries.append(("validation, " + number(last.loss) + " at the end", validationColor, true))
     }
     var edge = Self.width - right
     for entry in entries.reversed() {
       let start = edge - canvas.width(of: entry.text, size: 13)
-      canvas.text(entry.text, x: start, y: top - 14, size: 13, ink)
+      canvas.text(entry.text, x: start, y: top - 14, size: 13, textColor)
       canvas.stroke([(start - 30, top - 18.5), (start - 8, top - 18.5)], entry.color, width: 2.6)
       if entry.isDot { canvas.dot(x: start - 19, y: top - 18.5, radius: 4.5, entry.color) }
       edge = start - 52

@@ -47,7 +47,7 @@ public struct ModelCard: Sendable {
     /// Whether `place` is an SQL query.
     public var isQuery: Bool
 
-    /// A source of rows; `isQuery` if `place` is SQL.
+    /// Creates a source of rows.
     public init(_ place: String, split: String = "train", share: Double? = nil, isQuery: Bool = false) {
       self.place = place
       self.split = split
@@ -73,7 +73,7 @@ public struct ModelCard: Sendable {
     }
   }
 
-  /// A card for the result of a run. Set the other members to say more about it.
+  /// Creates a card for the result of a run. The other members are optional; set them to say more about it.
   public init(title: String, baseModel: String, adapterRank: Int? = nil, outputFolder: String, state: TrainerState) {
     self.title = title
     self.baseModel = baseModel
@@ -156,10 +156,11 @@ public struct ModelCard: Sendable {
     adapterRank == nil ? useOfModel : useOfAdapter
   }
 
-  /// The folder in commands. If the base model is on a hub, they run inside the folder; else where the run was started.
+  /// The output folder as the commands name it: "." if the base model is on a hub, so that they run inside the folder;
+  /// otherwise they run where training was started, because the base model's path is relative to that.
   private var adapterPlace: String { Self.isHubName(baseModel) ? "." : Shell.quoted(outputFolder) }
 
-  /// The base model in commands.
+  /// The base model as the commands name it.
   private var basePlace: String { Shell.quoted(baseModel) }
 
   private var useOfAdapter: String {

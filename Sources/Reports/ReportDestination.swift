@@ -1,12 +1,12 @@
-/// A report that a run writes besides `trainer_state.json`: transformers' `report_to`.
+/// A report that a run writes in addition to `trainer_state.json`: transformers' `report_to`.
 public enum ReportDestination: String, Sendable, CaseIterable, Codable {
-  /// A TensorBoard event file.
+  /// A TensorBoard event file with the losses, the gradient norm and the learning rate.
   case tensorboard
   /// `log.jsonl` in the output folder, with one line per log.
   case jsonl
 }
 
-/// Which reports a run writes beside `trainer_state.json`, and where.
+/// Which reports a run writes in addition to `trainer_state.json`, and where.
 public struct ReportConfiguration: Sendable, Hashable, Codable {
   /// The reports to write, each at most once.
   public var destinations: [ReportDestination]

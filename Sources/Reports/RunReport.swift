@@ -2,13 +2,14 @@ import Diagnostics
 import Essentials
 import Training
 
-/// A callback that writes a file along a run. If writing fails, the run continues and the failure is reported at the end.
+/// A callback that writes a file during a run. If writing fails, the run continues, and the failure is reported at the
+/// end.
 package protocol RunReport: TrainerCallback {
   /// Why the report is incomplete; `nil` if it is complete.
   var failure: SwiftletError? { get }
 }
 
-/// A file that is appended to and may be read meanwhile: each append is written immediately.
+/// A file that is appended to while others may read it: each append is written immediately.
 struct GrowingFile {
   private let url: URL
   private var handle: OpenFile?
@@ -34,7 +35,7 @@ struct GrowingFile {
 
   private mutating func fail(_ reason: String) {
     failure = SwiftletError.training(
-      "\(url.path) is incomplete: \(reason). trainer_state.json has all logs.")
+      "\(url.path) is incomplete: \(reason); trainer_state.json has all logs")
   }
 }
 

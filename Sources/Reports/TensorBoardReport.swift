@@ -43,7 +43,7 @@ package final class TensorBoardReport: RunReport {
       try Data().write(to: url)
     } catch {
       failure = SwiftletError.training(
-        "\(url.path) cannot be written. Choose another `tensorBoardFolder`, or leave out this report.")
+        "\(url.path) cannot be written; choose another `tensorBoardFolder`, or leave out this report")
       return
     }
     file = GrowingFile(at: url)

@@ -20,7 +20,7 @@ public struct Dataset: Sendable {
   public let name: String?
   private let source: LazyRows
 
-  /// Rows that are opened once, by whoever needs them first.
+  /// Opens the rows on first use.
   private final class LazyRows: Sendable {
     private let opened = Mutex<(any RowSource)?>(nil)
     private let open: @Sendable () throws(SwiftletError) -> any RowSource
@@ -218,7 +218,7 @@ public struct DatasetRow {
     guard let value = value(of: column) else {
       if failure.error == nil {
         failure.error = SwiftletError.data(
-          "there is no column \"\(column)\". The columns are \(json.keys.joined(separator: ", ")).")
+          "there is no column \"\(column)\"; the columns are \(json.keys.joined(separator: ", "))")
       }
       return ""
     }

@@ -75,24 +75,24 @@ public final class FineTuning: Sendable {
     func require(_ condition: Bool, _ problem: String) throws(SwiftletError) {
       if !condition { throw SwiftletError.training(problem) }
     }
-    try require(configuration.trainBatchSize > 0, "`trainBatchSize` must be positive.")
-    try require(configuration.evalBatchSize > 0, "`evalBatchSize` must be positive.")
-    try require(configuration.gradientAccumulationSteps > 0, "`gradientAccumulationSteps` must be positive.")
-    try require(configuration.learningRate > 0, "`learningRate` must be positive.")
-    try require(configuration.epochs >= 0 && configuration.epochs.isFinite, "`epochs` must not be negative.")
-    try require(configuration.maxSteps ?? 0 >= 0, "`maxSteps` must not be negative.")
-    try require((0..<1).contains(configuration.labelSmoothing), "`labelSmoothing` must be from 0 to below 1.")
+    try require(configuration.trainBatchSize > 0, "`trainBatchSize` must be positive")
+    try require(configuration.evalBatchSize > 0, "`evalBatchSize` must be positive")
+    try require(configuration.gradientAccumulationSteps > 0, "`gradientAccumulationSteps` must be positive")
+    try require(configuration.learningRate > 0, "`learningRate` must be positive")
+    try require(configuration.epochs >= 0 && configuration.epochs.isFinite, "`epochs` must not be negative")
+    try require(configuration.maxSteps ?? 0 >= 0, "`maxSteps` must not be negative")
+    try require((0..<1).contains(configuration.labelSmoothing), "`labelSmoothing` must be from 0 to below 1")
     try require(
-      hasValidation || configuration.evalStrategy == .no, "`evalStrategy` needs validation rows. Pass `validation`.")
+      hasValidation || configuration.evalStrategy == .no, "`evalStrategy` needs validation rows; pass `validation`")
     try require(
       configuration.evalStrategy != .no || !configuration.loadBestModelAtEnd,
-      "`loadBestModelAtEnd` needs an `evalStrategy`.")
+      "`loadBestModelAtEnd` needs an `evalStrategy`")
     try require(
       configuration.evalStrategy != .no || configuration.saveStrategy != .best,
-      "`saveStrategy` best needs an `evalStrategy`.")
+      "`saveStrategy` best needs an `evalStrategy`")
     try require(
       configuration.earlyStoppingPatience == nil || configuration.loadBestModelAtEnd,
-      "`earlyStoppingPatience` needs `loadBestModelAtEnd`.")
+      "`earlyStoppingPatience` needs `loadBestModelAtEnd`")
     _ = try configuration.optimizer.updateRule()
   }
 
@@ -103,9 +103,9 @@ public final class FineTuning: Sendable {
 
   /// The events of the run, which trains while they are iterated over.
   ///
-  /// If the iterating task is cancelled, or leaves the loop, the run finishes its step and saves a checkpoint. A cancelled
-  /// loop still receives the events up to `.ended(.paused)`; then it ends without an error. Resume from the checkpoint with
-  /// `TrainingConfiguration.resume`.
+  /// If the iterating task is cancelled, or leaves the loop, the run finishes its step and saves a checkpoint. A
+  /// cancelled loop still receives the events up to `.ended(.paused)`; then it ends without an error. Resume from the
+  /// checkpoint with `TrainingConfiguration.resume`.
   ///
   /// Iterate once; to train again, configure another run.
   public var events: TrainingEvents {
@@ -116,7 +116,8 @@ public final class FineTuning: Sendable {
 
   /// Trains to the end without following the events.
   /// - Returns: how the run ended; paused if the task was cancelled.
-  /// - Throws: `SwiftletError` for rows that cannot be used, a loss that is not finite, or a file that cannot be written.
+  /// - Throws: `SwiftletError` for rows that cannot be used, a loss that is not finite, or a file that cannot be
+  ///   written.
   @discardableResult public func train() async throws -> Trainer.Ending {
     var ending = Trainer.Ending.stopped
     for try await event in events { if case .ended(let how) = event { ending = how } }

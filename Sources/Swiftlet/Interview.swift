@@ -40,7 +40,7 @@ public final class Interview: TrainerCallback {
       var earlier = AnswerLog(json: json),
       earlier.questions == log.questions
     else { return }
-    earlier.forget(from: step + 1)
+    earlier.discard(from: step + 1)
     log = earlier
   }
 

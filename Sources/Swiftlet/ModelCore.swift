@@ -7,8 +7,8 @@ import Recipes
 import Tensors
 import Training
 
-/// Owns a model and everything that computes with it: chats and training runs. All of it runs on the model's thread, one
-/// token or one optimizer step at a time, so several chats and a run take turns.
+/// Owns a model and everything that computes with it: chats and training runs. All of it runs on the model's thread,
+/// one token or one optimizer step at a time, so several chats and a run take turns.
 actor ModelCore {
   private nonisolated let thread: ModelThread
   nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
@@ -98,7 +98,7 @@ actor ModelCore {
           weightsVersion: weightsVersion)
       }
     guard !chat.isAnswering else {
-      throw SwiftletError.model("the chat session is still answering. Wait for the end of its stream.")
+      throw SwiftletError.model("the chat session is still answering; wait for the end of its stream")
     }
     if chat.weightsVersion != weightsVersion {
       chat.conversation.invalidateCache()
@@ -163,20 +163,20 @@ actor ModelCore {
   private func reopenIfNeeded(for job: FineTuning.Job) throws {
     let current = try opened
     guard adapter == nil else {
-      throw SwiftletError.model("the model has an adapter already. Open it without one to train a new adapter.")
+      throw SwiftletError.model("the model has an adapter already; open it without one to train a new adapter")
     }
     // As opened for reading, weights are in read-only memory and may not be float32.
     let needsFloat32 = job.recipe.lora == nil && !isFloat32
     if needsFloat32,
       quantization != nil || current.transformer.parameters.contains(where: { $0.value.type.isFourBitCode })
     {
-      throw SwiftletError.model("the weights are quantized, so they cannot be trained. Pass an adapter.")
+      throw SwiftletError.model("the weights are quantized, so they cannot be trained; pass an adapter")
     }
     let template = try job.recipe.chatTemplate()
     guard needsFloat32 || (template != nil && template != current.chatTemplate?.source) else { return }
     guard weightsVersion == 0 else {
       throw SwiftletError.model(
-        "the weights have been trained already, so `chatTemplatePath` can't change. Open the model with the template.")
+        "the weights have been trained already, so `chatTemplatePath` can't change; open the model with the template")
     }
     model = try openModel(chatTemplate: template ?? current.chatTemplate?.source, isFloat32: needsFloat32 || isFloat32)
     isFloat32 = isFloat32 || needsFloat32
@@ -186,7 +186,7 @@ actor ModelCore {
   /// Writes the result files of a run.
   func save(run id: ObjectIdentifier) throws {
     guard let run = runs[id] else {
-      throw SwiftletError.training("there is nothing to save: the run has not started. Iterate over its events first.")
+      throw SwiftletError.training("there is nothing to save: the run has not started; iterate over its events first")
     }
     try run.write()
   }

@@ -22,7 +22,7 @@ public enum ModelLocation {
     if FileManager.default.fileExists(atPath: expanded) { return file(in: URL(fileURLWithPath: expanded)) }
     guard RepositoryID.isQualifiedName(name) else {
       throw SwiftletError.model(
-        "\(name): no such file or folder. Name a model folder, a .gguf file or org/name.")
+        "\(name): no such file or folder; name a model folder, a .gguf file or org/name")
     }
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
     let id = try RepositoryID(name)

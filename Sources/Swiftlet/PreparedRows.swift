@@ -44,7 +44,7 @@ extension RowTokenizer {
   ) throws(SwiftletError) {
     if let token = configuration.padToken, tokenizer.id(of: token) == nil {
       throw SwiftletError.training(
-        "`padToken` \"\(token)\" is not in the tokenizer's vocabulary. Name a token that is.")
+        "`padToken` \"\(token)\" is not in the tokenizer's vocabulary; name a token that is")
     }
     try self.init(
       tokenizer, template: template, eosToken: configuration.eosToken,

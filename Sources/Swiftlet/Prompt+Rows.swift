@@ -42,7 +42,7 @@ extension Prompt {
       }
       guard let prompt else {
         throw SwiftletError.data(
-          "the row has no prompt, messages or question. Add one of these columns.", at: rows.location(of: index))
+          "the row has no prompt, messages or question; add one of these columns", at: rows.location(of: index))
       }
       prompts.append(prompt)
     }

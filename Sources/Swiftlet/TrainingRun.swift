@@ -145,7 +145,7 @@ public final class TrainingRun {
       try Data().write(to: probe)
       try FileManager.default.removeItem(at: probe)
     } catch {
-      throw SwiftletError.training("`outputDir` \(folder.path) cannot be written. Choose another folder.")
+      throw SwiftletError.training("`outputDir` \(folder.path) cannot be written; choose another folder")
     }
   }
 
@@ -156,7 +156,7 @@ public final class TrainingRun {
     case .latest where trainer.collective.rank > 0: try trainer.resume(from: output)
     case .latest:
       guard let last = Trainer.checkpoints(in: output).last else {
-        throw SwiftletError.training("\(output.path) has no checkpoint-N. Leave out `resume`.")
+        throw SwiftletError.training("\(output.path) has no checkpoint-N; leave out `resume`")
       }
       try trainer.resume(from: last)
     case .checkpoint(let path): try trainer.resume(from: URL(fileURLWithPath: recipe.locate(path)))

@@ -28,7 +28,8 @@ enum ByteAlphabet {
     $0 < 0x80 ? [UInt8($0)] : [0xC0 | UInt8($0 >> 6), 0x80 | UInt8($0 & 0x3F)]
   }
 
-  /// Appends the bytes that `text` represents. Returns `false` and appends nothing if a character is not in the alphabet.
+  /// Appends the bytes that `text` represents. Returns `false` and appends nothing if a character is not in the
+  /// alphabet.
   static func appendDecoded(_ text: some Sequence<UInt8>, to output: inout [UInt8]) -> Bool {
     let start = output.count
     var lead: UInt8 = 0

@@ -1,5 +1,5 @@
-/// Byte-pair encoding (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016): repeatedly
-/// merges the adjacent pair with the lowest rank, leftmost first.
+/// Byte-pair encoding (Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016):
+/// repeatedly merges the adjacent pair with the lowest rank, leftmost first.
 struct BytePairEncoding: Sendable {
   /// The options of a BPE model in `tokenizer.json`.
   struct Options: Sendable {

@@ -15,8 +15,8 @@ struct ConfigurationValue: Sendable {
     self.keyPath = keyPath
   }
 
-  /// The longest literal that a tokenizer searches for or inserts, in bytes. Work grows with the length of the text times
-  /// the length of the literals, and real ones are tiny.
+  /// The longest literal that a tokenizer searches for or inserts, in bytes. Work grows with the length of the text
+  /// times the length of the literals, and real ones are tiny.
   static let maxLiteralLength = 1024
 
   /// The error "KEYPATH PROBLEM" in this file.
@@ -115,8 +115,8 @@ struct ConfigurationValue: Sendable {
   }
 }
 
-/// Bounds by how much a sequence of replacements can lengthen a text. In a hostile file, each replacement could multiply
-/// the length again.
+/// Bounds by how much a sequence of replacements can lengthen a text. In a hostile file, each replacement could
+/// multiply the length again.
 struct GrowthLimit {
   /// Real tokenizers stay far below.
   private static let maxFactor = 1024

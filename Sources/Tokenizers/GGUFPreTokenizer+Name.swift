@@ -34,8 +34,8 @@ extension GGUFPreTokenizer {
     return words
   }
 
-  /// A text that all supported pre-tokenizers split differently: contractions in both cases, runs of digits, letters with
-  /// combining marks, scripts without spaces, line breaks, punctuation.
+  /// A text that all supported pre-tokenizers split differently: contractions in both cases, runs of digits, letters
+  /// with combining marks, scripts without spaces, line breaks, punctuation.
   static let probe = """
     I've told'em we'LL see, DON'T you? it's 'D'RE's  3 33 333 4444 55555 12.5%  x2y3 CamelCaseWORDs camelHTTPServer
     nai\u{308}ve e\u{301}te\u{301} \u{928}\u{92E}\u{938}\u{94D}\u{924}\u{947} \u{915}\u{93F} \u{E2A}\u{E27}\u{E31}\u{E2A}

@@ -2,8 +2,8 @@ import Diagnostics
 
 extension GGUFVocabulary {
   /// The GGUF vocabulary of `tokenizer`.
-  /// - Parameter size: the number of rows of the model's embedding. Ids without a token become `[PAD7]` and so on, as in
-  ///   llama.cpp's converter.
+  /// - Parameter size: the number of rows of the model's embedding. Ids without a token become `[PAD7]` and so on, as
+  ///   in llama.cpp's converter.
   /// - Throws: `SwiftletError` if llama.cpp does not support such a tokenizer.
   public init(_ tokenizer: Tokenizer, size: Int) throws(SwiftletError) {
     if case .gguf(let conversion) = tokenizer.source {
@@ -86,7 +86,8 @@ extension GGUFVocabulary {
     scores = scores.map { $0 + missing.map { _ in -10000 } }
   }
 
-  /// Scores that reproduce the order of merges: SentencePiece merges the pair whose resulting token has the highest score.
+  /// Scores that reproduce the order of merges: SentencePiece merges the pair whose resulting token has the highest
+  /// score.
   private static func scores(_ merged: [Int32], count: Int) -> [Float] {
     var scores = [Float](repeating: -1_000_000, count: count)
     var next: Float = 0

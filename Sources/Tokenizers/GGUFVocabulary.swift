@@ -37,7 +37,7 @@ public struct GGUFVocabulary: Sendable {
   /// The file it was read from, for error messages.
   package var path: String?
 
-  /// A vocabulary made of its parts.
+  /// Creates a vocabulary from its parts; `Tokenizer(gguf:)` checks them.
   public init(
     model: String, preTokenizer: String? = nil, tokens: [String], tokenTypes: [Int32]? = nil, scores: [Float]? = nil,
     merges: [String]? = nil, bosID: Int32? = nil, eosID: Int32? = nil, unkID: Int32? = nil, padID: Int32? = nil,

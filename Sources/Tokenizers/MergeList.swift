@@ -24,8 +24,8 @@ struct MergeList: Sendable {
   func left(_ index: Int) -> Range<Int> { strings.range(2 * index) }
   func right(_ index: Int) -> Range<Int> { strings.range(2 * index + 1) }
 
-  /// The merges in terms of token ids, and whether splitting words before U+2581 leaves their tokens unchanged: that is the
-  /// case if no merge joins U+2581 to a preceding character other than U+2581.
+  /// The merges in terms of token ids, and whether splitting words before U+2581 leaves their tokens unchanged: that is
+  /// the case if no merge joins U+2581 to a preceding character other than U+2581.
   ///
   /// - Parameters:
   ///   - prefix: the prefix that the right part loses when merged (`continuing_subword_prefix`).

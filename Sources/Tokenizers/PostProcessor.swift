@@ -1,8 +1,8 @@
 import Diagnostics
 import OrderedJSON
 
-/// The tokens to add before and after a text: the `single` template of `TemplateProcessing`, or the equivalent for BERT's
-/// and RoBERTa's post-processors.
+/// The tokens to add before and after a text: the `single` template of `TemplateProcessing`, or the equivalent for
+/// BERT's and RoBERTa's post-processors.
 struct PostProcessor: Sendable {
   var before: [Int32] = []
   var after: [Int32] = []

@@ -115,9 +115,9 @@ package final class RegularExpression: @unchecked Sendable {
 
   /// Calls `body` with each match in `range`, in order. The expression sees the range as the whole text.
   ///
-  /// The search proceeds in small windows. A match that could extend past its window is tried again in a larger one, only
-  /// from its first character. If too much work is wasted on such attempts, windows no longer grow. This bounds the number
-  /// of matching steps per byte for any text.
+  /// The search proceeds in small windows. A match that could extend past its window is tried again in a larger one,
+  /// only from its first character. If too much work is wasted on such attempts, windows no longer grow. This bounds
+  /// the number of matching steps per byte for any text.
   package func forEachMatch(_ bytes: [UInt8], _ range: Range<Int>, _ body: (Range<Int>) -> Void) {
     guard !range.isEmpty, let data = pcre2_match_data_create_8(1, nil) else { return }
     defer { pcre2_match_data_free_8(data) }

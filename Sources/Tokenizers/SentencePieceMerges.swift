@@ -1,8 +1,8 @@
-/// The merges implied by a SentencePiece BPE vocabulary. Such a vocabulary lists tokens with scores; two adjacent tokens
-/// merge if their concatenation is a token, and the pair with the highest score merges first.
+/// The merges implied by a SentencePiece BPE vocabulary. Such a vocabulary lists tokens with scores; two adjacent
+/// tokens merge if their concatenation is a token, and the pair with the highest score merges first.
 enum SentencePieceMerges {
-  /// The longest token that can result from a merge, in bytes. Finding the merges of one token takes time quadratic in its
-  /// length; SentencePiece limits tokens to 16 characters by default.
+  /// The longest token that can result from a merge, in bytes. Finding the merges of one token takes time quadratic in
+  /// its length; SentencePiece limits tokens to 16 characters by default.
   private static let maxTokenLength = 512
 
   /// The merges in the order of their scores, highest first. Among equal scores, longer left parts come first.

@@ -7,7 +7,7 @@ public struct SpecialTokens: Sendable, Hashable {
     /// The token's id in the vocabulary.
     public let id: Int32
 
-    /// A token with this text and id.
+    /// Creates a token; `id` must be that of `text` in the vocabulary.
     public init(text: String, id: Int32) {
       self.text = text
       self.id = id
@@ -18,13 +18,13 @@ public struct SpecialTokens: Sendable, Hashable {
   public var bos: Token?
   /// The end-of-sequence token, which also ends a turn in many chat models.
   public var eos: Token?
-  /// The padding token.
+  /// The padding token. Swiftlet never pads, but saved files name it.
   public var pad: Token?
   /// The unknown token, which replaces text that no other token covers.
   public var unk: Token?
   /// The ids of all special tokens, with or without a role. `skipSpecialTokens` leaves these out.
   public var ids: Set<Int32> = []
 
-  /// No special tokens.
+  /// Creates an empty set of special tokens.
   public init() {}
 }

@@ -19,7 +19,7 @@ struct Symbols: Sendable {
   var lastID: Int32? { ids.last }
 
   mutating func removeAll() {
-    // Do not keep the memory of a very long word.
+    // Releases the memory of a very long word.
     let keeps = ids.capacity < 1 << 20
     ids.removeAll(keepingCapacity: keeps)
     lengths.removeAll(keepingCapacity: keeps)

@@ -23,8 +23,8 @@ enum TokenModel: Sendable {
 
   /// The `model` of a `tokenizer.json`.
   /// - Parameters:
-  ///   - endsInBytes: whether pre-tokenization ends by converting bytes to GPT-2's byte alphabet. A BPE model then takes raw
-  ///     bytes and the conversion is skipped.
+  ///   - endsInBytes: whether pre-tokenization ends by converting bytes to GPT-2's byte alphabet. A BPE model then
+  ///     takes raw bytes and the conversion is skipped.
   ///   - scanned: the vocabulary and merges, if they have been read already and `configuration` does not contain them.
   init(
     _ configuration: ConfigurationValue, endsInBytes: Bool, scanned: TokenizerJSONScanner?

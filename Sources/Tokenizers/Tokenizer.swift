@@ -49,8 +49,8 @@ public final class Tokenizer: Sendable {
     return ids
   }
 
-  /// The token ids of `text` and, for each, the range of UTF-8 bytes that it covers. The range is empty for tokens added
-  /// around the text.
+  /// The token ids of `text` and, for each, the range of UTF-8 bytes that it covers. The range is empty for tokens
+  /// added around the text.
   public func encodeWithOffsets(_ text: String, addSpecialTokens: Bool = true) -> (ids: [Int32], offsets: [Range<Int>])
   {
     var workspace = workspaces.take()

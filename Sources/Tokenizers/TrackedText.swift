@@ -4,8 +4,8 @@ struct TrackedText: Sendable {
   var bytes: [UInt8]
   /// The part of `bytes` that belongs to this text.
   var range: Range<Int>
-  /// For each byte of `bytes`, the range of original bytes it came from; `nil` if each byte came from the one at the same
-  /// position plus `shift`.
+  /// For each byte of `bytes`, the range of original bytes it came from; `nil` if each byte came from the one at the
+  /// same position plus `shift`.
   var origins: [Origin]?
   /// The offset from a position in `bytes` to the original. Unused if there are `origins`.
   var shift = 0

@@ -5,8 +5,8 @@ struct Vocabulary: Sendable {
   private let isPresent: [Bool]
   private let index: ByteStringIndex
 
-  /// The upper bound of token ids (exclusive). It bounds the memory that a hostile file with a single huge id can claim;
-  /// real vocabularies have at most a few hundred thousand tokens.
+  /// The upper bound of token ids (exclusive). It bounds the memory that a hostile file with a single huge id can
+  /// claim; real vocabularies have at most a few hundred thousand tokens.
   static let idLimit = 1 << 22
 
   /// Tokens with their ids, which must be below `idLimit`. If two tokens have the same id, the later one counts.

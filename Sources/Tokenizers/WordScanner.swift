@@ -1,5 +1,5 @@
-/// Splits text like the regular expressions of GPT-2, Llama 3 and Qwen, without a regular expression engine. The properties
-/// describe how these expressions differ.
+/// Splits text like the regular expressions of GPT-2, Llama 3 and Qwen, without a regular expression engine. The
+/// properties describe how these expressions differ.
 package struct WordScanner: Sendable, Hashable {
   /// The general form of an expression.
   package enum Shape: Sendable, Hashable {

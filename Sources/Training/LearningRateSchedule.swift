@@ -23,19 +23,29 @@ extension LearningRateSchedule: Schedule {
 public struct LearningRateSchedule: Sendable, Hashable {
   /// The schedules, by the names that transformers gives them (`lr_scheduler_type`).
   public enum Kind: String, Sendable, CaseIterable, Codable {
+    /// Falls from the peak to 0, along a line or half a cosine.
     case linear, cosine
+    /// Falls along half a cosine several times, and jumps back to the peak in between.
     case cosineWithRestarts = "cosine_with_restarts"
+    /// Falls to a final rate along a power of the remaining steps; or stays at the peak, without warmup.
     case polynomial, constant
+    /// Stays at the peak after warmup.
     case constantWithWarmup = "constant_with_warmup"
+    /// Falls with the inverse square root of the steps.
     case inverseSqrt = "inverse_sqrt"
+    /// Falls along half a cosine to a minimum above 0.
     case cosineWithMinLR = "cosine_with_min_lr"
+    /// The same, with a warmup that starts above 0.
     case cosineWarmupWithMinLR = "cosine_warmup_with_min_lr"
+    /// Stays at the peak, then decays in the last steps (WSD).
     case warmupStableDecay = "warmup_stable_decay"
   }
 
   /// The shape of a rise or fall in `warmup_stable_decay`.
   public enum Shape: String, Sendable, CaseIterable, Codable {
+    /// A line, or half a cosine.
     case linear, cosine
+    /// 1 − √progress in decay, and mirrored in warmup.
     case oneMinusSqrt = "1-sqrt"
   }
 

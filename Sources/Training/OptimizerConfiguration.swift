@@ -27,21 +27,37 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
 
   /// The optimizers, by the names that transformers gives them.
   public enum Kind: String, Sendable, CaseIterable, Codable {
+    /// AdamW with float32 moments. The implementations that transformers distinguishes are the same here.
     case adamWTorchFused = "adamw_torch_fused"
+    /// The same as `adamWTorchFused`.
     case adamWTorch = "adamw_torch"
+    /// The same as `adamWTorchFused`.
     case adamWHF = "adamw_hf"
+    /// The same as `adamWTorchFused`.
     case adamWApexFused = "adamw_apex_fused"
+    /// AdamW with float32 moments that the system can page out to disk.
     case pagedAdamW = "paged_adamw"
+    /// The same as `pagedAdamW`.
     case pagedAdamW32Bit = "paged_adamw_32bit"
+    /// AdamW with 8-bit moments (Dettmers et al. 2021, arXiv:2110.02861).
     case adamW8Bit = "adamw_8bit"
+    /// The same as `adamW8Bit`.
     case adamWBnb8Bit = "adamw_bnb_8bit"
+    /// AdamW with 8-bit moments that the system can page out to disk.
     case pagedAdamW8Bit = "paged_adamw_8bit"
+    /// Stochastic gradient descent, with momentum if `momentum` is set.
     case sgd
+    /// Adafactor without relative step sizes and without a first moment.
     case adafactor
+    /// Lion with a float32 moment.
     case lion
+    /// The same as `lion`.
     case lion32Bit = "lion_32bit"
+    /// Lion with an 8-bit moment.
     case lion8Bit = "lion_8bit"
+    /// Lion with a float32 moment that the system can page out to disk.
     case pagedLion32Bit = "paged_lion_32bit"
+    /// Lion with an 8-bit moment that the system can page out to disk.
     case pagedLion8Bit = "paged_lion_8bit"
 
     /// Whether moments are stored in 8 bits.
@@ -69,7 +85,7 @@ extension OptimizerConfiguration {
         "`momentum`, `dampening` and `nesterov` belong to SGD, but the optimizer is \(kind.rawValue); leave them out")
     }
     if nesterov, momentum == 0 || dampening != 0 {
-      throw SwiftletError.training("`nesterov` needs `momentum` and no `dampening`")
+      throw SwiftletError.training("`nesterov` needs `momentum` and no `dampening`; set `momentum`, or leave it out")
     }
     return switch kind {
     case .sgd: SGD(momentum: Float(momentum), dampening: Float(dampening), nesterov: nesterov)

@@ -127,9 +127,9 @@ extension TrainingConfiguration {
   public enum EvalPacking: Sendable, Hashable, Codable {
     /// As the training rows are.
     case asInTraining
-    /// One row per sequence.
+    /// Validation rows are not packed: each is a sequence of its own.
     case unpacked
-    /// Packed with this strategy.
+    /// Validation rows are packed with this strategy, whatever the training rows are.
     case packed(PackingStrategy)
   }
 
@@ -145,13 +145,13 @@ extension TrainingConfiguration {
 
   /// Which layers recompute their activations in the backward pass instead of keeping them.
   public enum Checkpointing: String, Sendable, CaseIterable, Codable {
-    /// As many as needed to fit in memory.
+    /// As many layers as necessary to fit in memory, from the first one on.
     case auto
-    /// All layers.
+    /// All layers recompute their activations.
     case always = "true"
-    /// No layer.
+    /// No layer recomputes its activations.
     case never = "false"
-    /// Unsloth's spelling of `always`.
+    /// Unsloth's spelling, which means the same as `always`.
     case unsloth
   }
 
@@ -159,16 +159,19 @@ extension TrainingConfiguration {
   public enum WeightType: String, Sendable, CaseIterable, Codable {
     /// As the base model stores its embeddings.
     case auto
+    /// A float type for all weights.
     case float32, bfloat16, float16
   }
 
   /// When something recurs during a run.
   public enum IntervalStrategy: String, Sendable, CaseIterable, Codable {
+    /// Never, every so many optimizer steps, or after each epoch.
     case no, steps, epoch
   }
 
   /// When checkpoints are saved during a run.
   public enum SaveStrategy: String, Sendable, CaseIterable, Codable {
+    /// Never, every so many optimizer steps, or after each epoch.
     case no, steps, epoch
     /// Whenever the validation loss is the lowest so far.
     case best

@@ -15,7 +15,7 @@ extension CausalLM {
   ///     changed, becomes float16.
   ///   - name: `general.name`.
   ///   - progress: called with the number of bytes written so far and the total.
-  /// - Returns: sentences that say where llama.cpp's answers will differ, and when.
+  /// - Returns: notes on when llama.cpp's answers will differ, one sentence each.
   /// - Throws: `SwiftletError` if llama.cpp can't run the model or the file can't be written.
   @discardableResult
   public func writeGGUF(

@@ -1,7 +1,7 @@
 import ChatTemplates
 import OrderedJSON
 
-/// The fixed texts around each turn, for a chat template that does nothing but add them.
+/// The fixed texts that a chat template puts around each turn, if that is all it does.
 ///
 /// They are found by rendering conversations with known contents, and accepted only if they predict how the template
 /// renders other conversations.
@@ -40,7 +40,7 @@ package struct ChatTurns: Sendable, Equatable {
   /// Finds the turns of a template; `nil` if it does more than add fixed texts.
   package init?(_ template: ChatTemplate, variables: JSONObject) {
     let probe = ChatProbe(template: template, variables: variables)
-    // A date would stay that of the export forever.
+    // A date would be that of the export forever.
     guard !template.source.contains("strftime_now"),
       let conversation = probe.render(
         [("user", "Qv1"), ("assistant", "Av1"), ("user", "Qv2")], generationPrompt: true),
@@ -50,7 +50,7 @@ package struct ChatTurns: Sendable, Equatable {
     let asked = probe.render([("user", "Qv1")], generationPrompt: false)?.split(around: "Qv1")?.after ?? ""
     let answered = probe.render([("user", "Qv1"), ("assistant", "Av1")], generationPrompt: false)?.split(around: "Av1")?
       .after
-    // The boundary between two turns doesn't affect the text; how a conversation ends usually shows where it is.
+    // The text between two turns doesn't show where one ends; the end of a conversation usually does.
     let ending = toAnswer.hasPrefix(asked) && asking.hasPrefix(asked) ? asked : ""
     let common = String(zip(opening.reversed(), toQuestion.reversed()).prefix { $0 == $1 }.map(\.0).reversed())
     var beginnings = [common]

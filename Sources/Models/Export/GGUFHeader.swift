@@ -6,7 +6,7 @@ import Diagnostics
 struct GGUFHeader {
   /// `general.*` and the architecture's own keys.
   private(set) var metadata = GGUFMetadata()
-  /// Sentences that say where llama.cpp's results will differ, and when.
+  /// Notes on when llama.cpp's results will differ, one sentence each.
   private(set) var notes: [String] = []
   let architecture: GGUFArchitecture
 
@@ -133,7 +133,7 @@ extension TransformerConfiguration {
 }
 
 extension RotaryConfiguration {
-  /// The divisor of each frequency under Llama 3.1's scaling.
+  /// The divisor of each frequency with Llama 3.1's scaling.
   fileprivate var divisors: [Float] {
     let unscaled = RotaryConfiguration(base: base, rotaryDim: rotaryDim).frequencies(length: 1)
     return zip(unscaled, frequencies(length: 1)).map { unscaled, scaled in unscaled / scaled }

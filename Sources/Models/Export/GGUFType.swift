@@ -3,7 +3,10 @@ import Tensors
 
 /// The type to store the matrices of an exported GGUF file in.
 public enum GGUFType: String, Sendable, CaseIterable, Codable {
-  case f32, f16, bf16, q8_0, q4_0
+  /// Floats: float32, float16 and bfloat16.
+  case f32, f16, bf16
+  /// Blocks of 32 weights with one float16 scale, 8.5 and 4.5 bits per weight.
+  case q8_0, q4_0
 
   /// The type named `name`, in lower case or in llama.cpp's upper case: "q8_0" or "Q8_0".
   public init?(parsing name: String) { self.init(rawValue: name.lowercased()) }

@@ -22,12 +22,12 @@ public enum LoRAExport {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
       throw SwiftletError.model(
-        "there is no adapter_config.json. Name a folder that PEFT or Swiftlet wrote", in: folder.path)
+        "there is no adapter_config.json; name a folder that PEFT or Swiftlet wrote", in: folder.path)
     }
     let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
-        "llama.cpp's adapters can't hold whole modules (modules_to_save). Use --model to export the merged model",
+        "llama.cpp's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
         in: folder.path)
     }
     guard let architecture = base.family.gguf else {
@@ -48,7 +48,7 @@ public enum LoRAExport {
     let (path, factor) = try parts(of: name, folder)
     guard let ggufName = architecture.tensorName(of: path + ".weight"), tensor.shape.count == 2 else {
       throw SwiftletError.model(
-        "\(name.escapedLine(limit: 200)) matches no layer of \(base.modelType). Is the adapter for another base model?",
+        "\(name.escapedLine(limit: 200)) matches no layer of \(base.modelType); use the adapter's own base model",
         in: folder.path)
     }
     let backend = CPUBackend.shared
@@ -70,7 +70,7 @@ public enum LoRAExport {
   public static func base(of folder: URL) throws(SwiftletError) -> String {
     let config = folder.appendingPathComponent("adapter_config.json")
     guard let base = try ModelFiles.json(at: config)["base_model_name_or_path"]?.string, !base.isEmpty else {
-      throw SwiftletError.model("base_model_name_or_path is missing. Name the base model with --base", in: config.path)
+      throw SwiftletError.model("base_model_name_or_path is missing; name the base model with --base", in: config.path)
     }
     return base
   }
@@ -83,7 +83,7 @@ public enum LoRAExport {
     }
     throw SwiftletError.model(
       "adapter_model.safetensors has \(name.escapedLine(limit: 200)), which is not a LoRA update (embeddings and other "
-        + "whole modules can't be exported). Use --model to export the merged model", in: folder.path)
+        + "whole modules can't be exported); use --model to export the merged model", in: folder.path)
   }
 
   private static func header(

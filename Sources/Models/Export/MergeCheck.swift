@@ -13,7 +13,7 @@ public struct MergeCheck: Sendable {
   /// The number of positions at which the most likely token differs, and the number of positions.
   public let changedChoices: (count: Int, of: Int)
 
-  /// Typical prompts, in English and Chinese.
+  /// Prompts in English, Chinese and code.
   private static let samples = [
     "What is the capital of France, and what is it known for?",
     "\u{8BF7}\u{7528}\u{4E00}\u{53E5}\u{8BDD}\u{4ECB}\u{7ECD}\u{4F60}\u{81EA}\u{5DF1}\u{3002}",

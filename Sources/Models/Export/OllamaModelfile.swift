@@ -33,8 +33,8 @@ public struct OllamaModelfile: Sendable {
     "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
   }
 
-  /// The turns as a Go `text/template` with Ollama's variables. If a conversation ends with an assistant message, its turn
-  /// is left open, to be continued.
+  /// The turns as a Go `text/template` with Ollama's variables. If a conversation ends with an assistant message, its
+  /// turn is left open, to be continued.
   package static func template(_ turns: ChatTurns, addsBOS: Bool) -> String? {
     let content = "{{ .Content }}"
     var user = content

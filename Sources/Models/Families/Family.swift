@@ -3,8 +3,8 @@ import OrderedJSON
 
 /// A family of models: everything in which it differs from Llama, in transformers' files and in llama.cpp's.
 ///
-/// All families are one `Transformer` with switches. To add a family, write a short file next to this one and list it in
-/// `Family.all`; CONTRIBUTING.md walks through it. No code outside this folder compares family names.
+/// All families are one `Transformer` with switches. To add a family, write a short file next to this one and list it
+/// in `Family.all`; CONTRIBUTING.md walks through it. No code outside this folder compares family names.
 public struct Family: Sendable {
   /// The `model_type`s in config.json.
   let modelTypes: [String]
@@ -44,7 +44,7 @@ extension TransformerConfiguration {
     let type = try config.string("model_type")
     guard let family = Family.named(type) else {
       let known = Family.supportedModelTypes.joined(separator: ", ")
-      throw config.error("model_type \(type.quotedExcerpt) is not supported. Supported: \(known)")
+      throw config.error("model_type \(type.quotedExcerpt) is not supported; use one of \(known)")
     }
     self = try TransformerConfiguration(common: config)
     try family.configure(&self, config)

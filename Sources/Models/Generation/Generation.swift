@@ -1,6 +1,6 @@
 import Tensors
 
-/// Why a generation ended.
+/// Why a generation ended, as in OpenAI's API.
 public enum FinishReason: String, Sendable, Codable {
   /// The model produced a stop token.
   case stop
@@ -12,7 +12,7 @@ public enum FinishReason: String, Sendable, Codable {
 public struct Generation: Sendable {
   /// The new tokens, without the stop token.
   public var ids: [Int32]
-  /// Why it ended.
+  /// Whether the model ended it with a stop token.
   public var finishReason: FinishReason
 }
 
@@ -32,8 +32,8 @@ public final class TokenGenerator {
   /// - Parameters:
   ///   - transformer: the transformer.
   ///   - prompt: at least one token.
-  ///   - cache: the tokens before the prompt, if this continues a conversation. The prompt and all new tokens but the last
-  ///     are added.
+  ///   - cache: the tokens before the prompt, if this continues a conversation. The prompt and all new tokens but the
+  ///     last are added.
   ///   - sampling: how tokens are chosen.
   ///   - maxNewTokens: the most tokens to generate.
   ///   - stopTokens: tokens that end the generation.

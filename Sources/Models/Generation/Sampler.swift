@@ -20,7 +20,8 @@ public struct SamplingConfiguration: Sendable, Hashable, Codable {
   public init() {}
 }
 
-/// Samples tokens from logits. Filters apply in transformers' order: repetition penalty, temperature, top-k, top-p, min-p.
+/// Samples tokens from logits. Filters apply in transformers' order: repetition penalty, temperature, top-k, top-p,
+/// min-p.
 public struct Sampler: Sendable {
   private let configuration: SamplingConfiguration
   private var random: RandomSource

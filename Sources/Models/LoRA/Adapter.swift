@@ -8,7 +8,7 @@ import Tensors
 ///
 /// Not `Sendable`: it changes its transformer in place. Keep it with the transformer.
 public final class Adapter {
-  /// Its settings, with target modules.
+  /// The settings, with the target modules that defaults were resolved to.
   public let configuration: LoRAConfiguration
   /// The layers that have an update, in order.
   public let layers: [Linear]
@@ -77,13 +77,13 @@ public final class Adapter {
       for path in ["model.embed_tokens", "lm_head"] where configuration.targets(path) {
         throw SwiftletError.model(
           "target_modules selects \(path), but only the linear layers inside the transformer's layers can have a LoRA "
-            + "update. Train it whole with modules_to_save")
+            + "update; train it whole with modules_to_save")
       }
     }
     let layers = transformer.linearLayers.filter { configuration.targets($0.path) }
     guard !layers.isEmpty else {
       throw SwiftletError.model(
-        "target_modules matches no layer of this model. Its linear layers are \(transformer.linearLayerNames)")
+        "target_modules matches no layer of this model; its linear layers are \(transformer.linearLayerNames)")
     }
     return layers
   }
@@ -115,7 +115,7 @@ public final class Adapter {
     updates.flatMap { [$0.a, $0.b] } + savedModules.filter(\.isTrained).map(\.parameter)
   }
 
-  /// Whether the adapter applies. If not, the model computes what its base does.
+  /// Whether the adapter is applied. If not, the model computes what its base model does.
   public var isEnabled = true {
     didSet {
       for (layer, update) in zip(layers, updates) { layer.lora = isEnabled ? update : nil }
@@ -168,7 +168,7 @@ private struct SavedModule {
       for parameter in matching where !saved.contains(where: { $0.parameter === parameter }) {
         if parameter === transformer.embedding, transformer.head === transformer.embedding {
           throw SwiftletError.model(
-            "modules_to_save names \(name), but this model ties its embedding to its head. Leave it out")
+            "modules_to_save names \(name), but this model ties its embedding to its head; leave it out")
         }
         saved.append(
           SavedModule(
@@ -190,7 +190,7 @@ private struct SavedModule {
       guard tensor.shape == parameter.value.shape else {
         throw SwiftletError.model(
           "the adapter has its own embeddings (\(parameter.name)) of shape \(tensor.shape), but the base model's have "
-            + "\(parameter.value.shape): tokens were added. Merge the adapter with PEFT and open the result",
+            + "\(parameter.value.shape), because tokens were added; merge the adapter with PEFT and open the result",
           in: file.folder.path)
       }
       found.append(
@@ -204,7 +204,7 @@ private struct SavedModule {
 
 /// The files of a saved adapter.
 private struct AdapterFile {
-  /// What PEFT puts before a module's path.
+  /// PEFT's prefix of module paths.
   static let prefix = "base_model.model."
 
   let folder: URL
@@ -215,7 +215,7 @@ private struct AdapterFile {
     let config = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: config.path) else {
       throw SwiftletError.model(
-        "there is no adapter_config.json. Name a folder that PEFT or Swiftlet wrote", in: folder.path)
+        "there is no adapter_config.json; name a folder that PEFT or Swiftlet wrote", in: folder.path)
     }
     self.folder = folder
     configuration = try LoRAConfiguration(json: ModelFiles.json(at: config), path: config.path)
@@ -248,11 +248,11 @@ private struct AdapterFile {
   private func tensor(_ name: String, _ shape: [Int], on backend: any Backend) throws(SwiftletError) -> Tensor {
     guard let tensor = tensors.tensor(named: name) else {
       throw SwiftletError.model(
-        "adapter_model.safetensors has no \(name). Is the adapter for another base model?", in: folder.path)
+        "adapter_model.safetensors has no \(name); use the adapter's own base model", in: folder.path)
     }
     guard tensor.shape == shape else {
       throw SwiftletError.model(
-        "\(name) has shape \(tensor.shape), but this base model needs \(shape). Is the adapter for another base model?",
+        "\(name) has shape \(tensor.shape), but this base model needs \(shape); use the adapter's own base model",
         in: folder.path)
     }
     return backend.converted(tensor, to: .float32)

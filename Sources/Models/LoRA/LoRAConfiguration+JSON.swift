@@ -10,7 +10,7 @@ extension LoRAConfiguration {
     case honored
     /// Its value never changes what the adapter computes.
     case irrelevant
-    /// Any value but the default, nothing, is an error that names the field.
+    /// Any value other than null, false or empty is an error that names the field.
     case refused
   }
 
@@ -37,7 +37,7 @@ extension LoRAConfiguration {
     let config = ConfigurationReader(json: json, path: path)
     let type = try config.string("peft_type")
     guard type == "LORA" else {
-      throw config.error("peft_type \(type.quotedExcerpt) is not supported. Supported: LORA")
+      throw config.error("peft_type \(type.quotedExcerpt) is not supported; use LORA")
     }
     try Self.checkFields(config)
     self.init()
@@ -66,13 +66,13 @@ extension LoRAConfiguration {
     for (key, value) in config.json.object?.members ?? [] where !isUnset(value) {
       switch fields[key] {
       case .honored, .irrelevant: continue
-      case .refused: throw config.error("\"\(key)\" is not supported. Merge the adapter with PEFT and open the result")
+      case .refused: throw config.error("\"\(key)\" is not supported; merge the adapter with PEFT and open the result")
       case nil:
-        throw config.error("the field \(key.quotedExcerpt) is unknown. Merge the adapter with PEFT and open the result")
+        throw config.error("the field \(key.quotedExcerpt) is unknown; merge the adapter with PEFT and open the result")
       }
     }
     if let bias = config.json["bias"]?.string, bias != "none" {
-      throw config.error("bias \(bias.quotedExcerpt) is not supported. Supported: none")
+      throw config.error("bias \(bias.quotedExcerpt) is not supported; use none")
     }
   }
 
@@ -90,7 +90,7 @@ extension LoRAConfiguration {
     case "orthogonal", "eva", "true", "false": return .kaiming
     default:
       throw config.error(
-        "init_lora_weights \(name.quotedExcerpt) is not supported: it changes the base model's weights. Convert the "
+        "init_lora_weights \(name.quotedExcerpt) is not supported: it changes the base model's weights; convert the "
           + "adapter with PEFT's path_initial_model_for_weight_conversion, or merge it with PEFT")
     }
   }

@@ -30,10 +30,10 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
   /// How new matrices are initialized.
   public var initialization = Initialization.kaiming
 
-  /// Creates PEFT's default settings.
+  /// Creates settings with PEFT's defaults; see also `lora(rank:alpha:dropout:targetModules:)`.
   public init() {}
 
-  /// Which layers to select.
+  /// A selection of layers by their paths, such as `model.layers.0.self_attn.q_proj`.
   public enum TargetModules: Sendable, Hashable {
     /// Layers whose path is one of these, or ends with a dot and one of these.
     case names([String])
@@ -50,7 +50,7 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     /// The value for modules that match.
     public var value: Value
 
-    /// Creates a pattern.
+    /// Creates a pattern; it is checked when an adapter is created.
     public init(_ pattern: String, _ value: Value) {
       self.pattern = pattern
       self.value = value
@@ -161,7 +161,7 @@ extension LoRAConfiguration.TargetModules: Codable {
     }
   }
 
-  /// Writes PEFT's form.
+  /// Writes PEFT's form: a list of names, a regular expression, or "all-linear".
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     switch self {

@@ -1,6 +1,7 @@
 import Tensors
 
-/// Lion (Chen et al. 2023) as bitsandbytes computes it: every element moves by the learning rate, in the direction of a moment's sign.
+/// Lion (Chen et al. 2023) as bitsandbytes computes it: every element moves by the learning rate, in the direction of a
+/// moment's sign.
 struct Lion: UpdateRule {
   let beta1: Double
   let beta2: Double

@@ -119,21 +119,21 @@ package final class Optimizer {
   private func savedState(_ url: URL) throws -> (step: Int, states: [[Tensor]]) {
     let file = try SafetensorsCheckpoint(contentsOf: url)
     guard let step = file.metadata["step"].flatMap(Int.init) else {
-      throw SwiftletError.training("\(url.path): the step is missing. Resume from another checkpoint.")
+      throw SwiftletError.training("\(url.path): the step is missing; resume from another checkpoint")
     }
     let states = try parameters.map { parameter in
       try rule.state(for: parameter.value.shape).map { part in
         let name = "\(parameter.name).\(part.name)"
         guard let tensor = file.tensor(named: name), tensor.shape == part.shape, tensor.type == part.type else {
           throw SwiftletError.training(
-            "\(url.path): \(name) is missing or has another shape. Resume with the settings that wrote the checkpoint.")
+            "\(url.path): \(name) is missing or has another shape; resume with the settings that wrote the checkpoint")
         }
         return tensor
       }
     }
     guard file.tensorNames.count == states.joined().count else {
       throw SwiftletError.training(
-        "\(url.path): this is the state of another optimizer. Resume with the settings that wrote the checkpoint.")
+        "\(url.path): this is the state of another optimizer; resume with the settings that wrote the checkpoint")
     }
     return (step, states)
   }

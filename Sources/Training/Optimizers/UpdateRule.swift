@@ -12,7 +12,8 @@ import Tensors
 /// }
 /// ```
 public protocol UpdateRule: Sendable {
-  /// The tensors to keep for a weight of this shape. They start as zeros, and checkpoints contain them. None by default.
+  /// The tensors to keep for a weight of this shape. They start as zeros, and checkpoints contain them. None by
+  /// default.
   func state(for shape: [Int]) -> [StateTensor]
 
   /// Takes one step.

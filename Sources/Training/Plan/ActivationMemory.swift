@@ -3,8 +3,8 @@ import Tensors
 
 /// The memory of a batch's activations: what the backward pass needs, and what both passes need temporarily.
 ///
-/// It counts what the operations in `Tensors/Operations` keep. What is cheap to recompute (normalized inputs, the output
-/// of the gated MLP) is not kept.
+/// It counts what the operations in `Tensors/Operations` keep. What is cheap to recompute (normalized inputs, the
+/// output of the gated MLP) is not kept.
 package struct ActivationMemory {
   /// The transformer's layers.
   let layerCount: Int
@@ -17,29 +17,29 @@ package struct ActivationMemory {
   /// Floats per token outside the layers: the final norm's input and output, and rotary angles.
   private let edgeFloats: Int
   private let vocabulary: Int
-  private let width: Int
-  private let hidden: Int
+  private let hiddenSize: Int
+  private let intermediateSize: Int
 
   package init(_ transformer: Transformer) {
     let configuration = transformer.configuration
     let shape = configuration.attentionShape(layer: 0)
-    let (width, hidden) = (configuration.hiddenSize, configuration.intermediateSize)
+    let (hidden, intermediate) = (configuration.hiddenSize, configuration.intermediateSize)
     let joined = shape.queryColumns + 2 * shape.keyColumns
     layerCount = configuration.layers.count
     vocabulary = configuration.vocabularySize
-    self.width = width
-    self.hidden = hidden
+    hiddenSize = hidden
+    intermediateSize = intermediate
     let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.a.value.rows ?? 0) } / max(1, layerCount)
-    // Both norms' sums; q, k, v; the attention's output and statistics; gate and up; the adapters' inner values.
-    var kept = 2 * (width + 1) + joined + shape.queryColumns + shape.attentionHeads + 2 * hidden + ranks
+    // The sums in both norms; q, k, v; the attention's output and log-sum-exp; gate and up; LoRA's down projections.
+    var kept = 2 * (hidden + 1) + joined + shape.queryColumns + shape.attentionHeads + 2 * intermediate + ranks
     if configuration.hasQueryKeyNorms { kept += joined + shape.attentionHeads + shape.keyValueHeads }
-    if configuration.hasOutputNorms { kept += 2 * (width + 1) }
+    if configuration.hasOutputNorms { kept += 2 * (hidden + 1) }
     keptFloats = kept
-    checkpointedFloats = 2 * width
-    // The gradients of the gated unit's output and inputs; or those of the inputs, packed beside themselves, and the
-    // layer's input and its gradient. The stream's gradient lives through all of it.
-    workingFloats = max(3 * hidden, 2 * hidden + 3 * width) + 2 * width
-    edgeFloats = 2 * width + shape.headDim
+    checkpointedFloats = 2 * hidden
+    // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
+    // layer's input and its gradient. The gradient of the hidden states exists all the time.
+    workingFloats = max(3 * intermediate, 2 * intermediate + 3 * hidden) + 2 * hidden
+    edgeFloats = 2 * hidden + shape.headDim
   }
 
   /// The bytes kept if the first `checkpointed` layers are checkpointed.
@@ -56,7 +56,7 @@ package struct ActivationMemory {
   /// The bytes of the head: a chunk of logits, a packed copy, and the chunk's hidden states with their gradient.
   func head(targets: Int) -> Int {
     let rows = min(targets, Tape.logitChunkRows(vocabulary: vocabulary))
-    return 4 * rows * (2 * vocabulary + 4 * width)
+    return 4 * rows * (2 * vocabulary + 4 * hiddenSize)
   }
 
   /// The peak of a batch: at the head, where all activations exist, or in a layer's backward pass.
@@ -66,8 +66,8 @@ package struct ActivationMemory {
     let atTop = all + max(head(targets: targets), checkpointed < layerCount ? working : 0)
     let atFirst =
       checkpointed > 0 ? 4 * tokens * checkpointed * checkpointedFloats + recomputed(tokens: tokens) : 0
-    // Around the layers there are two gradients as well.
-    return edges(tokens: tokens) + 8 * tokens * width + max(atTop, atFirst)
+    // Two more gradients exist outside the layers.
+    return edges(tokens: tokens) + 8 * tokens * hiddenSize + max(atTop, atFirst)
   }
 
   /// The peak at the end of the backward pass, when one layer's activations are left.
@@ -76,12 +76,12 @@ package struct ActivationMemory {
   /// The peak without a backward pass: in a layer's MLP, or at the head.
   func evaluation(tokens: Int, targets: Int) -> Int {
     let rows = min(targets, Tape.logitChunkRows(vocabulary: vocabulary))
-    let widest = 4 * tokens * (4 * hidden + 4 * width)
-    return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * width + rows * (vocabulary + 2 * width)))
+    let widest = 4 * tokens * (4 * intermediateSize + 4 * hiddenSize)
+    return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * hiddenSize + rows * (vocabulary + 2 * hiddenSize)))
   }
 
-  /// The number of layers to checkpoint so that the others keep at most `budget` bytes. The first layers are checkpointed,
-  /// because they would keep their activations longest.
+  /// The number of layers to checkpoint so that the others keep at most `budget` bytes. The first layers are
+  /// checkpointed, because they would keep their activations longest.
   func checkpointed(tokens: Int, budget: Int) -> Int {
     max(0, min(layerCount, layerCount - budget / max(1, 4 * tokens * keptFloats)))
   }

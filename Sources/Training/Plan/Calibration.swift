@@ -17,8 +17,8 @@ struct Calibration: Sendable {
     secondsPerWeight = try Self.optimizerTime(transformer.backend, configuration, clock)
   }
 
-  /// Measures a layer's forward and backward products. The shortest time of each counts, because other programs can only
-  /// make it longer.
+  /// Measures a layer's forward and backward products. The shortest time of each counts, because other programs can
+  /// only make it longer.
   private static func productRate(
     _ transformer: Transformer, rows: Int, _ precision: Precision, _ clock: ContinuousClock
   ) throws(SwiftletError) -> Double {

@@ -1,5 +1,5 @@
-/// Which layers recompute their activations in the backward pass. The results have the same bits either way; recomputing
-/// costs about a third of a layer's time.
+/// Which layers recompute their activations in the backward pass. The results have the same bits either way;
+/// recomputing costs about a third of a layer's time.
 package struct CheckpointingPlan {
   let activations: ActivationMemory
   /// The memory for activations in bytes. Layers beyond it are checkpointed.

@@ -23,7 +23,7 @@ public struct MemoryEstimate: Sendable, Hashable {
   /// The number of layers that recompute their activations.
   public var checkpointedLayers = 0
 
-  /// The sum of all parts.
+  /// The sum of all parts, in bytes.
   public var total: Int {
     program + weights + adapter + gradients + optimizer + exchange + activations + working + evaluation
   }

@@ -10,7 +10,7 @@ public struct RunPlan: Sendable {
   public let tokens: Int
   /// The number of tokens of the largest batch.
   public let largestBatch: Int
-  /// Tokens that all rows begin with and that go through the model once a batch; 0 where nothing is shared.
+  /// The number of tokens that all rows begin with, which are computed once per batch; 0 if there are none.
   public let sharedPrefix: Int
   /// The processes that share the run.
   public var ranks = 1
@@ -35,13 +35,13 @@ public struct RunPlan: Sendable {
   public enum Change: Sendable, Hashable {
     /// `trainBatchSize` and `gradientAccumulationSteps`, so that a step still learns from the same rows.
     case batch(size: Int, accumulation: Int)
-    /// `checkpointing = .always`.
+    /// `checkpointing = .always`: recompute the activations of all layers.
     case checkpointing
-    /// `optimizer`.
+    /// Another `optimizer`, with 8-bit moments.
     case optimizer(OptimizerConfiguration.Kind)
     /// Quantize the base model to 4 bits.
     case quantization
-    /// `maxLength`.
+    /// A lower `maxLength`, in tokens.
     case maxLength(Int)
   }
 
@@ -68,7 +68,8 @@ public struct RunPlan: Sendable {
   /// Whether the run fits in memory.
   public var fits: Bool { memory.needed <= system.reachable }
 
-  /// The change to make if the run does not fit: the first that suffices, preferably one that does not affect the result.
+  /// The change to make if the run does not fit: the first that suffices, preferably one that does not affect the
+  /// result.
   public var remedy: Alternative? {
     guard !fits else { return nil }
     return alternatives.first { $0.fits && !$0.changesResult } ?? alternatives.first { $0.fits }

@@ -20,7 +20,7 @@ public struct SystemMemory: Sendable, Hashable {
     self.resident = resident
   }
 
-  /// The memory as it is now.
+  /// The current state of the machine's memory.
   public static var now: SystemMemory {
     let physical = Int(ProcessInfo.processInfo.physicalMemory)
     let limits = ControlGroups().memory

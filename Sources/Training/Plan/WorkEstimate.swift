@@ -1,7 +1,7 @@
 import Models
 import Tensors
 
-/// The arithmetic that training needs, in operations (a multiply-add counts as two). Products that training skips do not
+/// The floating-point operations that training needs; a multiply-add counts as two. Products that training skips don't
 /// count.
 struct WorkEstimate {
   /// Per token: forward and backward.
@@ -25,8 +25,8 @@ struct WorkEstimate {
     backward = 2 * weights * (trainsWeights ? 2 : 1) + 4 * factors
     head = 2 * Double(transformer.head.value.count) * (trainsWeights ? 3 : 2)
     layerCount = configuration.layers.count
-    // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of
-    // its two halves, and five products of their size.
+    // Half of the scores are masked. Forward: two products, Q Kᵀ and P V. Backward: the scores again in each of its two
+    // halves, and five more products of the same size.
     let columns = configuration.layers.indices.reduce(0.0) {
       $0 + Double(configuration.attentionShape(layer: $1).queryColumns)
     }

@@ -20,18 +20,18 @@ package struct Workload: Sendable {
     }
 
     /// The size of the same batch if the model computes a prefix that all sequences share only once.
-    func sharing(_ beginning: Int) -> Size {
+    func sharing(_ prefix: Int) -> Size {
       var size = self
       let others = max(0, sequences - 1)
-      size.tokens -= others * beginning
-      size.squares -= Double(others * beginning * beginning)
+      size.tokens -= others * prefix
+      size.squares -= Double(others * prefix * prefix)
       return size
     }
   }
 
   /// The number of optimizer steps.
   package let steps: Int
-  /// Tokens that all sequences begin with and that go through the model once a batch; 0 where nothing is shared.
+  /// The number of tokens that all sequences begin with, which are computed once per batch; 0 if there are none.
   package let shared: Int
   /// The number of tokens in all batches, shared or not.
   package private(set) var tokens = 0
@@ -42,7 +42,7 @@ package struct Workload: Sendable {
   /// The tokens that the model of each rank computes in all steps.
   package private(set) var total = Size()
 
-  /// More epochs are counted as long as that is cheap.
+  /// Epochs are counted until this many items; the rest of the run is extrapolated.
   private static let enoughItems = 300_000
 
   /// The sizes of the items of a set.

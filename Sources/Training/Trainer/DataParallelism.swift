@@ -5,9 +5,9 @@ import Tensors
 
 /// Keeps the ranks of a run in step: sums their gradients and losses, and agrees on when to stop.
 ///
-/// Gradients lie in one flat buffer in parameter order, so exchanging them is one operation. If every weight is trained,
-/// each rank keeps the optimizer state of its chunk of the parameters only, updates these, and then sends the weights
-/// instead of the gradients: the same traffic, with one part of the state per rank (ZeRO stage 1, arXiv:1910.02054).
+/// Gradients are in one flat buffer in parameter order, so they are exchanged in one operation. If every weight is
+/// trained, each rank keeps the optimizer state of one chunk of the parameters, updates these, and sends the weights
+/// instead of the gradients: the same traffic, with the state divided among the ranks (ZeRO stage 1, arXiv:1910.02054).
 package final class DataParallelism {
   let collective: any Collective
   /// The parameters whose optimizer state this rank keeps.

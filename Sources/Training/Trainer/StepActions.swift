@@ -22,7 +22,7 @@ package struct StepSchedule: Sendable, Hashable {
   package var loggingSteps: Int, evalSteps: Int, saveSteps: Int
   private let configuration: TrainingConfiguration
 
-  /// Where a run is.
+  /// The position in a run, and what callbacks have requested so far.
   package struct Position: Sendable, Hashable {
     /// Optimizer steps taken.
     package var step: Int

@@ -18,12 +18,12 @@ extension Trainer {
     }
     try model.writeTokenizer(to: folder)
     if let token = configuration.padToken { try Self.set(padToken: token, inTokenizerOf: folder) }
-    // What is read from a device that fails meanwhile is zero.
+    // Reading from a device that has failed gives zeros.
     try model.transformer.backend.check()
   }
 
-  /// The type that `savedType` asks for. The model's weights are float32 by now; the base model's own type is that of
-  /// its files.
+  /// The type of saved weights according to `savedType`. The model's weights are float32 by now, so the base model's
+  /// own type is read from its files.
   package var savedElementType: ElementType {
     switch configuration.savedType {
     case .float32: .float32
@@ -64,7 +64,7 @@ extension Trainer {
     } catch {
       let last = Self.checkpoints(in: output).last { $0.lastPathComponent != name }
       throw SwiftletError.training(
-        "\(name) could not be saved: \(error)" + (last.map { ". \($0.path) is complete; `resume` from it." } ?? ""))
+        "\(name) could not be saved: \(error)" + (last.map { "; \($0.path) is complete, so `resume` from it" } ?? ""))
     }
     if let limit = configuration.saveTotalLimit { removeCheckpoints(beyond: limit, in: output, keeping: name) }
     for callback in allCallbacks { callback.saved(name, state) }
@@ -92,8 +92,8 @@ extension Trainer {
     return numbered.sorted { $0.0 < $1.0 }.map { output.appendingPathComponent($0.1) }
   }
 
-  /// Continues from a checkpoint. Weights, optimizer state, learning rate, row order and log continue exactly as in a run
-  /// that was never interrupted.
+  /// Continues from a checkpoint. Weights, optimizer state, learning rate, row order and log continue exactly as in a
+  /// run that was never interrupted.
   /// - Throws: `SwiftletError` if the checkpoint does not belong to this run.
   ///
   /// Only rank 0 reads the checkpoint; the others receive it. With another number of ranks than the checkpoint's, sums are
@@ -105,18 +105,19 @@ extension Trainer {
     guard saved.maxSteps == state.maxSteps else {
       let remedy =
         ranks == collective.size
-        ? "Resume with the same settings and data."
-        : "It had \(ranks) ranks with `trainBatchSize` \(saved.trainBatchSize), and this one has \(collective.size). "
-          + "Set `trainBatchSize` so that a step has as many rows."
+        ? "resume with the same settings and data"
+        : "that run had \(ranks) ranks with `trainBatchSize` \(saved.trainBatchSize), and this one has "
+          + "\(collective.size), so set `trainBatchSize` such that a step has as many rows"
       throw SwiftletError.training(
-        "\(folder.path) belongs to a run of \(saved.maxSteps) steps, but this one has \(state.maxSteps). \(remedy)")
+        "\(folder.path) belongs to a run of \(saved.maxSteps) steps, but this one has \(state.maxSteps); \(remedy)")
     }
     resumedRanks = ranks
     try readWeights(from: folder)
     try optimizer.read(from: file)
     guard optimizer.step == saved.globalStep else {
       throw SwiftletError.training(
-        "\(folder.path): the optimizer state is of step \(optimizer.step), the log of step \(saved.globalStep).")
+        "\(folder.path): the optimizer state is from step \(optimizer.step), but the log from step "
+          + "\(saved.globalStep); resume from another checkpoint")
     }
     elapsedBefore = saved.logHistory.last { $0["elapsed_s"] != nil }?["elapsed_s"]?.double ?? 0
     let now = state
@@ -145,7 +146,9 @@ extension Trainer {
       let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
       guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32
       else {
-        throw SwiftletError.training("\(folder.path): the float32 tensor \(name) is missing or has another shape.")
+        throw SwiftletError.training(
+          "\(folder.path): the float32 tensor \(name) is missing or has another shape; resume with the same base "
+            + "model and settings")
       }
       let count = tensor.count
       model.transformer.backend.copyRows(

@@ -8,8 +8,8 @@ import Tensors
 /// Trains a model on prepared rows: visits them in the order of TRL's `SFTTrainer`, takes optimizer steps, logs,
 /// evaluates and saves checkpoints. `Documentation/Numerics.md` describes what it computes.
 ///
-/// `FineTuning` in the module `Swiftlet` prepares everything that a trainer needs. The members of the configuration that
-/// concern rows, tokenizer and resuming are applied there.
+/// `FineTuning` in the module `Swiftlet` prepares everything that a trainer needs. The members of the configuration
+/// that concern rows, tokenizer and resuming are applied there.
 public final class Trainer {
   /// The model, whose weights or adapter training changes.
   public let model: CausalLM
@@ -17,7 +17,7 @@ public final class Trainer {
   public let adapter: Adapter?
   /// The configuration that the run was created with.
   public let configuration: TrainingConfiguration
-  /// Follow the run. They are called after the callbacks passed at creation.
+  /// Callbacks added after creation. They are called after those passed at creation.
   public var callbacks: [any TrainerCallback] = []
   /// The progress of the run.
   public internal(set) var state = TrainerState()
@@ -26,12 +26,12 @@ public final class Trainer {
   public struct Components: Sendable {
     /// A loss that replaces `lossType` and `labelSmoothing`.
     public var loss: (any TrainingLoss)?
-    /// Replaces the update rule of `optimizer`.
+    /// An update rule that replaces that of `optimizer`, whose weight decay still applies.
     public var updateRule: (any UpdateRule)?
-    /// Replaces `scheduler` and its settings.
+    /// A learning rate schedule that replaces `scheduler`, its options and warmup.
     public var schedule: (any Schedule)?
 
-    /// Replaces what is not `nil`.
+    /// Creates components. Those that are `nil` follow the configuration.
     public init(
       loss: (any TrainingLoss)? = nil, updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil
     ) {
@@ -43,9 +43,9 @@ public final class Trainer {
 
   /// How and why a run ended.
   public enum Ending: Sendable, Hashable {
-    /// After its last step.
+    /// The run took all of its steps.
     case complete
-    /// A callback stopped it before that.
+    /// A callback stopped the run before its last step.
     case stopped
     /// A callback paused it. Resume from this checkpoint, which is `nil` if there is no output folder.
     case paused(checkpoint: URL?)
@@ -84,10 +84,10 @@ public final class Trainer {
   ///   - baseName: the name of the base model in the adapter's files.
   ///   - activationBudget: the memory for activations, in bytes, beyond which layers recompute theirs; `nil` to follow
   ///     `configuration.checkpointing`.
-  ///   - callbacks: follow the run.
+  ///   - callbacks: are told about the run's progress, and can end it.
   ///   - collective: the processes that share the run. All must create the same trainer and call the same functions.
   ///   - components: a loss, an update rule or a schedule of your own.
-  /// - Throws: `SwiftletError` for a configuration that cannot be honored, or rows that do not fit the model.
+  /// - Throws: `SwiftletError` for a configuration that contradicts itself, or rows that do not fit the model.
   public init(
     _ model: CausalLM, adapter: Adapter?, configuration: TrainingConfiguration, trainingSet: TrainingSet,
     validationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil,
@@ -108,7 +108,7 @@ public final class Trainer {
     self.collective = collective
     order = BatchOrder(itemCount: trainingSet.items.count, configuration, ranks: collective.size)
     guard order.stepsPerEpoch > 0 else {
-      throw SwiftletError.training("there are no training rows. Check the dataset and the steps that filter it.")
+      throw SwiftletError.training("there are no training rows; check the dataset and the steps that filter it")
     }
     let total = configuration.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     schedule = components.schedule ?? LearningRateSchedule(configuration, totalSteps: total)
@@ -136,13 +136,13 @@ public final class Trainer {
   ) throws(SwiftletError) {
     if configuration.evalStrategy != .no, !hasValidationSet {
       throw SwiftletError.training(
-        "`evalStrategy`: \(configuration.evalStrategy.rawValue) needs validation rows. Set `validationSet`.")
+        "`evalStrategy`: \(configuration.evalStrategy.rawValue) needs validation rows; set `validationSet`")
     }
     if configuration.loadBestModelAtEnd, !hasOutput {
-      throw SwiftletError.training("`loadBestModelAtEnd` needs an output folder to keep the best checkpoint in.")
+      throw SwiftletError.training("`loadBestModelAtEnd` needs an output folder to keep the best checkpoint in")
     }
     if configuration.labelSmoothing > 0, configuration.lossType == .dft {
-      throw SwiftletError.training("`labelSmoothing` cannot be combined with `lossType` dft. Leave out one of them.")
+      throw SwiftletError.training("`labelSmoothing` cannot be combined with `lossType` dft; leave out one of them")
     }
     if let problem = configuration.schedulerOptions.problem(
       for: configuration.scheduler, peak: configuration.learningRate)
@@ -194,8 +194,8 @@ public final class Trainer {
         ?? example.labels.first { !ids.contains($0) && $0 != TokenBatch.ignoredLabel }
       if let stray {
         throw SwiftletError.training(
-          "row \(example.row + 1): token \(stray) is not in the model's vocabulary of \(ids.upperBound). Tokenize the rows "
-            + "with the model's tokenizer.")
+          "row \(example.row + 1): token \(stray) is not in the model's vocabulary of \(ids.upperBound); "
+            + "tokenize the rows with the model's tokenizer")
       }
     }
   }
@@ -205,11 +205,13 @@ public final class Trainer {
     for parameter in model.transformer.parameters {
       guard parameter.value.type == .float32 else {
         throw SwiftletError.training(
-          "\(parameter.name) is \(parameter.value.type), but training every weight needs float32.")
+          "\(parameter.name) is \(parameter.value.type), but training every weight needs float32; "
+            + "open the model in float32"
+        )
       }
       guard !parameter.value.storage.isMappedFile else {
         throw SwiftletError.training(
-          "\(parameter.name) is in read-only memory. Open the model in float32 to train every weight.")
+          "\(parameter.name) is in read-only memory; open the model in float32 to train every weight")
       }
       parameter.isTrainable = true
     }
@@ -221,22 +223,22 @@ public final class Trainer {
 
   // MARK: Running
 
-  /// Trains until the last step, or until a callback stops or pauses the run. Then loads the best checkpoint if the
-  /// configuration asks for it.
+  /// Trains until the last step, or until a callback stops or pauses the run. Then loads the best checkpoint if
+  /// `loadBestModelAtEnd` is set.
   /// - Throws: `SwiftletError` if a loss is not finite or a checkpoint cannot be saved.
   @discardableResult public func train() throws -> Ending {
-    var goesOn = try start()
-    while goesOn { goesOn = try advance() }
+    var hasNextStep = try start()
+    while hasNextStep { hasNextStep = try advance() }
     return try finish()
   }
 
-  /// Begins a run, or a resumed one: tells the callbacks, and evaluates if that is due.
+  /// Starts or resumes a run: tells the callbacks, and evaluates if an evaluation is due.
   /// - Returns: whether there is a step to take.
   package func start() throws -> Bool {
     for callback in allCallbacks { callback.trainingBegan(state) }
     epochSteps = []
     begin = ContinuousClock.now
-    if try isEvaluationOwed() {
+    if try isEvaluationDue() {
       try evaluateAndLog()
       if state.globalStep > 0, actions.actions(at: try position()).saves { try saveCheckpoint() }
     }
@@ -245,7 +247,7 @@ public final class Trainer {
   }
 
   /// Takes one optimizer step and does what follows it: log, evaluate, save.
-  /// - Returns: whether the run goes on.
+  /// - Returns: whether there is another step to take.
   package func advance() throws -> Bool {
     let (epoch, firstStep) = order.position(after: state.globalStep)
     if epochSteps.isEmpty { epochSteps = order.steps(epoch: epoch, from: firstStep)[...] }
@@ -271,7 +273,7 @@ public final class Trainer {
       try saveCheckpoint(resumable: true)
       ending = .paused(checkpoint: output?.appendingPathComponent("checkpoint-\(state.globalStep)"))
     } else {
-      // The best checkpoint may still be on its way to the disk of rank 0.
+      // Rank 0 may still be writing the best checkpoint.
       try collective.barrier()
       if configuration.loadBestModelAtEnd, let best = state.bestModelCheckpoint, let output {
         try readWeights(from: output.appendingPathComponent(URL(fileURLWithPath: best).lastPathComponent))
@@ -286,19 +288,19 @@ public final class Trainer {
 
   private var wantsPause: Bool { allCallbacks.contains { $0.shouldPause() } }
 
-  /// Where the run is. Ranks agree here: if one wants to stop or pause, all do.
+  /// Where the run is. The ranks agree on it: if one of them should stop or pause, all do.
   /// - Parameter canPause: whether callbacks are asked if the run should pause.
   private func position(canPause: Bool = true) throws(SwiftletError) -> StepSchedule.Position {
     let wantsStop = allCallbacks.contains { $0.shouldStop(state) }
-    let wishes = try collective.sum([wantsStop ? 1 : 0, canPause && wantsPause ? 1 : 0])
+    let votes = try collective.sum([wantsStop ? 1 : 0, canPause && wantsPause ? 1 : 0])
     return StepSchedule.Position(
-      step: state.globalStep, epoch: state.epoch, isStopping: wishes[0] > 0, isPausing: wishes[1] > 0,
+      step: state.globalStep, epoch: state.epoch, isStopping: votes[0] > 0, isPausing: votes[1] > 0,
       isBest: state.bestGlobalStep == state.globalStep)
   }
 
   /// Whether an evaluation is due that has not been logged: before the first step, or after a step whose evaluation a
   /// pause interrupted.
-  private func isEvaluationOwed() throws(SwiftletError) -> Bool {
+  private func isEvaluationDue() throws(SwiftletError) -> Bool {
     actions.actions(at: try position()).evaluates
       && !state.logHistory.contains { $0["eval_loss"] != nil && $0["step"]?.integer == state.globalStep }
   }

@@ -24,8 +24,8 @@ public protocol TrainerCallback: AnyObject {
   func evaluated(_ log: EvaluationLog, _ state: TrainerState)
   /// Called after a checkpoint is saved. `folder` is its name, such as `checkpoint-500`.
   func saved(_ folder: String, _ state: TrainerState)
-  /// Called at the end of a run, unless an error ends it. The weights are final: those of the best checkpoint if the
-  /// configuration asks for it.
+  /// Called at the end of a run, unless an error ends it. The weights are final: those of the best checkpoint if
+  /// `loadBestModelAtEnd` is set.
   func trainingEnded(_ ending: Trainer.Ending, _ state: TrainerState)
   /// Asked after each step and evaluation. Return `true` to end the run as if it were complete.
   func shouldStop(_ state: TrainerState) -> Bool

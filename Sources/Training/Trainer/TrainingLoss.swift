@@ -28,8 +28,8 @@ extension TrainingLoss {
   public func weight(of batch: TokenBatch) -> Int { batch.targetCount }
 }
 
-/// The cross-entropy of the predicted tokens: the mean negative log-likelihood, with label smoothing or with the weights
-/// of dynamic fine-tuning if asked for.
+/// The cross-entropy of the predicted tokens: the mean negative log-likelihood, optionally with label
+/// smoothing or the token weights of dynamic fine-tuning.
 public struct CrossEntropyLoss: TrainingLoss {
   /// The share of each target's probability that is spread over the vocabulary (arXiv:1512.00567).
   public var smoothing: Double
@@ -68,8 +68,8 @@ public struct TrainingPass {
   let sharesPrefix: Bool
 
   /// Runs the batch through the transformer.
-  /// - Parameter sharingPrefix: whether a prefix that all sequences share may go through the model once. Pass `false` if
-  ///   the rows of the result must be those of `batch.ids`.
+  /// - Parameter sharingPrefix: whether a prefix that all sequences share may go through the model once. Pass `false`
+  ///   if the rows of the result must be those of `batch.ids`.
   /// - Returns: the final hidden states `[rows, hiddenSize]`, and the token that each row must predict
   ///   (`TokenBatch.ignoredLabel` for none).
   public func hiddenStates(sharingPrefix: Bool = true) -> (hidden: Variable, targets: [Int32]) {
@@ -84,8 +84,8 @@ public struct TrainingPass {
   ///   - hidden: final hidden states `[rows, hiddenSize]`.
   ///   - targets: the token that each row must predict.
   ///   - smoothing: the share of each target's probability that is spread over the vocabulary.
-  ///   - weights: multiplies each token's loss and gradient; the weights themselves count as constants. It is called for
-  ///     a few hundred tokens at a time.
+  ///   - weights: multiplies each token's loss and gradient; the weights themselves count as constants. It is called
+  ///     for a few hundred tokens at a time.
   public func crossEntropy(
     _ hidden: Variable, _ targets: [Int32], smoothing: Double = 0, weights: TokenWeights? = nil
   ) -> LossSums {

@@ -46,7 +46,7 @@ package struct TrainingStep {
       tape.backward()
     }
     try parallelism?.sumGradients()
-    // All work is requested. Only now does the host wait for a device, twice.
+    // All work has been enqueued. Only the next two calls wait for a device.
     let norm = try gradientNorm()
     LossSums.resolve(&sums, on: backend)
     try backend.check()
@@ -66,8 +66,8 @@ package struct TrainingStep {
     for parameter in parameters { parameter.gradient = nil }
     let rows = (batch?.rows.prefix(8).map { String($0 + 1) } ?? []).joined(separator: ", ")
     return SwiftletError.training(
-      "the \(what) is not a finite number at step \(step + 1), rows \(rows)\(layerWithBadValues()). The last checkpoint "
-        + "is unchanged. Try a lower `learningRate`.")
+      "the \(what) is not a finite number at step \(step + 1), rows \(rows)\(layerWithBadValues()); "
+        + "the last checkpoint is intact, so resume from it with a lower `learningRate`")
   }
 
   /// Names the first parameter whose values are no longer finite, if that is the cause.
