@@ -3,8 +3,8 @@ public struct ChunkLayout: Sendable, Hashable {
   /// The chunk of each rank.
   public let ranges: [Range<Int>]
 
-  /// Divides `count` elements evenly. Chunks begin at multiples of `block`, so that quantized optimizer state, which comes
-  /// in blocks, is never divided.
+  /// Divides `count` elements evenly. Chunks begin at multiples of `block`, so that quantized optimizer state, which
+  /// comes in blocks, is never divided.
   public init(count: Int, ranks: Int, block: Int = 1) {
     let ranks = max(1, ranks)
     let blocks = (count + block - 1) / block

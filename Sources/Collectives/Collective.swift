@@ -4,14 +4,14 @@ import Tensors
 /// Communication among the processes (ranks) of a data-parallel run. All ranks must call the same functions in the same
 /// order; each call returns once this rank's part is done.
 ///
-/// Sums have the same bits on every rank and in every run with the same number of ranks: contributions are added in rank
-/// order, whatever the network does.
+/// Sums have the same bits on every rank and in every run with the same number of ranks: contributions are added in
+/// rank order, whatever the network does.
 public protocol Collective: AnyObject, Sendable {
-  /// This process' number, from 0 to `size - 1`.
+  /// This process's number, from 0 to `size - 1`.
   var rank: Int { get }
-  /// The number of processes.
+  /// The number of processes in the run.
   var size: Int { get }
-  /// This process' number among those on the same host.
+  /// This process's number among those on the same host.
   var hostRank: Int { get }
   /// The number of processes on this host.
   var hostSize: Int { get }
@@ -62,8 +62,8 @@ public protocol Collective: AnyObject, Sendable {
 }
 
 extension Collective {
-  /// Replaces `buffer` by its sum over all ranks (all-reduce): the traffic of a ring, 2 (n - 1) / n times the buffer per
-  /// rank.
+  /// Replaces `buffer` by its sum over all ranks (all-reduce): the traffic of a ring, 2 (n - 1) / n times the buffer
+  /// per rank.
   /// - Throws: `SwiftletError` if another rank or the network fails.
   public func sum(_ buffer: Tensor) throws(SwiftletError) {
     guard size > 1 else { return }
@@ -115,9 +115,9 @@ extension Collective {
 
 /// The collective of a run with one process: every operation is a no-op.
 public final class SingleProcess: Collective {
-  /// The only rank, 0.
+  /// The rank of the only process, 0.
   public let rank = 0
-  /// One process.
+  /// The number of processes, 1.
   public let size = 1
   /// The only rank on this host, 0.
   public let hostRank = 0
@@ -133,15 +133,15 @@ public final class SingleProcess: Collective {
   public func reduceScatter(_ buffer: Tensor, chunks: ChunkLayout) {}
   /// Does nothing: the only chunk is complete.
   public func allGather(_ buffer: Tensor, chunks: ChunkLayout) {}
-  /// Returns `bytes`.
+  /// Returns `bytes`: the only rank is the root.
   public func broadcast(_ bytes: [UInt8], from root: Int) -> [UInt8] { bytes }
   /// Does nothing: there is nobody to send to.
   public func broadcast(_ tensor: Tensor, from root: Int) {}
   /// Does nothing: the values are here already.
   public func copy(_ tensor: Tensor, from source: Int, to destination: Int) {}
-  /// Returns `bytes` alone.
+  /// Returns `bytes` as the only element.
   public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
-  /// Returns at once.
+  /// Returns at once: there is nobody to wait for.
   public func barrier() {}
   /// Does nothing: there is no other process, and the caller ends this one.
   public func abort(status: Int32) {}

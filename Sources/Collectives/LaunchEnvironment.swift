@@ -5,12 +5,12 @@ import Essentials
 public struct LaunchEnvironment: Sendable, Hashable {
   /// The program that started the ranks, as error messages name it.
   public let launcher: String
-  /// The number of ranks.
+  /// The number of ranks that the launcher started.
   public let size: Int
 
   /// `nil` unless `mpirun`, `mpiexec`, `srun` or `flux` started more than one rank.
   public init?(_ environment: [String: String] = ProcessInfo.processInfo.environment) {
-    // `srun` sets its variables for every job step, so it comes last: `mpirun` inside an allocation is the closer one.
+    // `srun` comes last, because it sets its variables for every job step, even if `mpirun` starts the ranks inside it.
     let launchers = [
       ("OMPI_COMM_WORLD_SIZE", "mpirun"), ("FLUX_JOB_SIZE", "flux"), ("PMI_SIZE", "mpiexec"),
       ("MPI_LOCALNRANKS", "mpiexec"), ("SLURM_STEP_NUM_TASKS", "srun"),

@@ -4,13 +4,13 @@ import Essentials
 import Synchronization
 import Tensors
 
-/// Communication through MPI, whose library is loaded at run time. One per process.
+/// Communication through MPI, whose library is loaded at run time. A process creates at most one.
 public final class MPICollective: Collective {
-  /// This process' number among all.
+  /// This process's rank in `MPI_COMM_WORLD`.
   public let rank: Int
-  /// The number of processes.
+  /// The size of `MPI_COMM_WORLD`.
   public let size: Int
-  /// This process' number on its host.
+  /// This process's rank among those on its host.
   public let hostRank: Int
   /// The number of processes on this host.
   public let hostSize: Int
@@ -49,7 +49,7 @@ public final class MPICollective: Collective {
   /// Leaves MPI. Every rank must call it before it exits, and may not communicate afterwards.
   public func finalize() { functions.withLock { _ = $0.finalize() } }
 
-  /// Exchanges pieces with all other ranks and adds them in rank order.
+  /// Exchanges pieces with all other ranks (`MPI_Alltoallv`) and adds them in rank order.
   public func reduceScatter(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError) {
     let backend = CPUBackend.shared
     let values = buffer.floatPointer
@@ -118,7 +118,7 @@ public final class MPICollective: Collective {
     return (0..<size).map { Array(all[$0 * bytes.count..<($0 + 1) * bytes.count]) }
   }
 
-  /// Waits for all ranks.
+  /// Waits in `MPI_Barrier` until all ranks have reached it.
   public func barrier() throws(SwiftletError) { try check(functions.withLock { $0.barrier() }) }
 
   /// Ends all processes through `MPI_Abort`.
@@ -126,7 +126,8 @@ public final class MPICollective: Collective {
 }
 
 extension MPICollective {
-  /// Where the bridge may be: where `SWIFTLET_MPI` says, or beside the program, where `make mpi` and `make install` put it.
+  /// Where the bridge may be: where `SWIFTLET_MPI` says, or beside the program, where `make mpi` and `make install` put
+  /// it.
   private static func candidates(_ environment: [String: String]) -> [String] {
     if let path = environment["SWIFTLET_MPI"], !path.isEmpty { return [path] }
     let program = URL(fileURLWithPath: ProgramFile.path ?? CommandLine.arguments[0])

@@ -1,6 +1,6 @@
 extension Unicode.Scalar {
-  /// Whether a terminal would act on this scalar instead of showing it: C0 and C1 control characters (which start escape
-  /// sequences), line and paragraph separators, and the marks that embed, isolate or override text direction.
+  /// Whether a terminal would act on this scalar instead of showing it: C0 and C1 control characters (which start
+  /// escape sequences), line and paragraph separators, and the marks that embed, isolate or override text direction.
   ///
   /// Error messages escape these scalars and the `Terminal` module replaces them; both use this one rule.
   public var isTerminalControl: Bool {

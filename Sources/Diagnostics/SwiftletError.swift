@@ -1,7 +1,7 @@
 import Essentials
 
-/// The error that every part of Swiftlet throws: one printable sentence that names the file, row or key at fault and, if
-/// there is one, the remedy.
+/// The error that every part of Swiftlet throws: one printable sentence that names the file, row or key at fault, in
+/// the form "problem; remedy".
 public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible, LocalizedError {
   /// The part of Swiftlet that an error comes from.
   public enum Domain: String, Sendable, Hashable, Codable {
@@ -19,15 +19,15 @@ public struct SwiftletError: Error, Sendable, Hashable, CustomStringConvertible,
     case memory
     /// A model's configuration and weights, adapters, generation and export.
     case model
-    /// A model hub that can't be reached or is out of order. A later attempt may succeed.
+    /// A model hub that can't be reached or doesn't work. A later attempt may succeed.
     case network
     /// A recipe or a command line. The command exits with status 2 for this domain and with 1 for all others.
     case recipe
     /// A chat template that can't be parsed or rendered.
     case template
-    /// A tokenizer file.
+    /// Reading, converting and writing tokenizer files.
     case tokenizer
-    /// A training run.
+    /// A training run: its settings, losses, checkpoints and ranks.
     case training
   }
 
@@ -96,7 +96,7 @@ extension SwiftletError {
     SwiftletError(.hub, reason, at: FileLocation(file: subject))
   }
 
-  /// A repository that could not be downloaded because its service cannot be reached or is out of order.
+  /// A repository that could not be downloaded because its service can't be reached or doesn't work.
   public static func network(_ subject: String, _ reason: String) -> SwiftletError {
     SwiftletError(.network, reason, at: FileLocation(file: subject))
   }

@@ -1,8 +1,8 @@
-/// A running program that reads nothing and writes to files.
+/// A child process whose standard input is empty and whose output goes to files.
 package struct ChildProcess {
   private let path: String
   private let process: pid_t
-  /// What `waitpid` said when the program had ended.
+  /// The status from `waitpid`; `nil` while the program runs.
   private var status: Int32?
 
   /// Starts the program at `path`. It writes to the existing files `output` and `errors`.
@@ -29,27 +29,27 @@ package struct ChildProcess {
 
   /// Whether the program has not ended yet.
   package mutating func isRunning() -> Bool {
-    if status == nil { look(WNOHANG) }
+    if status == nil { updateStatus(WNOHANG) }
     return status == nil
   }
 
   /// Waits until the program ends.
-  /// - Returns: its exit status, or 128 and the number of the signal that ended it.
+  /// - Returns: its exit status, or 128 plus the number of the signal that killed it.
   package mutating func wait() -> Int32 {
-    while status == nil { look(0) }
+    while status == nil { updateStatus(0) }
     // The exit status is in the second byte, a signal's number in the seven bits below it.
     let status = status ?? 0
     return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
   }
 
-  /// Asks the program to end.
+  /// Sends the program `SIGTERM`.
   package func terminate() { kill(process, SIGTERM) }
 
-  private mutating func look(_ options: Int32) {
+  private mutating func updateStatus(_ options: Int32) {
     var status: Int32 = 0
     let found = waitpid(process, &status, options)
     if found == process { self.status = status }
-    // Someone else has waited for it: it counts as failed.
+    // Its status is lost if something else has waited for it; then it counts as failed.
     if found < 0, errno != EINTR { self.status = 1 << 8 }
   }
 
@@ -67,9 +67,9 @@ package struct ChildProcess {
   }
 }
 
-/// Threads of the system.
+/// Threads outside Swift's cooperative thread pool.
 package enum SystemThread {
-  /// Runs `body` on a new thread, for work that blocks and would hold up Swift's cooperative threads.
+  /// Runs `body` on a new thread. For work that blocks, which would stall Swift's cooperative thread pool.
   package static func start(_ body: @escaping @Sendable () -> Void) {
     let context = Unmanaged.passRetained(ThreadBody(body)).toOpaque()
     var attributes = pthread_attr_t()
@@ -93,7 +93,7 @@ package enum SystemThread {
           return nil
         }, context)
     #endif
-    // The system grants no thread: better late than never.
+    // Without a new thread, it runs on this one.
     if status != 0 { Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body() }
   }
 }

@@ -1,5 +1,6 @@
-// Foundation's essential part: data, files, URLs, dates and JSON, without ICU. On Linux the whole of Foundation would add
-// 50 MB to a program. Import this module instead; what is missing from that part, and needed here, is in this folder.
+// FoundationEssentials: data, files, URLs, dates and JSON, without ICU. On Linux, all of Foundation would add 50 MB to
+// a program. Import this module instead of either. What FoundationEssentials lacks and Swiftlet needs is in this
+// folder.
 
 #if canImport(FoundationEssentials)
   @_exported import FoundationEssentials

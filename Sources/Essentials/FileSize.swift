@@ -1,7 +1,7 @@
 /// The size in bytes of the file at `path`; `nil` if there is none.
 ///
-/// `FileManager`'s attributes hold the size as a `UInt64` without the full Foundation and as an `NSNumber` with it, so
-/// casting it to `Int` fails in one of them.
+/// `FileManager`'s size attribute is a `UInt64` in FoundationEssentials and an `NSNumber` in Foundation, so casting it
+/// to `Int` fails with one of them.
 package func fileSize(atPath path: String) -> Int? {
   guard let file = try? OpenFile(path) else { return nil }
   return try? file.seekToEnd()

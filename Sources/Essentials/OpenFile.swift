@@ -1,4 +1,4 @@
-/// A file that is open for reading or writing. It is closed with the last reference.
+/// An open file descriptor, for reading or writing. It is closed with the last reference.
 package final class OpenFile: Sendable {
   package let descriptor: Int32
   private let path: String
@@ -9,7 +9,7 @@ package final class OpenFile: Sendable {
   package static let standardOutput = OpenFile(descriptor: 1, path: "standard output")
   package static let standardError = OpenFile(descriptor: 2, path: "standard error")
 
-  /// A file that is open already. `path` is what errors call it.
+  /// Wraps a descriptor that is already open; `path` names it in errors. `closes` says whether to close it in the end.
   package init(descriptor: Int32, path: String, closes: Bool = false) {
     self.descriptor = descriptor
     self.path = path
@@ -26,7 +26,7 @@ package final class OpenFile: Sendable {
 
   deinit { if closes, descriptor >= 0 { close(descriptor) } }
 
-  /// Reads up to `count` bytes; fewer only at the end of the file.
+  /// Reads `count` bytes, or fewer at the end of the file.
   package func read(upTo count: Int) throws(FileFailure) -> Data {
     var data = Data(count: count)
     var filled = 0
@@ -66,11 +66,11 @@ package final class OpenFile: Sendable {
     }
   }
 
-  /// Continues at `offset` from the start of the file, and returns where that is.
+  /// Moves the position to `offset` from the start of the file, and returns it.
   @discardableResult
   package func seek(to offset: Int) throws(FileFailure) -> Int { try seek(offset, SEEK_SET) }
 
-  /// Continues at the end of the file, and returns where that is.
+  /// Moves the position to the end of the file, and returns it: the file's size.
   @discardableResult
   package func seekToEnd() throws(FileFailure) -> Int { try seek(0, SEEK_END) }
 
@@ -80,7 +80,7 @@ package final class OpenFile: Sendable {
     return Int(place)
   }
 
-  /// Cuts or extends the file to `size` bytes.
+  /// Truncates or extends the file to `size` bytes.
   package func truncate(to size: Int) throws(FileFailure) {
     if ftruncate(descriptor, off_t(size)) != 0 { throw FileFailure(path) }
   }
@@ -97,7 +97,7 @@ private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ coun
   write(descriptor, bytes, count)
 }
 
-/// Why the system could not do what it was asked for with a file.
+/// A failed system call on a file, with its `errno`.
 package struct FileFailure: Error, CustomStringConvertible {
   package let path: String
   package let code: Int32
@@ -107,7 +107,7 @@ package struct FileFailure: Error, CustomStringConvertible {
     self.code = code
   }
 
-  /// The system's words, such as "No such file or directory".
+  /// The system's description of the error, such as "No such file or directory".
   package var reason: String { String(cString: strerror(code)) }
   package var description: String { "\(path): \(reason)" }
 }

@@ -1,6 +1,6 @@
-/// The file of the running program.
+/// The executable of the running program.
 package enum ProgramFile {
-  /// Its path, or `nil` if the system doesn't say.
+  /// Its path; `nil` if the system doesn't tell.
   package static var path: String? {
     #if canImport(Darwin)
       var count: UInt32 = 0
@@ -33,8 +33,8 @@ extension String {
 }
 
 extension FileManager {
-  /// Calls `body` with the path of everything in `folder` and the folders in it, relative to `folder`, without following
-  /// symbolic links. Ends early when `body` throws. Folders that cannot be read count as empty.
+  /// Calls `body` with the path of everything below `folder`, relative to `folder`, without following symbolic links.
+  /// Stops when `body` throws. Folders that cannot be read count as empty.
   package func forEachPath<Failure: Error>(
     in folder: String, _ body: (String) throws(Failure) -> Void
   ) throws(Failure) {

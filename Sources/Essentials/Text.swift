@@ -1,5 +1,5 @@
 extension String {
-  /// Values in C's format (`printf`), such as `%.3g`, independent of the locale.
+  /// Formats values as `printf` does, such as `%.3g`, independent of the locale.
   package init(cFormat format: String, _ values: any CVarArg...) { self = formatted(format, values) }
 }
 
@@ -9,7 +9,7 @@ private func formatted(_ format: String, _ values: [any CVarArg]) -> String {
     let length = bytes.withUnsafeMutableBufferPointer { buffer in
       withVaList(values) { vsnprintf(buffer.baseAddress, buffer.count, format, $0) }
     }
-    // The length without the zero at the end, also of a text that was cut off.
+    // `vsnprintf` returns the full length, without the terminating zero, even if the text doesn't fit.
     guard Int(length) >= bytes.count else {
       return String(decoding: bytes.prefix(Int(max(0, length))).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
@@ -18,10 +18,10 @@ private func formatted(_ format: String, _ values: [any CVarArg]) -> String {
 }
 
 extension StringProtocol {
-  /// The text without whitespace and newlines at its ends.
+  /// The text without leading and trailing whitespace and newlines.
   package var trimmed: String { trimmed { $0.isWhitespace } }
 
-  /// The text without such characters at its ends.
+  /// The text without leading and trailing characters for which `isDropped` is true.
   package func trimmed(_ isDropped: (Character) -> Bool) -> String {
     let rest = drop(while: isDropped)
     guard let last = rest.lastIndex(where: { !isDropped($0) }) else { return "" }

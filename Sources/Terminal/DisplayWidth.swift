@@ -44,8 +44,8 @@ extension StringProtocol {
     return self[..<(end ?? endIndex)]
   }
 
-  /// The text wrapped to lines of at most `columns` terminal columns. Lines break at spaces, between wide characters, and
-  /// inside a word only if the word alone is too long. Existing line breaks stay.
+  /// The text wrapped to lines of at most `columns` terminal columns. Lines break at spaces, between wide characters,
+  /// and inside a word only if the word alone is too long. Existing line breaks stay.
   public func wrapped(to columns: Int) -> [String] {
     split(separator: "\n", omittingEmptySubsequences: false).flatMap { line in
       LineWrapping(columns: Swift.max(2, columns)).lines(of: line)

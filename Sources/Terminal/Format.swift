@@ -1,6 +1,6 @@
 import Essentials
 
-/// Numbers formatted for people.
+/// Formats numbers for people: three or four significant digits, with units.
 public enum Format {
   /// A count with three significant digits: "950", "12.6K", "135M", "3.83B".
   public static func count(_ count: Int) -> String {

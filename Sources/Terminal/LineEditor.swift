@@ -6,20 +6,20 @@ import Essentials
 public struct LineEditor {
   /// How reading a line ended.
   public enum Outcome: Hashable, Sendable {
-    /// With Return. Pasted text may contain line breaks.
+    /// Return was pressed. Pasted text may contain line breaks.
     case line(String)
-    /// With Ctrl-D on an empty line, or with the end of the input.
+    /// Ctrl-D was pressed on an empty line, or the input ended.
     case end
-    /// With Ctrl-C on an empty line, or because `isStopped` returned `true`.
+    /// Ctrl-C was pressed on an empty line, or `isStopped` returned `true`.
     case interrupted
   }
 
   private var history: [String] = []
 
-  /// An editor without history.
+  /// Creates an editor without history; it remembers the last 1000 lines.
   public init() {}
 
-  /// Whether standard input and output are a terminal that can be edited on.
+  /// Whether standard input and output are terminals, which editing needs.
   public static var isSupported: Bool { isatty(STDIN_FILENO) == 1 && Output.standardOutput.isTerminal }
 
   /// Reads a line. The terminal is in raw mode until this returns.
@@ -36,7 +36,7 @@ public struct LineEditor {
     var screen = LineScreen(prompt: prompt, output: output)
     screen.draw(line)
     while true {
-      // Text that is pasted without marks is drawn once.
+      // Keys that arrive together, such as text pasted into a terminal without bracketed paste, are drawn once.
       switch line.apply(keys.next()) {
       case .none: break
       case .changed: if !keys.hasPending { screen.draw(line) }
@@ -45,7 +45,7 @@ public struct LineEditor {
         screen.draw(line)
       case .clearScreen:
         output.write("\u{1B}[H\u{1B}[2J")
-        screen.forget()
+        screen.reset()
         screen.draw(line)
       case .finished(let outcome):
         screen.draw(line)
@@ -59,7 +59,7 @@ public struct LineEditor {
   }
 }
 
-/// What a key does.
+/// A decoded key press.
 enum Key: Hashable {
   case text(Unicode.Scalar)
   case control(UInt8)
@@ -196,10 +196,10 @@ struct LineScreen {
     self.output = output
   }
 
-  /// Starts on a new screen.
-  mutating func forget() { (cursorRow, lastRow) = (0, 0) }
+  /// Continues on an empty screen, or on the next row.
+  mutating func reset() { (cursorRow, lastRow) = (0, 0) }
 
-  /// Replaces what is on the screen by the line.
+  /// Redraws the line.
   mutating func draw(_ line: EditedLine) {
     let columns = output.columns()
     var text = Self.up(cursorRow) + "\r\u{1B}[J" + output.style.bold(prompt)
@@ -213,7 +213,7 @@ struct LineScreen {
       text += shown
       column += width
     }
-    // A terminal wraps only before the next character.
+    // After a full row, a terminal wraps only when the next character arrives.
     if column >= columns {
       text += "\r\n"
       (row, column) = (row + 1, 0)
@@ -230,7 +230,7 @@ struct LineScreen {
   mutating func finish(_ line: EditedLine) {
     let rows = max(0, lastRow - cursorRow)
     output.write((rows > 0 ? "\u{1B}[\(rows)B" : "") + "\r\n")
-    forget()
+    reset()
   }
 
   private static func up(_ rows: Int) -> String { rows > 0 ? "\u{1B}[\(rows)A" : "" }
@@ -264,7 +264,7 @@ private struct KeyReader {
     case failure(Key)
   }
 
-  /// The next byte, waiting for it; with `milliseconds`, not longer than that.
+  /// Waits for the next byte, at most `milliseconds` if given.
   private mutating func byte(within milliseconds: Int32? = nil) -> Byte {
     while bytes.isEmpty {
       if isStopped() { return .failure(.stopped) }
@@ -328,7 +328,7 @@ private struct KeyReader {
     }
   }
 
-  /// The text up to the mark of its end.
+  /// Reads pasted text up to the marker that ends it.
   private mutating func paste() -> Key {
     let mark = Array("\u{1B}[201~".utf8)
     var pasted: [UInt8] = []
@@ -350,7 +350,7 @@ private func systemRead(_ buffer: inout [UInt8]) -> Int {
   buffer.withUnsafeMutableBytes { read(STDIN_FILENO, $0.baseAddress, $0.count) }
 }
 
-/// Standard input without line buffering, echo and signal keys.
+/// Puts the terminal in raw mode: no line buffering, no echo, no signal keys.
 private struct RawTerminal {
   private var saved = termios()
 

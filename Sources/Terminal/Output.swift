@@ -1,6 +1,6 @@
 import Essentials
 
-/// A stream for people to read, such as standard error, with what it can display.
+/// A stream that people read, such as standard error, and what it can display.
 public struct Output: Sendable {
   /// Whether this is a terminal, where a line can be redrawn.
   public let isTerminal: Bool
@@ -13,7 +13,7 @@ public struct Output: Sendable {
   /// A monotonic clock, in seconds.
   public let seconds: @Sendable () -> Double
 
-  /// An output made of its parts, for tests.
+  /// Creates an output from its parts, for tests.
   public init(
     isTerminal: Bool, style: Style, columns: @escaping @Sendable () -> Int, write: @escaping @Sendable (String) -> Void,
     seconds: @escaping @Sendable () -> Double
@@ -30,7 +30,7 @@ public struct Output: Sendable {
   /// The process's standard output, for results.
   public static let standardOutput = Output(descriptor: STDOUT_FILENO)
 
-  /// Prints a line of program output. Any escape sequence in it is made harmless, except the colors of `style`.
+  /// Prints a line of program output. Escape sequences other than the colors of `style` become harmless.
   public func print(_ line: String) {
     write(line.replacingTerminalControls(keepingColors: style.isColored) + "\n")
   }
@@ -41,7 +41,7 @@ public struct Output: Sendable {
   private init(descriptor: Int32) {
     let environment = ProcessInfo.processInfo.environment
     isTerminal = isatty(descriptor) == 1 && environment["TERM"] != "dumb"
-    // https://no-color.org: set and not empty, whatever the value.
+    // https://no-color.org: any value but the empty one turns colors off.
     style = Style(isColored: isTerminal && environment["NO_COLOR", default: ""].isEmpty)
     columns = { Self.columns(of: descriptor) }
     // Losing a progress line must not stop the run.

@@ -2,7 +2,7 @@
 ///
 /// On a terminal: `training ━━━━━━━━╸─────── 45/90  loss 1.234  512 tokens/s  1m12s left`.
 public struct ProgressBar {
-  /// What the bar counts.
+  /// The unit of the work that the bar counts.
   public enum Quantity: Sendable, Hashable {
     /// Plain numbers, without a rate.
     case count
@@ -28,10 +28,10 @@ public struct ProgressBar {
   /// The minimum time between two updates, in seconds.
   private static let interval = (terminal: 0.1, elsewhere: 5.0)
 
-  /// A bar for `total` units of work.
+  /// Creates a bar for `total` units of work.
   ///
   /// - Parameters:
-  ///   - done: the units an earlier process has done.
+  ///   - done: the units that an earlier process has done.
   ///   - delay: the time in seconds before the bar first appears. Work that finishes sooner prints nothing.
   public init(
     _ label: String, total: Int, done: Int = 0, quantity: Quantity = .count, delay: Double = 0,

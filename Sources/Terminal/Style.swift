@@ -6,21 +6,21 @@ public struct Style: Sendable, Hashable {
   /// A style with or without color.
   public init(isColored: Bool) { self.isColored = isColored }
 
-  /// Bold text.
+  /// Returns the text in bold.
   public func bold(_ text: String) -> String { marked(text, .bold) }
-  /// Dim text, for secondary details.
+  /// Returns the text dimmed, for secondary details.
   public func dim(_ text: String) -> String { marked(text, .dim) }
-  /// Underlined text.
+  /// Returns the text underlined.
   public func underlined(_ text: String) -> String { marked(text, .underlined) }
-  /// Red text, for failures.
+  /// Returns the text in red, for failures.
   public func red(_ text: String) -> String { marked(text, .red) }
-  /// Green text, for success and for trained tokens.
+  /// Returns the text in green, for success and for trained tokens.
   public func green(_ text: String) -> String { marked(text, .green) }
-  /// Yellow text, for warnings.
+  /// Returns the text in yellow, for warnings.
   public func yellow(_ text: String) -> String { marked(text, .yellow) }
-  /// Blue text, for headings.
+  /// Returns the text in blue, for headings.
   public func blue(_ text: String) -> String { marked(text, .blue) }
-  /// Cyan text, for names.
+  /// Returns the text in cyan, for names.
   public func cyan(_ text: String) -> String { marked(text, .cyan) }
 
   private enum Attribute: Int, CaseIterable {

@@ -2,7 +2,7 @@
 public struct Table: Sendable, Hashable {
   /// How rows and columns are separated.
   public enum Border: Sendable, Hashable {
-    /// Lines around every cell.
+    /// Lines around all cells, drawn with box-drawing characters.
     case box
     /// Two spaces between columns and a line under the titles.
     case plain
@@ -15,7 +15,7 @@ public struct Table: Sendable, Hashable {
     /// Whether cells are right-aligned, as numbers are.
     public var isNumeric: Bool
 
-    /// A column with a heading, which is made `printable`.
+    /// Creates a column with a heading, which is made `printable`.
     public init(_ title: String, isNumeric: Bool = false) {
       self.title = title.printable
       self.isNumeric = isNumeric
@@ -27,13 +27,13 @@ public struct Table: Sendable, Hashable {
   /// The cells of each row, made `printable`. Line breaks within a cell are kept.
   public private(set) var rows: [[String]] = []
 
-  /// An empty table with these columns.
+  /// Creates a table without rows.
   public init(_ columns: [Column]) { self.columns = columns }
 
-  /// An empty table of left-aligned columns.
+  /// Creates a table of left-aligned columns, without rows.
   public init(_ titles: String...) { self.init(titles.map { Column($0) }) }
 
-  /// A before/after comparison with one row per question.
+  /// A comparison of answers before and after training, with one row per question.
   public static func comparison(_ answers: [(question: String, before: String, after: String)]) -> Table {
     var table = Table("question", "before", "after")
     for answer in answers { table.append([answer.question, answer.before, answer.after]) }
@@ -46,8 +46,8 @@ public struct Table: Sendable, Hashable {
     rows.append(cells + Array(repeating: "", count: columns.count - cells.count))
   }
 
-  /// The table in lines of at most `width` terminal columns, each with a line break. A column is at least four wide, even
-  /// if the table then exceeds `width`.
+  /// The table in lines of at most `width` terminal columns, each with a line break. A column is at least four wide,
+  /// even if the table then exceeds `width`.
   public func text(width: Int, border: Border = .box, style: Style = Style(isColored: false)) -> String {
     if columns.isEmpty { return "" }
     let overhead = border == .box ? 3 * columns.count + 1 : 2 * (columns.count - 1)
