@@ -20,7 +20,7 @@ struct RegularFileTests {
   }
 
   /// None of these may block: nobody writes to the FIFO, and /dev/zero never ends.
-  @Test func refusesEverythingElseAtOnce() throws {
+  @Test func refusesEverythingElseImmediately() throws {
     let fifo = folder.url.appending(path: "model.safetensors")
     #expect(mkfifo(fifo.path, 0o600) == 0)
     let cases: [(URL, String)] = [

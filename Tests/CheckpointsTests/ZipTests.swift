@@ -9,7 +9,7 @@ struct ZipTests {
 
   init() throws { folder = try TemporaryFolder() }
 
-  @Test func theArchiveHoldsTheFolder() throws {
+  @Test func theArchiveContainsTheFolder() throws {
     let model = folder.url.appending(path: "model")
     try FileManager.default.createDirectory(at: model.appending(path: "more"), withIntermediateDirectories: true)
     let files: [(name: String, bytes: [UInt8])] = [
@@ -44,7 +44,7 @@ struct ZipTests {
     }
   }
 
-  @Test func whatCannotBeWrittenIsSaidInASentence() throws {
+  @Test func failuresAreOneSentence() throws {
     let nowhere = folder.url.appending(path: "missing/a.zip")
     try Data([1]).write(to: folder.url.appending(path: "a"))
     #expect(throws: SwiftletError.self) { try ZipArchive.write(folder: folder.url, to: nowhere) }

@@ -3,7 +3,8 @@ import Testing
 
 import Collectives
 
-/// Runs `RankProbe` under `mpirun`. Open MPI is one of the packages that `make test` installs, so its absence is a failure.
+/// Runs `RankProbe` under `mpirun`. Open MPI is one of the packages that `make test` installs, so its absence is a
+/// failure.
 @Suite(.serialized) struct MPITests {
   /// The build folder, where `RankProbe` is, and the MPI bridge built for this test run.
   private static let products: URL = {

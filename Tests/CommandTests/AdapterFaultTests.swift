@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// Adapters and questions that do not fit.
+/// Adapters and questions that don't fit the model.
 @Suite struct AdapterFaultTests {
   /// A trained adapter in `a`, next to its base model.
   private func trained() async throws -> Workspace {

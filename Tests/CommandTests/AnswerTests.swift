@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// `generate`, `chat`, `eval`: the shapes of their JSON and that they agree with one another.
+/// `generate`, `chat`, `eval`: the format of their JSON, and that they agree with each other.
 @Suite struct AnswerTests {
   @Test func generatePrintsOneJSONValue() async throws {
     let workspace = try Workspace()
@@ -13,7 +13,7 @@ import Testing
     #expect(json["ids"]?.array?.count == 5)
     #expect(json["finish_reason"]?.string == "length")
     #expect(outcome.errors == "")
-    // The prompt is what the template makes of the system message and the question.
+    // The prompt is the system message and the question, rendered by the template.
     try workspace.write(
       "list.json", #"[{"role": "system", "content": "Brief"}, {"role": "user", "content": "你好 🙂"}]"#)
     let rendered = try await workspace.run(line: "render m --messages list.json --add-generation-prompt").text()
@@ -24,7 +24,7 @@ import Testing
     #expect(try await workspace.run(line: "tokenize m --json --decode \(ids)").json()["text"] == json["text"])
   }
 
-  @Test func whatIsStreamedIsTheText() async throws {
+  @Test func theStreamedTextIsTheAnswer() async throws {
     let workspace = try Workspace()
     let words = ["generate", "--model", "m", "--max-new-tokens", "20", "--prompt"]
     let text = try await Command.run(words + ["Yoda", "--json"], in: workspace).json()["text"]?.string
@@ -43,7 +43,7 @@ import Testing
     let first = try await ids("--temperature 1 --seed 7")
     #expect(try await ids("--temperature 1 --seed 7") == first)
     #expect(try await ids("--temperature 1 --seed 8") != first)
-    // One candidate, and the most likely one, are the greedy choice whatever the seed.
+    // With one candidate, sampling is greedy, whatever the seed.
     let greedy = try await ids("--temperature 0")
     #expect(first != greedy)
     #expect(try await ids("--temperature 1 --top-k 1 --seed 3") == greedy)
@@ -58,7 +58,7 @@ import Testing
     #expect(one.text() == answer)
     #expect(try await Command.run(words, in: workspace, input: "你好\n/new\n\n你好\n").text() == answer + answer)
     #expect(try await Command.run(words, in: workspace, input: "").text() == "")
-    // A second turn has read the first one.
+    // The second turn sees the first one.
     let two = try await Command.run(words, in: workspace, input: "你好\n你好\n").text()
     #expect(two.hasPrefix(answer) && two != answer + answer)
     // A turn beyond the context is refused, and the chat continues.

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Calls that are wrong, and other files than weights and rows that are.
+/// Invalid calls, and invalid files other than weights and rows.
 @Suite struct CallFaultTests {
   private static func call(_ line: String, _ mentions: String...) -> Fault {
     Fault(line, status: 2, line, mentions: mentions)
@@ -32,7 +32,7 @@ import Testing
     call("preview --model_name_or_path m --dataset_name rows.jsonl --rows 0", "--rows"),
     call("preview --model_name_or_path m --dataset_name rows.jsonl --rows=-3", "--rows"),
     call("preview --model_name_or_path m --dataset_name rows.jsonl --rows", "--rows"),
-    call("preview --model_name_or_path m --dataset_name rows.jsonl --row 3", "key row."),
+    call("preview --model_name_or_path m --dataset_name rows.jsonl --row 3", "key row;"),
     call("preview --config none.yaml", "none.yaml"), call("tokenize", "<model>"),
     call("tokenize m --decode 1,x", "--decode"), call("tokenize m --decode 99999999999", "--decode"),
     call("tokenize m --decode 1,999", "999"), call("tokenize m --text a --decode 1", "--text"),

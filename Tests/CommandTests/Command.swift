@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// The built command, run as people run it.
+/// Runs the built command as a user would.
 enum Command {
   /// `SWIFTLET_EXECUTABLE`, else the executable that was built with these tests.
   static let executable: URL = {
@@ -12,10 +12,10 @@ enum Command {
     return tests.deletingLastPathComponent().appendingPathComponent("swiftlet")
   }()
 
-  /// What a run left behind.
+  /// The outcome of a run.
   struct Outcome {
     let status: Int32
-    /// Whether a signal, such as a trap's, ended it.
+    /// Whether a signal, such as that of a trap, ended it.
     let wasKilled: Bool
     let output: String
     let errors: String
@@ -35,7 +35,7 @@ enum Command {
 
   /// Runs the command with `folder` as its working directory, offline, and gives it 100 seconds.
   /// - Parameters:
-  ///   - limits: what a shell does first, such as `ulimit -f 8`.
+  ///   - limits: a shell command to run first, such as `ulimit -f 8`.
   ///   - launcher: the program to run instead, with `words`.
   ///   - whileRunning: called with the process's number once it runs.
   static func run(
@@ -58,7 +58,7 @@ enum Command {
     variables["SWIFT_BACKTRACE"] = "enable=no"
     variables.merge(environment) { $1 }
     process.environment = variables
-    // Files instead of pipes: nobody has to empty them while the command runs.
+    // Files instead of pipes, which would have to be read while the command runs.
     process.standardInput = try FileHandle(forReadingFrom: files[0])
     process.standardOutput = try FileHandle(forWritingTo: files[1])
     process.standardError = try FileHandle(forWritingTo: files[2])

@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// `export`, and what `merge` says and zips.
+/// `export`, and the output of `merge`.
 @Suite struct ExportTests {
   private static let adapter =
     "--use_peft --lora_r 4 --lora_target_modules all-linear --max_steps 3 --learning_rate 5e-2"
@@ -32,7 +32,7 @@ import Testing
     #expect(try workspace.data("three.gguf") == workspace.data("one.gguf"))
   }
 
-  @Test func anAdapterAloneBecomesALoRAFile() async throws {
+  @Test func anAdapterIsExportedAsAGGUFAdapter() async throws {
     let workspace = try Workspace()
     try await workspace.train(Self.adapter, to: "out")
     #expect(try await workspace.run(line: "export --adapter out --output adapter.gguf").text() == "")
@@ -42,7 +42,7 @@ import Testing
       #expect(bytes.range(of: Data(text.utf8)) != nil, "\(text)")
     }
     #expect(!workspace.exists("Modelfile"))
-    // The base may have moved since.
+    // The base model may have been moved since.
     try FileManager.default.moveItem(
       at: workspace.url.appendingPathComponent("m"), to: workspace.url.appendingPathComponent("n"))
     let lost = try await workspace.run(line: "export --adapter out --output again.gguf --overwrite")
@@ -60,7 +60,7 @@ import Testing
     #expect(merged.text() == "")
     #expect(merged.errors.contains("logits differ from those of base model and adapter by"), "\(merged.errors)")
     #expect(try workspace.data("one.zip").prefix(2) == Data("PK".utf8))
-    // The weights are in it as they are.
+    // The weights are stored uncompressed.
     let weights = try workspace.data("one/model.safetensors")
     #expect(try workspace.data("one.zip").range(of: weights) != nil)
     let whole = try await workspace.run(

@@ -1,15 +1,15 @@
 import Foundation
 import Testing
 
-/// A call that must end in one sentence: what is called, on which file, and what the sentence has to name.
+/// A call that must end in one sentence: the command line, the file, and what the sentence must mention.
 struct Fault: Sendable, CustomTestStringConvertible {
   let name: String
   let status: Int32
   let words: [String]
-  /// All of these stand in the sentence.
+  /// Texts that the sentence must contain.
   let mentions: [String]
   let environment: [String: String]
-  /// Makes the file or folder that is at fault.
+  /// Creates the invalid file or folder.
   let prepare: @Sendable (Workspace) throws -> Void
 
   /// - Parameter line: the call, its words separated by spaces.
@@ -51,7 +51,7 @@ struct Fault: Sendable, CustomTestStringConvertible {
     let sentences = lines.filter { $0.hasPrefix("Error: ") }
     #expect(sentences.count == 1, "\(outcome.errors)")
     guard let sentence = sentences.first, let index = lines.firstIndex(of: sentence) else { return }
-    // After the sentence only the parser's hint at the right spelling may follow.
+    // Only the argument parser's usage hint may follow the sentence.
     let rest = lines[(index + 1)...]
     #expect(
       rest.allSatisfy { status == 2 && ($0.hasPrefix("Usage: ") || $0.hasPrefix("Help: ") || $0.hasPrefix("  ")) })

@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// `inspect`, and what the command says about itself.
+/// `inspect`, and the help of all subcommands.
 @Suite struct InspectTests {
   /// Phi-3-mini-4k-instruct's published configuration.
   static let phi3: JSONValue = [
@@ -28,7 +28,7 @@ import Testing
     }
     #expect(try await workspace.run(line: "inspect phi3/config.json \(words)").text() == shown)
     let nested = try await workspace.run(line: "inspect phi3 --quantization fp4 --double-quantization").text()
-    // A byte a block, 4 for each 256, and for each of 128 matrices a map of 1 KiB.
+    // One byte per block, 4 per 256 blocks, and a map of 1 KiB for each of 128 matrices.
     #expect(nested.contains("(o_proj) weight [3072 × 3072] fp4\n"))
     #expect(nested.contains("scales      57,638,912 bytes, quantized too\n"))
     let plain = try await workspace.run(line: "inspect phi3 --quantization none").text()
@@ -38,14 +38,14 @@ import Testing
     #expect(refused.status == 1 && !refused.wasKilled)
   }
 
-  @Test func weightsShowAsTheyAreStored() async throws {
+  @Test func weightsAreShownAsStored() async throws {
     let workspace = try Workspace()
     let shown = try await workspace.run(line: "inspect m").text()
     #expect(shown.contains("(q_proj) weight [64 × 64] float32"))
     #expect(shown.contains("(94528)"))
     try await workspace.train("--use_peft --lora_r 4 --lora_target_modules q_proj --max_steps 1", to: "out")
     let adapted = try await workspace.run(line: "inspect m --adapter out").text()
-    // Two layers, 4 x 64 for A and as much for B.
+    // Two layers, 4 x 64 each for A and B.
     #expect(adapted.contains("(\(94528 + 1024))"))
     #expect(adapted.contains("lora_A [4 × 64] float32 trained"))
   }

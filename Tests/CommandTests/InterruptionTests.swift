@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// Training runs that a signal or a full disk ends, and that go on afterwards as if nothing had happened.
+/// Training runs that a signal or a full disk interrupts, and that resume as if uninterrupted.
 /// `Scripts/kill-and-resume` does the same fifty times.
 @Suite(.serialized) struct InterruptionTests {
   private static let keys =
@@ -15,7 +15,7 @@ import Testing
       + more).split(separator: " ").map(String.init)
   }
 
-  /// The newest checkpoint in `folder`, as one would type it.
+  /// The newest checkpoint in `folder`, as a relative path.
   private static func newest(_ workspace: Workspace, _ folder: String) -> String? {
     let names =
       (try? FileManager.default.contentsOfDirectory(
@@ -24,7 +24,7 @@ import Testing
     return steps.max().map { "\(folder)/checkpoint-\($0)" }
   }
 
-  /// What two runs have to share: the adapter, and the log without what a clock says.
+  /// What two runs must have in common: the adapter, and the log without times.
   private static func expectSame(_ workspace: Workspace, _ a: String, _ b: String) throws {
     func log(_ folder: String) throws -> [String] {
       let history = try #require(try workspace.json("\(folder)/trainer_state.json")["log_history"]?.array)
@@ -69,7 +69,7 @@ import Testing
     let lines = outcome.errors.split(separator: "\n").map(String.init)
     #expect(lines.contains { $0.hasPrefix("Stopped after step ") && $0.contains(checkpoint) }, "\(outcome.errors)")
     #expect(!workspace.exists("out/adapter_model.safetensors"))
-    // The last line is what to type.
+    // The last line is the command to resume with.
     let typed = try #require(lines.last).split(separator: " ").map(String.init)
     #expect(typed.first == Command.executable.path && typed.suffix(2) == ["--resume_from_checkpoint", checkpoint])
     let resumed = try await Command.run(Array(typed.dropFirst()), in: workspace)
@@ -105,7 +105,7 @@ import Testing
       let output = workspace.url.appendingPathComponent("out").path
       let outcome = try await Command.run(Self.words("--output_dir out" + resume), in: workspace) { process in
         guard attempt <= 6 else { return }
-        // Two saves later, in the midst of one or some milliseconds after it began.
+        // Two saves later: during a save, or some milliseconds after it started.
         try await Self.wait { FileManager.default.fileExists(atPath: "\(output)/checkpoint-\(step + 7)") }
         try await Self.wait { FileManager.default.fileExists(atPath: "\(output)/.checkpoint-\(step + 14).partial") }
         if attempt.isMultiple(of: 2) { try await Task.sleep(for: .milliseconds(3 * attempt)) }
@@ -122,7 +122,7 @@ import Testing
     try Self.expectSame(workspace, "whole", "out")
   }
 
-  /// A limit on file sizes below that of the optimizer's state has the effect of a full disk.
+  /// A file size limit below the size of the optimizer state has the same effect as a full disk.
   @Test(.timeLimit(.minutes(2))) func aSaveThatFailsLeavesTheCheckpointBefore() async throws {
     let workspace = try Workspace()
     let words = Self.words("--output_dir out", steps: 20, saveSteps: 10)

@@ -14,7 +14,7 @@ import Testing
 
   // MARK: config.json
 
-  /// Looking at a `config.json` with one value changed; nothing else is in the folder.
+  /// Inspects a `config.json` with one changed value; the folder has no other files.
   private static func config(_ key: String, _ value: JSONValue?, _ mentions: String...) -> Fault {
     Fault(
       "config.json with \(key): \(value?.text() ?? "none")", status: 1, "inspect config.json", mentions: mentions
@@ -196,7 +196,7 @@ import Testing
   }
 }
 
-/// Numbers as files hold them.
+/// Numbers in the byte order of files.
 enum Bytes {
   static func of<Scalar: FixedWidthInteger>(_ scalar: Scalar) -> Data {
     withUnsafeBytes(of: scalar.littleEndian) { Data($0) }

@@ -26,9 +26,9 @@ import Testing
     #expect(try await workspace.run(line: "generate --model merged \(words)").status == 0)
   }
 
-  /// What transformers saved is opened by all, trained over, and merged to 16 and 32 bits.
+  /// Checkpoints that transformers saved can be opened, trained with an adapter, and merged to 16 and 32 bits.
   @Test(arguments: ["llama_nf4", "llama_tied_nf4_bf16", "phi3_fp4_f16"])
-  func theirCheckpointsAreOpened(name: String) async throws {
+  func bitsAndBytesCheckpointsAreOpened(name: String) async throws {
     let workspace = try Workspace()
     for file in ["config.json", "model.safetensors"] {
       try workspace.write(
@@ -50,7 +50,7 @@ import Testing
     #expect(try workspace.json("merged16/config.json")["quantization_config"] == nil)
   }
 
-  @Test func howToQuantizeNeedsToQuantize() async throws {
+  @Test func quantizationOptionsNeedQuantization() async throws {
     let workspace = try Workspace()
     let refused = try await workspace.run(line: "generate --model m --prompt hi --bnb-4bit-quant-type fp4")
     #expect(refused.status == 2 && refused.errors.contains("--load-in-4bit"))

@@ -3,7 +3,7 @@ import Testing
 
 /// Recipes and command lines of `sft` that cannot be carried out.
 @Suite struct RecipeFaultTests {
-  /// Keys on the command line, after a model, rows and an adapter that would do.
+  /// Keys on the command line, after a valid model, rows and adapter.
   private static func keys(_ keys: String, status: Int32 = 2, _ mentions: String...) -> Fault {
     Fault(
       keys, status: status, "sft --model_name_or_path m --dataset_name rows.jsonl --use_peft --output_dir out \(keys)",
@@ -27,8 +27,8 @@ import Testing
   }
 
   static let faults = [
-    keys("--learning_rat 1e-4", "key learning_rat.", "Did you mean learning_rate?"),
-    keys("--lora-rr 4", "lora_rr", "Did you mean lora_r?"),
+    keys("--learning_rat 1e-4", "key learning_rat;", "did you mean learning_rate?"),
+    keys("--lora-rr 4", "lora_rr", "did you mean lora_r?"),
     keys("--learning_rate fast", "learning_rate", "\"fast\"", "a number"),
     keys("--learning_rate -1", "learning_rate", "above 0"),
     keys("--learning_rate 1e-4 --learning_rate 1e-5", "learning_rate", "twice"),
@@ -61,7 +61,7 @@ import Testing
     keys("--resume_from_checkpoint true", status: 1, "checkpoint"),
     keys("--questions none.txt", status: 1, "none.txt"),
     keys("--chat_template_path none.jinja", status: 1, "chat_template_path", "none.jinja"),
-    yaml("lora_rr: 4", "recipe.yaml, line 6", "Did you mean lora_r?"),
+    yaml("lora_rr: 4", "recipe.yaml, line 6", "did you mean lora_r?"),
     yaml("lora_r: four", "recipe.yaml, line 6", "lora_r", "an integer"),
     yaml("lora_r: 4\nlora_r: 5", "recipe.yaml, line ", "lora_r", "twice"),
     yaml("load_in_8bit: true", "recipe.yaml, line 6", "load_in_8bit"),
@@ -69,7 +69,7 @@ import Testing
     yaml("packing: true\nmax_length: null", "recipe.yaml", "packing", "max_length"),
     yaml("save_strategy: never", "recipe.yaml, line 6", "save_strategy"),
     yaml("steps: 3", "recipe.yaml, line 6", "steps"),
-    yaml("steps: [{shuffl: 3}]", "steps[0]", "Did you mean shuffle?"),
+    yaml("steps: [{shuffl: 3}]", "steps[0]", "did you mean shuffle?"),
     yaml("steps: [{shuffle: x}]", "steps[0].shuffle", "an integer"),
     yaml("steps: [{select: 0}]", "steps[0].select"),
     yaml("steps: [{filter: x}]", "steps[0].filter"),
@@ -112,7 +112,7 @@ import Testing
 
   @Test(arguments: faults) func isOneSentence(_ fault: Fault) async throws { try await fault.check() }
 
-  @Test func aLossThatIsNoNumberLeavesTheLastCheckpoint() async throws {
+  @Test func aNonFiniteLossKeepsTheLastCheckpoint() async throws {
     let workspace = try Workspace()
     let outcome = try await workspace.run(
       line: "sft --model_name_or_path m --dataset_name rows.jsonl --use_peft --output_dir out --max_steps 4 "
@@ -125,7 +125,7 @@ import Testing
     #expect(workspace.exists("out/checkpoint-1/adapter_model.safetensors"))
     #expect(!workspace.exists("out/checkpoint-2"))
     #expect(!workspace.exists("out/adapter_model.safetensors"))
-    // The checkpoint that stays is whole.
+    // The remaining checkpoint is intact.
     _ = try await workspace.run(line: "eval --model m --adapter out/checkpoint-1 --data rows.jsonl --json").json()
   }
 }

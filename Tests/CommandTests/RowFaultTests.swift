@@ -3,7 +3,7 @@ import Testing
 
 /// Data files that cannot be trained on.
 @Suite struct RowFaultTests {
-  /// A file of rows and what training on it says.
+  /// A data file, and the error when training on it.
   private static func rows(_ name: String, _ text: String, file: String = "bad.jsonl", _ mentions: String...) -> Fault {
     bytes(name, Data(text.utf8), file: file, mentions)
   }

@@ -46,7 +46,7 @@ import Testing
   }
 
   @Test(arguments: ["", "--use_peft --lora_r 32 --lora_alpha 16"])
-  func callsOfTheScript(adapter: String) async throws {
+  func scriptInvocations(adapter: String) async throws {
     let run = try await workspace.run(
       line: """
         sft --model_name_or_path m --dataset_name Capybara --learning_rate 2.0e-5 --num_train_epochs 1 --packing \
@@ -86,7 +86,7 @@ import Testing
   }
 
   @Test(arguments: ["num_processes: 4", "accelerate_config: zero2", "deepspeed: config.json"])
-  func whatNeedsSeveralProcessesIsRefused(key: String) async throws {
+  func multiProcessOptionsAreRefused(key: String) async throws {
     try workspace.write("sft_config.yaml", "model_name_or_path: m\ndataset_name: imdb\n\(key)\n")
     let run = try await workspace.run(line: "sft --config sft_config.yaml")
     #expect(run.status != 0)

@@ -2,11 +2,11 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// `tokenize`, `render`, `preview`: text of any script passes through unharmed.
+/// `tokenize`, `render`, `preview`: text in any script is unchanged.
 @Suite struct TextTests {
   static let text = "你好，世界！廣東話：唔該晒 🙂👩‍👩‍👧 é ﷺ\n\ttwo  spaces <|im_start|>"
 
-  @Test func tokensTurnBackIntoTheText() async throws {
+  @Test func tokensDecodeToTheText() async throws {
     let workspace = try Workspace()
     try workspace.write("text.txt", Self.text)
     let json = try await workspace.run("tokenize", "m", "--json", "--text", Self.text).json()

@@ -2,7 +2,7 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// What `sft` leaves behind, and that the other subcommands find in it what the run said.
+/// The files that `sft` writes, and that the other subcommands agree with the run.
 @Suite struct TrainingTests {
   private static let adapter =
     "--use_peft --lora_r 4 --lora_dropout 0 --lora_target_modules all-linear"
@@ -44,7 +44,7 @@ import Testing
 
     let steps = try Self.history(workspace, "out").filter { $0["loss"] != nil }
     #expect(steps.map { $0["step"]?.integer } == [1, 2, 3])
-    // The four rows hold 78 tokens, and each step takes them all.
+    // The four rows have 78 tokens, all of which each step uses.
     #expect(steps.map { $0["num_tokens"]?.integer } == [78, 156, 234])
     let seconds = steps.compactMap { $0["elapsed_s"]?.double }
     #expect(seconds.count == 3 && seconds == seconds.sorted() && seconds[0] > 0)
@@ -108,13 +108,13 @@ import Testing
     let expected = try await ids("--model m --adapter out")
     #expect(try await ids("--model one") == expected)
     #expect(try await ids("--model m") != expected)
-    // Without an adapter merging is saving; half the bytes hold 16 bits each.
+    // Without an adapter, merging just saves the model; 16-bit weights take half the bytes.
     #expect(try await workspace.run(line: "merge --model m --output half").text() == "")
     #expect(try workspace.data("half/model.safetensors").count < workspace.data("one/model.safetensors").count * 6 / 10)
     #expect(try await Self.evaluated(workspace, "--model half")["tokens"]?.integer == 50)
   }
 
-  @Test func aTemplateOfTheRecipeTravelsWithTheAdapter() async throws {
+  @Test func theRecipesTemplateIsSavedWithTheAdapter() async throws {
     let workspace = try Workspace()
     let template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
     try workspace.write("own.jinja", template)
@@ -127,7 +127,7 @@ import Testing
     #expect(generated["prompt_tokens"]?.integer == tokens["ids"]?.array?.count)
   }
 
-  @Test func aRecipeFileGivesWayToTheCommandLine() async throws {
+  @Test func theCommandLineOverridesTheRecipeFile() async throws {
     let workspace = try Workspace()
     try workspace.write("recipes/words.jsonl", Workspace.rows)
     try workspace.write(

@@ -146,7 +146,7 @@ import Tokenizers
     #expect(hash.hexadecimal == "e34bbc7bbc071b6c7a433ca9c49a9347")
   }
 
-  @Test func tokenizersHaveIdentities() throws {
+  @Test func tokenizersHaveFingerprints() throws {
     let plain = try RowTokenizer(Tokenizer(directory: Goldens.folder.appendingPathComponent("tokenizer")))
     let again = try RowTokenizer(Tokenizer(directory: Goldens.folder.appendingPathComponent("tokenizer")))
     let other = try RowTokenizer(Tokenizer(directory: Goldens.folder.appendingPathComponent("tokenizer_bos")))

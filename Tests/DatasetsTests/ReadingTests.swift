@@ -75,7 +75,7 @@ final class Scratch {
     #expect(try rows("one.json", conversation) == [conversation])
   }
 
-  @Test func commaSeparated() throws {
+  @Test func csvFiles() throws {
     let text =
       "name,n,x,flag,words\r\n\"Ann, \"\"A\"\"\",1,0.5,True,\"two\nlines\"\r\n\r\nBob,2,NA,False,NA\r\nCy,3\r\n"
     #expect(

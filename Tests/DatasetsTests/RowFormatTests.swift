@@ -6,7 +6,7 @@ import Tensors
 import Testing
 import Tokenizers
 
-/// Rows of every form compared with TRL's `SFTTrainer`: every id and label must be equal.
+/// Rows of every format compared with TRL's `SFTTrainer`: every id and label must be equal.
 @Suite struct RowFormatTests {
   private func preparation(_ options: JSONValue) throws -> Preparation {
     var preparation = PreparationOptions()
@@ -50,8 +50,9 @@ import Tokenizers
     }
   }
 
-  /// ChatML without marks: the training template marks each answer and its end of turn, including the line break.
-  @Test func templatesWithoutMarks() throws {
+  /// ChatML without `{% generation %}`: the training template marks each answer and its end of turn, including the
+  /// newline.
+  @Test func templatesWithoutGenerationBlocks() throws {
     let folder = Goldens.folder.deletingLastPathComponent().appendingPathComponent("models/tokenizer")
     let model = try Tokenizer(directory: folder)
     var options = PreparationOptions()

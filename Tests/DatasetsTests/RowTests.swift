@@ -67,7 +67,7 @@ import Tokenizers
     }
   }
 
-  @Test func optionsSurviveCoding() throws {
+  @Test func optionsRoundTripThroughCoding() throws {
     var options = PreparationOptions()
     options.maxLength = nil
     options.truncation = .keepEnd

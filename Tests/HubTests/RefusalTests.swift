@@ -21,11 +21,11 @@ struct RefusalTests {
   @Test(
     arguments: [
       (401, nil, nil, "access denied (401): the repository is private or does not exist"),
-      (401, nil, "hf_x", "access denied (401). Accept the terms"),
-      (403, nil, "hf_x", "access denied (403). Accept the terms"),
-      (403, "GatedRepo", "hf_x", "is gated. Accept its terms"),
+      (401, nil, "hf_x", "access denied (401); accept the terms"),
+      (403, nil, "hf_x", "access denied (403); accept the terms"),
+      (403, "GatedRepo", "hf_x", "is gated; accept its terms"),
       (401, "GatedRepo", nil, "set HF_TOKEN"), (404, nil, nil, "not found on http://127.0.0.1"),
-      (404, "RepoNotFound", nil, "Check the name"), (404, "RevisionNotFound", nil, "revision not found"),
+      (404, "RepoNotFound", nil, "check the name"), (404, "RevisionNotFound", nil, "revision not found"),
       (418, nil, nil, "answered 418"),
     ] as [(Int, String?, String?, String)])
   func permanentErrors(status: Int, code: String?, token: String?, reason: String) async throws {
@@ -119,7 +119,7 @@ struct RefusalTests {
     #expect(try cache.tree() == [])
   }
 
-  @Test func anETagNeverBecomesAPath() async throws {
+  @Test func anETagCannotBeAPath() async throws {
     repository.failAlways(.head, "config.json") { answer in
       answer.with { $0.headers = [("ETag", "\"../../../evil\"")] }
     }

@@ -85,7 +85,7 @@ struct SnapshotTests {
     #expect(!progressed.withLock { $0 })
   }
 
-  @Test func aCutConnectionResumesWhereItBroke() async throws {
+  @Test func aBrokenConnectionResumes() async throws {
     repository.fail(.get, "model.safetensors", { $0.with { $0.cut = 100_000 } }, { $0.with { $0.cut = 50_000 } })
     try expectComplete(try await hub(server, cache).snapshot(of: name))
     let starts = server.requests.filter { $0.method == "GET" && $0.path.hasSuffix("/model.safetensors") }
@@ -98,7 +98,7 @@ struct SnapshotTests {
   @Test func aLaterCallResumesAFailedDownload() async throws {
     repository.failAlways(.get, "model.safetensors") { $0.with { $0.cut = min(100_000, $0.body.count) } }
     repository.fail(.get, "list", { $0 })
-    await expectError("Check the network") {
+    await expectError("check the network") {
       // With a single attempt allowed, even one that progressed is the last.
       _ = try await hub(server, cache, attempts: 1).snapshot(of: name)
     }
@@ -114,7 +114,7 @@ struct SnapshotTests {
     #expect(try blobs.allSatisfy { !$0.hasSuffix(".incomplete") })
   }
 
-  @Test func aSilentServerIsGivenUp() async throws {
+  @Test func silentServersTimeOut() async throws {
     repository.fail(.get, "model.safetensors", { $0.with { $0.stall = 70_000 } })
     repository.fail(.get, "config.json", { $0.with { $0.stall = 0 } })
     try expectComplete(try await hub(server, cache, attempts: 10, silence: .milliseconds(400)).snapshot(of: name))
@@ -273,7 +273,7 @@ struct SnapshotTests {
     }
   }
 
-  @Test func aSlowServerIsGivenUp() async throws {
+  @Test func slowServersTimeOut() async throws {
     repository.fail(.get, "model.safetensors", { $0.with { $0.bytesPerStep = 10 } })
     try expectComplete(try await hub(server, cache, silence: .milliseconds(400)).snapshot(of: name))
     #expect(server.requests.filter { $0.method == "GET" && $0.path.hasSuffix("/model.safetensors") }.count == 2)
@@ -300,7 +300,7 @@ struct SnapshotTests {
     try expectComplete(try await hub(server, cache, silence: .milliseconds(400)).snapshot(of: name))
   }
 
-  @Test func cancelingStopsAtOnceAndLeavesAResumableFile() async throws {
+  @Test func cancelingStopsImmediatelyAndKeepsAResumableFile() async throws {
     repository.fail(.get, "model.safetensors", { $0.with { $0.stall = 100_000 } })
     let hub = try hub(server, cache, silence: .seconds(30))
     let weights = FakeRepository.sha256(repository.files["model.safetensors"] ?? [])
@@ -312,7 +312,7 @@ struct SnapshotTests {
     let clock = ContinuousClock()
     let start = clock.now
     task.cancel()
-    await expectError("the download was canceled. Run the command again") { _ = try await task.value }
+    await expectError("the download was canceled; run the command again") { _ = try await task.value }
     #expect(clock.now - start < .seconds(5))
     #expect(try hub.cached(name) == nil)
     let count = try Data(contentsOf: partial).count

@@ -5,7 +5,7 @@ import Tensors
 import Testing
 import Tokenizers
 
-/// Adapters that PEFT wrote, and what we write: see Tests/Goldens/generators/peft.py.
+/// Adapters that PEFT wrote, and Swiftlet's own; see Tests/Goldens/generators/peft.py.
 @Suite struct AdapterTests {
   static let names = ["lora", "lora_patterns", "fused", "all_linear"]
 
@@ -22,7 +22,7 @@ import Tokenizers
   }
 
   /// PEFT's `init_lora_weights="gaussian"`: A normal with standard deviation 1/r, B zero.
-  @Test func gaussianStart() throws {
+  @Test func gaussianInitialization() throws {
     let transformer = try Transformer(ModelFiles(opening: Goldens.folder.appendingPathComponent("models/llama")))
     var configuration = LoRAConfiguration()
     configuration.rank = 5
@@ -104,13 +104,13 @@ import Tokenizers
       let first = summary["first"]?.floats ?? []
       #expect(relativeError(Array(values.prefix(first.count)), first) < 1e-6, "\(name)")
     }
-    // The folder is a model of its own, and says what the adapted one says.
+    // The folder is a complete model with the same logits as the base model with the adapter.
     let ids = try #require(golden["ids"]?.ids)
     let reopened = try Transformer(written)
     #expect(relativeError(Self.logits(reopened, ids), Self.logits(model.transformer, ids)) < 2e-6)
   }
 
-  @Test(arguments: names) func writtenAndReadAgainIsTheSame(_ name: String) throws {
+  @Test(arguments: names) func adaptersRoundTrip(_ name: String) throws {
     let golden = try Goldens.json("peft/\(name).json")
     let (transformer, adapter) = try Self.open(golden)
     let ids = try #require(golden["ids"]?.ids)
@@ -127,7 +127,7 @@ import Tokenizers
       #expect(!bytes.isEmpty)
       #expect(try bytes == Data(contentsOf: second.appendingPathComponent(file)), "\(file)")
     }
-    // PEFT's own file says the same of the layers.
+    // PEFT's own file selects the same layers.
     let path = try #require(golden["adapter"]?.string)
     let theirs = try Goldens.json("\(path)/adapter_config.json")
     let ours = try JSONValue(parsing: Data(contentsOf: first.appendingPathComponent("adapter_config.json")))
@@ -179,13 +179,13 @@ import Tokenizers
     #expect(again.layers.map(\.path) == adapter.layers.map(\.path))
   }
 
-  /// Folders that do not fit end in one sentence that says what is wrong, and leave the model as it was.
+  /// Folders that don't match the model end in one sentence that names the problem, and don't change the model.
   @Test(arguments: [
     ("training/dora/adapter", "llama", "use_dora"), ("peft/embedding", "llama_linear", "embed_tokens"),
     ("training/lora/adapter", "qwen3", "shape"), ("peft/fused", "llama", "another base"),
     ("models/llama", "llama", "adapter_config.json"),
   ])
-  func adaptersThatDoNotFit(_ folder: String, _ base: String, _ expected: String) throws {
+  func mismatchedAdaptersAreRejected(_ folder: String, _ base: String, _ expected: String) throws {
     let transformer = try FamilyTests.transformer(base)
     let before = Self.logits(transformer, [3, 4, 5])
     let message = Self.message {
@@ -242,7 +242,7 @@ import Tokenizers
     #expect(transformer.linearLayers.allSatisfy { $0.lora == nil })
   }
 
-  @Test func targetsThatDoNotExist() throws {
+  @Test func unknownTargetsAreRejected() throws {
     let transformer = try FamilyTests.transformer("llama_tied")
     func message(_ change: (inout LoRAConfiguration) -> Void) -> String {
       var configuration = LoRAConfiguration()

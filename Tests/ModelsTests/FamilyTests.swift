@@ -46,9 +46,15 @@ import Testing
       Self.transformer(name, gguf: true), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
   }
 
-  @Test func thereAreGGUFFilesToTest() { #expect(Self.ggufNames.count >= 4) }
+  @Test(arguments: names) func configurationsRoundTripThroughCoding(_ name: String) throws {
+    let configuration = try Self.transformer(name).configuration
+    let data = try JSONEncoder().encode(configuration)
+    #expect(try JSONDecoder().decode(TransformerConfiguration.self, from: data) == configuration)
+  }
 
-  @Test(arguments: names) func olderConfigurationsMeanTheSame(_ name: String) throws {
+  @Test func ggufGoldensExist() { #expect(Self.ggufNames.count >= 4) }
+
+  @Test(arguments: names) func olderConfigurationsGiveTheSameModel(_ name: String) throws {
     let folder = Goldens.folder.appendingPathComponent("models/\(name)")
     func shape(_ file: String) throws -> String {
       let json = try Goldens.json("models/\(name)/\(file)")
@@ -96,7 +102,7 @@ import Testing
 
   /// All elements of all gradients: their dot products with vectors of random signs. An error of size d anywhere in a
   /// gradient changes each of the eight products by about d.
-  @Test(arguments: projectedNames) func wholeGradientsEqualTheReference(_ name: String) throws {
+  @Test(arguments: projectedNames) func fullGradientsEqualTheReference(_ name: String) throws {
     let golden = try Goldens.json("gradients/\(name).json")
     let transformer = try Self.transformer(name, inFloat32: true)
     for parameter in transformer.parameters { parameter.isTrainable = true }

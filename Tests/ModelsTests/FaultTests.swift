@@ -55,7 +55,7 @@ import Tokenizers
     #expect(!message.contains("\n"))
   }
 
-  @Test func theUnchangedConfigurationIsFine() throws {
+  @Test func theUnchangedConfigurationIsAccepted() throws {
     let shape = try TransformerConfiguration(json: Self.configuration("bos_token_id", "1"), path: "config.json")
     #expect(shape.hiddenSize == 64)
   }
@@ -76,7 +76,7 @@ import Tokenizers
     ("vocab_size", "255", "embed_tokens"), ("head_dim", "8", "q_proj"), ("num_key_value_heads", "4", "k_proj"),
     ("attention_bias", "true", "bias"), ("model_type", "\"qwen3\"", "q_norm"), ("model_type", "\"phi3\"", "qkv_proj"),
   ])
-  func weightsThatDoNotFit(_ key: String, _ value: String, _ named: String) throws {
+  func mismatchedWeightsAreRejected(_ key: String, _ value: String, _ named: String) throws {
     let folder = try Self.folder(key, value)
     defer { try? FileManager.default.removeItem(at: folder) }
     let message = AdapterTests.message { _ = try Transformer(ModelFiles(opening: folder)) }
@@ -118,7 +118,7 @@ import Tokenizers
       let message = AdapterTests.message { _ = try Transformer(ModelFiles(opening: file)) }
       #expect(message.contains("model.gguf"), "\(count) bytes")
     }
-    // Another architecture under the same name.
+    // Another architecture with the same name.
     var bytes = [UInt8](whole)
     let name = Array("general.architecture".utf8)
     let start = try #require(bytes.indices.first { bytes[$0...].starts(with: name) })

@@ -6,11 +6,11 @@ import Tensors
 import Testing
 import Tokenizers
 
-/// Models as GGUF files, against the files that llama.cpp's converter makes of the same ones.
+/// Exported GGUF files, compared with those that llama.cpp's converter makes from the same models.
 @Suite struct GGUFExportTests {
   private static func model(_ name: String) throws -> CausalLM {
     let folder = Goldens.folder.appendingPathComponent("models/\(name)")
-    // What llama.cpp has no choice in, where the golden model makes another.
+    // Settings that llama.cpp fixes and the golden model doesn't have.
     let changes: [String: [(String, JSONValue?)]] = [
       "smollm3": [("no_rope_layers", nil), ("no_rope_layer_interval", 4)],
       "gemma3_text": [("query_pre_attn_scalar", 16)],
@@ -22,7 +22,7 @@ import Tokenizers
     return try CausalLM(ModelFiles(opening: copy), tokenizer: tokenizer())
   }
 
-  /// Puts a model with another `config.json` into `folder`.
+  /// Writes a model with a changed `config.json` to `folder`.
   private static func changeConfiguration(
     of name: String, _ changes: [(String, JSONValue?)], in folder: URL
   ) throws {
@@ -54,10 +54,10 @@ import Tokenizers
 
   // MARK: Round trips
 
-  /// What llama.cpp has no like of, its files cannot say: windows of Mistral, a rope base that grows.
+  /// Features that llama.cpp lacks are not in its files: Mistral's sliding window, dynamic RoPE scaling.
   private static let lossy = ["mistral": 8, "llama_dynamic": 16]
 
-  @Test(arguments: FamilyTests.names) func logitsSurviveTheFile(_ name: String) throws {
+  @Test(arguments: FamilyTests.names) func exportedLogitsAreTheSame(_ name: String) throws {
     try Self.inScratch { folder in
       let model = try Self.model(name)
       let file = folder.appendingPathComponent("model.gguf")
@@ -75,7 +75,7 @@ import Tokenizers
     }
   }
 
-  @Test(arguments: FamilyTests.names) func writingAgainKeepsEveryByte(_ name: String) throws {
+  @Test(arguments: FamilyTests.names) func rewritingKeepsEveryByte(_ name: String) throws {
     try Self.inScratch { folder in
       let (first, second) = (folder.appendingPathComponent("a.gguf"), folder.appendingPathComponent("b.gguf"))
       try Self.model(name).writeGGUF(to: first, type: .bf16, name: "tiny")
@@ -92,13 +92,14 @@ import Tokenizers
       try Self.model(name).writeGGUF(to: file, type: .f32, name: name)
       let ours = try GGUFFile(contentsOf: file)
       let theirs = try GGUFFile(contentsOf: Goldens.folder.appendingPathComponent("models/\(name)/model.gguf"))
-      // The last is said of models without long factors too, and means nothing there.
+      // The converter writes the last one for models without long factors too, where it has no effect.
       let others = ["general.size_label", "general.name", "phi3.rope.scaling.original_context_length"]
       for (key, value) in theirs.metadata.entries where !others.contains(key) || name == "phi3_longrope" {
         if key.hasPrefix("general.") && others.contains(key) { continue }
         #expect(ours.metadata[key] == value, "\(key)")
       }
-      // The converter writes these only if tokenizer_config.json has them; llama.cpp's defaults vary, so we always do.
+      // The converter writes these only if tokenizer_config.json has them; Swiftlet always does, because llama.cpp's
+      // defaults vary.
       let explicit = ["tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token"]
       for (key, _) in ours.metadata.entries where !explicit.contains(key) {
         #expect(theirs.metadata[key] != nil, "llama.cpp's converter has no \(key)")
@@ -137,8 +138,8 @@ import Tokenizers
     }
   }
 
-  /// llama.cpp scales by alpha over rank; rsLoRA's scale is another, so that B makes up for it.
-  @Test func scalesThatLlamaCppLacksGoIntoB() throws {
+  /// llama.cpp scales by alpha over rank; rsLoRA's scale differs, so B is multiplied by the ratio.
+  @Test func loraScalesAreFoldedIntoB() throws {
     try Self.inScratch { folder in
       let file = folder.appendingPathComponent("adapter.gguf")
       let adapter = Goldens.folder.appendingPathComponent("peft/all_linear")
@@ -157,7 +158,7 @@ import Tokenizers
   // MARK: Adapters merged in
 
   @Test(arguments: ["lora", "lora_patterns", "fused", "all_linear"], [false, true])
-  func mergedFilesSayWhatTheAdaptedModelDoes(_ name: String, fromGGUF: Bool) throws {
+  func mergedFilesEqualTheAdaptedModel(_ name: String, fromGGUF: Bool) throws {
     try Self.inScratch { folder in
       let golden = try Goldens.json("peft/\(name).json")
       var base = Goldens.folder.appendingPathComponent(try #require(golden["base"]?.string))
@@ -177,9 +178,9 @@ import Tokenizers
     }
   }
 
-  /// Bases in 4 bits, whose codes no GGUF file holds; of Llama rows are reordered, of Phi-3 not.
+  /// 4-bit base models, whose codes GGUF can't store; Llama's rows are reordered, Phi-3's are not.
   @Test(arguments: ["llama_nf4", "llama_tied_nf4_bf16", "phi3_fp4_f16"])
-  func fourBitBasesAreWidened(_ name: String) throws {
+  func fourBitBasesAreDequantized(_ name: String) throws {
     try Self.inScratch { folder in
       let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent("quantization/\(name)"))
       let model = try CausalLM(files, tokenizer: Self.tokenizer())
@@ -195,11 +196,11 @@ import Tokenizers
 
   // MARK: Types
 
-  @Test func typesAreLlamaCppsChoice() throws {
+  @Test func tensorTypesFollowLlamaCpp() throws {
     try Self.inScratch { folder in
       let file = folder.appendingPathComponent("model.gguf")
       let model = try Self.model("llama")  // rows of 64, and of 176: no whole blocks
-      // float16 keeps three bits more than bfloat16. Of a model this small, four bits leave little.
+      // float16 keeps three bits more than bfloat16. A model this small changes much in 4 bits.
       let types: [(type: GGUFType, expected: ElementType, tolerance: Double)] = [
         (.f32, .float32, 1e-6), (.f16, .float16, 1e-2 / 8), (.bf16, .bfloat16, 1e-2), (.q8_0, .q8_0, 3e-2),
         (.q4_0, .q4_0, 0.6),

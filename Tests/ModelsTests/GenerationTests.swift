@@ -9,7 +9,7 @@ import Testing
     transformer.generate(prompt, maxNewTokens: count, stopTokens: []).ids
   }
 
-  /// Every token from the whole sequence before it.
+  /// Computes every token from the whole sequence before it, without a cache.
   static func greedyWithoutCache(_ transformer: Transformer, _ prompt: [Int32], count: Int) -> [Int32] {
     var ids = prompt
     for _ in 0..<count {
@@ -30,7 +30,7 @@ import Testing
     #expect(expected.count == 32)
     let transformer = try FamilyTests.transformer(name)
     #expect(Self.greedy(transformer, prompt, count: expected.count) == expected)
-    // Where they differ (dynamic scaling leaves cached keys as they were), the reference says so.
+    // They may differ (dynamic scaling doesn't change cached keys); then the golden has both.
     let whole = greedy["ids_without_cache"]?.ids ?? expected
     #expect(Self.greedyWithoutCache(transformer, prompt, count: expected.count) == whole)
   }
@@ -43,13 +43,13 @@ import Testing
     #expect(Self.greedy(transformer, prompt, count: expected.count) == expected)
   }
 
-  /// A conversation continued on its cache gives what a new one with the same tokens gives.
+  /// A conversation that continues on its cache gives the same answer as a new one with the same tokens.
   @Test(arguments: ["llama", "qwen3", "mistral", "gemma3_text"]) func cacheContinues(_ name: String) throws {
     let transformer = try FamilyTests.transformer(name)
     let prompt: [Int32] = [9, 30, 4, 77, 5]
     let cache = KeyValueCache(for: transformer)
     let first = transformer.generate(prompt, cache: cache, maxNewTokens: 6, stopTokens: [])
-    // The last token was chosen, but has not gone through the model.
+    // The last token was sampled, but has not been processed by the model.
     #expect(cache.count == prompt.count + first.ids.count - 1)
     let next: [Int32] = [first.ids.last ?? 0, 12, 13]
     let second = transformer.generate(next, cache: cache, maxNewTokens: 6, stopTokens: [])
@@ -57,7 +57,7 @@ import Testing
     #expect(second.ids == whole)
   }
 
-  @Test func longPromptsGoThroughInStretches() throws {
+  @Test func longPromptsAreProcessedInChunks() throws {
     let transformer = try FamilyTests.transformer("smollm3")
     let prompt = (0..<1200).map { Int32(3 + $0 * 37 % 250) }
     let fresh = KeyValueCache(for: transformer, capacity: 64)
@@ -69,7 +69,7 @@ import Testing
     #expect(generation.ids == expected)
   }
 
-  @Test func endsWhereItShould() throws {
+  @Test func endsAtStopTokensAndLimits() throws {
     let transformer = try FamilyTests.transformer("llama")
     let golden = try #require(Goldens.json("models/llama/golden.json")["greedy"])
     let prompt = try #require(golden["prompt"]?.ids)

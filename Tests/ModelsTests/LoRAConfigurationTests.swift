@@ -42,7 +42,7 @@ import Testing
     #expect(message.contains("init_lora_weights") && message.contains(name), "\(message)")
   }
 
-  /// PEFT takes the first pattern that matches, in the order of the file.
+  /// PEFT uses the first pattern that matches, in the order of the file.
   @Test func theFirstMatchingPatternCounts() throws {
     let path = "model.layers.1.self_attn.q_proj"
     let first = try Self.configuration([("rank_pattern", ["q_proj": 2, "layers.1.self_attn.q_proj": 3])])
@@ -97,7 +97,7 @@ import Testing
   }
 
   /// PEFT saves embedding and head with the adapter, without `modules_to_save`, if tokens were added.
-  @Test(arguments: [64, 65]) func embeddingsBesideTheUpdates(hiddenSize: Int) throws {
+  @Test(arguments: [64, 65]) func embeddingsSavedWithAnAdapter(hiddenSize: Int) throws {
     let source = Goldens.folder.appendingPathComponent("training/lora/adapter")
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }

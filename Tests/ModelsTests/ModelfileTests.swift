@@ -5,7 +5,7 @@ import OrderedJSON
 import Testing
 import Tokenizers
 
-/// What is found out about chat templates, and Ollama's Modelfile.
+/// The turns found in chat templates, and Ollama's Modelfile.
 @Suite struct ModelfileTests {
   private static let generation = "{% if add_generation_prompt %}"
 
@@ -16,7 +16,7 @@ import Tokenizers
       try ChatTemplate(template), variables: JSONObject([("bos_token", .string(bos)), ("eos_token", "</s>")]))
   }
 
-  @Test func chatMLWithASystemMessageOfItsOwn() throws {
+  @Test func chatMLWithADefaultSystemMessage() throws {
     let loop =
       "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
       + "\(Self.generation)<|im_start|>assistant\n{% endif %}"
@@ -65,8 +65,9 @@ import Tokenizers
     #expect(found.assistant == .init(before: " ", after: "</s>") && found.generationPrompt == "")
   }
 
-  /// Phi-3's ends a conversation with EOS; Qwen3's and DeepSeek's begin an answer otherwise than a past one.
-  @Test func endsAndAnswersThatDifferFromTurnsWithin() throws {
+  /// Phi-3's template ends a conversation with EOS; Qwen3's and DeepSeek's start a new answer differently from past
+  /// ones.
+  @Test func finalTurnsThatDiffer() throws {
     let found = try #require(
       try Self.turns(
         "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
@@ -77,8 +78,8 @@ import Tokenizers
     #expect(template.hasSuffix("<|assistant|>\n<think>\n{{ end }}{{ end }}") && !template.contains("</s>"))
   }
 
-  /// Llama 3.1 writes the system's turn also where there is nothing to say in it.
-  @Test func systemTurnsThatAreAlwaysThere() throws {
+  /// Llama 3.1 writes a system turn even if it is empty.
+  @Test func systemTurnsThatAreAlwaysPresent() throws {
     let found = try #require(
       try Self.turns(
         "{{ bos_token }}{% set has = messages[0].role == 'system' %}[S]Date: 1{{ messages[0].content if has }}[/S]"
@@ -93,7 +94,7 @@ import Tokenizers
   }
 
   @Test func templatesThatDoMoreAreLeftAlone() throws {
-    // The last user's turn is written otherwise than the others.
+    // The last user turn is rendered differently from the others.
     let last = "{% for m in messages %}<{{ m.role }}{{ ' last' if loop.last }}>{{ m.content }}</>{% endfor %}"
     #expect(try Self.turns(last) == nil)
     let counted = "{% for m in messages %}<{{ m.role }} {{ loop.index }}>{{ m.content }}</>{% endfor %}"

@@ -19,18 +19,18 @@ import Tokenizers
     return try CausalLM(files(path), tokenizer: tokenizer, quantization: quantization)
   }
 
-  /// The model written in 4 bits to a folder of its own, and what is in it.
+  /// The model, written in 4 bits to a folder, and the contents of that folder.
   private static func written(_ model: CausalLM, type: ElementType = .bfloat16) throws -> ModelFiles {
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
     try model.write(
       to: folder, type: type, quantization: QuantizationConfiguration(FourBitFormat(doubleQuantized: true)))
-    // Mapped files stay readable when their names are gone.
+    // Memory-mapped files stay readable after they are deleted.
     return try ModelFiles(opening: folder)
   }
 
-  /// The reference keeps the activations of a folder in 16 bits in these 16 bits, and rounds after each operation; ours
-  /// are float32 always. Its errors add up to a few units of the last place.
+  /// For weights in 16 bits, the reference's activations have the same 16 bits and round after each operation;
+  /// Swiftlet's are always float32. The reference's errors add up to a few units in the last place.
   @Test(arguments: zip(names, [1e-5, 5 * 0x1p-8, 5 * 0x1p-11]))
   func logitsEqualTheReference(_ name: String, tolerance: Double) throws {
     let golden = try Goldens.json("quantization/\(name)/golden.json")
@@ -40,7 +40,7 @@ import Tokenizers
     #expect(relativeError(AdapterTests.logits(transformer, ids), expected) < tolerance)
   }
 
-  @Test func layersThatAreLeftAloneStayFloats() throws {
+  @Test func skippedLayersStayFloats() throws {
     let transformer = try Transformer(Self.files("quantization/llama_tied_nf4_bf16"))
     for linear in transformer.linearLayers {
       let isSkipped = linear.path == "model.layers.0.mlp.down_proj"
@@ -49,7 +49,7 @@ import Tokenizers
     #expect(transformer.embedding.value.type == .bfloat16)
   }
 
-  /// What transformers quantizes on loading and saves, we quantize on loading to the same bytes.
+  /// Quantizing on loading gives the same bytes that transformers saves after doing so.
   @Test func loadingQuantizesAsTransformersDoes() throws {
     let theirs = try Transformer(Self.files("quantization/llama_nf4"))
     var done: [Int] = []
@@ -83,8 +83,8 @@ import Tokenizers
     #expect(quantized(["("]).count == 4)
   }
 
-  /// Written without an adapter nothing is quantized again.
-  @Test(arguments: names) func whatIsReadIsWrittenAgain(_ name: String) throws {
+  /// Without an adapter, nothing is requantized on saving.
+  @Test(arguments: names) func quantizedWeightsRoundTrip(_ name: String) throws {
     let model = try Self.model("quantization/\(name)")
     let type = model.transformer.embedding.value.type
     let files = try Self.written(model, type: type)
@@ -96,7 +96,7 @@ import Tokenizers
     #expect(files.configurationJSON["quantization_config"] == model.files.configurationJSON["quantization_config"])
   }
 
-  /// The weight, widened, and the update.
+  /// The dequantized weight plus the update.
   private static func sum(_ linear: Linear, on backend: any Backend) throws -> Tensor {
     let lora = try #require(linear.lora)
     let sum = backend.converted(linear.weight.value, to: .float32)
@@ -106,7 +106,7 @@ import Tokenizers
     return sum
   }
 
-  @Test func mergingQuantizesAgain() throws {
+  @Test func mergingRequantizes() throws {
     for path in ["models/llama", "quantization/llama_nf4"] {
       let model = try Self.model(path)
       _ = try Adapter(
@@ -125,8 +125,8 @@ import Tokenizers
     }
   }
 
-  /// Merged to floats a 4-bit base gives its own values and the update.
-  @Test(arguments: [ElementType.float32, .bfloat16]) func mergingWidensTheBase(type: ElementType) throws {
+  /// Merged to floats, a 4-bit base gives its dequantized values plus the update.
+  @Test(arguments: [ElementType.float32, .bfloat16]) func mergingDequantizesTheBase(type: ElementType) throws {
     let model = try Self.model("quantization/llama_nf4")
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -159,7 +159,7 @@ import Tokenizers
     #expect(message.contains("config.json") && message.contains("not supported"))
   }
 
-  @Test func weightsThatAreNotFiniteAreNamed() throws {
+  @Test func nonFiniteWeightsAreNamed() throws {
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
     let golden = Goldens.folder.appendingPathComponent("models/llama")

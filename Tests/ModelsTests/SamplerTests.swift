@@ -3,7 +3,7 @@ import Models
 import OrderedJSON
 import Testing
 
-/// Which tokens may be drawn and how likely each is: see Tests/Goldens/sampling/make_goldens.py.
+/// Which tokens can be sampled, and their probabilities; see Tests/Goldens/sampling/make_goldens.py.
 @Suite struct SamplerTests {
   static func options(_ settings: JSONValue?) -> SamplingConfiguration {
     var options = SamplingConfiguration()
@@ -43,7 +43,7 @@ import Testing
     for _ in 0..<draws { counts[Int(sampler.sample(logits))] += 1 }
     let expected = Dictionary(uniqueKeysWithValues: sampler.distribution(logits).map { ($0.id, $0.probability) })
     for (id, count) in counts.enumerated() {
-      // Four standard deviations of a share are at most 0.0142.
+      // Four standard deviations of a frequency are at most 0.0142.
       #expect(abs(Double(count) / Double(draws) - (expected[Int32(id)] ?? 0)) < 0.0142)
     }
   }
@@ -61,16 +61,16 @@ import Testing
     #expect(draws(1) != draws(2))
   }
 
-  @Test func greedyTakesTheFirstOfTheLargest() {
+  @Test func greedyTakesTheFirstOfEqualLogits() {
     var sampler = Sampler(SamplingConfiguration(), prompt: [])
     #expect(sampler.sample([0, 3, 1, 3]) == 1)
   }
 
-  @Test func repetitionCountsWhatWasDrawn() {
+  @Test func repetitionPenaltyCountsSampledTokens() {
     var options = SamplingConfiguration()
     options.repetitionPenalty = 10
     var sampler = Sampler(options, prompt: [0])
-    // 0 was in the prompt; each choice makes itself less likely.
+    // 0 was in the prompt; each sampled token becomes less likely.
     #expect((0..<3).map { _ in sampler.sample([5, 4, 3, 2]) } == [1, 2, 3])
   }
 

@@ -2,10 +2,10 @@ import Models
 import Tensors
 import Testing
 
-/// Sequences that begin alike go through the model with their beginning held once.
+/// A prefix that all sequences share is computed once.
 @Suite struct SharedPrefixTests {
   static let beginning = (0..<37).map { Int32(3 + $0 * 7 % 190) }
-  /// Own tokens that differ in the first place.
+  /// The sequences differ in their first token after the prefix.
   static let sequences = [1, 5, 60].map { count in beginning + (0..<count).map { Int32(4 + ($0 * 11 + count) % 180) } }
 
   @Test func layout() {
@@ -16,7 +16,7 @@ import Testing
     #expect(tokens.ids.prefix(38) == ArraySlice(Self.sequences[0]))
     #expect(tokens.positions.suffix(60) == ArraySlice((37..<97).map(Int32.init)))
     #expect(all.sharingPrefix(upTo: 8).batch.sequenceStarts == [8, 38, 72, 161])
-    // The last token of each stays its own.
+    // Every sequence keeps its last token.
     #expect(TokenBatch([[5, 6], [5, 6], [5, 6, 7]]).sharingPrefix(upTo: 9).batch.sequenceStarts == [1, 2, 3, 5])
   }
 
@@ -27,9 +27,9 @@ import Testing
     #expect(tokens.ids == all.ids && tokens.sequenceStarts == all.sequenceStarts && rows == Array(all.ids.indices))
   }
 
-  /// Every token has the state that it has where nothing is shared. Where angles depend on the length of the sequence,
-  /// nothing may be.
-  @Test(arguments: FamilyTests.names) func statesAreTheSame(_ name: String) throws {
+  /// Every token has the same hidden state as without sharing. If rotary angles depend on the length of the sequence,
+  /// nothing can be shared.
+  @Test(arguments: FamilyTests.names) func hiddenStatesAreTheSame(_ name: String) throws {
     let transformer = try FamilyTests.transformer(name)
     #expect(transformer.canSharePrefix == !["llama_dynamic", "phi3_longrope"].contains(name))
     guard transformer.canSharePrefix else { return }

@@ -3,8 +3,8 @@ import Foundation
 import TestSupport
 import Training
 
-/// Trains the tiny Llama as one rank of a run whose steps have eight rows, whatever the number of ranks, and writes each
-/// step's loss and gradient norm to `log.txt` in the output folder.
+/// Trains the tiny Llama as one rank of a run whose steps have eight rows, whatever the number of ranks, and writes
+/// each step's loss and gradient norm to `log.txt` in the output folder.
 enum TrainingProbe {
   /// - Parameter arguments: `lora` or `full`, the output folder, and optionally a checkpoint to resume from.
   static func run(_ arguments: [String], _ collective: any Collective) throws {

@@ -4,7 +4,7 @@ import TestSupport
 import Training
 import Testing
 
-/// Fine-tuning scripts as people write them in Python, told as recipes.
+/// Typical fine-tuning scripts in Python, written as recipes.
 @Suite struct JourneyTests {
   @Test func translationBetweenTwoChineseLanguages() throws {
     let recipe = try Recipe(

@@ -59,7 +59,7 @@ import Training
 
   @Test func everyHonoredKeyChangesTheSettings() throws {
     for (key, value) in Self.changes {
-      // The other keys alone, then with this one.
+      // First only the other keys, then with this one.
       let others = value.split(separator: "\n").dropFirst().joined(separator: "\n")
       let (without, with) = (try Recipe(yaml: others), try Recipe(yaml: "\(key): \(value)"))
       #expect(Self.settings(without) != Self.settings(with), "\(key) changes nothing")
@@ -67,7 +67,7 @@ import Training
     }
   }
 
-  /// Every member of the settings occurs in code that carries a run out, outside of where it is declared and filled in.
+  /// Every member of the settings is used by code that runs training, not only where it is declared and filled in.
   @Test func everySettingIsRead() throws {
     let declarations = [
       "TrainingConfiguration.swift", "RecipeDraft.swift", "RecipeKeyTable.swift", "DataArguments.swift",

@@ -46,7 +46,7 @@ import Testing
     #expect(recipe.yaml.contains("eos_token: \"no\"\n"))
   }
 
-  @Test func tellsOfTheRun() throws {
+  @Test func describesTheRun() throws {
     var card = ModelCard(recipe: try Self.recipe(), state: Self.state())
     card.trainRows = 360
     card.trainableParameters = 4_884_480
@@ -64,7 +64,7 @@ import Testing
     }
   }
 
-  /// A path is written as where the run was; a hub's name holds everywhere.
+  /// A path is relative to where the run was started; a name on a hub is valid everywhere.
   @Test func theCommandsOfACardWork() throws {
     var recipe = try Recipe(
       yaml: """

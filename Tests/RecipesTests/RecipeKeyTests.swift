@@ -8,8 +8,8 @@ import Testing
 
 /// The keys of TRL 1.16 and 0.23, with their defaults, against ours.
 @Suite struct RecipeKeyTests {
-  /// Where PEFT's or bitsandbytes' own default differs from TRL's for the same setting, TRL's holds. What is checkpointed
-  /// is left to the memory there is.
+  /// If PEFT's or bitsandbytes' own default differs from TRL's for the same setting, TRL's applies. Which layers are
+  /// checkpointed depends on the available memory.
   static let overruled = [
     "r", "lora_alpha", "lora_dropout", "bnb_4bit_quant_type", "output_dir", "gradient_checkpointing",
   ]
@@ -26,20 +26,20 @@ import Testing
   }
 
   @Test(arguments: ["recipe/keys.json", "recipe/keys_old.json"])
-  func everyKeyOfTheirsIsKnown(file: String) throws {
+  func everyReferenceKeyIsKnown(file: String) throws {
     let names = try Self.theirs(file).map(\.name)
     #expect(names.count > 200)
     let known = Set(RecipeKey.all.map(\.name) + RecipeSpelling.all.map(\.name))
     #expect(names.filter { !known.contains($0) && !$0.hasPrefix("_") } == [])
   }
 
-  @Test func defaultsAreTheirs() throws {
+  @Test func defaultsEqualTheReferences() throws {
     let ours = Dictionary(uniqueKeysWithValues: RecipeKey.all.map { ($0.name, $0) })
     var compared = 0
     for (name, value) in try Self.theirs("recipe/keys.json") where !Self.overruled.contains(name) {
       guard let key = ours[name], key.status == .honored else { continue }
       compared += 1
-      // Theirs is null where the type is a list or mapping that may be absent.
+      // The reference's default is null if the type is an optional list or mapping.
       let isEmpty = value.isNull && (key.defaultValue == [] || key.defaultValue == [:] || key.defaultValue == "")
       let isOff = value.isNull && key.defaultValue == false
       #expect(key.defaultValue == value || isEmpty || isOff, "\(name)")
@@ -48,7 +48,7 @@ import Testing
   }
 
   @Test(arguments: ["recipe/keys.json", "recipe/keys_old.json"])
-  func theirDefaultsAreAccepted(file: String) throws {
+  func referenceDefaultsAreAccepted(file: String) throws {
     for (name, value) in try Self.theirs(file) where !name.hasPrefix("_") && !value.isNull {
       if RecipeSpelling.all.contains(where: { $0.name == name && $0.kind == .foreign }) { continue }
       let text = "\(name): \(value.text())\n" + (name == "use_peft" ? "" : "use_peft: true\n")

@@ -58,7 +58,7 @@ import Testing
     }
   }
 
-  @Test func rowsAreHeldOutOnce() throws {
+  @Test func validationRowsAreSplitOffOnce() throws {
     try withRows { folder in
       for yaml in ["test_split_size: 0.2", "test_split_size: 2", "steps: [{split: {test_size: 0.2, seed: 42}}]"] {
         let rows = try RecipeRows(Recipe(yaml: "dataset_name: \(folder)/a.jsonl\n\(yaml)\nmax_train_samples: 5"))
@@ -148,7 +148,7 @@ import Testing
       #expect(try numbers("dataset_config: small") == [200, 201])
       #expect(try numbers("dataset_config: large") == [100, 101, 102, 103, 104, 200, 201])
       #expect(try numbers("dataset_config: large\ndataset_train_split: dev").count == 10)
-      #expect { try numbers("") } throws: { "\($0)".contains("Name one with dataset_config: small, large") }
+      #expect { try numbers("") } throws: { "\($0)".contains("set dataset_config to one of small, large") }
       #expect(throws: SwiftletError.self) { try numbers("dataset_config: medium") }
       try write("\(both)\n  default: true\n---\n")
       #expect(try numbers("").count == 7)
@@ -159,7 +159,7 @@ import Testing
     }
   }
 
-  /// The recipes of the examples name rows that are there and have the columns that training looks for.
+  /// The recipes of the examples name data files that exist and have the columns that training needs.
   @Test(arguments: [
     ("demo", 360, 40, ["prompt", "completion"]), ("yoda", 360, 40, ["prompt", "completion"]),
     ("medical-reasoning", 60, nil, ["text"]),

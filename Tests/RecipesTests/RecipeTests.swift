@@ -70,7 +70,7 @@ import Testing
     #expect(recipe.origins["learning_rate"] == FileLocation(file: "command line"))
   }
 
-  @Test func targetModulesInTheirThreeForms() throws {
+  @Test func targetModulesInAllThreeForms() throws {
     func target(_ text: String) throws -> LoRAConfiguration.TargetModules? {
       try Recipe(yaml: "use_peft: true\nlora_target_modules: \(text)\n").lora?.targetModules
     }
@@ -78,7 +78,7 @@ import Testing
     #expect(try target("[all-linear]") == .allLinear)
     #expect(try target("q_proj") == .names(["q_proj"]))
     #expect(try target("'.*layers\\.[0-3]\\..*proj'") == .pattern(".*layers\\.[0-3]\\..*proj"))
-    // The model's family decides.
+    // Depends on the model's family.
     #expect(try target("null") == nil)
   }
 
@@ -91,13 +91,13 @@ import Testing
 
   @Test func mistakesAreNamed() {
     #expect(
-      message("use_peft: true\nlora_rr: 8\n") == "r.yaml, line 2: unknown key lora_rr. Did you mean lora_r?"
+      message("use_peft: true\nlora_rr: 8\n") == "r.yaml, line 2: unknown key lora_rr; did you mean lora_r?"
     )
     #expect(
-      message("sequence_len: 8") == "r.yaml, line 1: unknown key sequence_len. Did you mean max_length?")
+      message("sequence_len: 8") == "r.yaml, line 1: unknown key sequence_len; did you mean max_length?")
     #expect(
-      message("", "--epochs", "2") == "command line: unknown key epochs. Did you mean num_train_epochs?")
-    #expect(message("qqqqqqqqqqqqqqqqqq: 1").hasSuffix("Documentation/RecipeKeys.md lists the keys."))
+      message("", "--epochs", "2") == "command line: unknown key epochs; did you mean num_train_epochs?")
+    #expect(message("qqqqqqqqqqqqqqqqqq: 1").hasSuffix("Documentation/RecipeKeys.md lists the keys"))
     #expect(message("max_steps: ten") == "r.yaml, line 1: max_steps must be an integer (got \"ten\")")
     #expect(message("lora_dropout: 1.0").contains("lora_dropout must be from 0.0 to below 1.0 (got \"1.0\")"))
     #expect(message("optim: ademamix").contains("must be adamw_torch_fused, adamw_torch,"))
@@ -106,14 +106,14 @@ import Testing
     #expect(message("seed: 99999999999999999999").contains("must be an integer"))
     #expect(message("learning_rate:").contains("learning_rate must be a number (got nothing)"))
     #expect(
-      message("r: 8\nlora_r: 8\nuse_peft: true") == "r.yaml, line 2: lora_r means the same as r. Keep one of them.")
+      message("r: 8\nlora_r: 8\nuse_peft: true") == "r.yaml, line 2: lora_r means the same as r; keep one of them")
     #expect(message("seed: 1\nseed: 2").contains("seed appears twice"))
     #expect(message("", "--seed", "1", "--seed", "2") == "command line: seed appears twice")
     #expect(message("", "seed", "1") == "command line: seed has no --key before it")
   }
 
   @Test func contradictionsAreNamed() {
-    #expect(message("lora_r: 8") == "r.yaml, line 1: lora_r needs use_peft: true. Without it, every weight is trained.")
+    #expect(message("lora_r: 8") == "r.yaml, line 1: lora_r needs use_peft: true; without it, every weight is trained")
     #expect(message("lora_r: 8\nuse_peft: false") == "no error")
     #expect(message("load_in_4bit: true").contains("load_in_4bit needs use_peft: true"))
     #expect(message("packing: true\nmax_length: null").contains("packing needs a max_length"))
@@ -122,18 +122,18 @@ import Testing
     #expect(message("lr_scheduler_type: polynomial\nlearning_rate: 1e-8").contains("got 1e-07"))
   }
 
-  @Test func refusalsSayWhyUnlessTheyAskForNothing() {
+  @Test func refusalsSayWhy() {
     #expect(
       message("deepspeed: zero3.json") == "r.yaml, line 1: deepspeed is not supported: one process runs; leave it out")
     #expect(message("torch_compile: true").contains("torch_compile is not supported: Swiftlet does not use PyTorch"))
     #expect(message("num_processes: 4").contains("multiply gradient_accumulation_steps by it instead"))
-    #expect(message("report_to: wandb").contains("Use tensorboard or jsonl instead."))
+    #expect(message("report_to: wandb").contains("use tensorboard or jsonl instead"))
     #expect(
       message("deepspeed: null\ntorch_compile: false\npush_to_hub: yes\nnum_processes: 1\nreport_to: [none]")
         == "no error")
   }
 
-  @Test func whatIsNoRecipeIsOneSentence() {
+  @Test func malformedRecipesAreOneSentence() {
     #expect(message("- a\n- b").contains("a recipe is a list of `key: value` lines"))
     #expect(message("a: [1, 2").hasPrefix("r.yaml, line "))
     #expect(message("\u{0}").hasPrefix("r.yaml"))
@@ -165,7 +165,7 @@ import Testing
     for recipe in recipes { try Recipe(commandLine: ["--config", recipe.path]).checkComplete() }
   }
 
-  @Test func warmupCountsAsTheirs() {
+  @Test func warmupCountsAsInTransformers() {
     var training = TrainingConfiguration()
     training.warmupSteps = 0.1
     #expect(training.warmupStepCount(ofTotal: 25) == 3)
@@ -180,7 +180,7 @@ import Testing
     #expect(TrainingConfiguration.interval(10, ofTotal: 25) == 10)
   }
 
-  @Test func earlyStopsInARecipe() throws {
+  @Test func earlyStoppingInARecipe() throws {
     let keys = "eval_strategy: steps\nload_best_model_at_end: true\nearly_stopping_patience: 3\n"
     let recipe = try Recipe(yaml: keys + "early_stopping_threshold: 0.01")
     #expect(recipe.training.earlyStoppingPatience == 3 && recipe.training.earlyStoppingThreshold == 0.01)

@@ -64,24 +64,24 @@ import Testing
   }
 
   @Test(arguments: [
-    ("steps: [{selekt: 3}]", "steps[0] is an unknown step selekt. Did you mean select?"),
+    ("steps: [{selekt: 3}]", "steps[0] is an unknown step selekt; did you mean select?"),
     ("steps: [shuffle]", "steps[0] must be a step, one of select,"),
     ("steps: [{select: 0}]", "steps[0].select must keep at least one row"),
     (
       "steps: [{select: {begin: 1, count: 2}}]",
-      "steps[0].select has an unknown member begin. Its members are start, count."
+      "steps[0].select has an unknown member begin; its members are start, count"
     ),
-    ("steps: [{filter: {colum: a}}]", "steps[0].filter has an unknown member colum. Did you mean column?"),
+    ("steps: [{filter: {colum: a}}]", "steps[0].filter has an unknown member colum; did you mean column?"),
     ("steps: [{messages: [{role: user}]}]", "steps[0].messages[0] must have a member content"),
     ("steps: [{template: 'a {b'}]", "steps[0].template is not valid: "),
     ("steps: [{shuffle: -1}]", "steps[0].shuffle must be an integer of at least 0 (got \"-1\")"),
-    ("datasets: [{path: x, query: y}]", "datasets[0] has both a query and the path x. Keep one of them."),
-    ("query: x\ndataset_name: y", "query cannot be combined with dataset_name. Keep one of them"),
+    ("datasets: [{path: x, query: y}]", "datasets[0] has both a query and the path x; keep one of them"),
+    ("query: x\ndataset_name: y", "query cannot be combined with dataset_name; keep one of them"),
     ("steps: [{split: 0}]", "steps[0].split must be a share between 0 and 1"),
     ("steps: [{split: {test_size: 1.5}}]", "steps[0].split must be a share between 0 and 1"),
     ("datasets: [{name: x}]", "datasets[0] must have a member path"),
     ("datasets: [{path: x, fraction: -1}]", "datasets[0].fraction must not be below 0"),
-    ("datasets: [{path: x, pth: y}]", "datasets[0] has an unknown member pth. Did you mean path?"),
+    ("datasets: [{path: x, pth: y}]", "datasets[0] has an unknown member pth; did you mean path?"),
   ])
   func mistakesAreNamed(yaml: String, expected: String) {
     #expect { try Recipe(yaml: yaml) } throws: { error in

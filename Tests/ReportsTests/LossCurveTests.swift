@@ -29,7 +29,7 @@ import Testing
     LossCurve(title: "a\u{0}b\nc", training: [.init(step: 1, loss: 1e-5), .init(step: 2, loss: 1.1e-5)]),
   ]
 
-  @Test func pngAndSVGComeFromOneDrawing() throws {
+  @Test func pngAndSVGShowTheSame() throws {
     let curve = Self.curve(60)
     let png = try #require(curve.png())
     #expect(png.starts(with: [0x89, 0x50, 0x4E, 0x47]))
@@ -39,8 +39,8 @@ import Testing
     #expect(curve.png() == png)
   }
 
-  /// Title, axes and legend are drawn where a reader looks for them, and the points where the axes say.
-  @Test func thePictureShowsTheLosses() throws {
+  /// Title, axes and legend are in their usual places, and the points where the axes say.
+  @Test func thePlotShowsTheLosses() throws {
     let training = [1, 2, 4, 8].map { LossCurve.Point(step: $0, loss: 4 / Double($0)) }
     let validation = [LossCurve.Point(step: 4, loss: 2), LossCurve.Point(step: 8, loss: 1.5)]
     let curve = LossCurve(title: "Yoda-speak", subtitle: "LoRA r=8", training: training, evaluation: validation)
@@ -65,7 +65,7 @@ import Testing
     }
     let bottom = try #require(canvas.texts.filter { Double($0.text) != nil }.map(\.y).max())
     let x = try scale({ _, _, y in y == bottom }, { x, _ in x })
-    // Labels stand 4.5 points below their grid lines.
+    // The baselines of labels are 4.5 points below their grid lines.
     let y = try scale({ _, _, y in y < bottom }, { _, y in y - 4.5 })
     for points in [training, validation] {
       let expected = points.map { (x: x(Double($0.step)), y: y($0.loss)) }
@@ -106,7 +106,7 @@ import Testing
     #expect(curve.evaluation == [.init(step: 10, loss: 2.4), .init(step: 20, loss: 2.6)])
   }
 
-  @Test func writesInOnePiece() throws {
+  @Test func writesAtomically() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("curve-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }

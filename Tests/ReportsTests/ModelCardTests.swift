@@ -3,7 +3,7 @@ import Reports
 import Testing
 import Training
 
-/// The card without a recipe, read as a whole.
+/// The complete text of a card without a recipe.
 @Suite struct ModelCardTests {
   private static var state: TrainerState {
     var state = TrainerState()
@@ -117,7 +117,7 @@ import Training
         """)
   }
 
-  /// A run of every weight that logged nothing has no curve, no table of answers, and other instructions.
+  /// A card for fully trained weights without logs has no curve, no table of answers, and other instructions.
   @Test func aCardOfAModel() {
     let card = ModelCard(
       title: "a\nb", baseModel: "./base", outputFolder: "out", state: TrainerState())

@@ -5,10 +5,10 @@ import Foundation
 import OrderedJSON
 import Testing
 
-/// The files that follow a run.
+/// The files that a run writes while it trains.
 @Suite struct ReportTests {
-  /// The bytes of an event file are those that TensorBoard's own writer makes.
-  @Test func eventsAreTensorBoards() throws {
+  /// The bytes of an event file equal those of TensorBoard's own writer.
+  @Test func eventsEqualTensorBoards() throws {
     let events = try #require(try golden("reports/events.json")["events"]?.array)
     let bytes = try events.flatMap { event -> [UInt8] in
       let scalars = try event["scalars"]?.array?.map { scalar in
@@ -94,7 +94,7 @@ import Testing
     #expect(tags(messages[2]) == ["eval/loss"])
   }
 
-  /// A run that is taken up goes on with its log, and TensorBoard is told from where.
+  /// A resumed run continues its log, and tells TensorBoard from which step.
   @Test func aResumedRunReportsEachStepOnce() throws {
     let folder = try scratchFolder("reports-resumed")
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -105,7 +105,7 @@ import Testing
     try Self.run(folder).trainer.train()
     let whole = try log()
     let trainer = try Self.run(folder, eventFolder: "tb2").trainer
-    // Half a line, as a killed process leaves it.
+    // An incomplete line, as a killed process leaves it.
     try (Data(contentsOf: folder.appendingPathComponent("log.jsonl")).dropLast(20))
       .write(to: folder.appendingPathComponent("log.jsonl"))
     try trainer.resume(from: folder.appendingPathComponent("checkpoint-5"))
@@ -118,7 +118,7 @@ import Testing
     #expect(messages[1].suffix(6) == [0x10, 6, 0x3A, 2, 8, 1])
   }
 
-  @Test func aReportThatFailsDoesNotEndTheRun() throws {
+  @Test func aFailedReportDoesNotEndTheRun() throws {
     let folder = try scratchFolder("reports-failing")
     defer { try? FileManager.default.removeItem(at: folder) }
     try Data().write(to: folder.appendingPathComponent("file"))

@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// Attention of ragged batches and of cached keys.
+/// Attention of ragged batches, and with a KV cache.
 struct AttentionTests {
   struct Case: CustomTestStringConvertible, Sendable {
     var lengths: [Int]
@@ -41,7 +41,7 @@ struct AttentionTests {
     ).verify()
   }
 
-  /// Sequences with a beginning in common, which is there once, are the same as whole ones; its gradient is the sum.
+  /// Storing a shared prefix once gives the same outputs as whole sequences, and the sum of their gradients.
   @Test(arguments: [
     (1, Case(lengths: [1])), (3, Case(lengths: [4, 1, 7])), (64, Case(lengths: [5, 33])),
     (65, Case(lengths: [30, 2], heads: 6, keyValueHeads: 2)), (100, Case(lengths: [40, 1, 20], window: 33)),
@@ -75,12 +75,12 @@ struct AttentionTests {
       variables: [Operand([70, 64], seed: 3, range: 3)], parameters: [],
       run: { tape, x, _ in [tape.attention(x[0], starts: [0, 70], shape: shape)] },
       reference: { _, x, _ in [x[0].attention(starts: [0, 70], shape: shape).flat] },
-      // A rounding of a score of 700 is 3e-5 of its probability, and the gradients are differences of those.
+      // Rounding a score of 700 changes its probability by 3e-5, and gradients are differences of probabilities.
       tolerance: 2e-3, differenceTolerance: 0.02, step: 1.0 / 65536
     ).verify()
   }
 
-  /// New rows on a cache give what the whole sequence gives, for each split of it.
+  /// Rows appended to a cache give the outputs of the whole sequence, wherever it is split.
   @Test(arguments: [0, 10], [1, 2, 33, 70, 100])
   func cachedAttention(window: Int, newRows: Int) {
     let (rows, capacity) = (100, 120)
@@ -91,7 +91,7 @@ struct AttentionTests {
     let expected = matrix.attention(starts: [0, rows], shape: shape).rows.suffix(newRows).flatMap { $0 }
     let results = Backends.results { backend in
       let all = backend.tensor(qkv.values, qkv.shape)
-      // What a cache holds past the last key must not matter.
+      // The contents of the cache past the last key must not matter.
       let caches = [0, 1].map { _ in
         backend.tensor(
           [Float](repeating: .nan, count: capacity * shape.keyColumns),
@@ -109,9 +109,9 @@ struct AttentionTests {
     }
   }
 
-  /// A single query reads its keys in one to four parts.
+  /// A single query is split into one to four parts along the keys.
   @Test(arguments: [1, 7, 63, 64, 65, 128, 191, 192, 300], [(0, 24), (70, 24), (0, 12), (70, 20)])
-  func oneCachedQuery(keys: Int, attention: (window: Int, headDim: Int)) {
+  func singleCachedQuery(keys: Int, attention: (window: Int, headDim: Int)) {
     let (window, headDim) = attention
     let shape = AttentionShape(attentionHeads: 6, keyValueHeads: 2, headDim: headDim, window: window, scale: 0.25)
     let qkv = Operand([keys, shape.queryColumns + 2 * shape.keyColumns], seed: 5, range: 2)
@@ -126,7 +126,7 @@ struct AttentionTests {
       let whole = backend.attention(all, starts: [0, keys], shape: shape, keepsLogSumExp: false).out
       return [backend.floats(attend(keys - 1..<keys)), backend.floats(whole.rows(keys - 1..<keys))]
     }) {
-      // Scores reach 20, whose rounding is 2e-6 of a share, on either side.
+      // Scores reach 20; rounding them changes a probability by 2e-6 on either side.
       #expect(worstError(values[0], values[1].map(Double.init)) < 4e-6, "\(target)")
     }
   }

@@ -1,17 +1,17 @@
 import Tensors
 import Testing
 
-/// Products whose operands are rounded to bfloat16, where the processor multiplies that, or to float16 on matrix units;
-/// elsewhere they are float32's.
+/// Products whose operands are rounded to bfloat16 if the processor multiplies it, or to float16 on a GPU's matrix
+/// units; otherwise they are float32 products.
 struct BFloat16Tests {
-  /// To the nearest bfloat16, ties to even.
+  /// Rounds to the nearest bfloat16, ties to even.
   private func rounded(_ x: Float) -> Float {
     let bits = x.bitPattern
     return Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000)
   }
 
-  /// Expects what `reference` gives for rounded operands from targets that round, for the operands themselves from others.
-  /// Products of bfloat16 are exact in float32, so that only the additions' rounding is left: 2e-6.
+  /// Expects the result of `reference` for rounded operands if the target rounds, otherwise for the operands
+  /// themselves. Products of bfloat16 are exact in float32, so only the additions round: 2e-6.
   private func expectProduct(
     _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool = false, transposed: Bool,
     _ left: (any Backend) -> Tensor, _ right: (any Backend) -> Tensor, _ name: String
@@ -71,7 +71,7 @@ struct BFloat16Tests {
     }
   }
 
-  /// A term that is rounded and one that is not, of different depths, add up.
+  /// A sum of a rounded and an unrounded term of different depths.
   @Test func sumsOfTerms() {
     let (m, n) = (30, 41)
     let a = [Operand([m, 200], seed: 1), Operand([m, 7], seed: 2)]

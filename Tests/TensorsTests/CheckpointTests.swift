@@ -1,7 +1,7 @@
 import Tensors
 import Testing
 
-/// A layer of a decoder with everything that a checkpoint has to repeat.
+/// A decoder layer with everything that recomputation has to repeat.
 struct DecoderLayer {
   let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: 16, window: 9, scale: 0.25)
   let weights: [Parameter]
@@ -43,7 +43,7 @@ struct DecoderLayer {
     return tape.rmsNorm(output, residual: sum, weight: norms[0], epsilon: 1e-5).sum
   }
 
-  /// The layer twice, so that the second one's masks follow the first one's.
+  /// Two layers, so that the second one's dropout masks depend on the first one's.
   func run(_ tape: Tape, _ x: Variable, starts: [Int], checkpoints: Bool) -> Variable {
     (0..<2).reduce(x) { input, _ in
       guard checkpoints else { return body(tape, input, starts: starts) }
@@ -52,10 +52,10 @@ struct DecoderLayer {
   }
 }
 
-/// Stretches that are run again on the way back.
+/// Gradient checkpointing: layers that are recomputed in the backward pass.
 struct CheckpointTests {
   @Test(arguments: [true, false], [(0, .float32), (0.2, .float32), (0.2, .bfloat16)] as [(Float, Precision)])
-  func gradientsAreTheSameBits(trainsWeights: Bool, arithmetic: (dropout: Float, precision: Precision)) {
+  func gradientsHaveTheSameBits(trainsWeights: Bool, arithmetic: (dropout: Float, precision: Precision)) {
     let x = Operand([40, 32], seed: 1)
     let upstream = Operand([40, 32], seed: 2)
     let results = Backends.results { backend in
@@ -78,8 +78,8 @@ struct CheckpointTests {
     for (_, values) in results { #expect(values.allSatisfy { $0.allSatisfy(\.isFinite) }) }
   }
 
-  /// Inputs without gradients, outputs that nothing depends on, and an input that is handed through.
-  @Test func oddInputsAndOutputs() {
+  /// Inputs without gradients, outputs that nothing depends on, and an input that is also an output.
+  @Test func unusedInputsAndOutputs() {
     let backend = Backends.single
     let gradients = [false, true].map { checkpoints in
       let tape = Tape(on: backend, isRecording: true)
@@ -101,7 +101,7 @@ struct CheckpointTests {
     #expect(gradients[0].allSatisfy { $0.count == 4 })
   }
 
-  @Test func nothingIsRecordedWhereNothingIsAsked() {
+  @Test func nothingIsRecordedWithoutRecording() {
     let backend = CPUBackend(threads: 1)
     let layer = DecoderLayer(on: backend, trainsWeights: true)
     let x = Operand([12, 32], seed: 1)

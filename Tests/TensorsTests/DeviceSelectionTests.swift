@@ -1,22 +1,25 @@
 import Diagnostics
+import Foundation
 import Tensors
 import Testing
 
-/// What `device:` and `--device` choose.
+/// The device that `device:` and `--device` select.
 struct DeviceSelectionTests {
-  @Test func spellings() {
+  @Test func spellings() throws {
     for text in ["auto", "cpu", "gpu", "gpu:0", "gpu:12"] { #expect(DeviceSelection(text)?.text == text) }
     #expect(DeviceSelection("GPU:1") == .gpu(1))
+    let coded = [DeviceSelection.automatic, .cpu, .gpu(nil), .gpu(1)]
+    #expect(try JSONDecoder().decode([DeviceSelection].self, from: JSONEncoder().encode(coded)) == coded)
     for text in ["", "cuda", "gpu:", "gpu:-1", "gpu:x", "cpu:0"] { #expect(DeviceSelection(text) == nil) }
   }
 
-  @Test func withoutDevicesTheCPUComputes() throws {
+  @Test func fallsBackToTheCPUWithoutDevices() throws {
     let choice = try DeviceSelection.automatic.open(kernelCache: nil, among: [])
     #expect(choice.backend is CPUBackend && choice.reason == nil && choice.name.hasPrefix("CPU, "))
     #expect(throws: SwiftletError.self) { try DeviceSelection.gpu(nil).open(kernelCache: nil, among: []) }
   }
 
-  @Test(.enabled(if: Backends.gpu?.information.isSoftware == true)) func softwareIsChosenOnlyByName() throws {
+  @Test(.enabled(if: Backends.gpu?.information.isSoftware == true)) func softwareDevicesAreChosenOnlyByName() throws {
     let devices = try [#require(Backends.gpu).information]
     let automatic = try DeviceSelection.automatic.open(kernelCache: nil, among: devices)
     #expect(automatic.backend is CPUBackend)

@@ -2,11 +2,11 @@ import Foundation
 import Tensors
 import Testing
 
-/// Moments in bytes: the code, and steps over blocks of it.
+/// 8-bit moments: their codes, and optimizer steps over their blocks.
 struct EightBitMomentTests {
   static let length = Moment.blockLength
 
-  /// A moment of zeros.
+  /// A moment with all elements zero.
   static func zeros(_ count: Int, on backend: any Backend) -> (codes: Tensor, absmax: Tensor) {
     let tensors = (backend.empty([count], .uint8), backend.empty([(count + length - 1) / length], .float32))
     backend.clear(tensors.0)
@@ -19,8 +19,8 @@ struct EightBitMomentTests {
     return codes.withBytes { bytes in bytes.indices.map { map.values[Int(bytes[$0])] * scales[$0 / length] } }
   }
 
-  /// A step of Lion with beta2 = 0 leaves the gradient itself as the moment: every value must become its nearest level.
-  @Test func codesAreNearest() {
+  /// After a Lion step with beta2 = 0, the moment is the gradient itself: every value must become its nearest level.
+  @Test func codesAreTheNearestLevels() {
     let values = DynamicMap.signed.values
     var x: [Float] = []
     for (low, high) in zip(values, values.dropFirst()) {
@@ -31,7 +31,7 @@ struct EightBitMomentTests {
     let exponents = samples.floats(20_000, range: 7)
     for (value, exponent) in zip(samples.floats(20_000), exponents) { x.append(value * pow(10, -abs(exponent))) }
     x += [0, -0.0, .leastNonzeroMagnitude]
-    // Each block holds a 1, so that shares are the values themselves.
+    // Each block contains a 1, so levels relative to the largest magnitude are the values themselves.
     let others = x
     x = []
     for (index, value) in others.enumerated() { x += index % (Self.length - 1) == 0 ? [1, value] : [value] }
@@ -41,7 +41,7 @@ struct EightBitMomentTests {
       backend.lion(weight, gradient: backend.tensor(x, [x.count]), m: .eightBit(m.codes, absmax: m.absmax), step)
       return [Self.decoded(m.codes, m.absmax, .signed, on: backend), backend.floats(weight)]
     }) {
-      // A GPU may take subnormal numbers for zero, and lose the sign of zero.
+      // A GPU may flush subnormal numbers to zero, and lose the sign of zero.
       let isKept = zip(found[1], x).allSatisfy { $0 == $1 || (target == .gpu && $1.isSubnormal && $0 == 0) }
       #expect(target == .gpu ? isKept : sameBits(found[1], x), "\(target)")
       let nearest = x.map { value in values.min { abs($0 - value) < abs($1 - value) } ?? .nan }
@@ -51,7 +51,7 @@ struct EightBitMomentTests {
     }
   }
 
-  /// The same steps with float32 moments that are rounded to the code in between.
+  /// The same steps with float32 moments that are rounded to the nearest level after each step.
   @Test(arguments: [1, 255, 256, 257, 20_000], [Float(0), 0.1])
   func adamW(count: Int, weightDecay: Float) {
     let start = Operand([count], seed: 1)
@@ -73,12 +73,12 @@ struct EightBitMomentTests {
       }
       return [backend.floats(weights.0), backend.floats(weights.1), backend.floats(v.absmax)]
     }) {
-      // Only the order in which the compiler fuses may differ.
+      // Only the compiler's choice of fused operations may differ.
       for (a, b) in zip(found[0], found[1]) { #expect(abs(a - b) < 3e-7, "\(target)") }
     }
   }
 
-  @Test func extremesStayWhereTheyAre() {
+  @Test func extremeMomentsAreKept() {
     let backend = Backends.single
     let x: [Float] = [3e38, -3e38, 0, 1e-38] + [Float](repeating: 0, count: 300)
     let m = Self.zeros(x.count, on: backend)

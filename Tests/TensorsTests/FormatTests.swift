@@ -1,7 +1,7 @@
 import Tensors
 import Testing
 
-/// Widening and narrowing.
+/// Dequantization and conversion between types.
 struct FormatTests {
   @Test func everyBlockFormatIsTested() {
     let types = ElementType.allCases.filter { $0.isQuantized && !$0.isFourBitCode }
@@ -10,7 +10,7 @@ struct FormatTests {
 
   /// The reference computes in float32 too, so only the order of a multiplication and a subtraction may differ.
   @Test(arguments: StoredBlocks.all)
-  func blocksWiden(_ blocks: StoredBlocks) {
+  func blocksAreDequantized(_ blocks: StoredBlocks) {
     for (target, values) in Backends.results({ backend in
       let tensor = blocks.tensor(backend)
       return [backend.floats(tensor), backend.floats(backend.gatherRows(tensor, [3, 1, 3]))]
@@ -21,9 +21,9 @@ struct FormatTests {
     }
   }
 
-  /// Each of the 65536 bit patterns widens to its value and narrows back to itself.
+  /// Each of the 65,536 bit patterns converts to its value in float32 and back to itself.
   @Test(arguments: [ElementType.float16, .bfloat16])
-  func halvesSurviveWidening(type: ElementType) {
+  func float16RoundTrips(type: ElementType) {
     let patterns = (0...UInt16.max).map { $0 }
     let expected = patterns.map { pattern in
       type == .float16 ? Float(Float16(bitPattern: pattern)) : Float(bitPattern: UInt32(pattern) << 16)
@@ -43,9 +43,9 @@ struct FormatTests {
     }
   }
 
-  /// Around each representable value: ties go to the even neighbour, everything else to the nearer one.
+  /// Around each representable value: ties round to the even neighbor, everything else to the nearer one.
   @Test(arguments: [ElementType.float16, .bfloat16])
-  func narrowingRoundsToNearestEven(type: ElementType) {
+  func conversionRoundsToNearestEven(type: ElementType) {
     var samples: [Float] = [0, -0.0, .infinity, -.infinity, .nan, -.nan, .greatestFiniteMagnitude, 65504, 65519.996]
     samples += [65520, 65536, -65520, .leastNonzeroMagnitude, .leastNormalMagnitude, 0x1p-24, 0x1p-25, 0x1.000002p-25]
     samples += [0x1.8p-24, 0x1p-14, 0x1.ffcp-15, 0x1.ffep-15, Float(bitPattern: 0x7F7F_7FFF), 0x1p-133, 0x1p-134]
@@ -55,7 +55,7 @@ struct FormatTests {
       let pattern = UInt32.random(in: 0...UInt32.max, using: &random)
       let half = type == .float16 ? pattern & 0xFFFF_E000 | 0x1000 : pattern & 0xFFFF_0000 | 0x8000
       samples += [pattern, half, half &- 1, half &+ 1].map { Float(bitPattern: $0) }
-      // float16's exponents are few among float32's.
+      // float16 covers few of float32's exponents.
       samples.append(Float(Float16(bitPattern: UInt16(pattern & 0x7BFF))) + Float(bitPattern: half) * 0x1p-60)
       samples.append(Float.random(in: -70000...70000, using: &random))
       samples.append(Float.random(in: -0x1p-13...0x1p-13, using: &random))
@@ -74,7 +74,7 @@ struct FormatTests {
     }
   }
 
-  /// By search: the patterns of finite values are in the order of their values.
+  /// Found by binary search: the bit patterns of finite values are in the order of the values.
   private func nearest(_ x: Float, _ type: ElementType) -> UInt16 {
     let magnitude = Double(x.magnitude)
     func value(_ pattern: UInt16) -> Double {
@@ -82,7 +82,7 @@ struct FormatTests {
         ? Double(Float16(bitPattern: pattern)) : Double(Float(bitPattern: UInt32(pattern) << 16))
     }
     let infinity: UInt16 = type == .float16 ? 0x7C00 : 0x7F80
-    // Past the largest number there would be one more, 2^16 or 2^128, which stands for infinity here.
+    // The next value after the largest number would be 2^16 or 2^128, which represents infinity here.
     func extended(_ pattern: UInt16) -> Double {
       pattern == infinity ? (type == .float16 ? 0x1p16 : 0x1p128) : value(pattern)
     }
@@ -108,14 +108,14 @@ struct FormatTests {
     pattern & 0x7FFF > (type == .float16 ? 0x7C00 : 0x7F80)
   }
 
-  @Test func numbersOfFilesWiden() {
+  @Test func fileTypesConvertToFloat32() {
     let backend = Backends.single
     let values: [Int32] = [-7, 0, 1 << 20]
     #expect(backend.floats(backend.tensor(values)) == [-7, 0, 1_048_576])
   }
 
-  /// Narrowing to float32 is a copy as well: the original may be changed afterwards.
-  @Test func narrowingCopies() {
+  /// Converting float32 to float32 copies too: the original may change afterwards.
+  @Test func conversionCopies() {
     let backend = Backends.single
     let x = backend.tensor([1, 2, 3], [3])
     let copy = backend.converted(x, to: .float32)

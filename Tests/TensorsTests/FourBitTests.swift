@@ -1,14 +1,14 @@
 import Tensors
 import Testing
 
-/// Kernels over 4-bit codes. That codes and values are bitsandbytes', `CheckpointsTests/BitsAndBytesTests` checks.
+/// Kernels on 4-bit codes. `CheckpointsTests/BitsAndBytesTests` compares codes and values with bitsandbytes.
 struct FourBitTests {
   private static let formats = [
     FourBitFormat(.nf4), FourBitFormat(.fp4, blockSize: 32), FourBitFormat(.nf4, blockSize: 128, doubleQuantized: true),
     FourBitFormat(.fp4, blockSize: 4096, doubleQuantized: true),
   ]
 
-  /// Rows that are whole blocks, whole groups of 32, whole bytes, and none of these.
+  /// Rows that consist of whole blocks, of whole groups of 32, of whole bytes, or of none of these.
   @Test(arguments: formats, [(40, 64), (33, 96), (34, 200), (19, 45), (65, 384), (5, 3)])
   func products(format: FourBitFormat, size: (rows: Int, columns: Int)) throws {
     let weight = Operand([size.rows, size.columns], seed: 2)
@@ -28,7 +28,7 @@ struct FourBitTests {
         }) {
           try #require(values.count == 2)
           if m <= 4, transposed {
-            // Dot products take a block's scale out of its sum.
+            // Dot products apply a block's scale to its sum.
             #expect(worstError(values[0], values[1].map(Double.init)) < 2e-6, "\(target), \(m) rows")
           } else {
             // The same sums in the same order, whatever the format.
@@ -53,8 +53,8 @@ struct FourBitTests {
     }
   }
 
-  /// No code is further from its element than half the widest gap between levels, and quantizing again changes nothing.
-  @Test(arguments: [ElementType.nf4, .fp4]) func codesAreNear(type: ElementType) throws {
+  /// No dequantized element is off by more than half the widest gap between levels, and requantizing changes nothing.
+  @Test(arguments: [ElementType.nf4, .fp4]) func dequantizedWeightsAreClose(type: ElementType) throws {
     let weight = Operand([64, 64], seed: 5)
     let levels = FourBitFormat.levels(of: type).sorted()
     let gap = zip(levels, levels.dropFirst()).map { $1 - $0 }.max() ?? 0
@@ -71,13 +71,13 @@ struct FourBitTests {
           }
         }
         let again = try #require(backend.quantized(backend.converted(codes, to: .float32), to: FourBitFormat(type)))
-        // By value: FP4's negative zero is positive the next time.
+        // Compared by value: FP4's negative zero becomes positive.
         #expect(backend.floats(again) == found, "\(target)")
       }
     }
   }
 
-  @Test(arguments: [Float.nan, .infinity, -.infinity]) func whatIsNotFiniteIsRefused(value: Float) {
+  @Test(arguments: [Float.nan, .infinity, -.infinity]) func nonFiniteWeightsAreRejected(value: Float) {
     for index in [0, 63, 64, 130] {
       var values = Operand([1, 131], seed: 6).values
       values[index] = value
@@ -90,7 +90,7 @@ struct FourBitTests {
     }
   }
 
-  /// Scales that are all alike, zero, or too small for a reciprocal do not trap.
+  /// Scales that are all equal, zero, or too small for a reciprocal do not trap.
   @Test(arguments: [0, 0x1p-149, 0x1p-136, 0x1p-126, 1e30] as [Float]) func extremeScales(value: Float) throws {
     let backend = Backends.single
     for count in [1, 64, 65, 300 * 64] {

@@ -3,14 +3,14 @@ import Foundation
 import Tensors
 import Testing
 
-/// The device layer. What kernels compute is tested with the CPU's, wherever `Backends.results` is used.
+/// The device layer. Kernels are tested together with the CPU's, wherever `Backends.results` is used.
 struct GPUTests {
   private static func gpu() throws -> VulkanBackend { try #require(Backends.gpu) }
 
-  /// A device of its own, for tests that break it or count.
+  /// A separate device, for tests that break it or count its work.
   private static func freshGPU() throws -> VulkanBackend { try VulkanBackend(try gpu().information) }
 
-  /// The committed kernels are those of the sources beside them (Scripts/shaders).
+  /// The committed kernels were compiled from the committed sources (Scripts/shaders).
   @Test func kernelsMatchTheirSources() throws {
     let folder = URL(filePath: #filePath).deletingLastPathComponent()
       .appending(path: "../../Sources/CDevice/shaders").standardized
@@ -28,7 +28,7 @@ struct GPUTests {
       "run Scripts/shaders and commit Sources/CDevice/spirv")
   }
 
-  @Test(.enabled(if: Backends.expectsGPU), arguments: ElementType.allCases) func bytesSurvive(_ type: ElementType)
+  @Test(.enabled(if: Backends.expectsGPU), arguments: ElementType.allCases) func bytesRoundTrip(_ type: ElementType)
     throws
   {
     let gpu = try Self.gpu()
@@ -46,8 +46,8 @@ struct GPUTests {
     #expect(copy.withBytes { Array($0) } == bytes)
   }
 
-  /// More than the rings of transfers hold, both ways.
-  @Test(.enabled(if: Backends.expectsGPU)) func largeTensorsSurvive() throws {
+  /// More than the transfer buffers hold, in both directions.
+  @Test(.enabled(if: Backends.expectsGPU)) func largeTensorsRoundTrip() throws {
     let gpu = try Self.freshGPU()
     let count = (40 << 20) / 4 + 3
     let values = (0..<count).map { Float($0 & 0xFFFFF) }
@@ -65,7 +65,7 @@ struct GPUTests {
     #expect(gpu.counts.waits == 1)
   }
 
-  @Test(.enabled(if: Backends.expectsGPU)) func memoryIsHandedOutAgain() throws {
+  @Test(.enabled(if: Backends.expectsGPU)) func memoryIsReused() throws {
     let gpu = try Self.freshGPU()
     func step() {
       let first = gpu.empty([1000, 100], .float32)
@@ -82,8 +82,8 @@ struct GPUTests {
     try gpu.finish()
   }
 
-  /// Masks are the CPU's: a run may change devices.
-  @Test(.enabled(if: Backends.expectsGPU), arguments: [Float(0.1), 0.5]) func dropoutMasksAreTheCPUs(rate: Float) throws
+  /// Masks equal the CPU's, so a run can be resumed on another device.
+  @Test(.enabled(if: Backends.expectsGPU), arguments: [Float(0.1), 0.5]) func dropoutMasksEqualTheCPUs(rate: Float) throws
   {
     let gpu = try Self.gpu()
     let x = Operand([1, 5003], seed: 1).values
@@ -114,8 +114,8 @@ struct GPUTests {
     #expect(gpu.largest(gpu.tensor([1, 2], [2]), count: 3) == nil)
   }
 
-  /// Tensors that lie in host memory are taken as sources.
-  @Test(.enabled(if: Backends.expectsGPU)) func hostTensorsAreSources() throws {
+  /// Tensors in host memory can be operands.
+  @Test(.enabled(if: Backends.expectsGPU)) func hostTensorsCanBeOperands() throws {
     let gpu = try Self.gpu()
     let host = Backends.single.tensor([1, 2, 3, 4, 5, 6], [3, 2])
     #expect(gpu.floats(gpu.gatherRows(host, [2, 0])) == [5, 6, 1, 2])
@@ -140,7 +140,7 @@ struct GPUTests {
     let elements = 100 << 20
     var held: [Tensor] = []
     for _ in 0...gpu.information.memory / (4 * elements) { held.append(gpu.empty([elements], .float32)) }
-    // Whatever follows does nothing.
+    // Later operations do nothing.
     let after = gpu.scaled(gpu.tensor([1, 2], [2]), 2)
     #expect(gpu.floats(after) == [0, 0])
     do {

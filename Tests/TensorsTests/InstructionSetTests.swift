@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// The other tests skip instruction sets that this processor lacks; here it is said.
+/// The other tests skip instruction sets that this processor lacks; this one reports them.
 @Suite struct InstructionSetTests {
   @Test func missingInstructionSetsAreReported() {
     let missing = InstructionSet.allCases.filter { $0.run {} == nil }

@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// Embedding, norms, positions and gated units against the reference in double precision and central differences.
+/// Embedding, norms, rotary embedding and gated units, against a double-precision reference and central differences.
 struct LayerTests {
   @Test(arguments: [Float(1), 3.5])
   func embedding(scale: Float) {
@@ -51,7 +51,7 @@ struct LayerTests {
     ).verify()
   }
 
-  @Test func normWeightAloneIsTrained() {
+  @Test func trainsOnlyTheNormWeight() {
     OperationCheck(
       variables: [Operand([5, 24], seed: 1)], parameters: [Operand([24], seed: 2)], variablesRequireGradient: false,
       run: { tape, x, p in [tape.rmsNorm(x[0], weight: p[0], epsilon: 1e-5).out] },
@@ -59,7 +59,7 @@ struct LayerTests {
     ).verify()
   }
 
-  /// The residual stream of a decoder: one variable feeds a branch and the next sum.
+  /// A residual connection: one variable feeds a branch and the next sum.
   @Test func gradientsOfSharedVariablesAdd() {
     OperationCheck(
       variables: [Operand([6, 16], seed: 1)], parameters: [Operand([16], seed: 2), Operand([16, 16], seed: 3)],
@@ -79,7 +79,7 @@ struct LayerTests {
     ).verify()
   }
 
-  /// Positions of `rows` rows as far as `rotated` dimensions go.
+  /// Rotary angles for `rows` positions and `rotated` dimensions.
   private func angles(rows: Int, rotated: Int) -> (cosines: [[Double]], sines: [[Double]]) {
     let angles = (0..<rows).map { row in
       (0..<rotated / 2).map { Double(row * 3 + 1) * pow(100, -Double(2 * $0) / Double(rotated)) }
@@ -118,7 +118,7 @@ struct LayerTests {
     ).verify()
   }
 
-  @Test func headNormsAloneAreTrained() {
+  @Test func trainsOnlyTheHeadNorms() {
     let shape = AttentionShape(attentionHeads: 2, keyValueHeads: 1, headDim: 16, scale: 1)
     OperationCheck(
       variables: [Operand([3, 64], seed: 1)], parameters: [Operand([16], seed: 2), Operand([16], seed: 3)],
@@ -148,9 +148,9 @@ struct LayerTests {
     ).verify()
   }
 
-  /// Far from zero the units are the gate itself or nothing.
+  /// Far from zero, the activation is the gate itself or zero.
   @Test(arguments: [Activation.silu, .gelu])
-  func gatedUnitFarOut(activation: Activation) {
+  func gatedUnitOfLargeInputs(activation: Activation) {
     let gates: [Float] = [-1e30, -200, -90, -20, 20, 90, 200, 1e12]
     for (target, values) in Backends.results({ backend in
       let gateUp = backend.tensor(gates + [Float](repeating: 1, count: 8), [1, 16])

@@ -1,7 +1,7 @@
 import Tensors
 import Testing
 
-/// Linear layers with everything that they may have.
+/// Linear layers with biases, LoRA updates and dropout.
 struct LinearTests {
   @Test(arguments: [1, 4, 5, 17, 70], [true, false])
   func weightAndBias(rows: Int, isTrained: Bool) {
@@ -13,7 +13,7 @@ struct LinearTests {
     ).verify()
   }
 
-  @Test func weightAloneIsTrained() {
+  @Test func trainsOnlyTheWeight() {
     OperationCheck(
       variables: [Operand([9, 21], seed: 1)], parameters: [Operand([10, 21], seed: 2)],
       variablesRequireGradient: false,
@@ -38,7 +38,7 @@ struct LinearTests {
     ).verify()
   }
 
-  @Test func lowRankOfInputWithoutGradient() {
+  @Test func loraWithoutInputGradient() {
     OperationCheck(
       variables: [Operand([11, 16], seed: 1)],
       parameters: [Operand([12, 16], seed: 2), Operand([3, 16], seed: 3), Operand([12, 3], seed: 4)],
@@ -54,7 +54,7 @@ struct LinearTests {
   }
 
   @Test func severalLayersSideBySide() {
-    // Query with an adapter and a bias, key trained, value frozen with an adapter of which one half is trained.
+    // Query with an adapter and a bias, key trained, value frozen with an adapter whose B alone is trained.
     OperationCheck(
       variables: [Operand([19, 36], seed: 1)],
       parameters: [
@@ -102,7 +102,7 @@ struct LinearTests {
 
   // MARK: Dropout
 
-  /// What dropout at `rate` does to a matrix of ones, drawn by the first layer of a tape with the checks' seed.
+  /// A matrix of ones after dropout at `rate`, with the mask of a tape's first layer and the seed of the checks.
   private func mask(_ rows: Int, _ columns: Int, rate: Float, seed: UInt64 = 7, layers: Int = 1) -> [[Float]] {
     let backend = Backends.single
     let identity = (0..<columns * columns).map { Float($0 % (columns + 1) == 0 ? 1 : 0) }
@@ -118,7 +118,7 @@ struct LinearTests {
   }
 
   @Test(arguments: [2, 31])
-  func lowRankWithDropout(rows: Int) {
+  func loraWithDropout(rows: Int) {
     let rate: Float = 0.3
     let mask = mask(rows, 32, rate: rate)[0].map(Double.init)
     #expect(Set(mask) == [0, Double(1 / (1 - rate))])
@@ -136,14 +136,14 @@ struct LinearTests {
     ).verify()
   }
 
-  @Test func masksOfATapeAreUnrelated() {
+  @Test func masksOfATapeAreIndependent() {
     let masks = mask(64, 64, rate: 0.5, layers: 4).map { $0.map { $0 != 0 } }
     let count = Double(masks[0].count)
     for (index, mask) in masks.enumerated() {
       let share = Double(mask.filter { $0 }.count) / count
       #expect(abs(share - 0.5) < 4 * 0.5 / count.squareRoot(), "share kept")
       for other in masks[..<index] {
-        // Also shifted against each other, since a mask is drawn by counting.
+        // Also when shifted against each other, since masks come from a counter-based generator.
         for shift in 0..<4 {
           let same = zip(mask, other.dropFirst(shift)).filter { $0 == $1 }.count
           let shifted = zip(mask.dropFirst(shift), other).filter { $0 == $1 }.count
@@ -155,14 +155,14 @@ struct LinearTests {
     }
   }
 
-  @Test func masksDependOnTheSeedAlone() {
+  @Test func masksDependOnlyOnTheSeed() {
     #expect(mask(8, 32, rate: 0.1, seed: 3) == mask(8, 32, rate: 0.1, seed: 3))
     #expect(mask(8, 32, rate: 0.1, seed: 3) != mask(8, 32, rate: 0.1, seed: 4))
     #expect(mask(8, 32, rate: 0.1, seed: 0, layers: 2)[0] != mask(8, 32, rate: 0.1, seed: 0, layers: 2)[1])
   }
 
   @Test(arguments: [Float(0.05), 0.1, 0.5, 0.9])
-  func dropoutKeepsItsShare(rate: Float) {
+  func dropoutKeepsTheExpectedShare(rate: Float) {
     let count = 200_000
     let ones = [Float](repeating: 1, count: count)
     let results = Backends.results { backend in
@@ -182,7 +182,7 @@ struct LinearTests {
     }
   }
 
-  @Test func evaluationDropsNothing() {
+  @Test func evaluationAppliesNoDropout() {
     let backend = Backends.single
     let x = Operand([5, 32], seed: 1)
     let parameters = [Operand([8, 32], seed: 2), Operand([2, 32], seed: 3), Operand([8, 2], seed: 4)].map {

@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// Cross-entropy of rows of logits, and the exponential function that everything shares.
+/// Cross-entropy of rows of logits, and the exponential function that all kernels use.
 struct LossTests {
   /// Loss, gradient, entropy and largest index of a row, in double precision.
   private func reference(_ row: [Float], target: Int, softcap: Double, smoothing: Double = 0) -> (
@@ -23,7 +23,7 @@ struct LossTests {
     return (largest + log(total) - wanted, gradient, entropy)
   }
 
-  /// What `crossEntropy` finds: losses, losses as they count, 1 for each correct row, entropies.
+  /// The columns of `crossEntropy`'s result: losses, weighted losses, 1 for each correct row, entropies.
   private static func found(
     _ logits: Tensor, _ targets: [Int32], _ scale: Float?, softcap: Float = 0, smoothing: Float = 0,
     on backend: any Backend
@@ -42,7 +42,7 @@ struct LossTests {
   func values(columns: Int, head: (softcap: Float, smoothing: Float)) {
     let (softcap, smoothing) = head
     let rows = 6
-    // Rows of little and of much contrast, and one far from zero.
+    // Rows with low and with high contrast, and one far from zero.
     let logits = (0..<rows).flatMap { row in
       var samples = Samples(row)
       return samples.floats(columns, range: [0.01, 1, 5, 20, 1, 3][row]).map { $0 + (row == 4 ? 50 : 0) }
@@ -70,7 +70,7 @@ struct LossTests {
     }
     for (target, values) in results {
       for row in 0..<rows {
-        // A logit of 50 is known to 4e-6, and so is its loss and, relatively, its probability.
+        // A logit of 50 is exact to 4e-6, and so are its loss and, relatively, its probability.
         let tolerance = row == 4 ? 1e-5 : 3e-6
         #expect(abs(Double(values[0][row]) - expected[row].loss) < tolerance, "\(target), loss of row \(row)")
         let gradient = Array(values[1][row * columns..<(row + 1) * columns])
@@ -87,7 +87,7 @@ struct LossTests {
     #expect(correct == isLargest.filter { $0 }.count)
   }
 
-  /// e^x for all x that matter: through the sigmoid above 0, and through the softmax of a dominated logit below.
+  /// e^x for all relevant x: through the sigmoid above 0, and through the softmax of a dominated logit below.
   @Test func exponential() {
     let positive = (0..<4000).map { -Float($0) * 88 / 4000 }
     let negative = (0...4000).map { -20 - Float($0) * 67 / 4000 }
@@ -110,7 +110,7 @@ struct LossTests {
 
   @Test func extremes() {
     let (inf, nan) = (Float.infinity, Float.nan)
-    // Nine columns: a whole vector and a rest.
+    // Nine columns: a whole vector and a remainder.
     func row(_ first: [Float]) -> [Float] { first + [Float](repeating: -3, count: 9 - first.count) }
     let rows = [
       row([0, -inf]), row([5, -1e30, -200, -88]), row([1e4, -1e4]), row([-inf, -inf, -inf, 7]), row([0, nan]),
@@ -162,7 +162,7 @@ struct LossTests {
     var hiddenRequiresGradient = true
   }
 
-  // A chunk is 1024 rows.
+  // A chunk has 1024 rows.
   @Test(arguments: [
     Head(), Head(rows: 3), Head(rows: 1500, width: 5, vocabulary: 11), Head(logitScale: 0.125, softcap: 2),
     Head(trainsHead: false), Head(hiddenRequiresGradient: false),
@@ -221,7 +221,7 @@ struct LossTests {
     }
   }
 
-  @Test func nothingCounted() {
+  @Test func noTargets() {
     let backend = Backends.single
     let tape = Tape(on: backend, isRecording: true)
     let hidden = Variable(backend.tensor([1, 2, 3, 4], [2, 2]), requiresGradient: true)

@@ -2,7 +2,7 @@ import Synchronization
 import Tensors
 import Testing
 
-/// Buffers that are handed out again, and what keeps bytes alive.
+/// Reuse of buffers, and what keeps their bytes alive.
 struct MemoryTests {
   @Test func buffersAreReused() {
     let backend = CPUBackend(threads: 1)
@@ -20,7 +20,7 @@ struct MemoryTests {
     #expect(backend.memoryStatistics.peak == 2 * used)
   }
 
-  @Test func buffersHoldWhatWasAsked() {
+  @Test func buffersHoldTheRequestedBytes() {
     let backend = CPUBackend(threads: 1)
     for type in ElementType.allCases {
       for blocks in [0, 1, 3, 17, 1000] {
@@ -33,7 +33,7 @@ struct MemoryTests {
     }
   }
 
-  /// Counts the storages that were given back.
+  /// Counts the storages that were released.
   private final class Releases: Sendable {
     let count = Atomic(0)
   }
@@ -75,9 +75,9 @@ struct MemoryTests {
     #expect(owner == nil)
   }
 
-  /// A step gives back all that it took, and the next one needs no more.
+  /// A step releases everything it allocated, and the next one needs no more memory.
   @Test(arguments: [true, false], [true, false])
-  func stepsLeaveNothingBehind(runsBackward: Bool, checkpoints: Bool) {
+  func stepsLeakNoMemory(runsBackward: Bool, checkpoints: Bool) {
     let backend = CPUBackend(threads: 2)
     let layer = DecoderLayer(on: backend, trainsWeights: false)
     let x = backend.tensor(Operand([30, 32], seed: 1).values, [30, 32])

@@ -1,7 +1,7 @@
 import Tensors
 import Testing
 
-/// An array that an operation takes: a variable or a parameter.
+/// An operand of an operation: a variable or a parameter.
 struct Operand {
   var shape: [Int]
   var values: [Float]
@@ -13,7 +13,7 @@ struct Operand {
   }
 }
 
-/// An operation of the tape with what it should compute.
+/// An operation of the tape, and a reference for what it should compute.
 struct OperationCheck {
   typealias Node = ReferenceGraph.Node
   var variables: [Operand]
@@ -23,11 +23,11 @@ struct OperationCheck {
   /// Whether the variables require gradients.
   var variablesRequireGradient = true
   var run: (Tape, [Variable], [Parameter]) -> [Variable]
-  /// The same outputs, flat, of variables and parameters as matrices.
+  /// The reference: the same outputs, flattened, given variables and parameters as matrices.
   var reference: (ReferenceGraph, [ReferenceMatrix], [ReferenceMatrix]) -> [[Node]]
-  /// Largest relative error against the reference.
+  /// The largest relative error compared with the reference.
   var tolerance = 1e-5
-  /// Largest relative error of a directional derivative against central differences in float32.
+  /// The largest relative error of a directional derivative compared with central differences in float32.
   var differenceTolerance = 2e-3
   var step: Float = 1.0 / 128
 
@@ -46,7 +46,7 @@ struct OperationCheck {
     }
     let outputs = run(tape, inputs, weights)
     let values = outputs.map { backend.floats($0.value) }
-    // What the backward pass computes again instead of keeping it.
+    // The values that the backward pass recomputes instead of keeping them.
     for (output, value) in zip(outputs, values) { #expect(sameBits(backend.floats(output.recompute()), value)) }
     guard runsBackward else { return (values, []) }
     for (index, output) in outputs.enumerated() {
@@ -106,12 +106,12 @@ struct OperationCheck {
     compareWithDifferences(derivatives, sourceLocation)
   }
 
-  /// Moves each operand as a whole along a random direction.
+  /// Moves each operand along a random direction.
   private func compareWithDifferences(_ derivatives: [[Float]], _ sourceLocation: SourceLocation) {
     for index in 0..<variables.count + parameters.count where !derivatives[index].isEmpty {
       var operands = variables + parameters
       let original = operands[index].values
-      // Directions near the gradient: across it, the derivative is small against its parts.
+      // Directions close to the gradient: perpendicular to it, the derivative is small compared with its terms.
       var samples = Samples(77 + index)
       let scale = max(derivatives[index].map(abs).max() ?? 1, 1e-20)
       let direction = zip(derivatives[index], samples.floats(original.count)).map { $0 / scale + 0.1 * $1 }

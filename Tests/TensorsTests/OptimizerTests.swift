@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// AdamW and the norm of gradients.
+/// AdamW and the gradient norm.
 struct OptimizerTests {
   struct Case: Sendable {
     var learningRate: Float = 0.01
@@ -24,7 +24,7 @@ struct OptimizerTests {
     }
     var (weight, m, v) = (start.values.map(Double.init), [Double](repeating: 0, count: count), [0.0])
     v = m
-    // As torch states it.
+    // As torch documents it.
     let (beta1, beta2) = test.betas
     for (index, gradient) in gradients.enumerated() {
       let step = Double(index + 1)
@@ -50,7 +50,7 @@ struct OptimizerTests {
       }
       return [tensor, moments[0], moments[1]].map(backend.floats)
     }) {
-      // Twenty roundings of the weight, and steps of the learning rate's size.
+      // The weight rounds twenty times, and steps have the size of the learning rate.
       let worst = zip(values[0], weight).map { abs(Double($0) - $1) }.max() ?? .infinity
       #expect(worst < 1e-6 + 2e-5 * Double(test.learningRate), "\(target)")
       #expect(worstError(values[1], m) < 1e-6, "\(target)")
@@ -58,7 +58,7 @@ struct OptimizerTests {
     }
   }
 
-  /// Rates keep their digits until corrections have been taken of them.
+  /// Decay rates keep their precision until the bias corrections are computed.
   @Test func correctionsMatchDecimalRates() {
     for count in [1, 2, 10, 1000] {
       let step = AdamWStep(
@@ -81,7 +81,7 @@ struct OptimizerTests {
     }
   }
 
-  /// A GPU adds stretches in float32, and these in double precision; several tensors with one wait.
+  /// A GPU sums chunks in float32 and adds the sums in double precision; several tensors take one wait.
   @Test(.enabled(if: Backends.gpu != nil)) func sumOfSquaresOnGPU() throws {
     let gpu = try #require(Backends.gpu)
     let counts = [0, 1, 7, 16_384, 16_385, 131_075]

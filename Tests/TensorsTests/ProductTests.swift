@@ -44,7 +44,7 @@ struct ProductTests {
     }
   }
 
-  /// Operands and results that are columns of wider matrices, whose other columns stay as they are.
+  /// Operands and results that are columns of wider matrices, whose other columns don't change.
   @Test(arguments: [1, 3, 6, 20], [false, true])
   func columnViews(m: Int, leftTransposed: Bool) {
     let (n, k) = (37, 50)
@@ -73,7 +73,7 @@ struct ProductTests {
     }
   }
 
-  /// Terms of different depth and orientation; several products in one round, some of few rows.
+  /// Terms of different depths and orientations; several products in one call, some of them GEMV.
   @Test(arguments: [2, 4, 5, 30])
   func sumsOfTerms(m: Int) {
     let n = 41
@@ -107,7 +107,7 @@ struct ProductTests {
     }
   }
 
-  /// Nothing to sum gives zeros, or what was there.
+  /// An empty sum gives zeros, or keeps the result if it accumulates.
   @Test func depthZero() {
     for (_, values) in Backends.results({ backend in
       let left = backend.leftOperand(Columns(backend.empty([0, 7], .float32)), transposed: true)
@@ -123,8 +123,8 @@ struct ProductTests {
     }
   }
 
-  /// Few rows are multiplied without packing; they agree with the same rows among many.
-  @Test func fewRowsAgreeWithMany() {
+  /// Few rows are multiplied by GEMV, without packing; the results agree with the same rows in a larger product.
+  @Test func gemvAgreesWithGEMM() {
     let (n, k) = (70, 333)
     let (a, b) = (Operand([8, k], seed: 1), Operand([n, k], seed: 2))
     for (target, values) in Backends.results({ backend in
@@ -169,9 +169,9 @@ struct ProductTests {
     }
   }
 
-  /// Few rows take blocks of 32 in groups of four: no whole group, whole ones only, and each rest.
+  /// GEMV takes blocks of 32 in groups of four: no whole group, only whole ones, and each remainder.
   @Test(arguments: StoredBlocks.all.filter { $0.type.blockLength == 32 })
-  func fewRowsOfBlocks(_ blocks: StoredBlocks) {
+  func gemvOfBlockFormats(_ blocks: StoredBlocks) {
     let (m, n) = (2, 7)
     for k in [32, 64, 96, 128, 160, 320, 480, 512] {
       let a = Operand([m, k], seed: k)
@@ -191,7 +191,7 @@ struct ProductTests {
 
   /// float16 and bfloat16 have no blocks: any shape will do.
   @Test(arguments: [ElementType.float16, .bfloat16], [(5, 3), (19, 45), (40, 200)])
-  func halves(type: ElementType, size: (n: Int, k: Int)) {
+  func float16Operands(type: ElementType, size: (n: Int, k: Int)) {
     for m in [1, 3, 9] {
       for transposed in [true, false] {
         let a = Operand([m, size.k], seed: 1)

@@ -1,7 +1,7 @@
 import Foundation
 
-/// Scalars in double precision with reverse-mode gradients: the reference that operations are compared with. It knows
-/// single numbers only, so none of the engine's layouts, tilings or formulas for gradients can be repeated here.
+/// Scalars in double precision with reverse-mode gradients: the reference for operations. It operates on
+/// single numbers, so none of the engine's layouts, tilings or gradient formulas can be repeated here.
 final class ReferenceGraph {
   /// One number of the graph.
   struct Node {

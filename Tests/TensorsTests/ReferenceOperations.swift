@@ -1,7 +1,7 @@
 import Foundation
 import Tensors
 
-/// A matrix of reference numbers.
+/// A matrix of reference scalars.
 struct ReferenceMatrix {
   typealias Node = ReferenceGraph.Node
   let graph: ReferenceGraph

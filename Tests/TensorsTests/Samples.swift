@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// Repeatable random numbers (SplitMix64).
+/// Reproducible random numbers (SplitMix64).
 struct Samples: RandomNumberGenerator {
   private var state: UInt64
 
@@ -23,7 +23,7 @@ struct Samples: RandomNumberGenerator {
 }
 
 /// The largest |found − expected|, relative to the expected value or, if that is larger, to the root mean square of
-/// all of them; infinite if the counts differ or something is not a number.
+/// all of them; infinite if the counts differ or a value is NaN.
 func worstError(_ found: [Float], _ expected: [Double]) -> Double {
   guard found.count == expected.count else { return .infinity }
   let mean = (expected.reduce(0) { $0 + $1 * $1 } / Double(max(1, expected.count))).squareRoot()
@@ -44,12 +44,12 @@ enum ComputeTarget: Equatable {
   case gpu
 }
 
-/// Backends for the tests: a pool's threads live as long as the process, so there is one of each.
+/// The backends for tests. Threads of a pool live as long as the process, so there is one backend of each kind.
 enum Backends {
   static let byThreads = [1, 2, 3].map { CPUBackend(threads: $0, processors: $0) }
   static var single: CPUBackend { byThreads[0] }
 
-  /// The GPU that tests run on: the one whose number `SWIFTLET_TEST_GPU` gives, else a software device, else any.
+  /// The GPU for tests: the one with the number in `SWIFTLET_TEST_GPU`, else a software device, else any.
   static let gpu: VulkanBackend? = {
     let devices = GPUDevice.all.filter { $0.missingFeature == nil }
     let number = ProcessInfo.processInfo.environment["SWIFTLET_TEST_GPU"].flatMap(Int.init)
@@ -61,8 +61,8 @@ enum Backends {
   static var expectsGPU: Bool { gpu != nil || ProcessInfo.processInfo.environment["CI"] != nil }
 
   /// Runs `body` for each instruction set and number of threads, expects the same bits from every number of threads,
-  /// and returns what each instruction set found. If there is a GPU, it runs twice there, to the same bits, and what it
-  /// found comes last.
+  /// and returns the result of each instruction set. If there is a GPU, it runs twice there, with the same bits, and
+  /// its result comes last.
   static func results(
     sourceLocation: SourceLocation = #_sourceLocation, _ body: (any Backend) -> [[Float]]
   ) -> [(target: ComputeTarget, values: [[Float]])] {
@@ -104,7 +104,7 @@ enum Backends {
   }
 }
 
-/// A left operand times a right one, in double precision: a [m, k], b [n, k] or, if not transposed, [k, n].
+/// The product of a left and a right operand, in double precision: a [m, k], b [n, k] or, if not transposed, [k, n].
 func referenceProduct(
   _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool = false, transposed: Bool
 ) -> [Double] {

@@ -2,7 +2,8 @@ import Foundation
 import Tensors
 import Testing
 
-/// Blocks of a GGML format and what the gguf package widens them to (Tests/Goldens/checkpoints/README.md): 4 rows.
+/// Four rows of a GGML format, and their values as the gguf package dequantizes them
+/// (Tests/Goldens/checkpoints/README.md).
 struct StoredBlocks: CustomTestStringConvertible, Sendable {
   let type: ElementType
   let bytes: [UInt8]
@@ -23,7 +24,7 @@ struct StoredBlocks: CustomTestStringConvertible, Sendable {
     }
   }
 
-  /// A matrix of these blocks, over and over, of a width that is a multiple of their length, and what it stands for.
+  /// A matrix that repeats these blocks, with a multiple of the block length as width, and its dequantized values.
   func matrix(rows: Int, columns: Int, _ backend: any Backend) -> (tensor: Tensor, values: [Float]) {
     let tensor = CPUBackend.shared.empty([rows, columns], type)
     let repeated = (0..<tensor.byteCount).map { bytes[$0 % bytes.count] }
@@ -31,6 +32,6 @@ struct StoredBlocks: CustomTestStringConvertible, Sendable {
     return (backend.resident(tensor), (0..<rows * columns).map { values[$0 % values.count] })
   }
 
-  /// The blocks as a matrix of 4 rows in a buffer of their own.
+  /// The blocks as a matrix of 4 rows in a separate buffer.
   func tensor(_ backend: any Backend) -> Tensor { matrix(rows: 4, columns: columns, backend).tensor }
 }

@@ -3,7 +3,7 @@ import Testing
 
 import Tensors
 
-/// The number of threads, and the limits that containers set.
+/// The default number of threads, and the limits of containers.
 struct ThreadCountTests {
   @Test(
     arguments: [
@@ -14,7 +14,7 @@ struct ThreadCountTests {
     #expect(ThreadCount.chosen(variable: variable, processors: processors, quota: quota) == expected)
   }
 
-  /// A folder that looks like the root of a file system with these files.
+  /// A folder that serves as the root of a file system with these files.
   private func withRoot(_ files: [String: String], _ body: (ControlGroups) throws -> Void) throws {
     let root = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
     defer { try? FileManager.default.removeItem(at: root) }
@@ -34,7 +34,7 @@ struct ThreadCountTests {
 
     """
 
-  @Test func version2TakesTheTightestLimitOnTheWayUp() throws {
+  @Test func version2TakesTheLowestLimitOfAllAncestors() throws {
     try withRoot([
       "proc/self/mountinfo": Self.version2, "proc/self/cgroup": "0::/user/job\n",
       "sys/fs/cgroup/user/cpu.max": "150000 100000\n", "sys/fs/cgroup/user/job/cpu.max": "max 100000\n",
@@ -61,7 +61,7 @@ struct ThreadCountTests {
     try withRoot([
       "proc/self/mountinfo": Self.version1,
       "proc/self/cgroup": "5:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n1:name=systemd:/\n",
-      // The container sees its own group as the root of the mount, under a path of the machine's.
+      // The container sees its own group as the root of the mount, but under its path on the machine.
       "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "300000\n",
       "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
       "sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": "5000\n",
@@ -84,8 +84,8 @@ struct ThreadCountTests {
     }
   }
 
-  /// A bind mount shows a part of the hierarchy, and the process's path goes through what it leaves out.
-  @Test func mountsOfAPart() throws {
+  /// A bind mount shows a subtree of the hierarchy; the process's path includes components outside of it.
+  @Test func mountsOfASubtree() throws {
     try withRoot([
       "proc/self/mountinfo": "30 25 0:26 /machine/a /cg rw - cgroup2 cgroup2 rw\n",
       "proc/self/cgroup": "0::/machine/a/b\n", "cg/b/cpu.max": "400000 100000",
@@ -93,7 +93,7 @@ struct ThreadCountTests {
   }
 
   @Test(arguments: [[:], ["proc/self/cgroup": "0::/\nx\n:::::"], ["proc/self/mountinfo": "- - -\n1 2 3 - cgroup2"]])
-  func nothingToRead(files: [String: String]) throws {
+  func missingFiles(files: [String: String]) throws {
     try withRoot(files) {
       #expect($0.processors == nil)
       #expect($0.memory.isEmpty)

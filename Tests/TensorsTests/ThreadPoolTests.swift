@@ -11,11 +11,11 @@ import Testing
   import Darwin
 #endif
 
-/// The threads that tasks are spread over.
+/// The thread pool that runs all kernels.
 struct ThreadPoolTests {
   private static let pools = [1, 2, 3, 5].map { ThreadPool(threadCount: $0, processors: $0) }
 
-  /// How often each of `count` tasks ran.
+  /// The number of times that each of `count` tasks ran.
   private func runs(_ pool: ThreadPool, _ count: Int) -> [Int] {
     let counts = Mutex([Int](repeating: 0, count: count))
     pool.run(count) { task in counts.withLock { $0[task] += 1 } }
@@ -29,8 +29,8 @@ struct ThreadPoolTests {
     }
   }
 
-  /// Long enough for workers to fall asleep and to be woken in between.
-  @Test func manyRounds() {
+  /// Long enough for workers to fall asleep and be woken in between.
+  @Test func manyRegions() {
     for pool in Self.pools {
       var total = 0
       for round in 0..<1000 {
@@ -43,8 +43,8 @@ struct ThreadPoolTests {
     }
   }
 
-  /// What tasks wrote is seen after the round, and each round sees what was written before it.
-  @Test func roundsSeeEachOther() {
+  /// The caller sees what tasks wrote once their region has ended, and each region sees earlier writes.
+  @Test func regionsSeeEarlierWrites() {
     for pool in Self.pools {
       let values = UnsafeMutableBufferPointer<Int>.allocate(capacity: 64)
       defer { values.deallocate() }
@@ -106,12 +106,12 @@ struct ThreadPoolTests {
     #expect(InstructionSet.portable.run { true } == true)
   }
 
-  /// Each thread starts with its own lane and then takes over what others leave behind.
+  /// Each thread starts with its own lane and then takes tasks from other lanes.
   @Test(arguments: [2, 3, 5])
-  func slowThreadsLeaveTheirTasksToOthers(threads: Int) {
+  func slowThreadsLoseTasksToOthers(threads: Int) {
     let pool = ThreadPool(threadCount: threads, processors: threads)
     let tasks = 400
-    // Task 0 lasts until all others are done: nobody waits for the thread that has it, and its lane is emptied.
+    // Task 0 lasts until all others are done: the rest of its lane must be taken by other threads.
     let done = Atomic(0)
     for _ in 0..<20 {
       done.store(0, ordering: .relaxed)
@@ -126,7 +126,7 @@ struct ThreadPoolTests {
     }
   }
 
-  /// Two pools of more threads than processors, used at once: nobody waits for a thread that does not run.
+  /// Two pools with more threads than processors, used at once: no region waits for a thread that isn't running.
   @Test func oversubscribedPools() async {
     let pools = [ThreadPool(threadCount: 16, processors: 16), ThreadPool(threadCount: 16, processors: 16)]
     let totals = await withTaskGroup(of: Int.self) { group in

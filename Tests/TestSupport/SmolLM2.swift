@@ -1,6 +1,6 @@
 import Foundation
 
-/// The real model, where there is one.
+/// SmolLM2, if it is installed.
 package enum SmolLM2 {
   package static let environment = ProcessInfo.processInfo.environment
 

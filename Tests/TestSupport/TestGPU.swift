@@ -1,9 +1,9 @@
 import Foundation
 import Tensors
 
-/// The GPU that tests run on: the one whose number `SWIFTLET_TEST_GPU` gives, else a software device, else any.
+/// The GPU for tests: the one with the number in `SWIFTLET_TEST_GPU`, else a software device, else any.
 package enum TestGPU {
-  /// `nil` where there is no usable device.
+  /// `nil` if there is no usable device.
   package static let backend: VulkanBackend? = information.flatMap { try? VulkanBackend($0) }
 
   package static let information: GPUDevice? = {

@@ -5,7 +5,7 @@ import OrderedJSON
 import Tensors
 import Tokenizers
 
-/// The tiny random models of `Tests/Goldens/models` with the tokenizer beside them, and rows to train them on.
+/// The tiny random models of `Tests/Goldens/models`, their tokenizer, and rows to train on.
 package enum TinyModel {
   package static let folder = repository.appendingPathComponent("Tests/Goldens")
 
@@ -18,7 +18,7 @@ package enum TinyModel {
     return try CausalLM(files, tokenizer: tokenizer, on: backend, inFloat32: inFloat32, quantization: quantization)
   }
 
-  /// The rows of `training/rows.json`, or some of them, each after a beginning that is not trained on.
+  /// The rows of `training/rows.json`, or some of them, each after a prefix that is not trained on.
   package static func rows(
     _ range: Range<Int>? = nil, packing: PackingStrategy? = nil, length: Int = 1024, beginning: [Int32] = []
   ) throws -> TrainingSet {
@@ -34,14 +34,14 @@ package enum TinyModel {
     return try Preparation(.none, options: options).prepare(InMemoryRows(Array(rows[range ?? 0..<rows.count]))).set
   }
 
-  /// The adapter that the reference's run of this name begins with.
+  /// The initial adapter of the reference's run with this name.
   package static func adapter(_ run: String, on model: CausalLM) throws -> Adapter {
     try Adapter(reading: folder.appendingPathComponent("training/\(run)/adapter"), onto: model.transformer)
   }
 }
 
 extension RowTokenizer {
-  /// For rows that are tokens already.
+  /// A tokenizer for rows that consist of token ids.
   package static let none = RowTokenizer(
     encode: { _, _ in [] }, encodeWithOffsets: { _ in ([], []) }, decode: { _ in "x" }, isAdded: { _ in false },
     eosToken: nil)
@@ -54,7 +54,7 @@ extension JSONValue {
 /// |a − b| / |b|
 package func relativeError(_ a: Double, _ b: Double) -> Double { abs(a - b) / max(abs(b), .leastNormalMagnitude) }
 
-/// A folder for one test, gone with the process's temporary files.
+/// A folder for one test, in the system's temporary folder.
 package func scratchFolder(_ name: String) throws -> URL {
   let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-\(name)-\(UUID().uuidString)")
   try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -62,7 +62,7 @@ package func scratchFolder(_ name: String) throws -> URL {
 }
 
 extension TinyModel {
-  /// The reference's adapter, or for dropout a fresh one, or none.
+  /// The reference's adapter; with dropout, a new one; or none.
   package static func adapter(dropout: Double?, on model: CausalLM, seed: Int = 42) throws -> Adapter? {
     guard let dropout else { return nil }
     guard dropout > 0 else { return try adapter("lora", on: model) }

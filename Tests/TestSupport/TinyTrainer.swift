@@ -5,7 +5,7 @@ import OrderedJSON
 import Tensors
 import Training
 
-/// Trainers of the tiny Llama, and what tests ask of them.
+/// Trainers for the tiny Llama, and their results.
 package enum TinyTrainer {
   package static func arguments(batch: Int, accumulation: Int = 1, steps: Int, seed: Int = 42) -> TrainingConfiguration
   {
@@ -51,7 +51,7 @@ package enum TinyTrainer {
     }
   }
 
-  /// The log without what a clock says.
+  /// The log without times.
   package static func log(_ trainer: Trainer) -> String {
     trainer.state.logHistory.map { log in
       var log = log
@@ -62,7 +62,7 @@ package enum TinyTrainer {
   }
 }
 
-/// Ends a run without a last save, as a signal would: the state that it leaves is thrown away with the process.
+/// Ends a run without a final checkpoint, as a signal would.
 package final class Kill: TrainerCallback {
   package let step: Int
   package init(after step: Int) { self.step = step }

@@ -5,7 +5,8 @@ import Tokenizers
 
 /// Compares real tokenizers, which are too large for the repository, with the output of `compare_tokenizers.py`.
 ///
-/// Runs only if `SWIFTLET_TOKENIZER_COMPARISONS` names a folder that contains `NAME.jsonl` and the tokenizer folder `NAME`.
+/// Runs only if `SWIFTLET_TOKENIZER_COMPARISONS` names a folder that contains `NAME.jsonl` and the tokenizer folder
+/// `NAME`.
 @Suite struct RealTokenizerTests {
   static let folder = ProcessInfo.processInfo.environment["SWIFTLET_TOKENIZER_COMPARISONS"]
 

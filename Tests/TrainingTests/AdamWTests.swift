@@ -6,7 +6,7 @@ import Testing
 
 /// AdamW against torch: see Tests/Goldens/generators/optimizers.py.
 @Suite struct AdamWTests {
-  @Test(arguments: ["defaults", "weight_decay", "other_betas"]) func stepsAreTorchs(_ name: String) throws {
+  @Test(arguments: ["defaults", "weight_decay", "other_betas"]) func stepsEqualTorch(_ name: String) throws {
     let reference = try golden("optimizers/adamw.json")
     let run = try #require(reference["runs"]?[name])
     let settings = try #require(run["settings"])

@@ -5,9 +5,9 @@ import Models
 import OrderedJSON
 import Testing
 
-/// Callbacks that come with the library, and what they can bring about.
+/// The library's own callbacks, and what callbacks can cause.
 @Suite struct CallbackTests {
-  // MARK: Early stops
+  // MARK: Early stopping
 
   private static func stops(_ losses: [Double], patience: Int, threshold: Double = 0, baseline: Double? = nil) -> Int? {
     let callback = EarlyStopping(patience: patience, threshold: threshold)
@@ -22,9 +22,9 @@ import Testing
     return nil
   }
 
-  /// As transformers' EarlyStoppingCallback counts: every evaluation that is not better by more than the threshold than
-  /// the lowest before, one that is better starts the count again, and the lowest is kept whatever the threshold says.
-  @Test func earlyStopsCountAsTransformers() {
+  /// As transformers' EarlyStoppingCallback counts: every evaluation whose loss isn't lower than the best one by more
+  /// than the threshold; a better one resets the count. The lowest loss is the best one, whatever the threshold.
+  @Test func earlyStoppingCountsAsInTransformers() {
     #expect(Self.stops([3, 2, 1], patience: 1) == nil)
     #expect(Self.stops([3, 3], patience: 1) == 2)
     #expect(Self.stops([3, 2, 2.5, 1.9, 2, 2], patience: 2) == 6)
@@ -35,7 +35,7 @@ import Testing
     #expect(Self.stops([3, 2, 1], patience: 1, baseline: 0.5) == nil)
   }
 
-  @Test func aRunStopsEarlyAndHandsBackItsBest() throws {
+  @Test func aRunStopsEarlyAndReturnsTheBestCheckpoint() throws {
     let folder = try scratchFolder("early")
     defer { try? FileManager.default.removeItem(at: folder) }
     let trainer = try TinyTrainer.trainer(rows: 0..<32, evaluationRows: 32..<40, output: folder) {
@@ -53,8 +53,8 @@ import Testing
     #expect(sums.loss / Double(sums.count) == trainer.state.bestMetric)
   }
 
-  /// What is measured before the first step is no result of the run, as in transformers.
-  @Test func theBestIsOneOfTheRun() {
+  /// As in transformers, an evaluation before the first step is not a result of the run.
+  @Test func theBestLossIsOneOfTheRun() {
     var state = TrainerState()
     for (step, loss) in [(0, 1.0), (2, 2.5), (4, 2), (6, 2.25)] {
       state.append(EvaluationLog(step: step, epoch: 0, loss: loss, tokens: 1, runtime: 0), checkpoint: "\(step)")
@@ -63,7 +63,7 @@ import Testing
     #expect(state.logHistory.count == 4)
   }
 
-  @Test func evaluationsWait() throws {
+  @Test func evaluationDelayIsHonored() throws {
     func steps(_ change: (inout TrainingConfiguration) -> Void) throws -> [Int] {
       let trainer = try TinyTrainer.trainer(rows: 0..<32, evaluationRows: 32..<40) {
         $0.evalStrategy = .steps
@@ -89,9 +89,9 @@ import Testing
     (TinyTrainer.log(trainer), EquivalenceTests.Outcome(trainer).weights)
   }
 
-  /// Paused after a step, or within an evaluation that is made up for: the run goes on as if nothing had happened.
+  /// Paused after a step, or during an evaluation that is then repeated: the run continues as if uninterrupted.
   @Test(arguments: [(1, 0), (5, 0), (5, 1), (8, 0), (12, 0), (13, 0), (13, 1)])
-  func aPausedRunGoesOn(step: Int, after asked: Int) throws {
+  func aPausedRunContinues(step: Int, after asked: Int) throws {
     let folder = try scratchFolder("pause")
     defer { try? FileManager.default.removeItem(at: folder) }
     let whole = try ResumeTests.trainer(folder.appendingPathComponent("whole"), dropout: 0.2)
@@ -105,7 +105,7 @@ import Testing
       return
     }
     #expect(left?.path == checkpoint.path)
-    // Who is asked during the evaluation, which the steps 5 and 13 have, breaks it off.
+    // The callback is asked during the evaluations at steps 5 and 13, and interrupts them.
     #expect(TinyTrainer.steps(first, "eval_loss").contains(step) == ([5, 13].contains(step) && asked == 1))
 
     let second = try ResumeTests.trainer(output, dropout: 0.2)
@@ -115,7 +115,7 @@ import Testing
     #expect(Self.outcome(second) == Self.outcome(whole))
   }
 
-  /// Whatever the recipe says of checkpoints, a pause leaves one that can be resumed.
+  /// A pause always saves a checkpoint that can be resumed, whatever the configuration says about checkpoints.
   @Test func aPauseAlwaysSaves() throws {
     let folder = try scratchFolder("pause-save")
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -136,7 +136,7 @@ import Testing
   }
 }
 
-/// Pauses a run after a step, once it was asked a number of times.
+/// Pauses a run after a step, once it has been asked a number of times.
 final class Pause: TrainerCallback {
   private let step: Int
   private var asked: Int

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Training
 
-/// A loss, an update rule, a schedule and a callback that are not Swiftlet's.
+/// A custom loss, update rule, schedule and callback.
 @Suite struct CustomComponentTests {
   private static func train(
     _ components: Trainer.Components = Trainer.Components(), callbacks: [any TrainerCallback] = [],
@@ -41,7 +41,7 @@ import Training
     }
   }
 
-  @Test func aLossOfOnesOwn() throws {
+  @Test func customLoss() throws {
     let usual = try EquivalenceTests.Outcome(Self.train())
     #expect(try EquivalenceTests.Outcome(Self.train(.init(loss: PlainLoss()))).isSame(as: usual))
     let doubled = try EquivalenceTests.Outcome(Self.train(.init(loss: DoubledLoss())))
@@ -50,7 +50,7 @@ import Training
     for (a, b) in zip(doubled.norms, usual.norms) { #expect(relativeError(a, b) < 1e-6) }
   }
 
-  /// A loss may fail; its error ends the run.
+  /// An error of a loss ends the run.
   private struct FailingLoss: TrainingLoss {
     struct Failure: Error {}
     func compute(_ pass: TrainingPass) throws -> LossSums { throw Failure() }
@@ -73,7 +73,7 @@ import Training
     func rate(at step: Int, of totalSteps: Int) -> Double { Double(totalSteps) * pow(0.5, Double(step)) }
   }
 
-  @Test func anUpdateRuleAndAScheduleOfOnesOwn() throws {
+  @Test func customUpdateRuleAndSchedule() throws {
     let own = try Self.train(.init(updateRule: PlainDescent(), schedule: Halving()))
     #expect(own.state.logHistory.map { $0["learning_rate"]?.double } == [3, 1.5, 0.75])
     let sgd = try Self.train(.init(schedule: Halving())) { $0.optimizer = OptimizerConfiguration(.sgd) }
@@ -83,7 +83,7 @@ import Training
 
   // MARK: Callback
 
-  /// Notes the order of all events.
+  /// Records all events in order.
   private final class Diary: TrainerCallback {
     var entries: [String] = []
     func trainingBegan(_ state: TrainerState) { entries.append("began") }
@@ -92,7 +92,7 @@ import Training
     func trainingEnded(_ ending: Trainer.Ending, _ state: TrainerState) { entries.append("ended \(ending)") }
   }
 
-  @Test func aCallbackHearsOfEverything() throws {
+  @Test func callbacksAreToldEverything() throws {
     let diary = Diary()
     _ = try Self.train(callbacks: [diary]) {
       $0.maxSteps = 2

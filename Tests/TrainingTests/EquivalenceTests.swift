@@ -7,9 +7,10 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// Runs that must compute the same: to the bit where only the order of work differs, else within rounding.
+/// Pairs of runs that must give the same result: bit for bit if only the order of work differs, otherwise up to
+/// rounding.
 @Suite struct EquivalenceTests {
-  /// What a run leaves behind.
+  /// The result of a run.
   struct Outcome {
     var losses: [Double]
     var norms: [Double]
@@ -26,8 +27,8 @@ import Testing
     }
   }
 
-  /// Some steps on the tiny Llama: of an adapter with dropout if that is above 0, with the reference's if it is 0, of
-  /// every weight if it is `nil`.
+  /// Trains the tiny Llama for a few steps: a new adapter if dropout is above 0, the reference's adapter if it is 0, or
+  /// every weight if dropout is `nil`.
   static func run(
     dropout: Double? = 0, batch: Int = 8, accumulation: Int = 1, steps: Int = 5, set: TrainingSet? = nil,
     threads: Int? = nil, activationBudget: Int = .max, seed: Int = 42, on given: (any Backend)? = nil
@@ -44,9 +45,9 @@ import Testing
     return outcome
   }
 
-  /// Losses and norms each within `tolerance` relative, and on average within `mean`; weights on average within
-  /// `tolerance` and each within a hundredth of what the steps can move a weight, since AdamW's step from a gradient near
-  /// zero is all rounding.
+  /// Losses and gradient norms agree within a relative `tolerance`, and on average within `mean`; weights on average
+  /// within `tolerance`, and each within a hundredth of the distance that the steps can move it, since AdamW's step for
+  /// a gradient near zero depends on rounding.
   static func expectClose(_ a: Outcome, _ b: Outcome, tolerance: Double, mean: Double) {
     #expect(a.losses.count == b.losses.count && a.weights.count == b.weights.count)
     for (name, x, y) in [("loss", a.losses, b.losses), ("norm", a.norms, b.norms)] {
@@ -62,7 +63,7 @@ import Testing
 
   static let methods: [Double?] = [nil, 0]
 
-  @Test(arguments: methods) func accumulationIsABatch(_ dropout: Double?) throws {
+  @Test(arguments: methods) func accumulationEqualsALargerBatch(_ dropout: Double?) throws {
     let whole = try Self.run(dropout: dropout, batch: 8)
     for accumulation in [2, 8] {
       let parts = try Self.run(dropout: dropout, batch: 8 / accumulation, accumulation: accumulation)
@@ -70,10 +71,10 @@ import Testing
     }
   }
 
-  /// What all rows of a batch begin with is computed once; of a batch of one row nothing can be.
-  @Test(arguments: methods) func sharedBeginningsChangeNothing(_ dropout: Double?) throws {
+  /// A prefix that all rows of a batch share is computed once; a batch of one row shares nothing.
+  @Test(arguments: methods) func sharedPrefixesChangeNothing(_ dropout: Double?) throws {
     let set = try TinyModel.rows(beginning: (0..<30).map { Int32(5 + $0 * 13 % 200) })
-    // The last token of the beginning predicts what is a row's own.
+    // The last token of the prefix predicts a token that differs between rows.
     #expect(set.sharedPrefix() == 29)
     let shared = try Self.run(dropout: dropout, batch: 8, set: set)
     let apart = try Self.run(dropout: dropout, batch: 1, accumulation: 8, set: set)
@@ -85,7 +86,7 @@ import Testing
   @Test(arguments: [nil, 0, 0.3]) func checkpointingChangesNoBit(_ dropout: Double?) throws {
     let kept = try Self.run(dropout: dropout)
     #expect(try kept.isSame(as: Self.run(dropout: dropout, activationBudget: 0)))
-    // Some layers, not all.
+    // Checkpoints some of the layers.
     #expect(try kept.isSame(as: Self.run(dropout: dropout, activationBudget: 400_000)))
   }
 
@@ -100,7 +101,7 @@ import Testing
     #expect(try !one.isSame(as: Self.run(dropout: 0.3, seed: 2)))
   }
 
-  /// Rows in one pack attend to themselves only: a step over all packs is a step over all rows.
+  /// Rows in a pack attend only to themselves, so a step over all packs equals a step over all rows.
   @Test(arguments: methods) func packingChangesNoLoss(_ dropout: Double?) throws {
     let rows = try TinyModel.rows()
     let packs = try TinyModel.rows(packing: .bfd, length: 64)
@@ -110,8 +111,8 @@ import Testing
     Self.expectClose(apart, packed, tolerance: 1e-6, mean: 3e-7)
   }
 
-  /// Wrapped packs are the joined rows, cut: the same as rows of these tokens.
-  @Test func wrappedPacksAreRows() throws {
+  /// Wrapped packs are the concatenated rows, cut at a fixed length: the same as rows with these tokens.
+  @Test func wrappedPacksEqualRows() throws {
     let rows = try TinyModel.rows()
     let wrapped = try TinyModel.rows(packing: .wrapped, length: 32)
     let chunks = stride(from: 0, to: rows.ids.count, by: 32).map { start -> JSONObject in

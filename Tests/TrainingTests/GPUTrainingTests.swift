@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 import Training
 
-/// Training on a GPU: the reference's figures within the CPU's tolerances, and the same bits again.
+/// Training on a GPU: the reference's results within the CPU's tolerances, and the same bits when repeated.
 @Suite(.enabled(if: TestGPU.isExpected)) struct GPUTrainingTests {
   private static func gpu() throws -> VulkanBackend { try #require(TestGPU.backend) }
 
@@ -22,14 +22,14 @@ import Training
     try TrainingGoldenTests.checkRun(name, on: Self.gpu(), lossTolerance: 1e-2)
   }
 
-  /// Losses and norms as close as the CPU's. Where a gradient is near zero, AdamW's step is all rounding, which is another
-  /// one here.
+  /// Losses and norms as close as the CPU's. If a gradient is near zero, AdamW's step depends on rounding, which
+  /// differs here.
   @Test func trainingOverFourBitsEqualsTRL() throws {
     try TrainingGoldenTests.checkFourBits(on: Self.gpu(), tolerance: 2e-5)
   }
 
-  /// Losses and norms of the CPU's run, and the same bits twice.
-  @Test(arguments: [nil, 0, 0.3]) func runEqualsTheCPUs(_ dropout: Double?) throws {
+  /// The losses and norms of a run on the CPU, and the same bits when repeated.
+  @Test(arguments: [nil, 0, 0.3]) func runEqualsTheCPU(_ dropout: Double?) throws {
     let gpu = try Self.gpu()
     let run = try EquivalenceTests.run(dropout: dropout, on: gpu)
     #expect(try run.isSame(as: EquivalenceTests.run(dropout: dropout, on: gpu)))
@@ -64,7 +64,7 @@ import Training
     try ResumeTests.checkResumed(optimizer == .adamWTorch ? 0.2 : nil, 4, optimizer, on: Self.gpu())
   }
 
-  /// What was trained on one device goes on on the other.
+  /// A run that was started on one device is resumed on another.
   @Test func checkpointsMoveBetweenDevices() throws {
     let folder = try scratchFolder("devices")
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -88,8 +88,8 @@ import Training
     }
   }
 
-  /// The processor waits for the device twice a step: for the gradient norm, and for the losses.
-  @Test(arguments: [(nil, 1), (0.3, 4)] as [(Double?, Int)]) func twoWaitsAStep(_ dropout: Double?, _ batches: Int)
+  /// The host waits for the device twice per step: for the gradient norm, and for the losses.
+  @Test(arguments: [(nil, 1), (0.3, 4)] as [(Double?, Int)]) func aStepWaitsTwice(_ dropout: Double?, _ batches: Int)
     throws
   {
     let gpu = try VulkanBackend(try #require(TestGPU.information))
@@ -105,7 +105,7 @@ import Training
     for (before, after) in zip(counter.waits, counter.waits.dropFirst()) { #expect(after - before <= 2) }
   }
 
-  /// Runs that share a device have the bits that each has alone.
+  /// Runs that share a device compute the same bits as each alone.
   @Test func runsShareADevice() throws {
     let gpu = try Self.gpu()
     let seeds = [1, 2, 3]
@@ -127,7 +127,7 @@ import Training
   enum Fault: CaseIterable {
     case lost, lostWhileSaving, outOfMemory
 
-    /// What the sentence that ends the run contains.
+    /// Parts of the error that ends the run.
     var words: [String] {
       switch self {
       case .lost: ["was lost", "resume from the last checkpoint"]
@@ -137,7 +137,7 @@ import Training
     }
   }
 
-  /// A fault ends the run with one sentence, and the last checkpoint is whole.
+  /// A fault ends the run with an error, and the last checkpoint is intact.
   @Test(arguments: Fault.allCases) func aFaultLeavesTheCheckpoint(_ fault: Fault) throws {
     let folder = try scratchFolder("fault")
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -5,8 +5,8 @@ import OrderedJSON
 import Testing
 
 @Suite struct LearningRateScheduleTests {
-  /// Every curve against transformers 5.23, each rate to 1e-12 relative to the peak.
-  @Test func ratesAreTransformers() throws {
+  /// Every schedule compared with transformers 5.23, each rate within 1e-12 of the peak.
+  @Test func ratesEqualTransformers() throws {
     let reference = try golden("recipe/schedules.json")
     let peak = try #require(reference["peak"]?.double)
     let cases = try #require(reference["cases"]?.array)

@@ -6,10 +6,10 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// What is minimized besides the plain likelihood.
+/// Losses and regularization other than plain negative log-likelihood.
 @Suite struct ObjectiveTests {
-  /// Dynamic fine-tuning weighs each token's loss by its probability p: the loss is the mean of −p ln p, and with p held
-  /// constant the gradient is that of the weighted likelihood.
+  /// Dynamic fine-tuning weights each token's loss by its probability p: the loss is the mean of −p ln p and, with p
+  /// held constant, the gradient is that of the weighted likelihood.
   @Test func dynamicFineTuning() throws {
     let set = try TinyModel.rows(0..<4)
     let model = try TinyModel.model(inFloat32: true)
@@ -37,7 +37,7 @@ import Testing
     #expect(try weighted.norms[0] < outcome(.nll).norms[0])
   }
 
-  /// One predicted token: its gradient is p times that of the plain loss.
+  /// With a single predicted token, the gradient is p times that of the plain loss.
   @Test func dynamicFineTuningScalesTheGradient() throws {
     let set = try TinyModel.rows(7..<8)
     #expect(set.batch(0..<1).targetCount == 1)
@@ -56,7 +56,7 @@ import Testing
     #expect(relativeError(weighted.norms[0], plain.norms[0] * probability) < 1e-5)
   }
 
-  @Test func noiseOnEmbeddings() throws {
+  @Test func neftuneNoise() throws {
     func outcome(_ alpha: Double?, seed: Int = 1, activationBudget: Int = .max) throws -> EquivalenceTests.Outcome {
       var arguments = TinyTrainer.arguments(batch: 4, steps: 3, seed: seed)
       arguments.neftuneNoiseAlpha = alpha
@@ -64,7 +64,7 @@ import Testing
         TinyModel.model(inFloat32: true), adapter: nil, configuration: arguments, trainingSet: TinyModel.rows(),
         activationBudget: activationBudget)
       try trainer.train()
-      // Noise is for training only.
+      // Noise applies only in training.
       let set = try TinyModel.rows(0..<4)
       let loss = try trainer.evaluate(set).loss
       #expect(try trainer.evaluate(set).loss == loss)
@@ -75,7 +75,7 @@ import Testing
     let noisy = try outcome(5)
     #expect(!noisy.isSame(as: plain))
     #expect(try noisy.isSame(as: outcome(5, activationBudget: 0)))
-    // A small noise moves the loss little.
+    // A little noise changes the loss a little.
     #expect(relativeError(try outcome(1e-3).losses[0], plain.losses[0]) < 1e-3)
   }
 }

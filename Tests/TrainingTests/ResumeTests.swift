@@ -6,7 +6,7 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// A run that is interrupted and taken up again leaves what an uninterrupted one leaves.
+/// A run that is interrupted and resumed has the same result as an uninterrupted one.
 @Suite struct ResumeTests {
   static func trainer(
     _ output: URL, dropout: Double?, optimizer: OptimizerConfiguration.Kind = .adamWTorch,
@@ -71,7 +71,7 @@ import Testing
     }
   }
 
-  @Test func checkpointsThatDoNotBelong() throws {
+  @Test func checkpointsOfOtherRunsAreRejected() throws {
     let folder = try scratchFolder("resume-faults")
     defer { try? FileManager.default.removeItem(at: folder) }
     let whole = try Self.trainer(folder, dropout: 0.2)

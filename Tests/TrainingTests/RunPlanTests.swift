@@ -7,7 +7,7 @@ import Recipes
 import Tensors
 import Testing
 
-/// What a run is planned to need, against what it takes.
+/// The plan of a run compared with what it really needs.
 @Suite struct RunPlanTests {
   static let megabyte = 1 << 20
 
@@ -22,7 +22,8 @@ import Testing
     return try Adapter(configuration, on: model.transformer, seed: 1)
   }
 
-  /// The tape keeps what `ActivationMemory` says, but for the rounding of buffers to one of eight sizes a power of two.
+  /// The tape keeps what `ActivationMemory` predicts, apart from rounding buffer sizes to eight classes per power of
+  /// two.
   @Test(arguments: ["llama", "qwen2", "qwen3", "phi3", "gemma3_text"], [true, false])
   func activationsAreCounted(_ name: String, trainsWeights: Bool) throws {
     let backend = CPUBackend(threads: 1)
@@ -68,7 +69,7 @@ import Testing
     #expect(cut.largest.tokens <= 12 && cut.steps == workload.steps)
   }
 
-  /// A document without tokens begins with nothing, and keeps nothing from being shared.
+  /// A document without tokens doesn't prevent the others from sharing a prefix.
   @Test func emptyDocumentsShareNothing() {
     var set = TrainingSet()
     #expect(set.sharedPrefix() == 0)
@@ -81,8 +82,8 @@ import Testing
     #expect(set.sharedPrefix() == 0)
   }
 
-  /// What goes through the model is what the trainer lays out.
-  @Test func sharedBeginningsAreCountedOnce() throws {
+  /// The counted tokens are those of the trainer's batches.
+  @Test func sharedPrefixesAreCountedOnce() throws {
     #expect(try TinyModel.rows().sharedPrefix() == 0)
     let set = try TinyModel.rows(beginning: [7, 8, 9, 10, 11, 12])
     var arguments = TrainingConfiguration()
@@ -105,7 +106,7 @@ import Testing
     }
   }
 
-  @Test func smallerBatchesKeepTheStep() {
+  @Test func smallerBatchesKeepTheRowsOfAStep() {
     func path(_ size: Int) -> [[Int]] {
       var arguments = TrainingConfiguration()
       arguments.trainBatchSize = size
@@ -120,8 +121,8 @@ import Testing
     #expect(path(1) == [])
   }
 
-  /// A machine that shrinks: first layers are checkpointed, then batches get smaller, then nothing helps.
-  @Test func lessMemoryIsAnswered() throws {
+  /// With less and less memory, first layers are checkpointed, then batches get smaller, then nothing helps.
+  @Test func alternativesThatFitAreFound() throws {
     let model = try TinyModel.model(inFloat32: true)
     let set = try TinyModel.rows()
     var arguments = TrainingConfiguration()
@@ -155,7 +156,7 @@ import Testing
     #expect(try estimator(0.1).fittingBatch(arguments).trainBatchSize == 1)
   }
 
-  /// Held-out rows count where their batch needs more than training's.
+  /// Validation rows count if their batch needs more memory than training.
   @Test func evaluationIsCounted() throws {
     let model = try TinyModel.model()
     let adapter = try Self.adapter(on: model)
@@ -191,7 +192,7 @@ import Testing
     #expect(paged.needed == paged.total - 8 * weights)
   }
 
-  /// Every figure is a positive number, and the JSON has what the command shows.
+  /// Every figure is positive, and the JSON has everything that the command shows.
   @Test func calibratedPlan() throws {
     let model = try TinyModel.model()
     let adapter = try Self.adapter(on: model)
@@ -206,7 +207,7 @@ import Testing
     #expect(json["time"]?["step_s"]?.double == time.step)
     #expect(json["alternatives"]?.array?.count == plan.alternatives.count)
     #expect(plan.alternatives.contains { $0.change == .quantization && $0.changesResult })
-    // Only the adapter was trained, and nothing stays on it.
+    // Calibration leaves no gradients behind.
     #expect(adapter.parameters.allSatisfy { $0.gradient == nil })
   }
 }

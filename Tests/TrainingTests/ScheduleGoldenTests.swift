@@ -4,9 +4,9 @@ import Training
 import OrderedJSON
 import Testing
 
-/// Every curve of `optimizers/schedules.json`, from the recipe's keys.
+/// Every schedule of `optimizers/schedules.json`, set by recipe keys.
 @Suite struct ScheduleGoldenTests {
-  @Test func ratesAreTransformers() throws {
+  @Test func ratesEqualTransformers() throws {
     let reference = try golden("optimizers/schedules.json")
     let peak = try #require(reference["learning_rate"]?.double)
     let total = try #require(reference["max_steps"]?.integer)

@@ -10,9 +10,9 @@ import Testing
 
 /// A real model against transformers and TRL: see Tests/Goldens/generators/smollm2.py.
 ///
-/// These need SmolLM2-135M-Instruct.Q4_1.gguf (98 MB), which is not committed: `Scripts/obtain-base-model` puts it where
-/// it is looked for here, or SWIFTLET_TEST_MODEL names it. Without it they are skipped. SWIFTLET_TEST_ALL_STEPS=1 runs
-/// all ten steps of each run instead of three.
+/// These need SmolLM2-135M-Instruct.Q4_1.gguf (98 MB), which is not committed: `Scripts/obtain-base-model` puts it
+/// where these tests look for it, or SWIFTLET_TEST_MODEL names it. Without it they are skipped.
+/// SWIFTLET_TEST_ALL_STEPS=1 runs all ten steps of each run instead of three.
 @Suite(.enabled(if: SmolLM2.file != nil, "Scripts/obtain-base-model fetches the model"), .serialized)
 struct SmolLM2Tests {
   static func open(inFloat32: Bool = false) throws -> CausalLM {
@@ -92,11 +92,11 @@ struct SmolLM2Tests {
       }
       #expect(log["num_tokens"]?.double == step["num_tokens"]?.double)
     }
-    // AdamW takes the sign of gradients near zero from rounding.
+    // For gradients near zero, the sign of AdamW's step depends on rounding.
     if runsAll { try TrainingGoldenTests.check(trainer, reference["trained"], tolerance: 2e-4) }
   }
 
-  /// The adapter that the reference begins with, from its formula.
+  /// The reference's initial adapter, computed by the same formula.
   static func adapter(_ reference: JSONValue, on model: CausalLM) throws -> Adapter {
     var configuration = LoRAConfiguration()
     configuration.rank = try #require(reference["lora"]?["r"]?.integer)

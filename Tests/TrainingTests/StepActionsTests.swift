@@ -1,7 +1,7 @@
 import Testing
 import Training
 
-/// What happens after each step, without a model.
+/// The actions after each step, without a model.
 @Suite struct StepActionsTests {
   /// The steps at which each action is due in a run of 10 steps, 4 per epoch.
   private static func steps(
@@ -24,7 +24,7 @@ import Training
     return due
   }
 
-  @Test func nothingIsDueUnlessAskedFor() {
+  @Test func nothingIsDueByDefault() {
     let due = Self.steps { _ in }
     #expect(due.logs == [] && due.evaluates == [] && due.saves == [] && due.ends == [10])
   }

@@ -7,9 +7,9 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// When the trainer logs, evaluates, saves and ends.
+/// When the trainer logs, evaluates, saves and stops.
 @Suite struct TrainerLoopTests {
-  /// As transformers counts: 19 batches of two rows in steps of four are five steps, the last of three batches.
+  /// As in transformers: 19 batches of two rows, four per step, make five steps, the last one of three batches.
   @Test func epochsCountBatches() throws {
     let trainer = try TinyTrainer.trainer(rows: 0..<38) {
       $0.gradientAccumulationSteps = 4
@@ -23,8 +23,8 @@ import Testing
     for (ours, theirs) in zip(epochs, expected) { #expect(abs(ours - theirs) < 1e-12) }
   }
 
-  /// bf16 rounds the products of training, where the processor has them, and nothing else: within 1e-2 of float32 in
-  /// loss and gradient norm over eight steps, and evaluation stays float32's.
+  /// bf16 rounds the products of training if the processor supports it, and nothing else: loss and gradient norm stay
+  /// within 1e-2 of float32 over eight steps, and evaluation is the same.
   @Test(arguments: [0.0, nil])
   func bfloat16TrainsAlike(dropout: Double?) throws {
     let runs = try [false, true].map { bf16 in
@@ -47,8 +47,8 @@ import Testing
     #expect(first[0] != nil && first[0] == first[1])
   }
 
-  /// The divisor of a window that is not full is what that window predicts.
-  @Test func theLastWindowIsAMeanOfItsOwnTokens() throws {
+  /// The loss of an incomplete accumulation window is divided by its own number of predicted tokens.
+  @Test func theLastLogAveragesItsOwnSteps() throws {
     let trainer = try TinyTrainer.trainer(rows: 0..<38) {
       $0.gradientAccumulationSteps = 4
       $0.samplingStrategy = .sequential
@@ -119,7 +119,7 @@ import Testing
     #expect(last["eval_num_tokens"]?.integer == sums.count)
   }
 
-  @Test func savesAndForgets() throws {
+  @Test func savesAndRemovesOldCheckpoints() throws {
     let folder = try scratchFolder("saves")
     defer { try? FileManager.default.removeItem(at: folder) }
     let trainer = try TinyTrainer.trainer(output: folder) {
@@ -127,7 +127,7 @@ import Testing
       $0.saveSteps = 3
       $0.saveTotalLimit = 2
     }
-    // Left there by another run.
+    // Left over from another run.
     try FileManager.default.createDirectory(
       at: folder.appendingPathComponent("checkpoint-900"), withIntermediateDirectories: true)
     let saves = Recorder()
@@ -144,8 +144,8 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 2)
   }
 
-  /// A model that is spoiled halfway was best before.
-  @Test(arguments: [nil, 0]) func theBestComesBack(_ dropout: Double?) throws {
+  /// A model whose weights are damaged halfway had its best loss before.
+  @Test(arguments: [nil, 0]) func theBestCheckpointIsLoadedAtTheEnd(_ dropout: Double?) throws {
     let folder = try scratchFolder("best")
     defer { try? FileManager.default.removeItem(at: folder) }
     let trainer = try TinyTrainer.trainer(rows: 0..<32, evaluationRows: 32..<40, output: folder, dropout: dropout) {
@@ -168,7 +168,7 @@ import Testing
     #expect(trainer.state.bestModelCheckpoint == folder.appendingPathComponent("checkpoint-\(step)").path)
   }
 
-  @Test func savesTheBestOnly() throws {
+  @Test func savesOnlyTheBestCheckpoints() throws {
     let folder = try scratchFolder("best-only")
     defer { try? FileManager.default.removeItem(at: folder) }
     let trainer = try TinyTrainer.trainer(rows: 0..<32, evaluationRows: 32..<40, output: folder) {
@@ -203,7 +203,7 @@ import Testing
     #expect(TinyTrainer.steps(trainer) == [4] && TinyTrainer.names(folder) == ["checkpoint-4"])
   }
 
-  @Test func lossesThatAreNoNumbers() throws {
+  @Test func nonFiniteLossesStopTheRun() throws {
     let folder = try scratchFolder("nan")
     defer { try? FileManager.default.removeItem(at: folder) }
     let trainer = try TinyTrainer.trainer(rows: 10..<14, output: folder) {
@@ -221,7 +221,7 @@ import Testing
     #expect(trainer.parameters.allSatisfy { $0.gradient == nil })
   }
 
-  @Test func whatCannotBeHonoured() throws {
+  @Test func impossibleSettingsAreRejected() throws {
     func message(rows: Range<Int> = 0..<8, _ change: (inout TrainingConfiguration) -> Void) -> String {
       TinyTrainer.message { _ = try TinyTrainer.trainer(rows: rows, change) }
     }
@@ -245,7 +245,7 @@ import Testing
     #expect(everyWeight.contains("float32"), "\(everyWeight)")
   }
 
-  @Test func tokensThatTheModelLacks() throws {
+  @Test func tokensOutsideTheVocabularyAreRejected() throws {
     for (ids, labels) in [("[5, 256]", "[5, 6]"), ("[5, -1]", "[5, 6]"), ("[5, 6]", "[5, 300]")] {
       let row = try JSONValue(parsing: Data("{\"input_ids\": \(ids), \"labels\": \(labels)}".utf8))
       let set = try Preparation(.none).prepare(InMemoryRows([try #require(row.object)])).set
@@ -260,7 +260,7 @@ import Testing
   }
 }
 
-/// Notes what happens, and stops a run if told to.
+/// Records events, and stops a run on request.
 final class Recorder: TrainerCallback {
   var steps: [Int] = []
   var saved: [String] = []

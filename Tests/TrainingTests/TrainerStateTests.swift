@@ -79,7 +79,7 @@ import Testing
   }
 
   /// The members of the file, and their order, as transformers 5.23 writes them.
-  @Test func membersAreTransformers() throws {
+  @Test func membersAreThoseOfTransformers() throws {
     let theirs = try #require(try golden("recipe/trainer_state.json").object)
     #expect(TrainerState().json.object?.keys.sorted() == theirs.keys.sorted())
     let url = repository.appendingPathComponent("Tests/Goldens/recipe/trainer_state.json")

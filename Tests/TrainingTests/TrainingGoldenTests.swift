@@ -43,13 +43,13 @@ import Testing
       return
     }
     try Self.checkLog(trainer, reference)
-    // With smoothing most gradients are near zero, where AdamW's step is all rounding: the reference's own moves its
-    // tensors by 9e-7.
+    // With smoothing, most gradients are near zero, where AdamW's step depends on rounding: the reference's own moves
+    // its tensors by 9e-7.
     try Self.check(trainer, reference["trained"], tolerance: name == "full_smoothing" ? 9e-6 : 5e-6)
   }
 
-  /// QLoRA: the base quantized on loading to NF4 with double quantization. `qlora_bf16.json` has A, B and their gradients
-  /// in bfloat16, which nothing here computes in; its gradient norms have three digits.
+  /// QLoRA: the base quantized on loading to NF4 with double quantization. `qlora_bf16.json` has A, B and their
+  /// gradients in bfloat16, which Swiftlet doesn't do; its gradient norms have three digits.
   @Test func trainingOverFourBitsEqualsTRL() throws { try Self.checkFourBits(on: CPUBackend.shared) }
 
   static func checkFourBits(on backend: any Backend, tolerance: Double = 5e-6) throws {
@@ -92,7 +92,7 @@ import Testing
     return try Recipe(yaml: lines.joined(separator: "\n")).training
   }
 
-  /// Every trained tensor at the end, on the scale of its norm.
+  /// Compares every trained tensor at the end, relative to its norm.
   static func check(_ trainer: Trainer, _ trained: JSONValue?, tolerance: Double) throws {
     let trained = try #require(trained?.object)
     let isAdapter = trainer.adapter != nil

@@ -8,12 +8,12 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// Optimizers against torch's, transformers' and bitsandbytes': see Tests/Goldens/generators/optimizers.py and
-/// quantization.py.
+/// Optimizers compared with those of torch, transformers and bitsandbytes; see Tests/Goldens/generators/optimizers.py
+/// and quantization.py.
 @Suite struct UpdateRuleTests {
   static let backend = CPUBackend.shared
 
-  /// Parameters of these shapes by the goldens' formula. The names are such that decay leaves none of them out.
+  /// Parameters of these shapes, by the formula of the goldens. Their names are such that weight decay applies to all.
   static func parameters(_ shapes: JSONObject) -> [Parameter] {
     shapes.members.map { name, shape in
       let sizes = shape.doubles.map { Int($0) }
@@ -35,7 +35,7 @@ import Testing
   @Test(arguments: [
     "sgd", "sgd_momentum", "sgd_nesterov", "adafactor", "adafactor_weight_decay", "lion", "lion_8bit",
   ])
-  func stepsAreTheirs(_ name: String) throws {
+  func stepsEqualTheReference(_ name: String) throws {
     let run = try #require(try golden("optimizers/rules.json")["runs"]?[name])
     let settings = try #require(run["settings"])
     let arguments = try Recipe(
@@ -57,7 +57,7 @@ import Testing
       guard states.first?["step"]?.integer == step, let state = states.popFirst() else { continue }
       for parameter in parameters {
         let (ours, theirs) = (Self.values(parameter), try #require(state[String(parameter.name.dropLast(2))]))
-        // Weights of up to 0.5 hold 6e-8, and Adafactor takes roots.
+        // Weights of up to 0.5 are exact to 6e-8, and Adafactor takes square roots.
         for (a, b) in zip(ours, theirs["first"]?.doubles ?? theirs.doubles) {
           #expect(abs(a - b) < 5e-7, "\(parameter.name) after step \(step)")
         }
@@ -83,13 +83,13 @@ import Testing
 
   static let theirs = repository.appendingPathComponent("Tests/Goldens/quantization/adamw_8bit.safetensors")
 
-  @Test func mapsAreTheirs() throws {
+  @Test func dynamicMapsEqualBitsAndBytes() throws {
     let file = try SafetensorsCheckpoint(contentsOf: Self.theirs)
     #expect(try DynamicMap.signed.values == Self.backend.floats(#require(file.tensor(named: "signed_map"))))
     #expect(try DynamicMap.unsigned.values == Self.backend.floats(#require(file.tensor(named: "unsigned_map"))))
   }
 
-  /// What a moment's bytes stand for, as shares of their block's largest magnitude, and the magnitudes.
+  /// A moment's levels relative to the largest magnitude of their block, and these magnitudes.
   static func shares(
     _ file: SafetensorsCheckpoint, _ codes: String, _ absmax: String, _ map: DynamicMap
   ) throws -> (shares: [Float], absmax: [Float]) {
@@ -97,11 +97,12 @@ import Testing
     return (bytes, backend.floats(try #require(file.tensor(named: absmax))))
   }
 
-  /// bitsandbytes looks levels up in a table of 65,536 cells from −1 to 1, so that near the middle between two levels,
-  /// and where levels are closer than cells are wide, it may take another one. Ours is the nearest.
+  /// bitsandbytes looks levels up in a table of 65,536 cells from −1 to 1. Near the midpoint of two levels, and where
+  /// levels are closer than cells are wide, it may choose another level. Swiftlet chooses the nearest.
   ///
-  /// - Parameter isFirstUse: whether no moment was decoded from such a level before, and moved away from theirs by it.
-  /// - Returns: the share of elements with another level.
+  /// - Parameter isFirstUse: whether no moment has been decoded from a different level before, which would add to the
+  ///   error.
+  /// - Returns: the fraction of elements with a different level.
   static func compare(_ ours: URL, step: Int, isFirstUse: Bool) throws -> Double {
     let (our, their) = (try SafetensorsCheckpoint(contentsOf: ours), try SafetensorsCheckpoint(contentsOf: theirs))
     var others = 0
@@ -117,7 +118,7 @@ import Testing
       }
       let small = [our.tensor(named: "small.w.\(name)"), their.tensor(named: "\(step).small.state\(state)")]
       let (found, expected) = (backend.floats(try #require(small[0])), backend.floats(try #require(small[1])))
-      // Up to 20 steps round a sum once each, by 6e-8 of what it held then, which may have been more than it holds now.
+      // Up to 20 steps round a sum once each, by 6e-8 of its value at that time, which may have been larger than now.
       let largest = expected.map(abs).max() ?? 0
       for (x, y) in zip(found, expected) { #expect(abs(x - y) <= 1.2e-6 * largest) }
     }
@@ -133,7 +134,7 @@ import Testing
     return (errors.reduce(0, +) / Double(errors.count), errors.max() ?? .infinity)
   }
 
-  @Test func eightBitStepsAreTheirs() throws {
+  @Test func eightBitStepsEqualBitsAndBytes() throws {
     let (optimizer, parameters, reference) = try Self.adamW8Bit()
     let file = try scratchFolder("adamw-8bit").appendingPathComponent("state.safetensors")
     defer { try? FileManager.default.removeItem(at: file.deletingLastPathComponent()) }
@@ -144,7 +145,8 @@ import Testing
       try optimizer.write(to: file)
       #expect(try Self.compare(file, step: step, isFirstUse: step == 1) < 0.015)
       let errors = try Self.parameterErrors(parameters, step: step)
-      // The first step has seen no byte; later an element with another level moves by a part of the rate, 0.01.
+      // The first step decodes no moment; later, an element with a different level moves by a fraction of the rate,
+      // 0.01.
       #expect(errors.largest < (step == 1 ? 1e-7 : 5e-3) && errors.mean < (step == 1 ? 1e-8 : 2e-5))
       let log = try #require(reference["steps"]?.array?.first { $0["step"]?.integer == step }?["wide"])
       let wide = Self.values(parameters[0])
@@ -152,8 +154,8 @@ import Testing
     }
   }
 
-  /// From their state after the first step: nothing but arithmetic is left to differ.
-  @Test func eightBitStepFromTheirState() throws {
+  /// Starts from bitsandbytes' state after the first step, so that only arithmetic can differ.
+  @Test func eightBitStepFromBitsAndBytesState() throws {
     let (optimizer, parameters, _) = try Self.adamW8Bit()
     let file = try SafetensorsCheckpoint(contentsOf: Self.theirs)
     let url = try scratchFolder("adamw-8bit-state").appendingPathComponent("state.safetensors")
@@ -182,7 +184,7 @@ import Testing
 
   // MARK: Settings
 
-  @Test func settingsThatDoNotFit() throws {
+  @Test func contradictorySettingsAreRejected() throws {
     #expect {
       try Recipe(yaml: "optim: adamw_8bit\noptim_args: momentum=0.9")
     } throws: { "\($0)".contains("optim_args belongs to sgd") }
@@ -192,7 +194,7 @@ import Testing
     #expect(throws: SwiftletError.self) { try Recipe(yaml: "optim: galore_adamw") }
     let spelled = try Recipe(yaml: "optim: sgd\noptim_args: {momentum: 0.5, nesterov: true}").training.optimizer
     #expect(spelled.momentum == 0.5 && spelled.nesterov)
-    // A Swift caller reads the names of Swift members.
+    // Errors name the members of Swift types.
     var wrong = OptimizerConfiguration(.lion)
     wrong.momentum = 0.9
     #expect(TinyTrainer.message { _ = try Optimizer([], wrong, on: Self.backend) }.contains("`momentum`"))
