@@ -94,8 +94,8 @@ EXPORT int swiftlet_mpi_exchange(
 // Collects counts[r] floats at starts[r] from each rank r into every process' buffer, in place.
 EXPORT int swiftlet_mpi_collect(float *buffer, const int *counts, const int *starts) {
   MPI_Request request;
-  int error = MPI_Iallgatherv(
-    MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, buffer, counts, starts, MPI_FLOAT, MPI_COMM_WORLD, &request);
+  int error =
+    MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, buffer, counts, starts, MPI_FLOAT, MPI_COMM_WORLD, &request);
   return finish(error, &request);
 }
 

@@ -1,5 +1,5 @@
-// One queue. Commands are recorded into a few command buffers in turn; a timeline semaphore tells how far the device
-// has come. A barrier between commands makes each see what those before it wrote.
+// The queue. Commands are recorded into a few command buffers in turn, and a timeline semaphore shows how far the
+// device has come. Barriers between commands make the results of earlier commands visible to later ones.
 #include "internal.h"
 
 #include <string.h>
@@ -14,15 +14,18 @@ bool cd_start_commands(cd_device *d) {
   VkSemaphoreTypeCreateInfo type = {
     .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
   VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type};
-  if (!cd_works(d, "no command pool", vkCreateCommandPool(d->device, &pool, NULL, &d->pool))) return false;
-  if (!cd_works(d, "no semaphore", vkCreateSemaphore(d->device, &semaphore, NULL, &d->timeline))) return false;
+  if (!cd_works(d, "creating a command pool failed", vkCreateCommandPool(d->device, &pool, NULL, &d->pool)))
+    return false;
+  if (!cd_works(d, "creating a semaphore failed", vkCreateSemaphore(d->device, &semaphore, NULL, &d->timeline)))
+    return false;
   VkCommandBufferAllocateInfo info = {
     .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
     .commandPool = d->pool,
     .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
     .commandBufferCount = 1};
   for (int i = 0; i < cd_slots; i++)
-    if (!cd_works(d, "no command buffer", vkAllocateCommandBuffers(d->device, &info, &d->slots[i].commands)))
+    if (!cd_works(
+          d, "allocating a command buffer failed", vkAllocateCommandBuffers(d->device, &info, &d->slots[i].commands)))
       return false;
   return cd_map(d, ring_bytes, false, &d->ring) && cd_map(d, readback_bytes, true, &d->readback);
 }
@@ -53,7 +56,7 @@ static void collect_times(cd_device *d, cd_slot *slot) {
   }
 }
 
-// Waits until the timeline has come this far, and takes back what the ring lent to what is done.
+// Waits until the timeline semaphore has this value, and frees the ring's bytes that finished commands used.
 static void wait_for(cd_device *d, uint64_t value) {
   if (d->status == cd_ok && d->done_value < value) {
     VkSemaphoreWaitInfo info = {
@@ -61,7 +64,7 @@ static void wait_for(cd_device *d, uint64_t value) {
       .semaphoreCount = 1,
       .pSemaphores = &d->timeline,
       .pValues = &value};
-    if (!cd_works(d, "the device does not answer", vkWaitSemaphores(d->device, &info, UINT64_MAX))) return;
+    if (!cd_works(d, "waiting for the device failed", vkWaitSemaphores(d->device, &info, UINT64_MAX))) return;
   }
   if (d->done_value < value) d->done_value = value;
   for (int i = 0; i < cd_slots; i++) {
@@ -73,7 +76,7 @@ static void wait_for(cd_device *d, uint64_t value) {
   }
 }
 
-// Makes sure that a command buffer is being recorded.
+// Starts recording a command buffer, unless one is being recorded.
 static bool begin(cd_device *d) {
   if (d->status != cd_ok) return false;
   if (d->is_recording) return true;
@@ -85,7 +88,8 @@ static bool begin(cd_device *d) {
       .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
       .queryType = VK_QUERY_TYPE_TIMESTAMP,
       .queryCount = 2 * cd_slot_commands};
-    if (!cd_works(d, "no timestamps", vkCreateQueryPool(d->device, &info, NULL, &slot->queries))) return false;
+    if (!cd_works(d, "creating timestamp queries failed", vkCreateQueryPool(d->device, &info, NULL, &slot->queries)))
+      return false;
   }
   VkCommandBufferBeginInfo info = {
     .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
@@ -114,7 +118,7 @@ void cd_submit(cd_device *d) {
     .pCommandBuffers = &slot->commands,
     .signalSemaphoreCount = 1,
     .pSignalSemaphores = &d->timeline};
-  if (!cd_works(d, "the device takes no commands", vkQueueSubmit(d->queue, 1, &info, VK_NULL_HANDLE))) return;
+  if (!cd_works(d, "submitting commands failed", vkQueueSubmit(d->queue, 1, &info, VK_NULL_HANDLE))) return;
   d->counters.submissions++;
   d->slot = (d->slot + 1) % cd_slots;
 }
@@ -138,7 +142,7 @@ static void count_command(cd_device *d) {
   if (++d->slots[d->slot].count == cd_slot_commands) cd_submit(d);
 }
 
-// Bytes of the ring for the commands recorded next; where they lie in it. Waits for commands that still use them.
+// Reserves bytes of the ring for the next commands and returns their offset. Waits for commands that still use them.
 static uint64_t take_ring(cd_device *d, uint64_t size) {
   uint64_t start = (d->ring_head + 63) / 64 * 64;
   if (start % d->ring.size + size > d->ring.size) start = (start / d->ring.size + 1) * d->ring.size;
@@ -148,7 +152,7 @@ static uint64_t take_ring(cd_device *d, uint64_t size) {
       if (d->slots[i].value && d->slots[i].value < oldest) oldest = d->slots[i].value;
     if (oldest != UINT64_MAX) wait_for(d, oldest);
     else if (d->is_recording) cd_submit(d);
-    else d->ring_tail = d->ring_head;  // nothing is under way
+    else d->ring_tail = d->ring_head;  // no commands are in flight
   }
   d->ring_head = start + size;
   return start % d->ring.size;
@@ -173,7 +177,7 @@ void cd_upload(cd_device *d, cd_memory to, uint64_t offset, const void *bytes, u
     memcpy(d->ring.host + place, from + done, part);
     copy(d, d->ring.buffer, place, d->blocks[to.block].buffer, to.offset + offset + done, part);
     done += part;
-    // The device begins while the host copies on.
+    // The device starts while the host copies the rest.
     if (size > part) cd_submit(d);
   }
   pthread_mutex_unlock(&d->lock);
@@ -199,7 +203,7 @@ void cd_clear(cd_device *d, cd_memory memory, uint64_t offset, uint64_t size) {
   pthread_mutex_unlock(&d->lock);
 }
 
-// Makes what was copied to the host visible to it.
+// Makes copied bytes visible to the host.
 static void show_host(cd_device *d) {
   VkMemoryBarrier all = {
     .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
@@ -216,7 +220,7 @@ void cd_read(cd_device *d, const cd_read_part *parts, int count) {
   int part = 0;
   uint64_t done = 0;  // of this part
   while (part < count) {
-    // As much as fits, then one wait.
+    // Copy as much as fits, then wait once.
     uint64_t filled = 0;
     int last = part;
     uint64_t last_done = done;
@@ -266,7 +270,7 @@ static void dispatch(cd_device *d, int kernel, const cd_call *call) {
   }
   if (!begin(d)) return;
   cd_slot *slot = &d->slots[d->slot];
-  // A command buffer's first command always waits for those before it.
+  // The first command of a command buffer always waits for earlier command buffers.
   if (call->needs_barrier || slot->count == 0 || d->needs_barrier) barrier(d);
   d->needs_barrier = false;
   vkCmdBindPipeline(slot->commands, VK_PIPELINE_BIND_POINT_COMPUTE, d->pipelines[kernel].pipeline);

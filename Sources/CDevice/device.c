@@ -1,4 +1,4 @@
-// The loader, the devices, and what opening one takes.
+// Loads Vulkan, lists devices and opens them.
 #include "internal.h"
 
 #include <dlfcn.h>
@@ -9,7 +9,7 @@
 #define CD_DEFINE(name) PFN_##name name;
 CD_FUNCTIONS(CD_DEFINE)
 
-// Of an extension, so it may be missing.
+// Part of an extension, so it may be NULL.
 static PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR matrix_properties;
 
 static VkInstance instance;
@@ -59,7 +59,7 @@ typedef struct {
   VkPhysicalDeviceVulkan11Features v11;
   VkPhysicalDeviceVulkan12Features v12;
   VkPhysicalDeviceVulkan13Features v13;
-  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices;  // in the chain only where the device knows the extension
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices;  // in the chain only if the device supports the extension
 } features;
 
 static void chain(features *f, bool has_matrices) {
@@ -75,7 +75,7 @@ static void chain(features *f, bool has_matrices) {
   if (has_matrices) f->v13.pNext = &f->matrices;
 }
 
-// What the kernels need: whether the device has it, and, with `on`, the same asked for.
+// Checks for the features that the kernels need, and enables them in `on`. Returns the first missing one, or "".
 static const char *need(features *has, features *on) {
 #define CD_NEED(where, feature)             \
   if (!has->where.feature) return #feature; \
@@ -91,8 +91,8 @@ static const char *need(features *has, features *on) {
   return "";
 }
 
-// The size of the matrices that the kernels for matrix units use on this device; 0 where it has none that they can use.
-// A subgroup has 8 threads for matrices of 8 (lavapipe), 32 for matrices of 16 (all others).
+// The size of the matrices that this device's matrix units multiply, 8 or 16; 0 if it has none that the kernels can
+// use. A subgroup has 8 threads for 8 x 8 matrices (lavapipe), and 32 for 16 x 16 matrices (all others).
 static uint32_t matrix_size(VkPhysicalDevice physical, const features *has) {
   bool is_complete = has->matrices.cooperativeMatrix && has->v12.shaderFloat16 && has->v12.vulkanMemoryModel
     && has->v12.vulkanMemoryModelDeviceScope && has->v13.subgroupSizeControl && has->v13.computeFullSubgroups;
@@ -188,7 +188,7 @@ void cd_begin(cd_device *device) {
 }
 
 void cd_end(cd_device *device) {
-  if (--device->depth == 0) cd_take_back(device);
+  if (--device->depth == 0) cd_free_deferred(device);
   pthread_mutex_unlock(&device->lock);
 }
 
@@ -198,7 +198,7 @@ static bool make_device(cd_device *d) {
   VkQueueFamilyProperties families[32];
   if (count > 32) count = 32;
   vkGetPhysicalDeviceQueueFamilyProperties(d->physical, &count, families);
-  // A family for computing alone does not wait for what is drawn on a screen.
+  // Prefer a queue family without graphics, which doesn't wait for rendering.
   int best = -1;
   for (uint32_t i = 0; i < count; i++) {
     if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT)) continue;
@@ -206,7 +206,7 @@ static bool make_device(cd_device *d) {
     if (!(families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT)) break;
   }
   if (best < 0) {
-    cd_fail(d, cd_failed, "the device has no queue that computes", VK_ERROR_FEATURE_NOT_PRESENT);
+    cd_fail(d, cd_failed, "the device has no compute queue", VK_ERROR_FEATURE_NOT_PRESENT);
     return false;
   }
   d->family = (uint32_t)best;
@@ -248,7 +248,7 @@ static bool make_device(cd_device *d) {
   VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
   vkGetPhysicalDeviceMemoryProperties2(d->physical, &memory);
   d->memory = memory.memoryProperties;
-  // Drivers allow some 4,096 allocations; a small heap is not taken whole by one.
+  // Drivers allow about 4,096 allocations. A block takes at most 1/16 of a small heap.
   d->block_size = d->info.memory / 16 < (256ull << 20) ? d->info.memory / 16 : 256ull << 20;
   return true;
 }

@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-// Every function of Vulkan that is used, all found through the instance.
+// The Vulkan functions that are used, looked up through the instance.
 // clang-format off
 #define CD_FUNCTIONS(DO) \
   DO(vkEnumeratePhysicalDevices) DO(vkGetPhysicalDeviceProperties2) DO(vkGetPhysicalDeviceFeatures2) \
@@ -27,10 +27,10 @@
 CD_FUNCTIONS(CD_DECLARE)
 
 enum {
-  cd_classes = 8 * 48,     // eight sizes to each power of two
+  cd_classes = 8 * 48,     // eight sizes per power of two
   cd_slots = 8,            // command buffers in flight
-  cd_slot_commands = 128,  // after so many, a command buffer is submitted
-  cd_push_bytes = 128,     // every Vulkan device has as many
+  cd_slot_commands = 128,  // a command buffer with this many is submitted
+  cd_push_bytes = 128,     // the minimum that Vulkan guarantees
   cd_most_constants = 8,
   cd_kernel_table = 1024,
 };
@@ -39,18 +39,18 @@ typedef struct {
   VkBuffer buffer;
   VkDeviceMemory memory;
   uint64_t address, size, used;
-  bool is_whole;  // one buffer of its own
+  bool is_whole;  // contains a single buffer
   cd_place place;
 } cd_block;
 
 typedef struct {
   uint32_t block;
   uint64_t offset;
-} cd_free;
+} cd_free_buffer;
 typedef struct {
-  cd_free *items;
-  uint32_t count, room;
-} cd_shelf;
+  cd_free_buffer *items;
+  uint32_t count, capacity;
+} cd_free_list;
 
 typedef struct {
   VkBuffer buffer;
@@ -62,10 +62,10 @@ typedef struct {
 typedef struct {
   VkCommandBuffer commands;
   VkQueryPool queries;
-  uint64_t value;      // of the timeline once it is done
-  uint64_t ring_head;  // what it and those before it used of the ring
+  uint64_t value;      // of the timeline semaphore when it is done
+  uint64_t ring_head;  // the end of the ring's bytes that it uses
   uint32_t count;
-  int kernels[cd_slot_commands];  // of each timestamp pair
+  int kernels[cd_slot_commands];  // the kernel of each timestamp pair
   uint32_t timed;
 } cd_slot;
 
@@ -81,7 +81,7 @@ typedef struct {
 
 struct cd_device {
   pthread_mutex_t lock;  // recursive
-  uint32_t depth;        // operations that are open, one in the other
+  uint32_t depth;        // the nesting depth of open operations
   cd_info info;
   cd_status status;
   char message[256];
@@ -95,12 +95,12 @@ struct cd_device {
   VkPhysicalDeviceMemoryProperties memory;
 
   cd_block *blocks;
-  uint32_t block_count, block_room;
-  cd_shelf shelves[2][cd_classes];
+  uint32_t block_count, block_capacity;
+  cd_free_list free_lists[2][cd_classes];
   uint64_t block_size, in_use, peak, reserved;
-  uint64_t limit;       // of in_use, for tests; 0 for none
-  cd_memory *returned;  // given back during the operation that is open
-  uint32_t returned_count, returned_room;
+  uint64_t limit;       // the limit of in_use, for tests; 0 for none
+  cd_memory *deferred;  // deallocated during an operation; freed at its end
+  uint32_t deferred_count, deferred_capacity;
   cd_mapped ring, readback;
   uint64_t ring_head, ring_tail;
 
@@ -108,9 +108,9 @@ struct cd_device {
   VkSemaphore timeline;
   uint64_t next_value, done_value;
   cd_slot slots[cd_slots];
-  uint32_t slot;  // the one being recorded, or to be recorded next
+  uint32_t slot;  // the one being recorded, or the next to record
   bool is_recording, is_profiling;
-  bool needs_barrier;  // even if the next dispatch does not follow: a copy came before it, or another operation
+  bool needs_barrier;  // before the next dispatch, because a copy or another operation came before it
   cd_counters counters;
 
   char cache_path[1024];
@@ -120,21 +120,21 @@ struct cd_device {
   VkShaderModule *modules;
   cd_pipeline *pipelines;
   int pipeline_count;
-  int table[cd_kernel_table];  // by hash, 1 more than the pipeline's number
+  int table[cd_kernel_table];  // the hash table: pipeline number + 1
 };
 
-// Keeps the first error.
+// Records an error, unless there was one before.
 void cd_fail(cd_device *device, cd_status status, const char *what, VkResult result);
-// Whether a call worked; an error is kept.
+// Whether a call succeeded; otherwise records the error.
 bool cd_works(cd_device *device, const char *what, VkResult result);
 
-// With the lock held by the caller:
+// The caller must hold the lock.
 void cd_submit(cd_device *device);
 void cd_drain(cd_device *device);
 bool cd_map(cd_device *device, uint64_t size, bool is_read, cd_mapped *mapped);
 void cd_unmap(cd_device *device, cd_mapped *mapped);
 void cd_free_memory(cd_device *device);
-void cd_take_back(cd_device *device);
+void cd_free_deferred(cd_device *device);
 bool cd_start_commands(cd_device *device);
 void cd_end_commands(cd_device *device);
 bool cd_start_kernels(cd_device *device, const char *cache_folder);

@@ -1,5 +1,5 @@
-// The kernels: SPIR-V that is part of the program (Scripts/shaders), compiled by the driver when first used. The
-// driver's code is kept in a file for the next run.
+// The kernels: SPIR-V embedded in the program (Scripts/shaders), compiled by the driver on first use. The compiled code
+// is cached in a file for the next run.
 #include "internal.h"
 
 #include <stdio.h>
@@ -63,7 +63,8 @@ bool cd_start_kernels(cd_device *d, const char *cache_folder) {
   VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, cd_push_bytes};
   VkPipelineLayoutCreateInfo layout = {
     .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1, .pPushConstantRanges = &range};
-  if (!cd_works(d, "no pipeline layout", vkCreatePipelineLayout(d->device, &layout, NULL, &d->layout))) return false;
+  if (!cd_works(d, "creating the pipeline layout failed", vkCreatePipelineLayout(d->device, &layout, NULL, &d->layout)))
+    return false;
   d->modules = calloc(module_count, sizeof *d->modules);
   if (!d->modules) return false;
   void *bytes = NULL;
@@ -84,12 +85,12 @@ bool cd_start_kernels(cd_device *d, const char *cache_folder) {
       fclose(file);
     }
   }
-  // A driver ignores what is not its own.
+  // Drivers ignore caches of other drivers.
   VkPipelineCacheCreateInfo info = {
     .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = size, .pInitialData = bytes};
   VkResult result = vkCreatePipelineCache(d->device, &info, NULL, &d->cache);
   free(bytes);
-  return cd_works(d, "no pipeline cache", result);
+  return cd_works(d, "creating the pipeline cache failed", result);
 }
 
 void cd_save_kernels(cd_device *d) {
@@ -104,7 +105,7 @@ void cd_save_kernels(cd_device *d) {
   FILE *file = has_data ? fopen(path, "wb") : NULL;
   if (file) {
     bool wrote = fwrite(bytes, 1, size, file) == size;
-    // Appears whole or not at all.
+    // Replace the file atomically.
     if (fclose(file) != 0 || !wrote || rename(path, d->cache_path) != 0) remove(path);
   }
   free(bytes);
@@ -142,7 +143,7 @@ static bool compile(cd_device *d, cd_pipeline *pipeline) {
   for (uint32_t i = 0; i < cd_most_constants; i++) map[i] = (VkSpecializationMapEntry){i, 4 * i, 4};
   VkSpecializationInfo constants = {
     (uint32_t)pipeline->constant_count, map, 4 * (size_t)pipeline->constant_count, pipeline->constants};
-  // Kernels for matrix units count on the size of a subgroup.
+  // Kernels for matrix units rely on the size of a subgroup.
   VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
     .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
     .requiredSubgroupSize = d->info.matrix_size == 8 ? 8 : 32};

@@ -1,5 +1,5 @@
-// Device memory that is handed out, given back and handed out again: a step in the steady state allocates nothing.
-// Buffers come in eight sizes to each power of two and are carved from blocks, since drivers allow few allocations.
+// Allocates device memory and reuses it, so that steps after the first allocate nothing from the driver. Buffers have
+// eight sizes per power of two, and are parts of larger blocks, because drivers allow few allocations.
 #include "internal.h"
 
 #include <stdlib.h>
@@ -9,7 +9,8 @@ enum { alignment = 256 };
 
 static uint32_t exponent(uint64_t size) { return 63 - (uint32_t)__builtin_clzll(size); }
 
-// Eight times the exponent of the smallest size that holds `size` bytes, and which eighth on from there.
+// The size class of a buffer of at least `size` bytes: eight times the exponent of its size, plus the number of eighths
+// of that power of two.
 static uint32_t class_of(uint64_t size) {
   uint64_t least = size < alignment ? alignment : size;
   uint64_t step = (1ull << exponent(least)) / 8;
@@ -36,13 +37,13 @@ static VkBuffer make_buffer(cd_device *d, uint64_t size, VkMemoryRequirements *n
       | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT};
   VkBuffer buffer = VK_NULL_HANDLE;
   VkResult result = vkCreateBuffer(d->device, &info, NULL, &buffer);
-  if (!cd_works(d, "a buffer could not be made", result)) return VK_NULL_HANDLE;
+  if (!cd_works(d, "a buffer could not be created", result)) return VK_NULL_HANDLE;
   vkGetBufferMemoryRequirements(d->device, buffer, needed);
   return buffer;
 }
 
-// Memory of a type for a buffer; what the driver says is not kept as an error.
-static VkResult back(
+// Allocates memory of a type and binds it to a buffer. Doesn't record an error.
+static VkResult bind_memory(
   cd_device *d, VkBuffer buffer, uint64_t size, int type, VkDeviceMemory *memory, uint64_t *address) {
   VkMemoryAllocateFlagsInfo flags = {
     .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
@@ -58,8 +59,8 @@ static VkResult back(
     vkFreeMemory(d->device, *memory, NULL);
     return result;
   }
-  VkBufferDeviceAddressInfo ask = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = buffer};
-  *address = vkGetBufferDeviceAddress(d->device, &ask);
+  VkBufferDeviceAddressInfo address_info = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = buffer};
+  *address = vkGetBufferDeviceAddress(d->device, &address_info);
   return VK_SUCCESS;
 }
 
@@ -70,39 +71,39 @@ static void free_block(cd_device *d, cd_block *block) {
   memset(block, 0, sizeof *block);
 }
 
-// Gives the driver back what lies unused in blocks of its own.
+// Returns unused blocks with a single buffer to the driver.
 static void trim(cd_device *d) {
   cd_drain(d);
   for (int place = 0; place < 2; place++)
     for (int class = 0; class < cd_classes; class ++) {
-      cd_shelf *shelf = &d->shelves[place][class];
+      cd_free_list *list = &d->free_lists[place][class];
       uint32_t kept = 0;
-      for (uint32_t i = 0; i < shelf->count; i++) {
-        cd_block *block = &d->blocks[shelf->items[i].block];
+      for (uint32_t i = 0; i < list->count; i++) {
+        cd_block *block = &d->blocks[list->items[i].block];
         if (block->is_whole) free_block(d, block);
-        else shelf->items[kept++] = shelf->items[i];
+        else list->items[kept++] = list->items[i];
       }
-      shelf->count = kept;
+      list->count = kept;
     }
 }
 
-// A new block of `size` bytes: its number, or -1 where there is no room.
+// Allocates a new block of `size` bytes. Returns its number, or -1 if that fails.
 static int64_t make_block(cd_device *d, uint64_t size, bool is_whole, cd_place place) {
   uint32_t number = 0;
   while (number < d->block_count && d->blocks[number].buffer) number++;
   if (number == d->block_count) {
-    if (d->block_count == d->block_room) {
-      uint32_t room = d->block_room ? 2 * d->block_room : 64;
-      cd_block *more = realloc(d->blocks, room * sizeof *more);
+    if (d->block_count == d->block_capacity) {
+      uint32_t capacity = d->block_capacity ? 2 * d->block_capacity : 64;
+      cd_block *more = realloc(d->blocks, capacity * sizeof *more);
       if (!more) return -1;
       d->blocks = more;
-      d->block_room = room;
+      d->block_capacity = capacity;
     }
     d->block_count++;
   }
   cd_block *block = &d->blocks[number];
   memset(block, 0, sizeof *block);
-  // Some drivers let a heap overflow into the processor's memory, where everything is slow.
+  // Some drivers silently continue in host memory when a heap is full, which is slow.
   if (place == cd_device_memory && d->reserved + size > d->info.memory) trim(d);
   if (place == cd_device_memory && d->reserved + size > d->info.memory) return -1;
   VkMemoryRequirements needed;
@@ -115,7 +116,7 @@ static int64_t make_block(cd_device *d, uint64_t size, bool is_whole, cd_place p
   VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
   for (int attempt = 0; attempt < 2 && result != VK_SUCCESS; attempt++) {
     if (attempt) trim(d);
-    result = back(d, buffer, needed.size, type, &block->memory, &block->address);
+    result = bind_memory(d, buffer, needed.size, type, &block->memory, &block->address);
   }
   if (result != VK_SUCCESS) {
     vkDestroyBuffer(d->device, buffer, NULL);
@@ -130,16 +131,16 @@ static int64_t make_block(cd_device *d, uint64_t size, bool is_whole, cd_place p
 }
 
 static bool pop(cd_device *d, cd_memory *memory, uint32_t class) {
-  cd_shelf *shelf = &d->shelves[memory->place][class];
-  if (!shelf->count) return false;
-  cd_free found = shelf->items[--shelf->count];
+  cd_free_list *list = &d->free_lists[memory->place][class];
+  if (!list->count) return false;
+  cd_free_buffer found = list->items[--list->count];
   memory->block = found.block;
   memory->offset = found.offset;
   memory->class = class;
   return true;
 }
 
-// A piece at the end of a block that is being carved, or a new block.
+// Takes a buffer from the end of a block with free space, or from a new block.
 static bool carve(cd_device *d, cd_memory *memory, uint64_t size) {
   bool is_whole = size > d->block_size / 4;
   int64_t number = -1;
@@ -149,10 +150,10 @@ static bool carve(cd_device *d, cd_memory *memory, uint64_t size) {
       if (block->buffer && !block->is_whole && block->place == memory->place && block->used + size <= block->size)
         number = i;
     }
-  // Large buffers of sizes that nobody asks for again go before all together take much more than was ever in use.
+  // Free unused large buffers before the reserved memory grows far beyond the peak of what was ever in use.
   if (number < 0 && is_whole && d->reserved + size > d->peak + d->peak / 16 + d->block_size) trim(d);
   if (number < 0) number = make_block(d, is_whole ? size : d->block_size, is_whole, memory->place);
-  if (number < 0 && !is_whole) {  // what is left may do for this buffer alone
+  if (number < 0 && !is_whole) {  // there may be enough memory for this buffer alone
     is_whole = true;
     number = make_block(d, size, true, memory->place);
   }
@@ -165,12 +166,12 @@ static bool carve(cd_device *d, cd_memory *memory, uint64_t size) {
 
 cd_memory cd_allocate(cd_device *d, uint64_t size, cd_place place) {
   pthread_mutex_lock(&d->lock);
-  uint32_t asked = class_of(size);
-  cd_memory memory = {.size = size, .asked_class = asked, .class = asked, .place = place};
+  uint32_t requested = class_of(size);
+  cd_memory memory = {.size = size, .requested_class = requested, .class = requested, .place = place};
   if (d->status == cd_ok) {
-    uint64_t least = class_size(asked), most = least < 1 << 17 ? least : least + least / 4;
+    uint64_t least = class_size(requested), most = least < 1 << 17 ? least : least + least / 4;
     bool found = false, fits = !d->limit || place == cd_host_memory || d->in_use + least <= d->limit;
-    for (uint32_t class = asked; fits && !found && class < cd_classes && class_size(class) <= most; class ++)
+    for (uint32_t class = requested; fits && !found && class < cd_classes && class_size(class) <= most; class ++)
       found = pop(d, &memory, class);
     if (found || (fits && carve(d, &memory, least))) {
       memory.address = d->blocks[memory.block].address + memory.offset;
@@ -184,35 +185,35 @@ cd_memory cd_allocate(cd_device *d, uint64_t size, cd_place place) {
   return memory;
 }
 
-// Room for one more item; without it, memory is lost until the device is closed.
-static bool grow(void **items, uint32_t count, uint32_t *room, size_t size) {
-  if (count < *room) return true;
-  uint32_t more = *room ? 2 * *room : 16;
+// Makes room for one more item. On failure, the caller leaks the item until the device is closed.
+static bool grow(void **items, uint32_t count, uint32_t *capacity, size_t size) {
+  if (count < *capacity) return true;
+  uint32_t more = *capacity ? 2 * *capacity : 16;
   void *moved = realloc(*items, more * size);
   if (!moved) return false;
   *items = moved;
-  *room = more;
+  *capacity = more;
   return true;
 }
 
-static void shelve(cd_device *d, cd_memory memory) {
-  cd_shelf *shelf = &d->shelves[memory.place][memory.class];
-  if (grow((void **)&shelf->items, shelf->count, &shelf->room, sizeof *shelf->items))
-    shelf->items[shelf->count++] = (cd_free){memory.block, memory.offset};
-  if (memory.place == cd_device_memory) d->in_use -= class_size(memory.asked_class);
+static void push(cd_device *d, cd_memory memory) {
+  cd_free_list *list = &d->free_lists[memory.place][memory.class];
+  if (grow((void **)&list->items, list->count, &list->capacity, sizeof *list->items))
+    list->items[list->count++] = (cd_free_buffer){memory.block, memory.offset};
+  if (memory.place == cd_device_memory) d->in_use -= class_size(memory.requested_class);
 }
 
-void cd_take_back(cd_device *d) {
-  for (uint32_t i = 0; i < d->returned_count; i++) shelve(d, d->returned[i]);
-  d->returned_count = 0;
+void cd_free_deferred(cd_device *d) {
+  for (uint32_t i = 0; i < d->deferred_count; i++) push(d, d->deferred[i]);
+  d->deferred_count = 0;
 }
 
 void cd_deallocate(cd_device *d, cd_memory memory) {
   if (!memory.address) return;
   pthread_mutex_lock(&d->lock);
-  if (d->depth == 0) shelve(d, memory);
-  else if (grow((void **)&d->returned, d->returned_count, &d->returned_room, sizeof *d->returned))
-    d->returned[d->returned_count++] = memory;
+  if (d->depth == 0) push(d, memory);
+  else if (grow((void **)&d->deferred, d->deferred_count, &d->deferred_capacity, sizeof *d->deferred))
+    d->deferred[d->deferred_count++] = memory;
   pthread_mutex_unlock(&d->lock);
 }
 
@@ -248,13 +249,14 @@ bool cd_map(cd_device *d, uint64_t size, bool is_read, cd_mapped *mapped) {
   mapped->buffer = make_buffer(d, size, &needed);
   if (!mapped->buffer) return false;
   VkMemoryPropertyFlags wanted = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-  // What the processor reads should be cached by it; what kernels read should lie with them.
+  // Memory that the host reads should be cached; memory that kernels read should be on the device.
   VkMemoryPropertyFlags better = is_read ? VK_MEMORY_PROPERTY_HOST_CACHED_BIT : VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
   int types[] = {
     memory_type(d, needed.memoryTypeBits, wanted | better, 0), memory_type(d, needed.memoryTypeBits, wanted, 0)};
   VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
   for (int i = 0; i < 2 && result != VK_SUCCESS; i++)
-    if (types[i] >= 0) result = back(d, mapped->buffer, needed.size, types[i], &mapped->memory, &mapped->address);
+    if (types[i] >= 0)
+      result = bind_memory(d, mapped->buffer, needed.size, types[i], &mapped->memory, &mapped->address);
   if (!cd_works(d, "the device has no memory for transfers", result)) return false;
   mapped->size = size;
   void *host = NULL;
@@ -273,7 +275,7 @@ void cd_free_memory(cd_device *d) {
   for (uint32_t i = 0; i < d->block_count; i++)
     if (d->blocks[i].buffer) free_block(d, &d->blocks[i]);
   for (int place = 0; place < 2; place++)
-    for (int class = 0; class < cd_classes; class ++) free(d->shelves[place][class].items);
+    for (int class = 0; class < cd_classes; class ++) free(d->free_lists[place][class].items);
   free(d->blocks);
-  free(d->returned);
+  free(d->deferred);
 }

@@ -27,7 +27,8 @@ public final class MPICollective: Collective {
 
   /// Loads MPI and joins the other ranks. Call it once, before any other thread uses MPI.
   /// - Parameter environment: where `SWIFTLET_MPI` may name the bridge library.
-  /// - Throws: `SwiftletError` if the bridge or MPI cannot be loaded, or if MPI finds other ranks than the launcher says.
+  /// - Throws: `SwiftletError` if the bridge or MPI cannot be loaded, or if MPI finds other ranks than the launcher
+  ///   says.
   public init(environment: [String: String] = ProcessInfo.processInfo.environment) throws(SwiftletError) {
     let functions = try Self.load(environment)
     var numbers: (Int32, Int32, Int32, Int32, Int32) = (0, 1, 0, 1, 0)

@@ -25,8 +25,8 @@ public final class LanguageModel: Sendable {
   ///   - adapter: the folder of a LoRA adapter, as PEFT or Swiftlet wrote it.
   ///   - quantization: how to quantize the linear layers on loading; `nil` to leave them as they are stored.
   ///   - chatTemplate: the source of a Jinja template that replaces the model's own.
-  ///   - device: what to compute on; by default a GPU if it is faster than the CPU. Adapters and checkpoints are the same
-  ///     files on every device.
+  ///   - device: what to compute on; by default a GPU if it is faster than the CPU. Adapters and checkpoints are the
+  ///     same files on every device.
   /// - Throws: `SwiftletError` naming the file at fault, or if a GPU is asked for that is missing or cannot be used.
   public init(
     _ name: String, revision: String? = nil, adapter: String? = nil, quantization: QuantizationConfiguration? = nil,

@@ -24,7 +24,7 @@ struct RunAgreement {
     let program = ProgramFile.path.flatMap { ContentHash.ofFile($0) } ?? ""
     if let rank = try collective.firstDifference(program) {
       throw SwiftletError.training(
-        "rank \(rank) runs another build of this program than rank 0. Install the same one on all hosts.")
+        "rank \(rank) runs another build of this program than rank 0; install the same build on all hosts")
     }
     let own = recipe.arguments
     let first = try JSONValue(parsing: collective.broadcast(Array(JSONValue.object(own).text(.compact).utf8), from: 0))
@@ -37,7 +37,7 @@ struct RunAgreement {
     guard let rank = all.firstIndex(where: { $0[0] != 0 }) else { return }
     let name = String(decoding: all[rank].prefix { $0 != 0 }, as: UTF8.self)
     throw SwiftletError.training(
-      "rank \(rank) was started with another \(name) than rank 0. Start all ranks with the same recipe and keys.")
+      "rank \(rank) was started with another \(name) than rank 0; start all ranks with the same recipe and keys")
   }
 
   /// Checks the weights, and the tokens of the rows.
@@ -52,7 +52,7 @@ struct RunAgreement {
     for (name, fingerprint) in facts {
       if let rank = try collective.firstDifference(fingerprint) {
         throw SwiftletError.training(
-          "rank \(rank) has \(name) than rank 0. Give all hosts the same files.")
+          "rank \(rank) has \(name) than rank 0; give all hosts the same files")
       }
     }
   }

@@ -203,8 +203,8 @@ public final class TrainingRun {
 
   // MARK: Facts
 
-  /// The number of ranks that saved the checkpoint which this run continues from, if it isn't that of this run: the result
-  /// is then not the same to the bit.
+  /// The number of ranks that saved the checkpoint which this run continues from, if it isn't that of this run: the
+  /// result is then not the same to the bit.
   public var otherRanksOfCheckpoint: Int? {
     trainer.resumedRanks.flatMap { $0 == trainer.collective.size ? nil : $0 }
   }

@@ -45,8 +45,8 @@ struct Ranks {
   /// Ends the run in order. All ranks must call it.
   func leave() { (collective as? MPICollective)?.finalize() }
 
-  /// Ends all ranks with an exit status after a failure on this one, which `report` describes. If several fail alike, one
-  /// of them reports: rank 0 if it is among them.
+  /// Ends all ranks with an exit status after a failure on this one, which `report` describes. If several fail alike,
+  /// one of them reports: rank 0 if it is among them.
   func end(status: Int32, report: () -> Void) -> Never {
     let delay = min(Double(collective.rank) * 0.25, 3) + (leads ? 0 : 1)
     usleep(UInt32(delay * 1e6))

@@ -22,8 +22,8 @@ import Testing
     try Self.checkRun(name, on: CPUBackend.shared)
   }
 
-  /// - Parameter lossTolerance: if given, products are rounded to 16 bits where `backend` multiplies these faster, and only
-  ///   losses are compared, with this tolerance.
+  /// - Parameter lossTolerance: if given, products are rounded to 16 bits where `backend` multiplies these faster, and
+  ///   only losses are compared, with this tolerance.
   static func checkRun(_ name: String, on backend: any Backend, lossTolerance: Double? = nil) throws {
     let reference = try golden("training/\(name)/golden.json")
     let adapterPath = reference["adapter"]?.string

@@ -1,8 +1,8 @@
-// A compute device behind Vulkan 1.3: memory by address, kernels, one queue. The loader is opened at run time, so a
-// program that links this needs nothing, and costs nothing, where there is no GPU.
+// A compute device with a Vulkan 1.3 driver: memory with device addresses, kernels and one queue. The Vulkan loader is
+// opened at run time, so programs that link this also run on machines without a GPU or a loader.
 //
-// Commands run one after the other, in the order of the calls. The first error is kept: whatever follows does nothing,
-// and cd_check tells. Any thread may call; one at a time gets in.
+// Commands execute in the order of the calls. The first error is sticky: later calls do nothing, and cd_check reports
+// it. All functions may be called from any thread; a lock lets one thread in at a time.
 #ifndef CDEVICE_H
 #define CDEVICE_H
 
@@ -14,9 +14,9 @@ typedef struct cd_device cd_device;
 
 typedef enum {
   cd_ok,
-  cd_out_of_memory,  // no room for a buffer
-  cd_lost,           // the driver reset the device, or it is gone
-  cd_failed,         // the driver refused something
+  cd_out_of_memory,  // a buffer could not be allocated
+  cd_lost,           // the driver reset the device, or it was removed
+  cd_failed,         // any other error
 } cd_status;
 
 typedef struct {
@@ -26,25 +26,26 @@ typedef struct {
   bool is_software;      // computes on the processor (lavapipe)
   bool is_integrated;    // shares the processor's memory
   uint32_t matrix_size;  // 8 or 16: its matrix units multiply float16 matrices of this size, summing in float32; or 0
-  char missing[64];      // the feature that the kernels need and the device lacks; empty where it has them all
+  char missing[64];      // the feature that the kernels need and the device lacks; empty for a usable device
 } cd_info;
 
-// Writes up to `most` devices in the driver's order; the count of all, 0 where there is no Vulkan loader or driver.
+// Writes up to `most` devices in the driver's order. Returns the number of devices, 0 if there is no Vulkan loader or
+// driver.
 int cd_list(cd_info *infos, int most);
 
-// Opens the device of this number in cd_list. Compiled kernels are kept in `cache_folder`, which may be NULL. NULL
-// where that fails, with the reason in `message`.
+// Opens the device with this index in cd_list. Compiled kernels are cached in `cache_folder`, which may be NULL.
+// Returns NULL on failure, with the reason in `message`.
 cd_device *cd_open(int index, const char *cache_folder, char *message, size_t message_size);
 void cd_close(cd_device *device);
 
-// The first error since the device was opened, and what the driver said.
+// The first error since the device was opened, with its reason in `message`.
 cd_status cd_check(cd_device *device, char *message, size_t message_size);
-// Behaves from now on as after this error, for tests.
+// Behaves from now on as if this error had occurred. For tests.
 void cd_simulate_failure(cd_device *device, cd_status status);
 
-// An operation: between the two, no other thread gets in, and memory that is given back, by whichever thread, is not
-// taken again. So an address stays valid from when it is asked for until the kernel that gets it is recorded.
-// Operations may contain others. Kernels are called within one.
+// Begin and end an operation. During an operation, no other thread can use the device, and memory that any thread
+// deallocates is not reused. So an address stays valid until the kernel that uses it is recorded. Operations can be
+// nested. Kernels must be dispatched within one.
 void cd_begin(cd_device *device);
 void cd_end(cd_device *device);
 
@@ -56,29 +57,29 @@ typedef enum {
 } cd_place;
 
 typedef struct {
-  uint64_t address;  // as kernels see it; 0 where there was no room
+  uint64_t address;  // for kernels; 0 if the allocation failed
   uint64_t offset, size;
-  uint32_t block, asked_class, class;
+  uint32_t block, requested_class, class;
   cd_place place;
 } cd_memory;
 
-// Bytes at a multiple of 256. Content undefined.
+// Allocates uninitialized memory, aligned to 256 bytes.
 cd_memory cd_allocate(cd_device *device, uint64_t size, cd_place place);
-// What was recorded before may still use the memory: commands that are recorded later run later.
+// Commands that are already recorded may still use the memory: commands that reuse it run later.
 void cd_deallocate(cd_device *device, cd_memory memory);
-// Lets no more of the device's memory be taken than this, for tests.
+// Limits the device memory that can be allocated. For tests.
 void cd_limit(cd_device *device, uint64_t bytes);
 
 typedef struct {
-  uint64_t in_use, peak;  // what was taken of the device's memory
-  uint64_t reserved;      // what was allocated for that from the driver
-  uint64_t available;     // what may be allocated yet, by the driver's word where it gives one
+  uint64_t in_use, peak;  // device memory in use, in bytes
+  uint64_t reserved;      // allocated from the driver for it
+  uint64_t available;     // what can still be allocated: the driver's budget, or an estimate
 } cd_memory_statistics;
 cd_memory_statistics cd_memory_use(cd_device *device);
 
 // ---- commands.c -----------------------------------------------------------------------------------------------------
 
-// Copies bytes of the host, which may change as soon as this returns.
+// Copies bytes from the host, which may change them as soon as this returns.
 void cd_upload(cd_device *device, cd_memory to, uint64_t offset, const void *bytes, uint64_t size);
 void cd_copy(cd_device *device, cd_memory from, uint64_t from_offset, cd_memory to, uint64_t to_offset, uint64_t size);
 // Fills with zeros; offset and size are multiples of 4.
@@ -89,19 +90,18 @@ typedef struct {
   uint64_t offset, size;
   void *to;
 } cd_read_part;
-// Reads all parts with one wait for everything that was asked before. Zeros after an error.
+// Waits for all earlier commands, then reads all parts. After an error, the bytes are zero.
 void cd_read(cd_device *device, const cd_read_part *parts, int count);
 
-// Waits for everything that was asked.
+// Waits for all commands.
 void cd_finish(cd_device *device);
 
-// The number of a kernel (shaders/) with specialization constants 0, 1, ...; compiled when first asked for, -1 on
-// error.
+// The number of a kernel in shaders/ with specialization constants 0, 1, ...; -1 on error. The first call compiles it.
 int cd_kernel(cd_device *device, const char *name, const uint32_t *constants, int count);
 
-// A call of a kernel: x by y by z groups with up to 128 bytes of arguments. With a list, the first eight bytes of the
-// arguments become the address of a copy of it. `needs_barrier` is false where the dispatch just before wrote and read
-// nothing that this one touches, so that both may run at once.
+// A kernel call with x * y * z groups and up to 128 bytes of arguments. If there is a list, it is copied to the device,
+// and the address of the copy replaces the first eight bytes of the arguments. `needs_barrier` may be false if the
+// kernel doesn't depend on the previous dispatch, so that both can run at the same time.
 typedef struct {
   const void *arguments, *list;
   size_t size, list_size;
@@ -112,11 +112,11 @@ void cd_dispatch(cd_device *device, int kernel, const cd_call *call);
 
 typedef struct {
   uint64_t dispatches, submissions;
-  uint64_t waits;  // times the host waited until the device had nothing left to do
+  uint64_t waits;  // how often the host waited until the device was idle
 } cd_counters;
 cd_counters cd_count(cd_device *device);
 
-// Time by kernel since cd_profile(true), the longest first; profiling costs some time itself.
+// The time of each kernel since cd_profile(true), sorted by time, the longest first. Profiling itself takes some time.
 typedef struct {
   char name[64];
   uint64_t count;

@@ -42,8 +42,8 @@ public struct Sampler: Sendable {
     return id
   }
 
-  /// Returns the next token, given the logits of all tokens in the memory of `backend`. Reads no more than sampling needs:
-  /// a GPU finds the largest ones itself.
+  /// Returns the next token, given the logits of all tokens in the memory of `backend`. Reads no more than sampling
+  /// needs: a GPU finds the largest ones itself.
   package mutating func sample(_ logits: Tensor, on backend: any Backend) -> Int32 {
     guard let count = neededCount, let largest = backend.largest(logits, count: count) else {
       return sample(backend.floats(logits))

@@ -66,19 +66,19 @@ public enum DeviceSelection: Sendable, Hashable {
   /// The folder for compiled kernels in this process's environment.
   public static var kernelCache: String? { kernelCache(environment: ProcessInfo.processInfo.environment) }
 
-  /// Opens what is selected.
+  /// Opens the selected device.
   ///
   /// - Parameters:
-  ///   - kernelCache: the folder where a GPU's compiled kernels are kept for the next run; `nil` to keep none.
-  ///   - devices: what there is to choose from.
-  /// - Throws: `SwiftletError` where a GPU is asked for that is missing or cannot be used.
+  ///   - kernelCache: the folder in which a GPU's compiled kernels are cached for the next run; `nil` for no cache.
+  ///   - devices: the available devices.
+  /// - Throws: `SwiftletError` if the selected GPU is missing or cannot be used.
   public func open(
     kernelCache: String? = Self.kernelCache, among devices: @autoclosure () -> [GPUDevice] = GPUDevice.all
   )
     throws(SwiftletError) -> Choice
   {
     switch self {
-    case .cpu: return Self.processor(nil)
+    case .cpu: return Self.cpuChoice(nil)
     case .automatic: return Self.automaticChoice(kernelCache, devices())
     case .gpu(let number):
       let all = devices()
@@ -101,14 +101,14 @@ public enum DeviceSelection: Sendable, Hashable {
     }
   }
 
-  /// The devices that one of several processes on this machine may open, so that each has a GPU to itself: all of them
-  /// for a single process, else one GPU, or none if `auto` finds fewer than there are processes.
+  /// The devices that one of several processes on this machine may open, so that each process has its own GPU: all
+  /// devices for a single process, otherwise one GPU, or none if `auto` finds fewer GPUs than processes.
   ///
   /// - Parameters:
-  ///   - index: which of the processes.
+  ///   - index: the index of the process, from 0.
   ///   - count: the number of processes on this machine.
-  ///   - all: what there is to choose from.
-  /// - Throws: `SwiftletError` if a GPU is asked for and there are too few.
+  ///   - all: the available devices.
+  /// - Throws: `SwiftletError` if a GPU is selected and there are too few.
   public func devices(
     forProcess index: Int, of count: Int, among all: @autoclosure () -> [GPUDevice] = GPUDevice.all
   ) throws(SwiftletError) -> [GPUDevice] {
@@ -128,29 +128,29 @@ public enum DeviceSelection: Sendable, Hashable {
         + "per GPU, or use --device cpu")
   }
 
-  private static func processor(_ reason: String?) -> Choice {
+  private static func cpuChoice(_ reason: String?) -> Choice {
     let threads = CPUBackend.shared.threadCount
     return Choice(
       backend: CPUBackend.shared, name: threads == 1 ? "CPU, 1 thread" : "CPU, \(threads) threads", reason: reason)
   }
 
   private static func automaticChoice(_ kernelCache: String?, _ devices: [GPUDevice]) -> Choice {
-    guard !devices.isEmpty else { return processor(nil) }
+    guard !devices.isEmpty else { return cpuChoice(nil) }
     let hardware = devices.filter { !$0.isSoftware }
-    guard !hardware.isEmpty else { return processor("\(devices[0].name) is a software device") }
+    guard !hardware.isEmpty else { return cpuChoice("\(devices[0].name) is a software device") }
     guard let device = best(hardware.filter { $0.missingFeature == nil }) else {
-      return processor("\(hardware[0].name) lacks \(hardware[0].missingFeature ?? "a feature")")
+      return cpuChoice("\(hardware[0].name) lacks \(hardware[0].missingFeature ?? "a feature")")
     }
     do {
       let gpu = try VulkanBackend(device, kernelCache: kernelCache)
       let comparison = try ProductComparison(gpu, CPUBackend.shared)
-      if !comparison.agrees { return processor("\(device.name) computes wrong results; please report its driver") }
-      if comparison.speedup < 1 { return processor("\(device.name) is slower than the CPU") }
+      if !comparison.agrees { return cpuChoice("\(device.name) computes wrong results; please report its driver") }
+      if comparison.speedup < 1 { return cpuChoice("\(device.name) is slower than the CPU") }
       return Choice(
         backend: gpu, name: device.summary,
         reason: "\(Int(comparison.speedup.rounded())) times as fast as the CPU")
     } catch {
-      return processor("\(error)")
+      return cpuChoice("\(error)")
     }
   }
 

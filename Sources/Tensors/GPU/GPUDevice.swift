@@ -1,27 +1,27 @@
 import CDevice
 import Diagnostics
 
-/// A compute device that a Vulkan driver offers.
+/// A compute device with a Vulkan driver.
 public struct GPUDevice: Sendable, Hashable {
-  /// Its number among all devices, in the driver's order: `gpu:N` on the command line.
+  /// The index among all devices in the driver's order, which is N in `gpu:N` on the command line.
   public let index: Int
-  /// The driver's name for it.
+  /// The name that the driver reports.
   public let name: String
   /// The driver and its version.
   public let driver: String
-  /// Bytes of its largest memory.
+  /// The size of its largest memory heap, in bytes.
   public let memory: Int
   /// Whether it computes on the processor, as Mesa's lavapipe does: for tests, far slower than the CPU backend.
   public let isSoftware: Bool
   /// Whether it shares the processor's memory.
   public let isIntegrated: Bool
-  /// 8 or 16 if its matrix units multiply float16 matrices of this size with float32 sums; 0 if it has none that the kernels
-  /// can use.
+  /// 8 or 16 if its matrix units multiply float16 matrices of this size with float32 sums; 0 if it has none that the
+  /// kernels can use.
   let matrixSize: Int
-  /// The feature that the kernels need and the device lacks; `nil` for a device that can be used.
+  /// A feature that the kernels need and the device lacks; `nil` for a usable device.
   public let missingFeature: String?
 
-  /// All devices; none where there is no Vulkan loader or no driver. The first call opens the loader.
+  /// All devices; empty if there is no Vulkan loader or driver. The first call opens the loader.
   public static var all: [GPUDevice] {
     let most: Int32 = 16
     var infos = [cd_info](repeating: cd_info(), count: Int(most))
@@ -29,7 +29,7 @@ public struct GPUDevice: Sendable, Hashable {
     return infos.prefix(Int(count)).enumerated().map { GPUDevice(index: $0.offset, info: $0.element) }
   }
 
-  /// Whether it multiplies float16 matrices with float32 sums on matrix units.
+  /// Whether it has matrix units that multiply float16 matrices and accumulate in float32.
   public var hasMatrixUnits: Bool { matrixSize > 0 }
 
   private init(index: Int, info: cd_info) {
@@ -50,13 +50,13 @@ public struct GPUDevice: Sendable, Hashable {
   }
 }
 
-/// An open device: one queue, in whose order everything happens. Any thread may use it; one at a time gets in.
+/// An open device with one queue, which executes commands in order. Any thread may use it, one at a time.
 final class OpenDevice: Sendable {
   let info: GPUDevice
-  /// Every function of `CDevice` takes the device's lock.
+  /// Every function of `CDevice` acquires the device's lock.
   private nonisolated(unsafe) let handle: OpaquePointer
 
-  /// - Parameter kernelCache: the folder where the driver's compiled kernels are kept.
+  /// - Parameter kernelCache: the folder in which the driver's compiled kernels are cached.
   init(_ info: GPUDevice, kernelCache: String?) throws(SwiftletError) {
     var message = [CChar](repeating: 0, count: 256)
     guard let handle = cd_open(Int32(info.index), kernelCache, &message, message.count) else {
@@ -87,12 +87,12 @@ final class OpenDevice: Sendable {
         : "\(info.name) failed: \(reason); resume from the last checkpoint, with --device cpu if it fails again")
   }
 
-  func pretend(_ status: cd_status) { cd_simulate_failure(handle, status) }
+  func simulateFailure(_ status: cd_status) { cd_simulate_failure(handle, status) }
 
   func limitMemory(to byteCount: Int) { cd_limit(handle, UInt64(byteCount)) }
 
-  /// Runs `body` while no other thread gets in and no memory that is given back is taken again, so that addresses stay
-  /// valid until the kernels that get them are recorded. Operations may contain others.
+  /// Runs `body` while no other thread can use the device and no freed memory is reused, so that addresses stay valid
+  /// until the kernels that use them are recorded. Operations can be nested.
   func operation<Result>(_ body: () -> Result) -> Result {
     cd_begin(handle)
     defer { cd_end(handle) }
@@ -101,11 +101,11 @@ final class OpenDevice: Sendable {
 
   // MARK: Memory
 
-  func take(_ byteCount: Int, inHostMemory: Bool = false) -> cd_memory {
+  func allocate(_ byteCount: Int, inHostMemory: Bool = false) -> cd_memory {
     cd_allocate(handle, UInt64(max(byteCount, 4)), inHostMemory ? cd_host_memory : cd_device_memory)
   }
 
-  func give(_ memory: cd_memory) { cd_deallocate(handle, memory) }
+  func deallocate(_ memory: cd_memory) { cd_deallocate(handle, memory) }
 
   var memoryUse: cd_memory_statistics { cd_memory_use(handle) }
 
@@ -132,8 +132,8 @@ final class OpenDevice: Sendable {
   ///
   /// - Parameters:
   ///   - constant: the specialization constant 0 of its module.
-  ///   - list: what the first of the arguments, an address, shall point to.
-  ///   - needsBarrier: whether it needs what the dispatch before it wrote.
+  ///   - list: an array to copy to the device; its address replaces the first 8 bytes of the arguments.
+  ///   - needsBarrier: whether the kernel reads what the previous dispatch wrote.
   func run<Arguments: BitwiseCopyable>(
     _ kernel: StaticString, constant: Int? = nil, _ arguments: Arguments, list: UnsafeRawBufferPointer? = nil,
     groups: (x: Int, y: Int, z: Int), needsBarrier: Bool = true
@@ -149,7 +149,7 @@ final class OpenDevice: Sendable {
     }
   }
 
-  /// Runs a kernel on `count` groups, which it counts through a grid of limited width.
+  /// Runs a kernel on `groupCount` groups, arranged in a grid of limited width.
   func run<Arguments: BitwiseCopyable>(
     _ kernel: StaticString, constant: Int? = nil, _ arguments: Arguments, list: UnsafeRawBufferPointer? = nil,
     groupCount: Int, needsBarrier: Bool = true
@@ -177,22 +177,22 @@ final class OpenDevice: Sendable {
   }
 }
 
-/// Bytes on a device, given back when nobody holds them. Kernels that were asked for earlier still find them.
+/// Bytes on a device, freed with the last reference. Kernels that were recorded earlier can still use them.
 final class DeviceMemory: Sendable {
   let device: OpenDevice
   let memory: cd_memory
 
   init(_ device: OpenDevice, byteCount: Int, inHostMemory: Bool = false) {
     self.device = device
-    memory = device.take(byteCount, inHostMemory: inHostMemory)
+    memory = device.allocate(byteCount, inHostMemory: inHostMemory)
   }
 
-  deinit { device.give(memory) }
+  deinit { device.deallocate(memory) }
 
-  /// Where it begins, as kernels see it.
+  /// The device address of the first byte.
   var address: UInt64 { memory.address }
 
-  /// Reads bytes from `offset` on; waits for the device.
+  /// Reads bytes, starting at `offset`. Waits for the device.
   func read(into target: UnsafeMutableRawBufferPointer, offset: Int) {
     if target.count == 0 { return }
     device.read([

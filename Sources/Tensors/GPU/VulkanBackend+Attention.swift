@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The lists of blocks of queries and keys of a batch, made once and used by every layer.
+/// The lists of query and key blocks of the last batch, made once and used by every layer.
 final class AttentionTaskCache: Sendable {
   struct Lists: Sendable {
     let queries, keys, sequences: DeviceMemory
@@ -21,7 +21,7 @@ final class AttentionTaskCache: Sendable {
 extension VulkanBackend {
   private static let tile = 32
 
-  private struct Task: BitwiseCopyable { var queryRow, queries, keyRow, past, shared, block: UInt32 }
+  private struct QueryTask: BitwiseCopyable { var queryRow, queries, keyRow, past, shared, block: UInt32 }
   private struct KeyTask: BitwiseCopyable {
     var keyRow, keys, key, firstSequence, sequences: UInt32
     var reserved: UInt32 = 0
@@ -35,7 +35,7 @@ extension VulkanBackend {
     attentionTasks.lists(starts) {
       let shared = starts.first ?? 0
       let ranges = (shared > 0 ? [0..<shared] : []) + zip(starts, starts.dropFirst()).map { $0..<$1 }
-      var queries: [Task] = []
+      var queries: [QueryTask] = []
       var keys: [KeyTask] = []
       var sequences: [Sequence] = []
       for (number, rows) in ranges.enumerated() {
@@ -43,10 +43,10 @@ extension VulkanBackend {
         let past = isShared ? 0 : shared
         sequences.append(
           Sequence(queryRow: UInt32(rows.lowerBound), queries: UInt32(rows.count), past: UInt32(past)))
-        // The longest work first.
+        // The longest tasks first.
         for block in (0..<groups(rows.count, of: Self.tile)).reversed() {
           queries.append(
-            Task(
+            QueryTask(
               queryRow: UInt32(rows.lowerBound), queries: UInt32(rows.count), keyRow: UInt32(rows.lowerBound),
               past: UInt32(past), shared: UInt32(past), block: UInt32(block)))
           let first = block * Self.tile
@@ -58,7 +58,8 @@ extension VulkanBackend {
         }
       }
       return AttentionTaskCache.Lists(
-        queries: list(queries), keys: list(keys), sequences: list(sequences), queryCount: queries.count,
+        queries: uploadedArray(queries), keys: uploadedArray(keys), sequences: uploadedArray(sequences),
+        queryCount: queries.count,
         keyCount: keys.count)
     }
   }
@@ -126,7 +127,7 @@ extension VulkanBackend {
         "attentionBackwardKey", constant: shape.headDim, arguments,
         groups: (lists.keyCount, shape.keyValueHeads, groups(shape.headDim, of: 64)))
       arguments.tasks = lists.queries.address
-      // Both write parts of the gradient that the other leaves alone.
+      // The two kernels write disjoint parts of the gradient.
       device.run(
         "attentionBackwardQuery", constant: shape.headDim, arguments,
         groups: (lists.queryCount, shape.attentionHeads, groups(shape.headDim, of: 128)), needsBarrier: false)
@@ -152,7 +153,7 @@ extension VulkanBackend {
     device.operation {
       let rows = qkv.rows
       let headElements = keys.count / shape.keyValueHeads
-      precondition((before + rows) * shape.headDim <= headElements, "a cache must have room for what is added to it")
+      precondition((before + rows) * shape.headDim <= headElements, "a cache must have room for the new rows")
       let key = address(qkv) + UInt64(4 * shape.queryColumns)
       for (index, cache) in [keys, values].enumerated() {
         let count = rows * shape.keyColumns
@@ -168,7 +169,7 @@ extension VulkanBackend {
       if rows > 1 {
         let tasks = uploaded(
           (0..<groups(rows, of: Self.tile)).reversed().map {
-            Task(queryRow: 0, queries: UInt32(rows), keyRow: 0, past: UInt32(before), shared: 0, block: UInt32($0))
+            QueryTask(queryRow: 0, queries: UInt32(rows), keyRow: 0, past: UInt32(before), shared: 0, block: UInt32($0))
           })
         forward(
           AttentionArguments(

@@ -290,9 +290,9 @@ extension VulkanBackend {
 
   private struct SquareArguments: BitwiseCopyable { var x, sums: UInt64, count, first: UInt32 }
 
-  /// See ``Backend``. Waits for the device.
+  /// Makes one pass over the row per element found, and waits for the device.
   public func largest(_ row: Tensor, count: Int) -> [(column: Int, value: Float)]? {
-    // Each element found is a pass over the row.
+    // Each result costs a pass over the row.
     guard count > 0, count <= min(row.count, 128) else { return nil }
     let found = device.operation {
       let found = allocate([2 * count], .int32)

@@ -1,16 +1,16 @@
 /// Products on matrix units: float16 operands, float32 sums.
 ///
-/// float16 has a narrow range: gradients of 1e-9 would vanish. So operands of float32 are packed, with each row multiplied
-/// by the power of two that brings its largest element just below the end of the range. The product divides by it again.
-/// Stored weights are cast as they are.
+/// float16 has a narrow range: gradients of 1e-9 would underflow. So float32 operands are packed with a scale per row:
+/// the power of two that brings the row's largest element just below the end of the range. The product is divided by
+/// the scales. Stored weights are converted without scaling.
 extension VulkanBackend {
-  /// See ``Backend``.
+  /// Whether the device has matrix units; they compute such products in float16.
   public var multipliesBFloat16: Bool { information.hasMatrixUnits }
 
   /// Elements from one packed row to the next: the depth, rounded up to whole matrices.
   private func packedStride(_ depth: Int) -> Int { (depth + 15) / 16 * 16 }
 
-  /// `source`, `[rows, depth]` or its transpose, in float16; the factor of each row follows.
+  /// Packs `source`, `[rows, depth]` or its transpose, as float16 rows, followed by the scale of each row.
   func packed(_ source: Columns, transposed: Bool, needsBarrier: Bool = true) -> Tensor {
     let (rows, depth) = transposed ? (source.count, source.rows) : (source.rows, source.count)
     let stride = packedStride(depth)

@@ -1,7 +1,7 @@
 import Diagnostics
 import Synchronization
 
-/// The levels of moments in bytes, uploaded once.
+/// The levels and boundaries of 8-bit moments in device memory, uploaded once.
 final class DynamicMapCache: Sendable {
   private let memory = Mutex<DeviceMemory?>(nil)
 
@@ -31,7 +31,7 @@ extension VulkanBackend {
 
   private struct EightBitUpdateArguments: BitwiseCopyable {
     var update: UpdateArguments
-    // The kernel's pointers are aligned.
+    // Pointers are aligned to 8 bytes.
     var padding: UInt32 = 0
     var mCodes: UInt64
     var vCodes: UInt64 = 0
@@ -46,7 +46,7 @@ extension VulkanBackend {
     return tensor
   }
 
-  private var maps: UInt64 { dynamicMaps.memory { list($0) }.address }
+  private var maps: UInt64 { dynamicMaps.memory { uploadedArray($0) }.address }
 
   /// Runs one thread per element, or one group of threads per block of 8-bit moments.
   public func adamW(_ weight: Tensor, gradient: Tensor, m: Moment, v: Moment, _ step: AdamWStep) {
@@ -66,7 +66,7 @@ extension VulkanBackend {
           "adamWBytes",
           EightBitUpdateArguments(update: arguments, mCodes: address(m), vCodes: address(v), maps: maps),
           groupCount: groups(weight.count, of: Moment.blockLength))
-      default: preconditionFailure("both moments are stored in one way")
+      default: preconditionFailure("both moments have the same format")
       }
     }
   }

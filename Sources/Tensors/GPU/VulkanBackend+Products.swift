@@ -1,5 +1,5 @@
 extension VulkanBackend {
-  /// See ``Backend``.
+  /// Uploads the operand if necessary, and packs it for matrix units if they compute the product.
   public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
     device.operation {
       let tensor = uploaded(source.tensor)
@@ -29,12 +29,12 @@ extension VulkanBackend {
   public func compute(_ products: [Product]) {
     device.operation {
       let prepared = prepare(products)
-      // Products of one call are independent, so none waits for those before it; what they use stays alive until all
-      // have been recorded.
+      // Products of one call are independent, so there are no barriers between them. Their operands stay alive until
+      // all products are recorded.
       var kept: [Tensor] = []
       var needsBarrier = true
       for (product, terms) in zip(products, prepared) {
-        // The terms of one storage format, and those of float32 with them, are summed at once.
+        // Terms with the same storage format, and float32 terms next to them, are summed in one dispatch.
         var groups: [(format: KernelFormat, terms: [DeviceTerm])] = []
         for term in terms {
           let last = groups.count - 1
@@ -58,7 +58,7 @@ extension VulkanBackend {
     }
   }
 
-  /// Uploads and packs right operands, for all products before the first of them.
+  /// Uploads and packs the right operands of all products, before the first product.
   private func prepare(_ products: [Product]) -> [[DeviceTerm]] {
     var needsBarrier = true
     return products.map { product in
@@ -81,7 +81,7 @@ extension VulkanBackend {
 
   private func check(_ term: ProductTerm, _ product: Product) {
     let (m, n) = (product.into.rows, product.into.count)
-    precondition(term.left.rows == m, "a product's rows are its left operand's")
+    precondition(term.left.rows == m, "a product has as many rows as its left operand")
     precondition(term.right.rows == (term.transposed ? n : term.left.depth), "operands of a product must fit")
     precondition(term.right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
   }
@@ -109,8 +109,8 @@ extension VulkanBackend {
     }
     let tile = usesMatrixUnits ? 4 * information.matrixSize : 64
     let tiles = (x: groups(n, of: tile), y: groups(m, of: tile))
-    // A device has room for some hundred groups: where the result has few tiles, several share the depth of each. How
-    // many goes by the shapes alone.
+    // A device runs some hundred groups at a time. If the result has few tiles, several groups share the depth of each
+    // tile (split-K). Their number depends only on the shapes.
     let wanted = min(groups(256, of: max(1, tiles.x * tiles.y)), max(1, steps / 16), 32)
     let share = max(1, (steps + wanted - 1) / wanted)
     let shares = max(1, (steps + share - 1) / share)
@@ -157,7 +157,7 @@ extension VulkanBackend {
   }
 
   private struct ProductArguments: BitwiseCopyable {
-    /// Replaced by the address of the terms.
+    /// Replaced by the address of the list of terms.
     var terms: UInt64 = 0
     var out, parts: UInt64
     var m, n, stride, termCount, accumulate, share: UInt32

@@ -1,4 +1,4 @@
-/// Conversion, and rows of matrices.
+/// Conversion, and operations on the rows of matrices.
 extension VulkanBackend {
   /// A float32 copy on the device.
   func dequantized(_ tensor: Tensor) -> Tensor {
@@ -9,26 +9,26 @@ extension VulkanBackend {
     return result
   }
 
-  /// See ``Backend``. The result is in host memory.
+  /// Converts to float32 on the device, to any other type on the CPU; then the result is in host memory.
   public func converted(_ tensor: Tensor, to type: ElementType) -> Tensor {
     device.operation {
       type == .float32 ? dequantized(tensor) : host.converted(downloaded(tensor), to: type)
     }
   }
 
-  /// See ``Backend``. Codes and scales are the CPU's.
+  /// Quantizes on the CPU, so that the result has the same bits, and uploads the result.
   public func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor? {
     device.operation {
       host.quantized(downloaded(tensor), to: format).map(uploaded)
     }
   }
 
-  /// See ``Backend``. The result is in host memory.
+  /// Permutes the rows on the CPU. The result is in host memory.
   public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
     device.operation { host.permutedRows(downloaded(tensor), order) }
   }
 
-  /// See ``Backend``.
+  /// Runs one thread per element.
   public func copyRows(_ from: Columns, _ fromRow: Int, to: Columns, _ toRow: Int, count: Int) {
     device.operation {
       precondition(from.count == to.count && fromRow + count <= from.rows && toRow + count <= to.rows)
@@ -43,7 +43,7 @@ extension VulkanBackend {
 
   private struct CopyArguments { var from, to: UInt64, count, columns, fromStride, toStride: UInt32 }
 
-  /// See ``Backend``.
+  /// Dequantizes the requested rows on the device.
   public func gatherRows(_ tensor: Tensor, _ rows: [Int32]) -> Tensor {
     device.operation {
       guard let format = KernelFormat(tensor) else {
@@ -66,12 +66,12 @@ extension VulkanBackend {
 
   private struct GatherArguments { var from: MatrixArguments, rows, out: UInt64, count, columns: UInt32 }
 
-  /// See ``Backend``.
+  /// Runs one thread per target row and column, which adds the contributions in order, so the result is deterministic.
   public func scatterAddRows(_ from: Tensor, _ rows: [Int32], into: Tensor) {
     device.operation {
       precondition(rows.allSatisfy { $0 >= 0 && Int($0) < into.rows }, "a row to add to must exist")
       if rows.isEmpty { return }
-      // What belongs to a row is added by one thread for each column, in order.
+      // Group the source rows by target row, in order.
       let sources = rows.indices.sorted { (rows[$0], $0) < (rows[$1], $1) }
       var targets: [UInt32] = []
       var starts: [UInt32] = []
@@ -92,7 +92,7 @@ extension VulkanBackend {
   private struct ScatterArguments { var from, into, targets, starts, sources: UInt64, targetCount, columns: UInt32 }
 }
 
-/// The number that CKernels and the kernels have for a storage format.
+/// The number of a storage format in CKernels and in the shaders.
 struct KernelFormat: Hashable {
   let rawValue: Int
   static let float32 = KernelFormat(rawValue: 0)
@@ -103,7 +103,7 @@ struct KernelFormat: Hashable {
     .float32, .float16, .bfloat16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .nf4, .fp4,
   ]
 
-  /// `nil` for types that no product reads.
+  /// The format of a tensor; `nil` for types that can't be operands of a product.
   init?(_ tensor: Tensor) {
     guard let number = Self.types.firstIndex(of: tensor.type), !tensor.type.isFourBitCode || tensor.scales != nil
     else { return nil }
@@ -111,7 +111,7 @@ struct KernelFormat: Hashable {
   }
 }
 
-/// A matrix in device memory as the kernels take it.
+/// A matrix in device memory, as laid out in kernel arguments.
 struct MatrixArguments: BitwiseCopyable {
   var data, absmax, map, nested: UInt64
   var rows, columns: UInt32

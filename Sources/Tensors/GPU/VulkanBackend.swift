@@ -2,11 +2,11 @@ import CDevice
 import Diagnostics
 import Essentials
 
-/// A GPU through Vulkan, or whatever else has a driver for it. Kernels are those of `CDevice/shaders`.
+/// Computes on a GPU, or any other device with a Vulkan driver, with the kernels in `CDevice/shaders`.
 ///
-/// Operations return before they are done; whoever asks for numbers waits. Tensors in host memory are accepted as
-/// sources and uploaded for the one operation. Files, and everything rounded to the bit as a reference does it
-/// (quantization, conversion to 16 bits), stay with the CPU. Results have the same bits for the same device and driver.
+/// Operations return before they are done; only reading values waits. Tensors in host memory are accepted as operands
+/// and uploaded for that one operation. The CPU reads files and does everything whose rounding must match a reference
+/// bit by bit: quantization and conversion to 16 bits. Results are deterministic for a device and driver.
 public final class VulkanBackend: Backend {
   let device: OpenDevice
   let attentionTasks = AttentionTaskCache()
@@ -14,8 +14,8 @@ public final class VulkanBackend: Backend {
   var host: CPUBackend { CPUBackend.shared }
 
   /// Opens a device.
-  /// - Parameter kernelCache: the folder where compiled kernels are kept for the next run.
-  /// - Throws: `SwiftletError` where the driver refuses.
+  /// - Parameter kernelCache: the folder in which compiled kernels are cached for the next run.
+  /// - Throws: `SwiftletError` if the driver cannot open the device.
   public init(_ device: GPUDevice, kernelCache: String? = nil) throws(SwiftletError) {
     if let kernelCache {
       // Without the folder, kernels are compiled again the next time.
@@ -24,10 +24,10 @@ public final class VulkanBackend: Backend {
     self.device = try OpenDevice(device, kernelCache: kernelCache)
   }
 
-  /// What computes.
+  /// The device that computes.
   public var information: GPUDevice { device.info }
 
-  // MARK: Places
+  // MARK: Transfers
 
   /// The tensor in device memory: itself, or a copy.
   func uploaded(_ tensor: Tensor) -> Tensor {
@@ -62,12 +62,12 @@ public final class VulkanBackend: Backend {
   }
 
   private func upload(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) {
-    guard let memory = tensor.storage.deviceMemory else { preconditionFailure("the tensor is in device memory") }
+    guard let memory = tensor.storage.deviceMemory else { preconditionFailure("the tensor must be in device memory") }
     device.upload(bytes, to: memory.memory, offset: tensor.byteOffset)
   }
 
-  /// A copy of these bytes.
-  func list<Element: BitwiseCopyable>(_ values: [Element]) -> DeviceMemory {
+  /// A copy of an array in device memory.
+  func uploadedArray<Element: BitwiseCopyable>(_ values: [Element]) -> DeviceMemory {
     values.withUnsafeBytes { bytes in
       let memory = DeviceMemory(device, byteCount: bytes.count)
       device.upload(bytes, to: memory.memory, offset: 0)
@@ -75,7 +75,7 @@ public final class VulkanBackend: Backend {
     }
   }
 
-  /// A tensor of these bytes.
+  /// A tensor in device memory with the bytes of an array.
   func uploaded<Element: BitwiseCopyable>(_ values: [Element], _ type: ElementType = .int32) -> Tensor {
     values.withUnsafeBytes { bytes in
       let tensor = allocate([max(bytes.count / type.blockByteCount, 1)], type)
@@ -92,7 +92,7 @@ public final class VulkanBackend: Backend {
     return Tensor(type: type, shape: shape, storage: Storage(memory, byteCount: max(byteCount, 4)))
   }
 
-  /// Where a tensor in device memory begins, as kernels see it; 0 for `nil`.
+  /// The device address of a tensor in device memory; 0 for `nil`.
   func address(_ tensor: Tensor?) -> UInt64 {
     guard let tensor else { return 0 }
     guard let memory = tensor.storage.deviceMemory else { preconditionFailure("kernels read device memory only") }
@@ -112,7 +112,7 @@ public final class VulkanBackend: Backend {
   /// Copies the tensor to device memory in its storage format, unless it is there already.
   public func resident(_ tensor: Tensor) -> Tensor {
     device.operation {
-      // A file's pages are not needed any more.
+      // The pages of a mapped file are no longer needed.
       defer { tensor.releasePages() }
       return uploaded(tensor)
     }
@@ -184,7 +184,7 @@ public final class VulkanBackend: Backend {
     }
   }
 
-  /// See ``Backend``.
+  /// The use of device memory by this backend's tensors.
   public var memoryStatistics: (inUse: Int, peak: Int) {
     let use = device.memoryUse
     return (Int(use.in_use), Int(use.peak))
@@ -202,13 +202,13 @@ public final class VulkanBackend: Backend {
   /// Reports the first failure since the device was opened. Doesn't wait.
   public func check() throws(SwiftletError) { try device.check() }
 
-  /// Behaves from now on as if the driver had reset the device, for tests.
-  package func simulateDeviceLoss() { device.pretend(cd_lost) }
+  /// Behaves from now on as if the driver had reset the device. For tests.
+  package func simulateDeviceLoss() { device.simulateFailure(cd_lost) }
 
-  /// Behaves from now on as if there had been no room for a tensor, for tests.
-  package func simulateOutOfMemory() { device.pretend(cd_out_of_memory) }
+  /// Behaves from now on as if an allocation had failed. For tests.
+  package func simulateOutOfMemory() { device.simulateFailure(cd_out_of_memory) }
 
-  /// Lets no more memory be taken than this, for tests.
+  /// Limits the device memory that tensors can use. For tests.
   package func limitMemory(to byteCount: Int) { device.limitMemory(to: byteCount) }
 
   // MARK: Measurements
@@ -216,14 +216,14 @@ public final class VulkanBackend: Backend {
   /// The hash of the sources that the kernels of this program were compiled from.
   package static var kernelSourceHash: String { String(cString: cd_source_hash()) }
 
-  /// What was asked of the device since it was opened; a wait is a time when the host waited until it had nothing left
-  /// to do.
+  /// The number of kernels dispatched since the device was opened, and how often the host waited until the device was
+  /// idle.
   public var counts: (dispatches: Int, waits: Int) {
     let counters = device.counters
     return (Int(counters.dispatches), Int(counters.waits))
   }
 
-  /// Measures the time of each kernel while `body` runs; the longest first.
+  /// Measures the GPU time of each kernel while `body` runs. Sorted by time, the longest first.
   public func profiled(_ body: () throws -> Void) rethrows -> [(kernel: String, count: Int, seconds: Double)] {
     device.profile(true)
     defer { device.profile(false) }

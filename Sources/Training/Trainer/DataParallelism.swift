@@ -28,8 +28,8 @@ package final class DataParallelism {
 
   /// Lays out the buffers. With a sharded optimizer state, the parameters' values move into a flat buffer too.
   ///
-  /// Ranks whose processors round differently share the state of an adapter as well: each weight is then updated on one of
-  /// them only, and stays the same on all.
+  /// Ranks whose processors round differently share the state of an adapter as well: each weight is then updated on one
+  /// of them only, and stays the same on all.
   /// - Returns: `nil` for a single process.
   init?(
     _ collective: any Collective, parameters: [Parameter], trainsEveryWeight: Bool, on backend: any Backend
@@ -102,7 +102,8 @@ package final class DataParallelism {
     backend.copy(copy, to: tensor)
   }
 
-  /// Sums the gradients over all ranks. With a sharded optimizer state, only those of the owned parameters are complete.
+  /// Sums the gradients over all ranks. With a sharded optimizer state, only those of the owned parameters are
+  /// complete.
   func sumGradients() throws(SwiftletError) {
     try onHost(gradients) { gradients throws(SwiftletError) in
       try collective.reduceScatter(gradients, chunks: chunks)

@@ -96,8 +96,8 @@ extension Trainer {
   /// run that was never interrupted.
   /// - Throws: `SwiftletError` if the checkpoint does not belong to this run.
   ///
-  /// Only rank 0 reads the checkpoint; the others receive it. With another number of ranks than the checkpoint's, sums are
-  /// rounded differently from there on.
+  /// Only rank 0 reads the checkpoint; the others receive it. With another number of ranks than the checkpoint's, sums
+  /// are rounded differently from there on.
   public func resume(from folder: URL) throws {
     let saved = try savedState(in: folder)
     let file = folder.appendingPathComponent("optimizer.safetensors")
