@@ -175,7 +175,8 @@ extension RecipeKey {
     .honored(
       "bf16", .optimization, \.training.bf16,
       "Round the inputs of matrix products in training to bfloat16 if the processor multiplies it faster than float32 "
-        + "(AVX-512 BF16). Accumulation and everything else stay float32. On other processors it changes nothing."),
+        + "(AVX-512 BF16), or to float16 on a GPU with matrix units. Accumulation and everything else stay float32. On "
+        + "other devices it changes nothing."),
     .honored(
       "gradient_checkpointing", .optimization, \.training.checkpointing,
       "Recompute activations instead of keeping them: in all layers (`true`, `unsloth`), in none (`false`), or in as many as "

@@ -51,9 +51,10 @@ public struct Evaluation: Sendable {
       }
       progress(min(set.items.count, start + size), set.items.count)
     }
-    try model.transformer.backend.check()
     tokens = sums.count
     loss = sums.loss / Double(max(1, sums.count))
+    // What is read from a device that fails is zero.
+    try model.transformer.backend.check()
   }
 
   /// The result as `swiftlet eval --json` prints it. `rows` is present only if log-probabilities were requested.

@@ -84,6 +84,7 @@ actor ModelCore {
     }
     let rest = reply.finish()
     if !rest.isEmpty { receive(rest) }
+    try backend.check()
   }
 
   private func beginAnswer(

@@ -179,6 +179,7 @@ private struct Session {
       }
       output.writeText(reply.finish())
       output.write("\n")
+      try model.transformer.backend.check()
       let seconds = (ContinuousClock.now - begin) / .seconds(1)
       if showsSpeed {
         Printing.note(

@@ -1,3 +1,4 @@
+import Diagnostics
 import Models
 import OrderedJSON
 import Tensors
@@ -47,5 +48,17 @@ import Testing
       }
       #expect(near.sample(gpu.tensor(logits, [1, 300]), on: gpu) == far.sample(logits))
     }
+  }
+
+  /// A device that fails ends a generation, without a token that it did not compute.
+  @Test func aLostDeviceEndsTheGeneration() throws {
+    let gpu = try VulkanBackend(try #require(TestGPU.information))
+    let transformer = try FamilyTests.transformer("llama", on: gpu)
+    let generator = TokenGenerator(transformer, prompt: [5, 6, 7], maxNewTokens: 5, stopTokens: [])
+    #expect(generator.next() != nil)
+    gpu.simulateDeviceLoss()
+    #expect(generator.next() == nil && generator.next() == nil)
+    #expect(generator.generation.ids.count == 1)
+    #expect(throws: SwiftletError.self) { try gpu.check() }
   }
 }

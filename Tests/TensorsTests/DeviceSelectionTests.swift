@@ -31,6 +31,14 @@ struct DeviceSelectionTests {
     #expect(throws: SwiftletError.self) { try DeviceSelection.gpu(99).open(kernelCache: nil, among: devices) }
   }
 
+  /// A device that computes correctly but more slowly than the CPU, as a software device does.
+  @Test(.enabled(if: Backends.gpu?.information.isSoftware == true)) func aSlowDeviceIsNotChosen() throws {
+    let slow = GPUDevice(try #require(Backends.gpu).information, isSoftware: false)
+    let choice = try DeviceSelection.automatic.open(kernelCache: nil, among: [slow])
+    #expect(choice.backend is CPUBackend)
+    #expect(choice.reason == "\(slow.name) is slower than the CPU")
+  }
+
   @Test(.enabled(if: Backends.expectsGPU)) func productsAreCompared() throws {
     let comparison = try ProductComparison(#require(Backends.gpu), Backends.single, rows: 64, columns: 128)
     #expect(comparison.agrees && comparison.speedup > 0)

@@ -1,15 +1,9 @@
-import Foundation
 import Tensors
 import Testing
 
 /// Products on a GPU's matrix units, which take float16. `Scripts/check-gpu --matrix-units` runs these; `BFloat16Tests`
 /// checks all shapes and formats.
-@Suite(.enabled(if: MatrixUnitTests.isExpected)) struct MatrixUnitTests {
-  /// Whether the device has matrix units, or should have.
-  static var isExpected: Bool {
-    Backends.gpu?.multipliesBFloat16 == true || ProcessInfo.processInfo.environment["SWIFTLET_TEST_MATRIX_UNITS"] != nil
-  }
-
+@Suite(.enabled(if: Backends.expectsMatrixUnits)) struct MatrixUnitTests {
   private static func product(
     _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool, transposed: Bool
   ) throws -> [Float] {

@@ -60,6 +60,11 @@ enum Backends {
   /// Whether tests that need a device run: under CI also without one, to fail.
   static var expectsGPU: Bool { gpu != nil || ProcessInfo.processInfo.environment["CI"] != nil }
 
+  /// Whether the GPU has matrix units, or should have.
+  static var expectsMatrixUnits: Bool {
+    gpu?.multipliesBFloat16 == true || ProcessInfo.processInfo.environment["SWIFTLET_TEST_MATRIX_UNITS"] != nil
+  }
+
   /// Runs `body` for each instruction set and number of threads, expects the same bits from every number of threads,
   /// and returns the result of each instruction set. If there is a GPU, it runs twice there, with the same bits, and
   /// its result comes last.

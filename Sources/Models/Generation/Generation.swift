@@ -51,7 +51,7 @@ public final class TokenGenerator {
   }
 
   /// Generates the next token.
-  /// - Returns: `nil` if the generation has ended.
+  /// - Returns: `nil` if the generation has ended, or the device has failed.
   public func next() -> Int32? {
     guard !pending.isEmpty else { return nil }
     let isFull = !generation.ids.isEmpty && cache.count >= transformer.configuration.contextLength
@@ -62,6 +62,11 @@ public final class TokenGenerator {
     let hidden = transformer.extend(cache, by: pending)
     let logits = transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows))
     let id = sampler.sample(logits, on: transformer.backend)
+    // A device that has failed gives zeros, which would pass for a token. Whoever asked finds out with `Backend.check`.
+    guard (try? transformer.backend.check()) != nil else {
+      pending = []
+      return nil
+    }
     if stopTokens.contains(id) {
       generation.finishReason = .stop
       pending = []

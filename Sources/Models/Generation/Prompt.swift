@@ -51,6 +51,7 @@ extension CausalLM {
   ) throws -> String {
     let ids = try ids(of: prompt, thinking: thinking)
     let (text, _) = generate(ids, sampling: sampling, maxNewTokens: maxNewTokens, stream: stream)
+    try transformer.backend.check()
     return text.trimmed
   }
 }

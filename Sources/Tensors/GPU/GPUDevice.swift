@@ -44,6 +44,18 @@ public struct GPUDevice: Sendable, Hashable {
     missingFeature = missing.isEmpty ? nil : missing
   }
 
+  /// The device `other`, passed off as software or hardware, for tests.
+  package init(_ other: GPUDevice, isSoftware: Bool) {
+    index = other.index
+    name = other.name
+    driver = other.driver
+    memory = other.memory
+    self.isSoftware = isSoftware
+    isIntegrated = other.isIntegrated
+    matrixSize = other.matrixSize
+    missingFeature = other.missingFeature
+  }
+
   /// The text in a C array of characters.
   private static func text<Array>(_ array: Array) -> String {
     withUnsafeBytes(of: array) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
@@ -78,7 +90,7 @@ final class OpenDevice: Sendable {
       let use = cd_memory_use(handle)
       throw SwiftletError.device(
         "\(info.name) is out of memory (\(use.in_use >> 20) MB in use, \(use.available >> 20) MB left); lower "
-          + "per_device_train_batch_size or max_length, or set gradient_checkpointing: true")
+          + "per_device_train_batch_size or max_length, set gradient_checkpointing: true, or load_in_4bit: true")
     }
     let reason = String(decoding: message.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     throw SwiftletError.device(

@@ -35,7 +35,7 @@ package final class DataParallelism {
     _ collective: any Collective, parameters: [Parameter], trainsEveryWeight: Bool, on backend: any Backend
   ) throws(SwiftletError) {
     guard collective.size > 1 else { return nil }
-    let kernels = backend.availableMemory == nil ? KernelTarget.current.rawValue : "gpu"
+    let kernels = backend.availableMemory == nil ? InstructionSet.current.rawValue : "gpu"
     let roundsDifferently = try collective.firstDifference(kernels) != nil
     let shardsOptimizerState = trainsEveryWeight || roundsDifferently
     self.collective = collective
