@@ -6,7 +6,7 @@ extension RecipeKey {
       "fp16", "bf16_full_eval", "fp16_full_eval", "fp16_opt_level", "fp16_backend", "half_precision_backend",
       "tf32", "bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"),
     idle(
-      "there is one attention implementation, which keeps packed rows apart", "attn_implementation", "padding_free",
+      "there is one attention implementation, and it keeps packed rows separate", "attn_implementation", "padding_free",
       "use_cache"),
     idle("batches have no padding", "pad_to_multiple_of"),
     idle("losses are always computed in fused chunks", "use_liger_kernel", "liger_kernel_config"),
@@ -108,7 +108,7 @@ extension RecipeKey {
       .refused("save_safetensors", .reports, harmless: ["true"], "files are always safetensors"),
       .refused("adafactor", .optimization, "use optim"),
       .refused("group_by_length", .optimization, "batches have no padding, so grouping rows by length gains nothing"),
-      .refused("past_index", .other, harmless: ["-1"], "no such models are supported"),
+      .refused("past_index", .other, harmless: ["-1"], "models with such outputs are not supported"),
       .refused(
         "num_processes", .other, harmless: ["1"], "one process runs; multiply gradient_accumulation_steps by it instead"
       ),
@@ -118,7 +118,7 @@ extension RecipeKey {
       .refused("fsdp_min_num_params", .other, harmless: ["0"], "one process runs; leave it out"),
       .refused("fsdp_transformer_layer_cls_to_wrap", .other, "one process runs; leave it out"),
       .refused("do_predict", .other, "use swiftlet eval or generate"),
-      .refused("debug", .other, "there is no such debugger"),
+      .refused("debug", .other, "there is no debugger"),
       .refused("accelerator_config", .other, "use the keys on this page"),
     ],
     refused(

@@ -1,6 +1,6 @@
 import Training
 
-/// Records the loss of every step, to plot it or to look at it while the run goes on.
+/// Records the loss of every step, to plot it or to watch the run.
 ///
 /// ```swift
 /// let recorder = LossRecorder()

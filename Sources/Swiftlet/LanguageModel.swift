@@ -6,7 +6,7 @@ import Tensors
 
 /// A language model with its tokenizer and chat template: the starting point for chatting and fine-tuning.
 ///
-/// The model computes on a thread of its own. It can be shared freely: several chats, and even a training run, take turns
+/// The model computes on its own thread. It can be shared freely: several chats, and even a training run, take turns
 /// on it.
 public final class LanguageModel: Sendable {
   /// The name that the model was opened with.

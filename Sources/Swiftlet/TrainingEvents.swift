@@ -85,7 +85,7 @@ public struct TrainingEvents: AsyncSequence, Sendable {
   }
 }
 
-/// Carries events from the model's thread to the task that iterates over them. Cancelling that task does not close the
+/// Carries events from the model's thread to the task that iterates over them. Canceling that task does not close the
 /// channel: it only asks the run to pause.
 final class EventChannel: Sendable {
   private struct State {

@@ -27,7 +27,7 @@ enum Main {
     // A file that exceeds a limit (ulimit -f) is then an error like a full disk.
     signal(SIGXFSZ, SIG_IGN)
     do {
-      let words = try ThreadOptions.apply(Array(CommandLine.arguments.dropFirst()))
+      let words = withDashes(try ThreadOptions.apply(Array(CommandLine.arguments.dropFirst())))
       try checkSubcommand(words)
       var command = try RootCommand.parseAsRoot(words)
       if var asynchronous = command as? AsyncParsableCommand {
@@ -37,6 +37,19 @@ enum Main {
       }
     } catch {
       leave(error)
+    }
+  }
+
+  /// Options may be spelled with underscores, as recipe keys are. Subcommands that take keys read both spellings
+  /// themselves.
+  private static func withDashes(_ words: [String]) -> [String] {
+    guard let name = words.first, !["sft", "train", "plan", "preview"].contains(name) else { return words }
+    var isOption = true
+    return words.map { (word: String) -> String in
+      if word == "--" { isOption = false }
+      guard isOption, word.hasPrefix("--") else { return word }
+      let option = word.prefix { $0 != "=" }
+      return String(option).replacing("_", with: "-") + String(word.dropFirst(option.count))
     }
   }
 

@@ -18,7 +18,7 @@ struct Plan: AsyncParsableCommand {
       """
   )
 
-  @Argument(parsing: .captureForPassthrough, help: "A recipe, --json, and keys that override the recipe.")
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")
   var words: [String] = []
 
   func run() async throws {
@@ -55,8 +55,9 @@ struct Plan: AsyncParsableCommand {
       var facts = [
         ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
         (
-          "shared",
-          plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once per batch" : "nothing"
+          "prefix",
+          plan.sharedPrefix > 0
+            ? "the first \(plan.sharedPrefix) tokens of all rows, computed once per batch" : "no common prefix"
         ),
         ("per step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
         ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) per second"),

@@ -51,7 +51,7 @@ public enum DeviceSelection: Sendable, Hashable {
       self.reason = reason
     }
 
-    /// The name and the reason, as in "CPU, 8 threads (llvmpipe is no GPU but software)".
+    /// The name and the reason, as in "CPU, 8 threads (NVIDIA T4 is slower than the CPU)".
     public var text: String { reason.map { "\(name) (\($0))" } ?? name }
   }
 
@@ -135,9 +135,9 @@ public enum DeviceSelection: Sendable, Hashable {
   }
 
   private static func automaticChoice(_ kernelCache: String?, _ devices: [GPUDevice]) -> Choice {
-    guard !devices.isEmpty else { return processor(nil) }
+    // Software devices are slower than the CPU backend.
     let hardware = devices.filter { !$0.isSoftware }
-    guard !hardware.isEmpty else { return processor("\(devices[0].name) is no GPU but software") }
+    guard !hardware.isEmpty else { return processor("no GPU, only a software driver") }
     guard let device = best(hardware.filter { $0.missingFeature == nil }) else {
       return processor("\(hardware[0].name) lacks \(hardware[0].missingFeature ?? "a feature")")
     }
