@@ -131,7 +131,7 @@ public struct ModelCard: Sendable {
       if let adapterRank {
         "A LoRA adapter of rank \(adapterRank) for `\(baseName)`\(!quantizationOptions.isEmpty ? ", trained on 4-bit weights" : "")"
       } else {
-        "All weights of `\(baseName)`, fine-tuned"
+        "A full fine-tune of `\(baseName)`, trained"
       }
     return "# \(heading)\n\n\(what) with Swiftlet.\n"
   }

@@ -140,7 +140,7 @@ final class EventChannel: Sendable {
   var isPauseRequested: Bool { state.withLock { $0.isPauseRequested } }
 }
 
-/// Sends what a trainer does to a channel, and passes the channel's wish to pause on to the trainer.
+/// Sends what a trainer does to a channel, and passes requests to pause on to the trainer.
 final class EventRelay: TrainerCallback {
   private let channel: EventChannel
 

@@ -13,7 +13,8 @@ struct Bench: AsyncParsableCommand {
   }
 
   static let configuration = CommandConfiguration(
-    abstract: "Measure this machine and the throughput of generation and training.")
+    abstract: "Measure this machine and the throughput of generation and training.",
+    usage: "swiftlet bench [--model <model>] [<options>]")
 
   @Option(
     name: [.short, .long],

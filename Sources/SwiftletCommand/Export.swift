@@ -10,6 +10,10 @@ import Terminal
 struct Export: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a model or an adapter as a GGUF file for llama.cpp and Ollama.",
+    usage: """
+      swiftlet export --model <model> [--adapter <adapter>] --output <file> [<options>]
+      swiftlet export --adapter <adapter> [--base <base>] --output <file> [<options>]
+      """,
     discussion: """
       With --model, the file contains the model, with the adapter merged in if there is one, and an Ollama Modelfile is \
       written next to it. With --adapter alone, the file contains the LoRA adapter; this needs the config.json of the \

@@ -12,6 +12,7 @@ import Terminal
 struct Inspect: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show the modules of a model, their shapes, types and sizes, and what an adapter would train.",
+    usage: "swiftlet inspect <model> [<options>]",
     discussion: """
       Only config.json is needed; weights are not downloaded. If they are there, the types shown are those of the \
       file, unless --quantization is given.

@@ -11,7 +11,8 @@ import Terminal
 /// `swiftlet merge --model M --adapter A --output D`
 struct Merge: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Merge an adapter into its base model, and save the result as a model.")
+    abstract: "Merge an adapter into its base model, and save the result as a model.",
+    usage: "swiftlet merge --model <model> [--adapter <adapter>] --output <folder> [<options>]")
 
   /// Unsloth's names.
   enum SaveMethod: String, ExpressibleByArgument, CaseIterable {

@@ -132,7 +132,9 @@ struct SamplingFlags: ParsableArguments {
   @Option(help: ArgumentHelp("The maximum number of tokens to generate.", valueName: "n"))
   var maxNewTokens = 512
 
-  @Option(help: ArgumentHelp("Sampling temperature; 0 always takes the most likely token.", valueName: "x"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Sampling temperature; 0 always takes the most likely token.", valueName: "x"))
   var temperature: Float = 0
 
   @Option(

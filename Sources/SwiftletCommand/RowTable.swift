@@ -45,7 +45,7 @@ enum RowTable {
     case .bool: return "boolean"
     case .string: return "text"
     case .array(let elements):
-      if messages(value) != nil { return "messages" }
+      if messages(value) != nil { return "list of messages" }
       return elements.first.map { "list of \(type(of: $0))" } ?? "empty list"
     case .object(let object): return "object with \(object.keys.prefix(6).map(\.printable).joined(separator: ", "))"
     default: return value.integer == nil ? "number" : "integer"

@@ -102,7 +102,7 @@ struct TrainingSession {
     interview.isInterrupted = { signals.caught != nil }
     interview.answered = { round in
       let table = interview.log.table([interview.log.rounds.first, round].compactMap(\.self))
-      progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
+      progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style).trimmed)
     }
     run.trainer.callbacks += [progress, interview]
     let begin = ContinuousClock().now
@@ -232,7 +232,7 @@ struct TrainingSession {
       Printing.heading("Answers before and after")
       let first = interview.log.rounds.first { $0.step < last.step }
       let table = interview.log.table([first, last].compactMap(\.self))
-      Printing.note(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
+      Printing.note(table.text(width: Output.standardError.columns(), style: Output.standardError.style).trimmed)
     }
     let state = run.trainer.state
     Printing.heading("Done")

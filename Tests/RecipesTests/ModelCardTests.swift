@@ -117,7 +117,7 @@ import Testing
     let full = try Recipe(yaml: "model_name_or_path: /models/base\ndataset_name: rows.jsonl\noutput_dir: out\n")
     try ModelCard(recipe: full, state: TrainerState()).write(to: folder)
     let card = try String(contentsOf: folder.appendingPathComponent("README.md"), encoding: .utf8)
-    #expect(card.contains("All weights of `base`") && !card.contains("base_model:"))
+    #expect(card.contains("A full fine-tune of `base`") && !card.contains("base_model:"))
     try full.writeArguments(to: folder.appendingPathComponent("training_args.json"))
     let arguments = try JSONValue(parsing: Data(contentsOf: folder.appendingPathComponent("training_args.json")))
     #expect(arguments["output_dir"] == "out")

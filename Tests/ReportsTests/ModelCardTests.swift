@@ -141,7 +141,7 @@ import Training
     let text = card.text
     for part in [
       "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [sft, swiftlet]\nmodel_name: \"a b\"\n---\n",
-      "\n# a b\n\nAll weights of `base`, fine-tuned with Swiftlet.\n", "| optimizer steps | 0 |",
+      "\n# a b\n\nA full fine-tune of `base`, trained with Swiftlet.\n", "| optimizer steps | 0 |",
       "swiftlet chat --model .\n", "AutoModelForCausalLM.from_pretrained(\".\")",
       "swiftlet export --model . --output model.gguf --type q8_0",
     ] { #expect(text.contains(part), "\(part)") }

@@ -22,7 +22,7 @@ public enum LoRAExport {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
       throw SwiftletError.model(
-        "there is no adapter_config.json. Name a folder that PEFT or Swiftlet wrote", in: folder.path)
+        "there is no adapter_config.json. Name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
     }
     let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
     guard configuration.modulesToSave.isEmpty else {
