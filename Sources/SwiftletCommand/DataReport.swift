@@ -29,7 +29,7 @@ enum DataReport {
     Printing.heading("Data")
     Printing.facts(facts(report, validationRows: validationRows))
     for sentence in report.warnings {
-      Printing.note("  \(report.notes.contains(sentence) ? "Note" : "Warning"): \(sentence)")
+      Printing.remark("\(report.notes.contains(sentence) ? "Note" : "Warning"): \(sentence)")
     }
   }
 }

@@ -75,7 +75,7 @@ struct Export: AsyncParsableCommand {
     }
     bar.finish()
     Printing.note("Saved the model to \(output).")
-    for note in notes { Printing.note("Note: \(note).") }
+    for note in notes { Printing.remark("Note: \(note).", indent: 0) }
     guard modelfile else { return printResult() }
     let place = modelfilePlace
     try OllamaModelfile(opened, file: file.lastPathComponent).write(to: place)

@@ -170,7 +170,7 @@ struct Inspect: AsyncParsableCommand {
     let known = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? 0) }
     let scales = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? BlockScales.byteCount(of: $1.count, in: format)) }
     Printing.result(
-      "\(type.rawValue)         \(Self.grouped(codes)) bytes of linear layers, \(Self.grouped(halves)) in 16 bits"
+      "\(type.rawValue)         \(Self.grouped(codes)) bytes of linear layers (\(Self.grouped(halves)) in 16 bits)"
     )
     Printing.result("scales      \(Self.grouped(scales)) bytes\(format.doubleQuantized ? ", quantized too" : "")")
     let tables =

@@ -96,10 +96,10 @@ struct Merge: AsyncParsableCommand {
   private func report(_ check: MergeCheck) {
     let largest = String(cFormat: "%.3g", check.largest)
     let mean = String(cFormat: "%.3g", check.mean)
-    Printing.note(
+    Printing.remark(
       "Compared with base model and adapter on sample prompts, the logits differ by \(mean) on average and \(largest) at "
-        + "most, and the most likely token at \(check.changedChoices.count) of \(check.changedChoices.of) positions."
-    )
+        + "most, and the most likely token at \(check.changedChoices.count) of \(check.changedChoices.of) positions.",
+      indent: 0)
   }
 
   private func archive(_ folder: URL) throws {

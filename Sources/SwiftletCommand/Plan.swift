@@ -35,7 +35,7 @@ struct Plan: AsyncParsableCommand {
     if network != nil, ranks == nil { throw ValidationError("--bandwidth needs --ranks.") }
     let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
-    for note in recipe.notes { Printing.note("Note: \(note)") }
+    for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) }
     let run = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared()
     let plan = try run.plan(
       calibrated: true, ranks: ranks, network: ranks == nil ? nil : network ?? Network(bitsPerSecond: 10e9))

@@ -39,12 +39,12 @@ struct SFT: AsyncParsableCommand {
     do {
       let recipe = try Recipe(commandLine: words.words)
       try recipe.checkComplete()
-      if ranks.leads { for note in recipe.notes { Printing.note("Note: \(note)") } }
+      if ranks.leads { for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) } }
       _ = try await TrainingSession(
         recipe, command: ["sft"] + words.words, overwrites: overwrites, ranks: ranks
       ).run()
     } catch {
-      Main.leave(error, ranks)
+      Main.leave(error, ranks, of: "sft")
     }
     ranks.leave()
   }

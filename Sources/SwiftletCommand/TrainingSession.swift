@@ -171,8 +171,8 @@ struct TrainingSession {
     if let adapter = run.adapter {
       let transformer = run.model.transformer
       for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
-        Printing.note(
-          "  Warning: lora_target_modules: this model has no layer named \(name). Its layers are \(transformer.linearLayerNames)"
+        Printing.remark(
+          "Warning: lora_target_modules: this model has no layer named \(name). Its layers are \(transformer.linearLayerNames)"
         )
       }
     }
@@ -208,12 +208,12 @@ struct TrainingSession {
     }
     Printing.facts(facts)
     if batch != asked.trainBatchSize {
-      Printing.note(
-        "  Note: auto_find_batch_size: \(batch) rows per batch instead of \(asked.trainBatchSize), and "
+      Printing.remark(
+        "Note: auto_find_batch_size: \(batch) rows per batch instead of \(asked.trainBatchSize), and "
           + "\(run.trainer.configuration.gradientAccumulationSteps) batches per step, so each step still learns from the same rows"
       )
     }
-    if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
+    if !plan.fits { Printing.remark("Warning: \(plan.verdict)") }
   }
 
   private func evaluate(_ run: TrainingRun, _ label: String) throws -> Double? {
@@ -259,8 +259,8 @@ struct TrainingSession {
     ]
     if !interview.questions.isEmpty { facts.append(("answers", "\(path)/questions.md")) }
     Printing.facts(facts)
-    for failure in run.reportFailures { Printing.note("  Warning: \(failure)") }
-    if let failure = interview.failure { Printing.note("  Warning: some answers are missing: \(failure)") }
+    for failure in run.reportFailures { Printing.remark("Warning: \(failure)") }
+    if let failure = interview.failure { Printing.remark("Warning: some answers are missing: \(failure)") }
     Printing.heading("Next")
     let width = Output.standardError.isTerminal ? Output.standardError.columns() - 2 : .max
     for line in NextCommands(recipe, questions: interview.questions, width: width).lines { Printing.note("  " + line) }

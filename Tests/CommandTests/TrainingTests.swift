@@ -159,7 +159,7 @@ import Testing
     "packing: true\npacking_strategy: wrapped\nmax_length: 16", "max_length: 8\ncompletion_only_loss: false",
     "steps: [{template: '{prompt}|{completion}'}, {select_columns: [text]}]\neos_token: <|im_start|>",
     "chat_template_path: t.jinja\nassistant_only_loss: true\n"
-      + "steps: [{messages: [{role: user, content: '{prompt}'}, {role: assistant, content: '{completion}'}]}]",
+      + "steps: [{messages: [{role: user, content: '{prompt}'}, {role: assistant, content: '{completion}'}]}, {select_columns: [messages]}]",
   ]) func evaluationWithARecipeFindsTheValidationLoss(keys: String) async throws {
     let workspace = try Workspace()
     try workspace.write(
