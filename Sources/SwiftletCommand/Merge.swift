@@ -104,9 +104,11 @@ struct Merge: AsyncParsableCommand {
 
   private func archive(_ folder: URL) throws {
     let file = folder.appendingPathExtension("zip")
-    var bar = ProgressBar("zipping", total: 1000)
-    try ZipArchive.write(folder: folder, to: file) { bar.update(Int($0 * 1000)) }
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+    let size = names.reduce(0) { $0 + (fileSize(atPath: folder.appendingPathComponent($1).path) ?? 0) }
+    var bar = ProgressBar("zipping", total: size, quantity: .bytes)
+    try ZipArchive.write(folder: folder, to: file) { bar.update(Int($0 * Double(size))) }
     bar.finish()
-    Printing.note("Saved its files to \(output).zip.")
+    Printing.note("Saved the zip file \(output).zip.")
   }
 }
