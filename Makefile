@@ -8,16 +8,16 @@ DEVICE_TESTS := GPU|TensorsTests
 .PHONY: help demo test build mpi install uninstall dist lint format bench clean prepare
 
 help:
-	@echo "make demo       fine-tune a small model on a small data set, and compare it before and after"
-	@echo "make test       check the format, build, and run every test"
+	@echo "make demo       fine-tune a small model on a small dataset, and compare its answers"
+	@echo "make test       check formatting, build, and run every test"
 	@echo "make build      build the command: .build/release/swiftlet"
 	@echo "make install    install it with completions and a manual page [PREFIX=/usr/local] [DESTDIR=]"
 	@echo "make uninstall  remove what make install installed [PREFIX=/usr/local] [DESTDIR=]"
 	@echo "make dist       build a tarball and a .deb that need no Swift toolchain"
-	@echo "make bench      measure this machine and Swiftlet on it"
+	@echo "make bench      measure this machine, and Swiftlet on it"
 	@echo "make format     format the sources"
-	@echo "make lint       check their format"
-	@echo "make clean      remove what was built"
+	@echo "make lint       check formatting"
+	@echo "make clean      remove build products"
 
 prepare:
 	@Scripts/prepare

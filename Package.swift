@@ -70,7 +70,8 @@ let package = Package(
     .target(
       name: "Reports",
       dependencies: [
-        "Training", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "Terminal", "CLoader", "CCairo",
+        "Training", "Models", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "Terminal", "CLoader",
+        "CCairo",
       ]),
     .target(
       name: "Recipes",

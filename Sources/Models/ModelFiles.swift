@@ -34,6 +34,9 @@ public struct ModelFiles: Sendable {
     let isFolder = FileManager.default.isFolder(url.path)
     if isFolder || url.lastPathComponent == "config.json" {
       let config = isFolder ? url.appendingPathComponent("config.json") : url
+      if isFolder, !FileManager.default.fileExists(atPath: config.path) {
+        throw SwiftletError.model("there is no config.json, so this is not a model folder", in: url.path)
+      }
       configurationJSON = try Self.json(at: config)
       configuration = try TransformerConfiguration(json: configurationJSON, path: config.path)
       quantization = try QuantizationConfiguration(ConfigurationReader(json: configurationJSON, path: config.path))

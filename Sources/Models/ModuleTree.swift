@@ -65,14 +65,40 @@ public struct ModuleTree: Sendable {
       && zip(children, other.children).allSatisfy { $0.name == $1.name && $0.hasSameContents(as: $1) }
   }
 
-  /// The children, with runs of numbered modules of equal contents grouped: `(0...29)`.
-  public var groups: [(first: ModuleTree, last: ModuleTree, count: Int)] {
-    var groups: [(first: ModuleTree, last: ModuleTree, count: Int)] = []
+  /// Children with equal contents.
+  public struct Group: Sendable {
+    /// The children, in order.
+    public fileprivate(set) var members: [ModuleTree]
+
+    /// Their names: "norm", "0-29", or "0, 2-4, 7" if others are in between. Long lists are shortened.
+    public var name: String {
+      var runs: [(first: Int, last: Int)] = []
+      for number in members.compactMap({ Int($0.name) }) {
+        if let last = runs.last?.last, last + 1 == number {
+          runs[runs.count - 1].last = number
+        } else {
+          runs.append((number, number))
+        }
+      }
+      guard runs.count > 0, members.count > 1 else { return members[0].name }
+      var texts = runs.map { $0.first == $0.last ? "\($0.first)" : "\($0.first)-\($0.last)" }
+      if texts.count > 6 { texts.replaceSubrange(4..<texts.count - 1, with: ["…"]) }
+      return texts.joined(separator: ", ")
+    }
+  }
+
+  /// The children, with numbered modules of equal contents in one group, whether or not they follow each other.
+  public var groups: [Group] {
+    var groups: [Group] = []
     for child in children {
-      if let group = groups.last, Int(child.name) != nil, child.hasSameContents(as: group.first) {
-        groups[groups.count - 1] = (group.first, child, group.count + 1)
+      if Int(child.name) != nil,
+        let place = groups.firstIndex(where: {
+          Int($0.members[0].name) != nil && child.hasSameContents(as: $0.members[0])
+        })
+      {
+        groups[place].members.append(child)
       } else {
-        groups.append((child, child, 1))
+        groups.append(Group(members: [child]))
       }
     }
     return groups

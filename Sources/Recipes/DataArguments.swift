@@ -28,7 +28,7 @@ public struct DataArguments: Sendable, Hashable {
   public var maxEvalSamples: Int?
   /// The questions to ask before and after training.
   public var questions = Questions.inline([])
-  /// The most tokens of an answer.
+  /// The maximum number of tokens in an answer.
   public var maxNewTokens = 128
 
   /// Creates TRL's defaults: no source, the splits `train` and `test`.

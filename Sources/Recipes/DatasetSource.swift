@@ -44,6 +44,7 @@ public struct DatasetSource: Sendable, Hashable {
 }
 
 extension DatasetSource: RecipeConvertible {
+  static var listExpectation: String { "a list of sources" }
   static var expectation: String { "a path, or a mapping with path or query, name, split, columns, fraction and steps" }
   private static let keys = [
     "path", "query", "name", "data_dir", "data_files", "split", "columns", "fraction", "steps",

@@ -6,10 +6,16 @@ import OrderedJSON
 extension Recipe {
   /// The recipe as YAML: the keys that were given, in the order of the documentation. Reading it gives the same recipe
   /// unless a path is relative to the folder of the original file.
-  public var yaml: String {
+  public var yaml: String { yaml { $0 } }
+
+  /// The recipe as YAML, with every value changed by `change`.
+  func yaml(_ change: (JSONValue) -> JSONValue) -> String {
     arguments.members.filter { origins[$0.key] != nil }
-      // JSON is YAML. Words need no quotation marks.
-      .map { "\($0.key): \($0.value.isPlainYAML ? $0.value.string ?? "" : $0.value.text())\n" }.joined()
+      .map { member in
+        let value = change(member.value)
+        // JSON is YAML. Words need no quotation marks.
+        return "\(member.key): \(value.isPlainYAML ? value.string ?? "" : value.text())\n"
+      }.joined()
   }
 
   /// Writes `training_args.json`: every honored key with its value.

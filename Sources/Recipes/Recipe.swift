@@ -40,6 +40,9 @@ public struct Recipe: Sendable {
     var (file, overrides) = try RecipeReader.split(words)
     var text = ""
     if let path = file?.expandingTilde {
+      guard FileManager.default.fileExists(atPath: path) else {
+        throw SwiftletError.recipe(FileLocation(file: path), "no such file. Name the YAML file of a recipe.")
+      }
       do throws(SwiftletError) {
         text = try RegularFile.text(of: URL(fileURLWithPath: path), domain: .recipe)
       } catch {
@@ -83,8 +86,9 @@ public struct Recipe: Sendable {
       }
     }
     if let first = errors.first {
-      let others = errors.dropFirst().prefix(9).map { " Also: \($0)" }.joined()
-      throw SwiftletError.recipe(first.location, first.reason + others)
+      func sentence(_ text: String) -> String { text.hasSuffix(".") || text.hasSuffix("?") ? text : text + "." }
+      let others = errors.dropFirst().prefix(9).map { " Also: \(sentence("\($0)"))" }.joined()
+      throw SwiftletError.recipe(first.location, others.isEmpty ? first.reason : sentence(first.reason) + others)
     }
     try reader.check()
     self.init(reader.draft, file: file, origins: reader.origins, notes: reader.notes)

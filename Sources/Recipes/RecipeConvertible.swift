@@ -5,10 +5,16 @@ import OrderedJSON
 protocol RecipeConvertible: Sendable {
   /// What a value must be, as in "must be an integer".
   static var expectation: String { get }
+  /// What a list of these must be, as in "must be a list of strings".
+  static var listExpectation: String { get }
   /// Reads a value.
   init(_ value: RecipeValue) throws(RecipeValueError)
   /// The value in `training_args.json` and in the documentation of keys.
   var json: JSONValue { get }
+}
+
+extension RecipeConvertible {
+  static var listExpectation: String { "a list (each \(expectation))" }
 }
 
 extension Bool: RecipeConvertible {
@@ -64,7 +70,8 @@ extension Double: RecipeConvertible {
 }
 
 extension String: RecipeConvertible {
-  static var expectation: String { "text" }
+  static var expectation: String { "a string" }
+  static var listExpectation: String { "a list of strings" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     guard case .scalar(let text, _) = value, !value.isNull else { throw .mismatch(value, expected: Self.expectation) }
@@ -75,7 +82,15 @@ extension String: RecipeConvertible {
 }
 
 extension Optional: RecipeConvertible where Wrapped: RecipeConvertible {
-  static var expectation: String { Wrapped.expectation + " or null" }
+  /// "an integer or null"; a longer enumeration gets null as its last element.
+  static var expectation: String {
+    let wrapped = Wrapped.expectation
+    if let conjunction = wrapped.firstRange(of: ", or ") {
+      return "\(wrapped[..<conjunction.lowerBound]), \(wrapped[conjunction.upperBound...]), or null"
+    }
+    guard let conjunction = wrapped.firstRange(of: " or ") else { return wrapped + " or null" }
+    return "\(wrapped[..<conjunction.lowerBound]), \(wrapped[conjunction.upperBound...]) or null"
+  }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     self = value.isNull ? nil : try Wrapped(value)
@@ -85,7 +100,7 @@ extension Optional: RecipeConvertible where Wrapped: RecipeConvertible {
 }
 
 extension Array: RecipeConvertible where Element: RecipeConvertible {
-  static var expectation: String { "a list (each \(Element.expectation))" }
+  static var expectation: String { Element.listExpectation }
 
   /// A single value is a list of one element, as on the command line.
   init(_ value: RecipeValue) throws(RecipeValueError) {

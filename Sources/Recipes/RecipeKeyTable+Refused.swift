@@ -6,16 +6,16 @@ extension RecipeKey {
       "fp16", "bf16_full_eval", "fp16_full_eval", "fp16_opt_level", "fp16_backend", "half_precision_backend",
       "tf32", "bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"),
     idle(
-      "there is one attention implementation, which keeps packed rows apart", "attn_implementation", "padding_free",
+      "there is one attention implementation, and it keeps packed rows separate", "attn_implementation", "padding_free",
       "use_cache"),
     idle("batches have no padding", "pad_to_multiple_of"),
     idle("losses are always computed in fused chunks", "use_liger_kernel", "liger_kernel_config"),
     idle(
       "recomputed activations are always exact", "gradient_checkpointing_kwargs", "gradient_checkpointing_use_reentrant"
     ),
-    idle("runs are always reproducible bit by bit", "full_determinism"),
+    idle("runs are always reproducible to the bit", "full_determinism"),
     idle(
-      "`device` chooses what to compute on", "use_mps_device", "use_ipex", "tpu_num_cores",
+      "`device` selects what to compute on", "use_mps_device", "use_ipex", "tpu_num_cores",
       "tpu_metrics_debug", "torch_empty_cache_steps"),
     idle(
       "rows are always read from the file as needed", "dataset_streaming", "streaming", "dataset_num_proc",
@@ -45,7 +45,7 @@ extension RecipeKey {
       "hub_strategy", "hub_always_push",
       "hub_revision", "push_to_hub_organization", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
     idle("an output folder is never emptied", "overwrite_output_dir"),
-    idle("it belongs to Ray Tune or SageMaker", "ray_scope", "mp_parameters"),
+    idle("it is an option of Ray Tune or SageMaker", "ray_scope", "mp_parameters"),
     idle("set environment variables in the shell", "env"),
     // Options that `trl sft` passes to `accelerate launch`.
     idle(
@@ -60,9 +60,9 @@ extension RecipeKey {
   static let refusedKeys: [RecipeKey] = [
     [
       .refused("load_in_8bit", .quantization, "use load_in_4bit, or leave the weights as they are"),
-      .refused("llm_int8_threshold", .quantization, harmless: ["6.0", "6"], "it belongs to 8-bit loading"),
-      .refused("llm_int8_enable_fp32_cpu_offload", .quantization, "it belongs to 8-bit loading"),
-      .refused("llm_int8_has_fp16_weight", .quantization, "it belongs to 8-bit loading"),
+      .refused("llm_int8_threshold", .quantization, harmless: ["6.0", "6"], "it is an option of 8-bit loading"),
+      .refused("llm_int8_enable_fp32_cpu_offload", .quantization, "it is an option of 8-bit loading"),
+      .refused("llm_int8_has_fp16_weight", .quantization, "it is an option of 8-bit loading"),
       .refused(
         "lora_task_type", .lora, harmless: ["causal_lm", "tasktype.causal_lm"],
         "only causal language models are trained"),
@@ -94,7 +94,7 @@ extension RecipeKey {
       .refused(
         "router_aux_loss_coef", .tokens, harmless: ["0", "0.0", "0.001"], "mixture-of-experts models are not supported"),
       .refused("activation_offloading", .optimization, "activations stay in memory; gradient_checkpointing saves more"),
-      .refused("optim_target_modules", .optimization, "it belongs to GaLore"),
+      .refused("optim_target_modules", .optimization, "it is an option of GaLore"),
       .refused(
         "average_tokens_across_devices", .optimization, harmless: ["true"], "the loss is always a mean over all tokens"),
       .refused("include_for_metrics", .reports, "evaluation measures loss and perplexity"),
@@ -105,10 +105,10 @@ extension RecipeKey {
       .refused("enable_jit_checkpoint", .reports, "use save_steps"),
       .refused("ignore_data_skip", .reports, "a resumed run always continues with the next row"),
       .refused("restore_callback_states_from_checkpoint", .reports, "callbacks have no saved state"),
-      .refused("save_safetensors", .reports, harmless: ["true"], "files are always safetensors"),
+      .refused("save_safetensors", .reports, harmless: ["true"], "weights are always saved as safetensors"),
       .refused("adafactor", .optimization, "use optim"),
       .refused("group_by_length", .optimization, "batches have no padding, so grouping rows by length gains nothing"),
-      .refused("past_index", .other, harmless: ["-1"], "no such models are supported"),
+      .refused("past_index", .other, harmless: ["-1"], "models with such outputs are not supported"),
       .refused(
         "num_processes", .other, harmless: ["1"], "one process runs; multiply gradient_accumulation_steps by it instead"
       ),
@@ -118,7 +118,7 @@ extension RecipeKey {
       .refused("fsdp_min_num_params", .other, harmless: ["0"], "one process runs; leave it out"),
       .refused("fsdp_transformer_layer_cls_to_wrap", .other, "one process runs; leave it out"),
       .refused("do_predict", .other, "use swiftlet eval or generate"),
-      .refused("debug", .other, "there is no such debugger"),
+      .refused("debug", .other, "there is no debugger"),
       .refused("accelerator_config", .other, "use the keys on this page"),
     ],
     refused(

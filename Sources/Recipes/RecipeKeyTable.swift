@@ -12,105 +12,118 @@ extension RecipeKey {
     .honored("model_revision", .model, \.model.revision, "The branch, tag or commit of `org/name`."),
     .honored(
       "dtype", .model, \.training.savedType,
-      "The type of the saved weights when every weight is trained; `auto` for the base model's own. Training computes in "
-        + "float32, and adapters are saved in float32."),
+      "The type in which full fine-tuning saves the weights; `auto` keeps the base model's. Training uses float32, and "
+        + "adapters are saved in float32."),
     .honored(
       "load_in_4bit", .quantization, \.loadsIn4Bit,
-      "Quantize the linear layers on loading (QLoRA). A base model that is already quantized is left as it is."),
-    .honored("bnb_4bit_quant_type", .quantization, \.fourBitType, "The 4-bit type."),
+      "Quantize the linear layers to 4 bits on loading (QLoRA). A base model that is already quantized stays as it is."),
+    .honored("bnb_4bit_quant_type", .quantization, \.fourBitType, "The 4-bit data type."),
     .honored(
       "use_bnb_nested_quant", .quantization, \.isDoubleQuantized, "Quantize the block scales too (double quantization)."
     ),
     .honored(
       "llm_int8_skip_modules", .quantization, \.unquantizedModules,
-      "Modules not to quantize (in 4 bits too, despite the name): paths, ends of paths, or regular expressions for their "
-        + "start. By default the output head; a list of your own must include `lm_head`."),
+      "Modules to leave unquantized (in 4 bits too, despite the name): module paths, ends of paths, or regular "
+        + "expressions that match the start of a path. The default is the output head; a list of your own replaces it, so "
+        + "include `lm_head`."),
   ]
 
   private static let loraKeys: [RecipeKey] = [
-    .honored("use_peft", .lora, \.usesPEFT, "Train an adapter. Without it, every weight is trained."),
-    .honored("lora_r", .lora, \.lora.rank, .within(1...65_536), "The rank."),
-    .honored("lora_alpha", .lora, \.lora.alpha, .above(0), "The scale is alpha/r."),
+    .honored("use_peft", .lora, \.usesPEFT, "Train a LoRA adapter. If false, all weights are trained."),
+    .honored("lora_r", .lora, \.lora.rank, .within(1...65_536), "The rank r of the adapter."),
+    .honored("lora_alpha", .lora, \.lora.alpha, .above(0), "The adapter's output is multiplied by alpha/r."),
     .honored(
-      "lora_dropout", .lora, \.lora.dropout, .within(0..<1), "The share of the adapter's input to drop in training."),
+      "lora_dropout", .lora, \.lora.dropout, .within(0..<1),
+      "The dropout probability of the adapter's input during training."),
     .honored(
       "lora_target_modules", .lora, \.targetModules,
-      "Names, `all-linear`, or a regular expression for whole paths. By default, what PEFT chooses for the architecture."
+      "The layers to adapt: names, `all-linear`, or a regular expression that matches whole paths. The default is PEFT's "
+        + "choice for the architecture."
     ),
     .honored(
-      "lora_modules_to_save", .lora, \.lora.modulesToSave, "Modules to train in full and save with the adapter."),
+      "lora_modules_to_save", .lora, \.lora.modulesToSave, "Modules to train in full and to save with the adapter."),
     .honored(
       "exclude_modules", .lora, \.lora.excludeModules,
-      "Modules that get no adapter even if `lora_target_modules` includes them."),
-    .honored("use_rslora", .lora, \.lora.usesRSLoRA, "Use the scale alpha/sqrt(r) (rsLoRA)."),
-    .honored("rank_pattern", .lora, \.rankPatterns, "Ranks of modules whose path ends in a match of a pattern."),
-    .honored("alpha_pattern", .lora, \.alphaPatterns, "Alphas of modules whose path ends in a match of a pattern."),
+      "Modules to leave out, even if `lora_target_modules` includes them."),
+    .honored("use_rslora", .lora, \.lora.usesRSLoRA, "Multiply by alpha/sqrt(r) instead of alpha/r (rsLoRA)."),
+    .honored(
+      "rank_pattern", .lora, \.rankPatterns,
+      "Other ranks, by regular expression: a pattern applies to modules whose path ends with a match."),
+    .honored("alpha_pattern", .lora, \.alphaPatterns, "Other alphas, by regular expression, as in `rank_pattern`."),
     .honored(
       "init_lora_weights", .lora, \.lora.initialization,
-      "How A is initialized: Kaiming uniform (true) or Gaussian. B starts at zero."),
+      "How to initialize A: Kaiming uniform (true) or `gaussian`. B starts at zero."),
   ]
 
   private static let dataKeys: [RecipeKey] = [
     .honored("dataset_name", .data, \.data.datasetName, "The dataset: a file, a folder or `org/name`."),
     .honored(
       "dataset_config", .data, \.data.datasetConfig,
-      "Its configuration (subset), as its `README.md` describes it, or the folder with this name."),
+      "The configuration (subset) of the dataset: one listed in its `README.md`, or a folder of that name."),
     .honored(
       "dataset_train_split", .data, \.data.trainSplit,
-      "The split to train on, part of one (`train[:80%]`), or several (`train+validation`). A file is the split `train`."
+      "The split to train on, a part of one (`train[:80%]`), or several (`train+validation`). A single file is the split "
+        + "`train`."
     ),
     .honored(
-      "dataset_test_split", .data, \.data.testSplit, "The split for the validation loss, if `eval_strategy` is set."),
+      "dataset_test_split", .data, \.data.testSplit, "The split to evaluate on, if `eval_strategy` is set."),
     .honored(
       "datasets", .data, \.data.sources,
-      "Several sources, each with `path` or `query`, `name`, `data_dir`, `data_files`, `split`, `columns`, `fraction`, "
-        + "`steps`. They are concatenated or, with fractions, mixed in these shares without repeating rows."),
+      "Several sources, each with `path` or `query`, and optionally `name`, `data_dir`, `data_files`, `split`, `columns`, "
+        + "`fraction` and `steps`. They are concatenated or, if they have fractions, mixed in these proportions without "
+        + "repeating rows."),
     .honored(
       "query", .data, \.data.query,
-      "SQL instead of `dataset_name`, answered by the DuckDB command line: `SELECT zh, yue FROM 'pairs.parquet'`."),
-    .honored("steps", .data, \.data.steps, "The steps to apply to the rows, in order; see below."),
+      "An SQL query instead of `dataset_name`, run by the DuckDB command line: `SELECT zh, yue FROM 'pairs.parquet'`."),
+    .honored("steps", .data, \.data.steps, "Transformations of the rows, in order; see [Steps](#steps)."),
     .honored(
       "test_split_size", .data, \.data.testSplitSize, .orNull(.above(0)),
-      "Split off this share (below 1) or number of rows for validation."),
-    .honored("eval_dataset", .data, \.data.evalDataset, "The source of the validation rows."),
+      "Hold out this fraction of the rows (below 1), or this many, for validation."),
     .honored(
-      "max_train_samples", .data, \.data.maxTrainSamples, .orNull(.atLeast(1)), "Train on only this many rows."),
+      "eval_dataset", .data, \.data.evalDataset,
+      "The dataset to evaluate on: a path, `org/name`, or a source as in `datasets`."),
     .honored(
-      "max_eval_samples", .data, \.data.maxEvalSamples, .orNull(.atLeast(1)), "Evaluate only this many rows."),
-    .honored("dataset_text_field", .data, \.training.preparation.textField, "The column that contains plain text."),
+      "max_train_samples", .data, \.data.maxTrainSamples, .orNull(.atLeast(1)), "Train on only the first n rows."),
+    .honored(
+      "max_eval_samples", .data, \.data.maxEvalSamples, .orNull(.atLeast(1)), "Evaluate on only the first n rows."),
+    .honored("dataset_text_field", .data, \.training.preparation.textField, "The column with plain text."),
     .honored("shuffle_dataset", .data, \.shufflesDataset, "Shuffle the rows before packing."),
     .honored(
       "questions", .data, \.data.questions,
-      "Questions to ask before the first step, at each evaluation, and after the last step: a list or a file."),
-    .honored("max_new_tokens", .data, \.data.maxNewTokens, .atLeast(1), "The most tokens of an answer."),
+      "Questions to ask the model before training, at each evaluation, and after training: a list or a file."),
+    .honored("max_new_tokens", .data, \.data.maxNewTokens, .atLeast(1), "The maximum length of an answer, in tokens."),
   ]
 
   private static let tokenKeys: [RecipeKey] = [
     .honored(
       "max_length", .tokens, \.training.preparation.maxLength, .orNull(.atLeast(2)),
-      "The most tokens of a row or packed sequence."),
+      "The maximum length of a row or packed sequence, in tokens; null for no limit."),
     .honored(
-      "truncation_mode", .tokens, \.training.preparation.truncation, "Which end of a row to keep if it is too long."),
+      "truncation_mode", .tokens, \.training.preparation.truncation, "Which end of an overlong row to keep."),
     .honored("packing", .tokens, \.packs, "Pack several rows into one sequence of `max_length` tokens."),
     .honored(
       "packing_strategy", .tokens, \.packingStrategy,
-      "Best-fit decreasing, where longer rows are truncated (`bfd`) or split (`bfd_split`); or all rows joined and cut "
-        + "(`wrapped`)."),
-    .honored("eval_packing", .tokens, \.packsValidation, "Pack validation rows; null to use `packing`."),
+      "Best-fit decreasing, with overlong rows truncated (`bfd`) or split (`bfd_split`); or all rows concatenated and cut "
+        + "into equal lengths (`wrapped`)."),
+    .honored(
+      "eval_packing", .tokens, \.packsValidation, "Whether to pack the validation rows; null for the same as `packing`."
+    ),
     .honored(
       "completion_only_loss", .tokens, \.training.preparation.completionOnlyLoss,
-      "Compute the loss on completions only; null to do so for rows that have a `prompt`."),
+      "Compute the loss on completions only; null to do so if the rows have a `prompt`."),
     .honored(
       "assistant_only_loss", .tokens, \.training.preparation.assistantOnlyLoss,
       "Compute the loss on assistant turns only."),
-    .honored("loss_type", .tokens, \.training.lossType, "The loss; `nll` and `chunked_nll` are the same."),
-    .honored("eos_token", .tokens, \.training.eosToken, "The end-of-sequence token, if not the tokenizer's own."),
+    .honored(
+      "loss_type", .tokens, \.training.lossType,
+      "The loss: negative log-likelihood (`nll` and `chunked_nll` are the same here), or dynamic fine-tuning (`dft`)."),
+    .honored("eos_token", .tokens, \.training.eosToken, "The EOS token; null for the tokenizer's own."),
     .honored(
       "pad_token", .tokens, \.training.padToken,
-      "The padding token to save with the tokenizer, if not its own. Training does not pad."),
+      "The padding token to save with the tokenizer; null for its own. Training does not pad."),
     .honored(
       "chat_template_path", .tokens, \.training.chatTemplatePath,
-      "A Jinja file, or a model folder whose chat template is used."),
+      "The chat template: a Jinja file, or a model folder to take it from."),
   ]
 
   private static let optimizationKeys: [RecipeKey] = [
@@ -126,51 +139,60 @@ extension RecipeKey {
       "Optimizer steps; -1 to use `num_train_epochs`."),
     .honored(
       "auto_find_batch_size", .optimization, \.training.findsBatchSize,
-      "Lower the batch size, and raise gradient accumulation to match, until the run fits in memory."),
-    .honored("dataloader_drop_last", .optimization, \.training.dropsLastBatch, "Skip an incomplete last batch."),
-    .honored("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of the training rows."),
-    .honored("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "The seed of everything random."),
+      "Reduce the batch size until the run fits in memory, and increase gradient accumulation to match."),
     .honored(
-      "data_seed", .optimization, \.training.dataSeed, .orNull(.within(0...4_294_967_295)), "The seed of the row order."
+      "dataloader_drop_last", .optimization, \.training.dropsLastBatch,
+      "Drop the last batch of an epoch if it is incomplete."),
+    .honored("train_sampling_strategy", .optimization, \.training.samplingStrategy, "The order of the training rows."),
+    .honored("seed", .optimization, \.training.seed, .within(0...4_294_967_295), "The random seed."),
+    .honored(
+      "data_seed", .optimization, \.training.dataSeed, .orNull(.within(0...4_294_967_295)),
+      "The seed for the order of the rows; null for `seed`."
     ),
     .honored("learning_rate", .optimization, \.training.learningRate, .above(0), "The peak learning rate."),
     .honored("lr_scheduler_type", .optimization, \.training.scheduler, "The learning rate schedule."),
-    .honored("lr_scheduler_kwargs", .optimization, \.training.schedulerOptions, "Settings of the schedule."),
+    .honored(
+      "lr_scheduler_kwargs", .optimization, \.training.schedulerOptions,
+      "Options of the schedule, such as `num_cycles`."),
     .honored(
       "warmup_steps", .optimization, \.training.warmupSteps, .within(0...1e12),
-      "Warmup steps; below 1, a fraction of all steps."),
+      "The number of warmup steps; below 1, a fraction of all steps."),
     .honored(
       "warmup_ratio", .optimization, \.training.warmupRatio, .within(0...1),
-      "The fraction of all steps spent on warmup."),
+      "The fraction of all steps to use for warmup, if `warmup_steps` is 0."),
     .honored(
       "optim", .optimization, \.training.optimizer.kind,
-      "The optimizer: AdamW or Lion with 32-bit or 8-bit moments, `paged_` if the system may page them out; Adafactor; SGD."
+      "The optimizer: AdamW or Lion with 32-bit or 8-bit moments, Adafactor, or SGD. `paged_` keeps the moments in a file "
+        + "that the system can page out."
     ),
     .honored(
       "optim_args", .optimization, \.sgdArguments,
-      "`momentum`, `dampening` and `nesterov` of `sgd`, as in `momentum=0.9, nesterov=true`."),
+      "Options of `sgd`: `momentum`, `dampening` and `nesterov`, as in `momentum=0.9, nesterov=true`."),
     .honored(
       "weight_decay", .optimization, \.training.optimizer.weightDecay, .atLeast(0),
       "Weight decay; not applied to biases and norms."),
     .honored(
-      "adam_beta1", .optimization, \.training.optimizer.beta1, .within(0..<1), "The decay rate of the first moment."),
+      "adam_beta1", .optimization, \.training.optimizer.beta1, .within(0..<1),
+      "The decay rate of AdamW's and Lion's first moment."),
     .honored(
-      "adam_beta2", .optimization, \.training.optimizer.beta2, .within(0..<1), "The decay rate of the second moment."),
+      "adam_beta2", .optimization, \.training.optimizer.beta2, .within(0..<1),
+      "The decay rate of AdamW's second moment; Lion's second coefficient."),
     .honored(
-      "adam_epsilon", .optimization, \.training.optimizer.epsilon, .atLeast(0), "The term added to the denominator."),
+      "adam_epsilon", .optimization, \.training.optimizer.epsilon, .atLeast(0),
+      "The term that AdamW adds to the denominator."),
     .honored(
       "max_grad_norm", .optimization, \.training.maxGradNorm, .atLeast(0),
-      "The global gradient norm above which gradients are clipped; 0 to never clip."),
+      "Clip the gradients to this global norm; 0 to never clip."),
     .honored(
       "neftune_noise_alpha", .optimization, \.training.neftuneNoiseAlpha, .orNull(.atLeast(0)),
-      "The strength of the noise added to embeddings (NEFTune)."),
+      "The scale of the noise added to the embeddings during training (NEFTune)."),
     .honored(
       "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
-      "The share of each target's probability that is spread over the vocabulary, in training."),
+      "The fraction of each target's probability to spread over the vocabulary during training."),
     .honored(
       "device", .optimization, \.model.device,
-      "What to compute on: `cpu`; `gpu`, the best one; `gpu:N`, number N of `swiftlet devices`; or `auto`, a GPU if it is "
-        + "faster than the CPU."),
+      "The device to compute on: `cpu`; `gpu`, the best GPU; `gpu:N`, as `swiftlet devices` numbers them; or `auto`, a GPU if "
+        + "it is faster than the CPU."),
     .honored("use_cpu", .optimization, \.usesCPU, "The same as `device: cpu`."),
     .honored(
       "bf16", .optimization, \.training.bf16,
@@ -179,51 +201,73 @@ extension RecipeKey {
         + "other devices it changes nothing."),
     .honored(
       "gradient_checkpointing", .optimization, \.training.checkpointing,
-      "Recompute activations instead of keeping them: in all layers (`true`, `unsloth`), in none (`false`), or in as many as "
-        + "needed to fit in memory (`auto`; TRL's default is `true`)."),
+      "Save memory by recomputing activations: in all layers (`true`, `unsloth`), in none (`false`), or in as many as "
+        + "necessary (`auto`; TRL's default is `true`)."),
   ]
 
   private static let reportKeys: [RecipeKey] = [
     .honored("output_dir", .reports, \.training.outputDir, "The folder for checkpoints and the result."),
-    .honored("run_name", .reports, \.training.runName, "A name for the run."),
+    .honored("run_name", .reports, \.training.runName, "The name of the run, used as the title of the model card."),
     .honored(
       "resume_from_checkpoint", .reports, \.training.resume,
-      "The `checkpoint-N` folder to resume from, or true for the newest."),
-    .honored("logging_strategy", .reports, \.training.loggingStrategy, "When to log."),
+      "The `checkpoint-N` folder to resume from, or true for the latest."),
     .honored(
-      "logging_steps", .reports, \.training.loggingSteps, .above(0), "How often; below 1, a fraction of the run."),
-    .honored("logging_first_step", .reports, \.training.logsFirstStep, "Log the first step too."),
+      "logging_strategy", .reports, \.training.loggingStrategy,
+      "When to log: every `logging_steps`, every epoch, or never."),
+    .honored(
+      "logging_steps", .reports, \.training.loggingSteps, .above(0),
+      "Log every n steps; below 1, a fraction of all steps."),
+    .honored("logging_first_step", .reports, \.training.logsFirstStep, "Also log the first step."),
     .honored(
       "report_to", .reports, \.reports.recipeReports,
-      "Also write TensorBoard event files, or `log.jsonl` with one line per log."),
+      "Also write TensorBoard event files, or `log.jsonl` with one line per log entry."),
     .honored(
       "logging_dir", .reports, \.reports.tensorBoardFolder,
-      "The folder for event files; null for `runs/<time>_<host>` in `output_dir`."),
-    .honored("disable_tqdm", .reports, \.hidesProgress, "Show a line per log instead of a progress bar."),
-    .honored("eval_strategy", .reports, \.training.evalStrategy, "When to measure the validation loss."),
+      "The folder for TensorBoard event files; null for `runs/<time>_<host>` in `output_dir`."),
     .honored(
-      "eval_steps", .reports, \.training.evalSteps, .orNull(.above(0)), "How often; null to use `logging_steps`."),
+      "loss_curve_title", .reports, \.reports.lossCurve.title,
+      "The title of `loss_curve.png`; null for \"Training loss\"."),
     .honored(
-      "eval_delay", .reports, \.training.evalDelay, .atLeast(0), "Do not evaluate before this step or epoch."),
-    .honored("eval_on_start", .reports, \.training.evalOnStart, "Evaluate before the first step too."),
+      "loss_curve_x_label", .reports, \.reports.lossCurve.xLabel,
+      "The label of its horizontal axis; null for \"optimizer step\"."),
+    .honored(
+      "loss_curve_y_label", .reports, \.reports.lossCurve.yLabel,
+      "The label of its vertical axis; null for \"loss (nats per token)\"."),
+    .honored("disable_tqdm", .reports, \.hidesProgress, "Do not show a progress bar."),
+    .honored(
+      "eval_strategy", .reports, \.training.evalStrategy,
+      "When to compute the validation loss: every `eval_steps`, every epoch, or never."),
+    .honored(
+      "eval_steps", .reports, \.training.evalSteps, .orNull(.above(0)),
+      "Evaluate every n steps; below 1, a fraction of all steps; null for `logging_steps`."),
+    .honored(
+      "eval_delay", .reports, \.training.evalDelay, .atLeast(0),
+      "The step or epoch (as in `eval_strategy`) before which not to evaluate."),
+    .honored("eval_on_start", .reports, \.training.evalOnStart, "Also evaluate before the first step."),
     .honored(
       "per_device_eval_batch_size", .reports, \.training.evalBatchSize, .within(1...1_000_000),
       "Rows per validation batch."),
-    .honored("save_strategy", .reports, \.training.saveStrategy, "When to save checkpoints."),
-    .honored("save_steps", .reports, \.training.saveSteps, .above(0), "How often; below 1, a fraction of the run."),
     .honored(
-      "save_total_limit", .reports, \.training.saveTotalLimit, .orNull(.atLeast(1)), "How many checkpoints to keep."),
+      "save_strategy", .reports, \.training.saveStrategy,
+      "When to save checkpoints: every `save_steps`, every epoch, whenever the validation loss is the best so far, or never."
+    ),
+    .honored(
+      "save_steps", .reports, \.training.saveSteps, .above(0),
+      "Save every n steps; below 1, a fraction of all steps."),
+    .honored(
+      "save_total_limit", .reports, \.training.saveTotalLimit, .orNull(.atLeast(1)),
+      "The number of checkpoints to keep; older ones are deleted."),
     .honored(
       "save_only_model", .reports, \.training.saveOnlyModel,
-      "Omit the optimizer state; such checkpoints cannot be resumed."),
+      "Save checkpoints without the optimizer state. A run cannot resume from them."),
     .honored(
       "load_best_model_at_end", .reports, \.training.loadBestModelAtEnd,
-      "Use the checkpoint with the lowest validation loss as the result."),
+      "Finish with the weights of the checkpoint that has the lowest validation loss."),
     .honored(
       "early_stopping_patience", .reports, \.training.earlyStoppingPatience, .orNull(.atLeast(1)),
-      "Stop after this many evaluations in a row without improvement; needs `load_best_model_at_end`."),
+      "Stop after n evaluations in a row without improvement; needs `load_best_model_at_end`."),
     .honored(
       "early_stopping_threshold", .reports, \.training.earlyStoppingThreshold, .atLeast(0),
-      "By how much the loss must fall to count as an improvement."),
+      "The decrease in validation loss that counts as an improvement."),
   ]
 }

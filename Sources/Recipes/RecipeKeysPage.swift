@@ -4,10 +4,11 @@ extension RecipeKey {
     var page = """
       # Recipe keys
 
-      A recipe is a YAML file of `key: value` lines (`swiftlet sft --config recipe.yaml`). Each key can also be set or
-      overridden on the command line (`--learning_rate 2e-4`, `--learning-rate=2e-4`). The names are those of TRL 1.16's
+      A recipe is a YAML file of `key: value` lines (`swiftlet sft recipe.yaml`). Each key can also be set or overridden on
+      the command line (`--learning_rate 2e-4` or `--learning-rate=2e-4`). The names are those of TRL 1.16's
       `ScriptArguments`, `ModelConfig`, `SFTConfig` and dataset mixture, of PEFT's `LoraConfig`, and of bitsandbytes'
       configuration, so recipes for `trl sft` work unchanged. Any other key is an error that suggests the nearest one.
+      `swiftlet sft --help-keys` prints the supported keys.
 
       This page is generated from the table in `Sources/Recipes/RecipeKeyTable.swift`; a test compares the two.
 
@@ -34,7 +35,7 @@ extension RecipeKey {
       let remark =
         switch spelling.kind {
         case .equal: "accepted"
-        case .former: "accepted with a note: the earlier name"
+        case .former: "accepted with a note: the former name"
         case .foreign: "an error that suggests the key"
         }
       page += row(["`\(spelling.name)`", "`\(spelling.key)`", remark])
@@ -67,7 +68,7 @@ extension RecipeKey {
 
     ```yaml
     steps:
-      - filter: {column: lang, equals: yue}      # or {column: lang} for any that is not null
+      - filter: {column: lang, equals: yue}      # or {column: lang} to keep rows where it is not null
       - select: 1500                             # or {start: 100, count: 1500}
       - rename_columns: {sentence: prompt, translation: completion}
       - remove_columns: [translation_extra]      # or select_columns: [prompt, completion]
@@ -76,11 +77,11 @@ extension RecipeKey {
           - {role: system, content: "You translate."}
           - {role: user, content: "{translation.zh}"}
       - apply_chat_template: text                # renders `messages` into `text`
-      - shuffle: 3407                            # as datasets' shuffle(seed=3407)
+      - shuffle: 3407                            # in the order of datasets' shuffle(seed=3407)
       - split: {test_size: 0.1, seed: 42}        # the test part becomes the validation set
     ```
 
-    `{name}` is replaced by a column, `{a.b}` by a member of one, and `{{` and `}}` by braces.
+    `{name}` is replaced with the value of a column, `{a.b}` with a member of one, and `{{` and `}}` with braces.
 
     ## Sources
 
@@ -101,8 +102,8 @@ extension RecipeKey {
         fraction: 0.05
     ```
 
-    Paths are relative to the working directory, or else to the recipe's folder. Fractions work as in TRL: the first rows
-    of each source are used, as many as the shares allow without repeating a row.
+    Paths are relative to the working directory or, if nothing is there, to the recipe's folder. Fractions work as in TRL:
+    the first rows of each source are used, as many as the proportions allow without repeating a row.
 
 
     """

@@ -146,7 +146,8 @@ extension RecipeReader {
           continue
         }
         throw SwiftletError.recipe(
-          .commandLine, "\(word) has no --key before it")
+          .commandLine,
+          "unexpected argument \(word.quotedExcerpt). Write keys with two dashes, as in --learning_rate 2e-4.")
       }
       var name = String(word.dropFirst(2))
       var values: [String] = []

@@ -2,7 +2,7 @@
 public struct RecipeSpelling: Sendable, Hashable {
   /// The other name, with underscores.
   public let name: String
-  /// The key it stands for.
+  /// The key that it means.
   public let key: String
   /// How the name is handled.
   public let kind: Kind

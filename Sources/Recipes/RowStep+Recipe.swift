@@ -3,6 +3,7 @@ import Datasets
 import OrderedJSON
 
 extension RowStep: RecipeConvertible {
+  static var listExpectation: String { "a list of steps" }
   static var expectation: String { "a step, one of \(names.joined(separator: ", "))" }
   static let names = [
     "select", "filter", "rename_columns", "remove_columns", "select_columns", "template", "messages",
@@ -140,7 +141,7 @@ extension MessagePattern: RecipeConvertible {
 }
 
 extension TextPattern: RecipeConvertible {
-  static var expectation: String { "text with {column}s" }
+  static var expectation: String { "a string with {columns}" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     let text = try String(value)
@@ -154,7 +155,7 @@ extension TextPattern: RecipeConvertible {
 
 /// The type of a scalar is the one that YAML gives it.
 extension JSONValue: RecipeConvertible {
-  static var expectation: String { "text, a number, true or false" }
+  static var expectation: String { "a string, a number, true or false" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     guard case .scalar(let text, let isQuoted) = value else { throw .mismatch(value, expected: Self.expectation) }

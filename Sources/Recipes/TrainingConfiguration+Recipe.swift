@@ -53,7 +53,7 @@ extension TrainingConfiguration.Checkpointing: RecipeConvertible {
 }
 
 extension TrainingConfiguration.Resume: RecipeConvertible {
-  static var expectation: String { "a checkpoint's folder, true or false" }
+  static var expectation: String { "a checkpoint folder, true or false" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     guard case .scalar(let text, let isQuoted) = value else { throw .mismatch(value, expected: Self.expectation) }
@@ -75,7 +75,7 @@ extension TrainingConfiguration.Resume: RecipeConvertible {
 }
 
 extension LearningRateSchedule.Options: RecipeConvertible {
-  static var expectation: String { "a mapping of the schedule's own settings" }
+  static var expectation: String { "a mapping of options" }
 
   private static let keys = [
     "num_cycles", "power", "lr_end", "min_lr", "min_lr_rate", "warmup_lr_rate", "timescale", "num_decay_steps",
@@ -118,7 +118,7 @@ extension LearningRateSchedule.Options: RecipeConvertible {
 }
 
 extension SGDArguments: RecipeConvertible {
-  static var expectation: String { "settings of sgd, as momentum=0.9, dampening=0, nesterov=true" }
+  static var expectation: String { "options of sgd, such as momentum=0.9, nesterov=true" }
   private static let keys = ["momentum", "dampening", "nesterov"]
 
   /// transformers takes one text of `key=value`s; a mapping works as well.

@@ -8,6 +8,8 @@ import Terminal
 public struct AnswerLog: Sendable, Hashable {
   /// The text of each question.
   public let questions: [String]
+  /// The system message before each question; `nil` for none.
+  public let systems: [String?]
   /// The answers, sorted by step.
   public private(set) var rounds: [Round] = []
 
@@ -29,7 +31,13 @@ public struct AnswerLog: Sendable, Hashable {
   }
 
   /// Creates a log without answers.
-  public init(_ questions: [String]) { self.questions = questions }
+  /// - Parameters:
+  ///   - questions: the text of each question.
+  ///   - systems: the system message before each question; none by default.
+  public init(_ questions: [String], systems: [String?] = []) {
+    self.questions = questions
+    self.systems = questions.indices.map { $0 < systems.count ? systems[$0] : nil }
+  }
 
   /// Adds a round. Rounds of this or a later step belong to an interrupted run and are removed.
   public mutating func append(_ round: Round) {
@@ -62,7 +70,10 @@ public struct AnswerLog: Sendable, Hashable {
         let answers = rounds.map { round -> JSONValue in
           ["step": .integer(round.step), "answer": .string(round.answers[index])]
         }
-        return ["question": .string(question), "answers": .array(answers)]
+        var entry: JSONObject = ["question": .string(question)]
+        entry["system"] = systems[index].map { .string($0) }
+        entry["answers"] = .array(answers)
+        return .object(entry)
       })
   }
 
@@ -70,6 +81,7 @@ public struct AnswerLog: Sendable, Hashable {
   package init?(json: JSONValue) {
     guard let entries = json.array else { return nil }
     questions = entries.compactMap { $0["question"]?.string }
+    systems = entries.map { $0["system"]?.string }
     let columns = entries.map { entry in
       (entry["answers"]?.array ?? []).compactMap { answer -> (step: Int, text: String)? in
         guard let step = answer["step"]?.integer, let text = answer["answer"]?.string else { return nil }

@@ -22,6 +22,10 @@ public struct LossCurve: Sendable {
 
   /// The title, in bold above the plot.
   public var title: String
+  /// The label of the horizontal axis.
+  public var xLabel = "optimizer step"
+  /// The label of the vertical axis.
+  public var yLabel = "loss (nats per token)"
   /// A line below the title, such as the model and the method.
   public var subtitle: String
   /// The training losses, sorted by step. Losses that are not finite are not drawn.
@@ -48,7 +52,19 @@ public struct LossCurve: Sendable {
     self.init(title: title, subtitle: subtitle, training: points("loss"), evaluation: points("eval_loss"))
   }
 
-  /// Whether Cairo, which draws the plot, is installed.
+  /// Adds the validation loss before training, as a point at step 0, unless the log has one.
+  public mutating func add(lossBefore loss: Double) {
+    if evaluation.first?.step != 0 { evaluation.insert(Point(step: 0, loss: loss), at: 0) }
+  }
+
+  /// Replaces the texts that `labels` sets.
+  public mutating func apply(_ labels: LossCurveLabels) {
+    title = labels.title ?? title
+    xLabel = labels.xLabel ?? xLabel
+    yLabel = labels.yLabel ?? yLabel
+  }
+
+  /// Whether Cairo, which draws the picture, is installed.
   public static var isAvailable: Bool { loader_failure(loader_cairo) == nil }
 
   /// Writes the plot: an SVG if `url` ends in `.svg`, otherwise a PNG of 1920 by 1120 pixels.
@@ -135,11 +151,11 @@ private struct LossCurveLayout {
     let points = training + evaluation
     let last = points.map { Double($0.step) }.max() ?? 1
     let first = points.map { Double($0.step) }.min().map { $0 < last / 3 ? min(0, $0) : $0 } ?? 0
-    steps = last > first ? first...last : (first - 1)...(first + 1)
+    steps = AxisTicks.cover(last > first ? first...last : (first - 1)...(first + 1), wanted: 9, wholeNumbers: true)
     let low = points.map(\.loss).min() ?? 0
     let high = points.map(\.loss).max() ?? 1
     let margin = high > low ? (high - low) * 0.06 : max(0.05, abs(high) * 0.1)
-    losses = (low >= 0 ? max(0, low - margin) : low - margin)...(high + margin)
+    losses = AxisTicks.cover((low >= 0 ? max(0, low - margin) : low - margin)...(high + margin), wanted: 6)
   }
 
   func draw(on canvas: Canvas) {
@@ -189,9 +205,11 @@ private struct LossCurveLayout {
     canvas.text(clipped(curve.title, 19, on: canvas, bold: true), x: left, y: 36, size: 19, textColor, bold: true)
     canvas.text(clipped(curve.subtitle, 13, on: canvas), x: left, y: 58, size: 13, axisColor)
     canvas.text(
-      "optimizer step", x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, axisColor, anchor: .middle)
+      clipped(curve.xLabel, 13, on: canvas), x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, axisColor,
+      anchor: .middle)
     canvas.text(
-      "loss (nats per token)", x: 22, y: (top + Self.height - bottom) / 2, size: 13, axisColor, anchor: .middle,
+      clipped(curve.yLabel, 13, on: canvas, room: Self.height - top - bottom), x: 22,
+      y: (top + Self.height - bottom) / 2, size: 13, axisColor, anchor: .middle,
       rotated: true)
     drawLegend(on: canvas)
   }
@@ -218,9 +236,11 @@ private struct LossCurveLayout {
 
   private func number(_ loss: Double) -> String { AxisTicks.label(loss, decimals: loss.magnitude < 0.1 ? 4 : 3) }
 
-  /// Truncates text to the width of the plot.
-  private func clipped(_ text: String, _ size: Double, on canvas: Canvas, bold: Bool = false) -> String {
-    let room = Self.width - left - right
+  /// Truncates text to `room`, by default the width of the plot.
+  private func clipped(
+    _ text: String, _ size: Double, on canvas: Canvas, bold: Bool = false, room: Double? = nil
+  ) -> String {
+    let room = room ?? Self.width - left - right
     var shown = String(text.replacing("\n", with: " ").prefix(200))
     if canvas.width(of: shown, size: size, bold: bold) <= room { return shown }
     while shown.count > 1, canvas.width(of: shown + "…", size: size, bold: bold) > room { shown.removeLast() }

@@ -1,6 +1,6 @@
 import Training
 
-/// Records the loss of every step, to plot it at the end or follow it during the run.
+/// Records the loss of every step, to plot it or to watch the run.
 ///
 /// ```swift
 /// let recorder = LossRecorder()

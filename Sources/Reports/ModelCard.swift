@@ -1,6 +1,7 @@
 import Diagnostics
 import Checkpoints
 import Essentials
+import Models
 import OrderedJSON
 import Terminal
 import Training
@@ -9,20 +10,22 @@ import Training
 public struct ModelCard: Sendable {
   /// The name of the result, used as the heading.
   public var title: String
-  /// The base model, as the user spelled it: a path or `org/name`.
+  /// The base model as commands in the output folder name it; see `BaseModelReference`.
   public var baseModel: String
+  /// The base model's name in sentences.
+  public var baseName: String
   /// The rank of the LoRA adapter; `nil` if every weight was trained.
   public var adapterRank: Int?
   /// The options of `swiftlet chat` that quantize the base model as in training; empty if it was not quantized.
   public var quantizationOptions: [String] = []
-  /// The output folder, as the user spelled it.
-  public var outputFolder: String
   /// The sources of the training rows.
   public var sources: [Source] = []
   /// The settings of the run, as a recipe in YAML; empty if there is no recipe.
   public var recipe = ""
   /// The final state of the run, with its log.
   public var state: TrainerState
+  /// The validation loss of the base model; `nil` if it was not measured.
+  public var lossBefore: Double?
   /// The number of training rows.
   public var trainRows: Int?
   /// The number of validation rows.
@@ -73,12 +76,23 @@ public struct ModelCard: Sendable {
     }
   }
 
-  /// Creates a card for the result of a run. The other members are optional; set them to say more about it.
-  public init(title: String, baseModel: String, adapterRank: Int? = nil, outputFolder: String, state: TrainerState) {
+  /// A card for the result of a run. Set the other members to say more about it.
+  /// - Parameters:
+  ///   - title: the heading.
+  ///   - baseModel: `org/name`, a path relative to the output folder, or `BaseModelReference.placeholder`.
+  ///   - baseName: the base model's name in sentences; by default the last component of `baseModel`, or `org/name`.
+  ///   - adapterRank: the rank of the adapter; `nil` if every weight was trained.
+  ///   - state: the final state of the run.
+  public init(
+    title: String, baseModel: String, baseName: String? = nil, adapterRank: Int? = nil, state: TrainerState
+  ) {
     self.title = title
     self.baseModel = baseModel
+    self.baseName =
+      baseName
+      ?? (BaseModelReference.isHubName(baseModel)
+        ? baseModel : baseModel.split(separator: "/").last.map(String.init) ?? baseModel)
     self.adapterRank = adapterRank
-    self.outputFolder = outputFolder
     self.state = state
   }
 
@@ -95,11 +109,9 @@ public struct ModelCard: Sendable {
 
   private var heading: String { title.printable.replacing("\n", with: " ") }
 
-  /// Whether `name` is `org/name` on a hub, rather than a path.
+  /// Whether `name` is `org/name` on a hub, rather than a path that happens to exist.
   private static func isHubName(_ name: String) -> Bool {
-    let parts = name.split(separator: "/", omittingEmptySubsequences: false)
-    return parts.count == 2 && !name.hasPrefix(".") && !name.hasPrefix("~") && parts.allSatisfy { !$0.isEmpty }
-      && !FileManager.default.fileExists(atPath: name)
+    BaseModelReference.isHubName(name) && !FileManager.default.fileExists(atPath: name)
   }
 
   private var head: String {
@@ -117,9 +129,9 @@ public struct ModelCard: Sendable {
   private var introduction: String {
     let what =
       if let adapterRank {
-        "A LoRA adapter of rank \(adapterRank) for `\(baseModel)`\(!quantizationOptions.isEmpty ? ", trained on 4-bit weights" : "")"
+        "A LoRA adapter of rank \(adapterRank) for `\(baseName)`\(!quantizationOptions.isEmpty ? ", trained on 4-bit weights" : "")"
       } else {
-        "All weights of `\(baseModel)`, fine-tuned"
+        "A full fine-tune of `\(baseName)`, trained"
       }
     return "# \(heading)\n\n\(what) with Swiftlet.\n"
   }
@@ -131,7 +143,11 @@ public struct ModelCard: Sendable {
     add("first logged loss", training.first?["loss"]?.double.map(Format.loss))
     add("last logged loss", training.last?["loss"]?.double.map(Format.loss))
     let validation = state.logHistory.compactMap { $0["eval_loss"]?.double }
-    add("first validation loss", validation.count > 1 ? validation.first.map(Format.loss) : nil)
+    if let lossBefore {
+      add("validation loss before training", Format.loss(lossBefore))
+    } else {
+      add("first validation loss", validation.count > 1 ? validation.first.map(Format.loss) : nil)
+    }
     add("last validation loss", validation.last.map(Format.loss))
     add("validation perplexity", validation.last.map { Format.loss(exp($0)) })
     add("optimizer steps", "\(state.globalStep)")
@@ -156,44 +172,67 @@ public struct ModelCard: Sendable {
     adapterRank == nil ? useOfModel : useOfAdapter
   }
 
-  /// The output folder as the commands name it: "." if the base model is on a hub, so that they run inside the folder;
-  /// otherwise they run where training was started, because the base model's path is relative to that.
-  private var adapterPlace: String { Self.isHubName(baseModel) ? "." : Shell.quoted(outputFolder) }
-
-  /// The base model as the commands name it.
+  /// The base model in commands.
   private var basePlace: String { Shell.quoted(baseModel) }
+
+  /// What to know before running the commands.
+  private var remark: String {
+    if baseModel == BaseModelReference.placeholder {
+      "Replace `\(baseModel)` with the base model, `\(baseName)`: a folder, a GGUF file or `org/name`; for PEFT, a folder "
+        + "or `org/name`. Run the commands in this folder.\n\n"
+    } else {
+      "Run the commands in this folder.\n\n"
+    }
+  }
+
+  private var peft: String {
+    if Self.isHubName(baseModel) {
+      """
+      from peft import AutoPeftModelForCausalLM
+      from transformers import AutoTokenizer
+
+      model = AutoPeftModelForCausalLM.from_pretrained(".")
+      tokenizer = AutoTokenizer.from_pretrained(".")
+      """
+    } else {
+      """
+      from peft import PeftModel
+      from transformers import AutoModelForCausalLM, AutoTokenizer
+
+      base = AutoModelForCausalLM.from_pretrained(\(JSONValue.string(baseModel).text()))
+      model = PeftModel.from_pretrained(base, ".")
+      tokenizer = AutoTokenizer.from_pretrained(".")
+      """
+    }
+  }
 
   private var useOfAdapter: String {
     """
     ## Use
 
-    With Swiftlet\(adapterPlace == "." ? "" : ", from the folder where it was trained"):
+    \(remark)With Swiftlet:
 
     ```
-    swiftlet chat --model \(([basePlace] + quantizationOptions).joined(separator: " ")) --adapter \(adapterPlace)
+    swiftlet chat --model \(([basePlace] + quantizationOptions).joined(separator: " ")) --adapter .
     ```
 
     With PEFT:
 
     ```python
-    from peft import AutoPeftModelForCausalLM
-    from transformers import AutoTokenizer
-
-    model = AutoPeftModelForCausalLM.from_pretrained(".")
-    tokenizer = AutoTokenizer.from_pretrained(".")
+    \(peft)
     ```
 
     With llama.cpp, together with the base model as GGUF:
 
     ```
-    swiftlet export --adapter \(adapterPlace) --base \(basePlace) --output adapter.gguf
+    swiftlet export --adapter . --base \(basePlace) --output adapter.gguf
     llama-cli -m base.gguf --lora adapter.gguf
     ```
 
     To merge it into the base model:
 
     ```
-    swiftlet merge --model \(basePlace) --adapter \(adapterPlace) --output merged
+    swiftlet merge --model \(basePlace) --adapter . --output merged
     ```
 
     """
@@ -202,6 +241,8 @@ public struct ModelCard: Sendable {
   private var useOfModel: String {
     """
     ## Use
+
+    Run the commands in this folder.
 
     With Swiftlet:
 

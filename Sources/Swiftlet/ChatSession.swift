@@ -26,7 +26,7 @@ public final class ChatSession: Sendable {
   ///   - model: the model, which several chats may share.
   ///   - system: the system message.
   ///   - sampling: how tokens are chosen; by default, always the most likely one.
-  ///   - maxNewTokens: the most tokens of an answer.
+  ///   - maxNewTokens: the maximum number of tokens in an answer.
   ///   - thinking: whether a model that can think does so before it answers; `nil` for the template's default.
   public init(
     _ model: LanguageModel, system: String? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
@@ -43,7 +43,7 @@ public final class ChatSession: Sendable {
 
   /// Answers a message piece by piece. Each piece is text that later tokens do not change.
   ///
-  /// Ending the iteration, or cancelling its task, ends the answer; the chat remembers what was said until then. The
+  /// Ending the iteration, or canceling its task, ends the answer; the chat remembers what was said until then. The
   /// stream throws `SwiftletError` if the chat is longer than the model's context.
   public func stream(_ text: String) -> AsyncThrowingStream<String, any Error> {
     AsyncThrowingStream { continuation in

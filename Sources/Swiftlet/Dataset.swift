@@ -147,7 +147,7 @@ public struct Dataset: Sendable {
     }
   }
 
-  /// Applies a step of those that recipes have.
+  /// Applies one of the steps that recipes have, such as a template.
   public func applying(_ step: RowStep) -> Dataset {
     changed { (rows) throws(SwiftletError) in try rows.applying(step) }
   }

@@ -33,6 +33,16 @@ public struct Evaluation: Sendable {
   ) throws {
     let tokenizer = try RowTokenizer(
       model.tokenizer, renderer: model.chatRenderer, marksAssistant: options.assistantOnlyLoss)
+    try self.init(
+      model, rows: source, tokenizer: tokenizer, options: options, batchSize: batchSize,
+      logProbabilities: logProbabilities, progress: progress)
+  }
+
+  /// Evaluates a model on rows that `tokenizer` encodes.
+  package init(
+    _ model: CausalLM, rows source: any RowSource, tokenizer: RowTokenizer, options: PreparationOptions, batchSize: Int,
+    logProbabilities: Bool, progress: (Int, Int) -> Void
+  ) throws {
     let (set, _) = try Preparation(tokenizer, options: options).prepare(source)
     try Trainer.check(set, model)
     rows = []

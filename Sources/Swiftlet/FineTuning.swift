@@ -48,7 +48,7 @@ public final class FineTuning: Sendable {
   ///   - schedule: replaces the configuration's learning rate schedule.
   ///   - callbacks: follow the run, on the model's thread.
   ///   - configure: changes the configuration, which starts from TRL's defaults.
-  /// - Throws: `SwiftletError` for a configuration that cannot be honored.
+  /// - Throws: `SwiftletError` for a configuration that contradicts itself.
   public init(
     _ model: LanguageModel, adapter: LoRAConfiguration? = nil, data: Dataset, validation: Dataset? = nil,
     reports: ReportConfiguration = ReportConfiguration(), loss: (any TrainingLoss)? = nil,
@@ -103,9 +103,9 @@ public final class FineTuning: Sendable {
 
   /// The events of the run, which trains while they are iterated over.
   ///
-  /// If the iterating task is cancelled, or leaves the loop, the run finishes its step and saves a checkpoint. A
-  /// cancelled loop still receives the events up to `.ended(.paused)`; then it ends without an error. Resume from the
-  /// checkpoint with `TrainingConfiguration.resume`.
+  /// If the iterating task is canceled, or leaves the loop, the run finishes its step and saves a checkpoint. A canceled
+  /// loop still receives the events up to `.ended(.paused)`; then it ends without an error. Resume from the checkpoint with
+  /// `TrainingConfiguration.resume`.
   ///
   /// Iterate once; to train again, configure another run.
   public var events: TrainingEvents {
@@ -115,9 +115,8 @@ public final class FineTuning: Sendable {
   }
 
   /// Trains to the end without following the events.
-  /// - Returns: how the run ended; paused if the task was cancelled.
-  /// - Throws: `SwiftletError` for rows that cannot be used, a loss that is not finite, or a file that cannot be
-  ///   written.
+  /// - Returns: how the run ended; paused if the task was canceled.
+  /// - Throws: `SwiftletError` for rows that cannot be used, a loss that is not finite, or a file that cannot be written.
   @discardableResult public func train() async throws -> Trainer.Ending {
     var ending = Trainer.Ending.stopped
     for try await event in events { if case .ended(let how) = event { ending = how } }
@@ -128,7 +127,7 @@ public final class FineTuning: Sendable {
   /// - Throws: `SwiftletError` if the run has not started, or a file cannot be written.
   public func save() async throws { try await core.save(run: ObjectIdentifier(self)) }
 
-  /// The memory and time that the run will need. This opens and prepares everything, but trains nothing.
+  /// The memory and time that the run will need. Opens the model and prepares the rows, but does not train.
   /// - Parameter calibrated: whether to measure this machine for a second, to predict the time.
   public func plan(calibrated: Bool = true) async throws -> RunPlan {
     try await core.plan(job, run: ObjectIdentifier(self), isCalibrated: calibrated)

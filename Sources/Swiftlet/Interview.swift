@@ -5,7 +5,7 @@ import OrderedJSON
 import Reports
 import Training
 
-/// Asks a model the same questions along its training: when told to, and after each evaluation.
+/// Asks a model the same questions over the course of its training: when `ask(step:)` is called, and after each evaluation.
 public final class Interview: TrainerCallback {
   /// The questions, in the order in which they are asked.
   public let questions: [Prompt]
@@ -26,7 +26,7 @@ public final class Interview: TrainerCallback {
   /// - Parameters:
   ///   - questions: the questions.
   ///   - model: the model, with whatever weights it has when it is asked.
-  ///   - maxNewTokens: the most tokens of an answer.
+  ///   - maxNewTokens: the maximum number of tokens in an answer.
   ///   - output: the folder for `questions.json` and `questions.md`.
   ///   - step: optimizer steps taken already. Earlier answers up to there are kept.
   public init(_ questions: [Prompt], of model: CausalLM, maxNewTokens: Int, output: URL, after step: Int = 0) {
@@ -34,7 +34,7 @@ public final class Interview: TrainerCallback {
     self.model = model
     self.maxNewTokens = maxNewTokens
     self.output = output
-    log = AnswerLog(questions.map(\.text))
+    log = AnswerLog(questions.map(\.text), systems: questions.map(\.system))
     let file = output.appendingPathComponent("questions.json")
     guard step > 0, let json = try? JSONValue(parsing: RegularFile.contents(of: file)),
       var earlier = AnswerLog(json: json),

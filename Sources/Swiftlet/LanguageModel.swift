@@ -6,8 +6,8 @@ import Tensors
 
 /// A language model with its tokenizer and chat template: the starting point for chatting and fine-tuning.
 ///
-/// The model computes on a thread of its own. It can be shared freely: several chats, and even a training run, take
-/// turns on it.
+/// The model computes on its own thread. It can be shared freely: several chats, and even a training run, take turns
+/// on it.
 public final class LanguageModel: Sendable {
   /// The name that the model was opened with.
   public let name: String
@@ -22,7 +22,7 @@ public final class LanguageModel: Sendable {
   ///   - name: a Hugging Face folder, a GGUF file, or `org/name` on the Hugging Face Hub, which is downloaded into the
   ///     shared cache unless it is there already.
   ///   - revision: the branch, tag or commit on the Hub; `nil` for its default branch.
-  ///   - adapter: the folder of a LoRA adapter, as PEFT or Swiftlet wrote it.
+  ///   - adapter: the folder of a LoRA adapter that Swiftlet or PEFT saved.
   ///   - quantization: how to quantize the linear layers on loading; `nil` to leave them as they are stored.
   ///   - chatTemplate: the source of a Jinja template that replaces the model's own.
   ///   - device: what to compute on; by default a GPU if it is faster than the CPU. Adapters and checkpoints are the
@@ -49,7 +49,7 @@ public final class LanguageModel: Sendable {
     try await ChatSession(self, system: system, sampling: sampling, maxNewTokens: maxNewTokens).respond(to: text)
   }
 
-  /// The loss on rows in any form that training accepts.
+  /// The loss on rows in any format that training accepts.
   /// - Throws: `SwiftletError` for rows that cannot be used.
   public func evaluate(
     on dataset: Dataset, options: PreparationOptions = PreparationOptions(), batchSize: Int = 8
@@ -82,7 +82,7 @@ public final class LanguageModel: Sendable {
     }
   }
 
-  /// Runs `body` with the engine's model, on the model's thread, for whatever this type does not offer.
+  /// Runs `body` on the model's thread with the underlying `CausalLM`, for what this type does not offer.
   public func withModel<Value: Sendable>(
     _ body: @escaping @Sendable (CausalLM) throws -> Value
   ) async throws -> Value {

@@ -32,6 +32,23 @@ public enum ModelLocation {
         of: id, revision: revision, kind: .model, files: files, progress: progress ?? { _ in }))
   }
 
+  /// What describes a model: its folder or file if the model is on this machine, else its config.json, downloaded without
+  /// the weights. Of a repository with only GGUF files, that is a GGUF file.
+  /// - Throws: `SwiftletError` if the path does not exist or the download fails.
+  package static func description(
+    of name: String, progress: (@Sendable (HubProgress) -> Void)? = nil
+  ) async throws -> URL {
+    let found = try await find(name, files: .modelDescription, progress: progress)
+    let config = found.appendingPathComponent("config.json")
+    // A folder of the cache may hold some of the weights only.
+    guard !FileManager.default.fileExists(atPath: name.expandingTilde),
+      FileManager.default.fileExists(atPath: config.path),
+      let hub = try? Hub(environment: ProcessInfo.processInfo.environment), let id = try? RepositoryID(name),
+      try hub.cached(id, revision: nil, kind: .model, files: .model()) == nil
+    else { return found }
+    return config
+  }
+
   /// The model in `folder`: the folder itself, or its GGUF file if it has no safetensors.
   package static func file(in folder: URL) -> URL {
     guard FileManager.default.isFolder(folder.path),

@@ -16,7 +16,7 @@ final class ModelThread: SerialExecutor {
   func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
 }
 
-/// Runs blocking work that belongs to no model, such as reading rows, on a thread of its own.
+/// Runs blocking work that belongs to no model, such as reading rows, on its own thread.
 enum BlockingWork {
   static func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in

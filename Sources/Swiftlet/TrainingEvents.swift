@@ -85,7 +85,7 @@ public struct TrainingEvents: AsyncSequence, Sendable {
   }
 }
 
-/// Carries events from the model's thread to the task that iterates over them. Cancelling that task does not close the
+/// Carries events from the model's thread to the task that iterates over them. Canceling that task does not close the
 /// channel: it only asks the run to pause.
 final class EventChannel: Sendable {
   private struct State {
@@ -140,7 +140,7 @@ final class EventChannel: Sendable {
   var isPauseRequested: Bool { state.withLock { $0.isPauseRequested } }
 }
 
-/// Sends what a trainer does to a channel, and passes the channel's wish to pause on to the trainer.
+/// Sends what a trainer does to a channel, and passes requests to pause on to the trainer.
 final class EventRelay: TrainerCallback {
   private let channel: EventChannel
 

@@ -23,6 +23,8 @@ public final class TrainingRun {
   public let output: URL
   /// The trainer, which holds the state of the run.
   public let trainer: Trainer
+  /// The validation loss before training, for the loss curve and the model card; `nil` if it was not measured.
+  public var lossBefore: Double?
   private let rows: PreparedRows
   private let reports: [any RunReport]
   private let estimator: RunEstimator
@@ -180,7 +182,7 @@ public final class TrainingRun {
     }
   }
 
-  /// The recipe's questions, or others, to ask along the run.
+  /// Asks the recipe's questions, or others, in the course of the run.
   /// - Throws: `SwiftletError` for a file of questions that cannot be read.
   public func interview(_ questions: [Prompt]? = nil) throws -> Interview {
     Interview(
@@ -250,9 +252,11 @@ public final class TrainingRun {
   }
 
   private func writeLossCurve() throws {
-    let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "every weight"
+    let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "full fine-tuning"
     let name = URL(fileURLWithPath: recipe.model.name).lastPathComponent
-    let curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
+    var curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
+    if let lossBefore { curve.add(lossBefore: lossBefore) }
+    curve.apply(recipe.reports.lossCurve)
     try curve.write(to: output.appendingPathComponent("loss_curve.png"))
     try curve.write(to: output.appendingPathComponent("loss_curve.svg"))
   }
@@ -261,7 +265,8 @@ public final class TrainingRun {
   /// - Parameter answers: answers before and after training.
   /// - Throws: `SwiftletError` if the file cannot be written.
   public func writeCard(answers: [ModelCard.Answer] = []) throws {
-    var card = ModelCard(recipe: recipe, state: trainer.state)
+    var card = ModelCard(recipe: recipe, state: trainer.state, files: model.files)
+    card.lossBefore = lossBefore
     card.trainRows = rows.trainingRowCount
     card.validationRows = validationRows
     card.trainableParameters = parameterCounts.trainable

@@ -13,27 +13,30 @@ struct Bench: AsyncParsableCommand {
   }
 
   static let configuration = CommandConfiguration(
-    abstract: "Measure this machine, and the speed of generation and training on it.")
+    abstract: "Measure this machine and the throughput of generation and training.",
+    usage: "swiftlet bench [--model <model>] [<options>]")
 
-  @Option(name: [.short, .long], help: "Measure generation and training with this model too.")
+  @Option(
+    name: [.short, .long],
+    help: "Also measure generation and training with this model: a folder, a GGUF file, or org/name.")
   var model: String?
 
   @OptionGroup var quantization: QuantizationOptions
   @OptionGroup var device: DeviceOptions
 
-  @Option(help: "Tokens to generate.")
+  @Option(help: ArgumentHelp("Tokens to generate.", valueName: "n"))
   var decode = 64
 
-  @Option(help: "Rows per training step.")
+  @Option(help: ArgumentHelp("Rows per training step.", valueName: "n"))
   var rows = 4
 
-  @Option(help: "Tokens per row.")
+  @Option(help: ArgumentHelp("Tokens per row.", valueName: "n"))
   var rowTokens = 250
 
-  @Option(help: "Measure only this part; may be repeated.")
+  @Option(help: ArgumentHelp("Measure only this part. Can be repeated.", valueName: "part"))
   var only: [Part] = []
 
-  @Flag(help: "Print one JSON object.")
+  @Flag(help: "Print JSON.")
   var json = false
 
   func validate() throws {

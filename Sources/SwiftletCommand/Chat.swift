@@ -13,24 +13,24 @@ struct Chat: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Chat with a model.",
     discussion: """
-      Type a message and press Return. Ctrl-C ends an answer; /bye or Ctrl-D ends the chat. /help lists the commands. To
-      send several lines, paste them or put \"\"\" before the first and after the last one.
+      Type a message and press Return. Ctrl-C stops an answer; /bye or Ctrl-D ends the chat. /help lists the \
+      commands. To send several lines, paste them, or put \"\"\" before the first and after the last.
       """)
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
-  @Option(help: "The system message.")
+  @Option(help: ArgumentHelp("The system message.", valueName: "text"))
   var system: String?
 
-  @Option(help: "Turn thinking on or off, for models that can.")
+  @Option(help: ArgumentHelp("Turn thinking on or off, for models that support it.", valueName: "on|off"))
   var thinking: Thinking?
 
   func run() async throws {
     let (model, _) = try await modelOptions.open(on: device)
     var session = Session(model: model, system: system, thinking: thinking?.isOn, sampling: sampling)
-    Printing.note("Type a message. /help lists the commands, /bye leaves, Ctrl-C ends an answer.")
+    Printing.note("Type a message. /help lists the commands, /bye leaves, Ctrl-C stops an answer.")
     try session.run()
   }
 
@@ -82,7 +82,7 @@ private struct Session {
     /system TEXT  set the system message and start over; without TEXT, show it
     /new          start over (also /clear)
     /save FILE    save the conversation as JSON
-    /speed        show tokens per second after each answer, or stop showing them
+    /speed        turn the display of tokens per second on or off
     /bye          leave (also q, quit, exit, Ctrl-D)
     //TEXT        send a message that starts with a slash
     """
@@ -142,7 +142,8 @@ private struct Session {
     case "speed":
       showsSpeed.toggle()
       Printing.note(showsSpeed ? "Showing tokens per second." : "No longer showing tokens per second.")
-    default: Printing.note("There is no command /\(name). /help lists the commands; //\(name) sends it as a message.")
+    default:
+      Printing.note("There is no command /\(name). /help lists the commands. To send it as a message, type //\(name).")
     }
   }
 

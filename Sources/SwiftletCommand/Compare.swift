@@ -8,19 +8,22 @@ import Terminal
 /// `swiftlet compare --model M --adapter A --questions F`
 struct Compare: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Ask the same questions without and with an adapter, side by side.")
+    abstract: "Compare answers with and without an adapter, side by side.")
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
-  @Option(help: "A text file with a question per line, or rows with a prompt, messages or a question.")
+  @Option(
+    help: ArgumentHelp(
+      "A text file with one question per line, or a dataset whose rows have a prompt, messages or a question.",
+      valueName: "file"))
   var questions: String
 
-  @Option(help: "Ask only this many of the first questions.")
+  @Option(help: ArgumentHelp("Ask only the first n questions.", valueName: "n"))
   var limit: Int?
 
-  @Flag(help: "Print a list of {\"question\", \"before\", \"after\"}.")
+  @Flag(help: "Print JSON: a list of {\"question\", \"before\", \"after\"}.")
   var json = false
 
   @Flag(help: "Print the table as Markdown.")

@@ -12,7 +12,7 @@ enum DataReport {
     let cached = report.isFromCache ? ", prepared in an earlier run" : ""
     var facts = [
       ("rows", "\(report.keptRows) of \(report.rows)\(validation)\(cached)"),
-      ("tokens", "\(Format.count(report.tokens)), the longest row \(report.longestRow)"),
+      ("tokens", "\(Format.count(report.tokens)); the longest row has \(report.longestRow)"),
       ("lengths", report.lengths.map { "\($0.rows) up to \($0.limit)" }.joined(separator: ", ")),
       ("trained", "\(Format.percent(report.trainedShare)) of the tokens"),
       ("stop token", "trained in \(report.rowsWithTrainedEOS) of \(report.keptRows) rows"),
@@ -28,7 +28,9 @@ enum DataReport {
   static func show(_ report: PreparationReport, validationRows: Int? = nil) {
     Printing.heading("Data")
     Printing.facts(facts(report, validationRows: validationRows))
-    for warning in report.warnings { Printing.note("  Warning: \(warning)") }
+    for sentence in report.warnings {
+      Printing.remark("\(report.notes.contains(sentence) ? "Note" : "Warning"): \(sentence)")
+    }
   }
 }
 

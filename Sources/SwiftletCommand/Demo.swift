@@ -10,18 +10,18 @@ import Terminal
 /// `swiftlet demo`
 struct Demo: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Teach a small model to speak like Yoda in a few minutes, and compare its answers before and after.")
+    abstract: "Teach a small model to speak like Yoda in a few minutes, and compare its answers.")
 
-  @Option(name: [.short, .long], help: "The base model; by default the recipe's.")
+  @Option(name: [.short, .long], help: "The base model. (default: the recipe's)")
   var model: String?
 
-  @Option(help: "The recipe; by default the one that comes with Swiftlet.")
+  @Option(help: ArgumentHelp("The recipe. (default: the one that comes with Swiftlet)", valueName: "recipe"))
   var config: String?
 
-  @Option(name: [.short, .long], help: "The output folder; by default the recipe's.")
+  @Option(name: [.short, .long], help: ArgumentHelp("The output folder. (default: the recipe's)", valueName: "folder"))
   var output: String?
 
-  @Flag(help: "Overwrite the result of another recipe in the output folder.")
+  @Flag(help: "Overwrite the result of another recipe.")
   var overwrite = false
 
   /// The demo's folder: `share/swiftlet/demo` next to the program's `bin` folder, or `Examples/demo` of the
@@ -72,11 +72,8 @@ struct Demo: AsyncParsableCommand {
     }
     let file = outcome.run.output.appendingPathComponent("heldout_answers.jsonl")
     try AtomicFile.write(lines.joined(separator: "\n") + "\n", to: file)
-    Printing.facts([
-      (
-        "answers",
-        "\(recipe.training.outputDir)/heldout_answers.jsonl, for all \(validation.count) validation sentences"
-      )
-    ])
+    Printing.note(
+      "\nThe answers to all \(validation.count) validation sentences are in \(recipe.training.outputDir)/"
+        + "heldout_answers.jsonl.")
   }
 }

@@ -7,9 +7,9 @@ import Terminal
 /// `swiftlet devices`
 struct Devices: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "List what there is to compute on, and what --device auto would choose.")
+    abstract: "List the devices to compute on, and the one that --device auto chooses.")
 
-  @Flag(help: "Print one JSON object.")
+  @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {
@@ -32,7 +32,7 @@ struct Devices: ParsableCommand {
     for device in devices {
       let remark =
         device.missingFeature.map { "lacks \($0)" }
-        ?? (device.isSoftware ? "software, for tests" : device.isIntegrated ? "shares the CPU's memory" : "")
+        ?? (device.isSoftware ? "software driver, for tests" : device.isIntegrated ? "shares the CPU's memory" : "")
       table.append([
         "gpu:\(device.index)", device.name, Format.bytes(device.memory), device.driver,
         device.hasMatrixUnits ? "float16" : "",
@@ -40,7 +40,7 @@ struct Devices: ParsableCommand {
       ])
     }
     output.write(table.text(width: output.columns(), style: output.style))
-    if devices.isEmpty { Printing.result("There is no Vulkan driver, so there is no GPU to compute on.") }
+    if devices.isEmpty { Printing.result("No GPU: there is no Vulkan driver.") }
     Printing.result("auto chooses: \(choice.text)")
   }
 }

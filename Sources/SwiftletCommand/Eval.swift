@@ -8,33 +8,40 @@ import Terminal
 
 /// `swiftlet eval --model M --data F`
 struct Eval: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Measure the loss and perplexity of a model on rows.")
+  static let configuration = CommandConfiguration(abstract: "Measure the loss and perplexity of a model on a dataset.")
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var device: DeviceOptions
 
-  @Option(help: "A data file or folder, with rows in any form that training accepts.")
+  @Option(help: ArgumentHelp("A file or folder of rows in any format that training accepts.", valueName: "path"))
   var data: String?
 
-  @Option(help: "A recipe: its steps and maximum length apply, and its validation rows are used without --data.")
+  @Option(
+    help: ArgumentHelp(
+      """
+      A recipe. The rows are prepared as for its validation loss: steps, chat template, max_length, packing. Without \
+      --data, its validation rows are used.
+      """, valueName: "recipe"))
   var config: String?
 
-  @Option(help: "The maximum length of a row in tokens; longer rows are truncated. 0 for no limit. (default: 1024)")
+  @Option(
+    help: ArgumentHelp(
+      "Truncate rows to this many tokens; 0 to keep them whole. (default: 1024, or the recipe's)", valueName: "n"))
   var maxLength: Int?
 
-  @Option(help: "Rows per batch.")
+  @Option(help: ArgumentHelp("Rows per batch.", valueName: "n"))
   var batchSize = 8
 
-  @Flag(help: "Measure the loss of the assistant's turns only.")
+  @Flag(help: "Measure the loss of assistant turns only.")
   var assistantOnlyLoss = false
 
-  @Flag(inversion: .prefixedNo, help: "Measure the loss of completions only; by default if rows have a prompt.")
+  @Flag(inversion: .prefixedNo, help: "Measure the loss of completions only. (default: if rows have a prompt)")
   var completionOnlyLoss: Bool?
 
-  @Flag(help: "With --json: print the log-probability of every token.")
+  @Flag(help: "With --json: also print each token's log-probability.")
   var logprobs = false
 
-  @Flag(help: "Print {\"loss\", \"perplexity\", \"tokens\"}, and \"rows\" with --logprobs.")
+  @Flag(help: "Print JSON: {\"loss\", \"perplexity\", \"tokens\"}, and \"rows\" with --logprobs.")
   var json = false
 
   func validate() throws {
@@ -46,8 +53,7 @@ struct Eval: AsyncParsableCommand {
   }
 
   /// The rows to evaluate, after the recipe's steps.
-  private func rows(_ recipe: Recipe, _ model: CausalLM) async throws -> any RowSource {
-    let tokenizer = try RowTokenizer(model.tokenizer, template: recipe.chatTemplate(), recipe.training)
+  private func rows(_ recipe: Recipe, _ tokenizer: RowTokenizer) async throws -> any RowSource {
     if let data {
       let source = DatasetSource(path: data.expandingTilde)
       return try RecipeRows.validationRows(source, for: recipe, tokenizer: tokenizer)
@@ -60,23 +66,38 @@ struct Eval: AsyncParsableCommand {
     return rows
   }
 
-  func run() async throws {
-    let recipe = try config.map { try Recipe(commandLine: ["--config", $0]) }
-    var options = recipe?.training.preparation ?? PreparationOptions()
-    options.packing = nil
-    options.shuffleSeed = nil
+  /// How rows are encoded: as for the recipe's validation loss, unless an option says otherwise.
+  private func options(_ recipe: Recipe?) -> PreparationOptions {
+    var options = recipe?.training.preparation(forValidation: true) ?? PreparationOptions()
     if recipe == nil { options.maxLength = 1024 }
+    // Log-probabilities are those of rows, not of packed sequences.
+    if logprobs { options.packing = nil }
+    if options.packing == nil { options.shuffleSeed = nil }
     if let maxLength { options.maxLength = maxLength == 0 ? nil : maxLength }
     if assistantOnlyLoss { options.assistantOnlyLoss = true }
     if let completionOnlyLoss { options.completionOnlyLoss = completionOnlyLoss }
+    return options
+  }
+
+  func run() async throws {
+    let recipe = try config.map { try Recipe(commandLine: ["--config", $0]) }
+    let options = options(recipe)
     // Find mistakes in the data before the model is loaded, if no step needs the model's template.
     var rows = try recipe == nil ? data.map { try DataFile.open($0.expandingTilde) } : nil
     let (model, _) = try await modelOptions.open(on: device)
-    if let recipe { rows = try await self.rows(recipe, model) }
+    var tokenizer = try RowTokenizer(
+      model.tokenizer, renderer: model.chatRenderer, marksAssistant: options.assistantOnlyLoss)
+    if let recipe {
+      var training = recipe.training
+      training.preparation.assistantOnlyLoss = options.assistantOnlyLoss
+      tokenizer = try RowTokenizer(
+        model.tokenizer, template: recipe.chatTemplate(), training)
+      rows = try await self.rows(recipe, tokenizer)
+    }
     guard let rows else { return }
     var bar = ProgressBar("evaluating", total: rows.count)
     let evaluation = try Evaluation(
-      model, rows: rows, options: options, batchSize: batchSize, logProbabilities: logprobs
+      model, rows: rows, tokenizer: tokenizer, options: options, batchSize: batchSize, logProbabilities: logprobs
     ) { done, _ in bar.update(done) }
     bar.clear()
     if json {

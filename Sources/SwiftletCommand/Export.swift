@@ -3,31 +3,36 @@ import ArgumentParser
 import Swiftlet
 import Essentials
 import Models
+import OrderedJSON
 import Terminal
 
 /// `swiftlet export --model M [--adapter A] --output F.gguf`
 struct Export: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a model or an adapter as a GGUF file for llama.cpp and Ollama.",
+    usage: """
+      swiftlet export --model <model> [--adapter <adapter>] --output <file> [<options>]
+      swiftlet export --adapter <adapter> [--base <base>] --output <file> [<options>]
+      """,
     discussion: """
-      With --model, an adapter is merged in, and an Ollama Modelfile is written next to the file. With --adapter alone, \
-      the file contains the LoRA adapter; this needs the configuration of its base model, which adapter_config.json or \
-      --base names.
+      With --model, the file contains the model, with the adapter merged in if there is one, and an Ollama Modelfile is \
+      written next to it. With --adapter alone, the file contains the LoRA adapter; this needs the config.json of the \
+      base model, which adapter_config.json or --base names.
       """)
 
   @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
   var model: String?
 
-  @Option(name: [.short, .long], help: "An adapter folder, written by PEFT or Swiftlet.")
+  @Option(name: [.short, .long], help: "An adapter folder that Swiftlet or PEFT saved.")
   var adapter: String?
 
-  @Option(help: "For an adapter alone: its base model. Only the configuration is read.")
+  @Option(help: "For an adapter alone: its base model. Only its config.json is read.")
   var base: String?
 
-  @Option(name: [.short, .long], help: "The file to write, ending in .gguf.")
+  @Option(name: [.short, .long], help: ArgumentHelp("The file to write, ending in .gguf.", valueName: "file"))
   var output: String
 
-  @Option(help: "The type of matrices: \(types). By default as stored, and f32 for an adapter alone.")
+  @Option(help: "The type of the matrices: \(types). (default: as stored; f32 for an adapter alone)")
   var type: String?
 
   @Flag(inversion: .prefixedNo, help: "Write an Ollama Modelfile next to the model.")
@@ -36,10 +41,13 @@ struct Export: AsyncParsableCommand {
   @Flag(help: "Overwrite another model's Modelfile, or the exported model itself.")
   var overwrite = false
 
+  @Flag(help: "Print JSON: {\"path\"}, and \"modelfile\" if one was written.")
+  var json = false
+
   private static let types = GGUFType.allCases.map(\.rawValue).joined(separator: ", ")
 
   func validate() throws {
-    if model == nil, adapter == nil { throw ValidationError("give --model, or --adapter for an adapter alone") }
+    if model == nil, adapter == nil { throw ValidationError("export needs --model, or --adapter for an adapter alone") }
     if model != nil, base != nil {
       throw ValidationError("--base is for an adapter alone. Leave out --model or --base.")
     }
@@ -67,11 +75,19 @@ struct Export: AsyncParsableCommand {
     }
     bar.finish()
     Printing.note("Saved the model to \(output).")
-    for note in notes { Printing.note("Note: \(note).") }
-    guard modelfile else { return }
+    for note in notes { Printing.remark("Note: \(note).", indent: 0) }
+    guard modelfile else { return printResult() }
     let place = modelfilePlace
     try OllamaModelfile(opened, file: file.lastPathComponent).write(to: place)
     Printing.note("For Ollama: ollama create \(Shell.quoted(name)) -f \(Shell.quoted(place.path))")
+    printResult(modelfile: place.path)
+  }
+
+  private func printResult(modelfile: String? = nil) {
+    guard json else { return }
+    var object = JSONObject([("path", .string(output))])
+    object["modelfile"] = modelfile.map { .string($0) }
+    Printing.json(.object(object))
   }
 
   private var modelfilePlace: URL { file.deletingLastPathComponent().appendingPathComponent("Modelfile") }
@@ -80,7 +96,7 @@ struct Export: AsyncParsableCommand {
   private func checkOverwriting(_ model: String) throws {
     if overwrite { return }
     if OutputFolder.isSameFile(model, output) {
-      throw SwiftletError.model("\(output) is the model to export. Choose another --output, or add --overwrite.")
+      throw SwiftletError.model("\(output) is the model itself. Choose another --output, or add --overwrite.")
     }
     guard modelfile, let data = FileManager.default.contents(atPath: modelfilePlace.path) else { return }
     let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
@@ -98,7 +114,7 @@ struct Export: AsyncParsableCommand {
     let place = try base ?? LoRAExport.base(of: folder)
     let url: URL
     do {
-      url = try await ModelLocation.find(place, progress: DownloadProgress().report)
+      url = try await ModelLocation.description(of: place, progress: DownloadProgress().report)
     } catch  where base == nil {
       throw SwiftletError.model(
         "\(folder.path): adapter_config.json names the base model \(place), which is not available (\(error)). Name it with --base."
@@ -107,5 +123,6 @@ struct Export: AsyncParsableCommand {
     try LoRAExport.write(
       folder, base: ModelFiles(opening: url).configuration, to: file, type: stored ?? .f32, name: name)
     Printing.note("Saved the adapter to \(output). Use it with: llama-cli --model BASE.gguf --lora \(output)")
+    printResult()
   }
 }

@@ -7,25 +7,26 @@ import Terminal
 
 /// `swiftlet generate --model M --prompt T`
 struct Generate: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Generate an answer to one prompt.")
+  static let configuration = CommandConfiguration(abstract: "Generate an answer to a single prompt.")
 
   @OptionGroup var modelOptions: ModelOptions
   @OptionGroup var device: DeviceOptions
   @OptionGroup var sampling: SamplingFlags
 
-  @Option(name: [.short, .long], help: "The prompt; - to read it from standard input.")
+  @Option(
+    name: [.short, .long], help: ArgumentHelp("The prompt, or - to read it from standard input.", valueName: "text"))
   var prompt: String
 
-  @Option(help: "The system message.")
+  @Option(help: ArgumentHelp("The system message.", valueName: "text"))
   var system: String?
 
-  @Option(help: "Turn thinking on or off, for models that can.")
+  @Option(help: ArgumentHelp("Turn thinking on or off, for models that support it.", valueName: "on|off"))
   var thinking: Thinking?
 
   @Flag(help: "Continue the prompt as plain text, without the chat template.")
   var raw = false
 
-  @Flag(help: "Print {\"text\", \"ids\", \"prompt_tokens\", \"finish_reason\"}.")
+  @Flag(help: "Print JSON: {\"text\", \"ids\", \"prompt_tokens\", \"finish_reason\"}.")
   var json = false
 
   func run() async throws {

@@ -11,10 +11,11 @@ import Terminal
 /// `swiftlet inspect M`
 struct Inspect: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show the modules of a model: shapes, types, sizes, and what an adapter would train.",
+    abstract: "Show the modules of a model, their shapes, types and sizes, and what an adapter would train.",
+    usage: "swiftlet inspect <model> [<options>]",
     discussion: """
-      Only config.json is needed. If the weights are next to it, the types are those of the file, unless --quantization
-      is given.
+      Only config.json is needed; weights are not downloaded. If they are there, the types shown are those of the \
+      file, unless --quantization is given.
       """)
 
   /// The quantization of linear layers.
@@ -25,29 +26,36 @@ struct Inspect: AsyncParsableCommand {
   @Argument(help: "A model folder, its config.json, a GGUF file, or org/name.")
   var model: String
 
-  @Option(name: [.customLong("adapter"), .short], help: "An adapter folder, to show its layers too.")
+  @Option(
+    name: [.customLong("adapter"), .short],
+    help: ArgumentHelp("An adapter folder; its matrices are shown too.", valueName: "adapter"))
   var adapterFolder: String?
 
-  @Option(help: "Show linear layers as load_in_4bit quantizes them (nf4 or fp4), or unquantized (none).")
+  @Option(
+    help: ArgumentHelp(
+      "Show the linear layers as load_in_4bit would quantize them (nf4 or fp4), or unquantized (none).",
+      valueName: "type"))
   var quantization: Quantization?
 
   @Flag(
-    name: [.customLong("double-quantization"), .customLong("double_quantization")],
-    help: "With --quantization: quantize the block scales too.")
+    name: .customLong("double-quantization"),
+    help: "With --quantization: quantize the block scales too (double quantization).")
   var doubleQuantization = false
 
-  @Option(name: [.customLong("lora-r"), .customLong("lora_r")], help: "The rank of a new LoRA adapter.")
+  @Option(
+    name: .customLong("lora-r"),
+    help: ArgumentHelp("Show the matrices of a new LoRA adapter of this rank.", valueName: "r"))
   var loraR: Int?
 
   @Option(
-    name: [.customLong("lora-target-modules"), .customLong("lora_target_modules")], parsing: .upToNextOption,
-    help: "The layers of the new adapter; all-linear for every linear layer.")
+    name: .customLong("lora-target-modules"), parsing: .upToNextOption,
+    help: ArgumentHelp("The layers of that adapter; all-linear for every linear layer.", valueName: "layer"))
   var loraTargetModules: [String] = []
 
-  @Flag(help: "Print the chat template.")
+  @Flag(help: "Print the chat template instead.")
   var template = false
 
-  @Flag(help: "Print one JSON object.")
+  @Flag(help: "Print JSON.")
   var json = false
 
   func validate() throws {
@@ -60,7 +68,7 @@ struct Inspect: AsyncParsableCommand {
 
   func run() async throws {
     if template { return try await showTemplate() }
-    let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+    let url = try await ModelLocation.description(of: model, progress: DownloadProgress().report)
     let files = try ModelFiles(opening: url)
     let shown = quantization == nil ? files : files.shapeOnly
     let configuration = quantization(of: files)
@@ -128,15 +136,15 @@ struct Inspect: AsyncParsableCommand {
   private func show(_ module: ModuleTree, indent: Int) {
     let margin = String(repeating: "  ", count: indent)
     for group in module.groups {
-      var name = group.first.name
-      if group.count > 1 { name += "-\(group.last.name)  × \(group.count)" }
-      let weights = group.first.weights.map { weight in
+      let first = group.members[0]
+      let name = group.name + (group.members.count > 1 ? "  × \(group.members.count)" : "")
+      let weights = first.weights.map { weight in
         let shape = weight.shape.map(String.init).joined(separator: " × ")
         let mark = weight.isTrainable ? " trained" : ""
         return "\(weight.name) [\(shape)] \(weight.type.rawValue)\(mark)"
       }
       Printing.result("\(margin)(\(name)) \(weights.joined(separator: ", "))".trimmingTrailingSpaces)
-      show(group.first, indent: indent + 1)
+      show(first, indent: indent + 1)
     }
   }
 
@@ -162,7 +170,7 @@ struct Inspect: AsyncParsableCommand {
     let known = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? 0) }
     let scales = packed.reduce(0) { $0 + ($1.scales?.byteCount ?? BlockScales.byteCount(of: $1.count, in: format)) }
     Printing.result(
-      "\(type.rawValue)         \(Self.grouped(codes)) bytes of linear layers, \(Self.grouped(halves)) in 16 bits"
+      "\(type.rawValue)         \(Self.grouped(codes)) bytes of linear layers (\(Self.grouped(halves)) in 16 bits)"
     )
     Printing.result("scales      \(Self.grouped(scales)) bytes\(format.doubleQuantized ? ", quantized too" : "")")
     let tables =

@@ -26,17 +26,32 @@ enum Main {
   static func main() async {
     // A file that exceeds a limit (ulimit -f) is then an error like a full disk.
     signal(SIGXFSZ, SIG_IGN)
+    var isRunning = false
     do {
-      let words = try ThreadOptions.apply(Array(CommandLine.arguments.dropFirst()))
+      let words = withDashes(try ThreadOptions.apply(Array(CommandLine.arguments.dropFirst())))
       try checkSubcommand(words)
       var command = try RootCommand.parseAsRoot(words)
+      isRunning = true
       if var asynchronous = command as? AsyncParsableCommand {
         try await asynchronous.run()
       } else {
         try command.run()
       }
     } catch {
-      leave(error)
+      leave(error, of: isRunning ? CommandLine.arguments.dropFirst().first : nil)
+    }
+  }
+
+  /// Options may be spelled with underscores, as recipe keys are. Subcommands that take keys read both spellings
+  /// themselves.
+  private static func withDashes(_ words: [String]) -> [String] {
+    guard let name = words.first, !["sft", "train", "plan", "preview"].contains(name) else { return words }
+    var isOption = true
+    return words.map { (word: String) -> String in
+      if word == "--" { isOption = false }
+      guard isOption, word.hasPrefix("--") else { return word }
+      let option = word.prefix { $0 != "=" }
+      return String(option).replacing("_", with: "-") + String(word.dropFirst(option.count))
     }
   }
 
@@ -71,7 +86,8 @@ enum Main {
   }
 
   /// Prints the error and ends the process; after a failure on one of several ranks, all of them.
-  static func leave(_ error: any Error, _ ranks: Ranks = .alone) -> Never {
+  /// - Parameter name: the subcommand that was running.
+  static func leave(_ error: any Error, _ ranks: Ranks = .alone, of name: String? = nil) -> Never {
     if let paused = error as? PausedRun {
       if ranks.leads { Printing.note("\n\(paused)") }
       ranks.leave()
@@ -84,7 +100,13 @@ enum Main {
       exit(0)
     }
     let isCall = error is UnknownCommand || status == .validationFailure || (error as? SwiftletError)?.domain == .recipe
-    var message = status == .validationFailure ? RootCommand.fullMessage(for: error) : "Error: \(error)"
+    var message = "Error: \(error)"
+    if status == .validationFailure {
+      // A running subcommand is unknown to the parser, which would show the usage of the whole program.
+      message =
+        name.map { "\(message)\n  See 'swiftlet \($0) --help' for more information." }
+        ?? RootCommand.fullMessage(for: error)
+    }
     if let hint = missingOptionHint(message) { message += "\n" + hint }
     ranks.end(status: isCall ? 2 : 1) {
       let place = ranks.leads ? "" : "Rank \(ranks.collective.rank) on \(hostName): "

@@ -12,7 +12,7 @@ struct ModelOptions: ParsableArguments {
   @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
   var model: String
 
-  @Option(name: [.short, .long], help: "An adapter folder, written by PEFT or Swiftlet.")
+  @Option(name: [.short, .long], help: "An adapter folder that Swiftlet or PEFT saved.")
   var adapter: String?
 
   @OptionGroup var quantization: QuantizationOptions
@@ -26,7 +26,7 @@ struct ModelOptions: ParsableArguments {
     }
   }
 
-  /// The model `model` as it is stored, with the adapter in the folder `adapter` on it where one is given.
+  /// Opens a model as stored, and attaches the adapter in the folder `adapter`, if there is one.
   static func open(model: String, adapter: String?) async throws -> (model: CausalLM, adapter: Adapter?) {
     try await open(model: model, adapter: adapter) {
       try CausalLM($0, tokenizer: $0.tokenizer(), chatTemplate: $1)
@@ -49,7 +49,7 @@ struct ModelOptions: ParsableArguments {
 struct DeviceOptions: ParsableArguments {
   @Option(
     help:
-      "What to compute on: auto (a GPU if it is faster than the CPU), cpu, gpu or gpu:N. swiftlet devices lists them.")
+      "auto (a GPU if it is faster than the CPU), cpu, gpu or gpu:N. `swiftlet devices` lists them.")
   var device = DeviceSelection.automatic
 
   /// Opens the selected device.
@@ -72,25 +72,21 @@ extension DeviceSelection: ExpressibleByArgument {
 /// Whether linear layers are quantized on loading, with the names of recipe keys.
 struct QuantizationOptions: ParsableArguments {
   @Flag(
-    name: [.customLong("load-in-4bit"), .customLong("load_in_4bit")],
-    help: "Quantize the linear layers on loading, as the recipe's load_in_4bit does.")
+    name: .customLong("load-in-4bit"), help: "Quantize the linear layers to 4 bits on loading, as in QLoRA training.")
   var loadIn4Bit = false
 
   @Option(
-    name: [.customLong("bnb-4bit-quant-type"), .customLong("bnb_4bit_quant_type")], help: "nf4, the default, or fp4.")
+    name: .customLong("bnb-4bit-quant-type"), help: ArgumentHelp("The 4-bit type. (default: nf4)", valueName: "type"))
   var quantType: FourBitCode?
 
   @Flag(
-    name: [
-      .customLong("use-bnb-nested-quant"), .customLong("use_bnb_nested_quant"),
-      .customLong("bnb-4bit-use-double-quant"), .customLong("bnb_4bit_use_double_quant"),
-    ],
+    name: [.customLong("bnb-4bit-use-double-quant"), .customLong("use-bnb-nested-quant")],
     help: "Quantize the block scales too (double quantization).")
   var doubleQuantized = false
 
   func validate() throws {
     if !loadIn4Bit, doubleQuantized || quantType != nil {
-      throw ValidationError("the options for quantization need --load-in-4bit")
+      throw ValidationError("--bnb-4bit-quant-type and --bnb-4bit-use-double-quant need --load-in-4bit")
     }
   }
 
@@ -133,25 +129,30 @@ final class QuantizationProgress {
 
 /// Sampling options with transformers' names; greedy by default.
 struct SamplingFlags: ParsableArguments {
-  @Option(help: "Maximum number of new tokens.")
+  @Option(help: ArgumentHelp("The maximum number of tokens to generate.", valueName: "n"))
   var maxNewTokens = 512
 
-  @Option(help: "Sampling temperature; 0 for greedy decoding.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Sampling temperature; 0 always takes the most likely token.", valueName: "x"))
   var temperature: Float = 0
 
-  @Option(help: "Sample from the smallest set of tokens with this total probability (nucleus sampling).")
+  @Option(
+    help: ArgumentHelp(
+      "Sample from the most likely tokens that add up to this probability (nucleus sampling).", valueName: "p"))
   var topP: Float = 1
 
-  @Option(help: "Sample from this many of the most likely tokens; 0 for all.")
+  @Option(help: ArgumentHelp("Sample from the k most likely tokens; 0 for all.", valueName: "k"))
   var topK = 0
 
-  @Option(help: "Sample from tokens at least this likely, relative to the most likely one.")
+  @Option(
+    help: ArgumentHelp("Sample from tokens with at least this fraction of the highest probability.", valueName: "p"))
   var minP: Float = 0
 
-  @Option(help: "Penalty for tokens that have occurred; 1 for none.")
+  @Option(help: ArgumentHelp("Penalty for tokens that have already occurred; 1 for none.", valueName: "x"))
   var repetitionPenalty: Float = 1
 
-  @Option(help: "Random seed for sampling.")
+  @Option(help: ArgumentHelp("Seed for sampling.", valueName: "n"))
   var seed: UInt64 = 0
 
   func validate() throws {

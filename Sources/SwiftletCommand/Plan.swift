@@ -18,7 +18,7 @@ struct Plan: AsyncParsableCommand {
       """
   )
 
-  @Argument(parsing: .captureForPassthrough, help: "A recipe, --json, and keys that override the recipe.")
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")
   var words: [String] = []
 
   func run() async throws {
@@ -35,7 +35,7 @@ struct Plan: AsyncParsableCommand {
     if network != nil, ranks == nil { throw ValidationError("--bandwidth needs --ranks.") }
     let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
-    for note in recipe.notes { Printing.note("Note: \(note)") }
+    for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) }
     let run = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared()
     let plan = try run.plan(
       calibrated: true, ranks: ranks, network: ranks == nil ? nil : network ?? Network(bitsPerSecond: 10e9))
@@ -55,8 +55,9 @@ struct Plan: AsyncParsableCommand {
       var facts = [
         ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
         (
-          "shared",
-          plan.sharedPrefix > 0 ? "the first \(plan.sharedPrefix) tokens of all rows, once per batch" : "nothing"
+          "prefix",
+          plan.sharedPrefix > 0
+            ? "the first \(plan.sharedPrefix) tokens of all rows, computed once per batch" : "no common prefix"
         ),
         ("per step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
         ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) per second"),

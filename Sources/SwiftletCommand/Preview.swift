@@ -12,15 +12,16 @@ import Tokenizers
 struct Preview: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "preview",
-    abstract: "Show the first rows of a recipe and which of their tokens are trained.",
+    abstract: "Show the first rows of a recipe, and which of their tokens are trained on.",
     usage: "swiftlet preview recipe.yaml [--rows N] [--ids] [--json] [--key value ...]",
     discussion: """
-      --rows N  the number of rows; 3 by default
-      --ids     show the input IDs and labels of each row
-      --json    print one JSON object
+      --rows N  Show this many rows; 3 by default.
+      --ids     Also show each row's input IDs and labels; -100 marks tokens that \
+      are not trained on.
+      --json    Print one JSON object.
       """)
 
-  @Argument(parsing: .captureForPassthrough, help: "A recipe, the options below, and keys that override the recipe.")
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")
   var words: [String] = []
 
   func run() async throws {
@@ -35,7 +36,11 @@ struct Preview: AsyncParsableCommand {
     let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.name))
     let rowTokenizer = try RowTokenizer(tokenizer, template: recipe.chatTemplate(), recipe.training)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
-    if !json { try showRows(rows, count) }
+    if !json {
+      let output = Output.standardOutput
+      for line in try RowTable.summary(rows).wrapped(to: output.columns()) { Printing.result(line) }
+      output.write(try RowTable.table(rows, count: count).text(width: output.columns(), style: output.style))
+    }
     let first = SelectedRows(rows, Array(0..<min(count, rows.count)))
     let (set, report) = try Preparation(rowTokenizer, options: recipe.training.preparation).prepare(first)
     if json { return Printing.json(try self.report(rows, count, set, tokenizer)) }
@@ -84,17 +89,6 @@ struct Preview: AsyncParsableCommand {
     output.write(
       output.style.isColored
         ? (isTrained ? output.style.green(text) : output.style.dim(text)) : (isTrained ? "[\(text)]" : text))
-  }
-
-  private func showRows(_ rows: any RowSource, _ count: Int) throws {
-    let names = try rows.columnNames()
-    var table = Table(names.map { Table.Column($0) })
-    for index in 0..<min(count, rows.count) {
-      let row = try rows.row(at: index)
-      table.append(names.map { name in row[name].map { $0.string ?? $0.text() } ?? "" })
-    }
-    let output = Output.standardOutput
-    output.write(table.text(width: output.columns(), style: output.style))
   }
 }
 

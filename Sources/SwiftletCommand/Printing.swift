@@ -16,6 +16,14 @@ enum Printing {
   /// A line for the person watching.
   static func note(_ text: String) { Output.standardError.print(text) }
 
+  /// A sentence for the person watching, wrapped to the terminal.
+  static func remark(_ text: String, indent: Int = 2) {
+    let output = Output.standardError
+    let margin = String(repeating: " ", count: indent)
+    let lines = output.isTerminal ? text.wrapped(to: max(20, output.columns() - indent - 2)) : [text]
+    for (index, line) in lines.enumerated() { note(margin + (index == 0 ? "" : "  ") + line) }
+  }
+
   /// A heading for the person watching.
   static func heading(_ text: String) { note("\n" + Output.standardError.style.bold(text)) }
 

@@ -10,19 +10,19 @@ struct Pull: AsyncParsableCommand {
     abstract: "Download a model or dataset into the shared cache, and print its path.")
 
   @Argument(
-    help: "org/name on the Hugging Face Hub. HF_ENDPOINT, HF_TOKEN, HF_HOME and USE_MODELSCOPE_HUB are respected.")
+    help: "org/name on the Hugging Face Hub. HF_ENDPOINT, HF_TOKEN, HF_HOME and USE_MODELSCOPE_HUB work as usual.")
   var name: String
 
-  @Option(help: "Branch, tag or commit.")
+  @Option(help: "A branch, tag or commit.")
   var revision: String?
 
-  @Flag(help: "The name is a dataset's.")
+  @Flag(help: "Download a dataset, not a model.")
   var dataset = false
 
-  @Option(help: "Which of several GGUF files: part of its name.")
+  @Option(help: ArgumentHelp("The GGUF file to download, or a part of its name, such as Q8_0.", valueName: "name"))
   var gguf: String?
 
-  @Flag(help: "Print {\"path\"}.")
+  @Flag(help: "Print JSON: {\"path\"}.")
   var json = false
 
   func validate() throws {

@@ -10,24 +10,29 @@ import Tokenizers
 /// `swiftlet render M|FILE.jinja --messages F.json`
 struct Render: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Print messages as the chat template renders them, with no newline added.")
+    abstract: "Print messages exactly as the chat template renders them.")
 
   @Argument(help: "A model folder, a GGUF file, org/name, or a .jinja file.")
   var model: String
 
-  @Option(help: "A JSON file with a list of messages, or an object with messages and tools; - for standard input.")
+  @Option(
+    help: ArgumentHelp(
+      "A JSON file with a list of messages, or an object with messages and tools. - for standard input.",
+      valueName: "file"))
   var messages: String
 
-  @Option(help: "A JSON file with a list of tools.")
+  @Option(help: ArgumentHelp("A JSON file with a list of tools.", valueName: "file"))
   var tools: String?
 
-  @Flag(help: "End with the prompt for the model's answer.")
+  @Flag(help: "End with the generation prompt.")
   var addGenerationPrompt = false
 
-  @Flag(help: "Print {\"text\"}.")
+  @Flag(help: "Print JSON: {\"text\"}.")
   var json = false
 
-  @Option(name: .customLong("set"), help: "A template variable: name=JSON.")
+  @Option(
+    name: .customLong("set"),
+    help: ArgumentHelp("Set a template variable. Can be repeated.", valueName: "name=JSON"))
   var variables: [String] = []
 
   func run() async throws {

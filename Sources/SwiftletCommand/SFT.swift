@@ -8,21 +8,23 @@ import Terminal
 struct SFT: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sft",
-    abstract: "Train a model on a dataset.",
+    abstract: "Fine-tune a model on a dataset.",
     usage: """
       swiftlet sft recipe.yaml [--key value ...] [--overwrite]
       swiftlet sft --help-keys
       """,
     discussion: """
-      The recipe is a YAML file with the keys of TRL's `trl sft`. Any key can also be given on the command line, as in
-      --learning_rate 2e-4 or --learning-rate 2e-4. --help-keys lists all keys with their defaults.
+      The recipe is a YAML file with the keys of TRL's `trl sft`. Keys can also be given on the command line, as \
+      --learning_rate 2e-4 or --learning-rate 2e-4; they override the recipe. --help-keys lists all keys and their \
+      defaults.
 
-      The most important keys: model_name_or_path, dataset_name, output_dir, use_peft, learning_rate, num_train_epochs,
-      per_device_train_batch_size, gradient_accumulation_steps, max_length, logging_steps, resume_from_checkpoint.
+      The most important keys: model_name_or_path, dataset_name, output_dir, use_peft, learning_rate, \
+      num_train_epochs, per_device_train_batch_size, gradient_accumulation_steps, max_length, logging_steps, \
+      resume_from_checkpoint.
 
-      --overwrite allows an output_dir with the result of another model or dataset.
+      --overwrite replaces the result of another model or dataset in output_dir.
 
-      To share a run among processes, on one host or several, start it with MPI: mpirun -n 4 swiftlet sft recipe.yaml.
+      To share a run among processes, on one host or several, start it with MPI: mpirun -n 4 swiftlet sft recipe.yaml
       """,
     aliases: ["train"])
 
@@ -37,12 +39,12 @@ struct SFT: AsyncParsableCommand {
     do {
       let recipe = try Recipe(commandLine: words.words)
       try recipe.checkComplete()
-      if ranks.leads { for note in recipe.notes { Printing.note("Note: \(note)") } }
+      if ranks.leads { for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) } }
       _ = try await TrainingSession(
         recipe, command: ["sft"] + words.words, overwrites: overwrites, ranks: ranks
       ).run()
     } catch {
-      Main.leave(error, ranks)
+      Main.leave(error, ranks, of: "sft")
     }
     ranks.leave()
   }

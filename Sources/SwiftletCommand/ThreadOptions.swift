@@ -7,7 +7,7 @@ struct ThreadOptions: ParsableArguments {
   @Option(
     name: .customLong("threads"),
     help: ArgumentHelp(
-      "Threads that compute. Accepted anywhere. (default: $SWIFTLET_THREADS, else the available processors)",
+      "The number of threads; works with every subcommand. (default: $SWIFTLET_THREADS, or one per available processor)",
       valueName: "n"))
   var count: Int?
 

@@ -10,7 +10,7 @@ import Tokenizers
 
 /// `swiftlet tokenize M [--text T | --file F | --decode IDS]`
 struct Tokenize: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Convert text to token IDs, or IDs to text.")
+  static let configuration = CommandConfiguration(abstract: "Convert text to token IDs, or token IDs to text.")
 
   @Argument(help: "A model folder, a GGUF file, or org/name.")
   var model: String
@@ -18,16 +18,16 @@ struct Tokenize: AsyncParsableCommand {
   @Option(help: "The text to tokenize.")
   var text: String?
 
-  @Option(help: "A file with the text; standard input by default.")
+  @Option(help: "A file with the text. (default: standard input)")
   var file: String?
 
-  @Option(help: "Token IDs to decode, separated by commas or spaces.")
+  @Option(help: ArgumentHelp("Token IDs to decode, separated by commas or spaces.", valueName: "ids"))
   var decode: String?
 
-  @Flag(inversion: .prefixedNo, help: "Add the special tokens that the tokenizer adds to a text.")
+  @Flag(inversion: .prefixedNo, help: "Add special tokens, such as BOS, where the tokenizer does.")
   var specialTokens = true
 
-  @Flag(help: "Print {\"ids\", \"tokens\"}, or {\"text\"} with --decode.")
+  @Flag(help: "Print JSON: {\"ids\", \"tokens\"}, or {\"text\"} with --decode.")
   var json = false
 
   func validate() throws {

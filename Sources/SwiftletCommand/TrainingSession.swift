@@ -73,6 +73,7 @@ struct TrainingSession {
       try run.beforeTraining { try ask(interview, step: 0, "asking the model before training") }
     }
     let lossBefore = try run.beforeTraining { try evaluate(run, "validation loss before") } ?? nil
+    run.lossBefore = lossBefore
     let seconds = try train(run, interview)
 
     // Save first: answers and evaluations can be repeated.
@@ -93,7 +94,7 @@ struct TrainingSession {
     // Launchers also send signals to end the ranks at once, after another one has failed.
     let isAlone = ranks.collective.size == 1
     let signals = StopSignals(
-      isAlone ? "\nSaving a checkpoint after this step; Ctrl-C once more leaves at once." : nil)
+      isAlone ? "\nSaving a checkpoint after this step. Press Ctrl-C again to quit without saving." : nil)
     defer { signals.end() }
     guard ranks.leads else { return try follow(run, signals) }
     Printing.heading("Training")
@@ -101,7 +102,7 @@ struct TrainingSession {
     interview.isInterrupted = { signals.caught != nil }
     interview.answered = { round in
       let table = interview.log.table([interview.log.rounds.first, round].compactMap(\.self))
-      progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
+      progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style).trimmed)
     }
     run.trainer.callbacks += [progress, interview]
     let begin = ContinuousClock().now
@@ -160,7 +161,7 @@ struct TrainingSession {
         (
           "products",
           backend.multipliesBFloat16
-            ? "\(type), with float32 accumulation" : "float32, because 16 bits are not faster on this device"
+            ? "\(type), with float32 accumulation" : "float32, as 16 bits are not faster on this device"
         )
       )
     }
@@ -170,8 +171,8 @@ struct TrainingSession {
     if let adapter = run.adapter {
       let transformer = run.model.transformer
       for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
-        Printing.note(
-          "  Warning: lora_target_modules: no layer of this model is named \(name). The layers are \(transformer.linearLayerNames)"
+        Printing.remark(
+          "Warning: lora_target_modules: this model has no layer named \(name). Its layers are \(transformer.linearLayerNames)"
         )
       }
     }
@@ -207,12 +208,12 @@ struct TrainingSession {
     }
     Printing.facts(facts)
     if batch != asked.trainBatchSize {
-      Printing.note(
-        "  Note: auto_find_batch_size: \(batch) rows per batch instead of \(asked.trainBatchSize), and "
+      Printing.remark(
+        "Note: auto_find_batch_size: \(batch) rows per batch instead of \(asked.trainBatchSize), and "
           + "\(run.trainer.configuration.gradientAccumulationSteps) batches per step, so each step still learns from the same rows"
       )
     }
-    if !plan.fits { Printing.note("  Warning: \(plan.verdict)") }
+    if !plan.fits { Printing.remark("Warning: \(plan.verdict)") }
   }
 
   private func evaluate(_ run: TrainingRun, _ label: String) throws -> Double? {
@@ -231,14 +232,14 @@ struct TrainingSession {
       Printing.heading("Answers before and after")
       let first = interview.log.rounds.first { $0.step < last.step }
       let table = interview.log.table([first, last].compactMap(\.self))
-      Printing.note(table.text(width: Output.standardError.columns(), style: Output.standardError.style))
+      Printing.note(table.text(width: Output.standardError.columns(), style: Output.standardError.style).trimmed)
     }
     let state = run.trainer.state
     Printing.heading("Done")
     var steps = "\(state.globalStep)"
     if first > 0 { steps += ", \(state.globalStep - first) of them in this run" }
     var facts = [
-      ("steps", "\(steps); \(Format.count(state.numInputTokensSeen)) tokens"),
+      ("steps", "\(steps), \(Format.count(state.numInputTokensSeen)) tokens"),
       ("time", "\(Format.duration(seconds)), \(Int(Double(tokens) / max(seconds, 1e-9))) tokens/s"),
     ]
     if let loss = state.logHistory.last(where: { $0["loss"] != nil })?["loss"]?.double {
@@ -258,45 +259,11 @@ struct TrainingSession {
     ]
     if !interview.questions.isEmpty { facts.append(("answers", "\(path)/questions.md")) }
     Printing.facts(facts)
-    for failure in run.reportFailures { Printing.note("  Warning: \(failure)") }
-    if let failure = interview.failure { Printing.note("  Warning: some answers are missing: \(failure)") }
+    for failure in run.reportFailures { Printing.remark("Warning: \(failure)") }
+    if let failure = interview.failure { Printing.remark("Warning: some answers are missing: \(failure)") }
     Printing.heading("Next")
-    for line in NextCommands(recipe).lines { Printing.note("  " + line) }
-  }
-}
-
-/// Commands to use the result of a run, ready to paste.
-struct NextCommands {
-  let lines: [String]
-
-  init(_ recipe: Recipe) {
-    let program = CommandLine.arguments.first ?? "swiftlet"
-    let output = recipe.training.outputDir
-    let base = recipe.locate(recipe.model.name)
-    func line(_ words: String...) -> String { ([program] + words).map(Shell.quoted).joined(separator: " ") }
-    guard recipe.lora != nil else {
-      lines = [line("chat", "--model", output), line("export", "--model", output, "--output", output + ".gguf")]
-      return
-    }
-    var lines = [line("chat", "--model", base, "--adapter", output)]
-    if let questions = Self.questions(recipe) {
-      lines.append(line("compare", "--model", base, "--adapter", output, "--questions", questions))
-    }
-    lines += [
-      line("merge", "--model", base, "--adapter", output, "--output", output + "-merged"),
-      line("export", "--model", base, "--adapter", output, "--output", output + ".gguf"),
-    ]
-    self.lines = lines
-  }
-
-  /// A file of questions for `compare`: the recipe's, else its validation or training rows.
-  private static func questions(_ recipe: Recipe) -> String? {
-    var paths: [String?] = []
-    if case .file(let path) = recipe.data.questions { paths.append(path) }
-    paths += [recipe.data.evalDataset?.path, recipe.data.trainSources.first?.path]
-    return paths.compactMap { $0.map(recipe.locate) }.first {
-      FileManager.default.fileExists(atPath: $0) && !FileManager.default.isFolder($0)
-    }
+    let width = Output.standardError.isTerminal ? Output.standardError.columns() - 2 : .max
+    for line in NextCommands(recipe, questions: interview.questions, width: width).lines { Printing.note("  " + line) }
   }
 }
 
@@ -324,49 +291,4 @@ final class PauseAtSignal: TrainerCallback {
   init(_ signals: StopSignals) { self.signals = signals }
 
   func shouldPause() -> Bool { signals.caught != nil }
-}
-
-/// Shows the progress of a run: a line per log and, without `disable_tqdm`, a bar.
-final class TrainingProgress: TrainerCallback {
-  private var bar: ProgressBar?
-  private let begin = ContinuousClock().now
-  private var tokens = 0
-  /// Tokens and seconds at the last log.
-  private var last = (tokens: 0, seconds: 0.0)
-  private let signals: StopSignals
-
-  init(_ trainer: Trainer, _ signals: StopSignals, showsBar: Bool) {
-    self.signals = signals
-    guard showsBar else { return }
-    bar = ProgressBar("training", total: trainer.state.maxSteps, done: trainer.state.globalStep)
-  }
-
-  func stepEnded(_ step: StepReport, _ state: TrainerState) {
-    tokens += step.tokens
-    let seconds = (ContinuousClock().now - begin) / .seconds(1)
-    bar?.update(step: state.globalStep, loss: step.loss, tokensPerSecond: Double(tokens) / max(seconds, 1e-9))
-  }
-
-  func logged(_ log: TrainingLog, _ state: TrainerState) {
-    let seconds = (ContinuousClock().now - begin) / .seconds(1)
-    let rate = Double(tokens - last.tokens) / max(seconds - last.seconds, 1e-9)
-    last = (tokens, seconds)
-    let width = String(state.maxSteps).count
-    let step = String(repeating: " ", count: max(0, width - String(log.step).count)) + String(log.step)
-    self.log(
-      "step \(step)/\(state.maxSteps)  loss \(Format.loss(log.loss))  grad norm \(Format.loss(log.gradNorm))  "
-        + String(cFormat: "lr %.2e  epoch %.2f  ", log.learningRate, log.epoch) + "\(Int(min(rate, 1e12))) tokens/s")
-  }
-
-  func evaluated(_ log: EvaluationLog, _ state: TrainerState) {
-    self.log("step \(log.step): validation loss \(Format.loss(log.loss))")
-  }
-
-  func shouldPause() -> Bool { signals.caught != nil }
-
-  func log(_ text: String) { if bar == nil { Printing.note(text) } else { bar?.log(text) } }
-
-  func clear() { bar?.clear() }
-
-  func finish() { bar?.finish() }
 }

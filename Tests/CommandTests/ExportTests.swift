@@ -14,8 +14,9 @@ import Testing
   @Test func anExportedModelAnswersAsBaseAndAdapter() async throws {
     let workspace = try Workspace()
     try await workspace.train(Self.adapter, to: "out")
-    let exported = try await workspace.run(line: "export --model m --adapter out --output one.gguf --type f32")
-    #expect(exported.text() == "")
+    let exported = try await workspace.run(line: "export --model m --adapter out --output one.gguf --type f32 --json")
+    #expect(try exported.json()["path"] == "one.gguf")
+    #expect(try exported.json()["modelfile"]?.string?.hasSuffix("/Modelfile") == true)
     #expect(exported.errors.contains("one.gguf"))
     let expected = try await Self.ids(workspace, "--model m --adapter out")
     #expect(try await Self.ids(workspace, "--model one.gguf") == expected)
@@ -58,14 +59,17 @@ import Testing
     try await workspace.train(Self.adapter, to: "out")
     let merged = try await workspace.run(line: "merge --model m --adapter out --output one --zip")
     #expect(merged.text() == "")
-    #expect(merged.errors.contains("logits differ from those of base model and adapter by"), "\(merged.errors)")
+    #expect(merged.errors.contains("Compared with base model and adapter on sample prompts"), "\(merged.errors)")
     #expect(try workspace.data("one.zip").prefix(2) == Data("PK".utf8))
     // The weights are stored uncompressed.
     let weights = try workspace.data("one/model.safetensors")
     #expect(try workspace.data("one.zip").range(of: weights) != nil)
     let whole = try await workspace.run(
-      line: "merge --model m --adapter out --output two --save-method merged_32bit")
-    #expect(whole.errors.contains("differs at 0 of"), "\(whole.errors)")
+      line: "merge --model m --adapter out --output two --save-method merged_32bit --json")
+    #expect(whole.errors.contains("the most likely token at 0 of"), "\(whole.errors)")
+    let json = try whole.json()
+    #expect(json["path"] == "two" && json["type"] == "float32" && json["zip"] == nil)
+    #expect(json["logits"]?["changed_choices"] == 0)
     #expect(!workspace.exists("two.zip"))
   }
 }

@@ -38,7 +38,19 @@ import Testing
     #expect(refused.status == 1 && !refused.wasKilled)
   }
 
-  @Test func weightsAreShownAsStored() async throws {
+  /// Layers of equal contents are one group, even if others are in between.
+  @Test func layersThatAlternateShareAGroup() async throws {
+    let workspace = try Workspace()
+    let arguments = "--use_peft --lora_r 4 --lora_target_modules .*layers.[135].*q_proj --max_steps 1"
+    try workspace.model("six", family: "gemma3_six_layers")
+    let outcome = try await workspace.run(
+      line: "sft --model_name_or_path six --dataset_name rows.jsonl --output_dir out \(arguments)")
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    let shown = try await workspace.run(line: "inspect six --adapter out").text()
+    #expect(shown.contains("(0, 2, 4  × 3)") && shown.contains("(1, 3, 5  × 3)"), "\(shown)")
+  }
+
+  @Test func weightsShowAsTheyAreStored() async throws {
     let workspace = try Workspace()
     let shown = try await workspace.run(line: "inspect m").text()
     #expect(shown.contains("(q_proj) weight [64 × 64] float32"))

@@ -89,7 +89,7 @@ import Testing
       kill(process, SIGINT)
     }
     #expect(outcome.status == 130)
-    #expect(outcome.errors.contains("Ctrl-C once more leaves at once"))
+    #expect(outcome.errors.contains("Press Ctrl-C again to quit without saving"))
   }
 
   /// Killed in the middle of saves and elsewhere.

@@ -12,7 +12,7 @@ import Testing
       "--load_in_4bit true --bnb_4bit_use_double_quant true --bnb_4bit_compute_dtype float32 --use_peft --lora_r 4 "
         + "--lora_target_modules all-linear --max_steps 3 --learning_rate 0.01", to: "out")
     #expect(run.errors.contains("before quantization"))
-    #expect(try workspace.json("out/adapter_config.json")["base_model_name_or_path"]?.string == "m")
+    #expect(try workspace.json("out/adapter_config.json")["base_model_name_or_path"]?.string == "../m")
     let words = "--prompt hi --max-new-tokens 8 --json"
     let adapted = try await workspace.run(line: "generate --model m --adapter out \(words) \(Self.four)").json()
     #expect(adapted["ids"]?.integers?.isEmpty == false)

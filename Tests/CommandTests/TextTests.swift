@@ -64,4 +64,23 @@ import Testing
     let whole = try await workspace.run(line: "preview --config r.yaml --rows 2 --completion_only_loss false").text()
     #expect(whole.contains("[廣][東][話]") && !shown.contains("[廣]"))
   }
+
+  /// Conversations have a column per role, and several turns of a role are numbered.
+  @Test func previewShowsAColumnPerRole() async throws {
+    let workspace = try Workspace()
+    try workspace.write(
+      "chat.jsonl",
+      """
+      {"messages": [{"role": "user", "content": "one"}, {"role": "assistant", "content": "eins"}]}
+      {"messages": [{"role": "system", "content": "deutsch"}, {"role": "user", "content": "two"}, \
+      {"role": "assistant", "content": "zwei"}, {"role": "user", "content": "three"}, \
+      {"role": "assistant", "content": "drei"}]}
+
+      """)
+    let shown = try await workspace.run(line: "preview --model_name_or_path m --dataset_name chat.jsonl").text()
+    for line in [
+      "│ system  │ user     │ assistant │", "│         │ one      │ eins      │", "│ deutsch │ 1. two   │ 1. zwei   │",
+      "│         │ 2. three │ 2. drei   │",
+    ] { #expect(shown.contains(line), "\(line)\n\(shown)") }
+  }
 }

@@ -37,7 +37,7 @@ import Testing
     let config = try workspace.json("out/adapter_config.json")
     #expect(config["peft_type"]?.string == "LORA")
     #expect(config["r"]?.integer == 4)
-    #expect(config["base_model_name_or_path"]?.string == "m")
+    #expect(config["base_model_name_or_path"]?.string == "../m")
     let arguments = try workspace.json("out/training_args.json")
     #expect(arguments["learning_rate"]?.double == 0.02)
     #expect(arguments["max_steps"]?.integer == 3)
@@ -152,5 +152,39 @@ import Testing
   ) throws {
     let (a, b) = (try #require(a?.double), try #require(b?.double))
     #expect(abs(a - b) <= 1e-6 * max(abs(a), abs(b)), sourceLocation: sourceLocation)
+  }
+
+  /// `eval --config` prepares rows as the run did, so it finds the validation loss that training logged.
+  @Test(arguments: [
+    "packing: true\npacking_strategy: wrapped\nmax_length: 16", "max_length: 8\ncompletion_only_loss: false",
+    "steps: [{template: '{prompt}|{completion}'}, {select_columns: [text]}]\neos_token: <|im_start|>",
+    "chat_template_path: t.jinja\nassistant_only_loss: true\n"
+      + "steps: [{messages: [{role: user, content: '{prompt}'}, {role: assistant, content: '{completion}'}]}, {select_columns: [messages]}]",
+  ]) func evaluationWithARecipeFindsTheValidationLoss(keys: String) async throws {
+    let workspace = try Workspace()
+    try workspace.write(
+      "t.jinja",
+      "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}A {{ m.content }}{% endgeneration %}"
+        + "{% else %}Q {{ m.content }}{% endif %}{% endfor %}")
+    try workspace.write(
+      "r.yaml",
+      """
+      model_name_or_path: m
+      dataset_name: rows.jsonl
+      eval_dataset: rows.jsonl
+      eval_strategy: steps
+      eval_steps: 2
+      max_steps: 2
+      use_peft: true
+      learning_rate: 0.01
+      output_dir: out
+      \(keys)
+
+      """)
+    let run = try await workspace.run(line: "sft r.yaml")
+    #expect(run.status == 0, "\(run.errors)")
+    let logged = try #require(try Self.history(workspace, "out").last { $0["eval_loss"] != nil })
+    let found = try await workspace.run(line: "eval --config r.yaml --model m --adapter out --json").json()
+    try expectClose(logged["eval_loss"], found["loss"])
   }
 }

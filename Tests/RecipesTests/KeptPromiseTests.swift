@@ -35,7 +35,9 @@ import Training
     "adam_epsilon": "0.5", "max_grad_norm": "7", "neftune_noise_alpha": "7", "label_smoothing_factor": "0.5",
     "bf16": "true", "gradient_checkpointing": "true", "output_dir": "x", "run_name": "x",
     "resume_from_checkpoint": "true", "logging_strategy": "epoch", "logging_steps": "7", "logging_first_step": "true",
-    "report_to": "jsonl", "logging_dir": "x", "disable_tqdm": "true", "eval_strategy": "epoch", "eval_steps": "7",
+    "report_to": "jsonl", "logging_dir": "x", "loss_curve_title": "x",
+    "loss_curve_x_label": "x", "loss_curve_y_label": "x", "disable_tqdm": "true", "eval_strategy": "epoch",
+    "eval_steps": "7",
     "eval_delay": "7", "eval_on_start": "true", "per_device_eval_batch_size": "3", "save_strategy": "epoch",
     "save_steps": "7", "save_total_limit": "7", "save_only_model": "true",
     "load_best_model_at_end": "true\neval_strategy: epoch",
@@ -92,7 +94,7 @@ import Training
     }.joined(separator: "\n")
     let settings: [Any] = [
       BaseModel(), DataArguments(), LoRAConfiguration(), TrainingConfiguration(), PreparationOptions(),
-      OptimizerConfiguration(), ReportConfiguration(),
+      OptimizerConfiguration(), ReportConfiguration(), LossCurveLabels(),
     ]
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {

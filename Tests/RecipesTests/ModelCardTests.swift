@@ -64,7 +64,7 @@ import Testing
     }
   }
 
-  /// A path is relative to where the run was started; a name on a hub is valid everywhere.
+  /// Commands run in the output folder, so a path leads from there; a hub's name holds everywhere.
   @Test func theCommandsOfACardWork() throws {
     var recipe = try Recipe(
       yaml: """
@@ -79,15 +79,35 @@ import Testing
     let text = ModelCard(recipe: recipe, state: TrainerState()).text
     #expect(
       text.contains(
-        "swiftlet chat --model models/tiny/base --load-in-4bit --bnb-4bit-quant-type nf4 --bnb-4bit-use-double-quant "
-          + "--adapter outputs/mine\n"))
-    #expect(text.contains("swiftlet merge --model models/tiny/base --adapter outputs/mine --output merged\n"))
+        "swiftlet chat --model ../../models/tiny/base --load-in-4bit --bnb-4bit-quant-type nf4 "
+          + "--bnb-4bit-use-double-quant --adapter .\n"))
+    #expect(text.contains("swiftlet merge --model ../../models/tiny/base --adapter . --output merged\n"))
+    #expect(text.contains("AutoModelForCausalLM.from_pretrained(\"../../models/tiny/base\")"))
     recipe.model.name = "my models/tiny/base"
     #expect(
       ModelCard(recipe: recipe, state: TrainerState()).text.contains(
-        "swiftlet merge --model 'my models/tiny/base' --adapter outputs/mine"))
+        "swiftlet merge --model '../../my models/tiny/base' --adapter ."))
     let fromHub = ModelCard(recipe: try Self.recipe(), state: TrainerState()).text
     #expect(fromHub.contains("swiftlet chat --model Qwen/Qwen3-0.6B --adapter .\n"))
+  }
+
+  /// Neither the card's text nor its recipe shows where things are on this machine.
+  @Test func privatePathsStayPrivate() throws {
+    let home = try #require(ProcessInfo.processInfo.environment["HOME"])
+    for base in ["~/models/base.gguf", "/secret/models/base.gguf", "\(home)/models/base.gguf"] {
+      let recipe = try Recipe(
+        yaml: """
+          model_name_or_path: \(base)
+          dataset_name: ~/data/rows.jsonl
+          eval_dataset: /secret/held.jsonl
+          use_peft: true
+          output_dir: \(home)/secret/mine
+          """)
+      let text = ModelCard(recipe: recipe, state: TrainerState()).text
+      for part in ["~/", "/secret", home + "/", "/models"] { #expect(!text.contains(part), "\(part)") }
+      #expect(text.contains("model_name_or_path: base.gguf\n") && text.contains("- `rows.jsonl`, split train"))
+      #expect(text.contains("swiftlet chat --model BASE_MODEL --adapter .\n"))
+    }
   }
 
   @Test func filesAreWritten() throws {
@@ -97,7 +117,7 @@ import Testing
     let full = try Recipe(yaml: "model_name_or_path: /models/base\ndataset_name: rows.jsonl\noutput_dir: out\n")
     try ModelCard(recipe: full, state: TrainerState()).write(to: folder)
     let card = try String(contentsOf: folder.appendingPathComponent("README.md"), encoding: .utf8)
-    #expect(card.contains("All weights of `/models/base`") && !card.contains("base_model:"))
+    #expect(card.contains("A full fine-tune of `base`") && !card.contains("base_model:"))
     try full.writeArguments(to: folder.appendingPathComponent("training_args.json"))
     let arguments = try JSONValue(parsing: Data(contentsOf: folder.appendingPathComponent("training_args.json")))
     #expect(arguments["output_dir"] == "out")

@@ -90,6 +90,28 @@ import Testing
     }
   }
 
+  /// The first and last tick of both axes enclose all points, the validation loss before training included.
+  @Test func theAxesCoverEveryPoint() throws {
+    var curve = LossCurve(
+      title: "", training: [.init(step: 11, loss: 3.97), .init(step: 23, loss: 0.02)],
+      evaluation: [.init(step: 23, loss: 1)])
+    curve.add(lossBefore: 6.446)
+    #expect(curve.evaluation.first == .init(step: 0, loss: 6.446))
+    curve.add(lossBefore: 9)
+    #expect(curve.evaluation.count == 2)
+    curve.apply(LossCurveLabels(title: "mine", xLabel: "steps", yLabel: "training loss"))
+    let (_, canvas) = try #require(curve.drawing(.svg))
+    let texts = canvas.texts.map(\.text)
+    #expect(texts.contains("mine") && texts.contains("steps") && texts.contains("training loss"))
+    #expect(!texts.contains("optimizer step"))
+    let ticks = canvas.texts.compactMap { text in Double(text.text).map { (value: $0, y: text.y) } }
+    let bottom = try #require(ticks.map(\.y).max())
+    let steps = ticks.filter { $0.y == bottom }.map(\.value)
+    let losses = ticks.filter { $0.y < bottom }.map(\.value)
+    #expect(try #require(steps.min()) <= 0 && #require(steps.max()) >= 23)
+    #expect(try #require(losses.min()) <= 0.02 && #require(losses.max()) >= 6.446)
+  }
+
   @Test(arguments: odd) func oddLogsAreDrawn(curve: LossCurve) {
     #expect(curve.png() != nil)
     #expect(curve.svg() != nil)

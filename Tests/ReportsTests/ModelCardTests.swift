@@ -21,12 +21,13 @@ import Training
 
   @Test func aCardOfAnAdapter() {
     var card = ModelCard(
-      title: "yoda", baseModel: "org/base", adapterRank: 8, outputFolder: "outputs/yoda", state: Self.state)
+      title: "yoda", baseModel: "org/base", adapterRank: 8, state: Self.state)
     card.quantizationOptions = ["--load-in-4bit"]
     card.sources = [.init("org/rows", share: 0.5), .init("SELECT 1", isQuery: true)]
     card.recipe = "lora_r: 8\n"
     card.trainRows = 360
     card.validationRows = 40
+    card.lossBefore = 3
     card.trainableParameters = 4_884_480
     card.totalParameters = 139_399_488
     card.answers = [.init(question: "Say | it", before: "a\nb", after: "c")]
@@ -51,7 +52,7 @@ import Training
         |---|---:|
         | first logged loss | 2.500 |
         | last logged loss | 1.250 |
-        | first validation loss | 2.750 |
+        | validation loss before training | 3.000 |
         | last validation loss | 1.500 |
         | validation perplexity | 4.482 |
         | optimizer steps | 20 |
@@ -69,6 +70,8 @@ import Training
         | Say \\| it | a<br>b | c |
 
         ## Use
+
+        Run the commands in this folder.
 
         With Swiftlet:
 
@@ -117,14 +120,28 @@ import Training
         """)
   }
 
-  /// A card for fully trained weights without logs has no curve, no table of answers, and other instructions.
+  /// Nobody else can follow a path on this machine, so the reader is told what to fill in.
+  @Test func aCardOfAnUnknownBase() {
+    let card = ModelCard(
+      title: "yoda", baseModel: "BASE_MODEL", baseName: "model.gguf", adapterRank: 8, state: TrainerState())
+    let text = card.text
+    for part in [
+      "A LoRA adapter of rank 8 for `model.gguf` with Swiftlet.",
+      "Replace `BASE_MODEL` with the base model, `model.gguf`:",
+      "base = AutoModelForCausalLM.from_pretrained(\"BASE_MODEL\")", "PeftModel.from_pretrained(base, \".\")",
+      "swiftlet chat --model BASE_MODEL --adapter .\n",
+    ] { #expect(text.contains(part), "\(part)") }
+    #expect(!text.contains("base_model:") && !text.contains("AutoPeftModel"))
+  }
+
+  /// A run of every weight that logged nothing has no curve, no table of answers, and other instructions.
   @Test func aCardOfAModel() {
     let card = ModelCard(
-      title: "a\nb", baseModel: "./base", outputFolder: "out", state: TrainerState())
+      title: "a\nb", baseModel: "./base", state: TrainerState())
     let text = card.text
     for part in [
       "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [sft, swiftlet]\nmodel_name: \"a b\"\n---\n",
-      "\n# a b\n\nAll weights of `./base`, fine-tuned with Swiftlet.\n", "| optimizer steps | 0 |",
+      "\n# a b\n\nA full fine-tune of `base`, trained with Swiftlet.\n", "| optimizer steps | 0 |",
       "swiftlet chat --model .\n", "AutoModelForCausalLM.from_pretrained(\".\")",
       "swiftlet export --model . --output model.gguf --type q8_0",
     ] { #expect(text.contains(part), "\(part)") }

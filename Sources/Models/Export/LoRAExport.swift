@@ -22,7 +22,7 @@ public enum LoRAExport {
     let configURL = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: configURL.path) else {
       throw SwiftletError.model(
-        "there is no adapter_config.json; name a folder that PEFT or Swiftlet wrote", in: folder.path)
+        "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
     }
     let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
     guard configuration.modulesToSave.isEmpty else {
@@ -65,14 +65,25 @@ public enum LoRAExport {
     }
   }
 
-  /// The base model that the adapter in `folder` was trained on, as `adapter_config.json` names it.
-  /// - Throws: `SwiftletError` if it names none.
+  /// The base model that the adapter in `folder` was trained on: the path in its `training_args.json` if that still
+  /// exists, or else the name in `adapter_config.json`, which may be a path relative to `folder`.
+  /// - Throws: `SwiftletError` if neither names a base model.
   public static func base(of folder: URL) throws(SwiftletError) -> String {
+    let arguments = folder.appendingPathComponent("training_args.json")
+    if FileManager.default.fileExists(atPath: arguments.path),
+      let path = try? ModelFiles.json(at: arguments)["model_name_or_path"]?.string?.expandingTilde,
+      path.hasPrefix("/"), FileManager.default.fileExists(atPath: path)
+    {
+      return path
+    }
     let config = folder.appendingPathComponent("adapter_config.json")
-    guard let base = try ModelFiles.json(at: config)["base_model_name_or_path"]?.string, !base.isEmpty else {
+    guard let base = try ModelFiles.json(at: config)["base_model_name_or_path"]?.string, !base.isEmpty,
+      base != BaseModelReference.placeholder
+    else {
       throw SwiftletError.model("base_model_name_or_path is missing; name the base model with --base", in: config.path)
     }
-    return base
+    let relative = folder.appendingPathComponent(base)
+    return FileManager.default.fileExists(atPath: relative.path) ? relative.path : base
   }
 
   /// Splits "base_model.model.PATH.lora_A.weight".

@@ -8,6 +8,9 @@ public struct Prompt: Sendable, Hashable {
   /// The messages; `nil` for plain text.
   public let messages: [Message]?
 
+  /// The system message at the start; `nil` if there is none.
+  public var system: String? { messages?.first.flatMap { $0.role == "system" ? $0.content : nil } }
+
   /// Creates a user message, after a system message if there is one.
   public init(_ text: String, system: String? = nil) {
     self.text = text

@@ -215,7 +215,7 @@ private struct AdapterFile {
     let config = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: config.path) else {
       throw SwiftletError.model(
-        "there is no adapter_config.json; name a folder that PEFT or Swiftlet wrote", in: folder.path)
+        "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
     }
     self.folder = folder
     configuration = try LoRAConfiguration(json: ModelFiles.json(at: config), path: config.path)

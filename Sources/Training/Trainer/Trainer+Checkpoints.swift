@@ -12,7 +12,7 @@ extension Trainer {
   public func saveModel(to folder: URL, type: ElementType = .float32) throws {
     try model.transformer.backend.finish()
     if let adapter {
-      try adapter.write(to: folder, base: baseName)
+      try adapter.write(to: folder, base: BaseModelReference(baseName, files: model.files).name(in: folder))
     } else {
       try model.write(to: folder, type: type)
     }

@@ -9,7 +9,7 @@ enum CancelAndResume {
     for folder in [whole, interrupted] { try? FileManager.default.removeItem(atPath: folder) }
 
     try await train(setup, output: whole)
-    // Cancelling the task saves a checkpoint; the loop in `train` still ends normally.
+    // Canceling the task saves a checkpoint; the loop in `train` still ends normally.
     let task = Task { try await train(setup, output: interrupted, until: 3) }
     try await task.value
     try await train(setup, output: interrupted, resume: .latest)
