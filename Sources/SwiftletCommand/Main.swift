@@ -84,7 +84,7 @@ enum Main {
       exit(0)
     }
     let isCall = error is UnknownCommand || status == .validationFailure || (error as? SwiftletError)?.domain == .recipe
-    var message = status == .validationFailure ? RootCommand.fullMessage(for: error) : "Error: \(error)"
+    var message = status == .validationFailure ? RootCommand.fullMessage(for: error).printable : "Error: \(error)"
     if let hint = missingOptionHint(message) { message += "\n" + hint }
     ranks.end(status: isCall ? 2 : 1) {
       let place = ranks.leads ? "" : "Rank \(ranks.collective.rank) on \(hostName): "

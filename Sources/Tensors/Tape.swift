@@ -7,6 +7,8 @@ public final class Parameter {
   public var value: Tensor
   /// Whether it gets a gradient.
   public var isTrainable: Bool
+  /// Whether `value` replaced that of the model's file.
+  public var isReplaced = false
   /// What has been accumulated; `nil` before the first contribution.
   public var gradient: Tensor?
 
