@@ -30,6 +30,19 @@ extension String {
     }
     return home + dropFirst()
   }
+
+  /// The path with `$HOME` at its start replaced by `~`.
+  package var abbreviatingHome: String {
+    guard let home = ProcessInfo.processInfo.environment["HOME"], home.count > 1, self == home || hasPrefix(home + "/")
+    else { return self }
+    return "~" + dropFirst(home.count)
+  }
+
+  /// The text with `~` in place of `$HOME` in every path in it.
+  package var hidingHome: String {
+    guard let home = ProcessInfo.processInfo.environment["HOME"], home.count > 1 else { return self }
+    return replacing(home + "/", with: "~/")
+  }
 }
 
 extension FileManager {

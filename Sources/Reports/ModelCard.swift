@@ -162,6 +162,18 @@ public struct ModelCard: Sendable {
   /// The base model in commands.
   private var basePlace: String { Shell.quoted(baseModel) }
 
+  /// What PEFT needs if it cannot know the base model.
+  private var baseNote: String {
+    Self.isHubName(baseModel)
+      ? ""
+      : """
+
+      PEFT reads the base model from `base_model_name_or_path` in `adapter_config.json`: first set it to the repository of
+      the base model, or to a folder with its config.json and safetensors.
+
+      """
+  }
+
   private var useOfAdapter: String {
     """
     ## Use
@@ -181,7 +193,7 @@ public struct ModelCard: Sendable {
     model = AutoPeftModelForCausalLM.from_pretrained(".")
     tokenizer = AutoTokenizer.from_pretrained(".")
     ```
-
+    \(baseNote)
     With llama.cpp, together with the base model as GGUF:
 
     ```

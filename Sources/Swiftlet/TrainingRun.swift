@@ -106,7 +106,7 @@ public final class TrainingRun {
     let reports = collective.rank == 0 ? recipe.reports.reports(output: output) : []
     trainer = try Trainer(
       model, adapter: adapter, configuration: configuration, trainingSet: rows.training.set,
-      validationSet: rows.validation?.set, output: output, baseName: recipe.model.name,
+      validationSet: rows.validation?.set, output: output, baseName: BaseModelName.name(recipe, model.files),
       activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports, components: components,
       collective: collective)
     trainer.callbacks = callbacks
@@ -265,6 +265,7 @@ public final class TrainingRun {
   /// - Throws: `SwiftletError` if the file cannot be written.
   public func writeCard(answers: [ModelCard.Answer] = []) throws {
     var card = ModelCard(recipe: recipe, state: trainer.state)
+    card.baseModel = BaseModelName.name(recipe, model.files)
     card.trainRows = rows.trainingRowCount
     card.validationRows = validationRows
     card.trainableParameters = parameterCounts.trainable

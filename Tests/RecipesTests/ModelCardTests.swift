@@ -90,6 +90,23 @@ import Testing
     #expect(fromHub.contains("swiftlet chat --model Qwen/Qwen3-0.6B --adapter .\n"))
   }
 
+  /// A card is shared: it has no path of the home directory, and says what PEFT needs to know.
+  @Test func theHomeDirectoryIsHidden() throws {
+    let home = try #require(ProcessInfo.processInfo.environment["HOME"])
+    let recipe = try Recipe(
+      yaml: """
+        model_name_or_path: \(home)/models/base.gguf
+        dataset_name: \(home)/rows.jsonl
+        use_peft: true
+        output_dir: \(home)/out
+        """)
+    let text = ModelCard(recipe: recipe, state: TrainerState()).text
+    #expect(!text.contains(home + "/"), "\(text)")
+    #expect(text.contains("swiftlet chat --model '~/models/base.gguf' --adapter '~/out'\n"))
+    #expect(text.contains("first set it to the repository"))
+    #expect(!ModelCard(recipe: try Self.recipe(), state: TrainerState()).text.contains("first set it"))
+  }
+
   @Test func filesAreWritten() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("card-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
