@@ -99,16 +99,17 @@ let package = Package(
     .testTarget(name: "TensorsTests", dependencies: ["Diagnostics", "Tensors"]),
     .testTarget(
       name: "CheckpointsTests", dependencies: ["Diagnostics", "Checkpoints", "Tensors", "OrderedJSON", "CZip"]),
-    .testTarget(name: "HubTests", dependencies: ["Diagnostics", "Hub", "OrderedJSON"]),
+    .testTarget(name: "HubTests", dependencies: ["TestSupport", "Diagnostics", "Hub", "OrderedJSON"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Diagnostics", "Tokenizers", "Checkpoints", "OrderedJSON"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["Diagnostics", "ChatTemplates"]),
     .testTarget(
       name: "DatasetsTests",
       dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["TestSupport", "Diagnostics", "Models"]),
-    // Tiny models, goldens and trainers that the tests below share.
+    // Tiny models, goldens, trainers and a server that tests share.
     .target(
-      name: "TestSupport", dependencies: ["Training", "Models", "Datasets", "Tokenizers", "Tensors", "OrderedJSON"],
+      name: "TestSupport",
+      dependencies: ["Training", "Models", "Datasets", "Tokenizers", "Tensors", "Hub", "OrderedJSON"],
       path: "Tests/TestSupport"),
     .testTarget(
       name: "TrainingTests",

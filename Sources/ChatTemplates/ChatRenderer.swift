@@ -8,7 +8,7 @@ import Tokenizers
 /// the one that transformers' `apply_chat_template` makes.
 public struct ChatRenderer: Sendable {
   private let templates: [String: ChatTemplate]
-  /// The variables that every rendering gets: the special tokens `bos_token`, `eos_token`, `pad_token` and `unk_token`.
+  /// The variables that every rendering gets: the special tokens that have a name, such as `bos_token` and `eos_token`.
   public var variables: JSONObject
   /// The training template that replaced the model's own, for reports; `nil` unless `training()` replaced it.
   public private(set) var replacement: TrainingTemplate.Replacement?
@@ -37,21 +37,26 @@ public struct ChatRenderer: Sendable {
   ///   - tokenizer: names the special tokens, and the templates unless there is another one.
   ///   - template: a template that replaces all of the tokenizer's.
   ///   - eosToken: `eos_token`, if it is not the tokenizer's.
+  ///   - padToken: `pad_token`, if it is not the tokenizer's.
   /// - Throws: `SwiftletError` if the template cannot be parsed.
-  public init?(tokenizer: Tokenizer, template: String? = nil, eosToken: String? = nil) throws(SwiftletError) {
+  public init?(
+    tokenizer: Tokenizer, template: String? = nil, eosToken: String? = nil, padToken: String? = nil
+  ) throws(SwiftletError) {
     let sources = template.map { ["default": $0] } ?? tokenizer.chatTemplateSources
     if sources.isEmpty { return nil }
-    try self.init(sources: sources, variables: Self.variables(of: tokenizer, eosToken: eosToken))
+    try self.init(sources: sources, variables: Self.variables(of: tokenizer, eosToken: eosToken, padToken: padToken))
   }
 
   /// The template variables of a tokenizer's special tokens, as transformers passes its `special_tokens_map`.
-  public static func variables(of tokenizer: Tokenizer, eosToken: String? = nil) -> JSONObject {
-    let special = tokenizer.specialTokens
+  public static func variables(
+    of tokenizer: Tokenizer, eosToken: String? = nil, padToken: String? = nil
+  ) -> JSONObject {
     var variables = JSONObject()
-    variables["bos_token"] = special.bos.map { .string($0.text) }
-    variables["eos_token"] = (eosToken ?? special.eos?.text).map { .string($0) }
-    variables["pad_token"] = special.pad.map { .string($0.text) }
-    variables["unk_token"] = special.unk.map { .string($0.text) }
+    for (name, text) in tokenizer.specialTokens.named.sorted(by: { $0.key < $1.key }) {
+      variables[name] = .string(text)
+    }
+    if let eosToken { variables["eos_token"] = .string(eosToken) }
+    if let padToken { variables["pad_token"] = .string(padToken) }
     return variables
   }
 

@@ -2,6 +2,7 @@ import ChatTemplates
 import Checkpoints
 import Diagnostics
 import Essentials
+import OrderedJSON
 import Tokenizers
 
 extension RowTokenizer {
@@ -11,12 +12,14 @@ extension RowTokenizer {
   ///   - tokenizer: the tokenizer.
   ///   - template: the source of a chat template that replaces the tokenizer's own.
   ///   - eosToken: `eos_token`, if it is not the tokenizer's.
+  ///   - padToken: `pad_token` in chat templates, if it is not the tokenizer's.
   ///   - marksAssistant: whether the chat template must mark the assistant's tokens, for `assistant_only_loss`. If it
   ///     has no `{% generation %}` blocks, it is replaced by the training template of its family.
   /// - Throws: `SwiftletError` if the template cannot be parsed or cannot mark the assistant's tokens, or `eosToken` is
   ///   not in the vocabulary.
   public init(
-    _ tokenizer: Tokenizer, template: String? = nil, eosToken: String? = nil, marksAssistant: Bool = false
+    _ tokenizer: Tokenizer, template: String? = nil, eosToken: String? = nil, padToken: String? = nil,
+    marksAssistant: Bool = false
   ) throws(SwiftletError) {
     if let eosToken, tokenizer.id(of: eosToken) == nil {
       throw SwiftletError.data(
@@ -24,7 +27,7 @@ extension RowTokenizer {
     }
     let renderer: ChatRenderer?
     do {
-      renderer = try ChatRenderer(tokenizer: tokenizer, template: template, eosToken: eosToken)
+      renderer = try ChatRenderer(tokenizer: tokenizer, template: template, eosToken: eosToken, padToken: padToken)
     } catch {
       throw SwiftletError.data("the chat template cannot be parsed: \(error)")
     }
@@ -44,7 +47,8 @@ extension RowTokenizer {
       isAdded: { special.ids.contains($0) },
       eosToken: eosToken ?? special.eos?.text, bosTokenID: special.bos?.id)
     let sources = renderer?.sources.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] } ?? []
-    identity = { Self.identity(tokenizer, sources + [eosToken ?? ""]) }
+    let variables = renderer.map { JSONValue.object($0.variables).text() } ?? ""
+    identity = { Self.identity(tokenizer, sources + [eosToken ?? "", variables]) }
     guard var renderer else { return }
     if marksAssistant { renderer = try renderer.training() }
     templateNote = renderer.replacement?.description

@@ -40,24 +40,26 @@ extension CausalLM {
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
   }
 
-  /// Writes the tokenizer's files, with `endOfSequence` as the EOS token, and the chat template as chat_template.jinja.
+  /// Writes the tokenizer's files, with `endOfSequence` and `padding` as the EOS and padding tokens, and the chat template as chat_template.jinja.
   /// - Throws: `SwiftletError` if the folder can't be written.
   public func writeTokenizer(to folder: URL) throws {
     try tokenizer.write(to: folder)
-    if let endOfSequence, endOfSequence != tokenizer.specialTokens.eos {
+    let special = tokenizer.specialTokens
+    for (key, token, original) in [("eos_token", endOfSequence, special.eos), ("pad_token", padding, special.pad)] {
+      guard let token, token != original else { continue }
       for name in ["tokenizer_config.json", "special_tokens_map.json"] {
-        try setEndOfSequence(endOfSequence.text, in: folder.appendingPathComponent(name))
+        try set(key, token.text, in: folder.appendingPathComponent(name))
       }
     }
     guard let chatTemplate else { return }
     try AtomicFile.write(chatTemplate.source, to: folder.appendingPathComponent("chat_template.jinja"))
   }
 
-  private func setEndOfSequence(_ token: String, in file: URL) throws {
+  private func set(_ key: String, _ token: String, in file: URL) throws {
     guard FileManager.default.fileExists(atPath: file.path), var json = try ModelFiles.json(at: file).object else {
       return
     }
-    json["eos_token"] = .string(token)
+    json[key] = .string(token)
     try AtomicFile.write(JSONValue.object(json).text(.pretty) + "\n", to: file)
   }
 
@@ -72,6 +74,7 @@ extension CausalLM {
     }
     if let endOfSequence { config["eos_token_id"] = .integer(Int(endOfSequence.id)) }
     if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
+    if let padding, padding != tokenizer.specialTokens.pad { config["pad_token_id"] = .integer(Int(padding.id)) }
     return .object(config)
   }
 
@@ -79,7 +82,7 @@ extension CausalLM {
     var config = JSONObject()
     if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
     config["eos_token_id"] = .array(stopTokens.sorted().map { .integer(Int($0)) })
-    if let pad = tokenizer.specialTokens.pad { config["pad_token_id"] = .integer(Int(pad.id)) }
+    if let padding { config["pad_token_id"] = .integer(Int(padding.id)) }
     return .object(config)
   }
 }

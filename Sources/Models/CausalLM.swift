@@ -33,6 +33,8 @@ public final class CausalLM {
   public private(set) var stopTokens: Set<Int32>
   /// The EOS token that saved files name: the tokenizer's, unless `setEndOfSequence` has replaced it.
   public private(set) var endOfSequence: SpecialTokens.Token?
+  /// The padding token that saved files name; the tokenizer's unless `setPadding` changed it.
+  public private(set) var padding: SpecialTokens.Token?
 
   /// Opens a Hugging Face folder or a GGUF file.
   /// - Parameters:
@@ -67,6 +69,7 @@ public final class CausalLM {
       throw SwiftletError.model("the chat template can't be parsed: \(error)", in: files.url.path)
     }
     endOfSequence = tokenizer.specialTokens.eos
+    padding = tokenizer.specialTokens.pad
     stopTokens = Self.stopTokens(files, tokenizer)
     transformer = try Transformer(
       files, on: backend, inFloat32: inFloat32, quantization: quantization, progress: progress)
@@ -101,12 +104,32 @@ public final class CausalLM {
     stopTokens.insert(id)
   }
 
+  /// Makes `token` the padding token in saved files, as with TRL's `pad_token`.
+  /// - Throws: `SwiftletError` if the tokenizer doesn't have the token.
+  public func setPadding(_ token: String) throws(SwiftletError) {
+    guard let id = tokenizer.id(of: token) else {
+      throw SwiftletError.model("\(token.quotedExcerpt) is not a token of this model", in: files.url.path)
+    }
+    padding = SpecialTokens.Token(text: token, id: id)
+  }
+
+  /// Makes the EOS token in an adapter's own `tokenizer_config.json`, with which it was trained, that of the model.
+  /// - Throws: `SwiftletError` if the file is not JSON.
+  package func takeEndOfSequence(ofAdapter folder: URL) throws {
+    let url = folder.appendingPathComponent("tokenizer_config.json")
+    guard FileManager.default.fileExists(atPath: url.path) else { return }
+    let value = try ModelFiles.json(at: url)["eos_token"]
+    guard let token = value?.string ?? value?["content"]?.string, tokenizer.id(of: token) != nil else { return }
+    try setEndOfSequence(token)
+  }
+
   // MARK: Prompts
 
   /// The variables that every chat template may use.
   public func templateVariables(thinking: Bool? = nil) -> JSONObject {
     var variables = chatRenderer?.variables ?? ChatRenderer.variables(of: tokenizer)
     if let endOfSequence { variables["eos_token"] = .string(endOfSequence.text) }
+    if let padding { variables["pad_token"] = .string(padding.text) }
     if let thinking { variables["enable_thinking"] = .bool(thinking) }
     return variables
   }

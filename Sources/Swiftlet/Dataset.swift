@@ -70,7 +70,15 @@ public struct Dataset: Sendable {
   ///   - split: the split, or part of one, as in `train[:80%]`.
   /// - Throws: `SwiftletError` if the download fails.
   public init(hub name: String, configuration: String? = nil, split: String = "train") async throws {
-    let path = try await DatasetLocation.find(name)
+    try await self.init(
+      hub: name, configuration: configuration, split: split, environment: ProcessInfo.processInfo.environment)
+  }
+
+  /// - Parameter environment: has the variables that set the hub's address and cache.
+  package init(
+    hub name: String, configuration: String? = nil, split: String = "train", environment: [String: String]
+  ) async throws {
+    let path = try await DatasetLocation.find(name, environment: environment)
     self.init(name: name) { () throws(SwiftletError) in
       try RecipeRows.open(DatasetSource(path: path, name: configuration, split: split))
     }

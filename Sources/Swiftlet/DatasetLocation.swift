@@ -31,8 +31,11 @@ public enum DatasetLocation {
 
   /// The folder of a dataset on the Hub: in the cache, or downloaded into it.
   /// - Throws: `SwiftletError` if `name` is not `org/name`, or the download fails.
-  static func find(_ name: String, progress: (@Sendable (HubProgress) -> Void)? = nil) async throws -> String {
-    let hub = try Hub(environment: ProcessInfo.processInfo.environment)
+  static func find(
+    _ name: String, environment: [String: String] = ProcessInfo.processInfo.environment,
+    progress: (@Sendable (HubProgress) -> Void)? = nil
+  ) async throws -> String {
+    let hub = try Hub(environment: environment)
     let id = try RepositoryID(name)
     if let cached = try hub.cached(id, revision: nil, kind: .dataset) { return cached.path }
     return try await hub.snapshot(

@@ -1,4 +1,4 @@
-import Checkpoints
+import ChatTemplates
 import Datasets
 import Diagnostics
 import Essentials
@@ -42,11 +42,10 @@ actor ModelCore {
 
   /// Opens the model, and the adapter in a folder if there is one.
   func open(adapter folder: URL?, chatTemplate: String?) throws {
-    let template =
-      chatTemplate
-      ?? folder.flatMap { try? RegularFile.text(of: $0.appendingPathComponent("chat_template.jinja")) }
+    let template = try chatTemplate ?? folder.flatMap { try ChatRenderer.templateSource(in: $0) }
     let opened = try openModel(chatTemplate: template)
     adapter = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }
+    try folder.map { try opened.takeEndOfSequence(ofAdapter: $0) }
     model = opened
   }
 

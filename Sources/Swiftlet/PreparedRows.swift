@@ -47,7 +47,7 @@ extension RowTokenizer {
         "`padToken` \"\(token)\" is not in the tokenizer's vocabulary; name a token that is")
     }
     try self.init(
-      tokenizer, template: template, eosToken: configuration.eosToken,
+      tokenizer, template: template, eosToken: configuration.eosToken, padToken: configuration.padToken,
       marksAssistant: configuration.preparation.assistantOnlyLoss)
   }
 }

@@ -95,12 +95,15 @@ public final class TrainingRun {
     try RunAgreement(collective: collective).check(model, rows)
     // The saved files and the answers end with the token that the rows are trained to end with.
     if let token = recipe.training.eosToken { try model.setEndOfSequence(token) }
+    // Like TRL, name a padding token even if the tokenizer has none.
+    let implied = model.padding == nil ? model.endOfSequence?.text : nil
+    if let token = recipe.training.padToken ?? implied { try model.setPadding(token) }
     let adapter = try recipe.lora.map {
       try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
     let estimator = RunEstimator(
       model, adapter: adapter, trainingSet: rows.training.set, validationSet: rows.validation?.set,
-      ranks: collective.size, ranksPerHost: collective.hostSize)
+      updateRule: components.updateRule, ranks: collective.size, ranksPerHost: collective.hostSize)
     let configuration = try Self.fitting(recipe.training, estimator, collective)
     let reports = collective.rank == 0 ? recipe.reports.reports(output: output) : []
     trainer = try Trainer(

@@ -98,7 +98,7 @@ struct Export: AsyncParsableCommand {
     if OutputFolder.isSameFile(model, output) {
       throw SwiftletError.model("\(output) is the model itself. Choose another --output, or add --overwrite.")
     }
-    guard modelfile, let data = FileManager.default.contents(atPath: modelfilePlace.path) else { return }
+    guard modelfile, let data = try? RegularFile.contents(of: modelfilePlace) else { return }
     let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
     let source = lines.first { $0.lowercased().hasPrefix("from ") }.map { $0.dropFirst(5).trimmed } ?? ""
     if source.split(separator: "/").last.map(String.init) != file.lastPathComponent {

@@ -105,7 +105,7 @@ enum Main {
       // A running subcommand is unknown to the parser, which would show the usage of the whole program.
       message =
         name.map { "\(message)\n  See 'swiftlet \($0) --help' for more information." }
-        ?? RootCommand.fullMessage(for: error)
+        ?? RootCommand.fullMessage(for: error).printable
     }
     if let hint = missingOptionHint(message) { message += "\n" + hint }
     ranks.end(status: isCall ? 2 : 1) {

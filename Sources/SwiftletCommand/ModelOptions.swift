@@ -41,7 +41,9 @@ struct ModelOptions: ParsableArguments {
     let folder = adapter.map { URL(fileURLWithPath: $0.expandingTilde) }
     let template = try folder.flatMap { try ChatRenderer.templateSource(in: $0) }
     let opened = try load(files, template)
-    return (opened, try folder.map { try Adapter(reading: $0, onto: opened.transformer) })
+    let applied = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }
+    try folder.map { try opened.takeEndOfSequence(ofAdapter: $0) }
+    return (opened, applied)
   }
 }
 

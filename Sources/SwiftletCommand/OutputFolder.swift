@@ -10,7 +10,7 @@ enum OutputFolder {
   static func checkUnused(by recipe: Recipe, overwrites: Bool) throws(SwiftletError) {
     guard !overwrites, recipe.training.resume == .fromStart else { return }
     let folder = URL(fileURLWithPath: recipe.training.outputDir)
-    guard let data = try? Data(contentsOf: folder.appendingPathComponent("training_args.json")),
+    guard let data = try? RegularFile.contents(of: folder.appendingPathComponent("training_args.json")),
       let earlier = try? JSONValue(parsing: data)
     else { return }
     let remedy = "Choose another output_dir, or add --overwrite."

@@ -84,12 +84,9 @@ struct Render: AsyncParsableCommand {
     }
   }
 
-  private static func bytes(_ path: String) throws(SwiftletError) -> Data {
-    if path == "-" { return (try? OpenFile.standardInput.readToEnd()) ?? Data() }
-    guard let data = FileManager.default.contents(atPath: path.expandingTilde) else {
-      throw SwiftletError.model("\(path): the file does not exist or cannot be read")
-    }
-    return data
+  private static func bytes(_ path: String) throws(SwiftletError) -> [UInt8] {
+    if path == "-" { return [UInt8]((try? OpenFile.standardInput.readToEnd()) ?? Data()) }
+    return try RegularFile.contents(of: URL(fileURLWithPath: path.expandingTilde), domain: .model)
   }
 
   private static func json(_ path: String) throws(SwiftletError) -> JSONValue {

@@ -73,9 +73,7 @@ struct Tokenize: AsyncParsableCommand {
     guard let file = file?.expandingTilde else {
       return String(decoding: try OpenFile.standardInput.readToEnd(), as: UTF8.self)
     }
-    guard let data = FileManager.default.contents(atPath: file) else {
-      throw SwiftletError.model("\(file): the file does not exist or cannot be read")
-    }
-    return String(decoding: data, as: UTF8.self)
+    return String(
+      decoding: try RegularFile.contents(of: URL(fileURLWithPath: file), domain: .model), as: UTF8.self)
   }
 }

@@ -1,3 +1,5 @@
+import Essentials
+
 /// A first or second moment: the exponential moving average of gradients, or of their squares.
 public enum Moment {
   /// float32, of the weight's shape.
@@ -44,13 +46,8 @@ public struct AdamWStep: Sendable {
     self.epsilon = epsilon
     self.weightDecay = weightDecay
     self.gradientScale = gradientScale
-    func correction(_ beta: Double) -> Float {
-      var power = 1.0
-      for _ in 0..<step { power *= beta }
-      return Float(1 - power)
-    }
-    correction1 = correction(beta1)
-    correction2 = correction(beta2)
+    correction1 = Float(1 - pow(beta1, Double(step)))
+    correction2 = Float(1 - pow(beta2, Double(step)))
   }
 }
 

@@ -7,6 +7,8 @@ public final class Parameter {
   public var value: Tensor
   /// Whether the backward pass computes its gradient.
   public var isTrainable: Bool
+  /// Whether `value` replaced the one in the model's file.
+  public var isReplaced = false
   /// The accumulated gradient, float32 and of the value's shape; `nil` before the first contribution.
   public var gradient: Tensor?
 

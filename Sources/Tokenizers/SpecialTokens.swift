@@ -22,6 +22,9 @@ public struct SpecialTokens: Sendable, Hashable {
   public var pad: Token?
   /// The unknown token, which replaces text that no other token covers.
   public var unk: Token?
+  /// The texts of all special tokens that have a name, by name: `sep_token`, `image_token`; transformers'
+  /// `special_tokens_map`. A text need not be in the vocabulary.
+  public var named: [String: String] = [:]
   /// The ids of all special tokens, with or without a role. `skipSpecialTokens` leaves these out.
   public var ids: Set<Int32> = []
 

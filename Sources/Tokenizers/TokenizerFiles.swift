@@ -179,32 +179,55 @@ extension Pipeline {
 }
 
 extension SpecialTokens {
-  /// The special tokens in `tokenizer_config.json` or, failing that, in `special_tokens_map.json`.
+  private static let roles = [
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+  ]
+
+  /// The special tokens in `tokenizer_config.json` and `special_tokens_map.json`. As in transformers, the latter counts
+  /// first, or not at all if the configuration has `added_tokens_decoder`.
   init(
     _ pipeline: Pipeline, _ configuration: ConfigurationValue?, _ map: ConfigurationValue?
   ) throws(SwiftletError) {
+    let map = configuration?.member("added_tokens_decoder") == nil ? map : nil
+    named = try Self.named(map, configuration)
     func id(_ text: String) -> Int32? {
       let bytes = Array(text.utf8)
       return pipeline.addedTokens.last { $0.content == bytes }?.id ?? pipeline.model.vocabulary.id(of: text)
     }
-    func text(_ value: ConfigurationValue) throws(SwiftletError) -> String {
-      if case .object = value.value { return try value.string("content") }
-      return try value.string()
-    }
-    func token(_ role: String) throws(SwiftletError) -> Token? {
-      guard let value = configuration?.member(role) ?? map?.member(role) else { return nil }
-      let text = try text(value)
+    func token(_ role: String) -> Token? {
+      guard let text = named[role] else { return nil }
       return id(text).map { Token(text: text, id: $0) }
     }
-    bos = try token("bos_token")
-    eos = try token("eos_token")
-    pad = try token("pad_token")
-    unk = try token("unk_token")
+    (bos, eos, pad, unk) = (token("bos_token"), token("eos_token"), token("pad_token"), token("unk_token"))
     ids = Set(pipeline.addedTokens.filter(\.isSpecial).map(\.id))
-    for role in [bos, eos, pad, unk] { if let role { ids.insert(role.id) } }
-    let further = configuration?.member("additional_special_tokens") ?? map?.member("additional_special_tokens")
-    for element in try further?.elements() ?? [] {
-      if let id = id(try text(element)) { ids.insert(id) }
+    for text in named.values { if let id = id(text) { ids.insert(id) } }
+    for key in ["additional_special_tokens", "extra_special_tokens"] {
+      guard let further = map?.member(key) ?? configuration?.member(key), case .array = further.value else { continue }
+      for element in try further.elements() { if let id = id(try Self.text(element)) { ids.insert(id) } }
     }
+  }
+
+  /// - Parameter sources: files in the order in which they count.
+  private static func named(_ sources: ConfigurationValue?...) throws(SwiftletError) -> [String: String] {
+    var named: [String: String] = [:]
+    for source in sources.reversed() {
+      guard let members = source?.value.object?.members else { continue }
+      for (key, value) in members where !value.isNull && key.hasSuffix("_token") {
+        if roles.contains(key), let value = source?.member(key) {
+          named[key] = try text(value)
+        } else if let text = value.string ?? value["content"]?.string {
+          named[key] = text
+        }
+      }
+      for (key, value) in source?.member("extra_special_tokens")?.value.object?.members ?? [] {
+        if let text = value.string ?? value["content"]?.string { named[key] = text }
+      }
+    }
+    return named
+  }
+
+  private static func text(_ value: ConfigurationValue) throws(SwiftletError) -> String {
+    if case .object = value.value { return try value.string("content") }
+    return try value.string()
   }
 }

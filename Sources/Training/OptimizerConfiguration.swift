@@ -78,8 +78,11 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
 
 extension OptimizerConfiguration {
   /// The update rule with these settings.
+  /// - Parameter parameter: the name of the parameter to update. As in transformers' trainer, 8-bit moments are not for
+  ///   embeddings, whose gradients are large for a few rows and zero for the others.
   /// - Throws: `SwiftletError` for settings that the optimizer does not have, or that contradict each other.
-  package func updateRule() throws(SwiftletError) -> any UpdateRule {
+  package func updateRule(for parameter: String = "") throws(SwiftletError) -> any UpdateRule {
+    let isEightBit = kind.isEightBit && !parameter.hasSuffix("embed_tokens.weight")
     guard kind == .sgd || (momentum == 0 && dampening == 0 && !nesterov) else {
       throw SwiftletError.training(
         "`momentum`, `dampening` and `nesterov` belong to SGD, but the optimizer is \(kind.rawValue); leave them out")
@@ -91,10 +94,10 @@ extension OptimizerConfiguration {
     case .sgd: SGD(momentum: Float(momentum), dampening: Float(dampening), nesterov: nesterov)
     case .adafactor: Adafactor()
     case .lion, .lion32Bit, .lion8Bit, .pagedLion32Bit, .pagedLion8Bit:
-      Lion(beta1: beta1, beta2: beta2, isEightBit: kind.isEightBit)
+      Lion(beta1: beta1, beta2: beta2, isEightBit: isEightBit)
     case .adamWTorchFused, .adamWTorch, .adamWHF, .adamWApexFused, .pagedAdamW, .pagedAdamW32Bit, .adamW8Bit,
       .adamWBnb8Bit, .pagedAdamW8Bit:
-      AdamW(beta1: beta1, beta2: beta2, epsilon: Float(epsilon), isEightBit: kind.isEightBit)
+      AdamW(beta1: beta1, beta2: beta2, epsilon: Float(epsilon), isEightBit: isEightBit)
     }
   }
 }

@@ -1,6 +1,7 @@
 import Diagnostics
 import Foundation
 import Hub
+import TestSupport
 import Testing
 
 /// Whether a cached snapshot has what a command needs.

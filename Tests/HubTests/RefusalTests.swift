@@ -2,6 +2,7 @@ import Diagnostics
 import Foundation
 import Hub
 import OrderedJSON
+import TestSupport
 import Testing
 
 /// Errors, and servers and names that must not be trusted.

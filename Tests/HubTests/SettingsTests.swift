@@ -1,6 +1,7 @@
 import Diagnostics
 import Foundation
 import Hub
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(1)))

@@ -1,6 +1,7 @@
 import Diagnostics
 import Foundation
 import Hub
+import TestSupport
 import Testing
 
 /// A hub that uses the test's server and waits only briefly between attempts.

@@ -178,6 +178,30 @@ import Tokenizers
     }
   }
 
+  /// An adapter's own embeddings replace the base's in a merged file; llama.cpp's adapters can't hold them.
+  @Test(arguments: [false, true]) func embeddingsBesideAnAdapterAreMerged(fromGGUF: Bool) throws {
+    try Self.inScratch { folder in
+      try LoRAConfigurationTests.writeAdapterWithEmbeddings(to: folder)
+      var model = try Self.model("llama")
+      let base = model.transformer.configuration
+      if fromGGUF {
+        let url = folder.appendingPathComponent("base.gguf")
+        try model.writeGGUF(to: url, type: .f32, name: "base")
+        model = try CausalLM(opening: url)
+      }
+      _ = try Adapter(reading: folder, onto: model.transformer)
+      let file = folder.appendingPathComponent("merged.gguf")
+      try model.writeGGUF(to: file, type: .f32, name: "merged")
+      let merged = try CausalLM(opening: file).transformer
+      #expect(merged.backend.floats(merged.embedding.value).allSatisfy { $0 == 0.01 })
+      #expect(merged.head !== merged.embedding)
+      let message = AdapterTests.message {
+        try LoRAExport.write(folder, base: base, to: folder.appendingPathComponent("a.gguf"), name: "a")
+      }
+      #expect(message.contains("embed_tokens") && message.contains("--model"), "\(message)")
+    }
+  }
+
   /// 4-bit base models, whose codes GGUF can't store; Llama's rows are reordered, Phi-3's are not.
   @Test(arguments: ["llama_nf4", "llama_tied_nf4_bf16", "phi3_fp4_f16"])
   func fourBitBasesAreDequantized(_ name: String) throws {

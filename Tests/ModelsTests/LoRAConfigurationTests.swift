@@ -70,6 +70,48 @@ import Testing
     #expect(message.contains("layers_to_transform"))
   }
 
+  /// The first numbered module counts: in a mixture of experts, the layer and not the expert.
+  @Test func theFirstIndexIsTheLayers() throws {
+    let path = "model.layers.1.mlp.experts.0.up_proj"
+    func targets(_ layer: Int, _ pattern: JSONValue) throws -> Bool {
+      try Self.configuration([
+        ("target_modules", ["up_proj"]), ("layers_to_transform", .integer(layer)), ("layers_pattern", pattern),
+      ]).targets(path)
+    }
+    #expect(try targets(1, nil) && !targets(0, nil))
+    #expect(try targets(1, "layers") && !targets(0, "layers"))
+    #expect(try targets(0, "experts") && targets(1, "(layers|h)") && !targets(1, "h"))
+  }
+
+  /// A module of `modules_to_save` gets no update. As in PEFT, a name is the end of a path.
+  @Test(arguments: [
+    ("q_proj", ["layers.0.self_attn.q_proj", "layers.1.self_attn.q_proj"]),
+    ("layers.1.mlp", ["gate_proj", "up_proj", "down_proj"].map { "layers.1.mlp.\($0)" }),
+    ("0.self_attn", ["q_proj", "k_proj", "v_proj", "o_proj"].map { "layers.0.self_attn.\($0)" }),
+    ("norm", ["layers.0.input_layernorm", "layers.1.post_attention_layernorm", "norm"]),
+    ("head", ["lm_head"]), ("embed_tokens", ["embed_tokens"]),
+  ])
+  func savedModulesGetNoUpdate(_ name: String, _ modules: [String]) throws {
+    var configuration = LoRAConfiguration.lora(rank: 2)
+    configuration.modulesToSave = [name]
+    let transformer = try FamilyTests.transformer("llama")
+    let adapter = try Adapter(configuration, on: transformer, seed: 1)
+    let saved = adapter.parameters.map(\.name).filter { !$0.contains("lora_") }
+    for module in modules { #expect(saved.contains { $0.hasSuffix("\(module).weight") }, "\(module)") }
+    let updated = Set(adapter.layers.map { $0.path + ".weight" })
+    #expect(updated.isDisjoint(with: saved) && saved.allSatisfy { $0.contains(name) || $0.contains("norm") })
+    #expect(updated.union(saved).isSuperset(of: transformer.linearLayers.map { $0.path + ".weight" }))
+  }
+
+  @Test(arguments: ["proj", "attn"]) func aPartOfTheNameOfAnUpdatedLayerIsRefused(_ name: String) throws {
+    var configuration = LoRAConfiguration.lora(rank: 2)
+    configuration.modulesToSave = [name]
+    let message = AdapterTests.message {
+      _ = try Adapter(configuration, on: FamilyTests.transformer("llama"), seed: 1)
+    }
+    #expect(message.contains("\"\(name)\"") && message.contains("Write the whole name"), "\(message)")
+  }
+
   @Test(arguments: [("llama", ["q_proj", "v_proj"]), ("phi3", ["qkv_proj"]), ("smollm3", ["q_proj", "v_proj"])])
   func defaultTargetsAreThoseOfTheFamily(_ name: String, _ expected: [String]) throws {
     let adapter = try Adapter(LoRAConfiguration(), on: FamilyTests.transformer(name), seed: 1)
@@ -96,15 +138,11 @@ import Testing
     #expect(other == configuration)
   }
 
-  /// PEFT saves embedding and head with the adapter, without `modules_to_save`, if tokens were added.
-  @Test(arguments: [64, 65]) func embeddingsSavedWithAnAdapter(hiddenSize: Int) throws {
+  /// Writes an adapter of the tiny Llama that has embeddings of its own, all 0.01.
+  static func writeAdapterWithEmbeddings(to folder: URL, hiddenSize: Int = 64) throws {
     let source = Goldens.folder.appendingPathComponent("training/lora/adapter")
-    let folder = try AdapterTests.scratch()
-    defer { try? FileManager.default.removeItem(at: folder) }
     let file = try SafetensorsCheckpoint(contentsOf: source.appendingPathComponent("adapter_model.safetensors"))
-    let transformer = try FamilyTests.transformer("llama")
-    let backend = transformer.backend
-    let embeddings = backend.tensor([Float](repeating: 0.01, count: 256 * hiddenSize), [256, hiddenSize])
+    let embeddings = CPUBackend.shared.tensor([Float](repeating: 0.01, count: 256 * hiddenSize), [256, hiddenSize])
     var tensors = file.tensorNames.compactMap { name in file.tensor(named: name).map { (name: name, tensor: $0) } }
     tensors.append((name: "base_model.model.model.embed_tokens.weight", tensor: embeddings))
     try SafetensorsWriter.write(
@@ -112,6 +150,15 @@ import Testing
     try FileManager.default.copyItem(
       at: source.appendingPathComponent("adapter_config.json"), to: folder.appendingPathComponent("adapter_config.json")
     )
+  }
+
+  /// PEFT saves embedding and head with the adapter, without `modules_to_save`, if tokens were added.
+  @Test(arguments: [64, 65]) func embeddingsBesideTheUpdates(hiddenSize: Int) throws {
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.writeAdapterWithEmbeddings(to: folder, hiddenSize: hiddenSize)
+    let transformer = try FamilyTests.transformer("llama")
+    let backend = transformer.backend
     let message = AdapterTests.message {
       let adapter = try Adapter(reading: folder, onto: transformer)
       #expect(backend.floats(transformer.embedding.value).allSatisfy { $0 == 0.01 })

@@ -268,6 +268,11 @@ import Testing
     try await run.save()
     #expect(try workspace.data("honored/chat_template.jinja") == Data(contentsOf: URL(fileURLWithPath: template)))
     #expect(try JSONValue(parsing: workspace.data("honored/tokenizer_config.json"))["pad_token"] == "<|im_end|>")
+    // Files that the run did not write itself name it too.
+    let merged = workspace.path("merged")
+    try await model.save(to: merged)
+    #expect(try JSONValue(parsing: workspace.data("merged/tokenizer_config.json"))["pad_token"] == "<|im_end|>")
+    #expect(try JSONValue(parsing: workspace.data("merged/config.json"))["pad_token_id"] == 2)
     for change: @Sendable (inout TrainingConfiguration) -> Void in [
       { $0.padToken = "<nope>" }, { $0.eosToken = "<nope>" }, { $0.resume = .latest },
       { $0.chatTemplatePath = "none.jinja" },

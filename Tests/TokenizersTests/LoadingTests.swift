@@ -22,9 +22,10 @@ import Tokenizers
     try folder.write(Self.plain, to: "tokenizer.json")
     try folder.write(
       #"{"bos_token":{"content":"<s>","lstrip":false},"eos_token":"nowhere","added_tokens_decoder":"#
-        + #"{"7":{"content":"<new>","special":true}},"additional_special_tokens":["<x>"],"add_bos_token":true}"#,
+        + #"{"7":{"content":"<new>","special":true}},"additional_special_tokens":["<x>"],"pad_token":"<new>","add_bos_token":true}"#,
       to: "tokenizer_config.json")
-    try folder.write(#"{"eos_token":"<s>","pad_token":"<new>"}"#, to: "special_tokens_map.json")
+    // A configuration with `added_tokens_decoder` is complete: the map does not count.
+    try folder.write(#"{"eos_token":"<s>","unk_token":"<new>"}"#, to: "special_tokens_map.json")
     let tokenizer = try Tokenizer(directory: folder.url)
     #expect(tokenizer.specialTokens.bos == .init(text: "<s>", id: 3))
     #expect(tokenizer.specialTokens.eos == nil && tokenizer.specialTokens.unk == nil)
@@ -33,6 +34,36 @@ import Tokenizers
     #expect(tokenizer.encode("a<new>b<x>") == [3, 0, 7, 1, 4])
     #expect(tokenizer.encode("ab", addSpecialTokens: false) == [2])
     #expect(tokenizer.decode([3, 0, 7, 1], skipSpecialTokens: true) == "a b")
+  }
+
+  /// What `special_tokens_map` is in transformers 5.23 with the same files; it is what chat templates see.
+  @Test(arguments: [
+    (
+      #"{"sep_token":"a","cls_token":{"__type":"AddedToken","content":"b"}}"#, "", ["sep_token": "a", "cls_token": "b"]
+    ),
+    (
+      #"{"image_token":"a","boi_token":{"__type":"AddedToken","content":"b"},"add_bos_token":true}"#, "",
+      ["image_token": "a", "boi_token": "b"]
+    ),
+    (#"{"extra_special_tokens":{"image_token":"a","eoc_token":"b"}}"#, "", ["image_token": "a", "eoc_token": "b"]),
+    (#"{"extra_special_tokens":["a"],"additional_special_tokens":["b"]}"#, "", [:]),
+    (
+      "{}", #"{"bos_token":"<s>","mask_token":{"content":"a"},"image_token":"b","additional_special_tokens":["ab"]}"#,
+      ["bos_token": "<s>", "mask_token": "a", "image_token": "b"]
+    ),
+    (#"{"bos_token":"a","pad_token":"b"}"#, #"{"bos_token":"ab"}"#, ["bos_token": "ab", "pad_token": "b"]),
+    (#"{"bos_token":"a","added_tokens_decoder":{}}"#, #"{"bos_token":"b","sep_token":"b"}"#, ["bos_token": "a"]),
+    (#"{"bos_token":null}"#, #"{"bos_token":"b"}"#, ["bos_token": "b"]),
+    (#"{"bos_token":"<nowhere>","pad_token":"a"}"#, "", ["bos_token": "<nowhere>", "pad_token": "a"]),
+  ])
+  func namesSpecialTokensAsTransformersDoes(config: String, map: String, expected: [String: String]) throws {
+    let folder = try TemporaryFolder()
+    try folder.write(Self.plain, to: "tokenizer.json")
+    try folder.write(config, to: "tokenizer_config.json")
+    if !map.isEmpty { try folder.write(map, to: "special_tokens_map.json") }
+    let special = try Tokenizer(directory: folder.url).specialTokens
+    #expect(special.named == expected)
+    #expect(special.bos?.text == expected["bos_token"].flatMap { $0 == "<nowhere>" ? nil : $0 })
   }
 
   @Test func readsChatTemplatesFromAllFiles() throws {

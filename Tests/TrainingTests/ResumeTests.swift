@@ -93,6 +93,12 @@ import Testing
         try TinyTrainer.trainer(dropout: 0.2) { $0.maxSteps = 12 }.resume(from: checkpoint)
       },
     ] { #expect(!text.isEmpty && !text.contains("\n"), "\(text)") }
+    let state = checkpoint.appendingPathComponent("trainer_state.json")
+    let saved = try String(contentsOf: state, encoding: .utf8)
+    let beyond = saved.replacingOccurrences(of: "\"global_step\": 8", with: "\"global_step\": 9007199254740992")
+    try Data(beyond.utf8).write(to: state)
+    #expect(try message().contains("global_step is 9007199254740992"))
+    try Data(saved.utf8).write(to: state)
     for name in ["optimizer.safetensors", "adapter_model.safetensors", "trainer_state.json"] {
       let url = checkpoint.appendingPathComponent(name)
       let bytes = try Data(contentsOf: url)

@@ -187,9 +187,32 @@ import Testing
     #expect(try plan(.lion).optimizer == 4 * weights)
     #expect(try plan(.sgd).optimizer == 0)
     let eight = try plan(.adamW8Bit).optimizer
-    #expect(eight >= 2 * weights && eight < 4 * weights)
+    let embedding = model.transformer.embedding.value.count
+    #expect((2 * weights + 6 * embedding..<4 * weights + 4 * embedding).contains(eight))
     let paged = try plan(.pagedAdamW32Bit)
     #expect(paged.needed == paged.total - 8 * weights)
+  }
+
+  /// A rule that keeps a copy of each weight and one number for it.
+  private struct Averaging: UpdateRule {
+    func state(for shape: [Int]) -> [StateTensor] {
+      [StateTensor(name: "average", shape: shape), StateTensor(name: "count", shape: [1])]
+    }
+
+    func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {}
+  }
+
+  @Test func stateOfACustomRuleIsCounted() throws {
+    let model = try TinyModel.model(inFloat32: true)
+    let weights = model.transformer.parameters
+    var configuration = TrainingConfiguration()
+    configuration.optimizer.kind = .sgd
+    let plan = try RunEstimator(
+      model, adapter: nil, trainingSet: TinyModel.rows(), updateRule: Averaging(), system: Self.machine(megabytes: 4096)
+    ).plan(configuration, calibrated: true)
+    #expect(plan.memory.optimizer == weights.reduce(0) { $0 + 4 * $1.value.count } + 4 * weights.count)
+    // 8-bit moments are no alternative to it.
+    #expect(!plan.alternatives.contains { if case .optimizer = $0.change { true } else { false } })
   }
 
   /// Every figure is positive, and the JSON has everything that the command shows.

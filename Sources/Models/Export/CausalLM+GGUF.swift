@@ -29,6 +29,7 @@ extension CausalLM {
     var vocabulary = try GGUFVocabulary(tokenizer, size: configuration.vocabularySize)
     vocabulary.chatTemplate = chatTemplate?.source ?? vocabulary.chatTemplate
     vocabulary.eosID = endOfSequence?.id ?? vocabulary.eosID
+    vocabulary.padID = padding?.id ?? vocabulary.padID
     let modelName = configuration.family.gguf?.modelName(name, vocabulary.model) ?? name
     let header = try GGUFHeader(configuration, name: modelName, path: files.url.path)
     var notes = header.notes
@@ -98,10 +99,14 @@ extension CausalLM {
     if let endOfSequence, endOfSequence != tokenizer.specialTokens.eos {
       metadata["tokenizer.ggml.eos_token_id"] = .uint32(UInt32(clamping: endOfSequence.id))
     }
+    if let padding, padding != tokenizer.specialTokens.pad {
+      metadata["tokenizer.ggml.padding_token_id"] = .uint32(UInt32(clamping: padding.id))
+    }
     var sources: [String: TensorSource] = [:]
     if let architecture = transformer.configuration.family.gguf {
       let changed = Set(transformer.linearLayers.filter { $0.lora != nil }.map(\.weight.name))
-      for parameter in transformer.parameters where parameter.isTrainable || changed.contains(parameter.name) {
+      for parameter in transformer.parameters
+      where parameter.isTrainable || parameter.isReplaced || changed.contains(parameter.name) {
         let source = try source(of: parameter, architecture, type)
         sources[source.name] = source
       }

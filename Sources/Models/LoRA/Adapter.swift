@@ -102,6 +102,7 @@ public final class Adapter {
     for module in savedModules {
       module.parameter.value = module.value
       module.parameter.isTrainable = module.isTrained
+      module.parameter.isReplaced = true
     }
   }
 
@@ -119,7 +120,10 @@ public final class Adapter {
   public var isEnabled = true {
     didSet {
       for (layer, update) in zip(layers, updates) { layer.lora = isEnabled ? update : nil }
-      for module in savedModules { module.parameter.value = isEnabled ? module.value : module.base }
+      for module in savedModules {
+        module.parameter.value = isEnabled ? module.value : module.base
+        module.parameter.isReplaced = isEnabled
+      }
     }
   }
 
@@ -158,17 +162,17 @@ private struct SavedModule {
   ) throws(SwiftletError) -> [SavedModule] {
     var saved: [SavedModule] = []
     for name in configuration.modulesToSave {
-      let matching = transformer.parameters.filter { parameter in
-        let module = parameter.name.split(separator: ".").dropLast().joined(separator: ".")
-        return module == name || module.hasSuffix("." + name)
-      }
-      guard !matching.isEmpty else {
-        throw SwiftletError.model("modules_to_save names \(name.quotedExcerpt), which this model doesn't have")
-      }
+      let matching = transformer.parameters.filter { configuration.savesModule(name, at: module(of: $0)) }
+      guard !matching.isEmpty else { throw unknownModule(name, transformer) }
       for parameter in matching where !saved.contains(where: { $0.parameter === parameter }) {
         if parameter === transformer.embedding, transformer.head === transformer.embedding {
+          throw tiedModule(name)
+        }
+        let path = module(of: parameter)
+        if transformer.linearLayers.contains(where: { $0.path == path }), configuration.targets(path) {
           throw SwiftletError.model(
-            "modules_to_save names \(name), but this model ties its embedding to its head; leave it out")
+            "modules_to_save names \(name.quotedExcerpt), which is the end of \(path), a layer with a LoRA update. Write "
+              + "the whole name of the module")
         }
         saved.append(
           SavedModule(
@@ -177,6 +181,20 @@ private struct SavedModule {
       }
     }
     return saved
+  }
+
+  /// The path of the module that has the parameter.
+  private static func module(of parameter: Parameter) -> String {
+    parameter.name.split(separator: ".").dropLast().joined(separator: ".")
+  }
+
+  private static func unknownModule(_ name: String, _ transformer: Transformer) -> SwiftletError {
+    if "lm_head".hasSuffix(name), transformer.head === transformer.embedding { return tiedModule(name) }
+    return .model("modules_to_save names \(name.quotedExcerpt), which this model doesn't have")
+  }
+
+  private static func tiedModule(_ name: String) -> SwiftletError {
+    .model("modules_to_save names \(name.quotedExcerpt), but this model ties its embedding to its head. Leave it out")
   }
 
   /// Embedding and head in the adapter's file without `modules_to_save`: PEFT saves them if tokens were added.

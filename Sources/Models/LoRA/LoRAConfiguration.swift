@@ -25,7 +25,8 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
   public var layersToTransform: [Int]?
   /// Names of the module lists that `layersToTransform` counts in; empty for any.
   public var layersPattern: [String] = []
-  /// Modules that are trained whole, in float32, and saved with the adapter.
+  /// Modules that are trained whole, in float32, and saved with the adapter. They get no updates, whatever
+  /// `targetModules` selects.
   public var modulesToSave: [String] = []
   /// How new matrices are initialized.
   public var initialization = Initialization.kaiming
@@ -107,17 +108,35 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
 
   /// Whether the layer at `path` gets an update. `targetModules` must not be `nil`.
   public func targets(_ path: String) -> Bool {
-    guard let targetModules, Self.isSelected(path, by: targetModules) else { return false }
+    guard let targetModules, !isInSavedModule(path), Self.isSelected(path, by: targetModules) else { return false }
     return isTransformed(path) && !(excludeModules.map { Self.isSelected(path, by: $0) } ?? false)
+  }
+
+  /// Whether `modulesToSave` names the module at `path` or one around it. It is trained whole and gets no update.
+  private func isInSavedModule(_ path: String) -> Bool { modulesToSave.contains { ".\(path).".contains(".\($0).") } }
+
+  /// Whether one of `modulesToSave` selects the module at `path` or one around it. As in PEFT, it does if it is the end of
+  /// the path, even of a component: `norm` selects `input_layernorm` too.
+  func savesModule(_ name: String, at path: String) -> Bool {
+    var module = path[...]
+    while true {
+      if module.hasSuffix(name) { return true }
+      guard let dot = module.lastIndex(of: ".") else { return false }
+      module = module[..<dot]
+    }
   }
 
   /// Whether the index in `path` is one of `layersToTransform`.
   private func isTransformed(_ path: String) -> Bool {
     guard let layersToTransform else { return true }
     let patterns =
-      layersPattern.isEmpty ? [#".*\.[^.]*\.(\d+)\."#] : layersPattern.map { #".*\.\#($0)\.(\d+)\."# }
+      layersPattern.isEmpty
+      ? [#".*?\.[^.]*"#] : layersPattern.map { #"(?:.*?\.)?(?:\#($0))"# }
     for pattern in patterns {
-      guard let index = (try? RegularExpression("^" + pattern))?.firstGroup(in: path) else { continue }
+      // With (?n), only the named group captures.
+      guard let index = (try? RegularExpression(#"(?n)^\#(pattern)\.(?<index>\d+)\."#))?.firstGroup(in: path) else {
+        continue
+      }
       return Int(index).map(layersToTransform.contains) ?? false
     }
     return false

@@ -9,7 +9,8 @@ package final class Optimizer {
   private let parameters: [Parameter]
   private let decayed: [Bool]
   private let weightDecay: Float
-  private let rule: any UpdateRule
+  /// The update rule of each parameter.
+  private let rules: [any UpdateRule]
   private let backend: any Backend
   /// The state of each parameter; empty for parameters whose state another rank keeps.
   private let states: [[Tensor]]
@@ -27,9 +28,13 @@ package final class Optimizer {
     on backend: any Backend, pagesIn folder: URL = FileManager.default.temporaryDirectory,
     parallelism: DataParallelism? = nil
   ) throws(SwiftletError) {
-    let rule = if let rule { rule } else { try configuration.updateRule() }
+    var rules: [any UpdateRule] = []
+    for parameter in parameters {
+      let rule = if let rule { rule } else { try configuration.updateRule(for: parameter.name) }
+      rules.append(rule)
+    }
     self.parameters = parameters
-    self.rule = rule
+    self.rules = rules
     self.backend = backend
     self.parallelism = parallelism
     weightDecay = Float(configuration.weightDecay)
@@ -40,7 +45,7 @@ package final class Optimizer {
     for (index, parameter) in parameters.enumerated() {
       var state: [Tensor] = []
       let isOwned = parallelism?.ownedParameters.contains(index) ?? true
-      for part in isOwned ? rule.state(for: parameter.value.shape) : [] {
+      for part in isOwned ? rules[index].state(for: parameter.value.shape) : [] {
         if isPaged {
           do {
             state.append(try backend.pagedZeros(part.shape, part.type, in: folder.path))
@@ -72,21 +77,23 @@ package final class Optimizer {
       let update = UpdateStep(
         number: step, learningRate: Float(learningRate), weightDecay: decayed[index] ? weightDecay : 0,
         gradientScale: gradientScale)
-      rule.update(parameter.value, gradient: gradient, state: states[index], update, on: backend)
+      rules[index].update(parameter.value, gradient: gradient, state: states[index], update, on: backend)
     }
   }
 
+  private func stateTensors(of index: Int) -> [StateTensor] { rules[index].state(for: parameters[index].value.shape) }
+
   /// State tensors with their names in a checkpoint.
   private func named(_ states: [[Tensor]]) -> [(name: String, tensor: Tensor)] {
-    zip(parameters, states).flatMap { parameter, state in
-      zip(rule.state(for: parameter.value.shape), state).map { ("\(parameter.name).\($0.name)", $1) }
+    parameters.indices.flatMap { index in
+      zip(stateTensors(of: index), states[index]).map { ("\(parameters[index].name).\($0.name)", $1) }
     }
   }
 
   /// Collects the state on rank 0 if the ranks share it. All ranks must call it together.
   /// - Parameter folder: where the state of other ranks is kept, in files, until `write` has written it.
   package func gatherState(in folder: URL) throws -> [[Tensor]] {
-    try parallelism?.completeState(states, in: folder.path) { rule.state(for: $0.value.shape) } ?? states
+    try parallelism?.completeState(states, in: folder.path, stateTensors) ?? states
   }
 
   /// Writes the state to a safetensors file.
@@ -121,8 +128,8 @@ package final class Optimizer {
     guard let step = file.metadata["step"].flatMap(Int.init) else {
       throw SwiftletError.training("\(url.path): the step is missing; resume from another checkpoint")
     }
-    let states = try parameters.map { parameter in
-      try rule.state(for: parameter.value.shape).map { part in
+    let states = try parameters.enumerated().map { index, parameter in
+      try stateTensors(of: index).map { part in
         let name = "\(parameter.name).\(part.name)"
         guard let tensor = file.tensor(named: name), tensor.shape == part.shape, tensor.type == part.type else {
           throw SwiftletError.training(

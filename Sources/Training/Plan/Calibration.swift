@@ -10,11 +10,13 @@ struct Calibration: Sendable {
   let secondsPerWeight: Double
 
   /// - Parameter tokens: the rows of the products, as in a batch of the run.
-  init(_ transformer: Transformer, _ configuration: TrainingConfiguration, tokens: Int) throws(SwiftletError) {
+  init(
+    _ transformer: Transformer, _ configuration: TrainingConfiguration, updateRule: (any UpdateRule)?, tokens: Int
+  ) throws(SwiftletError) {
     let clock = ContinuousClock()
     operationsPerSecond = try Self.productRate(
       transformer, rows: max(8, min(tokens, 512)), configuration.precision, clock)
-    secondsPerWeight = try Self.optimizerTime(transformer.backend, configuration, clock)
+    secondsPerWeight = try Self.optimizerTime(transformer.backend, configuration, updateRule, clock)
   }
 
   /// Measures a layer's forward and backward products. The shortest time of each counts, because other programs can
@@ -51,7 +53,7 @@ struct Calibration: Sendable {
   }
 
   private static func optimizerTime(
-    _ backend: any Backend, _ configuration: TrainingConfiguration, _ clock: ContinuousClock
+    _ backend: any Backend, _ configuration: TrainingConfiguration, _ rule: (any UpdateRule)?, _ clock: ContinuousClock
   ) throws(SwiftletError) -> Double {
     let count = 1 << 20
     func zeros() -> Tensor {
@@ -60,7 +62,7 @@ struct Calibration: Sendable {
       return tensor
     }
     let parameter = Parameter(name: "weight", value: zeros(), isTrainable: true)
-    let optimizer = try Optimizer([parameter], configuration.optimizer, on: backend)
+    let optimizer = try Optimizer([parameter], configuration.optimizer, rule: rule, on: backend)
     var shortest = Double.infinity
     for _ in 0..<4 {
       parameter.gradient = zeros()

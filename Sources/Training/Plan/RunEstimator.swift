@@ -8,6 +8,7 @@ import Tensors
 package struct RunEstimator {
   private let model: CausalLM
   private let adapter: Adapter?
+  private let updateRule: (any UpdateRule)?
   private let set: TrainingSet
   private let sizes: [Workload.Size]
   private let evaluationSizes: [Workload.Size]
@@ -22,11 +23,12 @@ package struct RunEstimator {
   private var ranks: Int
 
   /// - Parameters:
+  ///   - updateRule: replaces the update rule of the configurations, whose state it estimates.
   ///   - ranks: the processes that share the run.
   ///   - ranksPerHost: how many of them share this machine's memory.
   package init(
     _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, validationSet: TrainingSet? = nil,
-    system: SystemMemory? = nil, ranks: Int = 1, ranksPerHost: Int = 1
+    updateRule: (any UpdateRule)? = nil, system: SystemMemory? = nil, ranks: Int = 1, ranksPerHost: Int = 1
   ) {
     let backend = model.transformer.backend
     var system = system ?? SystemMemory.of(backend)
@@ -34,6 +36,7 @@ package struct RunEstimator {
     self.ranks = ranks
     self.model = model
     self.adapter = adapter
+    self.updateRule = updateRule
     set = trainingSet
     sizes = Workload.itemSizes(trainingSet)
     evaluationSizes = validationSet.map { Workload.itemSizes($0) } ?? []
@@ -84,7 +87,8 @@ package struct RunEstimator {
     plan.exchange = exchange
     var calibration: Calibration?
     if calibrated {
-      let measured = try Calibration(model.transformer, configuration, tokens: workload.largest.tokens)
+      let measured = try Calibration(
+        model.transformer, configuration, updateRule: updateRule, tokens: workload.largest.tokens)
       calibration = measured
       let seconds =
         seconds(workload, memory, measured) + Double(workload.steps) * (exchange?.seconds ?? 0)
@@ -150,7 +154,8 @@ package struct RunEstimator {
       other.checkpointing = .always
       changes.append(Change(.checkpointing, settings: Settings(configuration: other)))
     }
-    if adapter == nil, !configuration.optimizer.kind.isEightBit, !configuration.optimizer.kind.isPaged,
+    if adapter == nil, updateRule == nil, !configuration.optimizer.kind.isEightBit,
+      !configuration.optimizer.kind.isPaged,
       let kind = configuration.optimizer.kind.inEightBits
     {
       var other = configuration
@@ -235,19 +240,21 @@ package struct RunEstimator {
 
   /// The memory that does not depend on the batches.
   private func fixed(_ settings: Settings) throws(SwiftletError) -> MemoryEstimate {
-    let rule = try settings.configuration.optimizer.updateRule()
-    let trained = trainedShapes
     var estimate = MemoryEstimate()
     estimate.program = program
     estimate.weights = weightBytes(quantized: settings.quantizes)
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
-    estimate.gradients = trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
-    estimate.optimizer = trained.reduce(0) { $0 + rule.state(for: $1).reduce(0) { $0 + $1.byteCount } }
+    let states = try trained.map { parameter throws(SwiftletError) -> Int in
+      let rule =
+        if let updateRule { updateRule } else { try settings.configuration.optimizer.updateRule(for: parameter.name) }
+      return rule.state(for: parameter.value.shape).reduce(0) { $0 + $1.byteCount }
+    }
+    estimate.gradients = 4 * trainedCount
+    estimate.optimizer = states.reduce(0, +)
     if ranks > 1 {
       // Ranks own whole parameters, so the largest share is up to half of the largest parameter above the mean.
       if adapter == nil {
-        let largest = trained.map { rule.state(for: $0).reduce(0) { $0 + $1.byteCount } }.max() ?? 0
-        estimate.optimizer = min(estimate.optimizer, estimate.optimizer / ranks + largest / 2)
+        estimate.optimizer = min(estimate.optimizer, estimate.optimizer / ranks + (states.max() ?? 0) / 2)
       }
       estimate.exchange = min(ExchangeEstimate.scratchBytes, estimate.gradients)
     }
@@ -271,11 +278,9 @@ package struct RunEstimator {
     }
   }
 
-  private var trainedShapes: [[Int]] {
-    (adapter?.parameters ?? model.transformer.parameters).map(\.value.shape)
-  }
+  private var trained: [Parameter] { adapter?.parameters ?? model.transformer.parameters }
 
-  private var trainedCount: Int { trainedShapes.reduce(0) { $0 + $1.reduce(1, *) } }
+  private var trainedCount: Int { trained.reduce(0) { $0 + $1.value.count } }
 
   /// NF4 takes half a byte per weight and, with double quantization, one byte per block of 64.
   private func weightBytes(quantized: Bool) -> Int {

@@ -167,14 +167,14 @@ package final class DataParallelism {
   ///   - layout: describes the state of a parameter.
   /// - Returns: the state of every parameter on rank 0; `states` on others.
   func completeState(
-    _ states: [[Tensor]], in folder: String, layout: (Parameter) -> [StateTensor]
+    _ states: [[Tensor]], in folder: String, _ layout: (Int) -> [StateTensor]
   ) throws(SwiftletError) -> [[Tensor]] {
     guard shardsOptimizerState else { return states }
     var complete = states
-    for (index, parameter) in parameters.enumerated() where owners[index] != 0 {
+    for index in parameters.indices where owners[index] != 0 {
       if collective.rank == 0 {
         complete[index] = []
-        for part in layout(parameter) {
+        for part in layout(index) {
           complete[index].append(try CPUBackend.shared.pagedZeros(part.shape, part.type, in: folder))
         }
       }

@@ -17,7 +17,6 @@ extension Trainer {
       try model.write(to: folder, type: type)
     }
     try model.writeTokenizer(to: folder)
-    if let token = configuration.padToken { try Self.set(padToken: token, inTokenizerOf: folder) }
     // Reading from a device that has failed gives zeros.
     try model.transformer.backend.check()
   }
@@ -33,13 +32,6 @@ extension Trainer {
       (model.files.configurationJSON["dtype"] ?? model.files.configurationJSON["torch_dtype"])?.string.flatMap(
         ElementType.init(rawValue:)) ?? .float32
     }
-  }
-
-  private static func set(padToken: String, inTokenizerOf folder: URL) throws {
-    let url = folder.appendingPathComponent("tokenizer_config.json")
-    var config = (try? JSONValue(parsing: RegularFile.contents(of: url)))?.object ?? JSONObject()
-    config["pad_token"] = .string(padToken)
-    try AtomicFile.write(JSONValue.object(config).text(.pretty) + "\n", to: url)
   }
 
   /// Writes `checkpoint-N` completely or not at all, then removes checkpoints beyond `saveTotalLimit`.
@@ -110,6 +102,11 @@ extension Trainer {
           + "\(collective.size), so set `trainBatchSize` such that a step has as many rows"
       throw SwiftletError.training(
         "\(folder.path) belongs to a run of \(saved.maxSteps) steps, but this one has \(state.maxSteps); \(remedy)")
+    }
+    guard saved.globalStep <= saved.maxSteps else {
+      throw SwiftletError.training(
+        "\(folder.path): global_step is \(saved.globalStep), but the run has \(saved.maxSteps) steps. Resume from another "
+          + "checkpoint.")
     }
     resumedRanks = ranks
     try readWeights(from: folder)

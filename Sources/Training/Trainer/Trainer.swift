@@ -124,7 +124,7 @@ public final class Trainer {
       transformer: model.transformer, parameters: parameters, configuration: configuration,
       loss: components.loss ?? configuration.loss,
       checkpoints: try Self.checkpoints(
-        model, adapter, configuration, trainingSet, budget: activationBudget),
+        model, adapter, configuration, trainingSet, updateRule: components.updateRule, budget: activationBudget),
       parallelism: parallelism,
       flatGradients: model.transformer.backend.availableMemory == nil
         ? nil : FlatGradients(parameters, on: model.transformer.backend))
@@ -158,10 +158,11 @@ public final class Trainer {
 
   private static func checkpoints(
     _ model: CausalLM, _ adapter: Adapter?, _ configuration: TrainingConfiguration, _ trainingSet: TrainingSet,
-    budget: Int?
+    updateRule: (any UpdateRule)?, budget: Int?
   ) throws(SwiftletError) -> CheckpointingPlan {
     if let budget { return CheckpointingPlan(activations: ActivationMemory(model.transformer), budget: budget) }
-    return try RunEstimator(model, adapter: adapter, trainingSet: trainingSet).checkpointing(configuration)
+    return try RunEstimator(model, adapter: adapter, trainingSet: trainingSet, updateRule: updateRule)
+      .checkpointing(configuration)
   }
 
   private static func initialState(

@@ -2,38 +2,46 @@ import Foundation
 import Synchronization
 
 /// A request as the server received it.
-struct Request: Sendable {
-  let method: String
+package struct Request: Sendable {
+  package let method: String
   /// The request target: a path and query, a whole URL for a proxy, or host and port of a tunnel.
-  let uri: String
-  let headers: [(name: String, value: String)]
+  package let uri: String
+  package let headers: [(name: String, value: String)]
 
-  var path: String { String(uri.prefix { $0 != "?" }) }
+  package var path: String { String(uri.prefix { $0 != "?" }) }
 
-  subscript(_ name: String) -> String? { headers.first { $0.name.lowercased() == name.lowercased() }?.value }
+  package subscript(_ name: String) -> String? { headers.first { $0.name.lowercased() == name.lowercased() }?.value }
 }
 
 /// What the server does with a request.
-struct Answer: Sendable {
-  var status = 200
-  var headers: [(String, String)] = []
-  var body: [UInt8] = []
+package struct Answer: Sendable {
+  package var status = 200
+  package var headers: [(String, String)] = []
+  package var body: [UInt8] = []
   /// Closes the connection after this many bytes of the body.
-  var cut: Int?
+  package var cut: Int?
   /// Sends nothing more after this many bytes of the body.
-  var stall: Int?
+  package var stall: Int?
   /// Sends the body slowly: this many bytes every 50 ms.
-  var bytesPerStep: Int?
+  package var bytesPerStep: Int?
   /// Sends Content-Length.
-  var announcesLength = true
+  package var announcesLength = true
 
-  static func text(_ text: String, status: Int = 200) -> Answer { Answer(status: status, body: Array(text.utf8)) }
+  package init(status: Int = 200, headers: [(String, String)] = [], body: [UInt8] = []) {
+    self.status = status
+    self.headers = headers
+    self.body = body
+  }
 
-  static func status(_ status: Int, _ headers: [(String, String)] = []) -> Answer {
+  package static func text(_ text: String, status: Int = 200) -> Answer {
+    Answer(status: status, body: Array(text.utf8))
+  }
+
+  package static func status(_ status: Int, _ headers: [(String, String)] = []) -> Answer {
     Answer(status: status, headers: headers)
   }
 
-  func with(_ change: (inout Answer) -> Void) -> Answer {
+  package func with(_ change: (inout Answer) -> Void) -> Answer {
     var answer = self
     change(&answer)
     return answer
@@ -42,8 +50,8 @@ struct Answer: Sendable {
 
 /// An HTTP server on the loopback address that answers as told, misbehavior included, and records its requests.
 /// A thread per connection, on plain sockets: an HTTP library would not send a wrong length or half a response.
-final class LoopbackServer: Sendable {
-  let address: String
+package final class LoopbackServer: Sendable {
+  package let address: String
   private let listener: Int32
   private let state: State
 
@@ -60,10 +68,10 @@ final class LoopbackServer: Sendable {
     }
   }
 
-  struct SocketError: Error {}
+  package struct SocketError: Error {}
 
   /// - Parameter isSOCKS: plays a SOCKS5 proxy, and the server behind it as well.
-  init(isSOCKS: Bool = false, _ answer: @escaping @Sendable (Request) -> Answer) async throws {
+  package init(isSOCKS: Bool = false, _ answer: @escaping @Sendable (Request) -> Answer) async throws {
     #if canImport(Darwin)
       let listener = socket(AF_INET, SOCK_STREAM, 0)
     #else
@@ -101,15 +109,15 @@ final class LoopbackServer: Sendable {
   }
 
   /// The requests so far.
-  var requests: [Request] { state.log.withLock { $0 } }
+  package var requests: [Request] { state.log.withLock { $0 } }
 
   /// Where clients of the SOCKS proxy wanted to connect to.
-  var destinations: [String] { state.destinations.withLock { $0 } }
+  package var destinations: [String] { state.destinations.withLock { $0 } }
 
-  func forget() { state.log.withLock { $0 = [] } }
+  package func forget() { state.log.withLock { $0 = [] } }
 
   /// Stops listening and closes every connection.
-  func stop() {
+  package func stop() {
     shutdown(listener, Int32(SHUT_RDWR))
     state.connections.withLock { connections in
       for connection in connections { shutdown(connection, Int32(SHUT_RDWR)) }

@@ -4,19 +4,19 @@ import OrderedJSON
 import Synchronization
 
 /// A repository as Hugging Face serves it, with injected faults.
-final class FakeRepository: Sendable {
-  enum Method: String {
+package final class FakeRepository: Sendable {
+  package enum Method: String {
     case get = "GET"
     case head = "HEAD"
   }
 
-  static let commit = "0123456789abcdef0123456789abcdef01234567"
+  package static let commit = "0123456789abcdef0123456789abcdef01234567"
 
-  let files: [String: [UInt8]]
-  let prefix: String
+  package let files: [String: [UInt8]]
+  package let prefix: String
   private let faults = Mutex<[String: [@Sendable (Answer) -> Answer]]>([:])
 
-  init(_ files: [String: [UInt8]], prefix: String = "") {
+  package init(_ files: [String: [UInt8]], prefix: String = "") {
     self.files = files
     self.prefix = prefix
   }
@@ -24,7 +24,7 @@ final class FakeRepository: Sendable {
   private static let weights = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) }
 
   /// The files of a small model with 300,000 bytes of weights, and copies of the weights in other formats.
-  static func model() -> FakeRepository {
+  package static func model() -> FakeRepository {
     FakeRepository([
       "config.json": Array(#"{"model_type":"llama"}"#.utf8), "tokenizer.json": Array("{}".utf8),
       "tokenizer_config.json": Array(#"{"说明":"中文"}"#.utf8), "chat_template.jinja": Array("{{ messages }}".utf8),
@@ -34,27 +34,27 @@ final class FakeRepository: Sendable {
   }
 
   /// Changes the next answers to requests for this path and method, one change per answer.
-  func fail(_ method: Method, _ path: String, _ changes: (@Sendable (Answer) -> Answer)...) {
+  package func fail(_ method: Method, _ path: String, _ changes: (@Sendable (Answer) -> Answer)...) {
     faults.withLock { $0["\(method.rawValue) \(path)", default: []] += changes }
   }
 
   /// Changes all further answers to requests for this path and method.
-  func failAlways(_ method: Method, _ path: String, _ change: @escaping @Sendable (Answer) -> Answer) {
+  package func failAlways(_ method: Method, _ path: String, _ change: @escaping @Sendable (Answer) -> Answer) {
     faults.withLock { $0["\(method.rawValue) \(path)"] = Array(repeating: change, count: 100) }
   }
 
-  func restore() { faults.withLock { $0 = [:] } }
+  package func restore() { faults.withLock { $0 = [:] } }
 
-  static func sha256(_ content: [UInt8]) -> String {
+  package static func sha256(_ content: [UInt8]) -> String {
     (try? MessageDigest.hexadecimal(.sha256, Data(content))) ?? "no SHA-256"
   }
 
-  static func gitHash(_ content: [UInt8]) -> String {
+  package static func gitHash(_ content: [UInt8]) -> String {
     (try? MessageDigest.hexadecimal(.sha1, Data("blob \(content.count)\0".utf8) + Data(content))) ?? "no SHA-1"
   }
 
   /// The name of the blob: the SHA-256 of weights, the git hash of anything else.
-  static func etag(_ path: String, _ content: [UInt8]) -> String {
+  package static func etag(_ path: String, _ content: [UInt8]) -> String {
     isLarge(path) ? sha256(content) : gitHash(content)
   }
 
@@ -69,7 +69,7 @@ final class FakeRepository: Sendable {
     return String(request.path.dropFirst(resolve.count)).removingPercentEncoding
   }
 
-  @Sendable func answer(_ request: Request) -> Answer {
+  @Sendable package func answer(_ request: Request) -> Answer {
     guard let subject = subject(request) else { return .status(404) }
     let change = faults.withLock { faults -> (@Sendable (Answer) -> Answer)? in
       let key = "\(request.method) \(subject)"
@@ -86,7 +86,7 @@ final class FakeRepository: Sendable {
     return .text(answer.text())
   }
 
-  func file(_ path: String, _ request: Request) -> Answer {
+  package func file(_ path: String, _ request: Request) -> Answer {
     guard let content = files[path] else { return .status(404, [("X-Error-Code", "EntryNotFound")]) }
     var answer = Answer()
     answer.headers = [("X-Repo-Commit", Self.commit), ("Accept-Ranges", "bytes")]
@@ -111,10 +111,10 @@ final class FakeRepository: Sendable {
 }
 
 /// A cache folder that is removed when the test ends.
-final class TemporaryCache: Sendable {
-  let url: URL
+package final class TemporaryCache: Sendable {
+  package let url: URL
 
-  init() throws {
+  package init() throws {
     url = FileManager.default.temporaryDirectory.appending(path: "hub-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
   }
@@ -122,7 +122,7 @@ final class TemporaryCache: Sendable {
   deinit { try? FileManager.default.removeItem(at: url) }
 
   /// Paths below the folder, except lock files and recorded listings. Links are followed by "-> " and their target.
-  func tree(_ path: String = "") throws -> [String] {
+  package func tree(_ path: String = "") throws -> [String] {
     var tree: [String] = []
     let folder = url.appending(path: path)
     for name in try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
@@ -142,12 +142,12 @@ final class TemporaryCache: Sendable {
 }
 
 /// A value that several threads change, one at a time.
-final class Recorder<Value: Sendable>: Sendable {
+package final class Recorder<Value: Sendable>: Sendable {
   private let value: Mutex<Value>
 
-  init(_ value: Value) { self.value = Mutex(value) }
+  package init(_ value: Value) { self.value = Mutex(value) }
 
-  func withLock<Result: Sendable>(_ body: @Sendable (inout Value) -> Result) -> Result {
+  package func withLock<Result: Sendable>(_ body: @Sendable (inout Value) -> Result) -> Result {
     value.withLock { value in body(&value) }
   }
 }
