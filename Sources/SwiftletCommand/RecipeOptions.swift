@@ -16,17 +16,21 @@ struct RecipeWords {
     return words.count < count
   }
 
+  /// Removes an option and returns its value.
+  mutating func take(option name: String) throws -> String? {
+    if let index = words.firstIndex(where: { $0.hasPrefix(name + "=") }) {
+      return String(words.remove(at: index).dropFirst(name.count + 1))
+    }
+    guard let index = words.firstIndex(of: name) else { return nil }
+    guard index + 1 < words.count else { throw ValidationError("\(name) needs a value") }
+    let text = words[index + 1]
+    words.removeSubrange(index...index + 1)
+    return text
+  }
+
   /// Removes an option with a positive number.
   mutating func take(number name: String) throws -> Int? {
-    var text: String?
-    if let index = words.firstIndex(where: { $0.hasPrefix(name + "=") }) {
-      text = String(words.remove(at: index).dropFirst(name.count + 1))
-    } else if let index = words.firstIndex(of: name) {
-      guard index + 1 < words.count else { throw ValidationError("\(name) needs a positive number") }
-      text = words[index + 1]
-      words.removeSubrange(index...index + 1)
-    }
-    guard let text else { return nil }
+    guard let text = try take(option: name) else { return nil }
     guard let number = Int(text), number > 0 else { throw ValidationError("\(name) must be a positive number") }
     return number
   }
