@@ -11,8 +11,8 @@ let package = Package(
     .library(
       name: "Swiftlet",
       targets: [
-        "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Hub",
-        "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics",
+        "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets", "ChatTemplates", "Tokenizers",
+        "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics",
       ]),
   ],
   dependencies: [
@@ -58,6 +58,9 @@ let package = Package(
         "ChatTemplates", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
       ]),
     .target(
+      name: "Auditing",
+      dependencies: ["Datasets", "ChatTemplates", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials"]),
+    .target(
       name: "Models",
       dependencies: [
         "Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics", "Essentials",
@@ -82,16 +85,15 @@ let package = Package(
     .target(
       name: "Swiftlet",
       dependencies: [
-        "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Hub", "Checkpoints",
-        "Collectives", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
+        "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets", "ChatTemplates", "Tokenizers", "Hub",
+        "Checkpoints", "Collectives", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
       ]),
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "CVersion", "Collectives", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates",
-        "Tokenizers",
-        "Tensors",
-        "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Essentials", "Terminal",
+        "CVersion", "Collectives", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets",
+        "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Essentials",
+        "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -105,6 +107,7 @@ let package = Package(
     .testTarget(
       name: "DatasetsTests",
       dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
+    .testTarget(name: "AuditingTests", dependencies: ["Auditing", "Datasets", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["TestSupport", "Diagnostics", "Models"]),
     // Tiny models, goldens, trainers and a server that tests share.
     .target(

@@ -5,9 +5,9 @@ import Synchronization
 import Tensors
 
 /// A parallel map over numbers or row indices. Results are in order, whichever thread computes them.
-enum Parallel {
+package enum Parallel {
   /// The results of `body` for each number of `range`. Threads take the next number when they are free.
-  static func map<Value: Sendable>(
+  package static func map<Value: Sendable>(
     _ range: Range<Int>, threads: Int? = nil, _ body: @Sendable (Int) -> Value
   ) -> [Value] {
     let results = Results<Value>(range)
@@ -20,7 +20,7 @@ enum Parallel {
 
   /// The results of `body` for consecutive chunks of row indices, each of up to `chunkSize`.
   /// - Throws: the error of the first chunk that has one.
-  static func map<Value: Sendable>(
+  package static func map<Value: Sendable>(
     rows: Range<Int>, chunkSize: Int, threads: Int? = nil,
     _ body: @Sendable (Range<Int>) throws(SwiftletError) -> Value
   ) throws(SwiftletError) -> [Value] {

@@ -3,7 +3,7 @@ import Diagnostics
 import OrderedJSON
 
 /// The content of a row once its columns have been recognized.
-enum RowFormat {
+package enum RowFormat {
   /// Plain text in one column.
   case text(String)
   /// A prompt and its completion, concatenated without a template.
@@ -27,7 +27,7 @@ enum RowFormat {
   }
 
   /// All messages of a conversation; empty for other formats.
-  var messages: [Message] {
+  package var messages: [Message] {
     switch self {
     case .conversation(let messages): messages
     case .conversationCompletion(let prompt, let completion): prompt + completion
@@ -41,7 +41,7 @@ enum RowFormat {
   ///   - textField: the column with plain text.
   ///   - hasTemplate: whether Alpaca rows can become conversations.
   /// - Throws: `SwiftletError` with the columns of the row if no format fits, or with the column whose value is wrong.
-  init(_ row: Row, textField: String, hasTemplate: Bool) throws(SwiftletError) {
+  package init(_ row: Row, textField: String, hasTemplate: Bool) throws(SwiftletError) {
     if row["input_ids"] != nil {
       self = .tokens(row)
     } else if let prompt = row.present("prompt") {

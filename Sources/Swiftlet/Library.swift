@@ -1,4 +1,5 @@
 // `import Swiftlet` is enough: it brings in every module whose types appear in this module's API.
+@_exported import Auditing
 @_exported import ChatTemplates
 @_exported import Datasets
 @_exported import Diagnostics

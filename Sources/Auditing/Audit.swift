@@ -1,0 +1,78 @@
+import Datasets
+import Diagnostics
+import OrderedJSON
+
+/// An audit of training rows, before any model sees them: duplicates, contradictions, leaks into the validation set, and rows
+/// that are damaged or unlike the others. The thresholds are those of `Documentation/Audit.md`.
+public struct Audit: Sendable {
+  /// What an audit needs to know besides the rows.
+  public struct Options: Sendable {
+    /// The Jaccard similarity of shingles from which two rows are near duplicates.
+    public var similarity = 0.7
+    /// The column with plain text.
+    public var textField = "text"
+    /// What chat templates consist of.
+    public var special = SpecialText()
+    /// Tokenizer and settings of the run, to find rows beyond `max_length`; `nil` to not look for them.
+    public var preparation: (tokenizer: RowTokenizer, options: PreparationOptions)?
+
+    /// Options for rows with plain text in the column `text`, without a model.
+    public init() {}
+  }
+
+  /// The number of training rows.
+  public let rowCount: Int
+  /// The number of validation rows.
+  public let validationRowCount: Int
+  /// What was found: by kind, then by row.
+  public let findings: [Finding]
+
+  /// Audits rows. Memory is about 400 bytes per row; the rows themselves stay in their files.
+  /// - Parameters:
+  ///   - rows: the training rows, after all steps.
+  ///   - validation: the validation rows.
+  ///   - progress: called with the number of rows read and of all rows.
+  /// - Throws: `SwiftletError` if there are no rows.
+  public init(
+    _ rows: any RowSource, validation: (any RowSource)? = nil, options: Options = Options(),
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws(SwiftletError) {
+    guard rows.count > 0 else {
+      throw SwiftletError.data("there are no rows; check the file and the steps that filter it")
+    }
+    rowCount = rows.count
+    validationRowCount = validation?.count ?? 0
+    let profiles = RowProfiles(rows, validation: validation, options: options, progress: progress)
+    var found = profiles.faults() + profiles.differences()
+    found += profiles.exactDuplicates() + profiles.conflictingAnswers()
+    found += profiles.similarRows(atLeast: options.similarity)
+    let order = Dictionary(uniqueKeysWithValues: FindingKind.allCases.enumerated().map { ($1, $0) })
+    found.sort { (order[$0.kind] ?? 0, $0.rows[0]) < (order[$1.kind] ?? 0, $1.rows[0]) }
+    findings = Evidence(rows, options).added(to: found)
+  }
+
+  /// The findings of one kind.
+  public func findings(of kind: FindingKind) -> [Finding] { findings.filter { $0.kind == kind } }
+
+  /// The indices of the rows to drop for findings of these kinds, ascending.
+  public func suspects(_ kinds: Set<FindingKind>) -> [Int] {
+    Set(findings.lazy.filter { kinds.contains($0.kind) }.flatMap(\.suspects)).sorted()
+  }
+
+  /// The indices of the rows that remain without those of these kinds, ascending.
+  public func remainingRows(dropping kinds: Set<FindingKind>) -> [Int] {
+    let dropped = Set(suspects(kinds))
+    return (0..<rowCount).filter { !dropped.contains($0) }
+  }
+}
+
+extension Audit {
+  /// The audit as `swiftlet audit --json` prints it. Row numbers count from 1.
+  public var json: JSONValue {
+    let kinds = FindingKind.allCases.map { kind in (kind.rawValue, JSONValue.integer(suspects([kind]).count)) }
+    return [
+      "rows": .integer(rowCount), "validation_rows": .integer(validationRowCount),
+      "suspects": .object(JSONObject(kinds.filter { $0.1 != 0 })), "findings": .array(findings.map(\.json)),
+    ]
+  }
+}

@@ -1,0 +1,135 @@
+import ArgumentParser
+import Auditing
+import Datasets
+import Diagnostics
+import Essentials
+import OrderedJSON
+import Swiftlet
+import Terminal
+import Tokenizers
+
+/// `swiftlet audit --config recipe.yaml`
+struct AuditCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "audit",
+    abstract: "Look for rows that teach the wrong thing, before training.",
+    usage: "swiftlet audit recipe.yaml [--json] [--show N] [--write FILE [--drop KINDS]] [--key value ...]",
+    discussion: """
+      Finds duplicates, contradictions, rows that are also in the validation set, damaged rows, and rows unlike the
+      others. The model is not loaded; with its tokenizer, rows beyond max_length are found too.
+
+      --show N        the number of findings of each kind to show; 5 by default
+      --similarity S  how alike near duplicates are at least, from 0 to 1; 0.7 by default
+      --write FILE    write the rows that remain as JSON Lines, after the recipe's steps
+      --drop KINDS    the kinds to drop for --write, separated by commas, or all; without it, you are asked
+      --overwrite     allow FILE to exist
+      --json          print one JSON object
+
+      Kinds: \(FindingKind.allCases.map(\.rawValue).joined(separator: ", ")).
+      """)
+
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, the options above, and keys that override the recipe.")
+  var words: [String] = []
+
+  func run() async throws {
+    var words = RecipeWords(words)
+    try words.answerHelp(for: self)
+    let settings = try Settings(&words)
+    var recipe = try Recipe(commandLine: words.words)
+    for note in recipe.notes { Printing.note("Note: \(note)") }
+    recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
+    let tokenizer = await tokenizer(of: recipe)
+    let rowTokenizer = try tokenizer.map { try RowTokenizer($0, template: recipe.chatTemplate(), recipe.training) }
+    let rows = try RecipeRows(recipe, tokenizer: rowTokenizer)
+
+    var options = Audit.Options()
+    options.similarity = settings.similarity
+    options.textField = recipe.training.preparation.textField
+    if let tokenizer { options.special = SpecialText(specialTokens: tokenizer.specialTokenTexts) }
+    if let rowTokenizer { options.preparation = (rowTokenizer, recipe.training.preparation) }
+    var bar = ProgressBar("auditing", total: rows.train.count, quantity: .items("rows"))
+    let audit = try Audit(rows.train, validation: rows.evaluation, options: options) { done, total in
+      bar.update(done, total: total)
+    }
+    bar.clear()
+    if settings.json { Printing.json(audit.json) } else { AuditReport(audit, rows.train, shown: settings.shown).show() }
+    if let file = settings.file { try write(rows.train, audit, to: file, settings) }
+  }
+
+  /// The recipe's tokenizer, if it is available.
+  private func tokenizer(of recipe: Recipe) async -> Tokenizer? {
+    if recipe.model.name.isEmpty { return nil }
+    do {
+      return try await Tokenize.tokenizer(recipe.locate(recipe.model.name))
+    } catch {
+      Printing.note("Note: rows beyond max_length are not looked for, because there is no tokenizer: \(error)")
+      return nil
+    }
+  }
+
+  private func write(_ rows: any RowSource, _ audit: Audit, to file: String, _ settings: Settings) throws {
+    let kinds = try settings.kinds ?? AuditReport.askForKinds(audit)
+    guard let kinds else { return Printing.note("Nothing was written.") }
+    let remaining = audit.remainingRows(dropping: kinds)
+    try CleanRows.write(
+      rows, remaining, to: URL(fileURLWithPath: file.expandingTilde), overwrites: settings.overwrites)
+    Printing.note(
+      "Wrote \(remaining.count) of \(audit.rowCount) rows to \(file), after the recipe's steps. To train on them, name "
+        + "the file as dataset_name and leave out the steps.")
+  }
+}
+
+extension AuditCommand {
+  /// The options that are not recipe keys.
+  struct Settings {
+    let json: Bool
+    let overwrites: Bool
+    let shown: Int
+    let similarity: Double
+    let file: String?
+    /// The kinds to drop; `nil` to ask.
+    let kinds: Set<FindingKind>?
+
+    init(_ words: inout RecipeWords) throws {
+      json = words.take(flag: "--json")
+      overwrites = words.take(flag: "--overwrite")
+      shown = try words.take(number: "--show") ?? 5
+      let similarity = try words.take(text: "--similarity").map { Double($0) } ?? 0.7
+      guard let similarity, similarity > 0, similarity <= 1 else {
+        throw ValidationError("--similarity must be a number above 0 and at most 1")
+      }
+      self.similarity = similarity
+      file = try words.take(text: "--write")
+      kinds = try words.take(text: "--drop").map(Self.kinds)
+      if file == nil, kinds != nil || overwrites { throw ValidationError("--drop and --overwrite need --write FILE") }
+      if let file, !overwrites, FileManager.default.fileExists(atPath: file.expandingTilde) {
+        throw ValidationError("--write \(file): the file exists. Choose another name, or add --overwrite.")
+      }
+      if file != nil, kinds == nil, !AuditReport.canAsk {
+        throw ValidationError("--write needs --drop with the kinds to drop, because there is no terminal to ask on")
+      }
+    }
+
+    /// The kinds that a list names.
+    static func kinds(_ list: String) throws -> Set<FindingKind> {
+      let names = list.split { ", ".contains($0) }.map { String($0).replacing("-", with: "_") }
+      if names == ["all"] { return Set(FindingKind.allCases) }
+      return Set(
+        try names.map { name in
+          guard let kind = FindingKind(rawValue: name) else {
+            let known = FindingKind.allCases.map(\.rawValue)
+            let hint = EditDistance.nearest(to: name, among: known).map { "Did you mean \($0)?" }
+            throw ValidationError(
+              "--drop: there is no kind \(name.quotedExcerpt). "
+                + (hint ?? "The kinds are \(known.joined(separator: ", "))."))
+          }
+          return kind
+        })
+    }
+  }
+}
+
+extension Tokenizer {
+  /// The texts of its special tokens.
+  fileprivate var specialTokenTexts: [String] { specialTokens.ids.sorted().compactMap { token($0) } }
+}
