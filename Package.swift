@@ -16,7 +16,9 @@ let package = Package(
       ]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    // The server's HTTP. Of its packages none needs Foundation.
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
   ],
   targets: [
     // The inner loops, in C: Swift bounds checks cost too much there, and one source compiles for several instruction sets.
@@ -88,12 +90,19 @@ let package = Package(
         "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets", "ChatTemplates", "Tokenizers", "Hub",
         "Checkpoints", "Collectives", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
       ]),
+    .target(
+      name: "Serving",
+      dependencies: [
+        "Swiftlet", "Models", "ChatTemplates", "Tokenizers", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
+        .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ]),
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "CVersion", "Collectives", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets",
-        "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Essentials",
-        "Terminal",
+        "CVersion", "Collectives", "Serving", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing",
+        "Datasets", "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub", "OrderedJSON", "Diagnostics",
+        "Essentials", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -132,6 +141,8 @@ let package = Package(
     .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Tensors", "RankProbe"]),
     .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(name: "TerminalTests", dependencies: ["Diagnostics", "Terminal"]),
+    .testTarget(
+      name: "ServingTests", dependencies: ["TestSupport", "Serving", "Models", "OrderedJSON", "Diagnostics"]),
     .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "SwiftletCommand", "OrderedJSON"]),
   ],
   swiftLanguageModes: [.v6]

@@ -30,7 +30,10 @@ public final class KeyValueCache {
     values = layers.map { _ in transformer.backend.empty(shape, .float32) }
   }
 
-  /// Makes room for `newTokens` more tokens.
+  /// The memory of all keys and values.
+  package var byteCount: Int { 2 * keys.count * heads * capacity * headDim * MemoryLayout<Float>.size }
+
+  /// Makes room for `newTokens` more.
   func reserve(_ newTokens: Int) {
     guard count + newTokens > capacity else { return }
     let larger = max(count + newTokens, capacity * 2)
@@ -49,6 +52,29 @@ public final class KeyValueCache {
   /// Adds the keys and values of `qkv` to layer `index`, and computes the attention of its queries over all keys.
   func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape) -> Tensor {
     backend.cachedAttention(qkv, keys: keys[index], values: values[index], before: count, shape: shape)
+  }
+
+  /// A cache of its own with the first `count` tokens of this one.
+  package func copy(first count: Int, capacity: Int) -> KeyValueCache {
+    let count = min(count, self.count)
+    let copy = KeyValueCache(copying: self, capacity: max(count, capacity))
+    for (from, to) in zip(keys + values, copy.keys + copy.values) {
+      for head in 0..<heads {
+        backend.copyRows(Columns(from), head * self.capacity, to: Columns(to), head * copy.capacity, count: count)
+      }
+    }
+    copy.ids = Array(ids.prefix(count))
+    copy.rotatedLength = rotatedLength
+    return copy
+  }
+
+  /// An empty cache of the same shape.
+  private init(copying other: KeyValueCache, capacity: Int) {
+    (backend, heads, headDim) = (other.backend, other.heads, other.headDim)
+    self.capacity = max(64, capacity)
+    let shape = [heads, self.capacity, headDim]
+    keys = other.keys.map { _ in other.backend.empty(shape, .float32) }
+    values = other.values.map { _ in other.backend.empty(shape, .float32) }
   }
 
   /// Removes all tokens after the first `count`.

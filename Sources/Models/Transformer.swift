@@ -91,25 +91,51 @@ public final class Transformer {
     return normed(x, residual, on: tape)
   }
 
-  /// The hidden states of new tokens of a sequence, `[tokens, hidden]`; earlier tokens are in `cache`, and the new ones
-  /// are added to it.
-  ///
-  /// - Parameter length: the length of the sequence including tokens that follow in later chunks of the same prompt.
-  func hiddenStates(_ ids: [Int32], cache: KeyValueCache, length: Int) -> Tensor {
+  /// New tokens of a sequence whose earlier tokens are in a cache.
+  struct CachedStep {
+    var ids: [Int32]
+    let cache: KeyValueCache
+    /// The length of the sequence including tokens that follow in later chunks of the same prompt.
+    let length: Int
+  }
+
+  /// The hidden states of new tokens of several sequences, `[tokens, hidden]`. They are added to the sequences' caches.
+  func hiddenStates(_ steps: [CachedStep]) -> Tensor {
     let tape = Tape(on: backend, isRecording: false)
-    let positions = (cache.count..<cache.count + ids.count).map(Int32.init)
-    let angles = angles(positions, segments: [(0..<ids.count, length)])
-    cache.reserve(ids.count)
-    var x = tape.embedding(ids, embedding, scale: configuration.embeddingScale)
+    var positions: [Int32] = []
+    var segments: [(tokens: Range<Int>, length: Int)] = []
+    for step in steps {
+      let first = positions.count
+      positions += (step.cache.count..<step.cache.count + step.ids.count).map(Int32.init)
+      segments.append((first..<positions.count, step.length))
+      step.cache.reserve(step.ids.count)
+    }
+    let angles = angles(positions, segments: segments)
+    var x = tape.embedding(steps.flatMap(\.ids), embedding, scale: configuration.embeddingScale)
     var residual: Variable?
     for (index, layer) in layers.enumerated() {
       (x, residual) = layer.forward(x, residual: residual, angles: angles[index], on: tape) { qkv, shape in
-        Variable(cache.attend(qkv.value, layer: index, shape: shape))
+        Variable(attend(qkv.value, steps, segments.map(\.tokens), layer: index, shape))
       }
     }
-    cache.ids += ids
-    cache.rotatedLength = length
+    for step in steps {
+      step.cache.ids += step.ids
+      step.cache.rotatedLength = step.length
+    }
     return normed(x, residual, on: tape).value
+  }
+
+  /// Attention of each sequence's queries over its own cache.
+  private func attend(
+    _ qkv: Tensor, _ steps: [CachedStep], _ tokens: [Range<Int>], layer: Int, _ shape: AttentionShape
+  ) -> Tensor {
+    if steps.count == 1 { return steps[0].cache.attend(qkv, layer: layer, shape: shape) }
+    let all = backend.empty([qkv.rows, shape.queryColumns], .float32)
+    for (step, rows) in zip(steps, tokens) {
+      let attended = step.cache.attend(qkv.rows(rows), layer: layer, shape: shape)
+      backend.copyRows(Columns(attended), 0, to: Columns(all), rows.lowerBound, count: rows.count)
+    }
+    return all
   }
 
   private func normed(_ x: Variable, _ residual: Variable?, on tape: Tape) -> Variable {

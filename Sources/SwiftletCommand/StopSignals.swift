@@ -32,7 +32,10 @@ final class StopSignals {
   }
 
   /// The signal that was caught.
-  var caught: Int32? {
+  var caught: Int32? { Self.caught }
+
+  /// The signal that the latest instance caught; for other tasks.
+  static var caught: Int32? {
     let number = SignalNote.caught.load(ordering: .relaxed)
     return number == 0 ? nil : number
   }

@@ -25,6 +25,8 @@ public final class TokenGenerator {
   private let maxNewTokens: Int
   private let stopTokens: Set<Int32>
   private var sampler: Sampler
+  /// Chooses the next token in place of the sampler, which it may use; it may also change the logits.
+  package var choice: ((inout [Float], inout Sampler) -> Int32)?
   /// The tokens that are not in the cache yet; empty once the generation has ended.
   private var pending: [Int32]
 
@@ -53,15 +55,27 @@ public final class TokenGenerator {
   /// Generates the next token.
   /// - Returns: `nil` if the generation has ended, or the device has failed.
   public func next() -> Int32? {
-    guard !pending.isEmpty else { return nil }
-    let isFull = !generation.ids.isEmpty && cache.count >= transformer.configuration.contextLength
-    guard generation.ids.count < maxNewTokens, !isFull else {
-      pending = []
-      return nil
-    }
+    guard isGoing else { return nil }
     let hidden = transformer.extend(cache, by: pending)
-    let logits = transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows))
-    let id = sampler.sample(logits, on: transformer.backend)
+    return choose(transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows)))
+  }
+
+  /// Whether there may be another token; ends the generation if its limit is reached.
+  private var isGoing: Bool {
+    let isFull = !generation.ids.isEmpty && cache.count >= transformer.configuration.contextLength
+    if generation.ids.count >= maxNewTokens || isFull { pending = [] }
+    return !pending.isEmpty
+  }
+
+  /// Samples the next token from its logits, one row on the device.
+  private func choose(_ row: Tensor) -> Int32? {
+    let id: Int32
+    if let choice {
+      var logits = transformer.backend.floats(row)
+      id = choice(&logits, &sampler)
+    } else {
+      id = sampler.sample(row, on: transformer.backend)
+    }
     // A device that has failed gives zeros, which would pass for a token. Whoever asked finds out with `Backend.check`.
     guard (try? transformer.backend.check()) != nil else {
       pending = []
@@ -75,6 +89,53 @@ public final class TokenGenerator {
     generation.ids.append(id)
     pending = [id]
     return id
+  }
+
+  /// What a pass over several generations did for one of them.
+  package enum Progress: Sendable, Hashable {
+    /// It read a part of its prompt.
+    case prompt
+    /// It generated a token.
+    case token(Int32)
+    case ended
+  }
+
+  /// Advances several generations of the same transformer in one pass: each reads at most `chunk` tokens of its prompt,
+  /// or generates a token. Weights are read once for all of them.
+  package static func advance(_ generators: [TokenGenerator], chunk: Int = 512) -> [Progress] {
+    var progress = [Progress](repeating: .ended, count: generators.count)
+    let going = generators.indices.filter { generators[$0].isGoing }
+    guard let first = going.first else { return progress }
+    let transformer = generators[first].transformer
+    guard transformer.canSharePrefix else {
+      for index in going { progress[index] = generators[index].next().map { .token($0) } ?? .ended }
+      return progress
+    }
+    let steps = going.map { index in
+      let (pending, cache) = (generators[index].pending, generators[index].cache)
+      return Transformer.CachedStep(
+        ids: Array(pending.prefix(chunk)), cache: cache, length: cache.count + pending.count)
+    }
+    let hidden = transformer.hiddenStates(steps)
+    var end: Int32 = -1
+    var lastRows: [Int32] = []
+    var sampled: [Int] = []
+    for (index, step) in zip(going, steps) {
+      end += Int32(step.ids.count)
+      let generator = generators[index]
+      generator.pending.removeFirst(step.ids.count)
+      progress[index] = .prompt
+      guard generator.pending.isEmpty else { continue }
+      lastRows.append(end)
+      sampled.append(index)
+    }
+    guard !sampled.isEmpty else { return progress }
+    let logits = transformer.logits(transformer.backend.gatherRows(hidden, lastRows))
+    for (row, index) in sampled.enumerated() {
+      let id = generators[index].choose(logits.rows(row..<row + 1))
+      progress[index] = id.map { .token($0) } ?? .ended
+    }
+    return progress
   }
 }
 
@@ -110,9 +171,10 @@ extension Transformer {
       cache.truncate(to: 0)
     }
     let chunk = 512
-    var hidden = hiddenStates(Array(ids.prefix(chunk)), cache: cache, length: length)
+    var hidden = hiddenStates([CachedStep(ids: Array(ids.prefix(chunk)), cache: cache, length: length)])
     for start in Swift.stride(from: chunk, to: ids.count, by: chunk) {
-      hidden = hiddenStates(Array(ids[start..<min(ids.count, start + chunk)]), cache: cache, length: length)
+      let ids = Array(ids[start..<min(ids.count, start + chunk)])
+      hidden = hiddenStates([CachedStep(ids: ids, cache: cache, length: length)])
     }
     return hidden
   }

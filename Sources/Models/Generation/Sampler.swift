@@ -65,6 +65,23 @@ public struct Sampler: Sendable {
     return configuration.topK > 0 ? configuration.topK + 1 : nil
   }
 
+  /// Returns the next token of those that `isAllowed` accepts. Tokens that it rejects are drawn again, so it is asked
+  /// about few of them.
+  package mutating func sample(_ logits: inout [Float], where isAllowed: (Int32) -> Bool) -> Int32 {
+    for _ in 0..<100 {
+      var next = self
+      let id = next.sample(logits)
+      random = next.random
+      if isAllowed(id) {
+        self = next
+        return id
+      }
+      logits[Int(id)] = -.infinity
+    }
+    for id in logits.indices where logits[id] > -.infinity && !isAllowed(Int32(id)) { logits[id] = -.infinity }
+    return sample(logits)
+  }
+
   private func penalized(_ logits: [Float]) -> [Float] {
     let penalty = configuration.repetitionPenalty
     guard penalty != 1 else { return logits }

@@ -2,27 +2,27 @@ import Essentials
 import Tensors
 
 /// A token and its probability relative to the most likely one.
-struct RankedToken {
-  var id: Int32
+package struct RankedToken {
+  package var id: Int32
   /// The logit divided by the temperature.
-  var logit: Float
-  var weight: Double
+  package var logit: Float
+  package var weight: Double
 }
 
-/// Ranks the most likely tokens without sorting the vocabulary: it sorts only tokens within some distance of the
-/// largest logit, and doubles that distance until there are enough.
-struct TokenRanking {
+/// Ranks the most likely tokens without sorting the vocabulary: it sorts only tokens within some distance of the largest
+/// logit, and doubles that distance until there are enough.
+package struct TokenRanking {
   private let logits: [Float]
   private let temperature: Float
   /// The largest logit, divided by the temperature.
-  private let highest: Float
+  package let highest: Float
   /// The tokens ranked so far.
   private var ranked: [RankedToken] = []
   private var distance: Float = 3
 
   /// Ranks no tokens yet.
   /// - Returns: `nil` if the largest logit divided by the temperature isn't finite.
-  init?(_ logits: [Float], temperature: Float) {
+  package init?(_ logits: [Float], temperature: Float) {
     self.logits = logits
     self.temperature = temperature
     highest = LogitScan.largest(logits) / temperature
@@ -30,10 +30,10 @@ struct TokenRanking {
   }
 
   /// The sum of the weights of all tokens.
-  var total: Double { LogitScan.exponentialSum(logits, temperature: temperature, highest: highest) }
+  package var total: Double { LogitScan.exponentialSum(logits, temperature: temperature, highest: highest) }
 
   /// The `count` most likely tokens and, as in transformers, those as likely as the last of them.
-  mutating func mostLikely(_ count: Int) -> [RankedToken] {
+  package mutating func mostLikely(_ count: Int) -> [RankedToken] {
     while ranked.count < count, extend() {}
     guard ranked.count > count else { return ranked }
     let lowest = ranked[count - 1].logit
@@ -41,13 +41,13 @@ struct TokenRanking {
   }
 
   /// The most likely tokens whose weights add up to more than `mass`, and perhaps some more; all if they don't.
-  mutating func covering(_ mass: Double) -> [RankedToken] {
+  package mutating func covering(_ mass: Double) -> [RankedToken] {
     while ranked.reduce(0, { $0 + $1.weight }) <= mass, extend() {}
     return ranked
   }
 
   /// All tokens with at least `weight`, and perhaps some more.
-  mutating func atLeast(_ weight: Float) -> [RankedToken] {
+  package mutating func atLeast(_ weight: Float) -> [RankedToken] {
     while ranked.isEmpty || exp(-distance) >= weight, extend() {}
     return ranked
   }

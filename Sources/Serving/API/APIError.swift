@@ -1,0 +1,41 @@
+import Diagnostics
+import OrderedJSON
+
+/// An error as OpenAI's clients expect it.
+package struct APIError: Error {
+  package var status: Int
+  package var type: String
+  package var message: String
+  /// The member of the request at fault.
+  package var parameter: String?
+  package var code: String?
+
+  /// 400: something about the request.
+  package static func invalidRequest(_ message: String, parameter: String? = nil) -> APIError {
+    APIError(status: 400, type: "invalid_request_error", message: message, parameter: parameter)
+  }
+
+  /// 404: no such path, model, file or job.
+  package static func notFound(_ message: String, code: String? = nil) -> APIError {
+    APIError(status: 404, type: "invalid_request_error", message: message, code: code)
+  }
+
+  /// The response for any error; what isn't the client's fault is a 500.
+  package static func response(to error: any Error) -> HTTPResponse {
+    let error =
+      error as? APIError
+      ?? APIError(
+        status: error is SwiftletError ? 400 : 500,
+        type: error is SwiftletError ? "invalid_request_error" : "server_error", message: String(describing: error))
+    return .json(error.json, status: error.status)
+  }
+
+  package var json: JSONValue {
+    [
+      "error": [
+        "message": .string(message), "type": .string(type), "param": parameter.map { .string($0) } ?? nil,
+        "code": code.map { .string($0) } ?? nil,
+      ]
+    ]
+  }
+}

@@ -1,0 +1,102 @@
+import Diagnostics
+import NIOHTTP1
+import OrderedJSON
+
+/// A request with its whole body, which `HTTPLimits` bounds.
+package struct HTTPRequest: Sendable {
+  package var method: String
+  /// The path without the query, still percent-encoded.
+  package var path: String
+  package var query: String
+  package var headers: HTTPHeaders
+  package var body: [UInt8]
+
+  package init(method: String, target: String, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8] = []) {
+    self.method = method
+    let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    path = parts.first.map(String.init) ?? "/"
+    query = parts.count > 1 ? String(parts[1]) : ""
+    self.headers = headers
+    self.body = body
+  }
+
+  /// The value of a header; `nil` unless it occurs exactly once.
+  package func header(_ name: String) -> String? {
+    let values = headers[name]
+    return values.count == 1 ? values[0] : nil
+  }
+
+  /// The body as JSON.
+  /// - Throws: `APIError` if it is no JSON object.
+  package func json() throws(APIError) -> JSONValue {
+    do {
+      let value = try JSONValue(parsing: body)
+      if value.object != nil { return value }
+    } catch {
+      throw APIError.invalidRequest("The body is not valid JSON: \(error.reason).")
+    }
+    throw APIError.invalidRequest("The body must be a JSON object.")
+  }
+}
+
+/// A response, complete or streamed.
+package struct HTTPResponse: Sendable {
+  package enum Body: Sendable {
+    case bytes([UInt8])
+    /// Chunks that are sent as they come.
+    case stream(AsyncThrowingStream<[UInt8], any Error>)
+  }
+
+  package var status: Int
+  package var headers: [(name: String, value: String)]
+  package var body: Body
+
+  package init(status: Int = 200, headers: [(name: String, value: String)] = [], body: Body = .bytes([])) {
+    self.status = status
+    self.headers = headers
+    self.body = body
+  }
+
+  /// A JSON document.
+  package static func json(_ value: JSONValue, status: Int = 200) -> HTTPResponse {
+    HTTPResponse(
+      status: status, headers: [("Content-Type", "application/json; charset=utf-8")],
+      body: .bytes(Array(value.text(.compact).utf8)))
+  }
+
+  /// Server-sent events: each element of `events` is the data of one.
+  package static func events(_ events: AsyncThrowingStream<String, any Error>) -> HTTPResponse {
+    let chunks = AsyncThrowingStream<[UInt8], any Error> { continuation in
+      let task = Task {
+        do {
+          for try await event in events { continuation.yield(Array("data: \(event)\n\n".utf8)) }
+          continuation.finish()
+        } catch {
+          continuation.finish(throwing: error)
+        }
+      }
+      continuation.onTermination = { _ in task.cancel() }
+    }
+    return HTTPResponse(
+      headers: [("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache")],
+      body: .stream(chunks))
+  }
+}
+
+/// What a client may use of the server.
+package struct HTTPLimits: Sendable {
+  /// The most bytes of a body.
+  package var bodyBytes = 64 << 20
+  /// The most bytes of all names and values of headers.
+  package var headerBytes = 32 << 10
+  /// The most connections at a time; more are closed at once.
+  package var connections = 512
+  /// Seconds for a request's head, counted from the start of the connection or the last response.
+  package var headSeconds: Int64 = 60
+  /// Seconds for a request's body.
+  package var bodySeconds: Int64 = 300
+  /// Seconds that a client may leave a response unread.
+  package var stalledSeconds: Int64 = 60
+
+  package init() {}
+}
