@@ -1,8 +1,8 @@
 import OrderedJSON
 
 /// Splits a streamed answer into reasoning, content and tool calls, by the markers that models write.
-struct AnswerParser {
-  enum Part: Hashable {
+package struct AnswerParser {
+  package enum Part: Hashable {
     case content(String)
     case reasoning(String)
     case toolCall(name: String, arguments: String)
@@ -23,12 +23,12 @@ struct AnswerParser {
   /// - Parameters:
   ///   - readsToolCalls: whether the client has offered tools.
   ///   - beginsInReasoning: whether the prompt ends with `<think>`.
-  init(readsToolCalls: Bool, beginsInReasoning: Bool) {
+  package init(readsToolCalls: Bool, beginsInReasoning: Bool) {
     self.readsToolCalls = readsToolCalls
     state = beginsInReasoning ? .reasoning : .content
   }
 
-  mutating func append(_ text: String) -> [Part] {
+  package mutating func append(_ text: String) -> [Part] {
     held += text
     var parts: [Part] = []
     while let part = next() { parts += part }
@@ -36,7 +36,7 @@ struct AnswerParser {
   }
 
   /// The rest, at the end of the answer.
-  mutating func finish() -> [Part] {
+  package mutating func finish() -> [Part] {
     defer { held = "" }
     switch state {
     case .reasoning: return held.isEmpty ? [] : [.reasoning(held)]

@@ -1,24 +1,24 @@
 /// Reads JSON byte by byte and tells whether what it has read can still become a document that a schema allows.
 ///
 /// Alternatives of a schema are read side by side, and dropped once a byte contradicts them.
-struct JSONAutomaton: Sendable {
+package struct JSONAutomaton: Sendable {
   private let definitions: [String: JSONSchema]
   private var readers: [Reader]
 
-  init(_ schema: JSONSchemaDocument) {
+  package init(_ schema: JSONSchemaDocument) {
     definitions = schema.definitions
     readers = Reader.alternatives(schema.root, definitions, []).map { Reader(stack: $0) }
   }
 
   /// Whether the document is complete.
-  var isComplete: Bool { readers.contains(where: \.isComplete) }
+  package var isComplete: Bool { readers.contains(where: \.isComplete) }
   /// Whether nothing but white space can follow.
-  var isOver: Bool { readers.allSatisfy { $0.stack.isEmpty } }
+  package var isOver: Bool { readers.allSatisfy { $0.stack.isEmpty } }
   /// Whether the next byte belongs to a string.
   var isInString: Bool { readers.contains(where: \.isInString) }
 
   /// Reads text; afterwards, `false` means that no allowed document begins like this.
-  mutating func read(_ text: String) -> Bool {
+  package mutating func read(_ text: String) -> Bool {
     for byte in text.utf8 where !read(byte) { return false }
     return true
   }

@@ -26,12 +26,12 @@ indirect enum JSONSchema: Sendable {
 }
 
 /// A schema with the definitions it refers to.
-struct JSONSchemaDocument: Sendable {
+package struct JSONSchemaDocument: Sendable {
   let root: JSONSchema
   let definitions: [String: JSONSchema]
 
   /// Any JSON object, as in OpenAI's JSON mode.
-  static let anyObject = JSONSchemaDocument(root: .anyObject, definitions: [:])
+  package static let anyObject = JSONSchemaDocument(root: .anyObject, definitions: [:])
 
   private init(root: JSONSchema, definitions: [String: JSONSchema]) {
     (self.root, self.definitions) = (root, definitions)
@@ -39,7 +39,7 @@ struct JSONSchemaDocument: Sendable {
 
   /// Reads a schema.
   /// - Throws: `APIError` naming a keyword that output can't be constrained to.
-  init(_ json: JSONValue) throws(APIError) {
+  package init(_ json: JSONValue) throws(APIError) {
     var definitions: [String: JSONSchema] = [:]
     for member in ["$defs", "definitions"] {
       for (name, schema) in json[member]?.object?.members ?? [] {

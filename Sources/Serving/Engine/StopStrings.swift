@@ -1,16 +1,16 @@
 /// Ends a streamed text at the first of some strings, which may be spread over several pieces.
-struct StopStrings {
+package struct StopStrings {
   private let stops: [String]
   /// Text that may be the beginning of a stop string.
   private var held = ""
   /// Whether a stop string has occurred.
-  private(set) var hasStopped = false
+  package private(set) var hasStopped = false
 
-  init(_ stops: [String]) { self.stops = stops.filter { !$0.isEmpty } }
+  package init(_ stops: [String]) { self.stops = stops.filter { !$0.isEmpty } }
 
   /// Adds a piece of text.
   /// - Returns: what is certain not to belong to a stop string.
-  mutating func append(_ piece: String) -> String {
+  package mutating func append(_ piece: String) -> String {
     guard !stops.isEmpty, !hasStopped else { return hasStopped ? "" : piece }
     held += piece
     if let stop = stops.compactMap({ held.firstRange(of: $0)?.lowerBound }).min() {
@@ -27,7 +27,7 @@ struct StopStrings {
   }
 
   /// The rest, at the end of the text.
-  mutating func finish() -> String {
+  package mutating func finish() -> String {
     defer { held = "" }
     return held
   }
