@@ -137,7 +137,7 @@ public final class TrainingRun {
   ) throws(SwiftletError) -> TrainingConfiguration {
     guard configuration.findsBatchSize else { return configuration }
     var fitting = try estimator.fittingBatch(configuration)
-    let least = try collective.least(fitting.trainBatchSize)
+    let least = try collective.minimum(fitting.trainBatchSize)
     while fitting.trainBatchSize > least, fitting.reduceBatch() {}
     return fitting
   }

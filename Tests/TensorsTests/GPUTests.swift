@@ -96,7 +96,7 @@ struct GPUTests {
     #expect(sameBits(masked(gpu), masked(Backends.single)))
   }
 
-  /// In descending order, the first of equals first; numbers only.
+  /// In descending order, equal values by index, without NaN.
   @Test(.enabled(if: Backends.expectsGPU), arguments: [1, 2, 50, 128]) func largestElements(_ count: Int) throws {
     let gpu = try Self.gpu()
     var values = Operand([1003], seed: 8).values
@@ -135,7 +135,7 @@ struct GPUTests {
     #expect(gpu.floats(state).allSatisfy { $0 == 0 })
   }
 
-  @Test(.enabled(if: Backends.expectsGPU)) func runningOutOfMemoryIsOneSentence() throws {
+  @Test(.enabled(if: Backends.expectsGPU)) func outOfMemoryIsReported() throws {
     let gpu = try Self.freshGPU()
     let elements = 100 << 20
     var held: [Tensor] = []
