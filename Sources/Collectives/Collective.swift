@@ -87,7 +87,8 @@ extension Collective {
 }
 
 extension Collective {
-  /// Runs `body` on one rank of each host first, then on the other ranks, which reuse what the first one has cached on disk.
+  /// Runs `body` on one rank of each host first, then on the other ranks, which reuse what the first one has cached on
+  /// disk.
   /// - Throws: what `body` throws, and `SwiftletError` if another rank or the network fails.
   public func leadersFirst<Value>(_ body: () throws -> Value) throws -> Value {
     if hostRank > 0 { try barrier() }
@@ -96,8 +97,8 @@ extension Collective {
     return value
   }
 
-  /// The first rank whose text differs from that of rank 0; `nil` if all texts are equal. Texts are compared by their first
-  /// 64 bytes of UTF-8.
+  /// The first rank whose text differs from that of rank 0; `nil` if all texts are equal. Texts are compared by their
+  /// first 64 bytes of UTF-8.
   /// - Throws: `SwiftletError` if another rank or the network fails.
   public func firstDifference(_ text: String) throws(SwiftletError) -> Int? {
     let bytes = Array(text.utf8.prefix(64))
