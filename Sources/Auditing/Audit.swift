@@ -2,8 +2,8 @@ import Datasets
 import Diagnostics
 import OrderedJSON
 
-/// An audit of training rows, before any model sees them: duplicates, contradictions, leaks into the validation set, and rows
-/// that are damaged or unlike the others. The thresholds are those of `Documentation/Audit.md`.
+/// An audit of training rows, before any model sees them: duplicates, contradictions, leaks into the validation set,
+/// and rows that are damaged or unlike the others. The thresholds are those of `Documentation/Audit.md`.
 public struct Audit: Sendable {
   /// What an audit needs to know besides the rows.
   public struct Options: Sendable {

@@ -87,7 +87,8 @@ extension Collective {
 }
 
 extension Collective {
-  /// Runs `body` on one rank of each host first, then on the others, which find in a cache what it has stored there.
+  /// Runs `body` on one rank of each host first, then on the other ranks, which reuse what the first one has cached on
+  /// disk.
   /// - Throws: what `body` throws, and `SwiftletError` if another rank or the network fails.
   public func leadersFirst<Value>(_ body: () throws -> Value) throws -> Value {
     if hostRank > 0 { try barrier() }
@@ -96,8 +97,8 @@ extension Collective {
     return value
   }
 
-  /// The first rank that passes another text than rank 0; `nil` if all pass the same. Texts are compared by their first
-  /// 64 bytes of UTF-8.
+  /// The first rank whose text differs from that of rank 0; `nil` if all texts are equal. Texts are compared by their
+  /// first 64 bytes of UTF-8.
   /// - Throws: `SwiftletError` if another rank or the network fails.
   public func firstDifference(_ text: String) throws(SwiftletError) -> Int? {
     let bytes = Array(text.utf8.prefix(64))
@@ -105,9 +106,9 @@ extension Collective {
     return all.firstIndex { $0 != all[0] }
   }
 
-  /// The least of the numbers that the ranks pass.
+  /// The smallest of the numbers that the ranks pass.
   /// - Throws: `SwiftletError` if another rank or the network fails.
-  public func least(_ number: Int) throws(SwiftletError) -> Int {
+  public func minimum(_ number: Int) throws(SwiftletError) -> Int {
     try gather(Array(String(number).utf8) + [UInt8](repeating: 32, count: 20 - String(number).utf8.count))
       .compactMap { Int(String(decoding: $0.prefix { $0 != 32 }, as: UTF8.self)) }.min() ?? number
   }
@@ -135,13 +136,13 @@ public final class SingleProcess: Collective {
   public func allGather(_ buffer: Tensor, chunks: ChunkLayout) {}
   /// Returns `bytes`: the only rank is the root.
   public func broadcast(_ bytes: [UInt8], from root: Int) -> [UInt8] { bytes }
-  /// Does nothing: there is nobody to send to.
+  /// Does nothing: there is no other rank to send to.
   public func broadcast(_ tensor: Tensor, from root: Int) {}
   /// Does nothing: the values are here already.
   public func copy(_ tensor: Tensor, from source: Int, to destination: Int) {}
   /// Returns `bytes` as the only element.
   public func gather(_ bytes: [UInt8]) -> [[UInt8]] { [bytes] }
-  /// Returns at once: there is nobody to wait for.
+  /// Returns at once: there is no other rank to wait for.
   public func barrier() {}
   /// Does nothing: there is no other process, and the caller ends this one.
   public func abort(status: Int32) {}

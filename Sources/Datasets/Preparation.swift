@@ -60,7 +60,9 @@ public struct Preparation: Sendable {
 
   /// The number of tokens of a row before it is truncated.
   /// - Throws: `SwiftletError` if the row cannot be used.
-  package func tokenCount(of row: Row) throws(SwiftletError) -> Int { try encoder.encode(row, number: 0).example.ids.count }
+  package func tokenCount(of row: Row) throws(SwiftletError) -> Int {
+    try encoder.encode(row, number: 0).example.ids.count
+  }
 
   private func build(
     _ rows: any RowSource, in empty: TrainingSetBuilder, _ progress: (Int) -> Void

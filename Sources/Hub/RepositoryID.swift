@@ -2,7 +2,10 @@ import Diagnostics
 
 /// The kind of a repository.
 public enum RepositoryKind: String, Sendable, Hashable {
-  case model, dataset
+  /// A repository of weights, configuration and tokenizer.
+  case model
+  /// A repository of data files.
+  case dataset
 }
 
 /// The name of a repository: `org/name`, or only `name` for the oldest models.

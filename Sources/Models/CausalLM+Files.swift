@@ -40,7 +40,8 @@ extension CausalLM {
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
   }
 
-  /// Writes the tokenizer's files, with `endOfSequence` and `padding` as the EOS and padding tokens, and the chat template as chat_template.jinja.
+  /// Writes the tokenizer's files, with `endOfSequence` and `padding` as the EOS and padding tokens, and the chat
+  /// template as chat_template.jinja.
   /// - Throws: `SwiftletError` if the folder can't be written.
   public func writeTokenizer(to folder: URL) throws {
     try tokenizer.write(to: folder)

@@ -2,16 +2,21 @@
 /// digit of an integer, and the exact bytes of every string. (Swift's `String ==` is canonical equivalence; strings and
 /// keys here compare byte by byte.)
 public enum JSONValue: Sendable {
+  /// The literal `null`, which is distinct from a missing member.
   case null
+  /// The literal `true` or `false`.
   case bool(Bool)
   /// A number without fraction and exponent that fits in 64 bits.
   case integer(Int)
   /// An integer that does not fit in 64 bits, as its digits with an optional minus sign.
   case largeInteger(String)
-  /// Any other number.
+  /// A number with a fraction or an exponent, rounded to the nearest double.
   case number(Double)
+  /// A string, compared by bytes.
   case string(String)
+  /// The elements of an array, in file order.
   case array([JSONValue])
+  /// The members of an object, in file order.
   case object(JSONObject)
 }
 

@@ -9,7 +9,7 @@ public struct BaseModel: Sendable, Hashable {
   public var revision = "main"
   /// How its linear layers are quantized on loading (QLoRA); `nil` to leave the weights as they are stored.
   public var quantization: QuantizationConfiguration?
-  /// What it computes on.
+  /// The device that the model computes on.
   public var device = DeviceSelection.automatic
 
   /// Creates a base model without a name, which a recipe fills in.

@@ -1,4 +1,4 @@
-/// How far two words are apart, for "Did you mean".
+/// The edit distance between words, for suggestions such as "did you mean seed?".
 package enum EditDistance {
   /// The optimal string alignment distance over Unicode scalars: Levenshtein's, with a swap of neighbors counted once.
   static func between(_ first: String, _ second: String) -> Int {

@@ -41,7 +41,7 @@ public struct Recipe: Sendable {
     var text = ""
     if let path = file?.expandingTilde {
       guard FileManager.default.fileExists(atPath: path) else {
-        throw SwiftletError.recipe(FileLocation(file: path), "no such file. Name the YAML file of a recipe.")
+        throw SwiftletError.recipe(FileLocation(file: path), "no such file; name the YAML file of a recipe")
       }
       do throws(SwiftletError) {
         text = try RegularFile.text(of: URL(fileURLWithPath: path), domain: .recipe)

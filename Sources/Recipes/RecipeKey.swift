@@ -25,15 +25,23 @@ public struct RecipeKey: Sendable {
     case refused
   }
 
-  /// A section of the documentation.
+  /// A section of the page Documentation/RecipeKeys.md; raw values are its headings.
   public enum Section: String, Sendable, CaseIterable {
+    /// The base model and how it is loaded.
     case model = "Model"
+    /// Keys for QLoRA, with the names of bitsandbytes' configuration.
     case quantization = "4-bit weights"
+    /// Keys of PEFT's `LoraConfig`.
     case lora = "LoRA"
+    /// The rows, the steps that prepare them, and the questions.
     case data = "Data"
+    /// Sequence lengths, packing, and which tokens are trained on.
     case tokens = "Tokens and loss"
+    /// Batches, the optimizer, the schedule and the device.
     case optimization = "Optimization"
+    /// What is written during a run, and when.
     case reports = "Logs, evaluation and checkpoints"
+    /// Keys that belong to none of these sections.
     case other = "Everything else"
   }
 

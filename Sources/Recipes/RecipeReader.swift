@@ -147,7 +147,7 @@ extension RecipeReader {
         }
         throw SwiftletError.recipe(
           .commandLine,
-          "unexpected argument \(word.quotedExcerpt). Write keys with two dashes, as in --learning_rate 2e-4.")
+          "unexpected argument \(word.quotedExcerpt); write keys with two dashes, as in --learning_rate 2e-4")
       }
       var name = String(word.dropFirst(2))
       var values: [String] = []

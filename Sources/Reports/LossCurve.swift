@@ -205,8 +205,8 @@ private struct LossCurveLayout {
     canvas.text(clipped(curve.title, 19, on: canvas, bold: true), x: left, y: 36, size: 19, textColor, bold: true)
     canvas.text(clipped(curve.subtitle, 13, on: canvas), x: left, y: 58, size: 13, axisColor)
     canvas.text(
-      clipped(curve.xLabel, 13, on: canvas), x: (left + Self.width - right) / 2, y: Self.height - 16, size: 13, axisColor,
-      anchor: .middle)
+      clipped(curve.xLabel, 13, on: canvas), x: (left + Self.width - right) / 2, y: Self.height - 16,
+      size: 13, axisColor, anchor: .middle)
     canvas.text(
       clipped(curve.yLabel, 13, on: canvas, room: Self.height - top - bottom), x: 22,
       y: (top + Self.height - bottom) / 2, size: 13, axisColor, anchor: .middle,

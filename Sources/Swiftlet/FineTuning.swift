@@ -103,9 +103,9 @@ public final class FineTuning: Sendable {
 
   /// The events of the run, which trains while they are iterated over.
   ///
-  /// If the iterating task is canceled, or leaves the loop, the run finishes its step and saves a checkpoint. A canceled
-  /// loop still receives the events up to `.ended(.paused)`; then it ends without an error. Resume from the checkpoint with
-  /// `TrainingConfiguration.resume`.
+  /// If the iterating task is canceled, or leaves the loop, the run finishes its step and saves a checkpoint. A
+  /// canceled loop still receives the events up to `.ended(.paused)`; then it ends without an error. Resume from the
+  /// checkpoint with `TrainingConfiguration.resume`.
   ///
   /// Iterate once; to train again, configure another run.
   public var events: TrainingEvents {
@@ -116,7 +116,8 @@ public final class FineTuning: Sendable {
 
   /// Trains to the end without following the events.
   /// - Returns: how the run ended; paused if the task was canceled.
-  /// - Throws: `SwiftletError` for rows that cannot be used, a loss that is not finite, or a file that cannot be written.
+  /// - Throws: `SwiftletError` for rows that cannot be used, a loss that is not finite, or a file that cannot be
+  ///   written.
   @discardableResult public func train() async throws -> Trainer.Ending {
     var ending = Trainer.Ending.stopped
     for try await event in events { if case .ended(let how) = event { ending = how } }

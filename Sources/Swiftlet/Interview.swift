@@ -5,7 +5,8 @@ import OrderedJSON
 import Reports
 import Training
 
-/// Asks a model the same questions over the course of its training: when `ask(step:)` is called, and after each evaluation.
+/// Asks a model the same questions over the course of its training: when `ask(step:)` is called, and after each
+/// evaluation.
 public final class Interview: TrainerCallback {
   /// The questions, in the order in which they are asked.
   public let questions: [Prompt]

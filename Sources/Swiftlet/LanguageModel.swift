@@ -13,7 +13,7 @@ public final class LanguageModel: Sendable {
   public let name: String
   /// How linear layers were quantized on loading, if they were.
   public let quantization: QuantizationConfiguration?
-  /// What computes, and why.
+  /// The device that computes, and the reason for its choice.
   public let device: DeviceSelection.Choice
   let core: ModelCore
 

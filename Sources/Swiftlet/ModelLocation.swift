@@ -32,8 +32,8 @@ public enum ModelLocation {
         of: id, revision: revision, kind: .model, files: files, progress: progress ?? { _ in }))
   }
 
-  /// What describes a model: its folder or file if the model is on this machine, else its config.json, downloaded without
-  /// the weights. Of a repository with only GGUF files, that is a GGUF file.
+  /// What describes a model: its folder or file if the model is on this machine, else its config.json, downloaded
+  /// without the weights. Of a repository with only GGUF files, that is a GGUF file.
   /// - Throws: `SwiftletError` if the path does not exist or the download fails.
   package static func description(
     of name: String, progress: (@Sendable (HubProgress) -> Void)? = nil

@@ -17,7 +17,7 @@ public final class TrainingRun {
   public let model: CausalLM
   /// The adapter; `nil` if every weight is trained.
   public let adapter: Adapter?
-  /// What computes, and why.
+  /// The device that computes, and the reason for its choice.
   public private(set) var device: DeviceSelection.Choice
   /// The folder of the results.
   public let output: URL
@@ -137,7 +137,7 @@ public final class TrainingRun {
   ) throws(SwiftletError) -> TrainingConfiguration {
     guard configuration.findsBatchSize else { return configuration }
     var fitting = try estimator.fittingBatch(configuration)
-    let least = try collective.least(fitting.trainBatchSize)
+    let least = try collective.minimum(fitting.trainBatchSize)
     while fitting.trainBatchSize > least, fitting.reduceBatch() {}
     return fitting
   }

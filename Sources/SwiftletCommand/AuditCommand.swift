@@ -103,7 +103,7 @@ extension AuditCommand {
       kinds = try words.take(text: "--drop").map(Self.kinds)
       if file == nil, kinds != nil || overwrites { throw ValidationError("--drop and --overwrite need --write FILE") }
       if let file, !overwrites, FileManager.default.fileExists(atPath: file.expandingTilde) {
-        throw ValidationError("--write \(file): the file exists. Choose another name, or add --overwrite.")
+        throw ValidationError("--write \(file): the file exists; choose another name, or add --overwrite")
       }
       if file != nil, kinds == nil, !AuditReport.canAsk {
         throw ValidationError("--write needs --drop with the kinds to drop, because there is no terminal to ask on")
@@ -118,10 +118,10 @@ extension AuditCommand {
         try names.map { name in
           guard let kind = FindingKind(rawValue: name) else {
             let known = FindingKind.allCases.map(\.rawValue)
-            let hint = EditDistance.nearest(to: name, among: known).map { "Did you mean \($0)?" }
+            let hint = EditDistance.nearest(to: name, among: known).map { "did you mean \($0)?" }
             throw ValidationError(
-              "--drop: there is no kind \(name.quotedExcerpt). "
-                + (hint ?? "The kinds are \(known.joined(separator: ", "))."))
+              "--drop: there is no kind \(name.quotedExcerpt); "
+                + (hint ?? "choose from \(known.joined(separator: ", "))"))
           }
           return kind
         })

@@ -39,7 +39,7 @@ struct Demo: AsyncParsableCommand {
     let recipes = candidates.map { $0 + "/recipe.yaml" }
     guard let recipe = recipes.first(where: FileManager.default.fileExists(atPath:)) else {
       throw SwiftletError.model(
-        "the demo's data is missing: neither \(recipes[0]) nor share/swiftlet/demo exists. Name a recipe with --config."
+        "the demo's data is missing: neither \(recipes[0]) nor share/swiftlet/demo exists; name a recipe with --config"
       )
     }
     return recipe

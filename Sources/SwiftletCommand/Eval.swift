@@ -61,7 +61,7 @@ struct Eval: AsyncParsableCommand {
     var located = recipe
     located.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
     guard let rows = try RecipeRows(located, tokenizer: tokenizer).evaluation else {
-      throw ValidationError("the recipe has no validation rows. Add --data.")
+      throw ValidationError("the recipe has no validation rows; add --data")
     }
     return rows
   }

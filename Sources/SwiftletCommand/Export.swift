@@ -49,13 +49,13 @@ struct Export: AsyncParsableCommand {
   func validate() throws {
     if model == nil, adapter == nil { throw ValidationError("export needs --model, or --adapter for an adapter alone") }
     if model != nil, base != nil {
-      throw ValidationError("--base is for an adapter alone. Leave out --model or --base.")
+      throw ValidationError("--base is for an adapter alone; leave out --model or --base")
     }
     guard output.lowercased().hasSuffix(".gguf") else {
-      throw ValidationError("--output \(output) must end in .gguf. To write a folder, use merge.")
+      throw ValidationError("--output \(output) must end in .gguf; to write a folder, use merge")
     }
     if let type, GGUFType(parsing: type) == nil {
-      throw ValidationError("--type \(type) is not supported. Choose one of \(Self.types).")
+      throw ValidationError("--type \(type) is not supported; choose one of \(Self.types)")
     }
   }
 
@@ -96,15 +96,15 @@ struct Export: AsyncParsableCommand {
   private func checkOverwriting(_ model: String) throws {
     if overwrite { return }
     if OutputFolder.isSameFile(model, output) {
-      throw SwiftletError.model("\(output) is the model itself. Choose another --output, or add --overwrite.")
+      throw SwiftletError.model("\(output) is the model itself; choose another --output, or add --overwrite")
     }
     guard modelfile, let data = try? RegularFile.contents(of: modelfilePlace) else { return }
     let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
     let source = lines.first { $0.lowercased().hasPrefix("from ") }.map { $0.dropFirst(5).trimmed } ?? ""
     if source.split(separator: "/").last.map(String.init) != file.lastPathComponent {
       throw SwiftletError.model(
-        "\(modelfilePlace.path) is the Modelfile of \(source.quotedExcerpt). Choose another folder for --output, or add "
-          + "--no-modelfile or --overwrite.")
+        "\(modelfilePlace.path) is the Modelfile of \(source.quotedExcerpt); choose another folder for --output, or add "
+          + "--no-modelfile or --overwrite")
     }
   }
 
@@ -117,7 +117,7 @@ struct Export: AsyncParsableCommand {
       url = try await ModelLocation.description(of: place, progress: DownloadProgress().report)
     } catch  where base == nil {
       throw SwiftletError.model(
-        "\(folder.path): adapter_config.json names the base model \(place), which is not available (\(error)). Name it with --base."
+        "\(folder.path): adapter_config.json names the base model \(place), which is not available (\(error)); name it with --base"
       )
     }
     try LoRAExport.write(

@@ -63,13 +63,13 @@ enum Main {
       [command._commandName] + command.configuration.aliases
     }
     if names.contains(word) || word == "help" { return }
-    var hint = "swiftlet --help lists the commands."
+    var hint = "swiftlet --help lists the commands"
     if word.hasSuffix(".yaml") || word.hasSuffix(".yml") {
-      hint = "To train with a recipe: swiftlet sft \(Shell.quoted(word))"
+      hint = "to train with a recipe: swiftlet sft \(Shell.quoted(word))"
     } else if let name = EditDistance.nearest(to: word, among: names) {
-      hint = "Did you mean \(name)?"
+      hint = "did you mean \(name)?"
     }
-    throw UnknownCommand(description: "unknown command \(word.quotedExcerpt). \(hint)")
+    throw UnknownCommand(description: "unknown command \(word.quotedExcerpt); \(hint)")
   }
 
   /// Names a mistyped option if a required one is missing.

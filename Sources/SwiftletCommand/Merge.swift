@@ -48,11 +48,11 @@ struct Merge: AsyncParsableCommand {
     if !overwrite {
       if FileManager.default.fileExists(atPath: folder.appendingPathComponent("adapter_config.json").path) {
         throw SwiftletError.model(
-          "\(output): this folder contains an adapter. Choose another --output, or add --overwrite.")
+          "\(output): this folder contains an adapter; choose another --output, or add --overwrite")
       }
       if OutputFolder.isSameFile(modelOptions.model, output) {
         throw SwiftletError.model(
-          "\(output): this folder contains the base model. Choose another --output, or add --overwrite.")
+          "\(output): this folder contains the base model; choose another --output, or add --overwrite")
       }
     }
     let (model, adapter) = try await modelOptions.open()

@@ -28,11 +28,11 @@ struct Plan: AsyncParsableCommand {
     let ranks = try words.take(number: "--ranks")
     let network = try words.take(text: "--bandwidth").map { text in
       guard let network = Network(text) else {
-        throw ValidationError("--bandwidth must be a speed such as 100Mbit or 10Gbit (got \"\(text.printable)\").")
+        throw ValidationError("--bandwidth must be a speed such as 100Mbit or 10Gbit (got \"\(text.printable)\")")
       }
       return network
     }
-    if network != nil, ranks == nil { throw ValidationError("--bandwidth needs --ranks.") }
+    if network != nil, ranks == nil { throw ValidationError("--bandwidth needs --ranks") }
     let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) }

@@ -59,7 +59,7 @@ struct Ranks {
 
   private mutating func divideProcessors() throws {
     let own = ThreadCount.processorNumbers
-    let most = try -collective.least(-own.count)
+    let most = try -collective.minimum(-own.count)
     let padded = own + [Int32](repeating: -1, count: most - own.count)
     let all = try collective.gather(Self.bytes(collective.host) + padded.flatMap { Self.bytes(Int($0)) })
     let here = all.indices.filter { all[$0].prefix(8).elementsEqual(Self.bytes(collective.host)) }

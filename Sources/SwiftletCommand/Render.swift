@@ -45,7 +45,7 @@ struct Render: AsyncParsableCommand {
       let tokenizer = try await Tokenize.tokenizer(model)
       let found = try templateErrors { () throws(SwiftletError) in try ChatRenderer(tokenizer: tokenizer) }
       guard let found else {
-        throw SwiftletError.model("\(model): the model has no chat template. Name a .jinja file instead.")
+        throw SwiftletError.model("\(model): the model has no chat template; name a .jinja file instead")
       }
       renderer = found
     }
@@ -58,7 +58,7 @@ struct Render: AsyncParsableCommand {
       do {
         values[String(variable[..<equals])] = try JSONValue(parsing: text)
       } catch {
-        throw ValidationError("--set \(variable): \(error). Strings need quotation marks.")
+        throw ValidationError("--set \(variable): \(error); strings need quotation marks")
       }
     }
     var conversation = try Self.json(messages)

@@ -21,7 +21,7 @@ struct ThreadOptions: ParsableArguments {
     while index < words.count, words[index] != "--" {
       let word = words[index]
       if word == "--threads" {
-        guard index + 1 < words.count else { throw ValidationError("--threads needs a number.") }
+        guard index + 1 < words.count else { throw ValidationError("--threads needs a number") }
         given = (word, words[index + 1])
         index += 1
       } else if word.hasPrefix("--threads=") {
@@ -33,7 +33,7 @@ struct ThreadOptions: ParsableArguments {
     }
     if let given {
       guard let count = ThreadCount.parsed(given.text) else {
-        throw ValidationError("\(given.name) must be a number from 1 to \(ThreadCount.most) (got \"\(given.text)\").")
+        throw ValidationError("\(given.name) must be a number from 1 to \(ThreadCount.most) (got \"\(given.text)\")")
       }
       CPUBackend.useThreads(count)
     }

@@ -67,8 +67,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var labelSmoothing = 0.0
   /// The strength of the noise added to embeddings (NEFTune, arXiv:2310.05914).
   public var neftuneNoiseAlpha: Double?
-  /// Whether training rounds the inputs of matrix products to 16 bits if the device multiplies those faster: to bfloat16
-  /// on a processor, to float16 on a GPU's matrix units. `nil` means no.
+  /// Whether training rounds the inputs of matrix products to 16 bits if the device multiplies those faster: to
+  /// bfloat16 on a processor, to float16 on a GPU's matrix units. `nil` means no.
   public var bf16: Bool?
   /// Which layers recompute their activations in the backward pass.
   public var checkpointing = Checkpointing.auto

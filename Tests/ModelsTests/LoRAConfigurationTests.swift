@@ -109,7 +109,7 @@ import Testing
     let message = AdapterTests.message {
       _ = try Adapter(configuration, on: FamilyTests.transformer("llama"), seed: 1)
     }
-    #expect(message.contains("\"\(name)\"") && message.contains("Write the whole name"), "\(message)")
+    #expect(message.contains("\"\(name)\"") && message.contains("write the whole name"), "\(message)")
   }
 
   @Test(arguments: [("llama", ["q_proj", "v_proj"]), ("phi3", ["qkv_proj"]), ("smollm3", ["q_proj", "v_proj"])])

@@ -78,7 +78,7 @@ import Testing
   @Test(
     arguments: [(0, 1, 0), (50, 1, 0), (0, 0.9, 0), (0, 1, 0.05), (0, 0.99, 0), (200, 0.8, 0.01)]
       as [(Int, Float, Float)])
-  func rankingPartOfTheVocabularyChangesNothing(topK: Int, topP: Float, minP: Float) {
+  func partialRankingMatchesAFullSort(topK: Int, topP: Float, minP: Float) {
     var random = RandomSource(seed: 3)
     for (scale, temperature) in [(0.0, 1), (1, 1), (8, 0.7), (200, 1.3)] as [(Float, Float)] {
       var logits = (0..<20_000).map { _ in (random.uniform() + random.uniform() - 1) * scale }
@@ -137,7 +137,7 @@ import Testing
     #expect(sampler.sample([0, 3, 30, 3]) == 2)
   }
 
-  @Test func logitsThatAreNotNumbersEndInSomeToken() {
+  @Test func nonFiniteLogitsStillGiveAToken() {
     for temperature: Float in [0, 1] {
       var options = SamplingConfiguration()
       options.temperature = temperature

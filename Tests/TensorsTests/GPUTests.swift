@@ -83,8 +83,7 @@ struct GPUTests {
   }
 
   /// Masks equal the CPU's, so a run can be resumed on another device.
-  @Test(.enabled(if: Backends.expectsGPU), arguments: [Float(0.1), 0.5]) func dropoutMasksEqualTheCPUs(rate: Float) throws
-  {
+  @Test(.enabled(if: Backends.expectsGPU), arguments: [Float(0.1), 0.5]) func masksEqualTheCPUs(rate: Float) throws {
     let gpu = try Self.gpu()
     let x = Operand([1, 5003], seed: 1).values
     func masked(_ backend: any Backend) -> [Float] {
@@ -96,7 +95,7 @@ struct GPUTests {
     #expect(sameBits(masked(gpu), masked(Backends.single)))
   }
 
-  /// In descending order, the first of equals first; numbers only.
+  /// In descending order, equal values by index, without NaN.
   @Test(.enabled(if: Backends.expectsGPU), arguments: [1, 2, 50, 128]) func largestElements(_ count: Int) throws {
     let gpu = try Self.gpu()
     var values = Operand([1003], seed: 8).values
@@ -135,7 +134,7 @@ struct GPUTests {
     #expect(gpu.floats(state).allSatisfy { $0 == 0 })
   }
 
-  @Test(.enabled(if: Backends.expectsGPU)) func runningOutOfMemoryIsOneSentence() throws {
+  @Test(.enabled(if: Backends.expectsGPU)) func outOfMemoryIsReported() throws {
     let gpu = try Self.freshGPU()
     let elements = 100 << 20
     var held: [Tensor] = []

@@ -3,9 +3,9 @@ import Synchronization
 import Tensors
 import Testing
 
-/// A device that several threads use at once: what one of them computes does not depend on the others.
+/// Several threads use a device at the same time, and none affects another's results.
 struct GPUThreadTests {
-  @Test(.enabled(if: Backends.expectsGPU)) func threadsDoNotDisturbEachOther() throws {
+  @Test(.enabled(if: Backends.expectsGPU)) func concurrentThreadsDoNotInterfere() throws {
     let gpu = try #require(Backends.gpu)
     let expected = (0..<Self.threads).map { Self.work(gpu, $0) }
     let wrong = Self.inThreads { thread in

@@ -17,7 +17,7 @@ import Testing
     return gpu.floats(into)
   }
 
-  /// Rows and columns of any magnitude keep their digits: each is within 2e-3 on its own scale.
+  /// Rows and columns of very different magnitudes keep their precision: each is within 2e-3 relative to its own scale.
   @Test(arguments: [false, true], [false, true]) func magnitudes(_ leftTransposed: Bool, transposed: Bool) throws {
     let (m, n, k) = (37, 41, 90)
     let magnitudes: [Float] = [1e-9, 1, 1e-30, 1e6, 3e-5, 1e20]
@@ -41,8 +41,8 @@ import Testing
     }
   }
 
-  /// What is no number stays none, and stays in its row.
-  @Test func valuesThatAreNoNumbers() throws {
+  /// NaN and infinity make only their own rows non-finite.
+  @Test func nonFiniteValuesStayInTheirRows() throws {
     let (m, n, k) = (8, 5, 20)
     var a = Operand([m, k], seed: 1).values
     a[2 * k + 3] = .nan

@@ -155,7 +155,7 @@ import Training
   }
 
   /// A device that is too small for the run.
-  @Test func aBatchThatDoesNotFitIsOneSentence() throws {
+  @Test func aBatchThatDoesNotFitIsReported() throws {
     let gpu = try VulkanBackend(try #require(TestGPU.information))
     let trainer = try TinyTrainer.trainer(dropout: 0, on: gpu) { $0.trainBatchSize = 40 }
     gpu.limitMemory(to: gpu.memoryStatistics.inUse)

@@ -7,8 +7,8 @@ struct SetProfile: Sendable {
   private(set) var promptUnits: Set<UInt64> = []
   /// The same of the answers.
   private(set) var answerUnits: Set<UInt64> = []
-  /// The shingles that are in at least a tenth of the rows: templates, system messages and set phrases. They say nothing
-  /// about whether two rows are duplicates.
+  /// The shingles that are in at least a tenth of the rows: templates, system messages and set phrases. They say
+  /// nothing about whether two rows are duplicates.
   private(set) var shingles: Set<UInt64> = []
 
   /// The most rows to sample. A share of a tenth is then known to within 0.7%.

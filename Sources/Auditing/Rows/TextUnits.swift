@@ -40,8 +40,8 @@ enum Script: UInt8, CaseIterable, Sendable {
   var hasNoSpaces: Bool { self == .han || self == .kana || self == .thai }
 }
 
-/// A text as a sequence of hashed units: words, without case and punctuation, or single characters in scripts that do not
-/// separate words.
+/// A text as a sequence of hashed units: words, without case and punctuation, or single characters in scripts that do
+/// not separate words.
 struct TextUnits {
   /// A hash for each unit.
   private(set) var hashes: [UInt64] = []

@@ -1,5 +1,5 @@
-/// One-permutation MinHash (Li, Owen and Zhang 2012) with optimal densification (Shrivastava 2017): of two sets, the share of
-/// equal bins estimates their Jaccard similarity.
+/// One-permutation MinHash (Li, Owen and Zhang 2012) with optimal densification (Shrivastava 2017): of two sets, the
+/// share of equal bins estimates their Jaccard similarity.
 struct MinHash: Sendable {
   /// The number of bins; a power of two.
   static let binCount = 64

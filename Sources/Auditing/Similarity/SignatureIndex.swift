@@ -29,7 +29,8 @@ struct SignatureIndex: Sendable {
 
   /// Pairs of positions in `numbers`, the smaller first, that share a band and whose estimate is at least `estimate`.
   ///
-  /// In a bucket of many rows each is paired with the first few and with its neighbor, which suffices to connect groups.
+  /// In a bucket of many rows each is paired with the first few and with its neighbor, which suffices to connect
+  /// groups.
   func candidates(estimate least: Double, isNeeded: @Sendable (Int, Int) -> Bool) -> [(Int, Int)] {
     let lists = Parallel.map(0..<Self.bandCount) { band in pairs(band: band, least, isNeeded) }
     var keys = Set<UInt64>()

@@ -171,8 +171,8 @@ private struct SavedModule {
         let path = module(of: parameter)
         if transformer.linearLayers.contains(where: { $0.path == path }), configuration.targets(path) {
           throw SwiftletError.model(
-            "modules_to_save names \(name.quotedExcerpt), which is the end of \(path), a layer with a LoRA update. Write "
-              + "the whole name of the module")
+            "modules_to_save names \(name.quotedExcerpt), which is the end of \(path), a layer with a LoRA update; "
+              + "write the whole name of the module")
         }
         saved.append(
           SavedModule(
@@ -194,7 +194,7 @@ private struct SavedModule {
   }
 
   private static func tiedModule(_ name: String) -> SwiftletError {
-    .model("modules_to_save names \(name.quotedExcerpt), but this model ties its embedding to its head. Leave it out")
+    .model("modules_to_save names \(name.quotedExcerpt), but this model ties its embedding to its head; leave it out")
   }
 
   /// Embedding and head in the adapter's file without `modules_to_save`: PEFT saves them if tokens were added.

@@ -115,8 +115,8 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
   /// Whether `modulesToSave` names the module at `path` or one around it. It is trained whole and gets no update.
   private func isInSavedModule(_ path: String) -> Bool { modulesToSave.contains { ".\(path).".contains(".\($0).") } }
 
-  /// Whether one of `modulesToSave` selects the module at `path` or one around it. As in PEFT, it does if it is the end of
-  /// the path, even of a component: `norm` selects `input_layernorm` too.
+  /// Whether one of `modulesToSave` selects the module at `path` or one around it. As in PEFT, it does if it is the end
+  /// of the path, even of a component: `norm` selects `input_layernorm` too.
   func savesModule(_ name: String, at path: String) -> Bool {
     var module = path[...]
     while true {

@@ -105,8 +105,8 @@ extension Trainer {
     }
     guard saved.globalStep <= saved.maxSteps else {
       throw SwiftletError.training(
-        "\(folder.path): global_step is \(saved.globalStep), but the run has \(saved.maxSteps) steps. Resume from another "
-          + "checkpoint.")
+        "\(folder.path): global_step is \(saved.globalStep), but the run has \(saved.maxSteps) steps; "
+          + "resume from another checkpoint")
     }
     resumedRanks = ranks
     try readWeights(from: folder)
