@@ -67,12 +67,14 @@ struct NextCommands {
     return found.map { spelled($0, recipe) }
   }
 
-  /// A path as the recipe spells it, if the shell finds it that way; else without the working directory in front.
+  /// A path as the recipe spells it, if the shell finds it that way; else without the working directory or `$HOME`.
   private static func spelled(_ path: String, _ recipe: Recipe) -> String {
     if path.hasPrefix("~/") { return path }
     let place = recipe.locate(path)
     let folder = FileManager.default.currentDirectoryPath + "/"
-    return place.hasPrefix(folder) ? String(place.dropFirst(folder.count)) : place
+    if place.hasPrefix(folder) { return String(place.dropFirst(folder.count)) }
+    let home = "~/".expandingTilde
+    return home != "~/" && place.hasPrefix(home) ? "~/" + place.dropFirst(home.count) : place
   }
 
   /// A word for the shell, which expands a tilde at its start.
