@@ -73,8 +73,7 @@ struct NextCommands {
     let place = recipe.locate(path)
     let folder = FileManager.default.currentDirectoryPath + "/"
     if place.hasPrefix(folder) { return String(place.dropFirst(folder.count)) }
-    let home = "~/".expandingTilde
-    return home != "~/" && place.hasPrefix(home) ? "~/" + place.dropFirst(home.count) : place
+    return place.abbreviatingHome
   }
 
   /// A word for the shell, which expands a tilde at its start.
