@@ -8,8 +8,8 @@ struct CachedSnapshot {
   /// The same, or a folder with some of the files if nothing tells whether any are missing: Python's libraries cache
   /// single files without recording which others exist.
   let bestEffort: URL?
-  /// What is wrong with the snapshot, as the beginning of a sentence that continues with "in the cache".
-  let problem: String
+  /// A file or the like that the snapshot lacks; `nil` if it lacks none, or there is no snapshot.
+  let lack: String?
 
   init(cache: HubCache, repository: RepositoryID, revision: String, files: FileSelection) {
     let gap: SnapshotGap
@@ -24,10 +24,10 @@ struct CachedSnapshot {
     complete = gap == .none ? folder : nil
     if case .missing(let name) = gap {
       bestEffort = nil
-      problem = folder == nil ? "not" : "\(name) not"
+      lack = folder == nil ? nil : name
     } else {
       bestEffort = folder
-      problem = "not"
+      lack = nil
     }
   }
 

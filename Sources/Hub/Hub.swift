@@ -43,7 +43,8 @@ public struct Hub: Sendable {
       if let url = copy.bestEffort { return url }
       throw SwiftletError.hub(
         "\(repository)",
-        "\(copy.problem) in the cache (\(settings.cache.path)), and HF_HUB_OFFLINE is set; unset it to download from "
+        (copy.lack.map { "the copy in the cache (\(settings.cache.path)) lacks \($0)" }
+          ?? "not in the cache (\(settings.cache.path))") + ", and HF_HUB_OFFLINE is set; unset it to download from "
           + "\(settings.endpointVariable) (\(settings.endpoint)), or pass a local path")
     }
     let download = SnapshotDownload(

@@ -127,13 +127,9 @@ public struct ModelCard: Sendable {
   }
 
   private var introduction: String {
-    let what =
-      if let adapterRank {
-        "A LoRA adapter of rank \(adapterRank) for `\(baseName)`\(!quantizationOptions.isEmpty ? ", trained on 4-bit weights" : "")"
-      } else {
-        "A full fine-tune of `\(baseName)`, trained"
-      }
-    return "# \(heading)\n\n\(what) with Swiftlet.\n"
+    let what = adapterRank.map { "A LoRA adapter of rank \($0) for" } ?? "A full fine-tune of"
+    let how = quantizationOptions.isEmpty ? "" : " on 4-bit weights"
+    return "# \(heading)\n\n\(what) `\(baseName)`, trained with Swiftlet\(how).\n"
   }
 
   private var results: String {
@@ -187,22 +183,28 @@ public struct ModelCard: Sendable {
 
   private var peft: String {
     if Self.isHubName(baseModel) {
-      """
-      from peft import AutoPeftModelForCausalLM
-      from transformers import AutoTokenizer
+      return """
+        from peft import AutoPeftModelForCausalLM
+        from transformers import AutoTokenizer
 
-      model = AutoPeftModelForCausalLM.from_pretrained(".")
-      tokenizer = AutoTokenizer.from_pretrained(".")
-      """
+        model = AutoPeftModelForCausalLM.from_pretrained(".")
+        tokenizer = AutoTokenizer.from_pretrained(".")
+        """
     } else {
-      """
-      from peft import PeftModel
-      from transformers import AutoModelForCausalLM, AutoTokenizer
+      // PEFT needs the model that a GGUF file was made from.
+      let isGGUF = baseModel.lowercased().hasSuffix(".gguf")
+      let source =
+        isGGUF
+        ? "\"\(BaseModelReference.placeholder)\")  # the folder or org/name of the original model"
+        : JSONValue.string(baseModel).text() + ")"
+      return """
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-      base = AutoModelForCausalLM.from_pretrained(\(JSONValue.string(baseModel).text()))
-      model = PeftModel.from_pretrained(base, ".")
-      tokenizer = AutoTokenizer.from_pretrained(".")
-      """
+        base = AutoModelForCausalLM.from_pretrained(\(source)
+        model = PeftModel.from_pretrained(base, ".")
+        tokenizer = AutoTokenizer.from_pretrained(".")
+        """
     }
   }
 

@@ -67,12 +67,13 @@ struct NextCommands {
     return found.map { spelled($0, recipe) }
   }
 
-  /// A path as the recipe spells it, if the shell finds it that way; else without the working directory in front.
+  /// A path as the recipe spells it, if the shell finds it that way; else without the working directory or `$HOME`.
   private static func spelled(_ path: String, _ recipe: Recipe) -> String {
     if path.hasPrefix("~/") { return path }
     let place = recipe.locate(path)
     let folder = FileManager.default.currentDirectoryPath + "/"
-    return place.hasPrefix(folder) ? String(place.dropFirst(folder.count)) : place
+    if place.hasPrefix(folder) { return String(place.dropFirst(folder.count)) }
+    return place.abbreviatingHome
   }
 
   /// A word for the shell, which expands a tilde at its start.

@@ -55,10 +55,13 @@ enum RecipeHelp {
       if keys.isEmpty { continue }
       Printing.result(output.style.bold(section.rawValue))
       for key in keys {
-        Printing.result("  --\(key.name) (\(key.expectation); default: \(key.defaultValue.text()))")
-        for line in key.meaning.replacing("`", with: "").wrapped(to: max(20, columns - 6)) {
-          Printing.result("      " + line)
+        let value = "--\(key.name) (\(key.expectation); default: \(key.defaultValue.text()))"
+        for (index, line) in value.wrapped(to: max(20, columns - 4)).enumerated() {
+          Printing.result((index == 0 ? "  " : "    ") + line)
         }
+        let meaning = key.meaning.replacing("`", with: "")
+          .replacing("see [Steps](#steps)", with: "Documentation/RecipeKeys.md describes them")
+        for line in meaning.wrapped(to: max(20, columns - 6)) { Printing.result("      " + line) }
       }
       Printing.result("")
     }

@@ -50,6 +50,25 @@ import Testing
     #expect(shown.contains("(0, 2, 4  × 3)") && shown.contains("(1, 3, 5  × 3)"), "\(shown)")
   }
 
+  /// A repository of which only the description is cached needs no download, also where an adapter names it.
+  @Test func theDescriptionOfARepositoryIsEnough() async throws {
+    let workspace = try Workspace()
+    try await workspace.train("--use_peft --lora_r 4 --max_steps 1", to: "out")
+    let commit = String(repeating: "a", count: 40)
+    let folder = "cache/hub/models--org--tiny"
+    try workspace.write("\(folder)/refs/main", commit)
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+      try workspace.write("\(folder)/snapshots/\(commit)/\(file)", workspace.data("m/\(file)"))
+    }
+    let shown = try await workspace.run(line: "inspect org/tiny --lora-r 4").text()
+    #expect(shown.contains("(q_proj) weight [64 × 64]") && shown.contains("trained"))
+    let exported = try await workspace.run(line: "export --adapter out --base org/tiny --output a.gguf")
+    #expect(exported.status == 0, "\(exported.errors)")
+    // Other subcommands do need the weights.
+    let refused = try await workspace.run(line: "generate --model org/tiny --prompt hi")
+    #expect(refused.status == 1 && refused.errors.contains("lacks the weights"), "\(refused.errors)")
+  }
+
   @Test func weightsShowAsTheyAreStored() async throws {
     let workspace = try Workspace()
     let shown = try await workspace.run(line: "inspect m").text()

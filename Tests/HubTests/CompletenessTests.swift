@@ -29,9 +29,9 @@ struct CompletenessTests {
 
   @Test(
     arguments: [
-      (["config.json", "tokenizer.json", "tokenizer_config.json"], "the weights not in the cache"),
-      (["config.json", "model.safetensors"], "the tokenizer not in the cache"),
-      (["model.safetensors", "tokenizer.json"], "config.json not in the cache"), ([], "not in the cache"),
+      (["config.json", "tokenizer.json", "tokenizer_config.json"], "lacks the weights"),
+      (["config.json", "model.safetensors"], "lacks the tokenizer"),
+      (["model.safetensors", "tokenizer.json"], "lacks config.json"), ([], "not in the cache"),
     ] as [([String], String)])
   func aPartialModelIsCompleted(cached: [String], problem: String) async throws {
     let repository = FakeRepository.model()
@@ -82,7 +82,7 @@ struct CompletenessTests {
     #expect(try Data(contentsOf: snapshot.appending(path: "train.jsonl")) == Data([2, 3]))
     #expect(try hub.cached(name, kind: .dataset) == snapshot)
     try FileManager.default.removeItem(at: snapshot.appending(path: "train.jsonl"))
-    await expectError("train.jsonl not in the cache") { _ = try await offline.snapshot(of: name, kind: .dataset) }
+    await expectError("lacks train.jsonl") { _ = try await offline.snapshot(of: name, kind: .dataset) }
   }
 
   /// Shards by the names of Qwen3.5, of some converters, and of transformers.

@@ -170,6 +170,30 @@ import Testing
     #expect(try rows.train.row(at: trained - 1).keys == columns)
   }
 
+  /// What the page "Your own twenty rows" has people paste is a recipe and its rows.
+  @Test func thePageOfTwentyRowsWorksAsWritten() throws {
+    let page = try String(
+      contentsOf: repository.appendingPathComponent("Documentation/TwentyRows.md"), encoding: .utf8)
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("twenty-\(UUID())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    for name in ["rows.csv", "recipe.yaml"] {
+      let parts = page.components(separatedBy: "cat > \(name) <<'END'\n")
+      let text = try #require(parts.last?.components(separatedBy: "\nEND\n").first)
+      #expect(parts.count == 2)
+      try (text + "\n").write(to: folder.appendingPathComponent(name), atomically: true, encoding: .utf8)
+    }
+    let recipe = try Recipe(commandLine: [folder.appendingPathComponent("recipe.yaml").path])
+    try recipe.checkComplete()
+    let rows = try RecipeRows(recipe).train
+    #expect(rows.count == 20)
+    for index in 0..<20 {
+      let messages = try rows.row(at: index)["messages"]?.array
+      #expect(messages?.compactMap { $0["role"]?.string } == ["system", "user", "assistant"])
+      #expect(messages?.last?["content"]?.string?.hasSuffix(" stop") == true)
+    }
+  }
+
   @Test func exampleOfTwoSourcesMakesMessagesOfBoth() throws {
     var recipe = try Self.example("cantonese")
     recipe.data.steps = []  // They render the chat template of a model.

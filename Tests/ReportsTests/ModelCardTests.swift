@@ -44,7 +44,7 @@ import Training
 
         # yoda
 
-        A LoRA adapter of rank 8 for `org/base`, trained on 4-bit weights with Swiftlet.
+        A LoRA adapter of rank 8 for `org/base`, trained with Swiftlet on 4-bit weights.
 
         ## Results
 
@@ -126,12 +126,15 @@ import Training
       title: "yoda", baseModel: "BASE_MODEL", baseName: "model.gguf", adapterRank: 8, state: TrainerState())
     let text = card.text
     for part in [
-      "A LoRA adapter of rank 8 for `model.gguf` with Swiftlet.",
+      "A LoRA adapter of rank 8 for `model.gguf`, trained with Swiftlet.",
       "Replace `BASE_MODEL` with the base model, `model.gguf`:",
       "base = AutoModelForCausalLM.from_pretrained(\"BASE_MODEL\")", "PeftModel.from_pretrained(base, \".\")",
       "swiftlet chat --model BASE_MODEL --adapter .\n",
     ] { #expect(text.contains(part), "\(part)") }
     #expect(!text.contains("base_model:") && !text.contains("AutoPeftModel"))
+    let local = ModelCard(title: "yoda", baseModel: "../b.gguf", adapterRank: 8, state: TrainerState()).text
+    #expect(local.contains("swiftlet chat --model ../b.gguf --adapter ."))
+    #expect(local.contains("from_pretrained(\"BASE_MODEL\")  # the folder or org/name of the original model\n"))
   }
 
   /// A run of every weight that logged nothing has no curve, no table of answers, and other instructions.
