@@ -33,37 +33,6 @@ extension String {
 }
 
 extension FileManager {
-  /// Whether there is a folder at `path`, also through a symbolic link.
-  package func isFolder(_ path: String) -> Bool {
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-  }
-}
-
-extension String {
-  /// The path with `~` at its start replaced by `$HOME`.
-  package var expandingTilde: String {
-    guard self == "~" || hasPrefix("~/"), let home = ProcessInfo.processInfo.environment["HOME"], !home.isEmpty else {
-      return self
-    }
-    return home + dropFirst()
-  }
-
-  /// The path with `$HOME` at its start replaced by `~`.
-  package var abbreviatingHome: String {
-    guard let home = ProcessInfo.processInfo.environment["HOME"], home.count > 1, self == home || hasPrefix(home + "/")
-    else { return self }
-    return "~" + dropFirst(home.count)
-  }
-
-  /// The text with `~` in place of `$HOME` in every path in it.
-  package var hidingHome: String {
-    guard let home = ProcessInfo.processInfo.environment["HOME"], home.count > 1 else { return self }
-    return replacing(home + "/", with: "~/")
-  }
-}
-
-extension FileManager {
   /// Calls `body` with the path of everything below `folder`, relative to `folder`, without following symbolic links.
   /// Stops when `body` throws. Folders that cannot be read count as empty.
   package func forEachPath<Failure: Error>(
