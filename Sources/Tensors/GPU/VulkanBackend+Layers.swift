@@ -12,7 +12,7 @@ extension VulkanBackend {
     var accumulate: UInt32
   }
 
-  private struct ElementArguments: BitwiseCopyable {
+  struct ElementArguments: BitwiseCopyable {
     var y: UInt64
     var x: UInt64 = 0
     var other: UInt64 = 0
@@ -23,7 +23,7 @@ extension VulkanBackend {
     var flag: UInt32 = 0
   }
 
-  private func run(_ kernel: StaticString, _ arguments: ElementArguments) {
+  func run(_ kernel: StaticString, _ arguments: ElementArguments) {
     device.run(kernel, arguments, groupCount: groups(Int(arguments.count)))
   }
 
@@ -235,80 +235,4 @@ extension VulkanBackend {
     var scale: Float
     var accumulate: UInt32
   }
-
-  // MARK: Loss
-
-  /// Runs one thread per logit.
-  public func softcap(_ logits: Tensor, _ cap: Float) {
-    device.operation {
-      run("softcap", ElementArguments(y: address(logits), count: UInt32(logits.count), factor: cap))
-    }
-  }
-
-  /// Runs one group of threads per row of logits.
-  public func crossEntropy(
-    _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float,
-    weighsByProbability: Bool, into result: Tensor
-  ) {
-    device.operation {
-      precondition(targets.count == logits.rows && result.rows == logits.rows, "a target for each row of logits")
-      precondition(targets.allSatisfy { $0 >= 0 && Int($0) < logits.columns }, "targets must be in the vocabulary")
-      let ids = uploaded(targets)
-      let arguments = CrossEntropyArguments(
-        logits: address(logits), targets: address(ids), found: address(result), rows: UInt32(logits.rows),
-        columns: UInt32(logits.columns), scale: gradientScale ?? 0, cap: softcap, smoothing: smoothing,
-        gradient: gradientScale == nil ? 0 : 1, weighs: weighsByProbability ? 1 : 0)
-      device.run("crossEntropy", arguments, groupCount: logits.rows)
-    }
-  }
-
-  private struct CrossEntropyArguments: BitwiseCopyable {
-    var logits, targets, found: UInt64
-    var rows, columns: UInt32
-    var scale, cap, smoothing: Float
-    var gradient, weighs: UInt32
-  }
-
-  /// Sums chunks in float32 on the device and adds the sums in double precision on the host.
-  public func sumOfSquares(_ tensors: [Tensor]) -> Double {
-    device.operation {
-      let starts = tensors.reduce(into: [0]) { $0.append($0[$0.count - 1] + groups($1.count, of: 16384)) }
-      let sums = allocate([max(1, starts[tensors.count])])
-      for (index, tensor) in tensors.enumerated() {
-        let tensor = uploaded(tensor)
-        sumSquares(of: tensor, into: sums, first: starts[index], needsBarrier: index == 0)
-      }
-      return floats(sums).prefix(starts[tensors.count]).reduce(0) { $0 + Double($1) }
-    }
-  }
-
-  func sumSquares(of tensor: Tensor, into sums: Tensor, first: Int, needsBarrier: Bool = true) {
-    let arguments = SquareArguments(
-      x: address(tensor), sums: address(sums), count: UInt32(tensor.count), first: UInt32(first))
-    device.run("sumOfSquares", arguments, groupCount: groups(tensor.count, of: 16384), needsBarrier: needsBarrier)
-  }
-
-  private struct SquareArguments: BitwiseCopyable { var x, sums: UInt64, count, first: UInt32 }
-
-  /// Makes one pass over the row per element found, and waits for the device.
-  public func largest(_ row: Tensor, count: Int) -> [(column: Int, value: Float)]? {
-    // Each result costs a pass over the row.
-    guard count > 0, count <= min(row.count, 128) else { return nil }
-    let found = device.operation {
-      let found = allocate([2 * count], .int32)
-      device.run(
-        "largestOfRow",
-        LargestArguments(
-          x: address(row), columns: address(found), values: address(found) + UInt64(4 * count),
-          columnCount: UInt32(row.count), count: UInt32(count)), groupCount: 1)
-      return found
-    }
-    return found.withBytes { bytes in
-      let columns = bytes.bindMemory(to: Int32.self).prefix(count)
-      let values = bytes.bindMemory(to: Float.self).dropFirst(count)
-      return columns.allSatisfy { $0 >= 0 } ? zip(columns, values).map { (Int($0), $1) } : nil
-    }
-  }
-
-  private struct LargestArguments: BitwiseCopyable { var x, columns, values: UInt64, columnCount, count: UInt32 }
 }

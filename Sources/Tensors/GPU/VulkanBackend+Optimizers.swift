@@ -129,7 +129,7 @@ extension VulkanBackend {
         device.run("adafactorMean", arguments, groupCount: 1)
       }
       device.run("adafactorDivide", arguments, groupCount: groups(weight.count))
-      sumSquares(of: gradient, into: sums, first: 1)
+      sumSquares(of: [gradient], into: sums, first: 1)
       device.run("adafactorApply", arguments, groupCount: groups(weight.count, of: 128))
     }
   }

@@ -32,8 +32,10 @@ public struct SystemMemory: Sendable, Hashable {
 
   /// The memory that a backend computes in, as it is now: the device's own, or the machine's.
   package static func of(_ backend: any Backend) -> SystemMemory {
-    guard let available = backend.availableMemory else { return .now }
+    guard let left = backend.availableMemory else { return .now }
     let used = backend.memoryStatistics.inUse
+    // A device's buffers come in eight sizes to each power of two, so up to an eighth of them is unused.
+    let available = left / 8 * 7
     return SystemMemory(total: used + available, available: available, resident: used)
   }
 

@@ -125,9 +125,7 @@ public final class Trainer {
       loss: components.loss ?? configuration.loss,
       checkpoints: try Self.checkpoints(
         model, adapter, configuration, trainingSet, updateRule: components.updateRule, budget: activationBudget),
-      parallelism: parallelism,
-      flatGradients: model.transformer.backend.availableMemory == nil
-        ? nil : FlatGradients(parameters, on: model.transformer.backend))
+      parallelism: parallelism)
     state = Self.initialState(configuration, order, actions)
   }
 

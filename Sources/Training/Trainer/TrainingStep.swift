@@ -12,8 +12,6 @@ package struct TrainingStep {
   let checkpoints: CheckpointingPlan
   /// The other ranks of the run; `nil` if there is one process.
   let parallelism: DataParallelism?
-  /// Where gradients are if the backend is a device; `nil` where each has memory of its own.
-  let flatGradients: FlatGradients?
 
   /// Accumulates the gradients of `batches`, over all ranks. Each counts by the weight that the loss gives it.
   /// - Throws: `SwiftletError` if the loss or the gradient is not finite.
@@ -25,7 +23,6 @@ package struct TrainingStep {
       weight = Int(try parallelism.sum([Double(weight)])[0])
       parallelism.clearGradients()
     }
-    flatGradients?.clear(on: backend)
     let ranks = parallelism?.collective.size ?? 1
     let rank = parallelism?.collective.rank ?? 0
     let sharesPrefix = transformer.sharesPrefix(configuration)
@@ -58,8 +55,7 @@ package struct TrainingStep {
   /// The L2 norm over the gradients of all parameters.
   private func gradientNorm() throws(SwiftletError) -> Double {
     if let parallelism { return try parallelism.sumOfSquaredGradients().squareRoot() }
-    let gradients = flatGradients?.buffers ?? parameters.compactMap(\.gradient)
-    return transformer.backend.sumOfSquares(gradients).squareRoot()
+    return transformer.backend.sumOfSquares(parameters.compactMap(\.gradient)).squareRoot()
   }
 
   private func notFinite(_ what: String, _ step: Int, _ batch: TokenBatch?) -> SwiftletError {
