@@ -13,8 +13,9 @@ struct RootCommand: AsyncParsableCommand {
     abstract: "Fine-tune language models: train, compare, chat, and export.",
     version: String(cString: swiftlet_version()),
     subcommands: [
-      SFT.self, AuditCommand.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self, Export.self, Inspect.self,
-      Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Devices.self, Demo.self,
+      SFT.self, AuditCommand.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self,
+      Export.self, Verify.self, Inspect.self,
+      Preview.self, Tokenize.self, Render.self, Pull.self, Bench.self, Devices.self, Doctor.self, Demo.self,
     ])
 
   @OptionGroup var threads: ThreadOptions
