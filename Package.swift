@@ -94,7 +94,8 @@ let package = Package(
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "CLoader", "CVersion", "Collectives", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets",
+        "CLoader", "CVersion", "Collectives", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing",
+        "Datasets",
         "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub", "OrderedJSON", "Diagnostics", "Essentials",
         "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -30,24 +30,6 @@ extension String {
     }
     return home + dropFirst()
   }
-}
-
-extension FileManager {
-  /// Whether there is a folder at `path`, also through a symbolic link.
-  package func isFolder(_ path: String) -> Bool {
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-  }
-}
-
-extension String {
-  /// The path with `~` at its start replaced by `$HOME`.
-  package var expandingTilde: String {
-    guard self == "~" || hasPrefix("~/"), let home = ProcessInfo.processInfo.environment["HOME"], !home.isEmpty else {
-      return self
-    }
-    return home + dropFirst()
-  }
 
   /// The path with `$HOME` at its start replaced by `~`.
   package var abbreviatingHome: String {

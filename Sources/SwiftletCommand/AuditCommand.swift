@@ -107,7 +107,7 @@ extension AuditCommand {
 
     init(_ words: inout RecipeWords) throws {
       json = words.take(flag: "--json")
-      adapter = try words.take(option: "--adapter")
+      adapter = try words.take(text: "--adapter")
       let hasFlag = words.take(flag: "--model-loss")
       measuresLoss = hasFlag || adapter != nil
       lossRows = try words.take(number: "--loss-rows") ?? 1000

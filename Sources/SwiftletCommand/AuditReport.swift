@@ -39,7 +39,8 @@ struct AuditReport {
   }
 
   private func show(_ kind: FindingKind, _ findings: [Finding], _ output: Output) {
-    Printing.result("\n" + output.style.bold("\(kind.title): \(audit.suspects([kind]).count) rows"))
+    let count = audit.suspects([kind]).count
+    Printing.result("\n" + output.style.bold("\(kind.title): \(count) \(count == 1 ? "row" : "rows")"))
     Printing.result(kind.action)
     var table = Table("row", "where", "finding", "text")
     for finding in findings.prefix(shown) {

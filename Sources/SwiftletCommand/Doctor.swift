@@ -31,7 +31,7 @@ struct Doctor: ParsableCommand {
     Printing.result(
       missing.isEmpty
         ? "Nothing is missing."
-        : "Missing, and needed only for what it says: \(missing.map(\.name).joined(separator: ", ")).")
+        : "Missing: \(missing.map(\.name).joined(separator: ", ")). Each is needed only for what is listed beside it.")
   }
 }
 

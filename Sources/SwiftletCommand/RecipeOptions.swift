@@ -29,7 +29,7 @@ struct RecipeWords {
 
   /// Replaces a recipe key, however it is spelled.
   mutating func set(option name: String, to value: String) throws {
-    for spelling in [name, "--" + name.dropFirst(2).replacing("_", with: "-")] { _ = try take(option: spelling) }
+    for spelling in [name, "--" + name.dropFirst(2).replacing("_", with: "-")] { _ = try take(text: spelling) }
     words += [name, value]
   }
 

@@ -30,7 +30,7 @@ import Testing
     #expect(duplicate["rows"] == [7, 31] && duplicate["drop"] == [31])
 
     let text = try await workspace.run(line: call).text()
-    #expect(text.contains("exact duplicates: 1 rows") && text.contains("many.jsonl:7"), "\(text)")
+    #expect(text.contains("exact duplicates: 1 row") && text.contains("many.jsonl:7"), "\(text)")
 
     let written = try await workspace.run(line: "\(call) --write clean.jsonl --drop exact_duplicate,empty")
     #expect(written.status == 0, "\(written.errors)")

@@ -73,8 +73,8 @@ public struct LossAudit: Sendable {
       guard let text = try? RowText(source.row(at: index), textField: textField) else { return [] }
       return Set(TextUnits(text.prompt).hashes + TextUnits(text.answer).hashes)
     }
-    let others = OrderedWork.map(0..<validationIndices.count) { units(validation, validationIndices[$0]) }
-    let found = OrderedWork.map(0..<indices.count) { number -> [Int] in
+    let others = Parallel.map(0..<validationIndices.count) { units(validation, validationIndices[$0]) }
+    let found = Parallel.map(0..<indices.count) { number -> [Int] in
       let own = units(rows, indices[number])
       let order = others.indices.map { (jaccardSimilarity(own, others[$0]), $0) }.sorted { ($1.0, $0.1) < ($0.0, $1.1) }
       return order.prefix(count).filter { $0.0 > 0 }.map { validationIndices[$0.1] }

@@ -88,7 +88,7 @@ public final class VulkanBackend: Backend {
     let count = shape.reduce(1, *)
     // Kernels count elements in 32 bits. Batches decide how large tensors are, so this is the same mistake as too large a
     // one for the device's memory.
-    if count > Int(Int32.max) { device.fail(cd_out_of_memory) }
+    if count > Int(Int32.max) { device.simulateFailure(cd_out_of_memory) }
     let byteCount = (count + type.blockLength - 1) / type.blockLength * type.blockByteCount
     let memory = DeviceMemory(device, byteCount: byteCount, inHostMemory: inHostMemory)
     return Tensor(type: type, shape: shape, storage: Storage(memory, byteCount: max(byteCount, 4)))
