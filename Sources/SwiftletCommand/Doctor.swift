@@ -67,7 +67,7 @@ struct Diagnosis {
         Fact(name: "swiftlet", value: String(cString: swiftlet_version())),
         Fact(name: "processor", value: processor, remark: "\(CPUBackend.shared.threadCount) threads"),
         Fact(
-          name: "kernels", value: KernelTarget.current.rawValue,
+          name: "kernels", value: InstructionSet.current.rawValue,
           remark: CPUBackend.shared.multipliesBFloat16
             ? "bf16: true makes training faster" : "bf16: true changes nothing"),
         Fact(name: "memory", value: Format.bytes(memory.total), remark: "\(Format.bytes(memory.available)) available"),
