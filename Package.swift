@@ -60,9 +60,6 @@ let package = Package(
         "ChatTemplates", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
       ]),
     .target(
-      name: "Auditing",
-      dependencies: ["Datasets", "ChatTemplates", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials"]),
-    .target(
       name: "Models",
       dependencies: [
         "Tensors", "Checkpoints", "Tokenizers", "ChatTemplates", "OrderedJSON", "Diagnostics", "Essentials",
@@ -71,6 +68,12 @@ let package = Package(
       name: "Training",
       dependencies: [
         "Collectives", "Models", "Datasets", "Tensors", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials",
+      ]),
+    .target(
+      name: "Auditing",
+      dependencies: [
+        "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON",
+        "Diagnostics", "Essentials",
       ]),
     .target(
       name: "Reports",
@@ -100,9 +103,9 @@ let package = Package(
     .executableTarget(
       name: "SwiftletCommand",
       dependencies: [
-        "CVersion", "Collectives", "Serving", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing",
-        "Datasets", "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub", "OrderedJSON", "Diagnostics",
-        "Essentials", "Terminal",
+        "CLoader", "CVersion", "Collectives", "Serving", "Swiftlet", "Recipes", "Reports", "Training", "Models",
+        "Auditing", "Datasets", "ChatTemplates", "Tokenizers", "Tensors", "Checkpoints", "Hub", "OrderedJSON",
+        "Diagnostics", "Essentials", "Terminal",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -116,7 +119,6 @@ let package = Package(
     .testTarget(
       name: "DatasetsTests",
       dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
-    .testTarget(name: "AuditingTests", dependencies: ["Auditing", "Datasets", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["TestSupport", "Diagnostics", "Models"]),
     // Tiny models, goldens, trainers and a server that tests share.
     .target(
@@ -129,11 +131,19 @@ let package = Package(
         "TestSupport", "ChatTemplates", "Training", "Recipes", "Models", "Datasets", "Tensors", "OrderedJSON",
         "Diagnostics",
       ]),
+    .testTarget(
+      name: "AuditingTests",
+      dependencies: [
+        "TestSupport", "Auditing", "Training", "Models", "Datasets", "Checkpoints", "Tokenizers", "Tensors",
+        "OrderedJSON", "Diagnostics",
+      ]),
     .testTarget(name: "ReportsTests", dependencies: ["TestSupport", "Reports", "Training", "OrderedJSON"]),
     .testTarget(
       name: "RecipesTests",
       dependencies: ["TestSupport", "Recipes", "Reports", "Training", "Datasets", "OrderedJSON", "Diagnostics"]),
-    .testTarget(name: "SwiftletTests", dependencies: ["TestSupport", "Swiftlet", "Recipes"]),
+    .testTarget(
+      name: "SwiftletTests",
+      dependencies: ["TestSupport", "Swiftlet", "Auditing", "Recipes", "Checkpoints", "Tokenizers"]),
     // Started by CollectivesTests as several ranks under mpirun.
     .executableTarget(
       name: "RankProbe", dependencies: ["TestSupport", "Training", "Collectives", "Tensors", "Diagnostics"],

@@ -15,6 +15,7 @@
   F(int, zip_set_file_compression, (zip_t * a, zip_uint64_t b, zip_int32_t c, zip_uint32_t d), (a, b, c, d))  \
   F(zip_source_t *, zip_source_file, (zip_t * a, const char *b, zip_uint64_t c, zip_int64_t d), (a, b, c, d)) \
   F(zip_int64_t, zip_get_num_entries, (zip_t * a, zip_flags_t b), (a, b))                                     \
+  F(const char *, zip_get_name, (zip_t * a, zip_uint64_t b, zip_flags_t c), (a, b, c))                        \
   F(int, zip_stat, (zip_t * a, const char *b, zip_flags_t c, zip_stat_t *d), (a, b, c, d))                    \
   F(zip_file_t *, zip_fopen, (zip_t * a, const char *b, zip_flags_t c), (a, b, c))                            \
   F(zip_int64_t, zip_fread, (zip_file_t * a, void *b, zip_uint64_t c), (a, b, c))                             \

@@ -3,7 +3,7 @@ import CLoader
 import CZip
 import Essentials
 
-/// Writes zip files with libzip. Archives larger than 4 GB use Zip64.
+/// Writes and reads zip files with libzip. Archives larger than 4 GB use Zip64.
 public enum ZipArchive {
   /// Writes the regular files of `folder` and its subfolders to an archive at `url`, under a folder of the same name.
   /// Weights are stored uncompressed because they hardly shrink. The archive appears only once it is complete.
@@ -13,19 +13,12 @@ public enum ZipArchive {
   public static func write(
     folder: URL, to url: URL, progress: @escaping (Double) -> Void = { _ in }
   ) throws(SwiftletError) {
-    if let failure = loader_failure(loader_zip) {
-      throw SwiftletError.checkpoint(
-        path: url.path,
-        reason: "zip files need libzip (\(String(cString: failure))); on Debian and Ubuntu, run `apt install libzip4`")
-    }
+    try checkLibrary(for: url)
     let names = try fileNames(in: folder)
     var code: Int32 = 0
     guard let archive = zip_open(url.path, ZIP_CREATE | ZIP_TRUNCATE, &code) else {
-      var error = zip_error_t()
-      zip_error_init_with_code(&error, code)
-      defer { zip_error_fini(&error) }
       throw SwiftletError.checkpoint(
-        path: url.path, reason: "could not be created: \(String(cString: zip_error_strerror(&error))); check the path")
+        path: url.path, reason: "could not be created: \(message(code)); check the path")
     }
     // libzip may call it until `zip_close` returns.
     let report = Unmanaged.passRetained(ProgressReport(progress))
@@ -48,6 +41,22 @@ public enum ZipArchive {
       throw SwiftletError.checkpoint(
         path: url.path, reason: "could not be written: \(reason); check the free disk space")
     }
+  }
+
+  /// - Throws: `SwiftletError` if libzip is not installed.
+  static func checkLibrary(for url: URL) throws(SwiftletError) {
+    guard let failure = loader_failure(loader_zip) else { return }
+    throw SwiftletError.checkpoint(
+      path: url.path,
+      reason: "zip files need libzip (\(String(cString: failure))); on Debian and Ubuntu, type `apt install libzip4`")
+  }
+
+  /// libzip's text for an error code.
+  static func message(_ code: Int32) -> String {
+    var error = zip_error_t()
+    zip_error_init_with_code(&error, code)
+    defer { zip_error_fini(&error) }
+    return String(cString: zip_error_strerror(&error))
   }
 
   private final class ProgressReport {

@@ -4,16 +4,22 @@ import Essentials
 /// A command-line program that converts a file to a format with rows.
 package struct ExternalProgram: Sendable {
   /// The name of its executable.
-  let name: String
+  package let name: String
   /// How to install it.
-  let remedy: String
+  package let remedy: String
 
   static let duckDB = ExternalProgram(name: "duckdb", remedy: "install it with pip install duckdb-cli")
   package static let gzip = ExternalProgram(name: "gzip", remedy: "install it with the system's package manager")
   static let zstandard = ExternalProgram(name: "zstd", remedy: "install it with the system's package manager")
 
+  /// Every program that data files may need.
+  package static let all = [duckDB, gzip, zstandard]
+
   /// The path of its executable in `PATH`; `nil` if it is not installed.
-  var path: String? {
+  package var path: String? { Self.path(of: name) }
+
+  /// The path of an executable in `PATH`; `nil` if there is none.
+  package static func path(of name: String) -> String? {
     let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
     return folders.map { $0 + "/" + name }.first { FileManager.default.isExecutableFile(atPath: $0) }
   }

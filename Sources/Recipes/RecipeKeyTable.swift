@@ -212,6 +212,13 @@ extension RecipeKey {
       "resume_from_checkpoint", .reports, \.training.resume,
       "The `checkpoint-N` folder to resume from, or true for the latest."),
     .honored(
+      "verify_after_training", .reports, \.training.verifiesAfterTraining,
+      "Open the result afresh at the end and compare its losses, answers, tokenizer and template with those of the run, as "
+        + "`swiftlet verify` does."),
+    .honored(
+      "verification_answers", .reports, \.training.verificationAnswers, .within(0...1000),
+      "How many greedy answers to record at the end, for `swiftlet verify`."),
+    .honored(
       "logging_strategy", .reports, \.training.loggingStrategy,
       "When to log: every `logging_steps`, every epoch, or never."),
     .honored(

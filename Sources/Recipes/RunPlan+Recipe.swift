@@ -39,6 +39,8 @@ extension RunPlan {
     object["fits"] = .bool(fits)
     object["steps"] = .integer(steps)
     object["tokens"] = .integer(tokens)
+    object["steps_per_epoch"] = .integer(stepsPerEpoch)
+    object["tokens_per_epoch"] = .integer(tokensPerEpoch)
     object["largest_batch"] = .integer(largestBatch)
     object["shared_beginning"] = .integer(sharedPrefix)
     if let time {

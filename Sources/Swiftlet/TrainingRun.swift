@@ -1,3 +1,4 @@
+import Auditing
 import Checkpoints
 import Collectives
 import Datasets
@@ -185,6 +186,25 @@ public final class TrainingRun {
     }
   }
 
+  /// Tests which learning rates lower the loss. This trains the adapter or the weights, so don't train or save this run
+  /// afterward; create another.
+  /// - Parameter progress: called with the number of steps taken and of all.
+  public func findLearningRate(
+    progress: (Int, Int) -> Void = { _, _ in }
+  ) throws -> LearningRateRangeTest {
+    try Recipe.translating {
+      try LearningRateRangeTest(
+        model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
+        measured: (rows.validation ?? rows.training).set,
+        activationBudget: estimator.checkpointing(trainer.configuration).budget, progress: progress)
+    }
+  }
+
+  /// What published practice would find odd about the settings, a sentence each.
+  public func advice(_ plan: RunPlan) -> [String] {
+    recipe.advice(rows: rows.training.report.keptRows, steps: plan.steps, stepsPerEpoch: plan.stepsPerEpoch)
+  }
+
   /// Asks the recipe's questions, or others, in the course of the run.
   /// - Throws: `SwiftletError` for a file of questions that cannot be read.
   public func interview(_ questions: [Prompt]? = nil) throws -> Interview {
@@ -241,9 +261,10 @@ public final class TrainingRun {
 
   // MARK: Results
 
-  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card.
+  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card, and what `Verification` needs.
+  /// - Parameter progress: called with the number of answers recorded for verification and of all.
   /// - Throws: `SwiftletError` if a file cannot be written.
-  public func write() throws {
+  public func write(progress: (Int, Int) -> Void = { _, _ in }) throws {
     try trainer.saveModel(to: output, type: trainer.savedElementType)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
@@ -252,6 +273,17 @@ public final class TrainingRun {
     // Without Cairo there is no picture. The log has the losses.
     if LossCurve.isAvailable { try writeLossCurve() }
     try writeCard()
+    try recordVerification(progress)
+  }
+
+  /// Records losses, answers, tokenizer and template, for `Verification`.
+  private func recordVerification(_ progress: (Int, Int) -> Void) throws {
+    var record = try VerificationRecord(
+      of: model, adapter: adapter, rows: (rows.validation ?? rows.training).set,
+      answerCount: recipe.training.verificationAnswers, progress: progress)
+    record.quantization = recipe.model.quantization
+    record.validationLoss = trainer.state.logHistory.last { $0["eval_loss"] != nil }?["eval_loss"]?.double
+    try record.write(for: output)
   }
 
   private func writeLossCurve() throws {

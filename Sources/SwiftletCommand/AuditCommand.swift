@@ -13,11 +13,18 @@ struct AuditCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "audit",
     abstract: "Look for rows that teach the wrong thing, before training.",
-    usage: "swiftlet audit recipe.yaml [--json] [--show N] [--write FILE [--drop KINDS]] [--key value ...]",
+    usage: """
+      swiftlet audit recipe.yaml [--json] [--show N] [--write FILE [--drop KINDS]] [--key value ...]
+      swiftlet audit recipe.yaml --model-loss | --adapter FOLDER
+      """,
     discussion: """
       Finds duplicates, contradictions, rows that are also in the validation set, damaged rows, and rows unlike the
-      others. The model is not loaded; with its tokenizer, rows beyond max_length are found too.
+      others. The model is not loaded unless you ask for its losses; with its tokenizer, rows beyond max_length are found
+      too.
 
+      --model-loss    also measure every answer's loss under the base model: what it knows already, what surprises it
+      --adapter A     the same, and with the adapter A: rows that got worse, were never learned, or were memorized
+      --loss-rows N   the most rows to measure; 1000 by default
       --show N        the number of findings of each kind to show; 5 by default
       --similarity S  how alike near duplicates are at least, from 0 to 1; 0.7 by default
       --write FILE    write the rows that remain as JSON Lines, after the recipe's steps
@@ -48,10 +55,15 @@ struct AuditCommand: AsyncParsableCommand {
     if let tokenizer { options.special = SpecialText(specialTokens: tokenizer.specialTokenTexts) }
     if let rowTokenizer { options.preparation = (rowTokenizer, recipe.training.preparation) }
     var bar = ProgressBar("auditing", total: rows.train.count, quantity: .items("rows"))
-    let audit = try Audit(rows.train, validation: rows.evaluation, options: options) { done, total in
+    var audit = try Audit(rows.train, validation: rows.evaluation, options: options) { done, total in
       bar.update(done, total: total)
     }
     bar.clear()
+    if settings.measuresLoss {
+      try recipe.checkComplete()
+      let losses = LossAuditing(recipe, rows, adapter: settings.adapter, most: settings.lossRows)
+      audit.add(try await losses.findings(), of: rows.train, options: options)
+    }
     if settings.json { Printing.json(audit.json) } else { AuditReport(audit, rows.train, shown: settings.shown).show() }
     if let file = settings.file { try write(rows.train, audit, to: file, settings) }
   }
@@ -83,6 +95,9 @@ extension AuditCommand {
   /// The options that are not recipe keys.
   struct Settings {
     let json: Bool
+    let measuresLoss: Bool
+    let adapter: String?
+    let lossRows: Int
     let overwrites: Bool
     let shown: Int
     let similarity: Double
@@ -92,6 +107,10 @@ extension AuditCommand {
 
     init(_ words: inout RecipeWords) throws {
       json = words.take(flag: "--json")
+      adapter = try words.take(text: "--adapter")
+      let hasFlag = words.take(flag: "--model-loss")
+      measuresLoss = hasFlag || adapter != nil
+      lossRows = try words.take(number: "--loss-rows") ?? 1000
       overwrites = words.take(flag: "--overwrite")
       shown = try words.take(number: "--show") ?? 5
       let similarity = try words.take(text: "--similarity").map { Double($0) } ?? 0.7

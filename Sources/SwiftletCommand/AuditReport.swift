@@ -39,11 +39,12 @@ struct AuditReport {
   }
 
   private func show(_ kind: FindingKind, _ findings: [Finding], _ output: Output) {
-    Printing.result("\n" + output.style.bold("\(kind.title): \(audit.suspects([kind]).count) rows"))
+    let count = audit.suspects([kind]).count
+    Printing.result("\n" + output.style.bold("\(kind.title): \(count) \(count == 1 ? "row" : "rows")"))
     Printing.result(kind.action)
-    var table = Table("row", "finding", "text")
+    var table = Table("row", "where", "finding", "text")
     for finding in findings.prefix(shown) {
-      table.append([numbers(finding.rows), finding.cause, finding.evidence])
+      table.append([numbers(finding.rows), place(finding.rows[0]), finding.cause, finding.evidence])
     }
     output.write(table.text(width: output.columns(), border: .plain, style: output.style))
     if findings.count > shown { Printing.result("… and \(findings.count - shown) more (--show N)") }
@@ -51,6 +52,14 @@ struct AuditReport {
 
   private func numbers(_ rows: [Int]) -> String {
     rows.prefix(3).map { String($0 + 1) }.joined(separator: ", ") + (rows.count > 3 ? " +\(rows.count - 3)" : "")
+  }
+
+  /// File and line of a row. Counting lines means reading the file once more.
+  private func place(_ row: Int) -> String {
+    if audit.rowCount > 200_000 { return "" }
+    let location = rows.location(of: row)
+    let file = location.file.map { URL(fileURLWithPath: $0).lastPathComponent } ?? ""
+    return file + ((location.line ?? location.row).map { ":\($0)" } ?? "")
   }
 
   /// Whether there is someone to ask.

@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import ArgumentParser
 import Swiftlet
@@ -38,6 +39,9 @@ struct Export: AsyncParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Write an Ollama Modelfile next to the model.")
   var modelfile = true
 
+  @Flag(inversion: .prefixedNo, help: "Open the written model and compare it with the exported one on a few rows.")
+  var verify = true
+
   @Flag(help: "Overwrite another model's Modelfile, or the exported model itself.")
   var overwrite = false
 
@@ -67,8 +71,7 @@ struct Export: AsyncParsableCommand {
   func run() async throws {
     guard let model else { return try await exportAdapter() }
     try checkOverwriting(model)
-    let (opened, adapter) = try await ModelOptions.open(model: model, adapter: adapter)
-    defer { withExtendedLifetime(adapter) {} }
+    let (opened, attached) = try await ModelOptions.open(model: model, adapter: adapter)
     var bar = ProgressBar("exporting", total: 0, quantity: .bytes)
     let notes = try opened.writeGGUF(to: file, type: stored, name: name) { done, total in
       bar.update(done, total: total)
@@ -76,6 +79,8 @@ struct Export: AsyncParsableCommand {
     bar.finish()
     Printing.note("Saved the model to \(output).")
     for note in notes { Printing.remark("Note: \(note).", indent: 0) }
+    let record = try WrittenModel.copyRecord(ofAdapter: adapter, to: file)
+    if verify { try await WrittenModel.verify(file, against: record, opened, attached) }
     guard modelfile else { return printResult() }
     let place = modelfilePlace
     try OllamaModelfile(opened, file: file.lastPathComponent).write(to: place)

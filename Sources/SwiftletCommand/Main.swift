@@ -14,8 +14,8 @@ struct RootCommand: AsyncParsableCommand {
     version: String(cString: swiftlet_version()),
     subcommands: [
       SFT.self, AuditCommand.self, Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Merge.self,
-      Export.self, Inspect.self, Preview.self, Tokenize.self, Render.self, Pull.self, Serve.self, Bench.self,
-      Devices.self, Demo.self,
+      Export.self, Verify.self, Inspect.self, Preview.self, Tokenize.self, Render.self, Pull.self, Serve.self,
+      Bench.self, Devices.self, Doctor.self, Demo.self,
     ])
 
   @OptionGroup var threads: ThreadOptions

@@ -37,6 +37,9 @@ struct Merge: AsyncParsableCommand {
   @Flag(help: "Also write the files to OUTPUT.zip.")
   var zip = false
 
+  @Flag(inversion: .prefixedNo, help: "Open the written model and compare it with the merged one on a few rows.")
+  var verify = true
+
   @Flag(help: "Overwrite an adapter or the base model.")
   var overwrite = false
 
@@ -61,6 +64,8 @@ struct Merge: AsyncParsableCommand {
     Printing.note("Saved the merged model to \(output), with weights in \(type).")
     let check = try logits.map { try MergeCheck($0, of: model, mergedIn: folder) }
     if let check { report(check) }
+    let record = try WrittenModel.copyRecord(ofAdapter: modelOptions.adapter, to: folder)
+    if verify { try await WrittenModel.verify(folder, against: record, model, adapter) }
     if zip { try archive(folder) }
     if json { Printing.json(result(type, check)) }
   }

@@ -1,9 +1,11 @@
 import ArgumentParser
 import ChatTemplates
+import Checkpoints
 import Swiftlet
 import Essentials
 import Hub
 import Models
+import OrderedJSON
 import Tensors
 import Terminal
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Swiftlet
 import Essentials
+import OrderedJSON
 import Terminal
 
 /// `swiftlet plan --config recipe.yaml`
@@ -39,7 +40,14 @@ struct Plan: AsyncParsableCommand {
     let run = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared()
     let plan = try run.plan(
       calibrated: true, ranks: ranks, network: ranks == nil ? nil : network ?? Network(bitsPerSecond: 10e9))
-    if json { Printing.json(plan.json) } else { show(plan) }
+    let advice = run.advice(plan)
+    if json {
+      var object = plan.json.object ?? JSONObject()
+      object["advice"] = .array(advice.map { .string($0) })
+      return Printing.json(.object(object))
+    }
+    show(plan)
+    for sentence in advice { Printing.result("Note: \(sentence)") }
   }
 
   private func show(_ plan: RunPlan) {
@@ -54,6 +62,10 @@ struct Plan: AsyncParsableCommand {
     if let time = plan.time {
       var facts = [
         ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
+        (
+          "per epoch",
+          "\(plan.stepsPerEpoch) \(plan.stepsPerEpoch == 1 ? "step" : "steps"), \(plan.tokensPerEpoch) tokens"
+        ),
         (
           "prefix",
           plan.sharedPrefix > 0

@@ -27,6 +27,12 @@ struct RecipeWords {
     return words[index + 1]
   }
 
+  /// Replaces a recipe key, however it is spelled.
+  mutating func set(option name: String, to value: String) throws {
+    for spelling in [name, "--" + name.dropFirst(2).replacing("_", with: "-")] { _ = try take(text: spelling) }
+    words += [name, value]
+  }
+
   /// Removes an option with a positive number.
   mutating func take(number name: String) throws -> Int? {
     guard let text = try take(text: name) else { return nil }

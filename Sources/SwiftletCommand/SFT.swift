@@ -10,7 +10,7 @@ struct SFT: AsyncParsableCommand {
     commandName: "sft",
     abstract: "Fine-tune a model on a dataset.",
     usage: """
-      swiftlet sft recipe.yaml [--key value ...] [--overwrite]
+      swiftlet sft recipe.yaml [--key value ...] [--overwrite] [--find-learning-rate]
       swiftlet sft --help-keys
       """,
     discussion: """
@@ -25,6 +25,9 @@ struct SFT: AsyncParsableCommand {
       --overwrite replaces the result of another model or dataset in output_dir.
 
       To share a run among processes, on one host or several, start it with MPI: mpirun -n 4 swiftlet sft recipe.yaml
+
+      --find-learning-rate first takes a dozen steps with a growing learning rate on a copy of the adapter, shows the loss
+      after each, and trains with the rate that this suggests.
       """,
     aliases: ["train"])
 
@@ -35,11 +38,16 @@ struct SFT: AsyncParsableCommand {
     var words = RecipeWords(words)
     try words.answerHelp(for: self)
     let overwrites = words.take(flag: "--overwrite")
+    let findsRate = words.take(flag: "--find-learning-rate")
     let ranks = try Ranks.join()
     do {
-      let recipe = try Recipe(commandLine: words.words)
+      var recipe = try Recipe(commandLine: words.words)
       try recipe.checkComplete()
       if ranks.leads { for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) } }
+      if findsRate, let rate = try await LearningRateSearch(recipe, overwrites: overwrites, ranks: ranks).rate() {
+        try words.set(option: "--learning_rate", to: String(cFormat: "%g", rate))
+        recipe = try Recipe(commandLine: words.words)
+      }
       _ = try await TrainingSession(
         recipe, command: ["sft"] + words.words, overwrites: overwrites, ranks: ranks
       ).run()

@@ -77,7 +77,7 @@ struct TrainingSession {
     let seconds = try train(run, interview)
 
     // Save first: answers and evaluations can be repeated.
-    if ranks.leads { try run.write() }
+    if ranks.leads { try write(run) }
     let lossAfter = try evaluate(run, "validation loss after")
     if ranks.leads {
       try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
@@ -85,6 +85,7 @@ struct TrainingSession {
       summarize(
         run, lossBefore, lossAfter, interview, seconds, first: first,
         tokens: run.trainer.state.numInputTokensSeen - tokensBefore)
+      if recipe.training.verifiesAfterTraining { try await verify(run) }
     }
     return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, seconds: seconds)
   }
@@ -129,6 +130,21 @@ struct TrainingSession {
       checkpoint: "\(recipe.training.outputDir)/\(checkpoint?.lastPathComponent ?? "")", command: command,
       // Another rank may have caught it.
       signal: signals.caught ?? SIGTERM, launcher: LaunchEnvironment()?.launcher)
+  }
+
+  private func write(_ run: TrainingRun) throws {
+    var bar = ProgressBar("recording answers for verify", total: recipe.training.verificationAnswers)
+    defer { bar.clear() }
+    try run.write { bar.update($0, total: $1) }
+  }
+
+  /// Opens the result afresh and compares it with what the run recorded.
+  private func verify(_ run: TrainingRun) async throws {
+    Printing.heading("Verification")
+    let base = recipe.lora == nil ? nil : recipe.locate(recipe.model.name)
+    let opened = try await VerifiedModel.open(
+      run.output.path, base: base, on: run.model.transformer.backend, progress: DownloadProgress().report)
+    try VerificationReport.check(opened, recipe.training.outputDir)
   }
 
   private func ask(_ interview: Interview, step: Int, _ label: String) throws {

@@ -10,6 +10,10 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var runName: String?
   /// Which checkpoint the run continues from.
   public var resume = Resume.fromStart
+  /// The number of greedy answers to record at the end, for `swiftlet verify`.
+  public var verificationAnswers = 20
+  /// Whether to open the result afresh at the end and compare it with what was recorded.
+  public var verifiesAfterTraining = false
 
   // MARK: Rows and tokens
 

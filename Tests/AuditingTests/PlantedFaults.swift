@@ -91,8 +91,8 @@ struct PlantedFaults {
       let stray = ["<|im_end|>\n<|im_start|>user\n", "[INST] ", "</s>", "<|eot_id|>"][number % 4]
       if number % 3 == 0 { set(stray + prompt, answer) } else { set(prompt, answer + stray + answer) }
     case .thinking: set(prompt, thinking(answer, number))
-    case .doubleEncodedArguments:
-      rows[index] = generatedCall(number)
+    case .doubleEncodedArguments: rows[index] = generatedCall(number)
+    case .knownAlready, .surprising, .gotWorse, .neverLearned, .memorized: break
     }
   }
 

@@ -8,6 +8,10 @@ package struct Request: Sendable {
   package let uri: String
   package let headers: [(name: String, value: String)]
 
+  package init(method: String, uri: String, headers: [(name: String, value: String)]) {
+    (self.method, self.uri, self.headers) = (method, uri, headers)
+  }
+
   package var path: String { String(uri.prefix { $0 != "?" }) }
 
   package subscript(_ name: String) -> String? { headers.first { $0.name.lowercased() == name.lowercased() }?.value }

@@ -88,11 +88,26 @@ enum AnswerEnding: UInt8, Sendable {
     let trimmed = text.trimmed
     if Self.isBroken(trimmed) {
       self = .broken
-    } else if let last = trimmed.last, last.isLetter || last.isNumber || ",，、;；-".contains(last) {
+    } else if let last = trimmed.last, last.isLetter || last.isNumber || ",，、;；-".contains(last),
+      !Self.endsWithItem(trimmed)
+    {
       self = .open
     } else {
       self = .closed
     }
+  }
+
+  /// Whether the last line is an item of a list, an option such as "B. ...", or what a colon before it announces.
+  private static func endsWithItem(_ text: String) -> Bool {
+    let lines = text.nonemptyLines
+    guard lines.count > 1, let last = lines.last.map({ $0.drop { $0 == " " } }) else { return false }
+    if AnswerFormat.isItem(last) { return true }
+    if let first = last.first, first.isLetter, last.dropFirst().first.map({ ".)、．）:：".contains($0) }) ?? false {
+      return true
+    }
+    // "The answer is: C" on a line of its own, or after it.
+    if last.utf8.count < 80, last.contains(where: { ":：".contains($0) }) { return true }
+    return lines[lines.count - 2].trimmed.last.map { ":：".contains($0) } ?? false
   }
 
   /// Whether a code block is not closed, or a text that begins as JSON ends before its brackets do.

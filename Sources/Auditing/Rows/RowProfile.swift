@@ -22,8 +22,8 @@ struct RowProfile: Sendable {
     var units: Int32 = 0
     /// How many of them are common in the set.
     var commonUnits: Int32 = 0
-    /// The number of letters.
-    var letters: Int32 = 0
+    /// The number of units that are not numbers.
+    var words: Int32 = 0
     var script = Script.other
 
     init() {}
@@ -31,9 +31,9 @@ struct RowProfile: Sendable {
     init(_ text: TextUnits, common: Set<UInt64>) {
       units = Int32(clamping: text.hashes.count)
       commonUnits = Int32(clamping: text.hashes.reduce(0) { $0 + (common.contains($1) ? 1 : 0) })
-      let (script, letters) = text.script
+      let (script, words) = text.script
       self.script = script
-      self.letters = Int32(clamping: letters)
+      self.words = Int32(clamping: words)
     }
   }
 

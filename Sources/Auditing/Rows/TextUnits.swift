@@ -45,10 +45,11 @@ enum Script: UInt8, CaseIterable, Sendable {
 struct TextUnits {
   /// A hash for each unit.
   private(set) var hashes: [UInt64] = []
-  /// The number of letters of each script.
-  private(set) var letters = [Int](repeating: 0, count: Script.allCases.count)
+  /// The number of units of each script. Numbers have none.
+  private(set) var counts = [Int](repeating: 0, count: Script.allCases.count)
 
   private var word: UInt64?
+  private var wordScript: Script?
 
   init(_ text: String) {
     for scalar in text.unicodeScalars { add(scalar) }
@@ -65,33 +66,36 @@ struct TextUnits {
     let value = scalar.value
     if value < 0x80 {
       switch value {
-      case 0x61...0x7A, 0x30...0x39: extend(value)
-      case 0x41...0x5A: extend(value + 32)
-      default: return endWord()
+      case 0x61...0x7A: extend(value, .latin)
+      case 0x41...0x5A: extend(value + 32, .latin)
+      case 0x30...0x39: extend(value, nil)
+      default: endWord()
       }
-      if value > 0x39 { letters[Int(Script.latin.rawValue)] += 1 }
       return
     }
     let isMark = (0x300..<0x370).contains(value) || (0x93A..<0x950).contains(value) || (0xE31..<0xE4F).contains(value)
     guard isMark || scalar.properties.isAlphabetic || scalar.properties.numericType != nil else { return endWord() }
     let script = Script(value)
-    letters[Int(script.rawValue)] += 1
     if script.hasNoSpaces {
       endWord()
+      counts[Int(script.rawValue)] += 1
       hashes.append(Self.mix(UInt64(value) &* 0x9E37_79B9_7F4A_7C15))
     } else {
-      extend(Self.lowercased(value))
+      extend(Self.lowercased(value), script)
     }
   }
 
-  private mutating func extend(_ value: UInt32) {
+  private mutating func extend(_ value: UInt32, _ script: Script?) {
+    if let script { wordScript = script }
     word = ((word ?? 0xCBF2_9CE4_8422_2325) ^ UInt64(value)) &* 0x100_0000_01B3
   }
 
   private mutating func endWord() {
     guard let word else { return }
     hashes.append(Self.mix(word))
+    if let wordScript { counts[Int(wordScript.rawValue)] += 1 }
     self.word = nil
+    wordScript = nil
   }
 
   /// Lower case for the alphabets that have one; characters with irregular mappings stay as they are.
@@ -117,16 +121,12 @@ struct TextUnits {
     return zip(hashes, hashes.dropFirst()).map { Self.mix($0 &* 0x9E37_79B9_7F4A_7C15 &+ $1) }
   }
 
-  /// The script with most letters, and the number of all letters. Chinese characters among kana are Japanese.
-  var script: (dominant: Script, letters: Int) {
-    let total = letters.reduce(0, +)
-    let kana = letters[Int(Script.kana.rawValue)]
-    if kana > 0, kana * 10 >= letters[Int(Script.han.rawValue)],
-      (kana + letters[Int(Script.han.rawValue)]) * 2 > total
-    {
-      return (.kana, total)
-    }
-    let most = letters.indices.max { letters[$0] < letters[$1] } ?? 0
+  /// The script of most units, and the number of units that have one. Chinese characters among kana are Japanese.
+  var script: (dominant: Script, units: Int) {
+    let total = counts.reduce(0, +)
+    let (kana, han) = (counts[Int(Script.kana.rawValue)], counts[Int(Script.han.rawValue)])
+    if kana > 0, kana * 10 >= han, (kana + han) * 2 > total { return (.kana, total) }
+    let most = counts.indices.max { counts[$0] < counts[$1] } ?? 0
     return (Script(rawValue: UInt8(most)) ?? .other, total)
   }
 }

@@ -21,7 +21,7 @@ public struct MergeCheck: Sendable {
   ]
 
   /// The sample prompts as token ids, rendered by the chat template if there is one that accepts them.
-  static func prompts(for model: CausalLM) -> [[Int32]] {
+  package static func prompts(for model: CausalLM) -> [[Int32]] {
     let longest = model.transformer.configuration.contextLength
     let prompts = samples.map { text -> [Int32] in
       let messages = [Message.user(text)]

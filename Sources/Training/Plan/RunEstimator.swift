@@ -81,6 +81,7 @@ package struct RunEstimator {
     let memory = try memory(Settings(configuration: configuration), workload)
     var plan = RunPlan(
       memory: memory, system: system, steps: workload.steps, tokens: workload.tokens,
+      stepsPerEpoch: BatchOrder(itemCount: sizes.count, configuration).stepsPerEpoch, tokensPerEpoch: set.tokenCount,
       largestBatch: workload.largest.tokens, sharedPrefix: workload.shared)
     plan.ranks = self.ranks
     let exchange = network.map { ExchangeEstimate(floats: trainedCount, ranks: self.ranks, network: $0) }

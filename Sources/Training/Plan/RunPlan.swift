@@ -8,6 +8,10 @@ public struct RunPlan: Sendable {
   public let steps: Int
   /// The number of tokens in all batches.
   public let tokens: Int
+  /// The number of optimizer steps per epoch.
+  public let stepsPerEpoch: Int
+  /// The number of tokens per epoch.
+  public let tokensPerEpoch: Int
   /// The number of tokens of the largest batch.
   public let largestBatch: Int
   /// The number of tokens that all rows begin with, which are computed once per batch; 0 if there are none.

@@ -33,6 +33,7 @@ struct Evidence: Sendable {
       return excerpt(of: row.keys.joined(separator: ", "))
     }
     if finding.kind == .conflictingAnswers { return answers(of: finding.rows) }
+    if finding.kind == .otherFormat { return excerpt(of: ThinkingBlocks.answer(in: text.answer)) }
     switch finding.focus {
     case .prompt: return excerpt(of: text.prompt)
     case .answerStart: return excerpt(of: text.answer.isEmpty ? text.prompt : text.answer)

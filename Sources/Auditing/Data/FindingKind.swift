@@ -27,6 +27,22 @@ public enum FindingKind: String, Sendable, CaseIterable, Codable {
   /// The arguments of a tool call are JSON inside a JSON string.
   case doubleEncodedArguments = "double_encoded_arguments"
 
+  /// The base model gives the answer already.
+  case knownAlready = "known_already"
+  /// The answer is far less likely for the base model than the others.
+  case surprising
+  /// The loss rose in training.
+  case gotWorse = "got_worse"
+  /// The loss hardly fell in training, although that of most rows did.
+  case neverLearned = "never_learned"
+  /// The loss fell far, but not that of similar validation rows.
+  case memorized
+
+  /// The kinds that need no model.
+  public static let ofRows: [FindingKind] = allCases.filter { !ofLosses.contains($0) }
+  /// The kinds that need the losses of a model.
+  public static let ofLosses: [FindingKind] = [.knownAlready, .surprising, .gotWorse, .neverLearned, .memorized]
+
   /// The heading of a table.
   public var title: String {
     switch self {
@@ -43,6 +59,11 @@ public enum FindingKind: String, Sendable, CaseIterable, Codable {
     case .templateText: "template text or special tokens"
     case .thinking: "thinking blocks"
     case .doubleEncodedArguments: "tool arguments encoded twice"
+    case .knownAlready: "known already"
+    case .surprising: "surprising answers"
+    case .gotWorse: "worse after training"
+    case .neverLearned: "never learned"
+    case .memorized: "memorized"
     }
   }
 
@@ -62,6 +83,11 @@ public enum FindingKind: String, Sendable, CaseIterable, Codable {
     case .templateText: "Remove this text; the chat template adds its own."
     case .thinking: "Give every answer one complete thinking block, or none."
     case .doubleEncodedArguments: "Decode the arguments once, so that they are an object."
+    case .knownAlready: "They teach nothing new; drop some of them if there are many."
+    case .surprising: "Look at these first: wrong answers, wrong languages and broken text are among them."
+    case .gotWorse: "Look whether they contradict the other rows."
+    case .neverLearned: "Look whether the prompt says what the answer needs; wrong answers are never learned either."
+    case .memorized: "Use fewer epochs, or more rows of this kind."
     }
   }
 }

@@ -18,7 +18,7 @@ extension RowProfiles {
   private func languages(_ rows: [Int], _ side: KeyPath<RowProfile, RowProfile.Side>, _ name: String) -> [Finding] {
     let focus: Finding.Focus = name == "prompt" ? .prompt : .answerStart
     let written = rows.filter { index in
-      training[index][keyPath: side].letters >= 4
+      training[index][keyPath: side].words >= 3
         && (name == "prompt" || training[index].format != .json && training[index].format != .code)
     }
     var scripts = Shares<Script>()
@@ -67,10 +67,11 @@ extension RowProfiles {
     var shares = Shares<AnswerFormat>()
     let answered = rows.filter { !training[$0].faults.contains(.emptyAnswer) && training[$0].ending != .broken }
     for index in answered { shares.add(training[index].format) }
-    guard let usual = shares.dominant(0.85) else { return [] }
+    // A twentieth of lists among prose is common in good sets, a tenth even more so.
+    guard let usual = shares.dominant(0.9) else { return [] }
     return answered.compactMap { index in
       let format = training[index].format
-      guard format != usual, shares[format] <= Self.unusual else { return nil }
+      guard format != usual, shares[format] <= 0.06 else { return nil }
       return Finding(.otherFormat, rows: [index], "the answer is \(format.name), but most are \(usual.name)")
     }
   }
@@ -92,7 +93,7 @@ extension RowProfiles {
       let units = training[index][keyPath: side].units
       return Finding(
         .outlierLength, rows: [index], focus: name == "prompt" ? .prompt : .answerStart,
-        "the \(name) has \(units) words or characters; half of the \(name)s have \(usual) or fewer")
+        "the \(name) has \(units) words or characters; the median is \(usual)")
     }
   }
 

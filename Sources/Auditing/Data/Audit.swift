@@ -25,7 +25,7 @@ public struct Audit: Sendable {
   /// The number of validation rows.
   public let validationRowCount: Int
   /// What was found: by kind, then by row.
-  public let findings: [Finding]
+  public private(set) var findings: [Finding]
 
   /// Audits rows. Memory is about 400 bytes per row; the rows themselves stay in their files.
   /// - Parameters:
@@ -46,9 +46,17 @@ public struct Audit: Sendable {
     var found = profiles.faults() + profiles.differences()
     found += profiles.exactDuplicates() + profiles.conflictingAnswers()
     found += profiles.similarRows(atLeast: options.similarity)
+    findings = Evidence(rows, options).added(to: Self.sorted(found))
+  }
+
+  /// Adds findings of a `LossAudit` of the same rows.
+  public mutating func add(_ more: [Finding], of rows: any RowSource, options: Options = Options()) {
+    findings = Self.sorted(findings + Evidence(rows, options).added(to: more))
+  }
+
+  private static func sorted(_ findings: [Finding]) -> [Finding] {
     let order = Dictionary(uniqueKeysWithValues: FindingKind.allCases.enumerated().map { ($1, $0) })
-    found.sort { (order[$0.kind] ?? 0, $0.rows[0]) < (order[$1.kind] ?? 0, $1.rows[0]) }
-    findings = Evidence(rows, options).added(to: found)
+    return findings.sorted { (order[$0.kind] ?? 0, $0.rows[0]) < (order[$1.kind] ?? 0, $1.rows[0]) }
   }
 
   /// The findings of one kind.

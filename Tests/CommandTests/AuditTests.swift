@@ -1,0 +1,124 @@
+import Foundation
+import OrderedJSON
+import Testing
+
+/// `audit`, `verify`, `doctor`, `sft --find-learning-rate`, and what `plan` says about settings.
+@Suite struct AuditTests {
+  private static let adapter =
+    "--use_peft --lora_r 4 --lora_target_modules all-linear --max_steps 3 --learning_rate 5e-2"
+
+  /// Thirty different rows, of which the seventh is there twice and the last is empty.
+  private func rows(_ workspace: Workspace) throws {
+    let words = ["river", "teacher", "bridge", "engine", "garden", "letter", "window", "doctor", "market", "forest"]
+    var lines = (0..<30).map { number in
+      let (a, b) = (words[number % 10], words[(number * 7 + number / 10 + 3) % 10])
+      return "{\"prompt\": \"Question \(number) about the \(a)?\", \"completion\": \"The \(b) is near the \(a).\"}"
+    }
+    lines.append(lines[6])
+    lines.append("{\"prompt\": \"What is this?\", \"completion\": \" \"}")
+    try workspace.write("many.jsonl", lines.joined(separator: "\n") + "\n")
+  }
+
+  @Test func auditFindsAndWritesWhatRemains() async throws {
+    let workspace = try Workspace()
+    try rows(workspace)
+    let call = "audit --model_name_or_path m --dataset_name many.jsonl"
+    let json = try await workspace.run(line: "\(call) --json").json()
+    #expect(json["rows"] == 32)
+    #expect(json["suspects"]?["exact_duplicate"] == 1 && json["suspects"]?["empty"] == 1)
+    let duplicate = try #require(json["findings"]?.array?.first { $0["kind"] == "exact_duplicate" })
+    #expect(duplicate["rows"] == [7, 31] && duplicate["drop"] == [31])
+
+    let text = try await workspace.run(line: call).text()
+    #expect(text.contains("exact duplicates: 1 row") && text.contains("many.jsonl:7"), "\(text)")
+
+    let written = try await workspace.run(line: "\(call) --write clean.jsonl --drop exact_duplicate,empty")
+    #expect(written.status == 0, "\(written.errors)")
+    let lines = String(decoding: try workspace.data("clean.jsonl"), as: UTF8.self).split(separator: "\n")
+    #expect(lines.count == 30)
+    // What exists stays.
+    let again = try await workspace.run(line: "\(call) --write clean.jsonl --drop all")
+    #expect(again.status != 0 && again.errors.contains("--overwrite"), "\(again.errors)")
+    #expect(String(decoding: try workspace.data("clean.jsonl"), as: UTF8.self).split(separator: "\n") == lines)
+    #expect(try await workspace.run(line: "\(call) --write clean.jsonl --drop empty --overwrite").status == 0)
+    // There is no terminal to ask on.
+    let asked = try await workspace.run(line: "\(call) --write other.jsonl")
+    #expect(asked.status != 0 && asked.errors.contains("--drop"), "\(asked.errors)")
+    let unknown = try await workspace.run(line: "\(call) --write other.jsonl --drop exact_duplicat")
+    #expect(unknown.status != 0 && unknown.errors.contains("Did you mean exact_duplicate?"), "\(unknown.errors)")
+    #expect(!workspace.exists("other.jsonl"))
+  }
+
+  @Test func anAuditNeedsNoModel() async throws {
+    let workspace = try Workspace()
+    try rows(workspace)
+    #expect(try await workspace.run(line: "audit --dataset_name many.jsonl --json").json()["rows"] == 32)
+    let missing = try await workspace.run(line: "audit --dataset_name many.jsonl --model_name_or_path none --json")
+    #expect(try missing.json()["rows"] == 32)
+    #expect(missing.errors.contains("no tokenizer"), "\(missing.errors)")
+  }
+
+  @Test func verifyPassesWhatWasWrittenAndFailsForWhatWasNot() async throws {
+    let workspace = try Workspace()
+    let trained = try await workspace.train(Self.adapter + " --verify_after_training", to: "out")
+    #expect(trained.errors.contains("Verified out"), "\(trained.errors)")
+    #expect(try await workspace.run(line: "verify out --json").json()["passed"] == true)
+
+    let merged = try await workspace.run(line: "merge --model m --adapter out --output merged --zip")
+    #expect(merged.status == 0 && merged.errors.contains("Verified"), "\(merged.errors)")
+    #expect(try await workspace.run(line: "verify merged").status == 0)
+    #expect(try await workspace.run(line: "verify merged.zip").status == 0)
+    let exported = try await workspace.run(line: "export --model m --adapter out --output one.gguf --type f32")
+    #expect(exported.status == 0 && exported.errors.contains("Verified"), "\(exported.errors)")
+    #expect(try await workspace.run(line: "verify one.gguf").status == 0)
+    let unverified = try await workspace.run(line: "merge --model m --adapter out --output quick --no-verify")
+    #expect(unverified.status == 0 && !unverified.errors.contains("Verified"), "\(unverified.errors)")
+
+    // The base model in place of the merged one.
+    #expect(try await workspace.run(line: "merge --model m --output base --save-method merged_32bit").status == 0)
+    let lost = try await workspace.run(line: "verify base --record out")
+    #expect(lost.status == 1 && lost.errors.contains("The training is lost"), "\(lost.errors)")
+    let failed = try await workspace.run(line: "verify base --record out --json")
+    #expect(failed.status == 1)
+    #expect(try JSONValue(parsing: failed.output)["passed"] == false)
+    let without = try await workspace.run(line: "verify base")
+    #expect(without.status == 1 && without.errors.contains("--record"), "\(without.errors)")
+  }
+
+  @Test func theRunStartsFromAnUntouchedAdapter() async throws {
+    let workspace = try Workspace()
+    let found = try await workspace.train(Self.adapter + " --find-learning-rate", to: "found")
+    let test = try workspace.json("found/learning_rate_test.json")
+    #expect(test["points"]?.array?.isEmpty == false)
+    let used = try #require(try workspace.json("found/training_args.json")["learning_rate"]?.double)
+    #expect(test["suggestion"]?.double == used || test["suggestion"]?.isNull == true, "\(found.errors)")
+    // The same run without the test gives the same bytes.
+    try await workspace.train(
+      "--use_peft --lora_r 4 --lora_target_modules all-linear --max_steps 3 --learning_rate \(used)", to: "plain")
+    #expect(
+      try workspace.data("found/adapter_model.safetensors") == workspace.data("plain/adapter_model.safetensors"))
+  }
+
+  @Test func planNotesOddSettings() async throws {
+    let workspace = try Workspace()
+    let call = "plan --model_name_or_path m --dataset_name rows.jsonl --use_peft --json"
+    let odd = try await workspace.run(line: "\(call) --lora_r 512 --learning_rate 0.5 --num_train_epochs 50").json()
+    let advice = (odd["advice"]?.array ?? []).compactMap(\.string)
+    for key in ["learning_rate", "lora_r", "epochs"] { #expect(advice.contains { $0.contains(key) }, "\(advice)") }
+    #expect(odd["steps_per_epoch"] == 1 && (odd["tokens_per_epoch"]?.integer ?? 0) > 0)
+    let usual = try await workspace.run(
+      line: "\(call) --lora_r 8 --lora_alpha 16 --learning_rate 2e-4 --num_train_epochs 15"
+    ).json()
+    #expect(usual["advice"] == [])
+  }
+
+  @Test func doctorSaysWhatThereIs() async throws {
+    let workspace = try Workspace()
+    let json = try await workspace.run(line: "doctor --json").json()
+    for section in ["machine", "devices", "libraries", "programs", "caches"] {
+      #expect(json[section]?.object?.count ?? 0 > 0, "\(section)")
+    }
+    #expect(json["libraries"]?["libzip"]?["missing"]?.bool != nil)
+    #expect(try await workspace.run(line: "doctor").text().contains("processor"))
+  }
+}
