@@ -66,7 +66,9 @@ import Collectives
 
   private func train(_ ranks: Int, _ arguments: [String], in folder: URL) throws -> [[Double]] {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let words = ["train", arguments[0], folder.path] + arguments.dropFirst()
+    let words =
+      arguments[0] == "reference"
+      ? arguments + [folder.path] : ["train", arguments[0], folder.path] + arguments.dropFirst()
     let probe = Self.products.appendingPathComponent("RankProbe").path
     let (status, output) = try ranks == 1 ? Self.run(probe, words) : launch(ranks, words)
     #expect(status == 0, "\(output)")
@@ -98,6 +100,30 @@ import Collectives
         try Data(contentsOf: $0.appendingPathComponent("checkpoint-8").appendingPathComponent(name))
       }
       #expect(files[0] == files[1], "\(name)")
+    }
+  }
+
+  /// The reference's own rounding moves these by some 1e-6.
+  @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
+  func twoRanksLearnWhatTRLLearnsOverTwoProcesses(method: String) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let ours = try train(2, ["reference", method], in: folder)
+    let file = URL(fileURLWithPath: #filePath).appendingPathComponents("../../Goldens/ranks/\(method).json")
+    let golden = try JSONDecoder().decode(Golden.self, from: Data(contentsOf: file))
+    try #require(ours.count == golden.steps.count && ours.count == 10)
+    for (log, step) in zip(ours, golden.steps) {
+      #expect(abs(log[1] - step.loss) <= 1e-5 * step.loss, "\(log[1]) instead of \(step.loss)")
+      #expect(abs(log[2] - step.grad_norm) <= 1e-5 * step.grad_norm, "\(log[2]) instead of \(step.grad_norm)")
+      #expect(log[4] == step.num_tokens)
+    }
+  }
+
+  private struct Golden: Decodable {
+    let steps: [Step]
+
+    struct Step: Decodable {
+      let loss, grad_norm, num_tokens: Double
     }
   }
 

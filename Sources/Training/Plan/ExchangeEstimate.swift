@@ -34,7 +34,11 @@ public struct ExchangeEstimate: Sendable, Hashable {
   /// The memory for what other ranks send at once.
   static let scratchBytes = 4 << 24
   /// Sums of a few numbers per step: predicted tokens, losses, the norm, and whether anyone wants to stop.
-  private static let smallSums = 5.0
+  private static let smallSums = 5
+  /// The time to send one message, in seconds.
+  private static let messageTime = 10e-6
+  /// The time that a processor takes per byte to pass it to the network, receive it and add it, in seconds.
+  private static let byteTime = 0.4e-9
   /// What TCP/IP over Ethernet leaves of a link for data.
   private static let payload = 0.94
 
@@ -48,10 +52,10 @@ public struct ExchangeEstimate: Sendable, Hashable {
     let bytes = 2 * 4 * Double(floats) * others / Double(max(1, ranks))
     self.bytes = Int(bytes)
     let rounds = (4 * Double(floats) / Double(Self.scratchBytes)).rounded(.up)
-    // Sums of a few numbers take as many messages, one after the other, as the logarithm of the number of ranks.
-    let depth = Double(Int.bitWidth - (max(1, ranks) - 1).leadingZeroBitCount)
-    // Messages to all others leave one after the other, but travel at the same time.
-    let waits = (2 * rounds + Self.smallSums * depth) * network.latency
-    seconds = others == 0 ? 0 : bytes * 8 / (network.bitsPerSecond * Self.payload) + waits
+    // Everyone sends everyone a message, one after the other; these travel at the same time.
+    let exchanges = 2 * rounds + Double(Self.smallSums)
+    let waits = exchanges * (network.latency + others * Self.messageTime)
+    let transfer = bytes * (8 / (network.bitsPerSecond * Self.payload) + Self.byteTime)
+    seconds = others == 0 ? 0 : transfer + waits
   }
 }
