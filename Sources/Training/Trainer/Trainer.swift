@@ -114,8 +114,10 @@ public final class Trainer {
     schedule = components.schedule ?? LearningRateSchedule(configuration, totalSteps: total)
     actions = StepSchedule(configuration, totalSteps: total, stepsPerEpoch: order.stepsPerEpoch)
     let parameters = try Self.trainableParameters(model, adapter)
+    let rules = try configuration.optimizer.updateRules(for: parameters, replacedBy: components.updateRule)
     let parallelism = try DataParallelism(
-      collective, parameters: parameters, trainsEveryWeight: adapter == nil, on: model.transformer.backend)
+      collective, parameters: parameters, trainsEveryWeight: adapter == nil, rules: rules,
+      on: model.transformer.backend)
     self.parallelism = parallelism
     optimizer = try Optimizer(
       parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,
@@ -126,7 +128,7 @@ public final class Trainer {
       checkpoints: try Self.checkpoints(
         model, adapter, configuration, trainingSet, updateRule: components.updateRule, budget: activationBudget),
       parallelism: parallelism,
-      flatGradients: model.transformer.backend.availableMemory == nil
+      flatGradients: model.transformer.backend.availableMemory == nil || parallelism != nil
         ? nil : FlatGradients(parameters, on: model.transformer.backend))
     state = Self.initialState(configuration, order, actions)
   }
