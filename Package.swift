@@ -12,7 +12,7 @@ let package = Package(
       name: "Swiftlet",
       targets: [
         "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets", "ChatTemplates", "Tokenizers",
-        "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics",
+        "Collectives", "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics",
       ]),
   ],
   dependencies: [

@@ -241,9 +241,10 @@ public final class TrainingRun {
 
   // MARK: Results
 
-  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card.
+  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card; of several ranks, only rank 0 does.
   /// - Throws: `SwiftletError` if a file cannot be written.
   public func write() throws {
+    guard trainer.collective.rank == 0 else { return }
     try trainer.saveModel(to: output, type: trainer.savedElementType)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))

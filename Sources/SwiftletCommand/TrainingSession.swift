@@ -77,7 +77,7 @@ struct TrainingSession {
     let seconds = try train(run, interview)
 
     // Save first: answers and evaluations can be repeated.
-    if ranks.leads { try run.write() }
+    try run.write()
     let lossAfter = try evaluate(run, "validation loss after")
     if ranks.leads {
       try ask(interview, step: run.trainer.state.globalStep, "asking the model after training")
