@@ -1,4 +1,5 @@
-"""Ten steps of TRL's SFTTrainer on the tiny Llama over two processes: `accelerate launch --num_processes 2` with gloo.
+"""Ten steps of TRL's SFTTrainer on the tiny Llama over two processes with gloo, as `accelerate launch --num_processes 2`
+starts them on GPUs. On processors that command expects mpirun, so `torch.distributed.run`, which is under it, is called here.
 
 `ranks/<name>.json` is like `training/<name>/golden.json`, from the same rows and adapter. The rows are 37, so that
 accelerate fills up the last batches of an epoch, and ten steps take more than one epoch.
@@ -52,10 +53,9 @@ def make(folder, arguments):
     folder.mkdir(exist_ok=True)
     for name in arguments.names or NAMES:
         subprocess.run(
-            [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(RANKS),
-             "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(RANKS),
              "-m", "generators.ranks", name],
-            cwd=folder.parent, check=True)
+            cwd=folder.parent, check=True, env=os.environ | {"ACCELERATE_USE_CPU": "true"})
 
 
 if __name__ == "__main__":
