@@ -129,7 +129,7 @@ let package = Package(
     .executableTarget(
       name: "RankProbe", dependencies: ["TestSupport", "Training", "Collectives", "Tensors", "Diagnostics"],
       path: "Tests/RankProbe"),
-    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Tensors", "RankProbe"]),
+    .testTarget(name: "CollectivesTests", dependencies: ["TestSupport", "Collectives", "Tensors", "RankProbe"]),
     .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(name: "TerminalTests", dependencies: ["Diagnostics", "Terminal"]),
     .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "SwiftletCommand", "OrderedJSON"]),

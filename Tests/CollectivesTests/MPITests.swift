@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 import Collectives
+import TestSupport
 
 /// Runs `RankProbe` under `mpirun`. Open MPI is one of the packages that `make test` installs, so its absence is a
 /// failure.
@@ -58,13 +59,13 @@ import Collectives
   }
 
   /// The numbers of each line of a run's log.
-  private func train(_ ranks: Int, _ arguments: [String]) throws -> [[Double]] {
+  fileprivate func train(_ ranks: Int, _ arguments: [String]) throws -> [[Double]] {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     return try train(ranks, arguments, in: folder)
   }
 
-  private func train(_ ranks: Int, _ arguments: [String], in folder: URL) throws -> [[Double]] {
+  fileprivate func train(_ ranks: Int, _ arguments: [String], in folder: URL) throws -> [[Double]] {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let words =
       arguments[0] == "reference"
@@ -78,8 +79,12 @@ import Collectives
 
   @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
   func severalRanksLearnWhatOneProcessLearns(method: String) throws {
+    try compare(method, ranks: [2, 4])
+  }
+
+  fileprivate func compare(_ method: String, ranks: [Int]) throws {
     let alone = try train(1, [method])
-    for ranks in [2, 4] {
+    for ranks in ranks {
       let together = try train(ranks, [method])
       try #require(together.count == alone.count && alone.count == 10)
       for (a, b) in zip(alone.joined(), together.joined()) {
@@ -131,6 +136,12 @@ import Collectives
     let (status, output) = try launch(3, ["--die"])
     #expect(status != 0, "\(output)")
   }
+}
+
+/// Ranks that compute on a GPU, which they share here: gradients go through host memory to MPI and back.
+@Suite(.serialized, .enabled(if: TestGPU.isExpected)) struct GPURankTests {
+  @Test(.timeLimit(.minutes(3)), arguments: ["gpu-lora", "gpu-full"])
+  func twoRanksLearnWhatOneProcessLearns(method: String) throws { try MPITests().compare(method, ranks: [2]) }
 }
 
 extension URL {

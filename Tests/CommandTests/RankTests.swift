@@ -209,6 +209,26 @@ import Testing
     #expect(outcome.errors.contains("make mpi"), "\(outcome.errors)")
   }
 
+  @Test(.timeLimit(.minutes(1))) func withoutALauncherMPIIsNotLoaded() async throws {
+    let workspace = try Self.workspace()
+    let outcome = try await Command.run(
+      Self.words(1, Self.adapter, "--output_dir out"), in: workspace,
+      environment: ["SWIFTLET_MPI": "/nowhere/libswiftlet_mpi.so"])
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(!outcome.errors.contains("rank"))
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: ["gpu", "gpu:0"]) func ranksDoNotShareAGPU(_ device: String) async throws {
+    let workspace = try Self.workspace()
+    // Whatever this machine has, the ranks find no GPU.
+    let outcome = try await Launcher.run(
+      2, Self.words(2, Self.adapter, "--output_dir out --device \(device)"), in: workspace,
+      environment: ["VK_DRIVER_FILES": "/nowhere", "VK_ICD_FILENAMES": "/nowhere"])
+    #expect(outcome.status == 1)
+    let sentences = Launcher.sentences(outcome)
+    #expect(sentences.count == 1 && sentences.first?.contains("2 ranks run on this host") == true, "\(sentences)")
+  }
+
   // MARK: Tools
 
   /// What makes one rank replace words of its command line: `old/new`.

@@ -1,16 +1,23 @@
 import Collectives
+import Diagnostics
 import Foundation
+import Tensors
 import TestSupport
 import Training
 
 /// Trains the tiny Llama as one rank of a run whose steps have eight rows, whatever the number of ranks, and writes
 /// each step's loss and gradient norm to `log.txt` in the output folder.
 enum TrainingProbe {
-  /// - Parameter arguments: `lora` or `full`, the output folder, and optionally a checkpoint to resume from.
+  /// - Parameter arguments: `lora` or `full`, after `gpu-` to train on the GPU for tests, the output folder, and optionally a checkpoint to resume from.
   static func run(_ arguments: [String], _ collective: any Collective) throws {
-    let isLoRA = arguments[0] == "lora"
+    let isLoRA = arguments[0].hasSuffix("lora")
     let output = URL(fileURLWithPath: arguments[1])
-    let model = try TinyModel.model(inFloat32: !isLoRA)
+    var backend: any Backend = CPUBackend.shared
+    if arguments[0].hasPrefix("gpu-") {
+      guard let gpu = TestGPU.backend else { throw SwiftletError.device("there is no GPU for tests") }
+      backend = gpu
+    }
+    let model = try TinyModel.model(inFloat32: !isLoRA, on: backend)
     var configuration = TinyTrainer.arguments(batch: 8 / collective.size, steps: 8)
     configuration.samplingStrategy = .sequential
     configuration.saveStrategy = .steps
