@@ -3,26 +3,26 @@ import Tensors
 
 /// Where the gradients of the parameters lie in one flat buffer, in which parts the ranks exchange them, and which rank
 /// owns which elements.
-struct GradientLayout {
+package struct GradientLayout {
   /// A range of whole parameters whose gradients are exchanged together.
-  struct Bucket {
+  package struct Bucket {
     /// Its part of the buffer, divided among the ranks.
-    let chunks: ChunkLayout
+    package let chunks: ChunkLayout
     /// The backward pass has completed the gradients once it has passed this layer; `nil` if only its end completes them.
-    let layer: Int?
+    package let layer: Int?
 
     /// Its part of the buffer.
-    var elements: Range<Int> {
+    package var elements: Range<Int> {
       (chunks.ranges.first?.lowerBound ?? 0)..<(chunks.ranges.last?.upperBound ?? 0)
     }
   }
 
   /// The number of elements of the buffer.
-  let count: Int
+  package let count: Int
   /// In the order in which the backward pass completes them.
-  let buckets: [Bucket]
+  package let buckets: [Bucket]
   /// The first element of each parameter.
-  let starts: [Int]
+  package let starts: [Int]
   private let counts: [Int]
 
   /// Kernels may read whole cache lines, so parameters start at multiples of this many floats.
@@ -36,7 +36,7 @@ struct GradientLayout {
 
   /// - Parameter isDivisible: whether the optimizer state of each parameter may be divided among ranks; `nil` if ranks own
   ///   nothing but sums, so that chunks may begin anywhere.
-  init(_ parameters: [Parameter], ranks: Int, isDivisible: [Bool]?) {
+  package init(_ parameters: [Parameter], ranks: Int, isDivisible: [Bool]?) {
     let counts = parameters.map(\.value.count)
     var starts = [0]
     for count in counts {
@@ -63,7 +63,7 @@ struct GradientLayout {
   }
 
   /// The elements of a parameter that a rank owns.
-  func elements(of index: Int, ownedBy rank: Int) -> Range<Int> {
+  package func elements(of index: Int, ownedBy rank: Int) -> Range<Int> {
     let own = starts[index]..<starts[index] + counts[index]
     guard let bucket = buckets.first(where: { $0.elements.contains(own.lowerBound) }) else { return 0..<0 }
     let part = bucket.chunks.ranges[rank].clamped(to: own)
