@@ -13,8 +13,8 @@ public struct LaunchEnvironment: Sendable, Hashable {
   /// `nil` unless `mpirun`, `mpiexec`, `srun` or `flux` started more than one rank.
   public init?(_ environment: [String: String] = ProcessInfo.processInfo.environment) {
     // `srun` comes last, because it sets its variables for every job step, even if `mpirun` starts the ranks inside it.
-    let launchers = [
-      (launcher: "mpirun", size: "OMPI_COMM_WORLD_SIZE", rank: "OMPI_COMM_WORLD_RANK"),
+    let launchers: [(launcher: String, size: String, rank: String)] = [
+      ("mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
       ("flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"), ("mpiexec", "PMI_SIZE", "PMI_RANK"),
       ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ]
