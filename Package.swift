@@ -12,7 +12,7 @@ let package = Package(
       name: "Swiftlet",
       targets: [
         "Swiftlet", "Recipes", "Reports", "Training", "Models", "Auditing", "Datasets", "ChatTemplates", "Tokenizers",
-        "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics",
+        "Collectives", "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics",
       ]),
   ],
   dependencies: [
@@ -148,7 +148,7 @@ let package = Package(
     .executableTarget(
       name: "RankProbe", dependencies: ["TestSupport", "Training", "Collectives", "Tensors", "Diagnostics"],
       path: "Tests/RankProbe"),
-    .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "Tensors", "RankProbe"]),
+    .testTarget(name: "CollectivesTests", dependencies: ["TestSupport", "Collectives", "Tensors", "RankProbe"]),
     .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(name: "TerminalTests", dependencies: ["Diagnostics", "Terminal"]),
     .testTarget(

@@ -26,14 +26,15 @@ static int64_t microseconds(void) {
 }
 
 // Waits for an operation that `error` says has begun. MPI's own waits keep a processor busy for as long as they take,
-// which may be minutes while another rank tokenizes, so after 20 ms this one sleeps between looks.
+// which may be minutes while another rank tokenizes. This one soon sleeps between looks, and longer after a second.
 static int finish(int error, MPI_Request *request) {
   if (error) return error;
   const int64_t begin = microseconds();
   for (int done = 0;;) {
     if ((error = MPI_Test(request, &done, MPI_STATUS_IGNORE)) || done) return error;
-    if (microseconds() - begin < 20000) continue;
-    const struct timespec pause = {0, 200000};
+    const int64_t waited = microseconds() - begin;
+    if (waited < 2000) continue;
+    const struct timespec pause = {0, waited < 1000000 ? 20000 : 1000000};
     nanosleep(&pause, NULL);
   }
 }

@@ -20,6 +20,11 @@ public struct ChunkLayout: Sendable, Hashable {
   /// The size of the largest chunk.
   public var largestChunk: Int { ranges.map(\.count).max() ?? 0 }
 
+  /// The same chunks of a buffer that begins elsewhere.
+  public func moved(by offset: Int) -> ChunkLayout {
+    ChunkLayout(ranges.map { $0.lowerBound + offset..<$0.upperBound + offset })
+  }
+
   /// The layout of the pieces that are exchanged in one round, so that scratch memory stays bounded: the elements from
   /// `offset` to `offset + length` of every chunk.
   func pieces(from offset: Int, length: Int) -> ChunkLayout {

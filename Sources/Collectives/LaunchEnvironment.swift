@@ -7,22 +7,24 @@ public struct LaunchEnvironment: Sendable, Hashable {
   public let launcher: String
   /// The number of ranks that the launcher started.
   public let size: Int
+  /// This process' number among them.
+  public let rank: Int
 
   /// `nil` unless `mpirun`, `mpiexec`, `srun` or `flux` started more than one rank.
   public init?(_ environment: [String: String] = ProcessInfo.processInfo.environment) {
     // `srun` comes last, because it sets its variables for every job step, even if `mpirun` starts the ranks inside it.
-    let launchers = [
-      ("OMPI_COMM_WORLD_SIZE", "mpirun"), ("FLUX_JOB_SIZE", "flux"), ("PMI_SIZE", "mpiexec"),
-      ("MPI_LOCALNRANKS", "mpiexec"), ("SLURM_STEP_NUM_TASKS", "srun"),
+    let launchers: [(launcher: String, size: String, rank: String)] = [
+      ("mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+      ("flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"), ("mpiexec", "PMI_SIZE", "PMI_RANK"),
+      ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ]
-    for (variable, launcher) in launchers {
-      if let size = environment[variable].flatMap({ Int($0) }), size > 1 {
-        self.launcher = launcher
-        self.size = size
-        return
-      }
+    func number(_ variable: String) -> Int? { environment[variable].flatMap { Int($0) } }
+    guard let found = launchers.first(where: { number($0.size) != nil }), let size = number(found.size), size > 1 else {
+      return nil
     }
-    return nil
+    launcher = found.launcher
+    self.size = size
+    rank = number(found.rank) ?? 0
   }
 
   /// The ranks that this process belongs to: those of MPI if a launcher started several, else this process alone.

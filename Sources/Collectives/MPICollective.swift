@@ -180,11 +180,6 @@ extension ChunkLayout {
 }
 
 extension Tensor {
-  /// A part of a float32 tensor, sharing its bytes.
-  fileprivate func elements(_ range: Range<Int>) -> Tensor {
-    Tensor(type: .float32, shape: [range.count], storage: storage, byteOffset: byteOffset + 4 * range.lowerBound)
-  }
-
   /// The elements of a float32 tensor.
   fileprivate var floatPointer: UnsafeMutablePointer<Float> {
     precondition(type == .float32, "only float32 tensors are exchanged")

@@ -83,6 +83,7 @@ public final class Transformer {
         ) { qkv, shape in tape.attention(qkv, starts: batch.sequenceStarts, shape: shape) }
         return [x, residual]
       }
+      tape.mark(index)
       let inputs = [x] + (residual.map { [$0] } ?? [])
       let outputs = checkpointed.contains(index) ? tape.checkpoint(inputs, body) : body(tape, inputs)
       x = outputs[0]

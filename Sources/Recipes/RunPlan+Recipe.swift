@@ -53,7 +53,10 @@ extension RunPlan {
     if let exchange {
       object["ranks"] = .integer(ranks)
       object["exchange"] = .object(
-        JSONObject([("bytes", .integer(exchange.bytes)), ("seconds", .number(exchange.seconds))]))
+        JSONObject([
+          ("bytes", .integer(exchange.bytes)), ("seconds", .number(exchange.seconds)),
+          ("exposed", .number(exchange.exposed)),
+        ]))
       object["efficiency"] = efficiency.map { .number($0) } ?? .null
     }
     object["alternatives"] = .array(alternatives.map(\.json))

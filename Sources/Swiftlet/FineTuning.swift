@@ -1,3 +1,4 @@
+import Collectives
 import Datasets
 import Diagnostics
 import Essentials
@@ -34,6 +35,7 @@ public final class FineTuning: Sendable {
     let validation: Dataset?
     let components: Trainer.Components
     let callbacks: [any TrainerCallback & Sendable]
+    let collective: any Collective
   }
 
   /// Configures a run. Nothing is read or trained yet.
@@ -47,13 +49,16 @@ public final class FineTuning: Sendable {
   ///   - updateRule: replaces the configuration's optimizer.
   ///   - schedule: replaces the configuration's learning rate schedule.
   ///   - callbacks: follow the run, on the model's thread.
+  ///   - collective: the processes that share the run, such as `LaunchEnvironment.collective()`. Each of them must configure
+  ///     the same run; only rank 0 writes files. If one of them throws, the others wait: end them with `abort(status:)`.
   ///   - configure: changes the configuration, which starts from TRL's defaults.
   /// - Throws: `SwiftletError` for a configuration that contradicts itself.
   public init(
     _ model: LanguageModel, adapter: LoRAConfiguration? = nil, data: Dataset, validation: Dataset? = nil,
     reports: ReportConfiguration = ReportConfiguration(), loss: (any TrainingLoss)? = nil,
     updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil,
-    callbacks: [any TrainerCallback & Sendable] = [], configure: (inout TrainingConfiguration) -> Void = { _ in }
+    callbacks: [any TrainerCallback & Sendable] = [], collective: any Collective = SingleProcess(),
+    configure: (inout TrainingConfiguration) -> Void = { _ in }
   ) throws(SwiftletError) {
     var configuration = TrainingConfiguration()
     configure(&configuration)
@@ -65,7 +70,8 @@ public final class FineTuning: Sendable {
         model: BaseModel(model.name, quantization: model.quantization), adapter: adapter, training: configuration,
         reports: reports, datasetName: data.name),
       data: data, validation: validation,
-      components: Trainer.Components(loss: loss, updateRule: updateRule, schedule: schedule), callbacks: callbacks)
+      components: Trainer.Components(loss: loss, updateRule: updateRule, schedule: schedule), callbacks: callbacks,
+      collective: collective)
   }
 
   /// Checks what can be checked without opening anything.

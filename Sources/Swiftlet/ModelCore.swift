@@ -150,10 +150,12 @@ actor ModelCore {
       run.trainer.callbacks = callbacks + job.callbacks
       return run
     }
+    try RunAgreement(collective: job.collective).check(job.recipe)
     let rows = try PreparedRows(job, model: try opened)
     try reopenIfNeeded(for: job)
     let run = try TrainingRun(
-      job.recipe, model: try opened, rows: rows, components: job.components, callbacks: callbacks + job.callbacks)
+      job.recipe, model: try opened, rows: rows, components: job.components, callbacks: callbacks + job.callbacks,
+      collective: job.collective)
     adapter = run.adapter
     runs[id] = run
     return run

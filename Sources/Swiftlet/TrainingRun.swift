@@ -261,10 +261,12 @@ public final class TrainingRun {
 
   // MARK: Results
 
-  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card, and what `Verification` needs.
+  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card, and what `Verification` needs; of
+  /// several ranks, only rank 0 does.
   /// - Parameter progress: called with the number of answers recorded for verification and of all.
   /// - Throws: `SwiftletError` if a file cannot be written.
   public func write(progress: (Int, Int) -> Void = { _, _ in }) throws {
+    guard trainer.collective.rank == 0 else { return }
     try trainer.saveModel(to: output, type: trainer.savedElementType)
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))

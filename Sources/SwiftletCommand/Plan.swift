@@ -78,7 +78,10 @@ struct Plan: AsyncParsableCommand {
       if let exchange = plan.exchange {
         facts += [
           ("ranks", "\(plan.ranks); each sends \(Format.bytes(exchange.bytes)) per step"),
-          ("exchange", "\(Format.duration(exchange.seconds)) per step"),
+          (
+            "exchange",
+            "\(Format.duration(exchange.seconds)) per step, \(Format.duration(exchange.exposed)) of it after the backward pass"
+          ),
           ("efficiency", Format.percent(plan.efficiency ?? 1)),
         ]
       }

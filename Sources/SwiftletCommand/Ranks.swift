@@ -12,7 +12,15 @@ struct Ranks {
   /// Joins the other ranks, and divides the processors of each host among those on it.
   /// - Throws: `SwiftletError` if MPI cannot be used.
   static func join() throws -> Ranks {
-    var ranks = Ranks(collective: try LaunchEnvironment.collective())
+    let collective: any Collective
+    do {
+      collective = try LaunchEnvironment.collective()
+    } catch {
+      // The launcher ends the other ranks, so that the first one alone prints the error.
+      if let rank = LaunchEnvironment()?.rank, rank > 0 { sleep(3) }
+      throw error
+    }
+    var ranks = Ranks(collective: collective)
     if ranks.collective.size > 1 { try ranks.divideProcessors() }
     return ranks
   }

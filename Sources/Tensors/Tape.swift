@@ -131,6 +131,21 @@ public final class Tape {
     set { dropoutKey = newValue }
   }
 
+  /// Called by `backward` with the number of a mark, once everything recorded after it has run. Of several marks with the
+  /// same number the first one counts.
+  package var passed: ((Int) -> Void)?
+  private var marks: [Int: Int] = [:]
+
+  /// Marks a place in the recording for `passed`, if that is set.
+  package func mark(_ number: Int) {
+    guard passed != nil else { return }
+    marks[number, default: 0] += 1
+    record { [unowned self] in
+      marks[number, default: 0] -= 1
+      if marks[number] == 0 { passed?(number) }
+    }
+  }
+
   /// Runs the backward pass: all recorded gradients, from the last operation to the first. Afterwards the tape is
   /// empty.
   public func backward() {

@@ -41,6 +41,14 @@ extension Tensor {
     return Tensor(type: type, shape: shape, storage: storage, byteOffset: byteOffset, scales: scales)
   }
 
+  /// Elements in row-major order as a vector, sharing the tensor's bytes; not of types that store several in a block.
+  package func elements(_ range: Range<Int>) -> Tensor {
+    precondition(type.blockLength == 1, "blocks are not cut")
+    return Tensor(
+      type: type, shape: [range.count], storage: storage,
+      byteOffset: byteOffset + range.lowerBound * type.blockByteCount)
+  }
+
   /// A range of rows of a matrix. Shares the storage. Not for 4-bit types, whose blocks can span rows.
   public func rows(_ range: Range<Int>) -> Tensor {
     precondition(!type.isFourBitCode, "4-bit blocks can span rows")

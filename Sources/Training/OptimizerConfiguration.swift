@@ -1,4 +1,5 @@
 import Diagnostics
+import Tensors
 
 /// The optimizer and its settings. Which settings apply depends on `kind`.
 public struct OptimizerConfiguration: Sendable, Hashable, Codable {
@@ -77,6 +78,19 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
 }
 
 extension OptimizerConfiguration {
+  /// The update rule of each of these parameters, unless a rule replaces all of them.
+  /// - Throws: `SwiftletError` for settings that the optimizer does not have, or that contradict each other.
+  func updateRules(
+    for parameters: [Parameter], replacedBy replacement: (any UpdateRule)?
+  ) throws(SwiftletError) -> [any UpdateRule] {
+    var rules: [any UpdateRule] = []
+    for parameter in parameters {
+      let rule = if let replacement { replacement } else { try updateRule(for: parameter.name) }
+      rules.append(rule)
+    }
+    return rules
+  }
+
   /// The update rule with these settings.
   /// - Parameter parameter: the name of the parameter to update. As in transformers' trainer, 8-bit moments are not for
   ///   embeddings, whose gradients are large for a few rows and zero for the others.

@@ -4,7 +4,8 @@ import Testing
 @Suite struct LaunchEnvironmentTests {
   @Test func launchersAreRecognizedByTheirVariables() {
     #expect(LaunchEnvironment(["OMPI_COMM_WORLD_SIZE": "4"])?.launcher == "mpirun")
-    #expect(LaunchEnvironment(["PMI_SIZE": "2"])?.size == 2)
+    #expect(LaunchEnvironment(["PMI_SIZE": "2", "PMI_RANK": "1"])?.size == 2)
+    #expect(LaunchEnvironment(["PMI_SIZE": "2", "PMI_RANK": "1"])?.rank == 1)
     #expect(LaunchEnvironment(["SLURM_STEP_NUM_TASKS": "8"])?.launcher == "srun")
     #expect(LaunchEnvironment(["FLUX_JOB_SIZE": "16"])?.launcher == "flux")
   }
@@ -17,5 +18,6 @@ import Testing
   @Test func mpirunInsideAnAllocationIsTheLauncher() {
     let environment = ["SLURM_STEP_NUM_TASKS": "3", "OMPI_COMM_WORLD_SIZE": "2"]
     #expect(LaunchEnvironment(environment)?.size == 2)
+    #expect(LaunchEnvironment(environment.merging(["OMPI_COMM_WORLD_SIZE": "1"]) { $1 }) == nil)
   }
 }

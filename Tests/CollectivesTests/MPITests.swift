@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 import Collectives
+import TestSupport
 
 /// Runs `RankProbe` under `mpirun`. Open MPI is one of the packages that `make test` installs, so its absence is a
 /// failure.
@@ -58,15 +59,17 @@ import Collectives
   }
 
   /// The numbers of each line of a run's log.
-  private func train(_ ranks: Int, _ arguments: [String]) throws -> [[Double]] {
+  fileprivate func train(_ ranks: Int, _ arguments: [String]) throws -> [[Double]] {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     return try train(ranks, arguments, in: folder)
   }
 
-  private func train(_ ranks: Int, _ arguments: [String], in folder: URL) throws -> [[Double]] {
+  fileprivate func train(_ ranks: Int, _ arguments: [String], in folder: URL) throws -> [[Double]] {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let words = ["train", arguments[0], folder.path] + arguments.dropFirst()
+    let words =
+      arguments[0] == "reference"
+      ? arguments + [folder.path] : ["train", arguments[0], folder.path] + arguments.dropFirst()
     let probe = Self.products.appendingPathComponent("RankProbe").path
     let (status, output) = try ranks == 1 ? Self.run(probe, words) : launch(ranks, words)
     #expect(status == 0, "\(output)")
@@ -76,8 +79,12 @@ import Collectives
 
   @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
   func severalRanksLearnWhatOneProcessLearns(method: String) throws {
+    try compare(method, ranks: [2, 4])
+  }
+
+  fileprivate func compare(_ method: String, ranks: [Int]) throws {
     let alone = try train(1, [method])
-    for ranks in [2, 4] {
+    for ranks in ranks {
       let together = try train(ranks, [method])
       try #require(together.count == alone.count && alone.count == 10)
       for (a, b) in zip(alone.joined(), together.joined()) {
@@ -101,10 +108,41 @@ import Collectives
     }
   }
 
+  /// The reference's own rounding moves these by some 1e-6.
+  @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
+  func twoRanksLearnWhatTRLLearnsOverTwoProcesses(method: String) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let ours = try train(2, ["reference", method], in: folder)
+    let file = URL(fileURLWithPath: #filePath).appendingPathComponents("../../Goldens/ranks/\(method).json")
+    let golden = try JSONDecoder().decode(Golden.self, from: Data(contentsOf: file))
+    try #require(ours.count == golden.steps.count && ours.count == 10)
+    for (log, step) in zip(ours, golden.steps) {
+      #expect(abs(log[1] - step.loss) <= 1e-5 * step.loss, "\(log[1]) instead of \(step.loss)")
+      #expect(abs(log[2] - step.grad_norm) <= 1e-5 * step.grad_norm, "\(log[2]) instead of \(step.grad_norm)")
+      // From the end of the first epoch on, TRL leaves out the tokens of rows that fill up the last batches.
+      if log[0] < 5 { #expect(log[4] == step.num_tokens) }
+    }
+  }
+
+  private struct Golden: Decodable {
+    let steps: [Step]
+
+    struct Step: Decodable {
+      let loss, grad_norm, num_tokens: Double
+    }
+  }
+
   @Test(.timeLimit(.minutes(1))) func aRankThatDiesEndsTheOthers() throws {
     let (status, output) = try launch(3, ["--die"])
     #expect(status != 0, "\(output)")
   }
+}
+
+/// Ranks that compute on a GPU, which they share here: gradients go through host memory to MPI and back.
+@Suite(.serialized, .enabled(if: TestGPU.isExpected)) struct GPURankTests {
+  @Test(.timeLimit(.minutes(3)), arguments: ["gpu-lora", "gpu-full"])
+  func twoRanksLearnWhatOneProcessLearns(method: String) throws { try MPITests().compare(method, ranks: [2]) }
 }
 
 extension URL {

@@ -45,6 +45,6 @@ enum Launcher {
 
   /// The sentences that the program printed as errors; `mpirun` adds lines of its own.
   static func sentences(_ outcome: Command.Outcome) -> [String] {
-    outcome.errors.split(separator: "\n").map(String.init).filter { $0.contains("Error: ") }
+    outcome.errors.split(separator: "\n").map(String.init).filter { $0.hasPrefix("Error: ") || $0.hasPrefix("Rank ") }
   }
 }

@@ -4,6 +4,7 @@
     python make_goldens.py models            every tiny model family, or: models llama qwen3
     python make_goldens.py gguf_files --llama-cpp FOLDER        and: gguf_export
     python make_goldens.py training          ten steps of TRL's SFTTrainer on the tiny Llama
+    python make_goldens.py ranks             the same over two processes
     python make_goldens.py recipe_runs       twenty steps from recipes and rows of text
     python make_goldens.py smollm2 --gguf FILE --tokenizer FOLDER --checkpoint FOLDER     a real model; minutes
 """
@@ -33,6 +34,7 @@ def main():
         "gguf_files": "GGUF files of the tiny models, by llama.cpp's converter",
         "gguf_export": "what llama.cpp's tools make of adapters and of float32 blocks",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
+        "ranks": "ten steps of TRL's SFTTrainer on the tiny Llama over two processes",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",

@@ -8,9 +8,10 @@ import Tensors
 @main struct RankProbe {
   static func main() throws {
     let words = Array(CommandLine.arguments.dropFirst())
-    if words.first == "train" {
-      let collective: any Collective = LaunchEnvironment() == nil ? SingleProcess() : try MPICollective()
-      try TrainingProbe.run(Array(words.dropFirst()), collective)
+    if let word = words.first, ["train", "reference"].contains(word) {
+      let collective = try LaunchEnvironment.collective()
+      let run = word == "train" ? TrainingProbe.run : TrainingProbe.runReference
+      try run(Array(words.dropFirst()), collective)
       (collective as? MPICollective)?.finalize()
       exit(0)
     }
@@ -44,6 +45,14 @@ import Tensors
     try collective.copy(tensor, from: last, to: 0)
     let copied = Float(collective.rank == 0 ? last : collective.rank)
     expect(backend.floats(tensor) == [copied, 2], "copy")
+    let shared = backend.tensor([Float(collective.rank), 3], [2])
+    try collective.broadcast(shared, from: last)
+    expect(backend.floats(shared) == [Float(last), 3], "broadcast of a tensor")
+    expect(try collective.least(collective.size - collective.rank) == 1, "least")
+    expect(try collective.least(-collective.rank) == -last, "least of negative numbers")
+    expect(try collective.firstDifference("same") == nil, "equal texts")
+    expect(try collective.firstDifference(collective.rank == last ? "other" : "same") == last, "another text")
+    expect(collective.host == 0, "the lowest rank identifies the host")
     try collective.barrier()
     for failure in failures { FileHandle.standardError.write(Data((failure + "\n").utf8)) }
     if CommandLine.arguments.contains("--die"), collective.rank == 1 { kill(getpid(), SIGKILL) }

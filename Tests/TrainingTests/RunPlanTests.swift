@@ -193,6 +193,30 @@ import Testing
     #expect(paged.needed == paged.total - 8 * weights)
   }
 
+  @Test func ranksDivideTheStateAndTheWork() throws {
+    let model = try TinyModel.model(inFloat32: true)
+    let weights = model.transformer.parameters.reduce(0) { $0 + $1.value.count }
+    var configuration = TrainingConfiguration()
+    configuration.optimizer.kind = .adamWTorch
+    configuration.trainBatchSize = 2
+    let estimator = try RunEstimator(
+      model, adapter: nil, trainingSet: TinyModel.rows(), system: Self.machine(megabytes: 4096))
+    let network = Network(bitsPerSecond: 1e9)
+    let alone = try estimator.plan(configuration, calibrated: true)
+    let four = try estimator.plan(configuration, calibrated: true, ranks: 4, network: network)
+    #expect(four.memory.optimizer == 2 * weights && alone.memory.optimizer == 8 * weights)
+    #expect(four.memory.gradients == 4 * weights && four.memory.exchange == 4 * weights)
+    #expect(4 * four.steps == alone.steps && four.tokens == alone.tokens)
+    let exchange = try #require(four.exchange)
+    #expect(exchange.bytes == 6 * weights && exchange.exposed <= exchange.seconds)
+    #expect(try #require(four.efficiency) < 1 && alone.efficiency == nil)
+    #expect(four.json["exchange"]?["bytes"]?.integer == exchange.bytes)
+    // Adafactor needs whole matrices, and an adapter's state is not divided.
+    configuration.optimizer.kind = .adafactor
+    let whole = try estimator.plan(configuration, calibrated: false).memory.optimizer
+    #expect(try estimator.plan(configuration, calibrated: false, ranks: 4).memory.optimizer > whole / 4)
+  }
+
   /// A rule that keeps a copy of each weight and one number for it.
   private struct Averaging: UpdateRule {
     func state(for shape: [Int]) -> [StateTensor] {

@@ -7,6 +7,8 @@ struct AdamW: UpdateRule {
   let epsilon: Float
   let isEightBit: Bool
 
+  var isElementwise: Bool { true }
+
   func state(for shape: [Int]) -> [StateTensor] {
     StateTensor.moment("exp_avg", of: shape, isEightBit: isEightBit)
       + StateTensor.moment("exp_avg_sq", of: shape, isEightBit: isEightBit)

@@ -7,6 +7,8 @@ struct Lion: UpdateRule {
   let beta2: Double
   let isEightBit: Bool
 
+  var isElementwise: Bool { true }
+
   func state(for shape: [Int]) -> [StateTensor] { StateTensor.moment("exp_avg", of: shape, isEightBit: isEightBit) }
 
   func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend) {

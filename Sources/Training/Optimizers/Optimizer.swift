@@ -28,11 +28,7 @@ package final class Optimizer {
     on backend: any Backend, pagesIn folder: URL = FileManager.default.temporaryDirectory,
     parallelism: DataParallelism? = nil
   ) throws(SwiftletError) {
-    var rules: [any UpdateRule] = []
-    for parameter in parameters {
-      let rule = if let rule { rule } else { try configuration.updateRule(for: parameter.name) }
-      rules.append(rule)
-    }
+    let rules = try configuration.updateRules(for: parameters, replacedBy: rule)
     self.parameters = parameters
     self.rules = rules
     self.backend = backend
@@ -44,8 +40,7 @@ package final class Optimizer {
     var states: [[Tensor]] = []
     for (index, parameter) in parameters.enumerated() {
       var state: [Tensor] = []
-      let isOwned = parallelism?.ownedParameters.contains(index) ?? true
-      for part in isOwned ? rules[index].state(for: parameter.value.shape) : [] {
+      for part in Self.ownShape(of: parameter, index, parallelism).map({ rules[index].state(for: $0) }) ?? [] {
         if isPaged {
           do {
             state.append(try backend.pagedZeros(part.shape, part.type, in: folder.path))
@@ -61,6 +56,13 @@ package final class Optimizer {
     self.states = states
   }
 
+  /// The shape of the part of a parameter that this rank updates: the parameter's, or a vector if it shares it with other
+  /// ranks; `nil` if it updates nothing of it.
+  private static func ownShape(of parameter: Parameter, _ index: Int, _ parallelism: DataParallelism?) -> [Int]? {
+    let count = parallelism?.elements(of: index).count ?? parameter.value.count
+    return count == parameter.value.count ? parameter.value.shape : count == 0 ? nil : [count]
+  }
+
   /// Whether weight decay applies to a parameter. As in transformers: to all but biases and norms, so also to adapters.
   static func isDecayed(_ name: String) -> Bool {
     let parts = name.split(separator: ".")
@@ -73,11 +75,16 @@ package final class Optimizer {
     step += 1
     for (index, parameter) in parameters.enumerated() {
       defer { parameter.gradient = nil }
-      guard let gradient = parameter.gradient, parallelism?.ownedParameters.contains(index) ?? true else { continue }
+      guard let gradient = parameter.gradient, let shape = Self.ownShape(of: parameter, index, parallelism) else {
+        continue
+      }
+      let own = parallelism?.elements(of: index) ?? 0..<parameter.value.count
       let update = UpdateStep(
         number: step, learningRate: Float(learningRate), weightDecay: decayed[index] ? weightDecay : 0,
         gradientScale: gradientScale)
-      rules[index].update(parameter.value, gradient: gradient, state: states[index], update, on: backend)
+      rules[index].update(
+        parameter.value.elements(own).reshaped(shape), gradient: gradient.elements(own).reshaped(shape),
+        state: states[index], update, on: backend)
     }
   }
 
@@ -114,11 +121,14 @@ package final class Optimizer {
   /// - Throws: `SwiftletError` if the state belongs to other parameters or another rule.
   package func read(from url: URL) throws {
     let isReader = parallelism?.collective.rank ?? 0 == 0
-    let saved = isReader ? try savedState(url) : (step: 0, states: states)
+    let saved = isReader ? try savedState(url) : (step: 0, states: states.map { _ in [] })
     step = try parallelism?.broadcast(saved.step) ?? saved.step
     for (index, tensors) in saved.states.enumerated() {
-      for (tensor, target) in zip(tensors, states[index]) where isReader { backend.copy(tensor, to: target) }
-      try parallelism?.sendState(of: index, tensors)
+      if let parallelism {
+        try parallelism.distribute(tensors, to: states[index], of: index)
+      } else {
+        for (tensor, target) in zip(tensors, states[index]) { backend.copy(tensor, to: target) }
+      }
     }
   }
 

@@ -6,6 +6,8 @@ struct SGD: UpdateRule {
   let dampening: Float
   let nesterov: Bool
 
+  var isElementwise: Bool { true }
+
   func state(for shape: [Int]) -> [StateTensor] {
     momentum == 0 ? [] : [StateTensor(name: "momentum_buffer", shape: shape)]
   }

@@ -16,6 +16,10 @@ public protocol UpdateRule: Sendable {
   /// default.
   func state(for shape: [Int]) -> [StateTensor]
 
+  /// Whether an element's update depends on that element alone, so that several processes may each update a part of a
+  /// weight, as a vector. `false` by default: weights are then passed whole.
+  var isElementwise: Bool { get }
+
   /// Takes one step.
   /// - Parameters:
   ///   - weight: float32, changed in place.
@@ -29,6 +33,9 @@ public protocol UpdateRule: Sendable {
 extension UpdateRule {
   /// By default, a rule keeps no state.
   public func state(for shape: [Int]) -> [StateTensor] { [] }
+
+  /// By default, a rule needs whole weights.
+  public var isElementwise: Bool { false }
 }
 
 /// One tensor of an optimizer's state.

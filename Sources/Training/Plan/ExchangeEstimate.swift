@@ -23,35 +23,49 @@ public struct Network: Sendable, Hashable {
   }
 }
 
-/// What the ranks of a run send one another in each step, and how long it takes. The exchange begins when the gradients
-/// are complete, so its time adds to that of the computation.
+/// What the ranks of a run send one another in each step, and how long it takes.
 public struct ExchangeEstimate: Sendable, Hashable {
   /// The bytes that each rank sends, and receives, per step.
   public let bytes: Int
   /// The time of a step's exchange in seconds.
   public let seconds: Double
+  /// The part of it that the step waits for, in seconds. The rest passes while the backward pass continues.
+  public let exposed: Double
 
   /// The memory for what other ranks send at once.
   static let scratchBytes = 4 << 24
   /// Sums of a few numbers per step: predicted tokens, losses, the norm, and whether anyone wants to stop.
-  private static let smallSums = 5.0
+  private static let smallSums = 5
+  /// The time to send one message, in seconds.
+  private static let messageTime = 10e-6
+  /// The time that a processor takes per byte to pass it to the network, receive it and add it, in seconds.
+  private static let byteTime = 0.4e-9
   /// What TCP/IP over Ethernet leaves of a link for data.
   private static let payload = 0.94
 
   /// - Parameters:
   ///   - floats: the number of trained parameters.
+  ///   - inLayers: how many of them are in layers, whose gradients are sent during the backward pass.
+  ///   - sendsWeights: whether ranks send the weights that they have updated, instead of summed gradients; they do if every
+  ///     weight is trained.
   ///   - ranks: the number of ranks, each on a host of its own.
   ///   - network: what connects them.
-  public init(floats: Int, ranks: Int, network: Network) {
+  ///   - backward: the time of a step's last backward pass, in seconds.
+  public init(floats: Int, inLayers: Int, sendsWeights: Bool, ranks: Int, network: Network, backward: Double = 0) {
     let others = Double(max(1, ranks) - 1)
     // Each rank sends every other one its chunk, and then the sum of its own chunk to every other one.
     let bytes = 2 * 4 * Double(floats) * others / Double(max(1, ranks))
     self.bytes = Int(bytes)
     let rounds = (4 * Double(floats) / Double(Self.scratchBytes)).rounded(.up)
-    // Sums of a few numbers take as many messages, one after the other, as the logarithm of the number of ranks.
-    let depth = Double(Int.bitWidth - (max(1, ranks) - 1).leadingZeroBitCount)
-    // Messages to all others leave one after the other, but travel at the same time.
-    let waits = (2 * rounds + Self.smallSums * depth) * network.latency
-    seconds = others == 0 ? 0 : bytes * 8 / (network.bitsPerSecond * Self.payload) + waits
+    // Everyone sends everyone a message, one after the other; these travel at the same time.
+    let exchanges = 2 * rounds + Double(Self.smallSums)
+    let waits = exchanges * (network.latency + others * Self.messageTime)
+    let transfer = bytes * (8 / (network.bitsPerSecond * Self.payload) + Self.byteTime)
+    seconds = others == 0 ? 0 : transfer + waits
+    // The first layer's gradients are complete when the backward pass is over.
+    let buckets = max(1, inLayers / GradientLayout.leastBucket(ranks: ranks))
+    let layers = Double(inLayers) / Double(max(1, floats)) * (1 - 1 / Double(buckets))
+    let early = seconds * layers * (sendsWeights ? 0.5 : 1)
+    exposed = seconds - min(early, backward)
   }
 }

@@ -84,15 +84,19 @@ package struct RunEstimator {
       stepsPerEpoch: BatchOrder(itemCount: sizes.count, configuration).stepsPerEpoch, tokensPerEpoch: set.tokenCount,
       largestBatch: workload.largest.tokens, sharedPrefix: workload.shared)
     plan.ranks = self.ranks
-    let exchange = network.map { ExchangeEstimate(floats: trainedCount, ranks: self.ranks, network: $0) }
-    plan.exchange = exchange
+    plan.exchange = network.map { exchange(over: $0, backward: 0) }
     var calibration: Calibration?
     if calibrated {
       let measured = try Calibration(
         model.transformer, configuration, updateRule: updateRule, tokens: workload.largest.tokens)
       calibration = measured
-      let seconds =
-        seconds(workload, memory, measured) + Double(workload.steps) * (exchange?.seconds ?? 0)
+      var seconds = seconds(workload, memory, measured)
+      if let network {
+        let batch = seconds / Double(max(1, workload.steps * configuration.gradientAccumulationSteps))
+        let exchange = exchange(over: network, backward: batch * (adapter == nil ? 2 / 3 : 1 / 2))
+        plan.exchange = exchange
+        seconds += Double(workload.steps) * exchange.exposed
+      }
       plan.time = RunPlan.Time(
         step: seconds / Double(max(1, workload.steps)), total: seconds,
         operationsPerSecond: measured.operationsPerSecond)
@@ -109,6 +113,16 @@ package struct RunEstimator {
           fits: memory.needed <= system.reachable, changesResult: change.changesResult))
     }
     return plan
+  }
+
+  /// - Parameter backward: the time of a step's last backward pass, in seconds.
+  private func exchange(over network: Network, backward: Double) -> ExchangeEstimate {
+    let isInHostMemory = model.transformer.backend.availableMemory == nil
+    let parameters = adapter?.parameters ?? model.transformer.parameters
+    let inLayers = parameters.reduce(0) { $0 + ($1.name.contains(".layers.") ? $1.value.count : 0) }
+    return ExchangeEstimate(
+      floats: trainedCount, inLayers: inLayers, sendsWeights: adapter == nil, ranks: ranks, network: network,
+      backward: isInHostMemory ? backward : 0)
   }
 
   private func workload(_ settings: Settings) -> Workload {
@@ -245,17 +259,19 @@ package struct RunEstimator {
     estimate.program = program
     estimate.weights = weightBytes(quantized: settings.quantizes)
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
-    let states = try trained.map { parameter throws(SwiftletError) -> Int in
+    var largestUndivided = 0
+    for parameter in trained {
       let rule =
         if let updateRule { updateRule } else { try settings.configuration.optimizer.updateRule(for: parameter.name) }
-      return rule.state(for: parameter.value.shape).reduce(0) { $0 + $1.byteCount }
+      let bytes = rule.state(for: parameter.value.shape).reduce(0) { $0 + $1.byteCount }
+      estimate.optimizer += bytes
+      if !rule.isElementwise { largestUndivided = max(largestUndivided, bytes) }
     }
     estimate.gradients = 4 * trainedCount
-    estimate.optimizer = states.reduce(0, +)
     if ranks > 1 {
-      // Ranks own whole parameters, so the largest share is up to half of the largest parameter above the mean.
       if adapter == nil {
-        estimate.optimizer = min(estimate.optimizer, estimate.optimizer / ranks + (states.max() ?? 0) / 2)
+        // Where ranks own whole parameters, a share is up to half of the largest parameter above the mean.
+        estimate.optimizer = min(estimate.optimizer, estimate.optimizer / ranks + largestUndivided / 2)
       }
       estimate.exchange = min(ExchangeEstimate.scratchBytes, estimate.gradients)
     }

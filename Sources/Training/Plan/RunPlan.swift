@@ -63,10 +63,10 @@ public struct RunPlan: Sendable {
     public let changesResult: Bool
   }
 
-  /// The part of a step's time that is not spent on the exchange; `nil` if either was not predicted.
+  /// The part of a step's time that is not spent waiting for the exchange; `nil` if either was not predicted.
   public var efficiency: Double? {
     guard let exchange, let time else { return nil }
-    return 1 - exchange.seconds / max(time.step, 1e-12)
+    return 1 - exchange.exposed / max(time.step, 1e-12)
   }
 
   /// Whether the run fits in memory.

@@ -114,8 +114,10 @@ public final class Trainer {
     schedule = components.schedule ?? LearningRateSchedule(configuration, totalSteps: total)
     actions = StepSchedule(configuration, totalSteps: total, stepsPerEpoch: order.stepsPerEpoch)
     let parameters = try Self.trainableParameters(model, adapter)
+    let rules = try configuration.optimizer.updateRules(for: parameters, replacedBy: components.updateRule)
     let parallelism = try DataParallelism(
-      collective, parameters: parameters, trainsEveryWeight: adapter == nil, on: model.transformer.backend)
+      collective, parameters: parameters, trainsEveryWeight: adapter == nil, rules: rules,
+      on: model.transformer.backend)
     self.parallelism = parallelism
     optimizer = try Optimizer(
       parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,

@@ -32,6 +32,7 @@ package struct TrainingStep {
         &+ UInt64(index * ranks + rank)
       let tape = Tape(
         on: backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision)
+      if let parallelism, index == batches.count - 1 { tape.passed = { parallelism.passed(layer: $0) } }
       sums.append(
         try loss.compute(
           TrainingPass(
