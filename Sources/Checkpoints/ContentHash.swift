@@ -1,4 +1,5 @@
 import Essentials
+import Tensors
 
 /// A 128-bit hash of a stream of bytes: MurmurHash3 x64 128 (Appleby 2011) with seed 0.
 ///
@@ -37,8 +38,18 @@ package struct ContentHash: Sendable {
     return rest == 0 || byteCount == .max ? hash.hexadecimal : nil
   }
 
-  /// Adds bytes.
-  package mutating func update(_ bytes: UnsafeRawBufferPointer) {
+  /// Adds the bytes of a tensor; of one with more than a megabyte every sixteenth page, because other weights differ in all
+  /// of them.
+  package mutating func update(sampling tensor: Tensor) {
+    let page = 4096
+    tensor.withBytes { bytes in
+      for start in stride(from: 0, to: bytes.count, by: bytes.count > 1 << 20 ? 16 * page : page) {
+        update(UnsafeRawBufferPointer(rebasing: bytes[start..<min(bytes.count, start + page)]))
+      }
+    }
+  }
+
+  private mutating func update(_ bytes: UnsafeRawBufferPointer) {
     count &+= UInt64(bytes.count)
     var rest = bytes[...]
     if !tail.isEmpty {

@@ -61,7 +61,7 @@ struct RunAgreement {
     var hash = ContentHash()
     for parameter in model.transformer.parameters {
       hash.update("\(parameter.name) \(parameter.value.type) \(parameter.value.shape)")
-      parameter.value.withBytes { hash.update($0) }
+      hash.update(sampling: parameter.value)
     }
     return hash.hexadecimal
   }
