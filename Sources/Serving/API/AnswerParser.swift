@@ -14,6 +14,8 @@ package struct AnswerParser {
   /// Text that is held back because it may be part of a marker, or is a tool call.
   private var held = ""
   private var isAtStart = true
+  /// Whether line breaks that come next separate parts and belong to none.
+  private var dropsNewlines = false
 
   private static let thinkStart = "<think>"
   private static let thinkEnd = "</think>"
@@ -56,6 +58,7 @@ package struct AnswerParser {
       let text = String(held[..<end.lowerBound])
       held = String(held[end.upperBound...])
       state = .content
+      dropsNewlines = true
       return [Self.call(text) ?? .content(Self.callStart + text + Self.callEnd)]
     case .content:
       if isAtStart {
@@ -75,13 +78,15 @@ package struct AnswerParser {
   }
 
   private mutating func upTo(_ marker: String?, then next: State, _ part: (String) -> Part) -> [Part]? {
+    if dropsNewlines { held = String(held.drop(while: \.isNewline)) }
     guard !held.isEmpty else { return nil }
+    dropsNewlines = false
     if let marker, let range = held.firstRange(of: marker) {
       let text = String(held[..<range.lowerBound])
       held = String(held[range.upperBound...])
       state = next
       isAtStart = false
-      if next == .content { held = String(held.drop(while: \.isNewline)) }
+      dropsNewlines = next == .content
       return text.isEmpty || (next == .toolCall && text.allSatisfy(\.isWhitespace)) ? [] : [part(text)]
     }
     let kept = marker.map { held.lengthOfSuffix(beginning: $0) } ?? 0
