@@ -23,7 +23,7 @@ struct LearningRateSearch {
   /// - Returns: the rate to train with; `nil` for the recipe's.
   func rate() async throws -> Double? {
     if recipe.training.resume != .fromStart {
-      throw SwiftletError.training("--find-learning-rate is for new runs. Leave it out to resume.").inRecipeTerms
+      throw SwiftletError.training("--find-learning-rate is for new runs; leave it out to resume").inRecipeTerms
     }
     if ranks.leads { try OutputFolder.checkUnused(by: recipe, overwrites: overwrites) }
     let run = try await TrainingSession(recipe, command: [], ranks: ranks).prepared()
