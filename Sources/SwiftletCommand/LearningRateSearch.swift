@@ -18,8 +18,8 @@ struct LearningRateSearch {
     self.ranks = ranks
   }
 
-  /// Runs the test on a model and an adapter of its own, shows its curve and writes it to the output folder. All ranks do
-  /// the same.
+  /// Runs the test on a model and an adapter of its own, shows its curve and writes it to the output folder. All ranks
+  /// do the same.
   /// - Returns: the rate to train with; `nil` for the recipe's.
   func rate() async throws -> Double? {
     if recipe.training.resume != .fromStart {
