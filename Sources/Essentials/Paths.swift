@@ -30,6 +30,13 @@ extension String {
     }
     return home + dropFirst()
   }
+
+  /// The path with `$HOME` at its start replaced by `~`.
+  package var abbreviatingHome: String {
+    guard let home = ProcessInfo.processInfo.environment["HOME"], home.count > 1, self == home || hasPrefix(home + "/")
+    else { return self }
+    return "~" + dropFirst(home.count)
+  }
 }
 
 extension FileManager {
