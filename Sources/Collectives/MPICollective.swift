@@ -127,8 +127,8 @@ public final class MPICollective: Collective {
 }
 
 extension MPICollective {
-  /// Where the bridge may be: where `SWIFTLET_MPI` says, or beside the program, where `make mpi` and `make install` put
-  /// it.
+  /// The paths at which to look for the bridge: `SWIFTLET_MPI` if it is set, otherwise next to the program, where
+  /// `make mpi` and `make install` put it.
   private static func candidates(_ environment: [String: String]) -> [String] {
     if let path = environment["SWIFTLET_MPI"], !path.isEmpty { return [path] }
     let program = URL(fileURLWithPath: ProgramFile.path ?? CommandLine.arguments[0])

@@ -7,7 +7,7 @@ import Essentials
 /// of the saved files, if that doesn't lead through the home directory or the root of the file system; otherwise
 /// `placeholder`.
 public struct BaseModelReference: Sendable, Hashable {
-  /// Stands in place of a base model that saved files can't name.
+  /// The placeholder for a base model that saved files can't name.
   public static let placeholder = "BASE_MODEL"
 
   /// `org/name`; `nil` if it isn't known.

@@ -4,8 +4,8 @@ import Training
 extension Recipe {
   /// Settings that published practice would find odd for a run of this size, a sentence each. None of them is an error.
   ///
-  /// LoRA is usually trained with 1e-4 to 5e-4, up to 2e-3 for small models and few steps (Hu et al. 2021, Dettmers et al.
-  /// 2023); every weight with 1e-6 to 1e-4; two or three epochs.
+  /// LoRA is usually trained with 1e-4 to 5e-4, up to 2e-3 for small models and few steps (Hu et al. 2021, Dettmers et
+  /// al. 2023); every weight with 1e-6 to 1e-4; two or three epochs.
   /// - Parameters:
   ///   - rows: the number of training rows.
   ///   - steps: the number of optimizer steps.

@@ -110,8 +110,8 @@ extension RecipeKey {
       .refused("group_by_length", .optimization, "batches have no padding, so grouping rows by length gains nothing"),
       .refused("past_index", .other, harmless: ["-1"], "models with such outputs are not supported"),
       .refused(
-        "num_processes", .other, harmless: ["1"], "start the processes with mpirun -n N, or multiply gradient_accumulation_steps by it instead"
-      ),
+        "num_processes", .other, harmless: ["1"],
+        "start the processes with mpirun -n N, or multiply gradient_accumulation_steps by it instead"),
       .refused("num_machines", .other, harmless: ["1"], "processes are started with mpirun; leave it out"),
       .refused("accelerate_config", .other, harmless: ["single_gpu"], "one process runs; leave it out"),
       .refused("config_file", .other, "one process runs; leave it out"),

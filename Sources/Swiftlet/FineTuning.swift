@@ -49,8 +49,9 @@ public final class FineTuning: Sendable {
   ///   - updateRule: replaces the configuration's optimizer.
   ///   - schedule: replaces the configuration's learning rate schedule.
   ///   - callbacks: follow the run, on the model's thread.
-  ///   - collective: the processes that share the run, such as `LaunchEnvironment.collective()`. Each of them must configure
-  ///     the same run; only rank 0 writes files. If one of them throws, the others wait: end them with `abort(status:)`.
+  ///   - collective: the processes that share the run, such as `LaunchEnvironment.collective()`. Each of them must
+  ///     configure the same run; only rank 0 writes files. If one of them throws, the others wait: end them with
+  ///     `abort(status:)`.
   ///   - configure: changes the configuration, which starts from TRL's defaults.
   /// - Throws: `SwiftletError` for a configuration that contradicts itself.
   public init(

@@ -261,8 +261,8 @@ public final class TrainingRun {
 
   // MARK: Results
 
-  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card, and what `Verification` needs; of
-  /// several ranks, only rank 0 does.
+  /// Writes the adapter or model, tokenizer, log, settings, loss curve and model card, and what `Verification` needs;
+  /// of several ranks, only rank 0 does.
   /// - Parameter progress: called with the number of answers recorded for verification and of all.
   /// - Throws: `SwiftletError` if a file cannot be written.
   public func write(progress: (Int, Int) -> Void = { _, _ in }) throws {

@@ -110,7 +110,7 @@ public final class VerifiedModel {
     }
     if let record = try VerificationRecord.read(for: url) { return record }
     throw SwiftletError.model(
-      "\(path) has no \(VerificationRecord.fileName) to compare with. Name the folder of the run with --record.")
+      "\(path) has no \(VerificationRecord.fileName) to compare with; name the folder of the run with --record")
   }
 
   /// The base model of an adapter; `nil` if `url` is a model.
@@ -125,7 +125,7 @@ public final class VerifiedModel {
       return try await ModelLocation.find(name, progress: progress)
     } catch  where base == nil {
       throw SwiftletError.model(
-        "\(url.path): its base model \(name) is not available (\(error)). Name it with --model.")
+        "\(url.path): its base model \(name) is not available (\(error)); name it with --model")
     }
   }
 }

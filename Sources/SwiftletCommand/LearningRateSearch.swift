@@ -18,12 +18,12 @@ struct LearningRateSearch {
     self.ranks = ranks
   }
 
-  /// Runs the test on a model and an adapter of its own, shows its curve and writes it to the output folder. All ranks do
-  /// the same.
+  /// Runs the test on a model and an adapter of its own, shows its curve and writes it to the output folder. All ranks
+  /// do the same.
   /// - Returns: the rate to train with; `nil` for the recipe's.
   func rate() async throws -> Double? {
     if recipe.training.resume != .fromStart {
-      throw SwiftletError.training("--find-learning-rate is for new runs. Leave it out to resume.").inRecipeTerms
+      throw SwiftletError.training("--find-learning-rate is for new runs; leave it out to resume").inRecipeTerms
     }
     if ranks.leads { try OutputFolder.checkUnused(by: recipe, overwrites: overwrites) }
     let run = try await TrainingSession(recipe, command: [], ranks: ranks).prepared()

@@ -75,7 +75,7 @@ struct Serve: AsyncParsableCommand {
     do {
       try await serving.value
     } catch {
-      throw SwiftletError.network("\(host):\(port)", "can't listen there: \(error). Choose another --port")
+      throw SwiftletError.network("\(host):\(port)", "can't listen there: \(error); choose another --port")
     }
     if let signal = signals.caught { throw ExitCode(128 + signal) }
   }

@@ -131,8 +131,8 @@ public final class Tape {
     set { dropoutKey = newValue }
   }
 
-  /// Called by `backward` with the number of a mark, once everything recorded after it has run. Of several marks with the
-  /// same number the first one counts.
+  /// Called by `backward` with the number of a mark, once everything recorded after it has run. Of several marks with
+  /// the same number the first one counts.
   package var passed: ((Int) -> Void)?
   private var marks: [Int: Int] = [:]
 

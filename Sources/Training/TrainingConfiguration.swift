@@ -169,13 +169,13 @@ extension TrainingConfiguration {
 
   /// When something recurs during a run.
   public enum IntervalStrategy: String, Sendable, CaseIterable, Codable {
-    /// Never, every so many optimizer steps, or after each epoch.
+    /// Never, at a fixed interval of optimizer steps, or after each epoch.
     case no, steps, epoch
   }
 
   /// When checkpoints are saved during a run.
   public enum SaveStrategy: String, Sendable, CaseIterable, Codable {
-    /// Never, every so many optimizer steps, or after each epoch.
+    /// Never, at a fixed interval of optimizer steps, or after each epoch.
     case no, steps, epoch
     /// Whenever the validation loss is the lowest so far.
     case best

@@ -8,7 +8,8 @@ import Training
 /// Trains the tiny Llama as one rank of a run whose steps have eight rows, whatever the number of ranks, and writes
 /// each step's loss and gradient norm to `log.txt` in the output folder.
 enum TrainingProbe {
-  /// - Parameter arguments: `lora` or `full`, after `gpu-` to train on the GPU for tests, the output folder, and optionally a checkpoint to resume from.
+  /// - Parameter arguments: `lora` or `full`, after `gpu-` to train on the GPU for tests, the output folder, and
+  ///   optionally a checkpoint to resume from.
   static func run(_ arguments: [String], _ collective: any Collective) throws {
     let isLoRA = arguments[0].hasSuffix("lora")
     let output = URL(fileURLWithPath: arguments[1])

@@ -23,8 +23,8 @@ public struct LossAudit: Sendable {
     }
   }
 
-  /// Rows that got worse, rows that were not learned although most were, and rows that were memorized: learned well while
-  /// the validation rows nearest to them were not.
+  /// Rows that got worse, rows that were not learned although most were, and rows that were memorized: learned well
+  /// while the validation rows nearest to them were not.
   /// - Parameters:
   ///   - trained: the losses with the adapter.
   ///   - neighbors: by row, the validation rows nearest to it.

@@ -118,8 +118,8 @@ public struct Verification: Sendable {
     add("loss", number(recorded), number(found), problem)
   }
 
-  /// Whether the losses are those of the base model, row by row. A training that hardly changed them cannot be told from
-  /// none.
+  /// Whether the losses are those of the base model, row by row. A training that hardly changed them cannot be told
+  /// from none.
   private func isLost(_ found: Double, recorded: Double, _ losses: [Double]) -> Bool {
     guard found.isFinite else { return false }
     var (toBase, toTrained, trained, targets) = (0.0, 0.0, 0.0, 0)

@@ -5,8 +5,8 @@ import Models
 import OrderedJSON
 import Tensors
 
-/// What a run knew about its result when it ended: losses on a few rows, greedy answers, tokenizer, template and end tokens.
-/// `Verification` compares a file with it. `verification.json` holds it.
+/// What a run knew about its result when it ended: losses on a few rows, greedy answers, tokenizer, template and end
+/// tokens. `Verification` compares a file with it. `verification.json` holds it.
 public struct VerificationRecord: Sendable, Hashable {
   /// Tokens that the loss was measured on.
   struct Row: Sendable, Hashable {

@@ -76,7 +76,7 @@ public final class TokenGenerator {
     } else {
       id = sampler.sample(row, on: transformer.backend)
     }
-    // A device that has failed gives zeros, which would pass for a token. Whoever asked finds out with `Backend.check`.
+    // A device that has failed gives zeros, which would be taken for a token. `Backend.check` tells the caller why.
     guard (try? transformer.backend.check()) != nil else {
       pending = []
       return nil

@@ -65,8 +65,8 @@ public struct Sampler: Sendable {
     return configuration.topK > 0 ? configuration.topK + 1 : nil
   }
 
-  /// Returns the next token of those that `isAllowed` accepts. Tokens that it rejects are drawn again, so it is asked
-  /// about few of them.
+  /// Samples the next token among those that `isAllowed` accepts. If it rejects a token, another one is drawn, so it is
+  /// called for few tokens.
   package mutating func sample(_ logits: inout [Float], where isAllowed: (Int32) -> Bool) -> Int32 {
     for _ in 0..<100 {
       var next = self

@@ -9,8 +9,8 @@ package struct RankedToken {
   package var weight: Double
 }
 
-/// Ranks the most likely tokens without sorting the vocabulary: it sorts only tokens within some distance of the largest
-/// logit, and doubles that distance until there are enough.
+/// Ranks the most likely tokens without sorting the vocabulary: it sorts only tokens within some distance of the
+/// largest logit, and doubles that distance until there are enough.
 package struct TokenRanking {
   private let logits: [Float]
   private let temperature: Float

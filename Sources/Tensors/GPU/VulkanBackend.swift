@@ -86,8 +86,8 @@ public final class VulkanBackend: Backend {
 
   func allocate(_ shape: [Int], _ type: ElementType = .float32, inHostMemory: Bool = false) -> Tensor {
     let count = shape.reduce(1, *)
-    // Kernels count elements in 32 bits. Batches decide how large tensors are, so this is the same mistake as too large a
-    // one for the device's memory.
+    // Kernels count elements in 32 bits. Batches decide how large tensors are, so this is the same mistake as too large
+    // a one for the device's memory.
     if count > Int(Int32.max) { device.simulateFailure(cd_out_of_memory) }
     let byteCount = (count + type.blockLength - 1) / type.blockLength * type.blockByteCount
     let memory = DeviceMemory(device, byteCount: byteCount, inHostMemory: inHostMemory)

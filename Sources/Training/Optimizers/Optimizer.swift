@@ -56,8 +56,8 @@ package final class Optimizer {
     self.states = states
   }
 
-  /// The shape of the part of a parameter that this rank updates: the parameter's, or a vector if it shares it with other
-  /// ranks; `nil` if it updates nothing of it.
+  /// The shape of the part of a parameter that this rank updates: the parameter's, or a vector if it shares it with
+  /// other ranks; `nil` if it updates nothing of it.
   private static func ownShape(of parameter: Parameter, _ index: Int, _ parallelism: DataParallelism?) -> [Int]? {
     let count = parallelism?.elements(of: index).count ?? parameter.value.count
     return count == parameter.value.count ? parameter.value.shape : count == 0 ? nil : [count]

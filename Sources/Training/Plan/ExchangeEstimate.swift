@@ -46,8 +46,8 @@ public struct ExchangeEstimate: Sendable, Hashable {
   /// - Parameters:
   ///   - floats: the number of trained parameters.
   ///   - inLayers: how many of them are in layers, whose gradients are sent during the backward pass.
-  ///   - sendsWeights: whether ranks send the weights that they have updated, instead of summed gradients; they do if every
-  ///     weight is trained.
+  ///   - sendsWeights: whether ranks send the weights that they have updated, instead of summed gradients; they do if
+  ///     every weight is trained.
   ///   - ranks: the number of ranks, each on a host of its own.
   ///   - network: what connects them.
   ///   - backward: the time of a step's last backward pass, in seconds.

@@ -47,8 +47,8 @@ extension DataParallelism {
     }
   }
 
-  /// Completes the optimizer state on rank 0, for a checkpoint. What others keep is collected in files in `folder`, not in
-  /// memory.
+  /// Completes the optimizer state on rank 0, for a checkpoint. What others keep is collected in files in `folder`, not
+  /// in memory.
   ///
   /// - Parameters:
   ///   - states: the state of each parameter that this rank keeps; empty for those of other ranks.

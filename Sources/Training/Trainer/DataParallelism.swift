@@ -5,10 +5,10 @@ import Tensors
 
 /// Keeps the ranks of a run in step: sums their gradients and losses, and agrees on when to stop.
 ///
-/// Gradients lie in one flat buffer in parameter order. Those of a few layers are exchanged as soon as the backward pass
-/// has completed them. If every weight is trained, each rank keeps the optimizer state of its chunk of the parameters only,
-/// updates these, and then sends the weights instead of the gradients: the same traffic, with one part of the state per
-/// rank (ZeRO stage 1, arXiv:1910.02054).
+/// Gradients lie in one flat buffer in parameter order. Those of a few layers are exchanged as soon as the backward
+/// pass has completed them. If every weight is trained, each rank keeps the optimizer state of its chunk of the
+/// parameters only, updates these, and then sends the weights instead of the gradients: the same traffic, with one part
+/// of the state per rank (ZeRO stage 1, arXiv:1910.02054).
 package final class DataParallelism {
   let collective: any Collective
   /// Whether each rank keeps only a part of the optimizer state.
@@ -26,8 +26,8 @@ package final class DataParallelism {
 
   /// Lays out the buffers. With a sharded optimizer state, the parameters' values move into a flat buffer too.
   ///
-  /// Ranks whose processors round differently share the state of an adapter as well: each weight is then updated on one of
-  /// them only, and stays the same on all.
+  /// Ranks whose processors round differently share the state of an adapter as well: each weight is then updated on one
+  /// of them only, and stays the same on all.
   /// - Parameter rules: the update rule of each parameter.
   /// - Returns: `nil` for a single process.
   init?(

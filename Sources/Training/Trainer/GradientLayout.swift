@@ -1,14 +1,15 @@
 import Collectives
 import Tensors
 
-/// Where the gradients of the parameters lie in one flat buffer, in which parts the ranks exchange them, and which rank
-/// owns which elements.
+/// The layout of all gradients in one flat buffer: the offset of each parameter, the buckets that ranks exchange, and
+/// the elements that each rank owns.
 package struct GradientLayout {
   /// A range of whole parameters whose gradients are exchanged together.
   package struct Bucket {
     /// Its part of the buffer, divided among the ranks.
     package let chunks: ChunkLayout
-    /// The backward pass has completed the gradients once it has passed this layer; `nil` if only its end completes them.
+    /// The backward pass has completed the gradients once it has passed this layer; `nil` if only its end completes
+    /// them.
     package let layer: Int?
 
     /// Its part of the buffer.
@@ -34,8 +35,8 @@ package struct GradientLayout {
   /// The fewest floats of a bucket: 4 MB, or 64 KB for each rank.
   static func leastBucket(ranks: Int) -> Int { max(1 << 20, ranks << 14) }
 
-  /// - Parameter isDivisible: whether the optimizer state of each parameter may be divided among ranks; `nil` if ranks own
-  ///   nothing but sums, so that chunks may begin anywhere.
+  /// - Parameter isDivisible: whether the optimizer state of each parameter may be divided among ranks; `nil` if ranks
+  ///   own nothing but sums, so that chunks may begin anywhere.
   package init(_ parameters: [Parameter], ranks: Int, isDivisible: [Bool]?) {
     let counts = parameters.map(\.value.count)
     var starts = [0]
@@ -84,8 +85,8 @@ package struct GradientLayout {
     return Int(parts[index + 1])
   }
 
-  /// The layers from the last to the first, as many at a time as make a bucket, then what is outside the layers; `nil` if
-  /// the parameters are not in the order of the layers.
+  /// Groups of consecutive layers large enough for a bucket, from the last layer to the first, then the parameters
+  /// outside the layers; `nil` if the parameters are not in the order of the layers.
   private static func groups(_ layers: [Int?], starts: [Int], least: Int) -> [Group]? {
     guard let first = layers.firstIndex(where: { $0 != nil }), let last = layers.lastIndex(where: { $0 != nil })
     else { return nil }

@@ -5,8 +5,8 @@ import Models
 import OrderedJSON
 import Tensors
 
-/// A learning rate range test (Smith 2017, arXiv:1506.01186): a dozen steps with a rate that grows from step to step, and
-/// the loss after each of them.
+/// A learning rate range test (Smith 2017, arXiv:1506.01186): a dozen steps with a rate that grows from step to step,
+/// and the loss after each of them.
 public struct LearningRateRangeTest: Sendable, Hashable {
   /// The loss after a step.
   public struct Point: Sendable, Hashable {

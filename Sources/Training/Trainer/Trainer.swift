@@ -289,8 +289,8 @@ public final class Trainer {
 
   private var wantsPause: Bool { allCallbacks.contains { $0.shouldPause() } }
 
-  /// Where the run is. The ranks agree on it: if one of them should stop or pause, all do.
-  /// - Parameter canPause: whether callbacks are asked if the run should pause.
+  /// The position in the run. All ranks agree on it: if one should stop or pause, all do.
+  /// - Parameter canPause: whether callbacks can request a pause.
   private func position(canPause: Bool = true) throws(SwiftletError) -> StepSchedule.Position {
     let wantsStop = allCallbacks.contains { $0.shouldStop(state) }
     let votes = try collective.sum([wantsStop ? 1 : 0, canPause && wantsPause ? 1 : 0])
