@@ -12,30 +12,30 @@ import Tokenizers
 struct AuditCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "audit",
-    abstract: "Look for rows that teach the wrong thing, before training.",
+    abstract: "Find rows that would teach the wrong thing, before training.",
     usage: """
       swiftlet audit recipe.yaml [--json] [--show N] [--write FILE [--drop KINDS]] [--key value ...]
       swiftlet audit recipe.yaml --model-loss | --adapter FOLDER
       """,
     discussion: """
-      Finds duplicates, contradictions, rows that are also in the validation set, damaged rows, and rows unlike the
-      others. The model is not loaded unless you ask for its losses; with its tokenizer, rows beyond max_length are found
-      too.
+      Finds duplicates, contradictions, rows that are also in the validation set, damaged rows, and rows unlike the \
+      others. The model is not loaded unless you ask for its losses; if its tokenizer is available, rows beyond \
+      max_length are found too.
 
-      --model-loss    also measure every answer's loss under the base model: what it knows already, what surprises it
-      --adapter A     the same, and with the adapter A: rows that got worse, were never learned, or were memorized
-      --loss-rows N   the most rows to measure; 1000 by default
-      --show N        the number of findings of each kind to show; 5 by default
-      --similarity S  how alike near duplicates are at least, from 0 to 1; 0.7 by default
-      --write FILE    write the rows that remain as JSON Lines, after the recipe's steps
-      --drop KINDS    the kinds to drop for --write, separated by commas, or all; without it, you are asked
-      --overwrite     allow FILE to exist
-      --json          print one JSON object
+      --model-loss    Also measure the loss of each answer.
+      --adapter A     The same, before and after training the adapter A.
+      --loss-rows N   Measure at most N rows; 1000 by default.
+      --show N        Show N findings of each kind; 5 by default.
+      --similarity S  The least similarity of near duplicates; 0.7 by default.
+      --write FILE    Write the remaining rows as JSON Lines.
+      --drop KINDS    The kinds to drop, separated by commas, or all.
+      --overwrite     Overwrite FILE.
+      --json          Print JSON.
 
       Kinds: \(FindingKind.allCases.map(\.rawValue).joined(separator: ", ")).
       """)
 
-  @Argument(parsing: .captureForPassthrough, help: "A recipe, the options above, and keys that override the recipe.")
+  @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")
   var words: [String] = []
 
   func run() async throws {

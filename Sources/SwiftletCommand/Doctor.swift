@@ -13,9 +13,9 @@ import Training
 /// `swiftlet doctor`
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Say what is installed, what this machine can do, and what the caches hold.")
+    abstract: "Show what is installed, what this machine can do, and what the caches contain.")
 
-  @Flag(help: "Print one JSON object.")
+  @Flag(help: "Print JSON.")
   var json = false
 
   func run() throws {

@@ -46,7 +46,7 @@ enum Main {
   /// Options may be spelled with underscores, as recipe keys are. Subcommands that take keys read both spellings
   /// themselves.
   private static func withDashes(_ words: [String]) -> [String] {
-    guard let name = words.first, !["sft", "train", "plan", "preview"].contains(name) else { return words }
+    guard let name = words.first, !["sft", "train", "plan", "preview", "audit"].contains(name) else { return words }
     var isOption = true
     return words.map { (word: String) -> String in
       if word == "--" { isOption = false }

@@ -10,7 +10,7 @@ struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Serve a model to programs that speak OpenAI's protocol.",
     discussion: """
-      Programs use http://127.0.0.1:8080/v1 as their base URL. Each adapter is a model of its own next to the base model.
+      Programs use http://127.0.0.1:8080/v1 as their base URL. Each adapter is a separate model next to the base model.
       """)
 
   @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
@@ -27,10 +27,10 @@ struct Serve: AsyncParsableCommand {
   @OptionGroup var quantization: QuantizationOptions
   @OptionGroup var device: DeviceOptions
 
-  @Option(help: "The address to listen on; others than 127.0.0.1 and ::1 only with --api-key.")
+  @Option(help: "The address to listen on. Any but 127.0.0.1 and ::1 needs --api-key.")
   var host = "127.0.0.1"
 
-  @Option(help: "The port to listen on; 0 for any free one.")
+  @Option(help: "The port to listen on; 0 for any free port.")
   var port = 8080
 
   @Option(help: "The key that clients must send. (default: $SWIFTLET_API_KEY, else none)")

@@ -9,24 +9,24 @@ import Terminal
 /// `swiftlet verify PATH`
 struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Check that an adapter, a merged model, a GGUF file or a zip file holds what was trained.",
+    abstract: "Check that an adapter, a merged model, a GGUF file or a zip file contains what was trained.",
     discussion: """
-      Opens PATH afresh and compares it with what the run recorded in verification.json when it ended: losses, greedy \
+      Opens PATH again and compares it with what the run recorded in verification.json when it ended: losses, greedy \
       answers, tokenizer, chat template and EOS token. The exit status is 1 if something differs.
       """)
 
   @Argument(help: "The folder of an adapter or a model, a .gguf file, or a .zip file.")
   var path: String
 
-  @Option(name: [.short, .long], help: "The base model of an adapter; by default the one its configuration names.")
+  @Option(name: [.short, .long], help: "The base model of an adapter. (default: the one that its configuration names)")
   var model: String?
 
-  @Option(help: "The folder of the run, or its verification.json; by default the one in or beside PATH.")
+  @Option(help: "The folder of the run, or its verification.json. (default: the one in PATH or next to it)")
   var record: String?
 
   @OptionGroup var device: DeviceOptions
 
-  @Flag(help: "Print one JSON object.")
+  @Flag(help: "Print JSON.")
   var json = false
 
   func run() async throws {
