@@ -87,8 +87,8 @@ public struct SafetensorsCheckpoint: Sendable {
     tensorNames = names
   }
 
-  /// Each tensor's name and the file name of its shard. Shards must be next to the index, so that a hostile model
-  /// cannot name any other file on this machine.
+  /// Each tensor's name and the path of its shard. Shards must be in the index's folder, or in a folder inside it, so
+  /// that a hostile model cannot name any other file on this machine.
   private static func weightMap(of url: URL) throws(SwiftletError) -> [(name: String, shard: String)] {
     let file = try MappedFile(url)
     let index: JSONValue
@@ -107,11 +107,14 @@ public struct SafetensorsCheckpoint: Sendable {
           path: url.path,
           reason: "has \(value.kind) for the tensor \(name.quotedExcerpt), not a file name; download it again")
       }
-      guard shard.hasSuffix(".safetensors"), !shard.utf8.contains(where: { $0 == 0x2F || $0 == 0x5C || $0 == 0 }) else {
+      let parts = shard.split(separator: "/", omittingEmptySubsequences: false)
+      guard shard.hasSuffix(".safetensors"), parts.allSatisfy({ !["", ".", ".."].contains($0) }),
+        !shard.utf8.contains(where: { $0 == 0x5C || $0 == 0 })
+      else {
         throw SwiftletError.checkpoint(
           path: url.path,
-          reason: "lists the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which is not the name of a "
-            + ".safetensors file in the same folder; do not trust this model")
+          reason: "lists the tensor \(name.quotedExcerpt) in \(shard.quotedExcerpt), which is not the path of a "
+            + ".safetensors file inside the same folder; do not trust this model")
       }
       weights.append((name, shard))
     }

@@ -170,11 +170,23 @@ struct HostileSafetensorsTests {
     (#"{"weight_map":{"other":"model-00002-of-00002.safetensors"}}"#, "which does not contain it"),
     (#"{"weight_map":{"a":"../model-00001-of-00002.safetensors"}}"#, "do not trust"),
     (#"{"weight_map":{"a":"/etc/a.safetensors"}}"#, "do not trust"),
+    (#"{"weight_map":{"a":"x/../../a.safetensors"}}"#, "do not trust"),
+    (#"{"weight_map":{"a":"x/./a.safetensors"}}"#, "do not trust"),
+    (#"{"weight_map":{"a":"x//a.safetensors"}}"#, "do not trust"),
     (#"{"weight_map":{"a":"x\\y.safetensors"}}"#, "do not trust"),
     (#"{"weight_map":{"a":"x\u0000.safetensors"}}"#, "do not trust"), (#"{"weight_map":{"a":""}}"#, "do not trust"),
     (#"{"weight_map":{"a":"pytorch_model.bin"}}"#, "do not trust"),
   ])
   func damagedIndexes(index: String, reason: String) { expectError(reason) { _ = try open(index: index) } }
+
+  @Test func aShardMayBeInAFolderBesideTheIndex() throws {
+    let shard = "model-00001-of-00002.safetensors"
+    let inner = folder.url.appendingPathComponent("part")
+    try FileManager.default.createDirectory(at: inner, withIntermediateDirectories: true)
+    try Data(try Golden.bytes("sharded/\(shard)")).write(to: inner.appendingPathComponent(shard))
+    let checkpoint = try open(index: #"{"weight_map":{"layer.1.weight":"part/\#(shard)"}}"#)
+    #expect(checkpoint.tensor(named: "layer.1.weight") != nil)
+  }
 
   @Test func anIndexMayLeaveTensorsOut() throws {
     let checkpoint = try open(index: #"{"weight_map":{"layer.1.weight":"model-00001-of-00002.safetensors"}}"#)

@@ -59,6 +59,7 @@ import Tokenizers
     defer { try? FileManager.default.removeItem(at: folder) }
     let model = try CausalLM(opening: folder)
     try model.setEndOfSequence("<|endoftext|>")
+    try model.setPadding("<|im_start|>")
     let output = folder.appendingPathComponent("output")
     try model.write(to: output, type: .float32)
     try model.writeTokenizer(to: output)
@@ -68,12 +69,35 @@ import Tokenizers
     #expect(try json("config.json")["eos_token_id"] == 0)
     #expect(try json("generation_config.json")["eos_token_id"]?.array?.contains(0) == true)
     #expect(try json("tokenizer_config.json")["eos_token"] == "<|endoftext|>")
+    #expect(try json("config.json")["pad_token_id"] == 1 && json("generation_config.json")["pad_token_id"] == 1)
+    #expect(try json("tokenizer_config.json")["pad_token"] == "<|im_start|>")
     let again = try CausalLM(opening: output)
     #expect(again.endOfSequence?.id == 0)
     let gguf = folder.appendingPathComponent("model.gguf")
     try model.writeGGUF(to: gguf, type: .f32, name: "tiny")
-    #expect(try GGUFFile(contentsOf: gguf).metadata["tokenizer.ggml.eos_token_id"] == .uint32(0))
+    let metadata = try GGUFFile(contentsOf: gguf).metadata
+    #expect(metadata["tokenizer.ggml.eos_token_id"] == .uint32(0))
+    #expect(metadata["tokenizer.ggml.padding_token_id"] == .uint32(1))
     #expect(OllamaModelfile(model, file: "model.gguf").text.contains("PARAMETER stop \"<|endoftext|>\""))
     #expect(AdapterTests.message { try model.setEndOfSequence("nothing like it") }.contains("not a token"))
+  }
+
+  /// The token that an adapter was trained to end with is in its own files.
+  @Test func anAdapterBringsItsToken() throws {
+    let folder = try Self.folder([("eos_token_id", 2)])
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let adapter = folder.appendingPathComponent("adapter")
+    try FileManager.default.createDirectory(at: adapter, withIntermediateDirectories: true)
+    let model = try CausalLM(opening: folder)
+    func take(_ config: String) throws -> Int32? {
+      try Data(config.utf8).write(to: adapter.appendingPathComponent("tokenizer_config.json"))
+      try model.takeEndOfSequence(ofAdapter: adapter)
+      return model.endOfSequence?.id
+    }
+    try model.takeEndOfSequence(ofAdapter: adapter)
+    #expect(try take("{}") == 2 && take(#"{"eos_token":"<nowhere>"}"#) == 2)
+    #expect(try take(#"{"eos_token":{"content":"<|endoftext|>"}}"#) == 0 && model.stopTokens.contains(0))
+    #expect(model.templateVariables()["eos_token"] == "<|endoftext|>")
+    #expect(AdapterTests.message { _ = try take("{") }.contains("tokenizer_config.json"))
   }
 }

@@ -153,7 +153,7 @@ import Testing
   }
 
   /// PEFT saves embedding and head with the adapter, without `modules_to_save`, if tokens were added.
-  @Test(arguments: [64, 65]) func embeddingsBesideTheUpdates(hiddenSize: Int) throws {
+  @Test(arguments: [64, 65]) func embeddingsSavedWithAnAdapter(hiddenSize: Int) throws {
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
     try Self.writeAdapterWithEmbeddings(to: folder, hiddenSize: hiddenSize)

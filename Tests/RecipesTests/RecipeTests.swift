@@ -18,6 +18,17 @@ import Testing
     }
   }
 
+  /// Of several patterns that match, PEFT takes the first one inserted.
+  @Test(arguments: [
+    ("{q_proj: 4, layers.1.self_attn.q_proj: 2}", 4), ("{layers.1.self_attn.q_proj: 2, q_proj: 4}", 2),
+    ("{z_proj: 1, 'layers\\..*': 3, q_proj: 4}", 3),
+  ])
+  func overlappingPatternsKeepTheRecipesOrder(_ patterns: String, _ expected: Int) throws {
+    let path = "model.layers.1.self_attn.q_proj"
+    let lora = try #require(Recipe(yaml: "use_peft: true\nrank_pattern: \(patterns)\nalpha_pattern: \(patterns)").lora)
+    #expect(lora.rank(of: path) == expected && lora.scale(of: path) == 1)
+  }
+
   @Test func theRecipeOfTRLsOwnPageRuns() throws {
     let recipe = try Recipe(
       yaml: """

@@ -90,9 +90,6 @@ import Testing
       for (key, tolerance) in [("loss", 1e-5), ("grad_norm", 1e-5), ("learning_rate", 1e-8), ("epoch", 1e-12)] {
         let ours = try #require(log[key]?.double)
         let theirs = try #require(step[key]?.double)
-        if key == "grad_norm" || key == "loss" {
-          print("DBG", key, log["step"]?.integer ?? 0, relativeError(ours, theirs))
-        }
         #expect(relativeError(ours, theirs) < tolerance, "\(key) of step \(log["step"]?.integer ?? 0)")
       }
       #expect(log["num_tokens"]?.double == step["num_tokens"]?.double)
