@@ -217,6 +217,8 @@ static bool make_device(cd_device *d) {
   chain(&on, has_matrices);
   vkGetPhysicalDeviceFeatures2(d->physical, &has.all);
   need(&has, &on);
+  // Arguments contain pointers to bytes, which the validation layer of 2023 takes for bytes.
+  on.v12.storagePushConstant8 = has.v12.storagePushConstant8;
   d->has_budget = has_extension(d->physical, "VK_EXT_memory_budget");
   const char *extensions[2];
   uint32_t extension_count = 0;
