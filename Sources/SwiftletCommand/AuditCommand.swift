@@ -139,7 +139,7 @@ extension AuditCommand {
             let known = FindingKind.allCases.map(\.rawValue)
             let hint = EditDistance.nearest(to: name, among: known).map { "Did you mean \($0)?" }
             throw ValidationError(
-              "--drop: there is no kind \(name.quotedExcerpt). "
+              "there is no kind \(name.quotedExcerpt) of finding. "
                 + (hint ?? "The kinds are \(known.joined(separator: ", "))."))
           }
           return kind
