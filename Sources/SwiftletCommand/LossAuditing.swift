@@ -39,6 +39,7 @@ struct LossAuditing {
         "Measuring \(training.count) of \(rows.train.count) rows, evenly spread; --loss-rows N changes that.")
     }
     let base = try measure(model, rows.train, training, "base model")
+    Printing.note("Loss under the base model: \(base.summary).")
     let audit = LossAudit(base: base)
     guard let adapterFolder else { return audit.beforeTraining() }
 
@@ -48,6 +49,7 @@ struct LossAuditing {
     let adapter = try Adapter(reading: folder, onto: model.transformer)
     defer { withExtendedLifetime(adapter) {} }
     let trained = try measure(model, rows.train, training, "adapter")
+    Printing.note("Loss with the adapter: \(trained.summary).")
     let heldTrained = try rows.evaluation.map { try measure(model, $0, held, "adapter, validation") }
     var neighbors: [Int: [Int]] = [:]
     if let evaluation = rows.evaluation {

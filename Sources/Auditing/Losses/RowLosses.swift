@@ -1,5 +1,6 @@
 import Datasets
 import Diagnostics
+import Essentials
 import Models
 import Tensors
 import Training
@@ -48,6 +49,18 @@ public struct RowLosses: Sendable, Hashable {
     }
     try model.transformer.backend.check()
     byRow = losses
+  }
+
+  /// The median, and the rows with the lowest and the highest losses, for people. Rows count from 1.
+  public var summary: String {
+    let sorted = byRow.sorted { ($0.value, $0.key) < ($1.value, $1.key) }
+    guard !sorted.isEmpty else { return "no row has a trained token" }
+    func list(_ rows: some Sequence<(key: Int, value: Double)>) -> String {
+      rows.map { "\($0.key + 1) (\(String(cFormat: "%.3g", $0.value)))" }.joined(separator: ", ")
+    }
+    return
+      "median \(String(cFormat: "%.3g", sorted[sorted.count / 2].value)); lowest in rows \(list(sorted.prefix(3))); "
+      + "highest in rows \(list(sorted.suffix(3).reversed()))"
   }
 
   package init(byRow: [Int: Double]) { self.byRow = byRow }

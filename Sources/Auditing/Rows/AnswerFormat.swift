@@ -48,7 +48,7 @@ enum AnswerFormat: UInt8, CaseIterable, Sendable {
     if code >= 2, code * 2 > lines { return .code }
     if items >= 2, items * 2 > lines { return .list }
     let isSentence = text.last.map { AnswerEnding.terminal.contains($0) } ?? false
-    return lines == 1 && !isSentence && (1...6).contains(unitCount) && unitCount < 6 ? .label : .prose
+    return lines == 1 && !isSentence && (1..<6).contains(unitCount) ? .label : .prose
   }
 
   /// Whether a line begins with a bullet or a number: "- ", "* ", "• ", "1. ", "2) ", "3、".
