@@ -31,12 +31,18 @@ public final class Transformer {
     let configuration = files.configuration
     let reader = WeightReader(
       files: files, backend: backend, inFloat32: inFloat32, quantization: inFloat32 ? nil : quantization)
+    if let missing = configuration.requiredFeatures.subtracting(backend.features).map(\.rawValue).sorted().first {
+      throw SwiftletError.model(
+        "the model has \(missing), which a GPU can't compute yet. Use --device cpu", in: files.url.path)
+    }
     self.configuration = configuration
     self.backend = backend
+    let prefix = configuration.modulePrefix
     let shape = [configuration.vocabularySize, configuration.hiddenSize]
-    embedding = try reader.matrix("model.embed_tokens.weight", shape)
+    embedding = try reader.matrix("\(prefix)embed_tokens.weight", shape)
     head = configuration.tiesEmbeddings ? embedding : try reader.linearWeight("lm_head", shape)
-    finalNorm = try reader.vector("model.norm.weight", configuration.hiddenSize)
+    finalNorm = try reader.vector(
+      "\(prefix)\(configuration.moduleNames["norm"] ?? "norm").weight", configuration.hiddenSize)
     var layers: [TransformerLayer] = []
     for index in configuration.layers.indices {
       layers.append(try TransformerLayer(index, configuration, reader))
@@ -61,7 +67,7 @@ public final class Transformer {
 
   // MARK: Forward
 
-  /// The hidden states after the final norm: `[tokens, hidden]`.
+  /// The hidden states after the final norm, times the scale of the logits: `[tokens, hidden]`.
   ///
   /// - Parameters:
   ///   - checkpointed: indices of the layers whose activations are recomputed in the backward pass instead of kept.
@@ -79,8 +85,8 @@ public final class Transformer {
     for (index, layer) in layers.enumerated() {
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
         let (x, residual) = layer.forward(
-          inputs[0], residual: inputs.count > 1 ? inputs[1] : nil, angles: angles[index], on: tape
-        ) { qkv, shape in tape.attention(qkv, starts: batch.sequenceStarts, shape: shape) }
+          inputs[0], residual: inputs.count > 1 ? inputs[1] : nil,
+          TokenContext(angles: angles[index], past: .batch(starts: batch.sequenceStarts)), on: tape)
         return [x, residual]
       }
       let inputs = [x] + (residual.map { [$0] } ?? [])
@@ -103,9 +109,8 @@ public final class Transformer {
     var x = tape.embedding(ids, embedding, scale: configuration.embeddingScale)
     var residual: Variable?
     for (index, layer) in layers.enumerated() {
-      (x, residual) = layer.forward(x, residual: residual, angles: angles[index], on: tape) { qkv, shape in
-        Variable(cache.attend(qkv.value, layer: index, shape: shape))
-      }
+      (x, residual) = layer.forward(
+        x, residual: residual, TokenContext(angles: angles[index], past: .cache(cache, layer: index)), on: tape)
     }
     cache.ids += ids
     cache.rotatedLength = length
@@ -113,9 +118,11 @@ public final class Transformer {
   }
 
   private func normed(_ x: Variable, _ residual: Variable?, on tape: Tape) -> Variable {
-    tape.rmsNorm(
-      x, residual: residual, weight: finalNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
-    ).out
+    // Scaled states give scaled logits.
+    tape.scaled(
+      tape.rmsNorm(
+        x, residual: residual, weight: finalNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
+      ).out, by: configuration.logitScale)
   }
 
   /// The logits of hidden states `[rows, hidden]`: `[rows, vocabulary]`.

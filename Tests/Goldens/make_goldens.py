@@ -33,6 +33,7 @@ def main():
         "gguf_files": "GGUF files of the tiny models, by llama.cpp's converter",
         "gguf_export": "what llama.cpp's tools make of adapters and of float32 blocks",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
+        "families": "ten steps of training a tiny model of each family",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",

@@ -109,7 +109,9 @@ import Testing
       message("r: 8\nlora_r: 8\nuse_peft: true") == "r.yaml, line 2: lora_r means the same as r; keep one of them")
     #expect(message("seed: 1\nseed: 2").contains("seed appears twice"))
     #expect(message("", "--seed", "1", "--seed", "2") == "command line: seed appears twice")
-    #expect(message("", "seed", "1") == "command line: unexpected argument \"seed\". Write keys with two dashes, as in --learning_rate 2e-4.")
+    #expect(
+      message("", "seed", "1")
+        == "command line: unexpected argument \"seed\". Write keys with two dashes, as in --learning_rate 2e-4.")
   }
 
   @Test func contradictionsAreNamed() {

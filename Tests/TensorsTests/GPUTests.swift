@@ -83,7 +83,8 @@ struct GPUTests {
   }
 
   /// Masks equal the CPU's, so a run can be resumed on another device.
-  @Test(.enabled(if: Backends.expectsGPU), arguments: [Float(0.1), 0.5]) func dropoutMasksEqualTheCPUs(rate: Float) throws
+  @Test(.enabled(if: Backends.expectsGPU), arguments: [Float(0.1), 0.5]) func dropoutMasksEqualTheCPUs(rate: Float)
+    throws
   {
     let gpu = try Self.gpu()
     let x = Operand([1, 5003], seed: 1).values
