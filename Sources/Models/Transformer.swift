@@ -33,7 +33,7 @@ public final class Transformer {
       files: files, backend: backend, inFloat32: inFloat32, quantization: inFloat32 ? nil : quantization)
     if let missing = configuration.requiredFeatures.subtracting(backend.features).map(\.rawValue).sorted().first {
       throw SwiftletError.model(
-        "the model has \(missing), which a GPU can't compute yet. Use --device cpu", in: files.url.path)
+        "the model has \(missing), which a GPU can't compute yet; use --device cpu", in: files.url.path)
     }
     self.configuration = configuration
     self.backend = backend

@@ -44,7 +44,7 @@ extension TransformerConfiguration {
     attentionScale = Float(1 / scalar.squareRoot())
     if try config.optionalBool("use_bidirectional_attention") == true {
       throw config.error(
-        "use_bidirectional_attention is not supported: only causal models can be trained")
+        "use_bidirectional_attention is not supported; only causal models can be trained")
     }
   }
 }

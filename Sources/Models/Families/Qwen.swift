@@ -49,7 +49,7 @@ extension Family {
     }
     if try config.optionalBool("output_router_logits") == true {
       throw config.error(
-        "output_router_logits, which adds a loss of the router, is not supported. Set it to false")
+        "output_router_logits, which adds a loss of the router, is not supported; set it to false")
     }
     let step = try config.optionalSize("decoder_sparse_step") ?? 1
     let dense = config.json["mlp_only_layers"]?.array?.compactMap(\.integer) ?? []
