@@ -39,8 +39,8 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
     /// Phi-3: one divisor per frequency, from `short` for sequences of up to `original` tokens and from `long` beyond.
     /// Cosines and sines are multiplied by `attentionFactor`.
     case longrope(short: [Double], long: [Double], original: Int, attentionFactor: Double)
-    /// YaRN (Peng et al. 2023, arXiv:2309.00071): frequencies above `high` are kept, those below `low` divided by
-    /// `factor`, with a linear transition. Cosines and sines are multiplied by `attentionFactor`.
+    /// YaRN (Peng et al. 2023, arXiv:2309.00071): high frequencies are kept and low ones divided by its factor, with a
+    /// linear transition in between. Cosines and sines are multiplied by its attention factor.
     case yarn(YaRN)
     /// One divisor per frequency (`rope_freqs.weight` of a GGUF file).
     case factors([Double])
