@@ -92,6 +92,12 @@ static void gather_values(const ck_attention *a, long key, long present, float *
   gather_rows(a->shared_v, a->shared_count, a->v, a->ldv, key, present, a->head_dim, out);
 }
 
+// Caps a tile of scores, if the model does.
+static void cap_scores(const ck_attention *a, float *scores, long count) {
+  if (a->softcap > 0)
+    for (long i = 0; i < count; i += 8) store8(scores + i, a->softcap * tanh8(load8(scores + i) / a->softcap));
+}
+
 // Masks the scores of keys that are after the query, before its window, or past the end of the block.
 static void mask_scores(const ck_attention *a, block_range r, long key, long keys, float *scores, float hidden) {
   long past = a->key_count - a->query_count;
@@ -126,6 +132,7 @@ void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float
     long keys = r.last_key - key < ck_key_block ? r.last_key - key : ck_key_block;
     gather_keys(a, key, keys, keys_block);
     small_product(q, d, false, keys_block, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
+    cap_scores(a, scores, rows * ck_key_block);
     mask_scores(a, r, key, keys, scores, -INFINITY);
     for (long i = 0; i < rows; i++) {
       float *row = scores + i * ck_key_block;
@@ -174,7 +181,8 @@ void CK(ck_attention_delta)(
     }
 }
 
-// Scores and dP of one tile to probabilities and score gradients: p = e^(s - lse), ds = p * (dp - delta) * scale.
+// Scores and dP of one tile to probabilities and score gradients: p = e^(s - lse), ds = p * (dp - delta) * scale, times
+// the slope of the softcap, 1 - (s / softcap)^2.
 static void tile_gradients(
   const ck_attention *a, const ck_attention_upstream *upstream, block_range r, float *scores, float *d_p) {
   for (long g = 0; g < a->group; g++)
@@ -183,9 +191,13 @@ static void tile_gradients(
       long statistic = (r.first_query + i) * upstream->ld_lse + g;
       float shift = upstream->lse[statistic], less = upstream->delta[statistic];
       for (long j = 0; j < ck_key_block; j += 8) {
-        v8 e = exp8(load8(p + j) - shift);
+        v8 s = load8(p + j), e = exp8(s - shift), ds = e * (load8(dp + j) - less) * a->scale;
+        if (a->softcap > 0) {
+          v8 ratio = max8(s, splat8(-a->softcap)) / a->softcap;  // masked scores are minus infinity
+          ds *= 1.0f - ratio * ratio;
+        }
         store8(p + j, e);
-        store8(dp + j, e * (load8(dp + j) - less) * a->scale);
+        store8(dp + j, ds);
       }
     }
 }
@@ -207,6 +219,7 @@ void CK(ck_attention_backward_q)(
     small_product(d_sum, d, false, keys_block, d, true, d_p, ck_key_block, rows, ck_key_block, d, false);
     gather_keys(a, key, keys, keys_block);
     small_product(q, d, false, keys_block, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
+    cap_scores(a, scores, rows * ck_key_block);
     mask_scores(a, r, key, keys, scores, -INFINITY);
     tile_gradients(a, upstream, r, scores, d_p);
     small_product(d_p, ck_key_block, false, keys_block, d, false, result, d, rows, d, ck_key_block, true);
@@ -238,6 +251,7 @@ void CK(ck_attention_backward_kv)(
     gather_heads(upstream->d_out + r.first_query * upstream->ldo, upstream->ldo, r.queries, a->group, d, 1, d_sum);
     small_product(q, d, false, k, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
     for (long i = 0; i < rows * ck_key_block; i += 8) store8(scores + i, load8(scores + i) * a->scale);
+    cap_scores(a, scores, rows * ck_key_block);
     small_product(d_sum, d, false, v, d, true, d_p, ck_key_block, rows, ck_key_block, d, false);
     mask_scores(a, r, key, keys, scores, -INFINITY);
     tile_gradients(a, upstream, r, scores, d_p);

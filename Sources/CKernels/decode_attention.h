@@ -55,6 +55,8 @@ static void attend_query(const ck_attention *a, long first, long last, float *su
   for (long key = 0; key < keys_ahead && key < keys; key++) prefetch_row(v + key * a->ldv, d);
   for (long g = 0; g < a->group; g++) {
     float *row = scores + g * padded;
+    if (a->softcap > 0)
+      for (long key = 0; key < padded; key += 8) store8(row + key, a->softcap * tanh8(load8(row + key) / a->softcap));
     for (long key = keys; key < padded; key++) row[key] = -INFINITY;
     v8 m = load8(row), sum = splat8(0);
     for (long key = 8; key < padded; key += 8) m = max8(m, load8(row + key));

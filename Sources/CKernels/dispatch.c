@@ -274,10 +274,47 @@ DISPATCH(
 DISPATCH(
   void, ck_column_sums, (const float *dy, long lddy, long rows, float *d_bias, long begin, long end),
   (dy, lddy, rows, d_bias, begin, end))
+DISPATCH(float, ck_dot, (const float *x, const float *y, long count), (x, y, count))
 DISPATCH(double, ck_sum_of_squares, (const float *x, long count), (x, count))
 DISPATCH(
   void, ck_dropout, (const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long end),
   (x, out, rate, key, accumulate, begin, end))
+DISPATCH(
+  void, ck_multiply,
+  (const float *a, long lda, const float *b, long ldb, float *out, long ldo, bool accumulate, long columns, long begin,
+   long end),
+  (a, lda, b, ldb, out, ldo, accumulate, columns, begin, end))
+DISPATCH(
+  void, ck_convolution,
+  (const float *x, long channels, const int32_t *taps, long length, const float *weight, const float *bias, float *out,
+   long begin, long end),
+  (x, channels, taps, length, weight, bias, out, begin, end))
+DISPATCH(
+  void, ck_convolution_backward,
+  (const float *x, long channels, const int32_t *taps, long length, const float *weight, const float *d_out, long rows,
+   float *dx, float *d_weight, float *d_bias, long begin, long end),
+  (x, channels, taps, length, weight, d_out, rows, dx, d_weight, d_bias, begin, end))
+DISPATCH(
+  void, ck_delta_rule, (const ck_delta *p, long head, long begin, long end, float *state, float *out),
+  (p, head, begin, end, state, out))
+DISPATCH(
+  void, ck_delta_rule_backward,
+  (const ck_delta *p, long head, long begin, long end, const float *initial, const float *d_out, float *d_state,
+   float *d_qkv, float *d_gates),
+  (p, head, begin, end, initial, d_out, d_state, d_qkv, d_gates))
+DISPATCH(
+  void, ck_delta_gates,
+  (const float *ba, long ld, long heads, const float *a_log, const float *dt_bias, float *gates, long begin, long end),
+  (ba, ld, heads, a_log, dt_bias, gates, begin, end))
+DISPATCH(
+  void, ck_delta_gates_backward,
+  (const float *ba, long ld, long heads, const float *a_log, const float *dt_bias, const float *d_gates, float *d_ba,
+   float *d_a_log, float *d_dt_bias, long rows, long begin, long end),
+  (ba, ld, heads, a_log, dt_bias, d_gates, d_ba, d_a_log, d_dt_bias, rows, begin, end))
+DISPATCH(void, ck_silu, (const float *x, float *out, long begin, long end), (x, out, begin, end))
+DISPATCH(
+  void, ck_silu_backward, (const float *x, const float *d_out, float *dx, long begin, long end),
+  (x, d_out, dx, begin, end))
 DISPATCH(
   void, ck_cross_entropy,
   (float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,

@@ -136,12 +136,17 @@ void CK(ck_rotary)(
 INLINE v8 gelu_inner(v8 x) { return 0.7978845608f * (x + 0.044715f * x * x * x); }
 INLINE v8 activation8(v8 x, int activation) {
   if (activation == 0) return x * sigmoid8(x);
+  if (activation == 2) return sigmoid8(x);
   return 0.5f * x * (1.0f + tanh8(gelu_inner(x)));
 }
 INLINE v8 activation_slope8(v8 x, int activation) {
   if (activation == 0) {
     v8 s = sigmoid8(x);
     return s * (1.0f + x * (1.0f - s));
+  }
+  if (activation == 2) {
+    v8 s = sigmoid8(x);
+    return s * (1.0f - s);
   }
   v8 t = tanh8(gelu_inner(x));
   return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * (0.7978845608f * (1.0f + 3 * 0.044715f * x * x));
@@ -193,6 +198,12 @@ void CK(ck_column_sums)(const float *dy, long lddy, long rows, float *d_bias, lo
   }
 }
 
+float CK(ck_dot)(const float *x, const float *y, long count) {
+  v8 sum = splat8(0);
+  for (long i = 0; i < count; i += 8) sum += load_part(x + i, count - i) * load_part(y + i, count - i);
+  return sum_lanes8(sum);
+}
+
 double CK(ck_sum_of_squares)(const float *x, long count) {
   double sums[8] = {0};
   long i = 0;
@@ -216,5 +227,53 @@ void CK(ck_dropout)(const float *x, float *out, float rate, uint64_t key, bool a
   for (long i = begin; i < end; i++) {
     float value = draw(key, (uint64_t)i) >= threshold ? x[i] * scale : 0;
     out[i] = accumulate ? out[i] + value : value;
+  }
+}
+
+void CK(ck_multiply)(
+  const float *a, long lda, const float *b, long ldb, float *out, long ldo, bool accumulate, long columns, long begin,
+  long end) {
+  for (long row = begin; row < end; row++)
+    for (long j = 0; j < columns; j += 8) {
+      long left = columns - j;
+      v8 product = load_part(a + row * lda + j, left) * load_part(b + row * ldb + j, left);
+      if (accumulate) product += load_part(out + row * ldo + j, left);
+      store_part(out + row * ldo + j, product, left);
+    }
+}
+
+void CK(ck_convolution)(
+  const float *x, long channels, const int32_t *taps, long length, const float *weight, const float *bias, float *out,
+  long begin, long end) {
+  for (long row = begin; row < end; row++)
+    for (long j = 0; j < channels; j += 8) {
+      long left = channels - j;
+      v8 sum = bias ? load_part(bias + j, left) : splat8(0);
+      for (long k = 0; k < length; k++) {
+        long source = taps[row * length + k];
+        if (source >= 0) sum += load_part(weight + k * channels + j, left) * load_part(x + source * channels + j, left);
+      }
+      store_part(out + row * channels + j, sum, left);
+    }
+}
+
+void CK(ck_convolution_backward)(
+  const float *x, long channels, const int32_t *taps, long length, const float *weight, const float *d_out, long rows,
+  float *dx, float *d_weight, float *d_bias, long begin, long end) {
+  for (long j = begin; j < end; j += 8) {
+    long left = end - j;
+    for (long row = 0; row < rows; row++) {
+      v8 dy = load_part(d_out + row * channels + j, left);
+      if (d_bias) store_part(d_bias + j, load_part(d_bias + j, left) + dy, left);
+      for (long k = 0; k < length; k++) {
+        long source = taps[row * length + k];
+        if (source < 0) continue;
+        float *to = dx + source * channels + j;
+        store_part(to, load_part(to, left) + dy * load_part(weight + k * channels + j, left), left);
+        if (!d_weight) continue;
+        float *total = d_weight + k * channels + j;
+        store_part(total, load_part(total, left) + dy * load_part(x + source * channels + j, left), left);
+      }
+    }
   }
 }

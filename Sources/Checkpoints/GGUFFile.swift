@@ -2,34 +2,55 @@ import Diagnostics
 import Essentials
 import Tensors
 
-/// A GGUF file, version 2 or 3. Opening it reads the metadata and the list of tensors; the tensors are views of the
-/// mapped file. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+/// A GGUF file, version 2 or 3, or the shards of one, opened by the first. Opening reads the metadata and the lists of
+/// tensors; the tensors are views of the mapped files. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 public struct GGUFFile: Sendable {
   /// The metadata keys and values, in file order.
   public let metadata: GGUFMetadata
-  private let directory: TensorDirectory
+  /// Of the file, or of each shard.
+  private let directories: [TensorDirectory]
 
   /// The path that the file was opened with.
-  public var path: String { directory.file.path }
+  public let path: String
 
   /// The names of the tensors, in file order.
-  public var tensorNames: [String] { directory.entries.map(\.name) }
+  public var tensorNames: [String] { directories.flatMap { $0.entries.map(\.name) } }
 
-  /// The tensor named `name`, or `nil` if there is none. Shapes are row-major (a matrix is `[rows, columns]`), the
-  /// reverse of the order in the file.
-  public func tensor(named name: String) -> Tensor? { directory.tensor(named: name) }
+  /// The tensor named `name`, or `nil` if there is none. Shapes are row-major (a matrix is `[rows, columns]`), the reverse
+  /// of the order in the file.
+  public func tensor(named name: String) -> Tensor? {
+    directories.first { $0.contains(name) }?.tensor(named: name)
+  }
 
   /// Opens the file at `url`.
   /// - Throws: `SwiftletError` if the file is missing, truncated, violates the format, or has tensors of an unsupported
   ///   type.
   public init(contentsOf url: URL) throws(SwiftletError) {
+    let (opened, directory) = try Self.open(url)
+    var metadata = opened
+    path = directory.file.path
+    var directories = [directory]
+    let shards = try GGUFShards(metadata, of: url)
+    for (number, other) in (shards?.others ?? []).enumerated() {
+      let (itsMetadata, its) = try Self.open(other)
+      try shards?.check(itsMetadata, number: number + 1, path: its.file.path)
+      if let twice = its.entries.first(where: { entry in directories.contains { $0.contains(entry.name) } }) {
+        throw .corrupt(its.file.path, "the tensor \(twice.name.quotedExcerpt) is in another shard too")
+      }
+      directories.append(its)
+    }
+    // Whatever is written from here is one file.
+    for key in GGUFShards.keys { metadata[key] = nil }
+    (self.metadata, self.directories) = (metadata, directories)
+  }
+
+  private static func open(_ url: URL) throws(SwiftletError) -> (GGUFMetadata, TensorDirectory) {
     let file = try MappedFile(url)
     let (metadata, entries) = try file.withBytes { (bytes) throws(SwiftletError) in
       var reader = GGUFReader(bytes: bytes, path: file.path)
       return try Self.header(&reader)
     }
-    self.metadata = metadata
-    directory = try TensorDirectory(file: file, entries: entries)
+    return (metadata, try TensorDirectory(file: file, entries: entries))
   }
 
   private static func header(_ reader: inout GGUFReader) throws(SwiftletError) -> (GGUFMetadata, [TensorEntry]) {
@@ -43,7 +64,6 @@ public struct GGUFFile: Sendable {
       if metadata[key] != nil { throw reader.failure("the key \(key.quotedExcerpt) appears twice") }
       metadata[key] = try reader.value(key)
     }
-    try requireWhole(metadata, reader)
     let alignment = try alignment(metadata, reader)
     var infos: [TensorInfo] = []
     for _ in 0..<tensorCount { infos.append(try tensorInfo(&reader, alignment: alignment)) }
@@ -73,12 +93,6 @@ public struct GGUFFile: Sendable {
         path: reader.path,
         reason: "GGUF version \(version) is not supported, only versions 2 and 3; convert the model again")
     }
-  }
-
-  private static func requireWhole(_ metadata: GGUFMetadata, _ reader: GGUFReader) throws(SwiftletError) {
-    guard let parts = metadata["split.count"]?.integer, parts > 1 else { return }
-    throw SwiftletError.checkpoint(
-      path: reader.path, reason: "is one of \(parts) shards; merge them with llama-gguf-split --merge")
   }
 
   private static func alignment(_ metadata: GGUFMetadata, _ reader: GGUFReader) throws(SwiftletError) -> Int {

@@ -9,7 +9,8 @@ extension CausalLM {
   /// most 5 GB. LoRA updates are merged into the written weights; the model itself doesn't change.
   ///
   /// - Parameters:
-  ///   - type: the float type to store weights in.
+  ///   - type: the float type to store weights in. Tensors that aren't part of the transformer, such as those of a
+  ///     vision tower, are copied as they are.
   ///   - quantization: how to store linear layers in 4 bits instead. Layers that are in 4 bits already keep their
   ///     format, and layers that the model's own configuration skips stay floats.
   ///   - progress: called with the number of bytes written so far and the total.
@@ -22,18 +23,20 @@ extension CausalLM {
     let backend = transformer.backend
     let quantization = quantization.map { files.quantization ?? $0 }
     let sources = try transformer.parameters.flatMap { parameter -> [TensorSource] in
+      let name = files.fileName(of: parameter.name)
       if let quantization, let linear = linearLayers[parameter.name] {
         let merged = try linear.mergedAndQuantized(quantization, on: backend)
-        if let merged { return TensorSource.bitsandbytes(name: parameter.name, merged, dtype: type) }
+        if let merged { return TensorSource.bitsandbytes(name: name, merged, dtype: type) }
       }
       return [
-        TensorSource(name: parameter.name, type: type, shape: parameter.value.shape) {
+        TensorSource(name: name, type: type, shape: parameter.value.shape) {
           let merged = linearLayers[parameter.name].flatMap { $0.mergedWeight(on: backend) }
           return backend.converted(merged ?? parameter.value, to: type)
         }
       ]
     }
-    try SafetensorsWriter.write(counted(sources, progress), metadata: ["format": "pt"], toFolder: folder)
+    let all = sources + files.otherTensors(than: transformer.parameters)
+    try SafetensorsWriter.write(counted(all, progress), metadata: ["format": "pt"], toFolder: folder)
     try AtomicFile.write(
       configuration(type, quantization).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
     try AtomicFile.write(

@@ -61,6 +61,13 @@ struct ConfigurationReader {
     throw error("\"\(key)\": \(name.quotedExcerpt) is not supported; this model_type uses \(known[0])")
   }
 
+  /// The same configuration with another value under `key`; unchanged if `value` is `nil`.
+  func replacing(_ key: String, by value: JSONValue?) -> ConfigurationReader {
+    guard let value, var object = json.object else { return self }
+    object[key] = value
+    return ConfigurationReader(json: .object(object), path: path)
+  }
+
   /// A reader for the object under `key`; `nil` if there is none.
   func section(_ key: String) -> ConfigurationReader? {
     guard let value = json[key], case .object = value else { return nil }

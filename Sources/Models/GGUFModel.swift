@@ -89,9 +89,20 @@ struct GGUFModel: Sendable {
       }
       return .object(scaling)
     }
-    guard file.metadata["\(architecture).rope.scaling.type"]?.string == "linear",
-      let factor = file.metadata["\(architecture).rope.scaling.factor"]?.double
-    else { return nil }
+    let type = file.metadata["\(architecture).rope.scaling.type"]?.string
+    guard let factor = file.metadata["\(architecture).rope.scaling.factor"]?.double else { return nil }
+    if type == "yarn", let original = file.metadata["\(architecture).rope.scaling.original_context_length"]?.integer {
+      var scaling = JSONObject([
+        ("rope_type", "yarn"), ("factor", .number(factor)), ("original_max_position_embeddings", .integer(original)),
+      ])
+      for key in ["beta_fast", "beta_slow"] {
+        if let value = file.metadata["\(architecture).rope.scaling.yarn_\(key)"]?.double {
+          scaling[key] = .number(value)
+        }
+      }
+      return .object(scaling)
+    }
+    guard type == "linear" else { return nil }
     return ["rope_type": "linear", "factor": .number(factor)]
   }
 
@@ -106,6 +117,11 @@ struct GGUFModel: Sendable {
 
   /// The tensor that transformers calls `name`, or `nil`.
   func tensor(named name: String, configuration: TransformerConfiguration) -> Tensor? {
+    if let (ggufName, expert) = architecture.expertTensorName(of: name) {
+      guard let all = file.tensor(named: ggufName), all.shape.count == 3, expert < all.shape[0] else { return nil }
+      let rows = all.shape[1]
+      return all.reshaped([all.shape[0] * rows, all.shape[2]]).rows(expert * rows..<(expert + 1) * rows)
+    }
     guard let ggufName = architecture.tensorName(of: name), let tensor = file.tensor(named: ggufName) else {
       return nil
     }

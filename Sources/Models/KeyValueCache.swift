@@ -1,9 +1,9 @@
 import Tensors
 
-/// The KV cache of a sequence: the keys and values of its tokens so far, for every layer.
+/// What the layers keep of a sequence's tokens so far: keys and values, or the state of a layer that carries one.
 ///
-/// Each is a float32 tensor `[key/value heads, capacity, padded head dim]`, so that what one head reads is contiguous.
-/// Not `Sendable`: use it together with its transformer.
+/// Keys and values are float32 tensors `[key/value heads, capacity, padded head dim]`, so that what one head reads is
+/// contiguous. Not `Sendable`: use it together with its transformer.
 public final class KeyValueCache {
   /// The ids of the tokens in the cache, in order.
   public internal(set) var ids: [Int32] = []
@@ -14,24 +14,42 @@ public final class KeyValueCache {
   private let backend: any Backend
   private let heads: Int
   private let headDim: Int
-  private var keys: [Tensor]
-  private var values: [Tensor]
+  private let isRecurrent: Bool
+  private var layers: [LayerState]
   private var capacity: Int
+
+  /// What one layer keeps.
+  private enum LayerState {
+    case attention(keys: Tensor, values: Tensor)
+    /// Tensors that describe all earlier tokens; empty before the first.
+    case recurrent([Tensor])
+  }
 
   /// Creates an empty cache with room for `capacity` tokens; it grows as needed.
   public init(for transformer: Transformer, capacity: Int = 512) {
     backend = transformer.backend
-    let attention = transformer.configuration.attentionShape(layer: 0)
+    let configuration = transformer.configuration
+    let attention = configuration.attentionShape(layer: 0)
     (heads, headDim) = (attention.keyValueHeads, attention.paddedHeadDim)
+    isRecurrent = configuration.isRecurrent
     self.capacity = max(64, capacity)
     let shape = [heads, self.capacity, headDim]
-    let layers = transformer.configuration.layers
-    keys = layers.map { _ in transformer.backend.empty(shape, .float32) }
-    values = layers.map { _ in transformer.backend.empty(shape, .float32) }
+    layers = configuration.layers.map { layer in
+      guard layer.mixer == .attention else { return .recurrent([]) }
+      return .attention(
+        keys: transformer.backend.empty(shape, .float32), values: transformer.backend.empty(shape, .float32))
+    }
   }
 
-  /// The memory of all keys and values.
-  package var byteCount: Int { 2 * keys.count * heads * capacity * headDim * MemoryLayout<Float>.size }
+  /// The memory of all keys, values and states.
+  package var byteCount: Int {
+    layers.reduce(0) { sum, layer in
+      switch layer {
+      case .attention(let keys, let values): sum + 4 * (keys.count + values.count)
+      case .recurrent(let state): sum + 4 * state.reduce(0) { $0 + $1.count }
+      }
+    }
+  }
 
   /// Makes room for `newTokens` more.
   func reserve(_ newTokens: Int) {
@@ -44,39 +62,85 @@ public final class KeyValueCache {
       }
       return copy
     }
-    keys = keys.map(grown)
-    values = values.map(grown)
+    layers = layers.map { layer in
+      guard case .attention(let keys, let values) = layer else { return layer }
+      return .attention(keys: grown(keys), values: grown(values))
+    }
     capacity = larger
   }
 
   /// Adds the keys and values of `qkv` to layer `index`, and computes the attention of its queries over all keys.
   func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape) -> Tensor {
-    backend.cachedAttention(qkv, keys: keys[index], values: values[index], before: count, shape: shape)
+    guard case .attention(let keys, let values) = layers[index] else {
+      preconditionFailure("only attention layers keep keys and values")
+    }
+    return backend.cachedAttention(qkv, keys: keys, values: values, before: count, shape: shape)
   }
 
-  /// A cache of its own with the first `count` tokens of this one.
+  /// A cache of its own with the first `count` tokens of this one. Only layers of attention can go back to them.
   package func copy(first count: Int, capacity: Int) -> KeyValueCache {
     let count = min(count, self.count)
-    let copy = KeyValueCache(copying: self, capacity: max(count, capacity))
-    for (from, to) in zip(keys + values, copy.keys + copy.values) {
-      for head in 0..<heads {
-        backend.copyRows(Columns(from), head * self.capacity, to: Columns(to), head * copy.capacity, count: count)
-      }
-    }
+    let copy = KeyValueCache(copying: self, first: count, capacity: max(64, count, capacity))
     copy.ids = Array(ids.prefix(count))
     copy.rotatedLength = rotatedLength
     return copy
   }
 
-  /// An empty cache of the same shape.
-  private init(copying other: KeyValueCache, capacity: Int) {
-    (backend, heads, headDim) = (other.backend, other.heads, other.headDim)
-    self.capacity = max(64, capacity)
-    let shape = [heads, self.capacity, headDim]
-    keys = other.keys.map { _ in other.backend.empty(shape, .float32) }
-    values = other.values.map { _ in other.backend.empty(shape, .float32) }
+  private init(copying other: KeyValueCache, first count: Int, capacity: Int) {
+    (backend, heads, headDim, isRecurrent) = (other.backend, other.heads, other.headDim, other.isRecurrent)
+    self.capacity = capacity
+    func copied(_ tensor: Tensor) -> Tensor {
+      let copy = other.backend.empty([other.heads, capacity, other.headDim], .float32)
+      for head in 0..<other.heads {
+        other.backend.copyRows(Columns(tensor), head * other.capacity, to: Columns(copy), head * capacity, count: count)
+      }
+      return copy
+    }
+    layers = other.layers.map { layer in
+      guard case .attention(let keys, let values) = layer else { return .recurrent([]) }
+      return .attention(keys: copied(keys), values: copied(values))
+    }
   }
 
-  /// Removes all tokens after the first `count`.
-  public func truncate(to count: Int) { ids.removeLast(self.count - min(self.count, max(0, count))) }
+  /// The state of layer `index`: empty before the first token, then what was last set.
+  subscript(state index: Int) -> [Tensor] {
+    get { if case .recurrent(let state) = layers[index] { state } else { [] } }
+    set { layers[index] = .recurrent(newValue) }
+  }
+
+  /// `rows` after the last `before` rows that layer `index` was given, zeros if there were none; keeps the last for the
+  /// next call, as the first tensor of the layer's state.
+  func following(_ rows: Tensor, count before: Int, layer index: Int) -> Tensor {
+    let joined = backend.empty([before + rows.rows, rows.columns], .float32)
+    var state = self[state: index]
+    if state.isEmpty {
+      let zeros = backend.empty([before, rows.columns], .float32)
+      backend.clear(zeros)
+      state = [zeros]
+    }
+    backend.copyRows(Columns(state[0]), 0, to: Columns(joined), 0, count: before)
+    backend.copyRows(Columns(rows), 0, to: Columns(joined), before, count: rows.rows)
+    let last = backend.empty([before, rows.columns], .float32)
+    backend.copyRows(Columns(joined), rows.rows, to: Columns(last), 0, count: before)
+    state[0] = last
+    self[state: index] = state
+    return joined
+  }
+
+  /// Removes the tokens after the first `count`. From a recurrent state earlier ones can't be recovered: unless `count` is
+  /// what the cache holds, all tokens are removed.
+  /// - Returns: the number of tokens that are left.
+  @discardableResult public func truncate(to count: Int) -> Int {
+    let kept = min(self.count, max(0, count))
+    guard kept < self.count else { return kept }
+    guard isRecurrent else {
+      ids.removeLast(self.count - kept)
+      return kept
+    }
+    ids = []
+    for index in layers.indices {
+      if case .recurrent = layers[index] { layers[index] = .recurrent([]) }
+    }
+    return 0
+  }
 }

@@ -16,6 +16,7 @@ public struct ModelFiles: Sendable {
   /// How the stored weights are quantized; `nil` if config.json doesn't say so.
   public let quantization: QuantizationConfiguration?
   private var source: Source
+  private let names: ModuleNames
 
   private enum Source: Sendable {
     case folder(SafetensorsCheckpoint?)
@@ -38,9 +39,18 @@ public struct ModelFiles: Sendable {
         throw SwiftletError.model("there is no config.json, so this is not a model folder", in: url.path)
       }
       configurationJSON = try Self.json(at: config)
-      configuration = try TransformerConfiguration(json: configurationJSON, path: config.path)
+      var configuration = try TransformerConfiguration(json: configurationJSON, path: config.path)
       quantization = try QuantizationConfiguration(ConfigurationReader(json: configurationJSON, path: config.path))
-      source = .folder(isFolder ? try Self.checkpoint(in: url) : nil)
+      let checkpoint = isFolder ? try Self.checkpoint(in: url) : nil
+      source = .folder(checkpoint)
+      names = ModuleNames(tensorNames: checkpoint?.tensorNames ?? [])
+      // Some models with a vision tower have a head that their configuration doesn't mention.
+      if configurationJSON["text_config"] != nil, let checkpoint,
+        checkpoint.tensorNames.contains(names.fileName(of: "lm_head.weight"))
+      {
+        configuration.tiesEmbeddings = false
+      }
+      self.configuration = configuration
     } else {
       let model = try GGUFModel(GGUFFile(contentsOf: url), path: url.path)
       configurationJSON = model.configuration
@@ -49,6 +59,7 @@ public struct ModelFiles: Sendable {
       self.configuration = configuration
       quantization = nil
       source = .gguf(model)
+      names = ModuleNames(tensorNames: [])
     }
   }
 
@@ -91,8 +102,22 @@ public struct ModelFiles: Sendable {
   /// - Throws: `SwiftletError` if it is quantized and its parts are inconsistent.
   public func tensor(named name: String) throws(SwiftletError) -> Tensor? {
     switch source {
-    case .folder(let checkpoint): try checkpoint?.weight(named: name)
+    case .folder(let checkpoint): try checkpoint?.weight(named: names.fileName(of: name))
     case .gguf(let model): model.tensor(named: name, configuration: configuration)
+    }
+  }
+
+  /// The name that the files have for the tensor `name` of a module.
+  func fileName(of name: String) -> String { names.fileName(of: name) }
+
+  /// The tensors of a folder that belong to none of `parameters`: those of a vision tower, for example.
+  func otherTensors(than parameters: [Parameter]) -> [TensorSource] {
+    guard case .folder(let checkpoint?) = source, configurationJSON["text_config"] != nil else { return [] }
+    let known = parameters.map { names.fileName(of: $0.name) }
+    return checkpoint.tensorNames.compactMap { name in
+      // Parts of a quantized weight are named after it.
+      let isKnown = known.contains { name == $0 || name.hasPrefix($0 + ".") }
+      return isKnown ? nil : checkpoint.tensor(named: name).map { TensorSource(name: name, tensor: $0) }
     }
   }
 

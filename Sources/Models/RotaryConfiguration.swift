@@ -12,6 +12,19 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
   public var rotaryDim: Int
   /// How frequencies are scaled for sequences longer than those of pretraining.
   public var scaling: Scaling
+  /// Whether queries are multiplied by a factor that grows with the position.
+  public var queryGrowth: QueryGrowth?
+
+  /// Llama 4's scaling of queries, 1 + beta · log(1 + ⌊position / original⌋), which Ministral 3 has too.
+  public struct QueryGrowth: Sendable, Hashable, Codable {
+    /// `llama_4_scaling_beta`
+    public var beta: Double
+    /// `original_max_position_embeddings`
+    public var original: Int
+
+    /// The factor at a position.
+    func factor(at position: Int32) -> Float { Float(1 + beta * log(Double(1 + Int(position) / original))) }
+  }
 
   /// The scaling method (`rope_type`) and its parameters. Lengths are in tokens.
   public enum Scaling: Sendable, Hashable, Codable {
@@ -26,8 +39,39 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
     /// Phi-3: one divisor per frequency, from `short` for sequences of up to `original` tokens and from `long` beyond.
     /// Cosines and sines are multiplied by `attentionFactor`.
     case longrope(short: [Double], long: [Double], original: Int, attentionFactor: Double)
+    /// YaRN (Peng et al. 2023, arXiv:2309.00071): high frequencies are kept and low ones divided by its factor, with a
+    /// linear transition in between. Cosines and sines are multiplied by its attention factor.
+    case yarn(YaRN)
     /// One divisor per frequency (`rope_freqs.weight` of a GGUF file).
     case factors([Double])
+  }
+
+  /// The parameters of YaRN.
+  public struct YaRN: Sendable, Hashable, Codable {
+    /// `factor`
+    public var factor: Double
+    /// `original_max_position_embeddings`
+    public var original: Int
+    /// `beta_fast`: rotations over the original length above which a frequency is kept.
+    public var fast = 32.0
+    /// `beta_slow`: rotations over the original length below which a frequency is divided.
+    public var slow = 1.0
+    /// `truncate`: whether the ends of the transition are whole dimensions.
+    public var truncates = true
+    /// Multiplies cosines and sines.
+    public var attentionFactor: Double
+
+    /// How much of the frequency `index` is divided: 0 for none, 1 for all.
+    func dividedShare(_ index: Int, base: Double, rotaryDim: Int) -> Float {
+      func dimension(_ rotations: Double) -> Double {
+        Double(rotaryDim) * log(Double(original) / (rotations * 2 * Double.pi)) / (2 * log(base))
+      }
+      var (low, high) = (dimension(fast), dimension(slow))
+      if truncates { (low, high) = (low.rounded(.down), high.rounded(.up)) }
+      (low, high) = (max(low, 0), min(high, Double(rotaryDim - 1)))
+      if low == high { high += 0.001 }
+      return max(0, min(1, (Float(index) - Float(low)) / Float(high - low)))
+    }
   }
 
   /// Creates a rotary embedding; `rotaryDim` must be even and at most the head dim.
@@ -61,7 +105,14 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
       throw config.error("partial_rotary_factor leaves no dimension of a head to rotate (got \(share))")
     }
     scaling = .none
-    if let section { scaling = try scaling(config, section: section, maxPositions: maxPositions) }
+    guard let section else { return }
+    scaling = try scaling(config, section: section, maxPositions: maxPositions)
+    if let beta = try section.optionalNumber("llama_4_scaling_beta"), beta != 0 {
+      guard rotaryDim == headDim else {
+        throw section.error("llama_4_scaling_beta with partial rotation is not supported")
+      }
+      queryGrowth = QueryGrowth(beta: beta, original: try section.size("original_max_position_embeddings"))
+    }
   }
 
   private func scaling(
@@ -86,11 +137,34 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
         factor: try required("factor"), lowFrequencyFactor: try required("low_freq_factor"),
         highFrequencyFactor: try required("high_freq_factor"),
         original: try section.size("original_max_position_embeddings"))
+    case "yarn": return .yarn(try yarn(section, maxPositions: maxPositions))
     case "longrope", "su": return try longRope(config, section: section, maxPositions: maxPositions)
     default:
       throw section.error(
-        "rope_type \(type.quotedExcerpt) is not supported; use default, linear, dynamic, llama3 or longrope")
+        "rope_type \(type.quotedExcerpt) is not supported; use default, linear, dynamic, llama3, longrope or yarn")
     }
+  }
+
+  private func yarn(_ section: ConfigurationReader, maxPositions: Int) throws(SwiftletError) -> YaRN {
+    func positive(_ key: String) throws(SwiftletError) -> Double? {
+      guard let value = try section.optionalNumber(key) else { return nil }
+      guard value > 0 else { throw section.error("\"\(key)\" must be positive (got \(value))") }
+      return value
+    }
+    let original = try section.size("original_max_position_embeddings")
+    let factor = try positive("factor") ?? Double(maxPositions) / Double(original)
+    func growth(_ mscale: Double) -> Double { factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1 }
+    var usual = growth(1)
+    if let all = try section.optionalNumber("mscale_all_dim"), let mscale = try section.optionalNumber("mscale"),
+      all != 0, mscale != 0
+    {
+      usual = growth(mscale) / growth(all)
+    }
+    guard base > 1 else { throw section.error("rope_theta must be above 1 with yarn (got \(base))") }
+    return YaRN(
+      factor: factor, original: original, fast: try positive("beta_fast") ?? 32, slow: try positive("beta_slow") ?? 1,
+      truncates: try section.optionalBool("truncate") ?? true,
+      attentionFactor: try section.optionalNumber("attention_factor") ?? usual)
   }
 
   private func longRope(
@@ -120,7 +194,7 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
   var dependsOnLength: Bool {
     switch scaling {
     case .dynamic, .longrope: true
-    case .none, .linear, .llama3, .factors: false
+    case .none, .linear, .llama3, .yarn, .factors: false
     }
   }
 
@@ -149,6 +223,9 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
     case .none, .dynamic: return frequency
     case .linear(let factor): return frequency / Float(factor)
     case .factors(let factors): return frequency / Float(factors[index])
+    case .yarn(let yarn):
+      let share = yarn.dividedShare(index, base: base, rotaryDim: rotaryDim)
+      return 1 / (Float(yarn.factor) * power) * share + frequency * (1 - share)
     case .longrope(let short, let long, let original, _):
       return 1 / (Float(length > original ? long[index] : short[index]) * power)
     case .llama3(let factor, let low, let high, let original):
@@ -162,7 +239,11 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
 
   /// The factor of cosines and sines.
   var amplitude: Float {
-    if case .longrope(_, _, _, let attentionFactor) = scaling { Float(attentionFactor) } else { 1 }
+    switch scaling {
+    case .longrope(_, _, _, let attentionFactor): Float(attentionFactor)
+    case .yarn(let yarn): Float(yarn.attentionFactor)
+    default: 1
+    }
   }
 
   /// The cosines and sines of `positions`; each segment belongs to a sequence of `length` tokens.
@@ -182,7 +263,12 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
         }
       }
     }
-    return RotaryAngles(
-      cosines: backend.tensor(cosines, [positions.count, half]), sines: backend.tensor(sines, [positions.count, half]))
+    func tensor(_ values: [Float]) -> Tensor { backend.tensor(values, [positions.count, half]) }
+    var queries: (cosines: Tensor, sines: Tensor)?
+    if let queryGrowth {
+      let factors = positions.flatMap { Array(repeating: queryGrowth.factor(at: $0), count: half) }
+      queries = (tensor(zip(cosines, factors).map(*)), tensor(zip(sines, factors).map(*)))
+    }
+    return RotaryAngles(cosines: tensor(cosines), sines: tensor(sines), queries: queries)
   }
 }

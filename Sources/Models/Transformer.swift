@@ -31,12 +31,18 @@ public final class Transformer {
     let configuration = files.configuration
     let reader = WeightReader(
       files: files, backend: backend, inFloat32: inFloat32, quantization: inFloat32 ? nil : quantization)
+    if let missing = configuration.requiredFeatures.subtracting(backend.features).map(\.rawValue).sorted().first {
+      throw SwiftletError.model(
+        "the model has \(missing), which a GPU can't compute yet; use --device cpu", in: files.url.path)
+    }
     self.configuration = configuration
     self.backend = backend
+    let prefix = configuration.modulePrefix
     let shape = [configuration.vocabularySize, configuration.hiddenSize]
-    embedding = try reader.matrix("model.embed_tokens.weight", shape)
+    embedding = try reader.matrix("\(prefix)embed_tokens.weight", shape)
     head = configuration.tiesEmbeddings ? embedding : try reader.linearWeight("lm_head", shape)
-    finalNorm = try reader.vector("model.norm.weight", configuration.hiddenSize)
+    finalNorm = try reader.vector(
+      "\(prefix)\(configuration.moduleNames["norm"] ?? "norm").weight", configuration.hiddenSize)
     var layers: [TransformerLayer] = []
     for index in configuration.layers.indices {
       layers.append(try TransformerLayer(index, configuration, reader))
@@ -61,7 +67,7 @@ public final class Transformer {
 
   // MARK: Forward
 
-  /// The hidden states after the final norm: `[tokens, hidden]`.
+  /// The hidden states after the final norm, times the scale of the logits: `[tokens, hidden]`.
   ///
   /// - Parameters:
   ///   - checkpointed: indices of the layers whose activations are recomputed in the backward pass instead of kept.
@@ -79,8 +85,8 @@ public final class Transformer {
     for (index, layer) in layers.enumerated() {
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
         let (x, residual) = layer.forward(
-          inputs[0], residual: inputs.count > 1 ? inputs[1] : nil, angles: angles[index], on: tape
-        ) { qkv, shape in tape.attention(qkv, starts: batch.sequenceStarts, shape: shape) }
+          inputs[0], residual: inputs.count > 1 ? inputs[1] : nil,
+          TokenContext(angles: angles[index], past: .batch(starts: batch.sequenceStarts)), on: tape)
         return [x, residual]
       }
       tape.mark(index)
@@ -112,12 +118,12 @@ public final class Transformer {
       step.cache.reserve(step.ids.count)
     }
     let angles = angles(positions, segments: segments)
+    let sequences = CachedSequences(parts: zip(steps, segments).map { ($0.cache, $1.tokens) })
     var x = tape.embedding(steps.flatMap(\.ids), embedding, scale: configuration.embeddingScale)
     var residual: Variable?
     for (index, layer) in layers.enumerated() {
-      (x, residual) = layer.forward(x, residual: residual, angles: angles[index], on: tape) { qkv, shape in
-        Variable(attend(qkv.value, steps, segments.map(\.tokens), layer: index, shape))
-      }
+      (x, residual) = layer.forward(
+        x, residual: residual, TokenContext(angles: angles[index], past: .cache(sequences, layer: index)), on: tape)
     }
     for step in steps {
       step.cache.ids += step.ids
@@ -126,23 +132,12 @@ public final class Transformer {
     return normed(x, residual, on: tape).value
   }
 
-  /// Attention of each sequence's queries over its own cache.
-  private func attend(
-    _ qkv: Tensor, _ steps: [CachedStep], _ tokens: [Range<Int>], layer: Int, _ shape: AttentionShape
-  ) -> Tensor {
-    if steps.count == 1 { return steps[0].cache.attend(qkv, layer: layer, shape: shape) }
-    let all = backend.empty([qkv.rows, shape.queryColumns], .float32)
-    for (step, rows) in zip(steps, tokens) {
-      let attended = step.cache.attend(qkv.rows(rows), layer: layer, shape: shape)
-      backend.copyRows(Columns(attended), 0, to: Columns(all), rows.lowerBound, count: rows.count)
-    }
-    return all
-  }
-
   private func normed(_ x: Variable, _ residual: Variable?, on tape: Tape) -> Variable {
-    tape.rmsNorm(
-      x, residual: residual, weight: finalNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
-    ).out
+    // Scaled states give scaled logits.
+    tape.scaled(
+      tape.rmsNorm(
+        x, residual: residual, weight: finalNorm, offset: configuration.normOffset, epsilon: configuration.normEpsilon
+      ).out, by: configuration.logitScale)
   }
 
   /// The logits of hidden states `[rows, hidden]`: `[rows, vocabulary]`.

@@ -8,6 +8,9 @@ import Tensors
 public struct TransformerConfiguration: Sendable, Hashable, Codable {
   /// `model_type`, which selects the family.
   public var modelType: String
+  /// What the paths of all modules but the head begin with: `model.`, or `model.language_model.` in a model that also has
+  /// a vision tower.
+  public var modulePrefix = "model."
   /// `vocab_size`: the number of rows of embedding and head, at least the size of the tokenizer's vocabulary.
   public var vocabularySize: Int
   /// `hidden_size`: the number of elements of a hidden state.
@@ -30,10 +33,16 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
   public var normOffset: Float = 0
   /// `tie_word_embeddings`: whether the embedding is also the head.
   public var tiesEmbeddings: Bool
-  /// Multiplies the embeddings: √hidden_size for Gemma.
+  /// Multiplies the embeddings: √hidden_size for Gemma, `embedding_multiplier` for Granite.
   public var embeddingScale: Float = 1
-  /// Multiplies the attention scores: 1/√head_dim, except for Gemma.
+  /// Multiplies the attention scores: 1/√head_dim, except for Gemma and Granite.
   public var attentionScale: Float
+  /// Multiplies what attention and MLP add to the hidden states: `residual_multiplier` for Granite.
+  public var residualScale: Float = 1
+  /// Multiplies the logits: 1 / `logits_scaling` for Granite.
+  public var logitScale: Float = 1
+  /// `attn_logit_softcapping`: attention scores are softcap · tanh(score / softcap). 0 for none.
+  public var attentionSoftcap: Float = 0
   /// The activation of the gated MLP.
   public var activation: Activation = .silu
   /// The layers that compute queries, keys and values, in this order: three, or one fused layer.
@@ -46,15 +55,51 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
   public var hasAttentionOutputBias = false
   /// Whether the MLP's layers have a bias.
   public var hasMLPBias = false
-  /// Whether query and key heads pass an RMS norm before rotation (QK norm).
+  /// Whether the attention's output is multiplied by the sigmoid of a gate, which `q_proj` computes next to each query
+  /// head (Qwen3.5).
+  public var hasAttentionGate = false
+  /// Whether queries and keys pass an RMS norm before rotation (QK norm).
   public var hasQueryKeyNorms = false
-  /// Whether the outputs of attention and MLP pass an RMS norm before they are added (Gemma).
+  /// Whether that norm is over all heads together (OLMo 2), and not over each head.
+  public var normsHeadsTogether = false
+  /// Whether the inputs of attention and MLP pass an RMS norm; not in OLMo 2.
+  public var hasInputNorms = true
+  /// Whether the outputs of attention and MLP pass an RMS norm before they are added (Gemma, OLMo 2).
   public var hasOutputNorms = false
   /// `final_logit_softcapping`: logits become cap · tanh(logit / cap); 0 for no cap.
   public var logitSoftcap: Float = 0
 
-  /// The attention of one layer.
+  /// Names of modules that differ from Llama's: `operator_norm` for `input_layernorm` in LFM2, for example.
+  public var moduleNames: [String: String] = [:]
+
+  /// What mixes the tokens of a sequence in a layer.
+  public enum Mixer: Sendable, Hashable, Codable {
+    /// Attention.
+    case attention
+    /// A gated convolution over the last `length` tokens (LFM2).
+    case shortConvolution(length: Int, hasBias: Bool)
+    /// Linear attention by the gated delta rule, after a convolution over `length` tokens (Qwen3.5).
+    case gatedDelta(DeltaShape, length: Int)
+  }
+
+  /// A mixture of experts in place of the MLP.
+  public struct Experts: Sendable, Hashable, Codable {
+    /// The number of experts.
+    public var count: Int
+    /// The number of experts that each token goes to.
+    public var chosen: Int
+    /// The intermediate size of an expert.
+    public var intermediateSize: Int
+    /// Whether the router's weights for a token add up to 1.
+    public var normalizesWeights: Bool
+  }
+
+  /// One layer.
   public struct LayerConfiguration: Sendable, Hashable, Codable {
+    /// Its experts; `nil` for an MLP.
+    public var experts: Experts?
+    /// What mixes tokens.
+    public var mixer = Mixer.attention
     /// The sliding window: how many keys a query sees, including its own. 0 for full attention.
     public var window = 0
     /// Its rotary embedding; `nil` for a layer without positions.
@@ -71,11 +116,29 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     }
   }
 
+  /// The features of a backend that the model needs.
+  var requiredFeatures: Set<BackendFeature> {
+    var features: Set<BackendFeature> = []
+    if attentionSoftcap > 0 { features.insert(.attentionSoftcap) }
+    for layer in layers {
+      if layer.experts != nil { features.insert(.experts) }
+      switch layer.mixer {
+      case .attention: break
+      case .shortConvolution: features.insert(.shortConvolution)
+      case .gatedDelta: features.insert(.gatedDeltaRule)
+      }
+    }
+    return features
+  }
+
+  /// Whether a layer carries a state from token to token, from which no earlier one can be recovered.
+  package var isRecurrent: Bool { layers.contains { $0.mixer != .attention } }
+
   /// The attention of layer `index`.
   public func attentionShape(layer index: Int) -> AttentionShape {
     AttentionShape(
       attentionHeads: attentionHeads, keyValueHeads: keyValueHeads, headDim: headDim, window: layers[index].window,
-      scale: attentionScale)
+      scale: attentionScale, softcap: attentionSoftcap)
   }
 }
 

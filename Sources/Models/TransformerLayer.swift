@@ -1,116 +1,136 @@
 import Diagnostics
 import Tensors
 
-/// One layer: attention and a gated MLP, each behind an RMS norm and added to the hidden states.
+/// What mixes the tokens of a sequence: attention, or something that carries a state from token to token.
+protocol TokenMixer {
+  /// The layers that LoRA updates can be added to.
+  var linearLayers: [Linear] { get }
+  /// The other parameters.
+  var vectors: [Parameter] { get }
+  /// What the mixer adds to the hidden states, given these after their norm: `[tokens, hidden]`.
+  func forward(_ x: Variable, _ context: TokenContext, on tape: Tape) -> Variable
+}
+
+/// What is applied to each token by itself: a gated MLP, or a mixture of them.
+protocol FeedForward {
+  /// The layers that LoRA updates can be added to.
+  var linearLayers: [Linear] { get }
+  /// The other parameters.
+  var others: [Parameter] { get }
+  /// What it adds to the hidden states, given these after their norm: `[tokens, hidden]`.
+  func forward(_ x: Variable, on tape: Tape) -> Variable
+}
+
+/// One layer: a token mixer, usually attention, and a gated MLP, each normed before, after or both, and added to the
+/// hidden states.
 final class TransformerLayer {
   private let configuration: TransformerConfiguration
-  private let shape: AttentionShape
-  private let inputNorm: Parameter
-  private let attentionInputs: [Linear]
-  private let queryKeyNorms: QueryKeyNorms?
-  private let attentionOutput: Linear
-  /// Gemma's norm of the attention's output.
-  private let attentionOutputNorm: Parameter?
-  private let mlpNorm: Parameter
-  private let mlpInputs: [Linear]
-  private let mlpOutput: Linear
-  /// Gemma's norm of the MLP's output.
+  private let inputNorm: Parameter?
+  private let mixer: any TokenMixer
+  private let mixerOutputNorm: Parameter?
+  private let mlpNorm: Parameter?
+  private let mlp: any FeedForward
   private let mlpOutputNorm: Parameter?
 
   init(_ index: Int, _ configuration: TransformerConfiguration, _ reader: WeightReader) throws(SwiftletError) {
     self.configuration = configuration
-    shape = configuration.attentionShape(layer: index)
-    let weights = LayerWeights(path: "model.layers.\(index)", configuration: configuration, reader: reader)
-    let hasOutputNorms = configuration.hasOutputNorms
-    inputNorm = try weights.norm("input_layernorm")
-    attentionInputs = try weights.attentionInputs(shape)
-    queryKeyNorms = configuration.hasQueryKeyNorms ? try weights.queryKeyNorms(shape) : nil
-    attentionOutput = try weights.linear(
-      "self_attn.o_proj", configuration.hiddenSize, shape.queryColumns, bias: configuration.hasAttentionOutputBias)
-    attentionOutputNorm = hasOutputNorms ? try weights.norm("post_attention_layernorm") : nil
-    mlpNorm = try weights.norm(hasOutputNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm")
-    mlpInputs = try weights.mlpInputs()
-    mlpOutput = try weights.linear(
-      "mlp.down_proj", configuration.hiddenSize, configuration.intermediateSize, bias: configuration.hasMLPBias)
-    mlpOutputNorm = hasOutputNorms ? try weights.norm("post_feedforward_layernorm") : nil
+    let weights = LayerWeights(
+      path: "\(configuration.modulePrefix)layers.\(index)", configuration: configuration, reader: reader)
+    let (hasInputs, hasOutputs) = (configuration.hasInputNorms, configuration.hasOutputNorms)
+    inputNorm = hasInputs ? try weights.norm("input_layernorm") : nil
+    switch configuration.layers[index].mixer {
+    case .attention: mixer = try Attention(configuration.attentionShape(layer: index), weights)
+    case .shortConvolution(let length, let hasBias):
+      mixer = try ShortConvolution(length: length, hasBias: hasBias, weights)
+    case .gatedDelta(let shape, let length): mixer = try GatedDeltaNet(shape, length: length, weights)
+    }
+    mixerOutputNorm = hasOutputs ? try weights.norm("post_attention_layernorm") : nil
+    mlpNorm =
+      hasInputs ? try weights.norm(hasOutputs ? "pre_feedforward_layernorm" : "post_attention_layernorm") : nil
+    if let experts = configuration.layers[index].experts {
+      mlp = try MixtureOfExperts(experts, weights)
+    } else {
+      mlp = try GatedMLP(weights)
+    }
+    mlpOutputNorm = hasOutputs ? try weights.norm("post_feedforward_layernorm") : nil
   }
 
-  var linearLayers: [Linear] { attentionInputs + [attentionOutput] + mlpInputs + [mlpOutput] }
+  var linearLayers: [Linear] { mixer.linearLayers + mlp.linearLayers }
 
   var parameters: [Parameter] {
     func weights(_ linear: Linear) -> [Parameter] { [linear.weight] + (linear.bias.map { [$0] } ?? []) }
-    let norms = [queryKeyNorms?.query, queryKeyNorms?.key, attentionOutputNorm, mlpNorm, mlpOutputNorm]
-    return [inputNorm] + linearLayers.flatMap(weights) + norms.compactMap { $0 }
+    let norms = [mixerOutputNorm, mlpNorm, mlpOutputNorm].compactMap { $0 }
+    return (inputNorm.map { [$0] } ?? []) + linearLayers.flatMap(weights) + mlp.others + mixer.vectors + norms
   }
 
   /// The hidden states after this layer as two summands: the next norm adds the residual in the same pass.
-  ///
-  /// - Parameter attend: attention over rotated queries, keys and values: within the batch when training, over the KV
-  ///   cache when generating.
   func forward(
-    _ x: Variable, residual: Variable?, angles: RotaryAngles?, on tape: Tape,
-    attend: (Variable, AttentionShape) -> Variable
+    _ x: Variable, residual: Variable?, _ context: TokenContext, on tape: Tape
   ) -> (x: Variable, residual: Variable) {
     let (entry, normed) = norm(x, residual, inputNorm, tape)
-    let qkv = tape.linear(normed, attentionInputs)
-    let rotated = tape.rotaryEmbedding(qkv, shape: shape, angles: angles, norms: queryKeyNorms)
-    var attended = tape.linear(attend(rotated, shape), [attentionOutput])
-    if let attentionOutputNorm { attended = norm(attended, nil, attentionOutputNorm, tape).out }
-
+    let attended = output(mixer.forward(normed, context, on: tape), mixerOutputNorm, tape)
     let (middle, middleNormed) = norm(entry, attended, mlpNorm, tape)
-    let gateUp = tape.linear(middleNormed, mlpInputs)
-    let gated = tape.gatedMLP(gateUp, configuration.activation)
-    var output = tape.linear(gated, [mlpOutput])
-    if let mlpOutputNorm { output = norm(output, nil, mlpOutputNorm, tape).out }
-    return (middle, output)
+    return (middle, output(mlp.forward(middleNormed, on: tape), mlpOutputNorm, tape))
   }
 
+  /// x + residual, and the same after the norm, if there is one.
   private func norm(
-    _ x: Variable, _ residual: Variable?, _ weight: Parameter, _ tape: Tape
+    _ x: Variable, _ residual: Variable?, _ weight: Parameter?, _ tape: Tape
   ) -> (sum: Variable, out: Variable) {
-    tape.rmsNorm(
+    guard let weight else {
+      let sum = residual.map { tape.add(x, $0) } ?? x
+      return (sum, sum)
+    }
+    return tape.rmsNorm(
       x, residual: residual, weight: weight, offset: configuration.normOffset, epsilon: configuration.normEpsilon)
+  }
+
+  /// What half a layer adds to the hidden states.
+  private func output(_ x: Variable, _ weight: Parameter?, _ tape: Tape) -> Variable {
+    tape.scaled(norm(x, nil, weight, tape).out, by: configuration.residualScale)
+  }
+}
+
+/// What a layer needs to know about the tokens it is given.
+struct TokenContext {
+  /// `nil` in layers without positions.
+  let angles: RotaryAngles?
+  let past: Past
+
+  /// What tokens see besides themselves.
+  enum Past {
+    /// When training: earlier tokens of their sequence in the batch. See ``TokenBatch/sequenceStarts``.
+    case batch(starts: [Int])
+    /// When generating: everything before them in their sequence, which is in its cache.
+    case cache(CachedSequences, layer: Int)
   }
 }
 
 /// Reads the weights of one layer under transformers' names.
-private struct LayerWeights {
+struct LayerWeights {
   let path: String
   let configuration: TransformerConfiguration
   let reader: WeightReader
 
   func norm(_ name: String, _ count: Int? = nil) throws(SwiftletError) -> Parameter {
-    try reader.vector("\(path).\(name).weight", count ?? configuration.hiddenSize)
+    try vector("\(name).weight", [count ?? configuration.hiddenSize])
   }
 
-  func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(SwiftletError) -> Linear {
-    try reader.linear("\(path).\(name)", outputs, inputs, bias: bias)
+  func linear(_ name: String, _ outputs: Int, _ inputs: Int, bias: Bool = false) throws(SwiftletError) -> Linear {
+    try reader.linear("\(path).\(configuration.moduleNames[name] ?? name)", outputs, inputs, bias: bias)
   }
 
-  func attentionInputs(_ shape: AttentionShape) throws(SwiftletError) -> [Linear] {
-    let parts = [shape.queryColumns, shape.keyColumns, shape.keyColumns]
-    let isFused = configuration.attentionInputs.count == 1
-    var layers: [Linear] = []
-    for (name, outputs) in zip(configuration.attentionInputs, isFused ? [parts.reduce(0, +)] : parts) {
-      layers.append(
-        try linear("self_attn.\(name)", outputs, configuration.hiddenSize, bias: configuration.hasAttentionInputBias))
-    }
-    return layers
+  /// A linear layer that stays as stored, whatever the quantization.
+  func unquantizedLinear(_ name: String, _ outputs: Int, _ inputs: Int) throws(SwiftletError) -> Linear {
+    let path = "\(path).\(configuration.moduleNames[name] ?? name)"
+    return Linear(path: path, weight: try reader.matrix("\(path).weight", [outputs, inputs]))
   }
 
-  func queryKeyNorms(_ shape: AttentionShape) throws(SwiftletError) -> QueryKeyNorms {
-    QueryKeyNorms(
-      query: try norm("self_attn.q_norm", shape.headDim), key: try norm("self_attn.k_norm", shape.headDim),
-      offset: configuration.normOffset, epsilon: configuration.normEpsilon)
-  }
-
-  func mlpInputs() throws(SwiftletError) -> [Linear] {
-    let isFused = configuration.mlpInputs.count == 1
-    var layers: [Linear] = []
-    for name in configuration.mlpInputs {
-      let outputs = configuration.intermediateSize * (isFused ? 2 : 1)
-      layers.append(try linear("mlp.\(name)", outputs, configuration.hiddenSize, bias: configuration.hasMLPBias))
-    }
-    return layers
+  /// A small parameter, in float32. `name` includes that of its module.
+  func vector(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
+    let parts = name.split(separator: ".").map(String.init)
+    let module = parts.dropLast().joined(separator: ".")
+    let names = [path, configuration.moduleNames[module] ?? module] + parts.suffix(1)
+    return try reader.vector(names.joined(separator: "."), shape)
   }
 }

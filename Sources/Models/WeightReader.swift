@@ -25,8 +25,11 @@ struct WeightReader {
   }
 
   /// The weight of a norm, or a bias: small, and always float32.
-  func vector(_ name: String, _ count: Int) throws(SwiftletError) -> Parameter {
-    let tensor = try tensor(name, [count])
+  func vector(_ name: String, _ count: Int) throws(SwiftletError) -> Parameter { try vector(name, [count]) }
+
+  /// A small parameter, always float32.
+  func vector(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
+    let tensor = try tensor(name, shape)
     return Parameter(name: name, value: files.hasWeights ? backend.converted(tensor, to: .float32) : tensor)
   }
 
@@ -63,9 +66,12 @@ struct WeightReader {
     } catch {
       throw SwiftletError.model("\(error)")
     }
-    guard let tensor = found else {
-      throw SwiftletError.model("the tensor \(name) is missing; download the model again", in: files.url.path)
+    guard var tensor = found else {
+      throw SwiftletError.model(
+        "the tensor \(files.fileName(of: name)) is missing; download the model again", in: files.url.path)
     }
+    // GGUF files drop dimensions of 1.
+    if tensor.shape == shape.filter({ $0 != 1 }) { tensor = tensor.reshaped(shape) }
     guard tensor.shape == shape else {
       throw SwiftletError.model(
         "\(name) has shape \(tensor.shape), but the configuration requires \(shape)", in: files.url.path)

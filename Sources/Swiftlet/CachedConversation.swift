@@ -44,8 +44,7 @@ package final class CachedConversation {
     messages = asked
     // A template may render earlier turns differently now, so only the common prefix is reused. At least one token must
     // be computed.
-    let shared = min(zip(ids, cachedIDs).prefix { $0 == $1 }.count, ids.count - 1)
-    cache.truncate(to: shared)
+    let shared = cache.truncate(to: min(zip(ids, cachedIDs).prefix { $0 == $1 }.count, ids.count - 1))
     let tokens = TokenGenerator(
       model.transformer, prompt: Array(ids[shared...]), cache: cache, sampling: sampling, maxNewTokens: maxNewTokens,
       stopTokens: model.stopTokens)

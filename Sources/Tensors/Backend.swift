@@ -91,14 +91,19 @@ public struct AttentionShape: Sendable {
   public var window: Int
   /// The factor for q · k before the softmax, usually 1/√headDim.
   public var scale: Float
+  /// If positive, scores are softcap · tanh(score / softcap).
+  public var softcap: Float
 
-  /// Creates a shape; without a `window`, attention reaches back to the first token.
-  public init(attentionHeads: Int, keyValueHeads: Int, headDim: Int, window: Int = 0, scale: Float) {
+  /// Creates a shape.
+  public init(
+    attentionHeads: Int, keyValueHeads: Int, headDim: Int, window: Int = 0, scale: Float, softcap: Float = 0
+  ) {
     self.attentionHeads = attentionHeads
     self.keyValueHeads = keyValueHeads
     self.headDim = headDim
     self.window = window
     self.scale = scale
+    self.softcap = softcap
   }
 
   /// The number of query heads that share a key/value head.
@@ -117,14 +122,56 @@ public enum Activation: String, Sendable, Hashable, Codable {
   case silu
   /// GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415) in its tanh approximation, transformers' `gelu_pytorch_tanh`.
   case gelu
+  /// sigmoid(x), for the output gate of attention.
+  case sigmoid
 
   /// The kernels' number of the activation (`ck_gated`).
   var kernelCode: Int32 {
     switch self {
     case .silu: 0
     case .gelu: 1
+    case .sigmoid: 2
     }
   }
+}
+
+/// The sizes of linear attention by the gated delta rule.
+public struct DeltaShape: Sendable, Hashable, Codable {
+  /// The number of query heads, which is also that of key heads.
+  public var keyHeads: Int
+  /// The number of value heads, a multiple of `keyHeads`.
+  public var valueHeads: Int
+  /// The number of elements in a query or key head.
+  public var keyDim: Int
+  /// The number of elements in a value head, a multiple of 8.
+  public var valueDim: Int
+
+  /// Creates a shape.
+  public init(keyHeads: Int, valueHeads: Int, keyDim: Int, valueDim: Int) {
+    self.keyHeads = keyHeads
+    self.valueHeads = valueHeads
+    self.keyDim = keyDim
+    self.valueDim = valueDim
+  }
+
+  /// The columns of all query heads, or of all key heads.
+  public var keyColumns: Int { keyHeads * keyDim }
+  /// The columns of all value heads.
+  public var valueColumns: Int { valueHeads * valueDim }
+  /// The columns of queries, keys and values together.
+  public var columns: Int { 2 * keyColumns + valueColumns }
+}
+
+/// A part of a model that not every backend computes.
+public enum BackendFeature: String, Sendable, CaseIterable {
+  /// A softcap on attention scores.
+  case attentionSoftcap = "a softcap on attention scores"
+  /// Convolutions over the last few tokens.
+  case shortConvolution = "short convolutions"
+  /// Linear attention by the gated delta rule.
+  case gatedDeltaRule = "linear attention (Gated DeltaNet)"
+  /// Mixtures of experts.
+  case experts = "a mixture of experts"
 }
 
 /// The operations that touch the elements of tensors. Models and trainers call these and never see a pointer, so a new
@@ -133,6 +180,9 @@ public enum Activation: String, Sendable, Hashable, Codable {
 ///
 /// Activations and gradients are float32; weights can have any type. Results don't depend on the number of threads.
 public protocol Backend: Sendable {
+  /// The optional features that this backend computes.
+  var features: Set<BackendFeature> { get }
+
   // MARK: Memory
 
   /// Allocates a tensor with undefined elements.
@@ -212,6 +262,8 @@ public protocol Backend: Sendable {
   func add(_ x: Tensor, scale: Float, into y: Tensor)
   /// Multiplies every element of `y` by `factor`, in place.
   func scale(_ y: Tensor, by factor: Float)
+  /// The dot product of each row of `x` with the same row of `y`. Waits for the device.
+  func rowDots(_ x: Tensor, _ y: Tensor) -> [Float]
   /// Multiplies row i of `y` by factors[i].
   func scaleRows(_ y: Tensor, by factors: [Float])
   /// x · scale, in a new tensor.
@@ -222,6 +274,47 @@ public protocol Backend: Sendable {
   func addColumnSums(_ dy: Columns, into: Tensor)
   /// x · mask / (1 − rate). Equal keys give equal masks.
   func dropout(_ x: Tensor, rate: Float, key: UInt64, into: Tensor, accumulate: Bool)
+
+  // MARK: Convolution
+
+  /// into (+)= a · b, element by element.
+  func multiply(_ a: Columns, _ b: Columns, into: Columns, accumulate: Bool)
+  /// Depthwise causal convolution: out[i] = bias + Σₖ weight[k] · x[taps[i, k]] for each channel.
+  ///
+  /// - Parameters:
+  ///   - x: `[rows, channels]`.
+  ///   - weight: `[channels, length]`, or with a dimension of 1 between them. The last tap is the row itself.
+  ///   - bias: `[channels]`.
+  func convolution(_ x: Tensor, weight: Tensor, bias: Tensor?, taps: ConvolutionTaps) -> Tensor
+  /// The gradient of a convolution's input; adds those of weight and bias to `dWeight` and `dBias`.
+  func convolutionBackward(
+    _ x: Tensor, weight: Tensor, taps: ConvolutionTaps, dOut: Tensor, dWeight: Tensor?, dBias: Tensor?
+  ) -> Tensor
+
+  /// x · sigmoid(x)
+  func silu(_ x: Tensor) -> Tensor
+  /// The gradient of `silu`.
+  func siluBackward(_ x: Tensor, dOut: Tensor) -> Tensor
+
+  // MARK: Gated delta rule
+
+  /// For each value head the logarithm of the decay, −exp(aLog) · softplus(a + dtBias), and beta, sigmoid(b):
+  /// `[rows, 2 heads]`. `ba` holds b and then a of each head.
+  func deltaGates(_ ba: Columns, aLog: Tensor, dtBias: Tensor) -> Tensor
+  /// The gradient of `deltaGates` for `ba`, stored in `into`; adds those of `aLog` and `dtBias`.
+  func deltaGatesBackward(
+    _ ba: Columns, aLog: Tensor, dtBias: Tensor, dGates: Tensor, into: Columns, dALog: Tensor?, dDtBias: Tensor?)
+  /// The gated delta rule (Yang et al. 2024, arXiv:2412.06464) for each sequence. `qkv` holds queries, keys and values
+  /// side by side, `starts` is as in `attention`.
+  ///
+  /// - Parameter state: `[value heads, key dim, value dim]`. If given, there is one sequence, which continues from it, and
+  ///   it is changed to the state after the last row.
+  /// - Returns: `[rows, value columns]`
+  func deltaRule(_ qkv: Tensor, gates: Tensor, starts: [Int], shape: DeltaShape, state: Tensor?) -> Tensor
+  /// The gradient of `deltaRule` without a state, for `qkv` and `gates`.
+  func deltaRuleBackward(
+    _ qkv: Tensor, gates: Tensor, dOut: Tensor, starts: [Int], shape: DeltaShape
+  ) -> (qkv: Tensor, gates: Tensor)
 
   // MARK: Attention
 

@@ -104,7 +104,7 @@ struct HostileGGUFTests {
     refuses("nests arrays more than 8 deep", entry: entry("k", 9, nested))
     let strings = GGUFParts.array(8, count: 2) + GGUFParts.text("a") + bytes(1 << 50)
     refuses("the value of \"k\"", entry: entry("k", 9, strings))
-    refuses("one of 4 shards", entry: entry("split.count", 2, [4, 0]))
+    refuses("one of 4 shards; open the first", entry: entry("split.count", 2, [4, 0]))
   }
 
   @Test func alignments() {

@@ -35,6 +35,7 @@ def main():
         "gguf_export": "what llama.cpp's tools make of adapters and of float32 blocks",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
         "ranks": "ten steps of TRL's SFTTrainer on the tiny Llama over two processes",
+        "families": "ten steps of training a tiny model of each family",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",

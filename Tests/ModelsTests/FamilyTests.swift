@@ -9,10 +9,15 @@ import Testing
   static let names = [
     "llama", "llama_tied", "llama_bf16", "llama_f16", "llama_linear", "llama_dynamic", "llama_llama3", "mistral",
     "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_text", "gemma3_six_layers", "smollm3",
+    "gemma3_vision", "mistral3", "ministral3", "granite", "phi4", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2",
+    "qwen3_5", "qwen3_moe",
+    "qwen3_moe_mixed", "granite4",
   ]
   /// The names with a golden of gradient projections (Tests/Goldens/generators/gradients.py).
   static let projectedNames = [
-    "llama", "llama_tied", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text", "smollm3",
+    "llama", "llama_tied", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text", "smollm3", "gemma3_vision", "mistral3",
+    "ministral3", "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe",
+    "qwen3_moe_mixed", "granite4",
   ]
   static let ggufNames = names.filter {
     FileManager.default.fileExists(atPath: Goldens.folder.appendingPathComponent("models/\($0)/model.gguf").path)
@@ -56,9 +61,8 @@ import Testing
 
   @Test(arguments: names) func olderConfigurationsGiveTheSameModel(_ name: String) throws {
     let folder = Goldens.folder.appendingPathComponent("models/\(name)")
-    func shape(_ file: String) throws -> String {
-      let json = try Goldens.json("models/\(name)/\(file)")
-      return String(describing: try TransformerConfiguration(json: json, path: folder.path))
+    func shape(_ file: String) throws -> TransformerConfiguration {
+      try TransformerConfiguration(json: Goldens.json("models/\(name)/\(file)"), path: folder.path)
     }
     #expect(try shape("config.json") == shape("config_before_5.json"))
   }

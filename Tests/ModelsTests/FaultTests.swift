@@ -21,7 +21,7 @@ import Tokenizers
     ("head_dim", "1048576", "head_dim"), ("rms_norm_eps", "\"tiny\"", "rms_norm_eps"),
     ("rms_norm_eps", "-1", "rms_norm_eps"), ("tie_word_embeddings", "\"yes\"", "tie_word_embeddings"),
     ("attention_bias", "1", "attention_bias"), ("max_position_embeddings", "-128", "max_position_embeddings"),
-    ("hidden_act", "\"relu\"", "relu"), ("rope_parameters", #"{"rope_type": "yarn", "rope_theta": 1e4}"#, "yarn"),
+    ("hidden_act", "\"relu\"", "relu"), ("rope_parameters", #"{"rope_type": "ntk", "rope_theta": 1e4}"#, "ntk"),
     ("rope_parameters", #"{"rope_type": "linear", "rope_theta": 1e4}"#, "factor"),
     ("rope_parameters", #"{"rope_type": "linear", "rope_theta": 1e4, "factor": 0}"#, "factor"),
     ("rope_parameters", #"{"rope_theta": -1}"#, "rope_theta"),

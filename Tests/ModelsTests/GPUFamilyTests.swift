@@ -5,26 +5,36 @@ import Tensors
 import TestSupport
 import Testing
 
-/// Every family on a GPU, within the CPU's tolerances.
+/// Every family that a GPU computes, within the CPU's tolerances.
 @Suite(.enabled(if: TestGPU.isExpected)) struct GPUFamilyTests {
+  /// Families that need what GPUs don't compute yet.
+  static let refused = ["gemma2", "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed"]
+  static let names = FamilyTests.names.filter { !refused.contains($0) }
+  static let ggufNames = FamilyTests.ggufNames.filter { !refused.contains($0) }
+
+  @Test(arguments: refused) func refusalNamesTheRemedy(_ name: String) throws {
+    let message = AdapterTests.message { _ = try FamilyTests.transformer(name, on: Self.gpu()) }
+    #expect(message.contains("--device cpu"))
+  }
+
   private static func gpu() throws -> VulkanBackend { try #require(TestGPU.backend) }
 
-  @Test(arguments: FamilyTests.names) func logitsEqualTheReference(_ name: String) throws {
+  @Test(arguments: names) func logitsEqualTheReference(_ name: String) throws {
     try FamilyTests.checkLogits(
       FamilyTests.transformer(name, on: Self.gpu()), Goldens.json("models/\(name)/golden.json"), tolerance: 1e-5)
   }
 
-  @Test(arguments: FamilyTests.ggufNames) func logitsFromGGUFEqualTheReference(_ name: String) throws {
+  @Test(arguments: ggufNames) func logitsFromGGUFEqualTheReference(_ name: String) throws {
     try FamilyTests.checkLogits(
       FamilyTests.transformer(name, gguf: true, on: Self.gpu()), Goldens.json("models/\(name)/golden.json"),
       tolerance: 1e-5)
   }
 
-  @Test(arguments: FamilyTests.names) func gradientsEqualTheReference(_ name: String) throws {
+  @Test(arguments: names) func gradientsEqualTheReference(_ name: String) throws {
     try FamilyTests.checkGradients(name, checkpointed: false, on: Self.gpu())
   }
 
-  @Test(arguments: FamilyTests.names) func greedyTokensEqualTheReference(_ name: String) throws {
+  @Test(arguments: names) func greedyTokensEqualTheReference(_ name: String) throws {
     let greedy = try #require(Goldens.json("models/\(name)/golden.json")["greedy"])
     let prompt = try #require(greedy["prompt"]?.ids)
     let expected = try #require(greedy["ids"]?.ids)

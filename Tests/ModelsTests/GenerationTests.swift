@@ -44,7 +44,9 @@ import Testing
   }
 
   /// A conversation that continues on its cache gives the same answer as a new one with the same tokens.
-  @Test(arguments: ["llama", "qwen3", "mistral", "gemma3_text"]) func cacheContinues(_ name: String) throws {
+  @Test(arguments: ["llama", "qwen3", "mistral", "gemma3_text", "lfm2", "qwen3_5"]) func cacheContinues(_ name: String)
+    throws
+  {
     let transformer = try FamilyTests.transformer(name)
     let prompt: [Int32] = [9, 30, 4, 77, 5]
     let cache = KeyValueCache(for: transformer)
@@ -55,6 +57,17 @@ import Testing
     let second = transformer.generate(next, cache: cache, maxNewTokens: 6, stopTokens: [])
     let whole = Self.greedy(transformer, prompt + first.ids.dropLast() + next, count: 6)
     #expect(second.ids == whole)
+  }
+
+  /// What a state has forgotten can't be brought back: the cache is emptied.
+  @Test func recurrentCachesAreKeptOrEmptied() throws {
+    let transformer = try FamilyTests.transformer("lfm2")
+    let cache = KeyValueCache(for: transformer)
+    _ = transformer.generate([9, 30, 4, 77, 5], cache: cache, maxNewTokens: 3, stopTokens: [])
+    #expect(cache.truncate(to: 7) == 7 && cache.truncate(to: 9) == 7)
+    #expect(cache.truncate(to: 6) == 0 && cache.count == 0)
+    let again = transformer.generate([12, 13, 14], cache: cache, maxNewTokens: 6, stopTokens: [])
+    #expect(again.ids == Self.greedy(transformer, [12, 13, 14], count: 6))
   }
 
   @Test func longPromptsAreProcessedInChunks() throws {

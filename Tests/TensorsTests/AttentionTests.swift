@@ -10,7 +10,10 @@ struct AttentionTests {
     var keyValueHeads = 1
     var size = 16
     var window = 0
-    var testDescription: String { "\(lengths), \(heads)/\(keyValueHeads) heads of \(size), window \(window)" }
+    var softcap: Float = 0
+    var testDescription: String {
+      "\(lengths), \(heads)/\(keyValueHeads) heads of \(size), window \(window), softcap \(softcap)"
+    }
   }
 
   // Blocks have 32 queries and 64 keys; a tile has 6 rows; sums are taken in chunks of 192. Head dims that aren't
@@ -27,17 +30,19 @@ struct AttentionTests {
     Case(lengths: [3, 70], heads: 4, keyValueHeads: 2, size: 8), Case(lengths: [40], heads: 7, size: 24),
     Case(lengths: [35], size: 264), Case(lengths: [3, 70], heads: 4, keyValueHeads: 2, size: 12),
     Case(lengths: [40], heads: 3, size: 20, window: 7), Case(lengths: [33], size: 28), Case(lengths: [9], size: 2),
+    Case(lengths: [5, 70], heads: 4, keyValueHeads: 2, softcap: 1.5), Case(lengths: [80], window: 5, softcap: 0.75),
   ])
   func selfAttention(_ test: Case) {
     let starts = test.lengths.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
     let shape = AttentionShape(
       attentionHeads: test.heads, keyValueHeads: test.keyValueHeads, headDim: test.size, window: test.window,
-      scale: 1 / Float(test.size).squareRoot())
+      scale: 1 / Float(test.size).squareRoot(), softcap: test.softcap)
     let columns = shape.queryColumns + 2 * shape.keyColumns
     OperationCheck(
       variables: [Operand([starts[starts.count - 1], columns], seed: 3, range: 2)], parameters: [],
       run: { tape, x, _ in [tape.attention(x[0], starts: starts, shape: shape)] },
-      reference: { _, x, _ in [x[0].attention(starts: starts, shape: shape).flat] }
+      reference: { _, x, _ in [x[0].attention(starts: starts, shape: shape).flat] },
+      features: test.softcap > 0 ? [.attentionSoftcap] : []
     ).verify()
   }
 

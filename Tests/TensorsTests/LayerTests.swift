@@ -139,12 +139,13 @@ struct LayerTests {
     ).verify()
   }
 
-  @Test(arguments: [Activation.silu, .gelu], [1, 8, 43])
+  @Test(arguments: [Activation.silu, .gelu, .sigmoid], [1, 8, 43])
   func gatedMLP(activation: Activation, columns: Int) {
     OperationCheck(
       variables: [Operand([6, 2 * columns], seed: 5, range: 4)], parameters: [],
       run: { tape, x, _ in [tape.gatedMLP(x[0], activation)] },
-      reference: { _, x, _ in [x[0].gated(activation).flat] }
+      reference: { _, x, _ in [x[0].gated(activation).flat] },
+      features: activation == .sigmoid ? [.gatedDeltaRule] : []
     ).verify()
   }
 

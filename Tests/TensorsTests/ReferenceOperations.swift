@@ -100,7 +100,14 @@ struct ReferenceMatrix {
           let group = head / (shape.attentionHeads / shape.keyValueHeads)
           let k = shape.queryColumns + group * size
           let q = rows[i][head * size..<(head + 1) * size]
-          let scores = (first...i).map { graph.scale(graph.dot(q, rows[$0][k..<k + size]), Double(shape.scale)) }
+          var scores = (first...i).map { graph.scale(graph.dot(q, rows[$0][k..<k + size]), Double(shape.scale)) }
+          if shape.softcap > 0 {
+            let cap = Double(shape.softcap)
+            scores = scores.map {
+              let t = tanh(graph[$0] / cap)
+              return graph.apply($0, cap * t, slope: 1 - t * t)
+            }
+          }
           let total = graph.logSumExp(scores)
           let shares = scores.map { score in
             let p = exp(graph[score] - graph[total])
@@ -123,6 +130,9 @@ struct ReferenceMatrix {
         let x = graph[row[j]]
         let active: Node
         switch activation {
+        case .sigmoid:
+          let s = 1 / (1 + exp(-x))
+          active = graph.apply(row[j], s, slope: s * (1 - s))
         case .silu:
           let s = 1 / (1 + exp(-x))
           active = graph.apply(row[j], x * s, slope: s + x * s * (1 - s))

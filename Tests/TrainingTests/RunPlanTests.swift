@@ -24,7 +24,11 @@ import Testing
 
   /// The tape keeps what `ActivationMemory` predicts, apart from rounding buffer sizes to eight classes per power of
   /// two.
-  @Test(arguments: ["llama", "qwen2", "qwen3", "phi3", "gemma3_text"], [true, false])
+  @Test(
+    arguments: [
+      "llama", "qwen2", "qwen3", "phi3", "gemma3_text", "gemma3_vision", "granite", "phi4_mini", "olmo2", "gemma2",
+      "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed",
+    ], [true, false])
   func activationsAreCounted(_ name: String, trainsWeights: Bool) throws {
     let backend = CPUBackend(threads: 1)
     let model = try TinyModel.model(name, inFloat32: trainsWeights, on: backend)

@@ -141,12 +141,12 @@ void ck_gemv(
 // One sequence and one key/value head with its `group` attention heads. Query i is at position key_count - query_count
 // + i and attends to keys up to its own position, at most `window` of them if window > 0. The first shared_count keys
 // and values, a prefix shared with other sequences, are at shared_k and shared_v. The heads of a group are adjacent in
-// a row of q and out. head_dim is a multiple of 8.
+// a row of q and out. head_dim is a multiple of 8. softcap > 0: scores are softcap * tanh(score / softcap).
 typedef struct {
   const float *q, *k, *v, *shared_k, *shared_v;
   long ldq, ldk, ldv;
   long query_count, key_count, shared_count, group, head_dim, window;
-  float scale;
+  float scale, softcap;
 } ck_attention;
 
 enum { ck_query_block = 32, ck_key_block = 64 };
@@ -228,7 +228,8 @@ void ck_rotary(
   long begin, long end);
 
 // Gated unit: out [rows, columns] = activation(gate) * up for rows [begin, end), with gate and up adjacent in a row of
-// gate_up [rows, 2 * columns]. activation: 0 SiLU, 1 GELU (tanh approximation). And d_gate_up from d_out.
+// gate_up [rows, 2 * columns]. activation: 0 SiLU, 1 GELU (tanh approximation), 2
+// sigmoid. And d_gate_up from d_out.
 void ck_gated(const float *gate_up, float *out, long columns, int activation, long begin, long end);
 void ck_gated_backward(
   const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end);
@@ -241,11 +242,63 @@ void ck_scale(float *y, const float *x, float scale, long begin, long end);
 void ck_add_bias(float *y, long ldy, const float *bias, long columns, long begin, long end);
 void ck_column_sums(const float *dy, long lddy, long rows, float *d_bias, long begin, long end);
 
+// Dot product of two vectors.
+float ck_dot(const float *x, const float *y, long count);
+
 // Sum of squares in double precision.
 double ck_sum_of_squares(const float *x, long count);
 
 // out = x * mask / (1 - rate) for elements [begin, end); the mask comes from a counter-based generator keyed by `key`.
 void ck_dropout(const float *x, float *out, float rate, uint64_t key, bool accumulate, long begin, long end);
+
+// out (+)= a * b for `columns` columns of rows [begin, end).
+void ck_multiply(
+  const float *a, long lda, const float *b, long ldb, float *out, long ldo, bool accumulate, long columns, long begin,
+  long end);
+
+// Depthwise causal convolution of rows [begin, end): out[i] = bias + sum over k of weight[k] * x[taps[i][k]], for each
+// channel. taps [rows, length] are rows of x, -1 for none; weight [length, channels]; bias may be NULL.
+void ck_convolution(
+  const float *x, long channels, const int32_t *taps, long length, const float *weight, const float *bias, float *out,
+  long begin, long end);
+
+// Adds the gradients of x, of the weight and of the bias for channels [begin, end). d_weight and d_bias may be NULL.
+void ck_convolution_backward(
+  const float *x, long channels, const int32_t *taps, long length, const float *weight, const float *d_out, long rows,
+  float *dx, float *d_weight, float *d_bias, long begin, long end);
+
+// ---- delta.h --------------------------------------------------------------------------------------------------------
+
+// The operands of the gated delta rule. A row of qkv holds the queries and keys of key_heads heads of key_dim, both of
+// norm 1 (queries scaled), and the values of value_heads heads of value_dim, a multiple of 8. A row of gates holds, for
+// each value head, the logarithm of the decay, then those of beta.
+typedef struct {
+  const float *qkv, *gates;
+  long ld, key_heads, value_heads, key_dim, value_dim;
+} ck_delta;
+
+// Rows [begin, end) of one value head, which change its state [key_dim, value_dim] in place; out [rows, value_heads *
+// value_dim] may be NULL.
+void ck_delta_rule(const ck_delta *p, long head, long begin, long end, float *state, float *out);
+
+// The gradients of the same rows, whose state before the first is `initial`. d_state is the gradient of the last state
+// and becomes that of the first. Adds to d_qkv, with rows p->ld apart; sets d_gates.
+void ck_delta_rule_backward(
+  const ck_delta *p, long head, long begin, long end, const float *initial, const float *d_out, float *d_state,
+  float *d_qkv, float *d_gates);
+
+// The gates of rows [begin, end): log decay = -exp(a_log) * softplus(a + dt_bias) and beta = sigmoid(b), where a row of
+// ba holds b and then a for each head. And their gradients for heads [begin, end); those of a_log and dt_bias are
+// added, and may be NULL.
+void ck_delta_gates(
+  const float *ba, long ld, long heads, const float *a_log, const float *dt_bias, float *gates, long begin, long end);
+void ck_delta_gates_backward(
+  const float *ba, long ld, long heads, const float *a_log, const float *dt_bias, const float *d_gates, float *d_ba,
+  float *d_a_log, float *d_dt_bias, long rows, long begin, long end);
+
+// x * sigmoid(x) for elements [begin, end), and its gradient.
+void ck_silu(const float *x, float *out, long begin, long end);
+void ck_silu_backward(const float *x, const float *d_out, float *dx, long begin, long end);
 
 // ---- loss.h ---------------------------------------------------------------------------------------------------------
 

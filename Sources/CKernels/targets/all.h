@@ -13,6 +13,7 @@
 #include "../decode_attention.h"
 #include "../attention.h"
 #include "../layers.h"
+#include "../delta.h"
 #include "../loss.h"
 #include "../sampling.h"
 #include "../optimizer.h"

@@ -71,10 +71,12 @@ extension CausalLM {
     let stored =
       type?.type(of: name, shape: shape, isHead: parameter === transformer.head)
       ?? keptType(parameter.value.type, isChanged: linear?.lora != nil)
-    return TensorSource(name, stored, shape: shape, on: backend) {
+    // GGUF files have no dimensions of 1 inside.
+    let storedShape = shape.count > 2 ? shape.filter { $0 != 1 } : shape
+    return TensorSource(name, stored, shape: storedShape, on: backend) {
       var tensor = linear?.mergedWeight(on: backend) ?? parameter.value
       if offset != 0 { tensor = backend.tensor(backend.floats(tensor).map { $0 + offset }, shape) }
-      guard let order else { return tensor }
+      guard let order else { return tensor.reshaped(storedShape) }
       // Blocks of 4-bit codes can span rows, and GGUF can't hold them anyway.
       if tensor.type.isFourBitCode { tensor = backend.converted(tensor, to: .float32) }
       let matrix = shape.count == 1 ? tensor.reshaped([tensor.count, 1]) : tensor

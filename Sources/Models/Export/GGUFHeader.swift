@@ -14,7 +14,7 @@ struct GGUFHeader {
   /// - Throws: `SwiftletError` if llama.cpp can't compute the model.
   init(_ transformer: TransformerConfiguration, name: String, path: String) throws(SwiftletError) {
     guard let architecture = transformer.family.gguf else {
-      throw SwiftletError.model("llama.cpp doesn't support model_type \"\(transformer.modelType)\"", in: path)
+      throw SwiftletError.model("model_type \"\(transformer.modelType)\" can't be exported as GGUF", in: path)
     }
     self.architecture = architecture
     try Self.check(transformer, architecture, path)
@@ -66,6 +66,12 @@ struct GGUFHeader {
           + "start it with --ctx-size \(original) or less for texts that fit")
     case .dynamic(_, let limit):
       notes.append("llama.cpp has no dynamic RoPE scaling; its answers differ beyond \(limit) tokens")
+    case .yarn(let yarn):
+      set("rope.scaling.type", .string("yarn"))
+      set("rope.scaling.factor", .float32(Float(yarn.factor)))
+      set("rope.scaling.original_context_length", yarn.original)
+      set("rope.scaling.yarn_beta_fast", .float32(Float(yarn.fast)))
+      set("rope.scaling.yarn_beta_slow", .float32(Float(yarn.slow)))
     case .none, .llama3, .factors: break
     }
   }
@@ -102,7 +108,12 @@ struct GGUFHeader {
       if !features.contains(.ropeFactors) { throw refusal("RoPE scaling by factors") }
     case .longrope:
       if !features.contains(.longRope) { throw refusal("longrope scaling") }
+    case .yarn(let yarn):
+      if !features.contains(.yarn) || !yarn.truncates { throw refusal("this yarn scaling") }
     default: break
+    }
+    if transformer.globalRotary?.queryGrowth != nil, !features.contains(.queryGrowth) {
+      throw refusal("llama_4_scaling_beta")
     }
     try architecture.check(transformer, refusal)
   }
@@ -114,7 +125,7 @@ extension TransformerConfiguration {
     layers.first { $0.rotary != nil && $0.window == 0 }?.rotary
   }
 
-  fileprivate var globalRotary: RotaryConfiguration? {
+  var globalRotary: RotaryConfiguration? {
     fullAttentionRotary ?? layers.first { $0.rotary != nil }?.rotary
   }
 

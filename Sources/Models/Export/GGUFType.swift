@@ -40,7 +40,8 @@ public enum GGUFType: String, Sendable, CaseIterable, Codable {
   ///
   /// - Parameter isHead: whether the tensor computes the logits.
   func type(of name: String, shape: [Int], isHead: Bool) -> ElementType {
-    guard shape.count > 1, !name.hasSuffix("_norm.weight") else { return .float32 }
+    // Convolutions are tiny, and llama.cpp leaves them alone.
+    guard shape.count > 1, !name.hasSuffix("_norm.weight"), !name.contains("conv.conv.") else { return .float32 }
     let type = self == .q4_0 && isHead ? .q8_0 : elementType
     return (shape.last ?? 0) % type.blockLength == 0 ? type : .float16
   }

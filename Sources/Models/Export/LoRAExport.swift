@@ -31,7 +31,8 @@ public enum LoRAExport {
         in: folder.path)
     }
     guard let architecture = base.family.gguf else {
-      throw SwiftletError.model("llama.cpp doesn't support model_type \"\(base.modelType)\"", in: folder.path)
+      throw SwiftletError.model(
+        "adapters of model_type \"\(base.modelType)\" can't be exported as GGUF", in: folder.path)
     }
     let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
     let tensors = try file.tensorNames.compactMap { name in

@@ -8,6 +8,10 @@ import OrderedJSON
 public struct Family: Sendable {
   /// The `model_type`s in config.json.
   let modelTypes: [String]
+  /// The `model_type`s of models that have this one under `text_config`, next to a vision tower.
+  var wrapperTypes: [String] = []
+  /// Keys of config.json that published files may leave out, with the defaults of transformers' configuration class.
+  var defaults: JSONObject = [:]
   /// The class that `architectures` in config.json names.
   let className: String
   /// Tokens that end a turn in the family's chat templates.
@@ -21,10 +25,20 @@ public struct Family: Sendable {
   let configure: @Sendable (inout TransformerConfiguration, ConfigurationReader) throws(SwiftletError) -> Void
 
   /// All supported families. Where llama.cpp has one architecture for several of them, the first one reads its files.
-  static let all: [Family] = [llama, qwen2, qwen3, mistral, phi3, gemma3, smolLM3]
+  static let all: [Family] = [
+    llama, qwen2, qwen3, qwen3MoE, qwen35, mistral, ministral3, phi3, gemma2, gemma3, smolLM3, granite, granite4, olmo2,
+    olmo3, lfm2,
+  ]
 
   /// The `model_type`s that can be opened.
-  public static var supportedModelTypes: [String] { all.flatMap(\.modelTypes) }
+  public static var supportedModelTypes: [String] {
+    all.flatMap { family in family.modelTypes + family.wrapperTypes.filter { !family.sharesWrapper($0) } }
+  }
+
+  /// Whether an earlier family in the list has the same wrapper.
+  private func sharesWrapper(_ type: String) -> Bool {
+    Self.all.first { $0.wrapperTypes.contains(type) }?.modelTypes != modelTypes
+  }
 
   /// The `general.architecture`s that can be opened.
   static var supportedArchitectures: [String] { Set(all.compactMap { $0.gguf?.name }).sorted() }
@@ -40,17 +54,37 @@ extension TransformerConfiguration {
   /// Reads a `config.json`; `path` is named in errors.
   /// - Throws: `SwiftletError` for a missing, mistyped or unsupported key.
   public init(json: JSONValue, path: String) throws(SwiftletError) {
-    let config = ConfigurationReader(json: json, path: path)
-    let type = try config.string("model_type")
+    let whole = ConfigurationReader(json: json, path: path)
+    let type = try whole.string("model_type")
+    if let family = Family.all.first(where: { $0.wrapperTypes.contains(type) }), let text = whole.section("text_config")
+    {
+      let innerType = text.json["model_type"]?.string ?? family.modelTypes[0]
+      guard let inner = Family.named(innerType), inner.wrapperTypes.contains(type) else {
+        throw text.error("model_type \(innerType.quotedExcerpt) is not supported in a \(type)")
+      }
+      try self.init(inner, text.replacing("tie_word_embeddings", by: json["tie_word_embeddings"]), innerType)
+      modulePrefix = "model.language_model."
+      return
+    }
     guard let family = Family.named(type) else {
       let known = Family.supportedModelTypes.joined(separator: ", ")
-      throw config.error("model_type \(type.quotedExcerpt) is not supported; use one of \(known)")
+      throw whole.error("model_type \(type.quotedExcerpt) is not supported; use one of \(known)")
     }
+    try self.init(family, whole, type)
+  }
+
+  private init(_ family: Family, _ config: ConfigurationReader, _ modelType: String) throws(SwiftletError) {
+    var config = config
+    for (key, value) in family.defaults.members where config.json[key] == nil {
+      config = config.replacing(key, by: value)
+    }
+    config = config.replacing("model_type", by: .string(modelType))
     self = try TransformerConfiguration(common: config)
     try family.configure(&self, config)
     switch activation {
     case .silu: try config.checkActivation("hidden_act", isOneOf: ["silu", "swish"])
     case .gelu: try config.checkActivation("hidden_activation", isOneOf: ["gelu_pytorch_tanh", "gelu_new"])
+    case .sigmoid: break
     }
   }
 

@@ -1,5 +1,5 @@
-import Diagnostics
 import Checkpoints
+import Diagnostics
 import OrderedJSON
 
 /// How llama.cpp stores a family: its architecture's name, tensors, row order and header keys. The defaults are those
@@ -42,12 +42,17 @@ struct GGUFArchitecture: Sendable {
     static let ropeFactors = Features(rawValue: 4)
     /// Phi-3's short and long factors.
     static let longRope = Features(rawValue: 8)
+    /// YaRN.
+    static let yarn = Features(rawValue: 16)
+    /// Queries that grow with their position.
+    static let queryGrowth = Features(rawValue: 32)
   }
 
   // MARK: Tensor names
 
-  /// llama.cpp's name for the tensor that transformers calls `name`; `nil` if it has none.
-  func tensorName(of name: String) -> String? {
+  /// llama.cpp's name for the tensor that transformers calls `moduleName`; `nil` if it has none.
+  func tensorName(of moduleName: String) -> String? {
+    let name = ModuleNames.textOnly(moduleName)
     switch name {
     case "model.embed_tokens.weight": return "token_embd.weight"
     case "model.norm.weight": return "output_norm.weight"
@@ -55,6 +60,7 @@ struct GGUFArchitecture: Sendable {
     default: break
     }
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    if parts.count == 3, parts[0] == "model" { return renamedParts[String(parts[1])].map { "\($0).\(parts[2])" } }
     guard parts.count >= 5, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]), layer >= 0,
       let kind = parts.last
     else { return nil }
@@ -69,6 +75,16 @@ struct GGUFArchitecture: Sendable {
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
   ]
+
+  /// The tensor of all experts that holds `moduleName`, one expert's matrix, and the expert's number; `nil` if it is none.
+  func expertTensorName(of moduleName: String) -> (name: String, expert: Int)? {
+    let parts = ModuleNames.textOnly(moduleName).split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count == 8, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]), layer >= 0,
+      parts[3] == "mlp", parts[4] == "experts", let expert = Int(parts[5]), expert >= 0,
+      let part = Self.partNames["mlp.\(parts[6])"]
+    else { return nil }
+    return ("blk.\(layer).\(part)_exps.\(parts[7])", expert)
+  }
 
   // MARK: Row order
 

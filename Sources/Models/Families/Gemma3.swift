@@ -3,64 +3,49 @@ import Diagnostics
 import OrderedJSON
 
 extension Family {
-  /// Gemma 3, text only: norms before and after both halves of a layer, with weights stored as offsets from 1; scaled
-  /// embeddings; GeGLU; norms on query and key heads; and layers that alternate between a sliding window and full
-  /// attention, each kind with its own RoPE base.
+  /// Gemma 3, and the text of those that also read images: norms before and after both halves of a layer, with weights
+  /// stored as offsets from 1; scaled embeddings; GeGLU; norms on query and key heads; and layers that alternate between a
+  /// sliding window and full attention, each kind with its own RoPE base.
   static let gemma3 = Family(
-    modelTypes: ["gemma3_text"], className: "Gemma3ForCausalLM", endOfTurnTokens: ["<end_of_turn>"], gguf: .gemma3
+    modelTypes: ["gemma3_text"], wrapperTypes: ["gemma3"],
+    defaults: [
+      "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+      "max_position_embeddings": 131_072,
+    ],
+    className: "Gemma3ForCausalLM", endOfTurnTokens: ["<end_of_turn>"], gguf: .gemma3
   ) { transformer, config throws(SwiftletError) in
-    transformer.normOffset = 1
-    transformer.embeddingScale = Float(transformer.hiddenSize).squareRoot()
-    transformer.activation = .gelu
+    try transformer.readGemma(config)
     transformer.hasQueryKeyNorms = true
-    transformer.hasOutputNorms = true
-    transformer.tiesEmbeddings = try config.optionalBool("tie_word_embeddings") ?? true
-    transformer.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
-    transformer.hasAttentionOutputBias = transformer.hasAttentionInputBias
-    let scalar = try config.optionalNumber("query_pre_attn_scalar") ?? 256
-    guard scalar > 0 else { throw config.error("query_pre_attn_scalar must be positive (got \(scalar))") }
-    transformer.attentionScale = Float(1 / scalar.squareRoot())
     transformer.logitSoftcap = Float(try config.optionalNumber("final_logit_softcapping") ?? 0)
-    try transformer.readGemmaLayers(config)
+    transformer.attentionSoftcap = Float(try config.optionalNumber("attn_logit_softcapping") ?? 0)
+    let window = try config.optionalSize("sliding_window") ?? 4096
+    let pattern = try config.optionalSize("sliding_window_pattern") ?? 6
+    let (local, global) = try transformer.windowedRotaries(
+      config, localBase: 10000, globalBase: 1_000_000)
+    transformer.setWindows(
+      config, window: window, local: local, global: global, isLocal: { ($0 + 1) % pattern != 0 })
   }
 }
 
 extension TransformerConfiguration {
-  /// Which layers have a window (`layer_types`, or every layer but each `sliding_window_pattern`th), and their RoPE.
-  fileprivate mutating func readGemmaLayers(_ config: ConfigurationReader) throws(SwiftletError) {
-    let window = try config.optionalSize("sliding_window") ?? 4096
-    let types = config.json["layer_types"]?.array?.compactMap(\.string)
-    let pattern = try config.optionalSize("sliding_window_pattern") ?? 6
-    let (local, global) = try gemmaRotaries(config)
-    for index in layers.indices {
-      let isLocal: Bool
-      if let types, types.indices.contains(index) {
-        isLocal = types[index] == "sliding_attention"
-      } else {
-        isLocal = (index + 1) % pattern != 0
-      }
-      layers[index] = .init(window: isLocal ? window : 0, rotary: isLocal ? local : global)
+  /// What Gemma 2 and 3 share.
+  mutating func readGemma(_ config: ConfigurationReader) throws(SwiftletError) {
+    normOffset = 1
+    embeddingScale = Float(hiddenSize).squareRoot()
+    activation = .gelu
+    hasOutputNorms = true
+    tiesEmbeddings = try config.optionalBool("tie_word_embeddings") ?? true
+    hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
+    hasAttentionOutputBias = hasAttentionInputBias
+    let scalar = try config.optionalNumber("query_pre_attn_scalar") ?? 256
+    guard scalar > 0 else {
+      throw config.error("query_pre_attn_scalar must be positive (got \(scalar))")
     }
-  }
-
-  /// `rope_parameters` per layer type (transformers 5), or `rope_theta` and `rope_local_base_freq` (before).
-  private func gemmaRotaries(
-    _ config: ConfigurationReader
-  ) throws(SwiftletError) -> (local: RotaryConfiguration, global: RotaryConfiguration) {
-    if let parameters = config.section("rope_parameters"), let local = parameters.section("sliding_attention"),
-      let global = parameters.section("full_attention")
-    {
-      func rotary(_ section: ConfigurationReader) throws(SwiftletError) -> RotaryConfiguration {
-        try RotaryConfiguration(config, section: section, headDim: headDim, maxPositions: maxPositions)
-      }
-      return (try rotary(local), try rotary(global))
+    attentionScale = Float(1 / scalar.squareRoot())
+    if try config.optionalBool("use_bidirectional_attention") == true {
+      throw config.error(
+        "use_bidirectional_attention is not supported; only causal models can be trained")
     }
-    let scaling = config.section("rope_scaling")
-    var global = try RotaryConfiguration(config, section: scaling, headDim: headDim, maxPositions: maxPositions)
-    if config.json["rope_theta"] == nil { global.base = 1_000_000 }
-    let base = try config.optionalNumber("rope_local_base_freq") ?? 10000
-    guard base > 0 else { throw config.error("rope_local_base_freq must be positive (got \(base))") }
-    return (RotaryConfiguration(base: base, rotaryDim: global.rotaryDim), global)
   }
 }
 
@@ -71,7 +56,8 @@ extension GGUFArchitecture {
       "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
       "post_feedforward_layernorm": "post_ffw_norm",
     ],
-    appliesWindows: true, check: checkGemma, writeHeader: writeGemmaHeader, readHeader: readGemmaHeader)
+    appliesWindows: true, check: checkGemma, writeHeader: writeGemmaHeader,
+    readHeader: readGemmaHeader)
 
   @Sendable private static func checkGemma(
     _ transformer: TransformerConfiguration, _ refusal: (String) -> SwiftletError
@@ -86,7 +72,9 @@ extension GGUFArchitecture {
   }
 
   /// The window, the RoPE base of the layers that have it, and which ones do if not llama.cpp's five of six.
-  @Sendable private static func writeGemmaHeader(_ transformer: TransformerConfiguration, _ header: inout GGUFHeader) {
+  @Sendable private static func writeGemmaHeader(
+    _ transformer: TransformerConfiguration, _ header: inout GGUFHeader
+  ) {
     let isLocal = transformer.layers.map { $0.window > 0 }
     guard let local = transformer.layers.first(where: { $0.window > 0 }) else { return }
     header.set("attention.sliding_window", local.window)
@@ -98,12 +86,16 @@ extension GGUFArchitecture {
 
   @Sendable private static func readGemmaHeader(_ file: GGUFFile, _ config: inout JSONObject) {
     config["query_pre_attn_scalar"] = config["head_dim"] ?? .integer(256)
-    if let base = file.metadata["gemma3.rope.freq_base_swa"]?.double { config["rope_local_base_freq"] = .number(base) }
+    if let base = file.metadata["gemma3.rope.freq_base_swa"]?.double {
+      config["rope_local_base_freq"] = .number(base)
+    }
     if let cap = file.metadata["gemma3.final_logit_softcapping"]?.double {
       config["final_logit_softcapping"] = .number(cap)
     }
     let pattern = file.metadata["gemma3.attention.sliding_window_pattern"]
-    if let period = pattern?.integer, period > 0 { config["sliding_window_pattern"] = .integer(period) }
+    if let period = pattern?.integer, period > 0 {
+      config["sliding_window_pattern"] = .integer(period)
+    }
     if let isLocal = pattern?.bools {
       config["layer_types"] = .array(isLocal.map { $0 ? "sliding_attention" : "full_attention" })
     }

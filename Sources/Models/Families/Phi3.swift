@@ -1,9 +1,10 @@
 import Diagnostics
 
 extension Family {
-  /// Phi-3 and Phi-3.5: one fused layer for queries, keys and values, one for gate and up, and a sliding window.
+  /// Phi-3, Phi-3.5, Phi-4 and Phi-4-mini: one fused layer for queries, keys and values, one for gate and up, and in
+  /// some a sliding window.
   static let phi3 = Family(
-    modelTypes: ["phi3"], className: "Phi3ForCausalLM", endOfTurnTokens: ["<|end|>", "<|endoftext|>"],
+    modelTypes: ["phi3"], className: "Phi3ForCausalLM", endOfTurnTokens: ["<|end|>", "<|endoftext|>", "<|im_end|>"],
     // PEFT has no entry for Phi-3; qkv_proj holds its q_proj and v_proj.
     defaultLoRATargets: ["qkv_proj"], gguf: .phi3
   ) { transformer, config throws(SwiftletError) in

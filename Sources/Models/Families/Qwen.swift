@@ -1,4 +1,6 @@
+import Checkpoints
 import Diagnostics
+import OrderedJSON
 
 extension Family {
   /// Qwen2 and Qwen2.5, and the DeepSeek-R1 distillations based on them: biases on queries, keys and values.
@@ -20,6 +22,57 @@ extension Family {
     transformer.hasAttentionOutputBias = transformer.hasAttentionInputBias
     try transformer.readQwenWindows(config)
   }
+}
+
+extension Family {
+  /// Qwen3's mixtures of experts.
+  static let qwen3MoE = Family(
+    modelTypes: ["qwen3_moe"], className: "Qwen3MoeForCausalLM", endOfTurnTokens: ["<|im_end|>", "<|endoftext|>"],
+    gguf: .qwen3MoE
+  ) { transformer, config throws(SwiftletError) in
+    transformer.hasQueryKeyNorms = true
+    transformer.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
+    transformer.hasAttentionOutputBias = transformer.hasAttentionInputBias
+    try transformer.readQwenWindows(config)
+    // transformers 5 writes the second name.
+    let (named, renamed) = (
+      try config.optionalSize("num_experts", atMost: 4096),
+      try config.optionalSize("num_local_experts", atMost: 4096)
+    )
+    let experts = TransformerConfiguration.Experts(
+      count: named ?? renamed ?? 128,
+      chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 8,
+      intermediateSize: try config.optionalSize("moe_intermediate_size", atMost: 1 << 20) ?? 768,
+      normalizesWeights: try config.optionalBool("norm_topk_prob") ?? false)
+    guard experts.chosen <= experts.count else {
+      throw config.error("num_experts_per_tok must be at most num_experts (\(experts.count))")
+    }
+    if try config.optionalBool("output_router_logits") == true {
+      throw config.error(
+        "output_router_logits, which adds a loss of the router, is not supported; set it to false")
+    }
+    let step = try config.optionalSize("decoder_sparse_step") ?? 1
+    let dense = config.json["mlp_only_layers"]?.array?.compactMap(\.integer) ?? []
+    for index in transformer.layers.indices where (index + 1) % step == 0 && !dense.contains(index) {
+      transformer.layers[index].experts = experts
+    }
+  }
+}
+
+extension GGUFArchitecture {
+  fileprivate static let qwen3MoE = GGUFArchitecture(
+    name: "qwen3moe", renamedParts: ["mlp.gate": "ffn_gate_inp"],
+    check: { _, refusal throws(SwiftletError) in throw refusal("exporting a mixture of experts") },
+    readHeader: { file, config in
+      for (key, ggufKey) in [
+        ("num_experts", "expert_count"), ("num_experts_per_tok", "expert_used_count"),
+        ("moe_intermediate_size", "expert_feed_forward_length"),
+      ] {
+        config[key] = file.metadata["qwen3moe.\(ggufKey)"]?.integer.map { .integer($0) }
+      }
+      // llama.cpp always normalizes them.
+      config["norm_topk_prob"] = true
+    })
 }
 
 extension TransformerConfiguration {

@@ -74,7 +74,8 @@ public final class Adapter {
     of configuration: LoRAConfiguration, in transformer: Transformer
   ) throws(SwiftletError) -> [Linear] {
     if configuration.targetModules != .allLinear {
-      for path in ["model.embed_tokens", "lm_head"] where configuration.targets(path) {
+      for path in ["\(transformer.configuration.modulePrefix)embed_tokens", "lm_head"] where configuration.targets(path)
+      {
         throw SwiftletError.model(
           "target_modules selects \(path), but only the linear layers inside the transformer's layers can have a LoRA "
             + "update; train it whole with modules_to_save")
@@ -204,7 +205,7 @@ private struct SavedModule {
     var found: [SavedModule] = []
     let head = transformer.head === transformer.embedding ? [] : [transformer.head]
     for parameter in [transformer.embedding] + head where !saved.contains(where: { $0.parameter === parameter }) {
-      guard let tensor = file.tensors.tensor(named: AdapterFile.prefix + parameter.name) else { continue }
+      guard let tensor = file.stored(AdapterFile.prefix + parameter.name) else { continue }
       guard tensor.shape == parameter.value.shape else {
         throw SwiftletError.model(
           "the adapter has its own embeddings (\(parameter.name)) of shape \(tensor.shape), but the base model's have "
@@ -242,6 +243,15 @@ private struct AdapterFile {
 
   static func name(_ layer: Linear, _ factor: String) -> String { "\(prefix)\(layer.path).lora_\(factor).weight" }
 
+  /// The tensor `name`, also if the adapter was trained on the text-only class of a model with a vision tower.
+  func stored(_ name: String) -> Tensor? {
+    tensors.tensor(named: name) ?? tensors.tensor(named: Self.textOnly(name))
+  }
+
+  private static func textOnly(_ name: String) -> String {
+    prefix + ModuleNames.textOnly(String(name.dropFirst(prefix.count)))
+  }
+
   func updates(
     of layers: [Linear], _ configuration: LoRAConfiguration, on backend: any Backend
   ) throws(SwiftletError) -> [LoRAUpdate] {
@@ -264,7 +274,7 @@ private struct AdapterFile {
   }
 
   private func tensor(_ name: String, _ shape: [Int], on backend: any Backend) throws(SwiftletError) -> Tensor {
-    guard let tensor = tensors.tensor(named: name) else {
+    guard let tensor = stored(name) else {
       throw SwiftletError.model(
         "adapter_model.safetensors has no \(name); use the adapter's own base model", in: folder.path)
     }
@@ -278,7 +288,7 @@ private struct AdapterFile {
 
   /// Throws if the file has a tensor with a name that is not in `known`.
   func checkForOthers(than known: [String]) throws(SwiftletError) {
-    let known = Set(known)
+    let known = Set(known + known.map(Self.textOnly))
     if let other = tensors.tensorNames.first(where: { !known.contains($0) }) {
       throw SwiftletError.model(
         "adapter_model.safetensors has \(other.escapedLine(limit: 200)), which matches no layer of this base model",

@@ -47,7 +47,11 @@ final class ServedModel {
     func shared(_ cache: KeyValueCache) -> Int {
       min(zip(cache.ids, prompt).prefix { $0 == $1 }.count, prompt.count - 1)
     }
-    let candidates = (idleCaches + running.map(\.cache)).map { (cache: $0, shared: shared($0)) }
+    var candidates = (idleCaches + running.map(\.cache)).map { (cache: $0, shared: shared($0)) }
+    // A recurrent state can only go on, and only once.
+    if model.transformer.configuration.isRecurrent {
+      candidates = idleCaches.map { ($0, shared($0)) }.filter { $0.shared == $0.cache.count }
+    }
     guard let best = candidates.max(by: { $0.shared < $1.shared }), best.shared >= 16 else {
       return KeyValueCache(for: model.transformer, capacity: capacity)
     }

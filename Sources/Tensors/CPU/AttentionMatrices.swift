@@ -72,7 +72,7 @@ struct QKVMatrix {
       q: queries(first, head: head), k: key(first, head: head), v: value(first, head: head),
       shared_k: key(0, head: head), shared_v: value(0, head: head), ldq: stride, ldk: stride, ldv: stride,
       query_count: count, key_count: sequence.prefix + count, shared_count: sequence.prefix, group: shape.groupSize,
-      head_dim: shape.headDim, window: shape.window, scale: shape.scale)
+      head_dim: shape.headDim, window: shape.window, scale: shape.scale, softcap: shape.softcap)
   }
 }
 

@@ -87,7 +87,7 @@ extension CPUBackend {
         q: source.queries(0, head: head), k: keys.pointer(0, head: head), v: values.pointer(0, head: head),
         shared_k: nil, shared_v: nil, ldq: source.stride, ldk: shape.headDim, ldv: shape.headDim, query_count: rows,
         key_count: before + rows, shared_count: 0, group: shape.groupSize, head_dim: shape.headDim,
-        window: shape.window, scale: shape.scale)
+        window: shape.window, scale: shape.scale, softcap: shape.softcap)
     }
     let out = empty([rows, shape.queryColumns])
     let target = HeadMatrix(out, shape)

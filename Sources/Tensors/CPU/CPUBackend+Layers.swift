@@ -129,6 +129,18 @@ extension CPUBackend {
   /// Each task scales a range of elements.
   public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
 
+  /// Each task computes a range of rows.
+  public func rowDots(_ x: Tensor, _ y: Tensor) -> [Float] {
+    precondition(x.shape == y.shape, "rows that are multiplied are of equal size")
+    let dots = empty([x.rows])
+    let (left, right): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (x.pointer(), y.pointer())
+    let out: UnsafeMutablePointer<Float> = dots.pointer()
+    pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
+      for row in range { out[row] = ck_dot(left + row * x.columns, right + row * x.columns, x.columns) }
+    }
+    return floats(dots)
+  }
+
   /// Each task scales a range of rows.
   public func scaleRows(_ y: Tensor, by factors: [Float]) {
     precondition(factors.count == y.rows, "there must be one factor per row")

@@ -108,6 +108,9 @@ public final class VulkanBackend: Backend {
 
   // MARK: Memory
 
+  /// None so far; see `VulkanBackend+Refused.swift`.
+  public var features: Set<BackendFeature> { [] }
+
   /// Allocates device memory.
   public func empty(_ shape: [Int], _ type: ElementType) -> Tensor { allocate(shape, type) }
 

@@ -5,19 +5,24 @@ public struct RotaryAngles {
   public let cosines: Tensor
   /// The sines, float32 `[rows, rotary dim / 2]`.
   public let sines: Tensor
+  /// Cosines and sines for queries, where these are multiplied by a factor that depends on the position; `nil` if queries
+  /// rotate as keys do.
+  public let queries: (cosines: Tensor, sines: Tensor)?
 
   /// Creates angles from their cosines and sines, which must have the same shape.
-  public init(cosines: Tensor, sines: Tensor) {
+  public init(cosines: Tensor, sines: Tensor, queries: (cosines: Tensor, sines: Tensor)? = nil) {
     self.cosines = cosines
     self.sines = sines
+    self.queries = queries
   }
 }
 
-/// The RMS norms of query and key heads before rotation (QK norm; Qwen3, Gemma 3).
+/// RMS norms of queries and keys before they are rotated: of each head (Qwen3, Gemma 3), or of all heads together
+/// (OLMo 2).
 public struct QueryKeyNorms {
-  /// The weight for query heads, `[head dim]`.
+  /// `[head size]`, or `[query columns]` for all heads together.
   public let query: Parameter
-  /// The weight for key heads, `[head dim]`.
+  /// `[head size]`, or `[key columns]` for all heads together.
   public let key: Parameter
   /// Added to both weights: 1 for Gemma, 0 for other families.
   public let offset: Float
@@ -31,6 +36,17 @@ public struct QueryKeyNorms {
     self.offset = offset
     self.epsilon = epsilon
   }
+}
+
+/// The queries or the keys in a joined q, k, v matrix, and what happens to them.
+private struct RotatedPart {
+  let columns: Range<Int>
+  let heads: Int
+  let angles: (cosines: Tensor, sines: Tensor)?
+  let norm: Parameter?
+
+  /// The number of parts that are normed by themselves.
+  var normedHeads: Int { columns.count / max(1, norm?.value.count ?? 1) }
 }
 
 extension Tape {
@@ -49,15 +65,20 @@ extension Tape {
     let needsGradient = isRecording && (qkv.requiresGradient || trainsNorms)
     // The gradient of a norm needs its input.
     let before = norms != nil && needsGradient ? backend.scaled(qkv.value, 1) : nil
-    let parts = [(queries, shape.attentionHeads, norms?.query), (keys, shape.keyValueHeads, norms?.key)]
-    let inverses = parts.map { range, heads, weight -> Tensor? in
-      let part = Columns(qkv.value, range)
-      let inverse = weight.map {
+    let keyAngles = angles.map { ($0.cosines, $0.sines) }
+    let parts = [
+      RotatedPart(
+        columns: queries, heads: shape.attentionHeads, angles: angles?.queries ?? keyAngles, norm: norms?.query),
+      RotatedPart(columns: keys, heads: shape.keyValueHeads, angles: keyAngles, norm: norms?.key),
+    ]
+    let inverses = parts.map { part -> Tensor? in
+      let columns = Columns(qkv.value, part.columns)
+      let inverse = part.norm.map {
         backend.headNorm(
-          part, heads: heads, weight: $0.value, offset: norms?.offset ?? 0, epsilon: norms?.epsilon ?? 0)
+          columns, heads: part.normedHeads, weight: $0.value, offset: norms?.offset ?? 0, epsilon: norms?.epsilon ?? 0)
       }
-      if let angles {
-        backend.rotary(part, heads: heads, cosines: angles.cosines, sines: angles.sines, inverse: false)
+      if let (cosines, sines) = part.angles {
+        backend.rotary(columns, heads: part.heads, cosines: cosines, sines: sines, inverse: false)
       }
       return inverse
     }
@@ -68,14 +89,13 @@ extension Tape {
         guard var gradient = slot.take() else { return }
         if !gradient.isUniquelyOwned() { gradient = backend.scaled(gradient, 1) }
         for (part, inverse) in zip(parts, inverses) {
-          let (range, heads, weight) = part
-          let columns = Columns(gradient, range)
-          if let angles {
-            backend.rotary(columns, heads: heads, cosines: angles.cosines, sines: angles.sines, inverse: true)
+          let columns = Columns(gradient, part.columns)
+          if let (cosines, sines) = part.angles {
+            backend.rotary(columns, heads: part.heads, cosines: cosines, sines: sines, inverse: true)
           }
-          if let weight, let inverse, let before {
+          if let weight = part.norm, let inverse, let before {
             backend.headNormBackward(
-              Columns(before, range), heads: heads, weight: weight.value, offset: norms?.offset ?? 0,
+              Columns(before, part.columns), heads: part.normedHeads, weight: weight.value, offset: norms?.offset ?? 0,
               inverseRMS: inverse, dx: columns,
               weightGradient: weight.isTrainable ? weight.gradient(on: backend) : nil)
           }

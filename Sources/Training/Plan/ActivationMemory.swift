@@ -8,8 +8,8 @@ import Tensors
 package struct ActivationMemory {
   /// The transformer's layers.
   let layerCount: Int
-  /// Floats per token that a layer keeps.
-  private let keptFloats: Int
+  /// Floats per token that each layer keeps.
+  private let keptFloats: [Int]
   /// Floats per token that a checkpointed layer keeps: its input, and what is added to it.
   private let checkpointedFloats: Int
   /// Floats per token that a layer's backward pass needs at its peak, beyond those kept.
@@ -24,17 +24,12 @@ package struct ActivationMemory {
     let configuration = transformer.configuration
     let shape = configuration.attentionShape(layer: 0)
     let (hidden, intermediate) = (configuration.hiddenSize, configuration.intermediateSize)
-    let joined = shape.queryColumns + 2 * shape.keyColumns
     layerCount = configuration.layers.count
     vocabulary = configuration.vocabularySize
     hiddenSize = hidden
     intermediateSize = intermediate
     let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.a.value.rows ?? 0) } / max(1, layerCount)
-    // The sums in both norms; q, k, v; the attention's output and log-sum-exp; gate and up; LoRA's down projections.
-    var kept = 2 * (hidden + 1) + joined + shape.queryColumns + shape.attentionHeads + 2 * intermediate + ranks
-    if configuration.hasQueryKeyNorms { kept += joined + shape.attentionHeads + shape.keyValueHeads }
-    if configuration.hasOutputNorms { kept += 2 * (hidden + 1) }
-    keptFloats = kept
+    keptFloats = configuration.layers.map { ranks + Self.keptFloats(configuration, shape, $0) }
     checkpointedFloats = 2 * hidden
     // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
     // layer's input and its gradient. The gradient of the hidden states exists all the time.
@@ -42,16 +37,47 @@ package struct ActivationMemory {
     edgeFloats = 2 * hidden + shape.headDim
   }
 
+  /// What the tape keeps of one layer, without adapters, per token.
+  private static func keptFloats(
+    _ configuration: TransformerConfiguration, _ shape: AttentionShape,
+    _ layer: TransformerConfiguration.LayerConfiguration
+  ) -> Int {
+    let (width, hidden) = (configuration.hiddenSize, configuration.intermediateSize)
+    // Both norms' sums; gate and up.
+    var kept = 2 * (width + 1)
+    if let experts = layer.experts {
+      // Of each chosen expert, its output too; the router's logits and softmax.
+      kept += experts.chosen * (2 * experts.intermediateSize + width) + 2 * experts.count
+    } else {
+      kept += 2 * hidden
+    }
+    if configuration.hasOutputNorms { kept += 2 * (width + 1) }
+    // Without norms of inputs nothing but the sums is kept.
+    if !configuration.hasInputNorms { kept -= 2 }
+    switch layer.mixer {
+    case .attention:
+      // q, k, v; the output and statistics.
+      let joined = shape.queryColumns + 2 * shape.keyColumns
+      kept += joined + shape.queryColumns + shape.attentionHeads
+      if configuration.hasQueryKeyNorms { kept += joined + shape.attentionHeads + shape.keyValueHeads }
+      // With a gate: gate and output once more, side by side.
+      if configuration.hasAttentionGate { kept += 2 * shape.queryColumns }
+    case .shortConvolution: kept += 3 * width
+    case .gatedDelta(let delta, _): kept += delta.columns + 2 * delta.valueColumns + 2 * delta.valueHeads
+    }
+    return kept
+  }
+
   /// The bytes kept if the first `checkpointed` layers are checkpointed.
   package func kept(tokens: Int, checkpointed: Int = 0) -> Int {
-    4 * tokens * ((layerCount - checkpointed) * keptFloats + checkpointed * checkpointedFloats)
+    4 * tokens * (keptFloats.dropFirst(checkpointed).reduce(0, +) + checkpointed * checkpointedFloats)
   }
 
   /// The bytes outside the layers.
   package func edges(tokens: Int) -> Int { 4 * tokens * edgeFloats }
 
   /// The bytes of a layer while it recomputes its activations and runs backward.
-  private func recomputed(tokens: Int) -> Int { 4 * tokens * (keptFloats + workingFloats) }
+  private func recomputed(tokens: Int) -> Int { 4 * tokens * ((keptFloats.max() ?? 0) + workingFloats) }
 
   /// The bytes of the head: a chunk of logits, a packed copy, and the chunk's hidden states with their gradient.
   func head(targets: Int) -> Int {
@@ -83,6 +109,8 @@ package struct ActivationMemory {
   /// The number of layers to checkpoint so that the others keep at most `budget` bytes. The first layers are
   /// checkpointed, because they would keep their activations longest.
   func checkpointed(tokens: Int, budget: Int) -> Int {
-    max(0, min(layerCount, layerCount - budget / max(1, 4 * tokens * keptFloats)))
+    (0..<layerCount).first { kept in
+      4 * tokens * keptFloats.dropFirst(kept).reduce(0, +) <= budget
+    } ?? layerCount
   }
 }

@@ -17,18 +17,22 @@ struct WorkEstimate {
   init(_ transformer: Transformer, trainsWeights: Bool) {
     let configuration = transformer.configuration
     let weights = transformer.linearLayers.reduce(0.0) { $0 + Double($1.weight.value.count) }
+    let experts = configuration.layers.reduce(0.0) { sum, layer in
+      sum + (layer.experts.map { Double(3 * $0.chosen * $0.intermediateSize * configuration.hiddenSize) } ?? 0)
+    }
     let factors = transformer.linearLayers.reduce(0.0) { sum, linear in
       sum + (linear.lora.map { Double($0.a.value.count + $0.b.value.count) } ?? 0)
     }
     // Backward: always the input's gradient, and the weight's gradient if it is trained.
-    forward = 2 * (weights + factors)
-    backward = 2 * weights * (trainsWeights ? 2 : 1) + 4 * factors
+    forward = 2 * (weights + experts + factors)
+    backward = 2 * (weights + experts) * (trainsWeights ? 2 : 1) + 4 * factors
     head = 2 * Double(transformer.head.value.count) * (trainsWeights ? 3 : 2)
     layerCount = configuration.layers.count
-    // Half of the scores are masked. Forward: two products, Q Kᵀ and P V. Backward: the scores again in each of its two
-    // halves, and five more products of the same size.
-    let columns = configuration.layers.indices.reduce(0.0) {
-      $0 + Double(configuration.attentionShape(layer: $1).queryColumns)
+    // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of
+    // its two halves, and five products of their size.
+    let columns = configuration.layers.indices.reduce(0.0) { sum, index in
+      let isAttention = configuration.layers[index].mixer == .attention
+      return sum + (isAttention ? Double(configuration.attentionShape(layer: index).queryColumns) : 0)
     }
     attentionForward = 2 * columns
     attentionBackward = 7 * columns

@@ -17,7 +17,10 @@ from transformers import AutoModelForCausalLM
 
 from .values import write
 
-NAMES = ["llama_tied", "llama_llama3", "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_six_layers"]
+NAMES = [
+    "llama_tied", "llama_llama3", "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_six_layers", "granite", "olmo2",
+    "gemma2", "phi4_mini", "olmo3", "ministral3", "lfm2", "qwen3_moe",
+]
 READ_BY_TRANSFORMERS = {"llama_tied", "qwen2", "qwen3", "phi3", "gemma3_six_layers"}
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
@@ -72,6 +75,9 @@ def convert(folder, tokenizer, output, llama_cpp):
         shutil.copytree(folder, scratch, ignore=shutil.ignore_patterns("*.gguf", "golden.json", "config_before_5.json"))
         shutil.copytree(tokenizer, scratch, dirs_exist_ok=True)
         original = get_model_class(get_model_architecture(ModelBase.load_hparams(scratch, False), ModelType.TEXT))
+
+        # Mistral 3's class only hands everything to one of two others.
+        original = getattr(original, "Ministral3Model", original)
 
         class Converter(original):
             model_arch = original.model_arch

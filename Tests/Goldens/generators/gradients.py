@@ -10,11 +10,15 @@ import json
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
 
+from .models import load, named_gradients
 from .values import rounded, write
 
-NAMES = ["llama", "llama_tied", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text", "smollm3"]
+NAMES = [
+    "llama", "llama_tied", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text", "smollm3", "gemma3_vision", "mistral3",
+    "ministral3", "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe",
+    "qwen3_moe_mixed", "granite4",
+]
 
 
 def signs(count):
@@ -30,8 +34,7 @@ def make(folder, arguments):
     folder.mkdir(exist_ok=True)
     models = folder.parent / "models"
     for name in arguments.names or NAMES:
-        model = AutoModelForCausalLM.from_pretrained(
-            models / name, dtype=torch.float32, attn_implementation="eager").to(torch.float64)
+        model = load(models / name).to(torch.float64)
         sequences = [row["ids"] for row in json.loads((models / name / "golden.json").read_text())["sequences"]]
         count = sum(len(ids) - 1 for ids in sequences)
         for ids in sequences:
@@ -39,8 +42,8 @@ def make(folder, arguments):
             logits = model(input_ids=batch).logits[0, :-1]
             (torch.nn.functional.cross_entropy(logits, batch[0, 1:], reduction="sum") / count).backward()
         golden = {}
-        for key, parameter in model.named_parameters():
-            gradient = parameter.grad.flatten().numpy()
+        for key, gradient in named_gradients(model):
+            gradient = gradient.flatten().numpy()
             golden[key] = {
                 "norm": rounded(float(np.linalg.norm(gradient)), 9),
                 "projections": [rounded(float(gradient @ sign), 9) for sign in signs(len(gradient))],

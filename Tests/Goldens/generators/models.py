@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from .values import rounded, seed, summary, write
 
@@ -30,6 +30,17 @@ SMALL = {
     "pad_token_id": 0,
 }
 MEDIUM = SMALL | {"hidden_size": 64, "intermediate_size": 96}
+
+# A language model within another model, and the vision tower next to it.
+WITHIN = {key: SMALL[key] for key in SMALL if not key.endswith("_token_id")}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
 
 ROPE_BASE = {"rope_theta": 10000.0}
 # name -> (model_type, configuration, lengths of the two sequences)
@@ -120,6 +131,220 @@ FAMILIES = {
         },
         (9, 14),
     ),
+    # Models that also read images: the language model is under `text_config`, next to a vision tower.
+    "gemma3_vision": (
+        "gemma3",
+        {
+            "text_config": WITHIN
+            | {
+                "num_hidden_layers": 3,
+                "num_key_value_heads": 1,
+                "head_dim": 16,
+                "query_pre_attn_scalar": 24,
+                "sliding_window": 8,
+                "sliding_window_pattern": 3,
+                "rope_parameters": {
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                    "full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+                },
+            },
+            "vision_config": VISION | {"vision_use_head": False},
+            "mm_tokens_per_image": 4,
+        },
+        (9, 18),
+    ),
+    "mistral3": (
+        "mistral3",
+        {
+            "text_config": WITHIN | {"model_type": "mistral", "head_dim": 16, "sliding_window": None},
+            "vision_config": VISION | {"head_dim": 8},
+            "tie_word_embeddings": False,
+        },
+        (9, 14),
+    ),
+    # Frequencies are scaled, and queries grow beyond the original 8 positions.
+    "ministral3": (
+        "mistral3",
+        {
+            "text_config": WITHIN
+            | {
+                "model_type": "ministral3",
+                "head_dim": 16,
+                "pad_token_id": 0,  # torch gives its embedding no gradient
+                "rope_parameters": {
+                    "rope_type": "yarn",
+                    "rope_theta": 10000.0,
+                    "factor": 16.0,
+                    "original_max_position_embeddings": 8,
+                    "beta_fast": 4.0,
+                    "beta_slow": 0.25,
+                    "mscale": 1.0,
+                    "mscale_all_dim": 0.5,
+                    "llama_4_scaling_beta": 0.1,
+                },
+            },
+            "vision_config": VISION | {"head_dim": 8},
+            "tie_word_embeddings": True,
+        },
+        (9, 20),
+    ),
+    "granite": (
+        "granite",
+        SMALL
+        | {
+            "embedding_multiplier": 12.0,
+            "residual_multiplier": 0.22,
+            "attention_multiplier": 0.3,
+            "logits_scaling": 8.0,
+            "tie_word_embeddings": True,
+        },
+        (9, 14),
+    ),
+    "granite4": (
+        "granitemoehybrid",
+        SMALL
+        | {
+            "layer_types": ["full_attention", "full_attention"],
+            "num_local_experts": 0,
+            "shared_intermediate_size": 40,
+            "position_embedding_type": "rope",
+            "embedding_multiplier": 12.0,
+            "residual_multiplier": 0.22,
+            "attention_multiplier": 0.3,
+            "logits_scaling": 8.0,
+            "tie_word_embeddings": True,
+            "mamba_n_heads": 8,
+        },
+        (9, 14),
+    ),
+    # Phi-4 (14B) has fewer key/value heads; Phi-4-mini also rotates three quarters of each head and ties its head.
+    "phi4": ("phi3", SMALL | {"sliding_window": None, "rope_parameters": {"rope_theta": 250000.0}}, (9, 14)),
+    "phi4_mini": (
+        "phi3",
+        SMALL
+        | {
+            "tie_word_embeddings": True,
+            "original_max_position_embeddings": 32,
+            "partial_rotary_factor": 0.75,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0, 1.1, 1.3],
+                "long_factor": [1.5, 2.5, 4.0],
+                "original_max_position_embeddings": 32,
+            },
+        },
+        (9, 34),
+    ),
+    "olmo2": ("olmo2", SMALL | {"rope_parameters": {"rope_theta": 500000.0}}, (9, 14)),
+    "olmo3": (
+        "olmo3",
+        SMALL
+        | {
+            "num_hidden_layers": 4,
+            "sliding_window": 8,
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0},
+                "full_attention": {
+                    "rope_type": "yarn",
+                    "rope_theta": 500000.0,
+                    "factor": 8.0,
+                    "original_max_position_embeddings": 16,
+                    "attention_factor": 1.2079441541679836,
+                    "beta_fast": 32.0,
+                    "beta_slow": 1.0,
+                },
+            },
+        },
+        (9, 18),
+    ),
+    "gemma2": (
+        "gemma2",
+        SMALL
+        | {
+            "num_hidden_layers": 2,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 16,
+            "sliding_window": 8,
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 10.0,
+            "rope_parameters": {"rope_theta": 10000.0},
+        },
+        (9, 18),
+    ),
+    # The MLP's size is adjusted: 2/3 of 48, rounded up to a multiple of 24.
+    "lfm2": (
+        "lfm2",
+        SMALL
+        | {
+            "num_hidden_layers": 4,
+            "layer_types": ["conv", "full_attention", "conv", "conv"],
+            "conv_L_cache": 3,
+            "block_multiple_of": 24,
+            "rope_parameters": {"rope_theta": 1000000.0},
+        },
+        (9, 14),
+    ),
+    "qwen3_moe": (
+        "qwen3_moe",
+        SMALL
+        | {
+            "head_dim": 8,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+            "norm_topk_prob": True,
+            "rope_parameters": {"rope_theta": 1000000.0},
+        },
+        (9, 14),
+    ),
+    # The second layer has an MLP, and the weights of a token don't add up to 1.
+    "qwen3_moe_mixed": (
+        "qwen3_moe",
+        SMALL
+        | {
+            "head_dim": 8,
+            "num_experts": 5,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 16,
+            "mlp_only_layers": [1],
+            "rope_parameters": {"rope_theta": 1000000.0},
+        },
+        (9, 14),
+    ),
+    # Linear attention in all layers but every third one; the vision tower is in `model.visual.`.
+    "qwen3_5": (
+        "qwen3_5",
+        {
+            "text_config": WITHIN
+            | {
+                "num_hidden_layers": 3,
+                "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+                "head_dim": 16,
+                "linear_num_key_heads": 2,
+                "linear_num_value_heads": 4,
+                "linear_key_head_dim": 8,
+                "linear_value_head_dim": 16,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 10000.0,
+                    "partial_rotary_factor": 0.25,
+                    "mrope_section": [1, 1, 0],
+                },
+            },
+            "vision_config": {
+                "hidden_size": 16,
+                "out_hidden_size": 32,
+                "intermediate_size": 24,
+                "depth": 1,
+                "num_heads": 2,
+                "patch_size": 2,
+                "num_position_embeddings": 16,
+            },
+            "tie_word_embeddings": True,
+        },
+        (9, 40),
+    ),
     # The last layer has no rotary embedding.
     "smollm3": ("smollm3", SMALL | {"num_hidden_layers": 3, "no_rope_layers": [1, 1, 0]}, (9, 14)),
 }
@@ -132,15 +357,16 @@ def family(folder, name):
     if name in NARROW:
         source, dtype = NARROW[name]
         lengths = FAMILIES[source][2]
-        save(AutoModelForCausalLM.from_pretrained(folder / source, dtype=dtype), folder / name)
+        save(load(folder / source, dtype), folder / name)
     else:
         model_type, configuration, lengths = FAMILIES[name]
         seed(name)
         save(random_model(AutoConfig.for_model(model_type, **configuration)), folder / name)
     # What counts is what a reader of the saved files gets.
-    model = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation="eager")
+    model = load(folder / name)
     seed(name + " ids")
-    sequences = [torch.randint(3, model.config.vocab_size, (length,)).tolist() for length in lengths]
+    vocabulary = model.config.get_text_config().vocab_size
+    sequences = [torch.randint(3, vocabulary, (length,)).tolist() for length in lengths]
     golden = {"sequences": [forward(model, ids) for ids in sequences]}
     check_older_spelling(folder / name, model, sequences[-1])
     golden |= gradients(model, sequences)
@@ -149,12 +375,26 @@ def family(folder, name):
     return golden
 
 
+def loader(config):
+    """The class that holds all weights of a model: for one that also reads images, not its text-only class."""
+    return AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
+
+
+def load(path, dtype=torch.float32):
+    """A saved model, with attention and experts computed in the simplest way."""
+    kind = loader(AutoConfig.from_pretrained(path))
+    return kind.from_pretrained(
+        path, dtype=dtype, attn_implementation="eager", experts_implementation="eager").eval()
+
+
 def random_model(config):
     """Random weights everywhere; gains and biases too, so that forgetting one of them shows."""
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = loader(config).from_config(config, dtype=torch.float32)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1:
+        for name, parameter in model.named_parameters():
+            if name.endswith("A_log"):  # decays slow enough for the state to matter
+                parameter.copy_(torch.log(torch.rand_like(parameter) * 0.5 + 0.02))
+            elif parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
             else:
                 parameter.copy_(torch.randn_like(parameter) * WEIGHT_DEVIATION)
@@ -173,20 +413,28 @@ def save(model, folder):
 def older_spelling(configuration):
     """A configuration as transformers 4 spelled it: most published models still do."""
     older = dict(configuration, transformers_version="4.56.1")
-    older["torch_dtype"] = older.pop("dtype")
+    if "dtype" in older:
+        older["torch_dtype"] = older.pop("dtype")
+    if "text_config" in older:
+        older["text_config"] = older_spelling(older["text_config"])
+        return older
     rope = older.pop("rope_parameters")
     older["rope_scaling"] = None
     if "full_attention" in rope:
-        older["rope_theta"] = rope["full_attention"]["rope_theta"]
-        older["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
-        older.pop("_sliding_window_pattern", None)
-        older["sliding_window_pattern"] = older.pop("layer_types").index("full_attention") + 1
+        full, sliding = rope["full_attention"], rope["sliding_attention"]
+        older["rope_theta"] = full["rope_theta"]
+        if full["rope_type"] != "default":
+            older["rope_scaling"] = {key: full[key] for key in full if key != "rope_theta"}
+        if sliding["rope_theta"] != full["rope_theta"]:
+            older["rope_local_base_freq"] = sliding["rope_theta"]
+            older.pop("_sliding_window_pattern", None)
+            older["sliding_window_pattern"] = older.pop("layer_types").index("full_attention") + 1
     else:
         older["rope_theta"] = rope["rope_theta"]
         if rope["rope_type"] != "default":
             elsewhere = ("rope_theta", "partial_rotary_factor")
             older["rope_scaling"] = {key: rope[key] for key in rope if key not in elsewhere}
-    if older["rope_scaling"] and rope["rope_type"] == "longrope":
+    if older["rope_scaling"] and rope.get("rope_type") == "longrope":
         older["rope_scaling"]["type"] = older["rope_scaling"].pop("rope_type")
         older["original_max_position_embeddings"] = older["rope_scaling"].pop("original_max_position_embeddings")
     return older
@@ -197,7 +445,9 @@ def check_older_spelling(folder, model, ids):
     path = folder / "config_before_5.json"
     configuration = older_spelling(json.loads((folder / "config.json").read_text()))
     path.write_text(json.dumps(configuration, indent=2, sort_keys=True) + "\n")
-    older = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path), attn_implementation="eager").eval()
+    config = AutoConfig.from_pretrained(path)
+    older = loader(config).from_config(
+        config, attn_implementation="eager", experts_implementation="eager").eval()
     older.load_state_dict(model.state_dict())
     with torch.no_grad():
         batch = torch.tensor([ids])
@@ -212,6 +462,26 @@ def forward(model, ids):
     return {"ids": ids, "loss": rounded(output.loss.item(), 9), "logits": rounded(output.logits[0].float())}
 
 
+def named_gradients(model):
+    """Every gradient under the name that the saved file has for its parameter; a vision tower has none.
+
+    Files have the matrices of each expert by themselves.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.grad is None:
+            continue
+        if name.endswith("experts.gate_up_proj"):
+            for index, both in enumerate(parameter.grad):
+                gate, up = both.chunk(2)
+                yield name.replace("gate_up_proj", f"{index}.gate_proj.weight"), gate
+                yield name.replace("gate_up_proj", f"{index}.up_proj.weight"), up
+        elif name.endswith("experts.down_proj"):
+            for index, gradient in enumerate(parameter.grad):
+                yield name.replace("down_proj", f"{index}.down_proj.weight"), gradient
+        else:
+            yield name, parameter.grad
+
+
 def gradients(model, sequences):
     """One backward pass: the loss is the mean over all predicted tokens of all sequences together."""
     model.zero_grad()
@@ -222,7 +492,7 @@ def gradients(model, sequences):
         loss = model(input_ids=batch, labels=batch, num_items_in_batch=predicted, use_cache=False).loss
         loss.backward()
         total += loss.item()
-    result = {name: summary(parameter.grad) for name, parameter in model.named_parameters()}
+    result = {name: summary(gradient) for name, gradient in named_gradients(model)}
     model.zero_grad()
     return {"loss": rounded(total, 9), "gradients": result}
 

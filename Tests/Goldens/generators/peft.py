@@ -8,13 +8,14 @@ import json
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM
 
+from .models import load
 from .training import save_initial_adapter
 from .values import rounded, seed, summary, write
 
 # Adapters that the training runs begin with: over models/llama.
 FROM_TRAINING = ["lora", "dora", "lora_patterns"]
+WITHIN = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 # name -> (base, LoRA configuration)
 ADAPTERS = {
     "fused": ("phi3", {"r": 4, "lora_alpha": 8, "target_modules": ["qkv_proj", "gate_up_proj", "down_proj", "o_proj"]}),
@@ -23,19 +24,33 @@ ADAPTERS = {
         "qwen3",
         {"r": 4, "lora_alpha": 4, "target_modules": r".*layers\.1\.(self_attn\.[qk]|mlp\.up)_proj", "use_dora": True},
     ),
+    # Regular expressions keep out the vision towers' layers of the same names.
+    "gemma3_vision": ("gemma3_vision", {"r": 2, "lora_alpha": 4, "target_modules": WITHIN}),
+    "mistral3": ("mistral3", {"r": 2, "lora_alpha": 4, "target_modules": WITHIN}),
+    "ministral3": ("ministral3", {"r": 2, "lora_alpha": 4, "target_modules": WITHIN}),
+    "granite": ("granite", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "phi4_mini": ("phi4_mini", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "olmo2": ("olmo2", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "olmo3": ("olmo3", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "gemma2": ("gemma2", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "lfm2": ("lfm2", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "qwen3_5": (
+        "qwen3_5",
+        {"r": 2, "lora_alpha": 4, "target_modules": r".*language_model\.layers.*\.(\w+_proj(_\w+)?)"},
+    ),
+    "qwen3_moe": (
+        "qwen3_moe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
+    ),
+    "granite4": ("granite4", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     "embedding": ("llama_linear", {"r": 4, "lora_alpha": 8, "target_modules": ["embed_tokens", "v_proj"]}),
 }
-
-
-def load(path):
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
 
 
 def adapted(goldens, name, base, adapter):
     """Logits of one sequence with the adapter beside the weights, and every weight that merging changes."""
     model = PeftModel.from_pretrained(load(goldens / base), goldens / adapter).eval()
     seed(f"peft {name} ids")
-    ids = torch.randint(3, model.config.vocab_size, (12,)).tolist()
+    ids = torch.randint(3, model.config.get_text_config().vocab_size, (12,)).tolist()
     batch = torch.tensor([ids])
     with torch.no_grad():
         output = model(input_ids=batch, labels=batch)

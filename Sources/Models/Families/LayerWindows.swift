@@ -1,0 +1,42 @@
+import Diagnostics
+
+extension TransformerConfiguration {
+  /// Gives the layers that `layer_types` calls sliding a window and local positions, and all others global ones.
+  /// - Parameter isLocal: which layers are sliding if the key is missing.
+  mutating func setWindows(
+    _ config: ConfigurationReader, window: Int, local: RotaryConfiguration?, global: RotaryConfiguration?,
+    isLocal usual: (Int) -> Bool
+  ) {
+    let types = config.json["layer_types"]?.array?.compactMap(\.string)
+    for index in layers.indices {
+      let isListed = types.map { $0.indices.contains(index) } ?? false
+      let isLocal = isListed ? types?[index] == "sliding_attention" : usual(index)
+      layers[index] = .init(window: isLocal ? window : 0, rotary: isLocal ? local : global)
+    }
+  }
+
+  /// The positions of layers with and without a window: `rope_parameters` per layer type (transformers 5), or
+  /// `rope_theta`, `rope_scaling` and `rope_local_base_freq` (before), which scale only the global ones.
+  /// - Parameter localBase: the default of `rope_local_base_freq`; `nil` if local layers have the global base.
+  func windowedRotaries(
+    _ config: ConfigurationReader, localBase: Double?, globalBase: Double
+  ) throws(SwiftletError) -> (local: RotaryConfiguration, global: RotaryConfiguration) {
+    if let parameters = config.section("rope_parameters"),
+      let local = parameters.section("sliding_attention"),
+      let global = parameters.section("full_attention")
+    {
+      func rotary(_ section: ConfigurationReader) throws(SwiftletError) -> RotaryConfiguration {
+        try RotaryConfiguration(
+          config, section: section, headDim: headDim, maxPositions: maxPositions)
+      }
+      return (try rotary(local), try rotary(global))
+    }
+    let withBase = config.json["rope_theta"] == nil ? config.replacing("rope_theta", by: .number(globalBase)) : config
+    let global = try RotaryConfiguration(
+      withBase, section: config.section("rope_scaling"), headDim: headDim, maxPositions: maxPositions)
+    var base = global.base
+    if let localBase { base = try config.optionalNumber("rope_local_base_freq") ?? localBase }
+    guard base > 0 else { throw config.error("rope_local_base_freq must be positive (got \(base))") }
+    return (RotaryConfiguration(base: base, rotaryDim: global.rotaryDim), global)
+  }
+}

@@ -1,0 +1,34 @@
+import Diagnostics
+import Tensors
+
+/// A router and gated MLPs, of which each token goes through the few that the router prefers.
+///
+/// Files have each expert's matrices by themselves, or all of a kind in one tensor; here they are always apart. transformers
+/// keeps them in one parameter, which is no linear layer: "all-linear" leaves them out, as in PEFT.
+struct MixtureOfExperts: FeedForward {
+  private let configuration: TransformerConfiguration.Experts
+  private let router: Linear
+  private let experts: [GatedMLP]
+
+  init(_ configuration: TransformerConfiguration.Experts, _ weights: LayerWeights) throws(SwiftletError) {
+    self.configuration = configuration
+    router = try weights.unquantizedLinear("mlp.gate", configuration.count, weights.configuration.hiddenSize)
+    var experts: [GatedMLP] = []
+    for index in 0..<configuration.count {
+      experts.append(
+        try GatedMLP(weights, path: "mlp.experts.\(index)", intermediateSize: configuration.intermediateSize))
+    }
+    self.experts = experts
+  }
+
+  var linearLayers: [Linear] { [] }
+  var others: [Parameter] { [router.weight] + experts.flatMap { $0.linearLayers.map(\.weight) } }
+
+  func forward(_ x: Variable, on tape: Tape) -> Variable {
+    let logits = tape.linear(x, [router])
+    return tape.experts(
+      x, logits: logits, count: configuration.count, chosen: configuration.chosen,
+      normalizes: configuration.normalizesWeights, weights: { [experts] in experts[$0].linearLayers.map(\.weight) }
+    ) { index, tokens in experts[index].forward(tokens, on: tape) }
+  }
+}
