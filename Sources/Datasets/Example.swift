@@ -8,6 +8,8 @@ public struct Example: Sendable, Hashable {
   public var labels: [Int32]
   /// The index of the row in its source.
   public var row: Int
+  /// A number that the row gives, such as a margin.
+  public var value: Float?
 
   /// Creates an example; `labels` must be as long as `ids`.
   public init(ids: [Int32], labels: [Int32], row: Int) {

@@ -8,6 +8,24 @@ public struct PreparationOptions: Sendable, Hashable {
     case keepEnd = "keep_end"
   }
 
+  /// What each row of the dataset becomes.
+  public enum RowKind: String, Sendable, CaseIterable, Codable {
+    /// One sequence to predict.
+    case sequence
+    /// A prompt with a preferred and a rejected completion: two sequences.
+    case preferencePair
+
+    /// The number of sequences.
+    package var sequences: Int {
+      switch self {
+      case .sequence: 1
+      case .preferencePair: 2
+      }
+    }
+  }
+
+  /// What each row becomes. The method of training decides it, so it is not among the coded options.
+  public var rowKind = RowKind.sequence
   /// `max_length`: the most tokens per example or pack; `nil` for no limit.
   public var maxLength: Int? = 1024
   /// `truncation_mode`: which end of a longer row is kept.

@@ -23,12 +23,15 @@ struct TrainingSetBuilder {
     }
   }
 
-  mutating func add(_ example: Example, _ row: RowReport) {
+  /// Adds the examples of a row, which form one item.
+  mutating func add(_ examples: [Example], _ row: RowReport) {
     report.add(row)
-    guard row.outcome == .kept, failure == nil else { return }
-    guard writer != nil else { return set.append(example) }
-    set.appendDocument(example)
-    do { try writer?.append(example) } catch { failure = error }
+    guard !examples.isEmpty, failure == nil else { return }
+    guard writer != nil else { return set.append(examples) }
+    set.appendDocuments(examples)
+    for example in examples {
+      do { try writer?.append(example) } catch { return failure = error }
+    }
   }
 
   /// Applies TRL's `packing` and `shuffle_dataset`, then counts the tokens of the items.

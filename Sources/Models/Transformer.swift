@@ -69,10 +69,24 @@ public final class Transformer {
   public func hiddenStates(
     _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil
   ) -> Variable {
-    let angles = angles(batch.positions, segments: batch.segments)
-    var x = tape.embedding(batch.ids, embedding, scale: configuration.embeddingScale)
+    hiddenStates([batch], on: tape, checkpointed: checkpointed, noise: noise)
+  }
+
+  /// The same for several batches at once, whose rows follow one another; each may share a prefix of its own.
+  package func hiddenStates(
+    _ batches: [TokenBatch], on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil
+  ) -> Variable {
+    var parts: [(rows: Range<Int>, starts: [Int])] = []
+    var segments: [(tokens: Range<Int>, length: Int)] = []
+    for batch in batches {
+      let first = parts.last?.rows.upperBound ?? 0
+      parts.append((first..<first + batch.ids.count, batch.sequenceStarts))
+      segments += batch.segments.map { ($0.tokens.lowerBound + first..<$0.tokens.upperBound + first, $0.length) }
+    }
+    let angles = angles(batches.flatMap(\.positions), segments: segments)
+    var x = tape.embedding(batches.flatMap(\.ids), embedding, scale: configuration.embeddingScale)
     if let noise {
-      let values = noise.values(lengths: batch.lengths, hiddenSize: configuration.hiddenSize)
+      let values = noise.values(lengths: batches.flatMap(\.lengths), hiddenSize: configuration.hiddenSize)
       backend.add(backend.tensor(values, x.value.shape), scale: 1, into: x.value)
     }
     var residual: Variable?
@@ -80,7 +94,7 @@ public final class Transformer {
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
         let (x, residual) = layer.forward(
           inputs[0], residual: inputs.count > 1 ? inputs[1] : nil, angles: angles[index], on: tape
-        ) { qkv, shape in tape.attention(qkv, starts: batch.sequenceStarts, shape: shape) }
+        ) { qkv, shape in tape.attention(qkv, parts: parts, shape: shape) }
         return [x, residual]
       }
       let inputs = [x] + (residual.map { [$0] } ?? [])

@@ -23,6 +23,8 @@ struct RecipeDraft: Sendable {
   var alphaPatterns = RecipePatterns<Double>()
 
   var data = DataArguments()
+  var method = TrainingMethod.Name.sft
+  var dpo = DPOConfiguration()
   var training = TrainingConfiguration()
   var packs = false
   var packingStrategy = PackingStrategy.bfd
@@ -32,8 +34,11 @@ struct RecipeDraft: Sendable {
   var reports = ReportConfiguration()
   var hidesProgress = false
 
-  /// Nothing set: TRL's defaults.
-  init() {}
+  /// Nothing set: TRL's defaults for a method.
+  init(_ method: TrainingMethod.Name = .sft) {
+    self.method = method
+    training = TrainingConfiguration(method: TrainingMethod(method))
+  }
 
   /// TRL's defaults for an adapter, where they differ from PEFT's.
   private static var trlAdapter: LoRAConfiguration {
@@ -63,6 +68,11 @@ struct RecipeDraft: Sendable {
       ? QuantizationConfiguration(
         FourBitFormat(fourBitType.elementType, doubleQuantized: isDoubleQuantized), skippedModules: unquantizedModules)
       : nil
+    training.method =
+      switch method {
+      case .sft: .sft
+      case .dpo: .dpo(dpo)
+      }
     training.outputDir = training.outputDir.expandingTilde
     reports.tensorBoardFolder = reports.tensorBoardFolder?.expandingTilde
     lora.targetModules = targetModules
@@ -98,6 +108,11 @@ struct RecipeDraft: Sendable {
       alphaPatterns.patterns = adapter.alphaPattern
     }
     self.training = training
+    method = training.method.name
+    switch training.method {
+    case .sft: break
+    case .dpo(let configuration): dpo = configuration
+    }
     packs = training.preparation.packing != nil
     packingStrategy = training.preparation.packing ?? .bfd
     switch training.evalPacking {
@@ -117,7 +132,9 @@ struct RecipeDraft: Sendable {
   }
 
   /// Every honored key with its value, in the order of the documentation.
-  var arguments: JSONObject { JSONObject(RecipeKey.all.compactMap { key in key.value.map { (key.name, $0(self)) } }) }
+  var arguments: JSONObject {
+    JSONObject(RecipeKey.all(for: method).compactMap { key in key.value.map { (key.name, $0(self)) } })
+  }
 }
 
 /// bitsandbytes' names of the 4-bit types.

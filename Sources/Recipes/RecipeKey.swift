@@ -1,4 +1,5 @@
 import OrderedJSON
+import Training
 
 /// One key of a recipe: its name, type, default and meaning, and what happens to its value.
 public struct RecipeKey: Sendable {
@@ -8,7 +9,7 @@ public struct RecipeKey: Sendable {
   public let section: Section
   /// What a value must be, such as "an integer".
   public let expectation: String
-  /// The value if the recipe has none.
+  /// The value if the recipe has none; of keys whose default depends on the method, that of `sft`.
   public let defaultValue: JSONValue
   /// What it does, or why it has no effect or is not supported.
   public let meaning: String
@@ -31,10 +32,18 @@ public struct RecipeKey: Sendable {
     case quantization = "4-bit weights"
     case lora = "LoRA"
     case data = "Data"
-    case tokens = "Tokens and loss"
+    case tokens = "Tokens"
+    case sft = "Supervised fine-tuning (sft)"
+    case preferences = "Preference training (dpo)"
+    case dpo = "Direct preference optimization (dpo)"
     case optimization = "Optimization"
     case reports = "Logs, evaluation and checkpoints"
     case other = "Everything else"
+  }
+
+  /// The value if a recipe for `method` has none.
+  public func defaultValue(for method: TrainingMethod.Name) -> JSONValue {
+    value?(RecipeDraft(method)) ?? defaultValue
   }
 
   /// Writes a value into the draft of a recipe.

@@ -1,12 +1,34 @@
-extension RecipeKey {
-  /// Every key a recipe may hold, in the order of the documentation.
-  public static let all: [RecipeKey] =
-    modelKeys + loraKeys + dataKeys + tokenKeys + optimizationKeys + reportKeys + idleKeys + refusedKeys
+import Training
 
-  /// The keys by name.
-  static let byName = Dictionary(all.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+extension RecipeKey {
+  /// Every key that a recipe for a method may hold, in the order of the documentation.
+  public static func all(for method: TrainingMethod.Name) -> [RecipeKey] { tables[method]?.keys ?? [] }
+
+  /// The keys of `sft`.
+  public static var all: [RecipeKey] { all(for: .sft) }
+
+  /// The key of this name in recipes for a method.
+  static func named(_ name: String, for method: TrainingMethod.Name) -> RecipeKey? { tables[method]?.byName[name] }
+
+  /// The methods whose recipes may hold this key.
+  static func methods(with name: String) -> [TrainingMethod.Name] {
+    TrainingMethod.Name.allCases.filter { named(name, for: $0).map { $0.status != .refused } ?? false }
+  }
+
+  private static let tables = Dictionary(
+    uniqueKeysWithValues: TrainingMethod.Name.allCases.map { method in
+      let keys = commonKeys + methodKeys(method) + idleKeys + refusedKeys
+      return (method, (keys: keys, byName: Dictionary(keys.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })))
+    })
+
+  /// The names of the keys that all methods have.
+  package static var commonNames: [String] { commonKeys.map(\.name) }
+
+  /// The keys of all methods.
+  static let commonKeys = modelKeys + loraKeys + dataKeys + tokenKeys + optimizationKeys + reportKeys
 
   private static let modelKeys: [RecipeKey] = [
+    .honored("method", .model, \.method, "The method of training; the command of the same name sets it."),
     .honored(
       "model_name_or_path", .model, \.model.name, "The base model: a folder, a GGUF file or `org/name`."),
     .honored("model_revision", .model, \.model.revision, "The branch, tag or commit of `org/name`."),
@@ -77,7 +99,6 @@ extension RecipeKey {
       "max_train_samples", .data, \.data.maxTrainSamples, .orNull(.atLeast(1)), "Train on only this many rows."),
     .honored(
       "max_eval_samples", .data, \.data.maxEvalSamples, .orNull(.atLeast(1)), "Evaluate only this many rows."),
-    .honored("dataset_text_field", .data, \.training.preparation.textField, "The column that contains plain text."),
     .honored("shuffle_dataset", .data, \.shufflesDataset, "Shuffle the rows before packing."),
     .honored(
       "questions", .data, \.data.questions,
@@ -91,19 +112,6 @@ extension RecipeKey {
       "The most tokens of a row or packed sequence."),
     .honored(
       "truncation_mode", .tokens, \.training.preparation.truncation, "Which end of a row to keep if it is too long."),
-    .honored("packing", .tokens, \.packs, "Pack several rows into one sequence of `max_length` tokens."),
-    .honored(
-      "packing_strategy", .tokens, \.packingStrategy,
-      "Best-fit decreasing, where longer rows are truncated (`bfd`) or split (`bfd_split`); or all rows joined and cut "
-        + "(`wrapped`)."),
-    .honored("eval_packing", .tokens, \.packsValidation, "Pack validation rows; null to use `packing`."),
-    .honored(
-      "completion_only_loss", .tokens, \.training.preparation.completionOnlyLoss,
-      "Compute the loss on completions only; null to do so for rows that have a `prompt`."),
-    .honored(
-      "assistant_only_loss", .tokens, \.training.preparation.assistantOnlyLoss,
-      "Compute the loss on assistant turns only."),
-    .honored("loss_type", .tokens, \.training.lossType, "The loss; `nll` and `chunked_nll` are the same."),
     .honored("eos_token", .tokens, \.training.eosToken, "The end-of-sequence token, if not the tokenizer's own."),
     .honored(
       "pad_token", .tokens, \.training.padToken,
@@ -164,9 +172,6 @@ extension RecipeKey {
     .honored(
       "neftune_noise_alpha", .optimization, \.training.neftuneNoiseAlpha, .orNull(.atLeast(0)),
       "The strength of the noise added to embeddings (NEFTune)."),
-    .honored(
-      "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
-      "The share of each target's probability that is spread over the vocabulary, in training."),
     .honored(
       "device", .optimization, \.model.device,
       "What to compute on: `cpu`; `gpu`, the best one; `gpu:N`, number N of `swiftlet devices`; or `auto`, a GPU if it is "

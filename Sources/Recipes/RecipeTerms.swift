@@ -5,6 +5,14 @@ enum RecipeTerms {
   /// Keys by the member that they set. Members that no error mentions may be missing.
   static let keys: [String: String] = [
     "adamBeta1": "adam_beta1",
+    "beta": "beta",
+    "divergence": "f_divergence_type",
+    "labelSmoothing": "label_smoothing",
+    "lossTypes": "loss_type",
+    "lossWeights": "loss_weights",
+    "precomputesReference": "precompute_ref_log_probs",
+    "syncsReference": "sync_ref_model",
+    "usesWeighting": "use_weighting",
     "adamBeta2": "adam_beta2",
     "chatTemplatePath": "chat_template_path",
     "checkpointing": "gradient_checkpointing",

@@ -10,6 +10,9 @@ extension LearningRateSchedule.Kind: RecipeWord {}
 extension LearningRateSchedule.Shape: RecipeWord {}
 extension OptimizerConfiguration.Kind: RecipeWord {}
 extension SamplingStrategy: RecipeWord {}
+extension TrainingMethod.Name: RecipeWord {}
+extension DPOConfiguration.LossType: RecipeWord {}
+extension DPOConfiguration.Divergence: RecipeWord {}
 extension TrainingConfiguration.LossType: RecipeWord {}
 extension TrainingConfiguration.IntervalStrategy: RecipeWord {}
 extension TrainingConfiguration.SaveStrategy: RecipeWord {}

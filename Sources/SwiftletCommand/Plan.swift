@@ -23,7 +23,8 @@ struct Plan: AsyncParsableCommand {
     let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.note("Note: \(note)") }
-    let plan = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared().plan(calibrated: true)
+    let plan = try await TrainingSession(recipe, command: [recipe.training.method.name.rawValue] + words.words)
+      .prepared().plan(calibrated: true)
     if json { Printing.json(plan.json) } else { show(plan) }
   }
 

@@ -3,6 +3,7 @@ import Essentials
 import Models
 import Swiftlet
 import Terminal
+import Training
 
 /// `swiftlet sft recipe.yaml [--key value ...]`
 struct SFT: AsyncParsableCommand {
@@ -28,12 +29,20 @@ struct SFT: AsyncParsableCommand {
   var words: [String] = []
 
   func run() async throws {
+    try await TrainingSession.run(.sft, words, help: self)
+  }
+}
+
+extension TrainingSession {
+  /// Carries out the subcommand of a method.
+  /// - Parameter help: the subcommand, whose help is printed if the words ask for it.
+  static func run(_ method: TrainingMethod.Name, _ words: [String], help: some ParsableCommand) async throws {
     var words = RecipeWords(words)
-    try words.answerHelp(for: self)
+    try words.answerHelp(for: help, method)
     let overwrites = words.take(flag: "--overwrite")
-    let recipe = try Recipe(commandLine: words.words)
+    let recipe = try Recipe(commandLine: words.words, method: method)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.note("Note: \(note)") }
-    _ = try await TrainingSession(recipe, command: ["sft"] + words.words, overwrites: overwrites).run()
+    _ = try await TrainingSession(recipe, command: [method.rawValue] + words.words, overwrites: overwrites).run()
   }
 }

@@ -171,7 +171,12 @@ struct TrainingSession {
   private func evaluate(_ run: TrainingRun, _ label: String) throws -> Double? {
     guard let sums = try run.evaluate() else { return nil }
     let loss = sums.loss / Double(max(1, sums.count))
-    Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
+    if recipe.training.method == .sft {
+      Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
+    } else {
+      let metrics = sums.metrics.sorted { $0.key < $1.key }.map { ", \($0.key) \(Format.loss($0.value.mean))" }
+      Printing.note("\n\(label): \(Format.loss(loss)), \(sums.count) rows\(metrics.joined())")
+    }
     return loss
   }
 
@@ -298,6 +303,7 @@ final class TrainingProgress: TrainerCallback {
     let step = String(repeating: " ", count: max(0, width - String(log.step).count)) + String(log.step)
     self.log(
       "step \(step)/\(state.maxSteps)  loss \(Format.loss(log.loss))  grad norm \(Format.loss(log.gradNorm))  "
+        + (log.metrics["rewards/margins"].map { "margin \(Format.loss($0))  " } ?? "")
         + String(cFormat: "lr %.2e  epoch %.2f  ", log.learningRate, log.epoch) + "\(Int(min(rate, 1e12))) tokens/s")
   }
 

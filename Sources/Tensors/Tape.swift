@@ -97,15 +97,16 @@ public final class Tape {
   /// Whether dropout applies: in training, also where a stretch is run without being recorded.
   var appliesDropout: Bool
 
-  /// A tape; `dropoutSeed` decides every mask drawn on it.
+  /// A tape; `dropoutSeed` decides every mask drawn on it, unless `appliesDropout` is false.
   public init(
-    on backend: any Backend, isRecording: Bool, dropoutSeed: UInt64 = 0, precision: Precision = .float32
+    on backend: any Backend, isRecording: Bool, dropoutSeed: UInt64 = 0, precision: Precision = .float32,
+    appliesDropout: Bool = true
   ) {
     self.backend = backend
     self.isRecording = isRecording
     self.precision = precision
     dropoutKey = dropoutSeed &* 0xD134_2543_DE82_EF95
-    appliesDropout = isRecording
+    self.appliesDropout = isRecording && appliesDropout
   }
 
   /// Adds the backward half of an operation whose output requires a gradient.

@@ -11,6 +11,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   /// Which checkpoint the run continues from.
   public var resume = Resume.fromStart
 
+  /// What training does with the rows.
+  public var method = TrainingMethod.sft
+
   // MARK: Rows and tokens
 
   /// How rows become tokens and labels: maximum length, loss mask, packing.
@@ -67,6 +70,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var labelSmoothing = 0.0
   /// The strength of the noise added to embeddings (NEFTune, arXiv:2310.05914).
   public var neftuneNoiseAlpha: Double?
+  /// Whether the adapter's dropout is off in training. TRL switches it off for all methods but supervised fine-tuning.
+  public var disablesDropout = false
   /// Whether training rounds the inputs of matrix products to bfloat16 if the processor multiplies those faster; `nil`
   /// means no.
   public var bf16: Bool?
@@ -180,6 +185,7 @@ extension TrainingConfiguration {
   /// How rows are prepared, for training or for validation.
   package func preparation(forValidation: Bool) -> PreparationOptions {
     var options = preparation
+    options.rowKind = method.rowKind
     if forValidation {
       switch evalPacking {
       case .asInTraining: break

@@ -5,6 +5,7 @@
     python make_goldens.py gguf_files --llama-cpp FOLDER        and: gguf_export
     python make_goldens.py training          ten steps of TRL's SFTTrainer on the tiny Llama
     python make_goldens.py recipe_runs       twenty steps from recipes and rows of text
+    python make_goldens.py method_runs       twenty steps of TRL's preference trainers
     python make_goldens.py smollm2 --gguf FILE --tokenizer FOLDER --checkpoint FOLDER     a real model; minutes
 """
 
@@ -34,6 +35,7 @@ def main():
         "gguf_export": "what llama.cpp's tools make of adapters and of float32 blocks",
         "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",
+        "method_runs": "twenty steps of TRL's preference trainers from recipes",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",
         "optimizers": "learning-rate schedules; AdamW on fixed gradients",

@@ -11,7 +11,8 @@ import Training
 @Suite struct KeptPromiseTests {
   /// A value for each honored key that is not its default, with other keys that it needs.
   static let changes: KeyValuePairs<String, String> = [
-    "model_name_or_path": "m", "model_revision": "v2", "device": "gpu", "use_cpu": "true", "dtype": "bfloat16",
+    "method": "dpo", "model_name_or_path": "m", "model_revision": "v2", "device": "gpu", "use_cpu": "true",
+    "dtype": "bfloat16",
     "load_in_4bit": "true\nuse_peft: true",
     "bnb_4bit_quant_type": "fp4\nload_in_4bit: true\nuse_peft: true",
     "use_bnb_nested_quant": "true\nload_in_4bit: true\nuse_peft: true",
@@ -67,11 +68,35 @@ import Training
     }
   }
 
+  /// The same for the keys of other methods.
+  static let methodChanges: [TrainingMethod.Name: KeyValuePairs<String, String>] = [
+    .dpo: [
+      "disable_dropout": "false", "loss_type": "[hinge, sft]", "loss_weights": "[0.5]", "beta": "0.5",
+      "label_smoothing": "0.5", "f_divergence_type": "forward_kl", "f_alpha_divergence_coef": "0.75",
+      "ld_alpha": "0.5", "use_weighting": "true", "discopop_tau": "0.5", "precompute_ref_log_probs": "true",
+      "precompute_ref_batch_size": "3", "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5",
+      "ref_model_sync_steps": "7",
+    ]
+  ]
+
+  @Test(arguments: TrainingMethod.Name.allCases.filter { $0 != .sft })
+  func everyKeyOfAMethodChangesTheSettings(_ method: TrainingMethod.Name) throws {
+    let changes = try #require(Self.methodChanges[method])
+    let common = Set(RecipeKey.commonNames)
+    let honored = RecipeKey.all(for: method).filter { $0.status == .honored && !common.contains($0.name) }
+    #expect(Set(honored.map(\.name)) == Set(changes.map(\.key)))
+    for (key, value) in changes {
+      let (without, with) = (try Recipe(yaml: "", method: method), try Recipe(yaml: "\(key): \(value)", method: method))
+      #expect(Self.settings(without) != Self.settings(with), "\(key) changes nothing")
+      #expect(without.arguments[key] != with.arguments[key], "\(key) is missing in training_args.json")
+    }
+  }
+
   /// Every member of the settings occurs in code that carries a run out, outside of where it is declared and filled in.
   @Test func everySettingIsRead() throws {
     let declarations = [
       "TrainingConfiguration.swift", "RecipeDraft.swift", "RecipeKeyTable.swift", "DataArguments.swift",
-      "RecipeReader.swift", "BaseModel.swift",
+      "RecipeReader.swift", "BaseModel.swift", "RecipeKeyTable+Methods.swift",
     ]
     var sources = ""
     for module in ["Training", "Datasets", "Models", "Reports", "Recipes", "Swiftlet", "SwiftletCommand"] {
@@ -85,14 +110,14 @@ import Training
     // Methods of the settings themselves read them without a dot; declarations and comments do not count.
     let own = try [
       "Training/TrainingConfiguration.swift", "Recipes/DataArguments.swift", "Models/LoRA/LoRAConfiguration.swift",
-      "Training/OptimizerConfiguration.swift",
+      "Training/OptimizerConfiguration.swift", "Training/Methods/DPOConfiguration+Terms.swift",
     ].flatMap { file in
       try String(contentsOf: repository.appendingPathComponent("Sources/\(file)"), encoding: .utf8)
         .split(separator: "\n").filter { !$0.contains("public var ") && !$0.contains("///") }
     }.joined(separator: "\n")
     let settings: [Any] = [
       BaseModel(), DataArguments(), LoRAConfiguration(), TrainingConfiguration(), PreparationOptions(),
-      OptimizerConfiguration(), ReportConfiguration(),
+      OptimizerConfiguration(), ReportConfiguration(), DPOConfiguration(),
     ]
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {

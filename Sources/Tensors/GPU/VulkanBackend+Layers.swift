@@ -225,6 +225,13 @@ extension VulkanBackend {
     device.run("crossEntropy", arguments, groupCount: logits.rows)
   }
 
+  /// See ``Backend``. Computed by the CPU.
+  public func logitStatistics(_ logits: Tensor, softcap: Float) -> Tensor {
+    let host = CPUBackend.shared
+    let found = host.logitStatistics(host.tensor(floats(logits), logits.shape), softcap: softcap)
+    return tensor(host.floats(found), found.shape)
+  }
+
   private struct CrossEntropyArguments: BitwiseCopyable {
     var logits, targets, found: UInt64
     var rows, columns: UInt32

@@ -6,13 +6,13 @@ extension Tape {
     let dropoutBefore = dropoutState
     let silent = Tape(on: backend, isRecording: false, precision: precision)
     silent.dropoutState = dropoutBefore
-    silent.appliesDropout = true
+    silent.appliesDropout = appliesDropout
     let values = body(silent, inputs.map { Variable($0.value) })
     dropoutState = silent.dropoutState
     let outputs = values.map { Variable($0.value, requiresGradient: true) }
     let slots = outputs.map(\.slot)
     record { [unowned self] in
-      let again = Tape(on: backend, isRecording: true, precision: precision)
+      let again = Tape(on: backend, isRecording: true, precision: precision, appliesDropout: appliesDropout)
       again.dropoutState = dropoutBefore
       let freshInputs = inputs.map { Variable($0.value, requiresGradient: $0.requiresGradient) }
       let freshOutputs = body(again, freshInputs)

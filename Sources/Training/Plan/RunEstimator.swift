@@ -83,6 +83,10 @@ package struct RunEstimator {
   private func workload(_ settings: Settings) -> Workload {
     let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
     let isShared = model.transformer.sharesPrefix(settings.configuration)
+    if settings.configuration.method.rowKind.sequences > 1 {
+      let sizes = Workload.itemSizes(set, maxLength: settings.maxLength, sharesPrompts: isShared)
+      return Workload(sizes, settings.configuration)
+    }
     return Workload(sizes, settings.configuration, shared: isShared ? min(shared, settings.maxLength - 1) : 0)
   }
 
@@ -210,6 +214,9 @@ package struct RunEstimator {
     var estimate = MemoryEstimate()
     estimate.program = program
     estimate.weights = weightBytes(quantized: settings.quantizes)
+    if adapter == nil, let reference = settings.configuration.method.reference, !reference.isPrecomputed {
+      estimate.weights += trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
+    }
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
     estimate.gradients = trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
     estimate.optimizer = trained.reduce(0) { $0 + rule.state(for: $1).reduce(0) { $0 + $1.byteCount } }
