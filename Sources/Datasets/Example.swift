@@ -27,4 +27,16 @@ public struct Example: Sendable, Hashable {
     ids = Array(end == .keepStart ? ids.prefix(limit) : ids.suffix(limit))
     labels = Array(end == .keepStart ? labels.prefix(limit) : labels.suffix(limit))
   }
+
+  /// This example's prompt with another's completion: the tokens from its first label on.
+  func with(completionOf other: Example) -> Example {
+    func prompt(_ example: Example) -> Int {
+      example.labels.firstIndex { $0 != TokenBatch.ignoredLabel } ?? example.ids.count
+    }
+    let completion = other.ids[prompt(other)...]
+    var result = self
+    result.ids = Array(ids[..<prompt(self)] + completion)
+    result.labels = Array(labels[..<prompt(self)] + completion)
+    return result
+  }
 }

@@ -12,8 +12,10 @@ enum PreferenceFormat {
   /// The name of the format in reports.
   var name: String {
     switch self {
-    case .text: "prompt, chosen and rejected"
-    case .messages: "prompt, chosen and rejected as messages"
+    case .text(_, let completions):
+      completions.count == 1 ? "prompt, completion and label" : "prompt, chosen and rejected"
+    case .messages(_, let completions):
+      (completions.count == 1 ? "prompt, completion and label" : "prompt, chosen and rejected") + " as messages"
     }
   }
 
@@ -44,6 +46,19 @@ enum PreferenceFormat {
     case (.string, let other): throw RowFormat.wrongKind(other, "a string like chosen", "rejected")
     case (.array, let other): throw RowFormat.wrongKind(other, "a list of messages like chosen", "rejected")
     case (let other, _): throw RowFormat.wrongKind(other, "a string or a list of messages", "chosen")
+    }
+  }
+
+  /// Recognizes a row with a prompt and one completion.
+  /// - Throws: `SwiftletError` with the column that is missing or wrong.
+  init(completion row: Row) throws(SwiftletError) {
+    switch try RowFormat(row, textField: "text", hasTemplate: true) {
+    case .completion(let prompt, let completion): self = .text(prompt: prompt, completions: [completion])
+    case .conversationCompletion(let prompt, let completion):
+      self = .messages(prompt: prompt, completions: [completion])
+    default:
+      throw SwiftletError.data(
+        "the row needs \"prompt\", \"completion\" and \"label\", or \"chosen\" and \"rejected\"", column: "prompt")
     }
   }
 

@@ -70,7 +70,7 @@ public struct Preparation: Sendable {
     if options.assistantOnlyLoss, let note = encoder.tokenizer.templateNote { builder.report.add(note: note) }
     for start in stride(from: 0, to: rows.count, by: Self.rowsInFlight) {
       let range = start..<min(start + Self.rowsInFlight, rows.count)
-      for (examples, report) in try encode(range, of: rows) { builder.add(examples, report) }
+      for (examples, report) in try encode(range, of: rows) { builder.add(examples, report, options) }
       if builder.failure != nil { return builder }
       progress(range.upperBound)
     }

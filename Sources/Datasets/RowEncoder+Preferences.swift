@@ -37,6 +37,42 @@ extension RowEncoder {
       return (try encodeConversation(prompt, row, addsGenerationPrompt: true).ids, wholes)
     }
   }
+
+  /// Encodes a row with a completion and a label as one example, whose value is 1 if the completion is desirable, or two
+  /// for a row with `chosen` and `rejected`. Each is one item. They are not truncated: the builder does that, after
+  /// exchanging completions.
+  /// - Throws: `SwiftletError` without a location.
+  func prepareLabeled(_ row: Row, number: Int) throws(SwiftletError) -> (examples: [Example], report: RowReport) {
+    let isPair = row.present("completion") == nil && row.present("chosen") != nil
+    let format = try isPair ? PreferenceFormat(pair: row) : PreferenceFormat(completion: row)
+    var report = RowReport(format: format.name)
+    let labels: [Bool]
+    if isPair {
+      labels = [true, false]
+    } else {
+      guard let label = row.present("label") else {
+        throw SwiftletError.data(
+          "the row needs a \"label\", true if its completion is desirable, else false", column: "label")
+      }
+      guard let value = label.bool ?? label.integer.flatMap({ [0: false, 1: true][$0] }) else {
+        throw RowFormat.wrongKind(label, "true or false", "label")
+      }
+      labels = [value]
+    }
+    let (prompt, wholes) = try encode(format, row)
+    let examples = zip(wholes, labels).map { ids, label in
+      let shared = zip(ids, prompt).prefix { $0 == $1 }.count
+      if shared < prompt.count { report.lostPrompt = prompt[shared...].map(tokenizer.decode).joined() }
+      var example = Example(ids: ids, labels: ids, row: number)
+      example.maskLabels { $0 < shared }
+      example.value = label ? 1 : 0
+      return example
+    }
+    // The report is about what is left after truncation.
+    var truncated = examples
+    report.truncate(&truncated, tokenizer, options)
+    return (truncated.isEmpty ? [] : examples, report)
+  }
 }
 
 extension RowReport {

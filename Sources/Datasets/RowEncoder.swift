@@ -16,6 +16,7 @@ struct RowEncoder: Sendable {
       report.truncate(&example, tokenizer, options)
       return (report.outcome == .kept ? [example] : [], report)
     case .preferencePair: return try preparePair(row, number: number)
+    case .labeledCompletion: return try prepareLabeled(row, number: number)
     }
   }
 

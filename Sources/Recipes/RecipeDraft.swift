@@ -25,6 +25,11 @@ struct RecipeDraft: Sendable {
   var data = DataArguments()
   var method = TrainingMethod.Name.sft
   var dpo = DPOConfiguration()
+  var orpo = ORPOConfiguration()
+  var cpo = CPOConfiguration()
+  var kto = KTOConfiguration()
+  /// Of every method that has a reference model.
+  var reference = ReferenceSettings()
   var training = TrainingConfiguration()
   var packs = false
   var packingStrategy = PackingStrategy.bfd
@@ -49,6 +54,12 @@ struct RecipeDraft: Sendable {
     return configuration
   }
 
+  /// `layers_to_transform`: PEFT takes a single number too. A layer's index cannot be negative.
+  var layersToTransform: [Int]? {
+    get { lora.layersToTransform }
+    set { lora.layersToTransform = newValue }
+  }
+
   /// TRL's `use_cpu`: another way to choose the CPU.
   var usesCPU: Bool {
     get { model.device == .cpu }
@@ -68,10 +79,15 @@ struct RecipeDraft: Sendable {
       ? QuantizationConfiguration(
         FourBitFormat(fourBitType.elementType, doubleQuantized: isDoubleQuantized), skippedModules: unquantizedModules)
       : nil
+    dpo.reference = reference
+    kto.reference = reference
     training.method =
       switch method {
       case .sft: .sft
       case .dpo: .dpo(dpo)
+      case .orpo: .orpo(orpo)
+      case .cpo: .cpo(cpo)
+      case .kto: .kto(kto)
       }
     training.outputDir = training.outputDir.expandingTilde
     reports.tensorBoardFolder = reports.tensorBoardFolder?.expandingTilde
@@ -111,8 +127,12 @@ struct RecipeDraft: Sendable {
     method = training.method.name
     switch training.method {
     case .sft: break
-    case .dpo(let configuration): dpo = configuration
+    case .dpo(let settings): dpo = settings
+    case .orpo(let settings): orpo = settings
+    case .cpo(let settings): cpo = settings
+    case .kto(let settings): kto = settings
     }
+    reference = training.method.settings?.referenceSettings ?? reference
     packs = training.preparation.packing != nil
     packingStrategy = training.preparation.packing ?? .bfd
     switch training.evalPacking {

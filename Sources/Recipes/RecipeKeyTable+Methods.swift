@@ -5,7 +5,10 @@ extension RecipeKey {
   static func methodKeys(_ method: TrainingMethod.Name) -> [RecipeKey] {
     switch method {
     case .sft: sftKeys
-    case .dpo: preferenceKeys + dpoKeys + refusedPreferenceKeys
+    case .dpo: preferenceKeys + dpoKeys + referenceKeys + refusedPreferenceKeys
+    case .orpo: preferenceKeys + orpoKeys + refusedPreferenceKeys
+    case .cpo: preferenceKeys + cpoKeys + refusedPreferenceKeys
+    case .kto: preferenceKeys + ktoKeys + referenceKeys + refusedPreferenceKeys
     }
   }
 
@@ -53,27 +56,59 @@ extension RecipeKey {
       "The weight of tokens beyond the length of the pair's shorter completion (LD-DPO); null for 1."),
     .honored("use_weighting", .dpo, \.dpo.usesWeighting, "Weight pairs by the model's own probability of them (WPO)."),
     .honored("discopop_tau", .dpo, \.dpo.discopopTemperature, .above(0), "The temperature of the loss `discopop`."),
+  ]
+
+  private static let orpoKeys: [RecipeKey] = [
+    .honored("beta", .orpo, \.orpo.beta, .atLeast(0), "The weight of the odds ratio beside the likelihood.")
+  ]
+
+  private static let cpoKeys: [RecipeKey] = [
+    .honored("loss_type", .cpo, \.cpo.lossType, "The loss; `simpo` with `cpo_alpha: 0` is SimPO."),
+    .honored("beta", .cpo, \.cpo.beta, .above(0), "Scales the difference of the log-probabilities; tau of `ipo`."),
     .honored(
-      "precompute_ref_log_probs", .dpo, \.dpo.precomputesReference,
+      "label_smoothing", .cpo, \.cpo.labelSmoothing, .within(0..<1), "The share of labels taken to be flipped."),
+    .honored(
+      "cpo_alpha", .cpo, \.cpo.likelihoodWeight, .atLeast(0), "The weight of the chosen completions' likelihood."),
+    .honored("simpo_gamma", .cpo, \.cpo.simPOMargin, "The margin of the loss `simpo`."),
+    .honored("alpha", .cpo, \.cpo.alpha, "The exponent of AlphaPO's reward; 0 for log-probabilities."),
+  ]
+
+  private static let ktoKeys: [RecipeKey] = [
+    .honored("loss_type", .kto, \.kto.lossType, "The loss; `apo_zero_unpaired` does without the divergence."),
+    .honored("beta", .kto, \.kto.beta, .above(0), "Larger values keep the model closer to the reference."),
+    .honored("desirable_weight", .kto, \.kto.desirableWeight, .atLeast(0), "The weight of desirable completions."),
+    .honored(
+      "undesirable_weight", .kto, \.kto.undesirableWeight, .atLeast(0), "The weight of undesirable completions."),
+  ]
+
+  /// How the reference model is used.
+  private static let referenceKeys: [RecipeKey] = [
+    .honored(
+      "precompute_ref_log_probs", .reference, \.reference.isPrecomputed,
       "Compute the reference's log-probabilities of all rows before training. If every weight is trained, this saves a "
         + "copy of the weights."),
     .honored(
-      "precompute_ref_batch_size", .dpo, \.dpo.precomputeBatchSize, .orNull(.within(1...1_000_000)),
+      "precompute_ref_batch_size", .reference, \.reference.precomputeBatchSize,
+      .orNull(.within(1...1_000_000)),
       "Rows per batch in that computation; null for the batch size of training or evaluation."),
     .honored(
-      "sync_ref_model", .dpo, \.dpo.syncsReference,
+      "sync_ref_model", .reference, \.reference.isSynced,
       "Move the reference toward the model during the run (TR-DPO); only if every weight is trained."),
     .honored(
-      "ref_model_mixup_alpha", .dpo, \.dpo.referenceMixup, .within(0...1),
+      "ref_model_mixup_alpha", .reference, \.reference.mixup, .within(0...1),
       "The share of the model in the new reference."),
     .honored(
-      "ref_model_sync_steps", .dpo, \.dpo.referenceSyncSteps, .atLeast(1), "Optimizer steps between these moves."),
+      "ref_model_sync_steps", .reference, \.reference.syncSteps, .atLeast(1),
+      "Optimizer steps between these moves."),
   ]
 
   private static let refusedPreferenceKeys: [RecipeKey] = [
     .refused(
-      "label_smoothing_factor", .preferences, harmless: ["0", "0.0"], "it smooths the targets of sft; use label_smoothing"),
+      "label_smoothing_factor", .preferences, harmless: ["0", "0.0"],
+      "it smooths the targets of sft; use label_smoothing"),
     .refused("reference_free", .preferences, "use orpo or cpo, which need no reference"),
+    .refused("generate_during_eval", .preferences, "use questions"),
+    .refused("is_encoder_decoder", .preferences, "only decoder models are supported"),
     .refused("rpo_alpha", .preferences, "use loss_type: [sigmoid, sft] with loss_weights: [1, rpo_alpha]"),
     .refused("max_prompt_length", .preferences, "use max_length, which limits prompt and completion together"),
     .refused("max_completion_length", .preferences, "use max_length, which limits prompt and completion together"),

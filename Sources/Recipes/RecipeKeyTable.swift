@@ -69,7 +69,18 @@ extension RecipeKey {
     .honored("alpha_pattern", .lora, \.alphaPatterns, "Alphas of modules whose path ends in a match of a pattern."),
     .honored(
       "init_lora_weights", .lora, \.lora.initialization,
-      "How A is initialized: Kaiming uniform (true) or Gaussian. B starts at zero."),
+      "How A is initialized: Kaiming uniform (true) or Gaussian, with B at zero; or both A and B random and `orthogonal`."
+    ),
+    .honored(
+      "layers_to_transform", .lora, \.layersToTransform,
+      "The transformer layers that get an adapter, counted from 0; null for all. Needs a list of `lora_target_modules`."
+    ),
+    .honored(
+      "layers_pattern", .lora, \.lora.layersPattern,
+      "The name of the list of layers that `layers_to_transform` counts in."),
+    .honored(
+      "loraplus_lr_ratio", .lora, \.training.optimizer.loraPlusRatio, .orNull(.above(0)),
+      "By what the learning rate of B is multiplied (LoRA+); null for 1."),
   ]
 
   private static let dataKeys: [RecipeKey] = [

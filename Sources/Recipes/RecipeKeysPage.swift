@@ -9,7 +9,7 @@ extension RecipeKey {
 
       A recipe is a YAML file of `key: value` lines (`swiftlet sft --config recipe.yaml`). Each key can also be set or
       overridden on the command line (`--learning_rate 2e-4`, `--learning-rate=2e-4`). The names are those of TRL 1.16's
-      `ScriptArguments`, `ModelConfig`, `SFTConfig`, `DPOConfig` and dataset mixture, of PEFT's `LoraConfig`, and of
+      `ScriptArguments`, `ModelConfig`, `SFTConfig`, `DPOConfig`, `ORPOConfig`, `CPOConfig`, `KTOConfig` and dataset mixture, of PEFT's `LoraConfig`, and of
       bitsandbytes' configuration, so recipes for `trl sft` and `trl dpo` work unchanged. Any other key is an error that
       suggests the nearest one.
 

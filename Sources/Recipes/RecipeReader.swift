@@ -113,6 +113,17 @@ struct RecipeReader {
       }
       notes.append("\(origin(given.name)): \(spelled) has no effect: use_peft is false.")
     }
+    if let layers = draft.lora.layersToTransform {
+      if layers.isEmpty || layers.contains(where: { $0 < 0 }) {
+        throw error("layers_to_transform", "layers_to_transform must contain layer numbers of at least 0")
+      }
+      if case .pattern? = draft.targetModules {
+        throw error("layers_to_transform", "layers_to_transform needs names in lora_target_modules, not an expression")
+      }
+      if draft.targetModules == .allLinear {
+        throw error("layers_to_transform", "layers_to_transform needs names in lora_target_modules, not all-linear")
+      }
+    }
     if draft.loadsIn4Bit, !draft.usesPEFT {
       throw error("load_in_4bit", "load_in_4bit needs use_peft: true, because 4-bit weights cannot be trained")
     }
@@ -150,7 +161,7 @@ struct RecipeReader {
   private func checkMethod() throws(SwiftletError) {
     var resolved = draft
     resolved.resolve()
-    if let problem = resolved.training.method.problem(trainsAdapter: draft.usesPEFT) {
+    if let problem = resolved.training.methodProblem(trainsAdapter: draft.usesPEFT) {
       let first = RecipeKey.methodKeys(method).first { origins[$0.name] != nil }
       throw error(first?.name ?? "method", RecipeTerms.translate(problem))
     }

@@ -13,6 +13,8 @@ extension SamplingStrategy: RecipeWord {}
 extension TrainingMethod.Name: RecipeWord {}
 extension DPOConfiguration.LossType: RecipeWord {}
 extension DPOConfiguration.Divergence: RecipeWord {}
+extension CPOConfiguration.LossType: RecipeWord {}
+extension KTOConfiguration.LossType: RecipeWord {}
 extension TrainingConfiguration.LossType: RecipeWord {}
 extension TrainingConfiguration.IntervalStrategy: RecipeWord {}
 extension TrainingConfiguration.SaveStrategy: RecipeWord {}

@@ -61,7 +61,7 @@ public final class FineTuning: Sendable {
     var configuration = TrainingConfiguration(method: method)
     configure(&configuration)
     try Self.check(configuration, hasValidation: validation != nil)
-    if let problem = configuration.method.problem(trainsAdapter: adapter != nil) {
+    if let problem = configuration.methodProblem(trainsAdapter: adapter != nil) {
       throw SwiftletError.training(problem)
     }
     self.configuration = configuration

@@ -182,10 +182,14 @@ extension TrainingConfiguration {
   /// The type in which matrix products of a training step take their inputs.
   package var precision: Precision { bf16 == true ? .bfloat16 : .float32 }
 
+  /// What a row of the dataset becomes.
+  package var rowKind: PreparationOptions.RowKind { method.settings?.rowKind ?? .sequence }
+
   /// How rows are prepared, for training or for validation.
   package func preparation(forValidation: Bool) -> PreparationOptions {
     var options = preparation
-    options.rowKind = method.rowKind
+    options.rowKind = rowKind
+    options.itemsPerBatch = trainBatchSize
     if forValidation {
       switch evalPacking {
       case .asInTraining: break

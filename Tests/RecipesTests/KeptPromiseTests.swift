@@ -21,7 +21,9 @@ import Training
     "lora_target_modules": "[o_proj]\nuse_peft: true", "lora_modules_to_save": "[lm_head]\nuse_peft: true",
     "exclude_modules": "[v_proj]\nuse_peft: true", "use_rslora": "true\nuse_peft: true",
     "rank_pattern": "{q_proj: 4}\nuse_peft: true", "alpha_pattern": "{q_proj: 4}\nuse_peft: true",
-    "init_lora_weights": "gaussian\nuse_peft: true", "dataset_name": "d", "dataset_config": "c",
+    "init_lora_weights": "orthogonal\nuse_peft: true", "layers_to_transform": "[1]\nuse_peft: true",
+    "layers_pattern": "[layers]\nuse_peft: true", "loraplus_lr_ratio": "16\nuse_peft: true", "dataset_name": "d",
+    "dataset_config": "c",
     "dataset_train_split": "t", "dataset_test_split": "v", "datasets": "[a, b]", "query": "SELECT 1",
     "steps": "[{shuffle: 1}]", "test_split_size": "0.5", "eval_dataset": "e", "max_train_samples": "5",
     "max_eval_samples": "5", "dataset_text_field": "body", "shuffle_dataset": "true", "questions": "[Why?]",
@@ -76,7 +78,17 @@ import Training
       "ld_alpha": "0.5", "use_weighting": "true", "discopop_tau": "0.5", "precompute_ref_log_probs": "true",
       "precompute_ref_batch_size": "3", "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5",
       "ref_model_sync_steps": "7",
-    ]
+    ],
+    .orpo: ["disable_dropout": "false", "beta": "0.5"],
+    .cpo: [
+      "disable_dropout": "false", "beta": "0.5", "loss_type": "simpo", "label_smoothing": "0.5", "cpo_alpha": "0",
+      "simpo_gamma": "1.5", "alpha": "0.25",
+    ],
+    .kto: [
+      "disable_dropout": "false", "beta": "0.5", "loss_type": "apo_zero_unpaired", "desirable_weight": "0.5",
+      "undesirable_weight": "0.5", "precompute_ref_log_probs": "true", "precompute_ref_batch_size": "3",
+      "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5", "ref_model_sync_steps": "7",
+    ],
   ]
 
   @Test(arguments: TrainingMethod.Name.allCases.filter { $0 != .sft })
@@ -118,6 +130,7 @@ import Training
     let settings: [Any] = [
       BaseModel(), DataArguments(), LoRAConfiguration(), TrainingConfiguration(), PreparationOptions(),
       OptimizerConfiguration(), ReportConfiguration(), DPOConfiguration(),
+      ORPOConfiguration(), CPOConfiguration(), KTOConfiguration(), ReferenceSettings(),
     ]
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {

@@ -88,13 +88,15 @@ import Testing
         return "\(error)"
       }
     }
-    #expect(message("beta: 0.2", .sft).contains("beta is a key of dpo"))
+    #expect(message("beta: 0.2", .sft).contains("beta is a key of dpo, orpo, cpo, kto"))
     #expect(message("packing: true", .dpo).contains("packing is a key of sft"))
     #expect(message("method: dpo", .sft).contains("swiftlet dpo"))
     #expect(message("method: dpq", nil).contains("sft"))
     #expect(message("method: dpo\nbeta: 0.2", nil).isEmpty)
     #expect(message("loss_type: [sigmoid, hinge]\nloss_weights: [1]", .dpo).contains("loss_weights has 1 weights"))
     #expect(message("sync_ref_model: true\nuse_peft: true", .dpo).contains("sync_ref_model needs"))
+    #expect(message("per_device_train_batch_size: 1", .kto).contains("per_device_train_batch_size of at least 2"))
+    #expect(message("train_sampling_strategy: random", .kto).contains("train_sampling_strategy sequential"))
     #expect(message("loss_type: exo_pair", .dpo).contains("label_smoothing above 0"))
     #expect(message("loss_type: aot\nuse_weighting: true", .dpo).contains("use_weighting cannot"))
     #expect(

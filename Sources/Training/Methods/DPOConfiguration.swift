@@ -1,7 +1,7 @@
 import Diagnostics
 
 /// Settings of direct preference optimization (DPO, arXiv:2305.18290), as TRL's `DPOConfig`.
-public struct DPOConfiguration: Sendable, Hashable, Codable {
+public struct DPOConfiguration: MethodSettings, Hashable, Codable {
   /// A loss over pairs. ρ is the log-ratio of the trained and the reference model's probability of a completion.
   public enum LossType: String, Sendable, CaseIterable, Codable {
     /// −log σ(β Δρ) (arXiv:2305.18290).
@@ -70,24 +70,17 @@ public struct DPOConfiguration: Sendable, Hashable, Codable {
   public var usesWeighting = false
   /// The temperature of `discopop`.
   public var discopopTemperature = 0.05
-  /// Whether the reference's log-probabilities of all rows are computed before training. If every weight is trained,
-  /// this saves the copy of the weights.
-  public var precomputesReference = false
-  /// Rows per batch in that computation; `nil` for those of training or evaluation.
-  public var precomputeBatchSize: Int?
-  /// Whether the reference follows the model (TR-DPO, arXiv:2404.09656).
-  public var syncsReference = false
-  /// The share of the model in the reference at each synchronization.
-  public var referenceMixup = 0.6
-  /// Optimizer steps between synchronizations.
-  public var referenceSyncSteps = 512
+  /// How the reference model is used.
+  public var reference = ReferenceSettings()
 
   /// Creates settings with TRL's defaults.
   public init() {}
 
-  /// Why these settings cannot be honored, naming members in backticks; `nil` if they can.
-  /// - Parameter trainsAdapter: whether an adapter is trained, or every weight.
-  func problem(trainsAdapter: Bool) -> String? {
+  package var loss: any TrainingLoss { DPOLoss(self) }
+  package var rowKind: RowKind { .preferencePair }
+  package var referenceSettings: ReferenceSettings? { reference }
+
+  package func problem(_ configuration: TrainingConfiguration, trainsAdapter: Bool) -> String? {
     if lossTypes.isEmpty { return "`lossTypes` must name at least one loss." }
     if let lossWeights, lossWeights.count != lossTypes.count {
       return "`lossWeights` has \(lossWeights.count) weights for \(lossTypes.count) losses. Give one for each."
@@ -105,12 +98,6 @@ public struct DPOConfiguration: Sendable, Hashable, Codable {
     if lossTypes.contains(.exoPair), !(labelSmoothing > 0 && labelSmoothing < 1) {
       return "The loss exo_pair needs a `labelSmoothing` above 0 and below 1, such as 0.001."
     }
-    if syncsReference, trainsAdapter {
-      return "`syncsReference` needs training of every weight: with an adapter, the reference is the base model."
-    }
-    if syncsReference, precomputesReference {
-      return "`syncsReference` changes the reference, so `precomputesReference` cannot be combined with it."
-    }
-    return nil
+    return reference.problem(trainsAdapter: trainsAdapter)
   }
 }

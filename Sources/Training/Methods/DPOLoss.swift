@@ -146,9 +146,9 @@ private struct PairBatch {
   /// The mean over all chosen tokens of the batch counts for each pair. It is of whole sequences whatever
   /// `lengthDesensitization` is, so its gradient is added in `tokenGradients`.
   private func addLikelihood(to gradients: inout PairGradients, _ weight: Double) {
-    let mean = -predictions.mean(of: predictions.tokens.logProbabilities, in: predictions.chosen).mean
+    let likelihood = ChosenLikelihood(predictions)
     for index in pairs.indices {
-      gradients.add(Dual(value: mean), times: weight * policyWeight(index), pair: index)
+      gradients.add(Dual(value: likelihood.mean), times: weight * policyWeight(index), pair: index)
     }
   }
 
@@ -167,17 +167,13 @@ private struct PairBatch {
 
   /// The derivative by the log-probability of each predicted token.
   func tokenGradients(_ gradients: PairGradients) -> [Double] {
-    var result = [Double](repeating: 0, count: predictions.tokens.logProbabilities.count)
+    var result = predictions.tokenGradients(gradients, perToken: false)
     for (sequence, range) in predictions.ranges.enumerated() {
-      let gradient = sequence % 2 == 0 ? gradients.chosen[sequence / 2] : gradients.rejected[sequence / 2]
-      for token in range { result[token] = gradient * weights.weight(sequence, token - range.lowerBound) }
+      for token in range { result[token] *= weights.weight(sequence, token - range.lowerBound) }
     }
     for (index, type) in configuration.lossTypes.enumerated() where type == .sft {
-      let count = predictions.chosen.reduce(0) { $0 + predictions.ranges[$1].count }
       let weight = pairs.indices.reduce(0) { $0 + policyWeight($1) } * (configuration.lossWeights?[index] ?? 1)
-      for sequence in predictions.chosen {
-        for token in predictions.ranges[sequence] { result[token] -= weight / Double(max(1, count)) }
-      }
+      ChosenLikelihood(predictions).addGradients(to: &result, weight: weight)
     }
     return result
   }

@@ -83,7 +83,7 @@ package struct RunEstimator {
   private func workload(_ settings: Settings) -> Workload {
     let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
     let isShared = model.transformer.sharesPrefix(settings.configuration)
-    if settings.configuration.method.rowKind.sequences > 1 {
+    if settings.configuration.rowKind.sequences > 1 {
       let sizes = Workload.itemSizes(set, maxLength: settings.maxLength, sharesPrompts: isShared)
       return Workload(sizes, settings.configuration)
     }
@@ -214,7 +214,9 @@ package struct RunEstimator {
     var estimate = MemoryEstimate()
     estimate.program = program
     estimate.weights = weightBytes(quantized: settings.quantizes)
-    if adapter == nil, let reference = settings.configuration.method.reference, !reference.isPrecomputed {
+    if adapter == nil, let reference = settings.configuration.method.settings?.referenceSettings,
+      !reference.isPrecomputed
+    {
       estimate.weights += trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
     }
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0

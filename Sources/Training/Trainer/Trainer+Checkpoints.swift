@@ -58,7 +58,9 @@ extension Trainer {
         if !configuration.saveOnlyModel || resumable {
           try optimizer.write(optimizerState, to: temporary.appendingPathComponent("optimizer.safetensors"))
         }
-        if configuration.method.reference?.sync != nil { try step.reference?.write(to: temporary) }
+        if configuration.method.settings?.referenceSettings?.isSynced == true {
+          try step.reference?.write(to: temporary)
+        }
         try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
         try model.transformer.backend.check()
       }
@@ -105,7 +107,7 @@ extension Trainer {
     }
     try readWeights(from: folder)
     try optimizer.read(from: folder.appendingPathComponent("optimizer.safetensors"))
-    if configuration.method.reference?.sync != nil { try step.reference?.read(from: folder) }
+    if configuration.method.settings?.referenceSettings?.isSynced == true { try step.reference?.read(from: folder) }
     guard optimizer.step == saved.globalStep else {
       throw SwiftletError.training(
         "\(folder.path): the optimizer state is of step \(optimizer.step), the log of step \(saved.globalStep).")

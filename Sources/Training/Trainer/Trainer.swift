@@ -94,7 +94,7 @@ public final class Trainer {
     try Self.check(trainingSet, model)
     if let validationSet { try Self.check(validationSet, model) }
     try Self.check(configuration, hasValidationSet: validationSet != nil, hasOutput: output != nil)
-    if let problem = configuration.method.problem(trainsAdapter: adapter != nil) {
+    if let problem = configuration.methodProblem(trainsAdapter: adapter != nil) {
       throw SwiftletError.training(problem)
     }
     if collective.size > 1, model.transformer.backend.availableMemory != nil {
@@ -126,7 +126,7 @@ public final class Trainer {
     optimizer = try Optimizer(
       parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,
       pagesIn: output ?? FileManager.default.temporaryDirectory, parallelism: parallelism)
-    let reference = configuration.method.reference.map {
+    let reference = configuration.method.settings?.referenceSettings.map {
       ReferenceModel(
         model.transformer, adapter: adapter, parameters: parameters, keepsWeights: !$0.isPrecomputed)
     }
@@ -143,7 +143,7 @@ public final class Trainer {
 
   /// Computes the reference's log-probabilities, if the method asks for it. The weights are still those before training.
   private func precomputeReference() {
-    guard let reference = configuration.method.reference, reference.isPrecomputed else { return }
+    guard let reference = configuration.method.settings?.referenceSettings, reference.isPrecomputed else { return }
     let size = reference.precomputeBatchSize
     step.precomputeReference(of: &trainingSet, batchSize: size ?? configuration.trainBatchSize)
     if var set = validationSet {
@@ -366,8 +366,10 @@ public final class Trainer {
     state.epoch = Double(epoch) + Double(batches) / Double(order.batchesPerEpoch)
     state.numInputTokensSeen += report.tokens
     state.unlogged.add(report)
-    if let sync = configuration.method.reference?.sync, state.globalStep % sync.steps == 0 {
-      step.reference?.mix(share: sync.share)
+    if let settings = configuration.method.settings?.referenceSettings, settings.isSynced,
+      state.globalStep % settings.syncSteps == 0
+    {
+      step.reference?.mix(share: settings.mixup)
     }
   }
 

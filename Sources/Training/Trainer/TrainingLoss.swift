@@ -148,9 +148,6 @@ public struct TrainingPass {
 extension TrainingConfiguration {
   /// The loss that the method minimizes.
   var loss: any TrainingLoss {
-    switch method {
-    case .sft: CrossEntropyLoss(smoothing: labelSmoothing, weightsByProbability: lossType == .dft)
-    case .dpo(let configuration): DPOLoss(configuration)
-    }
+    method.settings?.loss ?? CrossEntropyLoss(smoothing: labelSmoothing, weightsByProbability: lossType == .dft)
   }
 }

@@ -43,7 +43,7 @@ package struct TrainingStep {
             // Dropout masks use the seed itself.
             noise: configuration.neftuneNoiseAlpha.map { NEFTuneNoise(alpha: $0, seed: ~seed) },
             sharesPrefix: sharesPrefix, reference: reference,
-            sequencesPerItem: configuration.method.rowKind.sequences)))
+            sequencesPerItem: configuration.rowKind.sequences)))
       tape.backward()
     }
     try parallelism?.sumGradients()
@@ -84,7 +84,7 @@ package struct TrainingStep {
   private func evaluationPass(_ batch: TokenBatch) -> TrainingPass {
     TrainingPass(
       evaluating: batch, transformer, reference: reference,
-      sequencesPerItem: configuration.method.rowKind.sequences)
+      sequencesPerItem: configuration.rowKind.sequences)
   }
 
   /// Fills in the reference's log-probability of every sequence of `set`, whose items are sequences of their own.

@@ -17,14 +17,32 @@ from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
-from trl import DPOConfig, DPOTrainer, ModelConfig, ScriptArguments, TrlParser, get_peft_config
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    ModelConfig,
+    ScriptArguments,
+    TrlParser,
+    get_peft_config,
+)
+from trl.experimental.cpo import CPOConfig, CPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 from .recipe_runs import TEMPLATE, sentence
 from .training import save_initial_adapter
 from .values import rounded, write
 
-METHODS = {"dpo": (DPOConfig, DPOTrainer)}
-NAMES = ["dpo_text", "dpo_chat", "dpo_precomputed", "dpo_sync"]
+METHODS = {
+    "dpo": (DPOConfig, DPOTrainer),
+    "orpo": (ORPOConfig, ORPOTrainer),
+    "cpo": (CPOConfig, CPOTrainer),
+    "kto": (KTOConfig, KTOTrainer),
+}
+NAMES = [
+    "dpo_text", "dpo_chat", "dpo_precomputed", "dpo_sync", "orpo_text", "cpo_text", "kto_text", "kto_full"
+]
 
 # What differs from `<method>_text`, by the name of the variant.
 VARIANTS = {
@@ -51,6 +69,18 @@ VARIANTS = {
         "weighting": {"use_weighting": True},
         "keep_end": {"truncation_mode": "keep_end", "max_length": 24},
         "keep_start": {"max_length": 24},
+    },
+    "cpo": {
+        "hinge": {"loss_type": "hinge", "cpo_alpha": 0.5},
+        "ipo": {"loss_type": "ipo"},
+        "simpo": {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0},
+        "smoothed": {"label_smoothing": 0.2},
+        "alphapo": {"loss_type": "simpo", "cpo_alpha": 0.0, "alpha": 0.25, "beta": 2.0},
+    },
+    "kto": {
+        "weights": {"desirable_weight": 1.5, "undesirable_weight": 0.5},
+        "apo_zero_unpaired": {"loss_type": "apo_zero_unpaired"},
+        "max_length": {"max_length": 24},
     },
 }
 
@@ -79,7 +109,15 @@ def make_rows(folder):
         if index % 5 == 0:
             prompt += [message("assistant", 2), message("user", 2)]
         chats.append({key: prompt + [message("assistant", 4)] for key in ("chosen", "rejected")})
-    for name, rows in {"texts": texts, "chats": chats}.items():
+    labeled = [
+        {
+            "prompt": sentence(draw, 1, 4) + ":",
+            "completion": " " + sentence(draw, 1, 5),
+            "label": draw.random() < 0.6,
+        }
+        for _ in range(48)
+    ]
+    for name, rows in {"texts": texts, "chats": chats, "labeled": labeled}.items():
         path = folder / name / "train.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -92,6 +130,8 @@ def train(goldens, name, changes, logged):
     configuration_class, trainer_class = METHODS[method]
     tokenizer = AutoTokenizer.from_pretrained(goldens / "models" / "tokenizer")
     tokenizer.chat_template = TEMPLATE
+    if method in ("orpo", "cpo"):
+        tokenizer.bos_token = None  # these trainers add it where the tokenizer itself does not
     with tempfile.TemporaryDirectory() as scratch:
         parser = TrlParser((ScriptArguments, configuration_class, ModelConfig))
         words = ["--config", "recipe.yaml", "--output_dir", scratch]

@@ -43,8 +43,14 @@ def keys():
 def method_keys():
     """The fields of the configurations of the other trainers."""
     import trl
+    from trl.experimental.cpo import CPOConfig
+    from trl.experimental.orpo import ORPOConfig
 
-    return {"dpo": {field.name: default(field) for field in dataclasses.fields(trl.DPOConfig)}}
+    configurations = {"dpo": trl.DPOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "kto": trl.KTOConfig}
+    return {
+        name: {field.name: default(field) for field in dataclasses.fields(configuration)}
+        for name, configuration in configurations.items()
+    }
 
 
 def schedules():
