@@ -326,6 +326,9 @@ DISPATCH(
 DISPATCH(
   long, ck_at_least, (const float *x, long count, float threshold, int32_t *indices), (x, count, threshold, indices))
 DISPATCH(
+  void, ck_logit_statistics, (const float *logits, long columns, float cap, float *found, long begin, long end),
+  (logits, columns, cap, found, begin, end))
+DISPATCH(
   void, ck_adamw,
   (float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *step, long begin, long end),
   (weight, gradient, m, v, step, begin, end))

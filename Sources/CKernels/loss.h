@@ -16,6 +16,40 @@ INLINE double CK(ck_sum)(const float *x, long count) {
   return total;
 }
 
+void CK(ck_logit_statistics)(const float *logits, long columns, float cap, float *found, long begin, long end) {
+  for (long row = begin; row < end; row++) {
+    const float *x = logits + row * columns;
+    float largest = x[0];
+    for (long j = 1; j < columns; j++) largest = x[j] > largest ? x[j] : largest;
+    if (cap > 0) largest = cap * tanhf(largest / cap);
+    double mean = 0, total = 0, squares = 0;
+    for (long chunk = 0; chunk < columns; chunk += 1024) {
+      long last = chunk + 1024 < columns ? chunk + 1024 : columns;
+      v8 sum = splat8(0), exponentials = splat8(0), squared = splat8(0);
+      long j = chunk;
+      for (; j + 8 <= last; j += 8) {
+        v8 value = load8(x + j);
+        if (cap > 0) value = cap * tanh8(value / cap);
+        v8 e = exp8(value - largest);
+        sum += value;
+        exponentials += e;
+        squared += e * e;
+      }
+      mean += sum_lanes8(sum);
+      total += sum_lanes8(exponentials);
+      squares += sum_lanes8(squared);
+      for (; j < last; j++) {
+        float value = cap > 0 ? cap * tanhf(x[j] / cap) : x[j], e = expf(value - largest);
+        mean += value;
+        total += e;
+        squares += (double)e * e;
+      }
+    }
+    found[2 * row] = (float)(mean / columns);
+    found[2 * row + 1] = (float)(log(squares) - 2 * log(total));
+  }
+}
+
 void CK(ck_cross_entropy)(
   float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
   float *losses, uint8_t *correct, float *entropy, long begin, long end) {

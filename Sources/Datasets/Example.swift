@@ -8,6 +8,8 @@ public struct Example: Sendable, Hashable {
   public var labels: [Int32]
   /// The index of the row in its source.
   public var row: Int
+  /// A number that the row gives, such as a margin.
+  public var value: Float?
 
   /// Creates an example; `labels` must be as long as `ids`.
   public init(ids: [Int32], labels: [Int32], row: Int) {
@@ -24,5 +26,17 @@ public struct Example: Sendable, Hashable {
   mutating func truncate(to limit: Int, keeping end: PreparationOptions.Truncation) {
     ids = Array(end == .keepStart ? ids.prefix(limit) : ids.suffix(limit))
     labels = Array(end == .keepStart ? labels.prefix(limit) : labels.suffix(limit))
+  }
+
+  /// This example's prompt with another's completion: the tokens from its first label on.
+  func with(completionOf other: Example) -> Example {
+    func prompt(_ example: Example) -> Int {
+      example.labels.firstIndex { $0 != TokenBatch.ignoredLabel } ?? example.ids.count
+    }
+    let completion = other.ids[prompt(other)...]
+    var result = self
+    result.ids = Array(ids[..<prompt(self)] + completion)
+    result.labels = Array(labels[..<prompt(self)] + completion)
+    return result
   }
 }

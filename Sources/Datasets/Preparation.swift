@@ -35,6 +35,9 @@ public struct Preparation: Sendable {
       throw SwiftletError.data("max_length must be at least 1 (got \(limit))")
     }
     if options.packing != nil, options.maxLength == nil { throw SwiftletError.data("packing needs max_length; set it") }
+    if options.packing != nil, options.rowKind != .sequence {
+      throw SwiftletError.data("pairs cannot be packed; leave out packing")
+    }
     if rows.count == 0 {
       throw SwiftletError.data(
         "there are no rows; check the file and the steps that filter it", at: rows.location(of: 0))
@@ -73,7 +76,7 @@ public struct Preparation: Sendable {
     if options.assistantOnlyLoss, let note = encoder.tokenizer.templateNote { builder.report.add(note: note) }
     for start in stride(from: 0, to: rows.count, by: Self.rowsInFlight) {
       let range = start..<min(start + Self.rowsInFlight, rows.count)
-      for (example, report) in try encode(range, of: rows) { builder.add(example, report) }
+      for (examples, report) in try encode(range, of: rows) { builder.add(examples, report, options) }
       if builder.failure != nil { return builder }
       progress(range.upperBound)
     }
@@ -87,10 +90,10 @@ public struct Preparation: Sendable {
 
   private func encode(
     _ range: Range<Int>, of rows: any RowSource
-  ) throws(SwiftletError) -> [(example: Example, report: RowReport)] {
+  ) throws(SwiftletError) -> [(examples: [Example], report: RowReport)] {
     try Parallel.map(rows: range, chunkSize: Self.chunkSize, threads: options.threads) {
       chunk throws(SwiftletError) in
-      var prepared: [(example: Example, report: RowReport)] = []
+      var prepared: [(examples: [Example], report: RowReport)] = []
       prepared.reserveCapacity(chunk.count)
       for index in chunk {
         let row = try rows.row(at: index)

@@ -8,6 +8,30 @@ public struct PreparationOptions: Sendable, Hashable {
     case keepEnd = "keep_end"
   }
 
+  /// What each row of the dataset becomes.
+  public enum RowKind: Sendable, Hashable {
+    /// One sequence to predict.
+    case sequence
+    /// A prompt with a preferred and a rejected completion: two sequences.
+    case preferencePair
+    /// A prompt with a completion and a label, whether it is desirable: one sequence; or, to estimate the divergence of
+    /// KTO, two: the second has another row's completion.
+    case labeledCompletion(estimatesDivergence: Bool)
+
+    /// The number of sequences.
+    package var sequences: Int {
+      switch self {
+      case .sequence: 1
+      case .preferencePair: 2
+      case .labeledCompletion(let estimatesDivergence): estimatesDivergence ? 2 : 1
+      }
+    }
+  }
+
+  /// What each row becomes. The method of training decides it, so it is not among the coded options.
+  public var rowKind = RowKind.sequence
+  /// Rows per training batch. Completions of other rows come from the same batch.
+  public var itemsPerBatch = 1
   /// `max_length`: the most tokens per example or pack; `nil` for no limit.
   public var maxLength: Int? = 1024
   /// `truncation_mode`: which end of a longer row is kept.

@@ -7,12 +7,17 @@ struct RowEncoder: Sendable {
   let tokenizer: RowTokenizer
   let options: PreparationOptions
 
-  /// Encodes a row and truncates it. The example is empty if the row is dropped; the report says why.
+  /// Encodes a row and truncates it. There are no examples if the row is dropped; the report says why.
   /// - Throws: `SwiftletError` without a location.
-  func prepare(_ row: Row, number: Int) throws(SwiftletError) -> (example: Example, report: RowReport) {
-    var (example, report) = try encode(row, number: number)
-    report.truncate(&example, tokenizer, options)
-    return (example, report)
+  func prepare(_ row: Row, number: Int) throws(SwiftletError) -> (examples: [Example], report: RowReport) {
+    switch options.rowKind {
+    case .sequence:
+      var (example, report) = try encode(row, number: number)
+      report.truncate(&example, tokenizer, options)
+      return (report.outcome == .kept ? [example] : [], report)
+    case .preferencePair: return try preparePair(row, number: number)
+    case .labeledCompletion: return try prepareLabeled(row, number: number)
+    }
   }
 
   /// Encodes a row without truncating it.
@@ -73,7 +78,7 @@ struct RowEncoder: Sendable {
   }
 
   /// The text with the EOS token appended, unless it already ends with it.
-  private func endingWithEOS(_ text: String) -> String {
+  func endingWithEOS(_ text: String) -> String {
     guard let eos = tokenizer.eosToken, !text.utf8.hasSuffix(eos.utf8) else { return text }
     return text + eos
   }

@@ -14,6 +14,13 @@ extension TrainingSet {
         batch.targets.append(TokenBatch.ignoredLabel)
         batch.sequenceStarts.append(batch.ids.count)
         for piece in pieces { batch.rows += rows(touching: piece) }
+        if let offset = pieces.first?.lowerBound, !values.isEmpty || !referenceLogProbabilities.isEmpty {
+          let document = document(at: offset)
+          if !values.isEmpty { batch.values.append(values[document]) }
+          if !referenceLogProbabilities.isEmpty {
+            batch.referenceLogProbabilities.append(referenceLogProbabilities[document])
+          }
+        }
       }
     }
     return batch

@@ -16,6 +16,10 @@ public struct TrainingSet: Sendable {
   public internal(set) var rows: [Int] = []
   /// The pieces of each item, as ranges of `ids`.
   public internal(set) var items: [[Range<Int>]] = []
+  /// A number of each document, such as a margin; empty if the rows give none.
+  public internal(set) var values: [Float] = []
+  /// The reference model's log-probability of each document's trained tokens; empty if it was not computed.
+  package var referenceLogProbabilities: [Double] = []
   /// Whether the pieces of an item form one sequence, as with wrapped packing. Otherwise each piece is a sequence, and
   /// attention does not cross from one to another.
   public internal(set) var joinsPieces = false
@@ -67,18 +71,29 @@ public struct TrainingSet: Sendable {
   }
 
   /// Adds a document as an item of its own.
-  package mutating func append(_ example: Example) {
-    appendDocument(example)
-    ids.append(example.ids)
-    labels.append(example.labels)
+  package mutating func append(_ example: Example) { append([example]) }
+
+  /// Adds documents that form one item.
+  package mutating func append(_ examples: [Example]) {
+    appendDocuments(examples)
+    for example in examples {
+      ids.append(example.ids)
+      labels.append(example.labels)
+    }
   }
 
-  /// Adds a document as an item of its own, without its tokens, which the caller stores.
-  mutating func appendDocument(_ example: Example) {
+  /// Adds documents that form one item, without their tokens, which the caller stores.
+  mutating func appendDocuments(_ examples: [Example]) {
+    let first = rows.count
+    for example in examples { appendDocument(example) }
+    items.append((first..<rows.count).map { documentStarts[$0]..<documentStarts[$0 + 1] })
+  }
+
+  private mutating func appendDocument(_ example: Example) {
     let start = documentStarts[documentStarts.count - 1]
-    items.append([start..<start + example.ids.count])
     documentStarts.append(start + example.ids.count)
     rows.append(example.row)
+    if let value = example.value { values.append(value) }
     lossMask.append(example.labels)
     let labels = example.labels.lazy.filter { $0 != TokenBatch.ignoredLabel }
     for bound in [example.ids.min(), example.ids.max(), labels.min(), labels.max()].compactMap(\.self) {
@@ -88,17 +103,18 @@ public struct TrainingSet: Sendable {
 
   /// The source rows of the documents that overlap `range` of `ids`.
   func rows(touching range: Range<Int>) -> ArraySlice<Int> {
-    // The document with the token at an offset.
-    func document(at offset: Int) -> Int {
-      var low = 0
-      var high = rows.count
-      while high - low > 1 {
-        let middle = (low + high) / 2
-        if documentStarts[middle] <= offset { low = middle } else { high = middle }
-      }
-      return low
-    }
     guard !rows.isEmpty, !range.isEmpty else { return [] }
     return rows[document(at: range.lowerBound)...document(at: range.upperBound - 1)]
+  }
+
+  /// The index of the document with the token at an offset of `ids`.
+  package func document(at offset: Int) -> Int {
+    var low = 0
+    var high = rows.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if documentStarts[middle] <= offset { low = middle } else { high = middle }
+    }
+    return low
   }
 }

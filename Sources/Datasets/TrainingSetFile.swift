@@ -29,12 +29,14 @@ enum TrainingSetFile {
       json["key"]?.string == key, let report = json["report"].flatMap({ PreparationReport($0) }),
       let starts = reader.numbers(Int.self), let rows = reader.numbers(Int.self),
       let words = reader.numbers(UInt64.self), let lossMask = LossMask(words: words, count: offset / 8),
-      let counts = reader.numbers(Int.self), let bounds = reader.numbers(Int.self)
+      let counts = reader.numbers(Int.self), let bounds = reader.numbers(Int.self),
+      let values = reader.numbers(UInt32.self), values.isEmpty || values.count == rows.count
     else { return nil }
     var set = TrainingSet()
     set.ids = TokenArray(file, offset: 0, count: offset / 8)
     set.labels = TokenArray(file, offset: 4, count: offset / 8)
     (set.documentStarts, set.rows, set.lossMask) = (starts, rows, lossMask)
+    set.values = values.map { Float(bitPattern: $0) }
     set.joinsPieces = json["joins_pieces"]?.bool ?? false
     if let least = json["least_id"]?.integer, let greatest = json["greatest_id"]?.integer, least <= greatest {
       set.idBounds = Int32(clamping: least)...Int32(clamping: greatest)
@@ -102,6 +104,7 @@ enum TrainingSetFile {
       try putCounted(set.lossMask.words)
       try putCounted(set.items.map(\.count))
       try putCounted(set.items.flatMap { $0.flatMap { [$0.lowerBound, $0.upperBound] } })
+      try putCounted(set.values.map(\.bitPattern))
       try put([offset])
       try file.write(Array(hash.hexadecimal.utf8))
       try file.commit()

@@ -59,7 +59,7 @@ struct Attention: TokenMixer {
   private func attended(_ joined: Variable, _ context: TokenContext, on tape: Tape) -> Variable {
     let qkv = tape.rotaryEmbedding(joined, shape: shape, angles: context.angles, norms: norms)
     return switch context.past {
-    case .batch(let starts): tape.attention(qkv, starts: starts, shape: shape)
+    case .batch(let parts): tape.attention(qkv, parts: parts.map { ($0.rows, $0.starts) }, shape: shape)
     case .cache(let sequences, let layer):
       Variable(sequences.map(qkv.value, on: tape.backend) { $1.attend($0, layer: layer, shape: shape) })
     }

@@ -36,13 +36,17 @@ struct GatedDeltaNet: TokenMixer {
     let joined = tape.linear(x, inputs)
     let attended =
       switch context.past {
-      case .batch(let starts):
-        tape.gatedDeltaRule(
-          joined, weights, shape: shape, taps: ConvolutionTaps(starts: starts, length: length), starts: starts)
+      case .batch(let parts):
+        gatedDeltaRule(joined, starts: TokenContext.Part.joinedStarts(parts), on: tape)
       case .cache(let sequences, let layer):
         Variable(sequences.map(joined.value, on: tape.backend) { continued($0, $1, layer, on: tape.backend) })
       }
     return tape.linear(attended, [output])
+  }
+
+  private func gatedDeltaRule(_ joined: Variable, starts: [Int], on tape: Tape) -> Variable {
+    tape.gatedDeltaRule(
+      joined, weights, shape: shape, taps: ConvolutionTaps(starts: starts, length: length), starts: starts)
   }
 
   /// The same for tokens that follow those in the cache, which keeps the convolution's last inputs and the rule's state.

@@ -25,8 +25,10 @@ struct ShortConvolution: TokenMixer {
     let bcx = tape.linear(x, [input])
     let convolved =
       switch context.past {
-      case .batch(let starts):
-        tape.shortConvolution(bcx, weight: weight, bias: bias, taps: ConvolutionTaps(starts: starts, length: length))
+      case .batch(let parts):
+        tape.shortConvolution(
+          bcx, weight: weight, bias: bias,
+          taps: ConvolutionTaps(starts: TokenContext.Part.joinedStarts(parts), length: length))
       case .cache(let sequences, let layer):
         Variable(sequences.map(bcx.value, on: tape.backend) { continued($0, $1, layer, on: tape.backend) })
       }

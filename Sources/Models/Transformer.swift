@@ -75,10 +75,24 @@ public final class Transformer {
   public func hiddenStates(
     _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil
   ) -> Variable {
-    let angles = angles(batch.positions, segments: batch.segments)
-    var x = tape.embedding(batch.ids, embedding, scale: configuration.embeddingScale)
+    hiddenStates([batch], on: tape, checkpointed: checkpointed, noise: noise)
+  }
+
+  /// The same for several batches at once, whose rows follow one another; each may share a prefix of its own.
+  package func hiddenStates(
+    _ batches: [TokenBatch], on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil
+  ) -> Variable {
+    var parts: [TokenContext.Part] = []
+    var segments: [(tokens: Range<Int>, length: Int)] = []
+    for batch in batches {
+      let first = parts.last?.rows.upperBound ?? 0
+      parts.append(TokenContext.Part(rows: first..<first + batch.ids.count, starts: batch.sequenceStarts))
+      segments += batch.segments.map { ($0.tokens.lowerBound + first..<$0.tokens.upperBound + first, $0.length) }
+    }
+    let angles = angles(batches.flatMap(\.positions), segments: segments)
+    var x = tape.embedding(batches.flatMap(\.ids), embedding, scale: configuration.embeddingScale)
     if let noise {
-      let values = noise.values(lengths: batch.lengths, hiddenSize: configuration.hiddenSize)
+      let values = noise.values(lengths: batches.flatMap(\.lengths), hiddenSize: configuration.hiddenSize)
       backend.add(backend.tensor(values, x.value.shape), scale: 1, into: x.value)
     }
     var residual: Variable?
@@ -86,7 +100,7 @@ public final class Transformer {
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
         let (x, residual) = layer.forward(
           inputs[0], residual: inputs.count > 1 ? inputs[1] : nil,
-          TokenContext(angles: angles[index], past: .batch(starts: batch.sequenceStarts)), on: tape)
+          TokenContext(angles: angles[index], past: .batch(parts)), on: tape)
         return [x, residual]
       }
       tape.mark(index)

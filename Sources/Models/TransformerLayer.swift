@@ -97,10 +97,25 @@ struct TokenContext {
   let angles: RotaryAngles?
   let past: Past
 
+  /// One of several batches whose rows follow one another.
+  struct Part {
+    let rows: Range<Int>
+    /// ``TokenBatch/sequenceStarts``, counted from the first row of this part.
+    let starts: [Int]
+
+    /// The starts of all sequences, counted from the first row. Only a single part may share a prefix.
+    static func joinedStarts(_ parts: [Part]) -> [Int] {
+      guard parts.count > 1 else { return parts.first?.starts ?? [0] }
+      return parts.reduce(into: [0]) { joined, part in
+        joined += part.starts.dropFirst().map { $0 + part.rows.lowerBound }
+      }
+    }
+  }
+
   /// What tokens see besides themselves.
   enum Past {
-    /// When training: earlier tokens of their sequence in the batch. See ``TokenBatch/sequenceStarts``.
-    case batch(starts: [Int])
+    /// When training: earlier tokens of their sequence.
+    case batch([Part])
     /// When generating: everything before them in their sequence, which is in its cache.
     case cache(CachedSequences, layer: Int)
   }

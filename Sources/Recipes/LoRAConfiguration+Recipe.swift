@@ -26,18 +26,19 @@ extension LoRAConfiguration.TargetModules: RecipeConvertible {
 }
 
 extension LoRAConfiguration.Initialization: RecipeConvertible {
-  static var expectation: String { "true or gaussian" }
+  static var expectation: String { "true, gaussian or orthogonal" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
     guard case .scalar(let text, _) = value else { throw .mismatch(value, expected: Self.expectation) }
     switch text.lowercased() {
     case "true", "kaiming": self = .kaiming
     case "gaussian": self = .gaussian
+    case "orthogonal": self = .orthogonal
     default: throw .mismatch(value, expected: Self.expectation)
     }
   }
 
-  var json: JSONValue { self == .kaiming ? true : "gaussian" }
+  var json: JSONValue { self == .kaiming ? true : .string(rawValue) }
 }
 
 /// Values for the modules whose path ends in a match of a regular expression, written as a mapping.

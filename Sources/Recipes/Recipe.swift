@@ -22,7 +22,7 @@ public struct Recipe: Sendable {
   public var hidesProgress: Bool
   /// The YAML file, if there is one.
   public let file: String?
-  /// Where each key comes from, by its name in `RecipeKey.all`; keys that were not given are missing.
+  /// Where each key comes from, by its name; keys that were not given are missing.
   public let origins: [String: FileLocation]
   /// What to tell the user before the run: keys that have no effect or have been renamed.
   public let notes: [String]
@@ -34,9 +34,14 @@ public struct Recipe: Sendable {
   ///
   /// Keys may be written with dashes or underscores, and as `--key=value`. A key without a value is true, `--no-key` is
   /// false, and several values make a list.
+  /// - Parameters:
+  ///   - words: the command line.
+  ///   - method: the method of training that the command stands for; `nil` to take it from the key `method`.
   /// - Throws: `SwiftletError` for an unreadable file, an unknown or refused key, a wrong type, or keys that contradict
   ///   one another.
-  public init(commandLine words: [String]) throws(SwiftletError) {
+  public init(
+    commandLine words: [String], method: TrainingMethod.Name? = nil
+  ) throws(SwiftletError) {
     var (file, overrides) = try RecipeReader.split(words)
     var text = ""
     if let path = file?.expandingTilde {
@@ -50,7 +55,7 @@ public struct Recipe: Sendable {
       }
       file = path
     }
-    try self.init(yaml: text, file: file, overrides: overrides)
+    try self.init(yaml: text, file: file, overrides: overrides, method: method)
   }
 
   /// Reads YAML, and command-line words over it.
@@ -58,19 +63,25 @@ public struct Recipe: Sendable {
   ///   - yaml: `key: value` lines.
   ///   - file: the name of the text in messages. Relative paths are also looked up in its folder.
   ///   - words: keys and values as on a command line, which override the text's.
+  ///   - method: as in `init(commandLine:method:)`.
   /// - Throws: as `init(commandLine:)`.
-  public init(yaml: String, file: String? = nil, commandLine words: [String] = []) throws(SwiftletError) {
+  public init(
+    yaml: String, file: String? = nil, commandLine words: [String] = [], method: TrainingMethod.Name? = nil
+  ) throws(SwiftletError) {
     let (other, overrides) = try RecipeReader.split(words)
     if other != nil { throw SwiftletError.recipe(.commandLine, "--config cannot be combined with another recipe") }
-    try self.init(yaml: yaml, file: file, overrides: overrides)
+    try self.init(yaml: yaml, file: file, overrides: overrides, method: method)
   }
 
-  private init(yaml: String, file: String?, overrides: RecipeValue.Entries) throws(SwiftletError) {
-    var reader = RecipeReader()
+  private init(
+    yaml: String, file: String?, overrides: RecipeValue.Entries, method: TrainingMethod.Name?
+  ) throws(SwiftletError) {
     let name = file ?? "recipe"
+    let entries = try RecipeValue.entries(ofYAML: yaml, file: name)
+    var reader = RecipeReader(try RecipeReader.method(method, entries, overrides, file: name))
     // Every key at fault is reported, not just the first.
     var errors: [SwiftletError] = []
-    for entry in try RecipeValue.entries(ofYAML: yaml, file: name) {
+    for entry in entries {
       do throws(SwiftletError) {
         try reader.set(entry.key, entry.value, from: .file(name, line: entry.line))
       } catch {
@@ -116,7 +127,7 @@ public struct Recipe: Sendable {
   ) {
     var draft = RecipeDraft(model: model, adapter: adapter, training: training, reports: reports)
     draft.data.datasetName = datasetName
-    let (values, defaults) = (draft.arguments, RecipeDraft().arguments)
+    let (values, defaults) = (draft.arguments, RecipeDraft(training.method.name).arguments)
     let given = values.keys.filter { values[$0] != defaults[$0] }
     self.init(
       draft, file: nil, origins: Dictionary(uniqueKeysWithValues: given.map { ($0, .defaultValue) }), notes: [])

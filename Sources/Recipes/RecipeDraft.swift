@@ -23,6 +23,13 @@ struct RecipeDraft: Sendable {
   var alphaPatterns = RecipePatterns<Double>()
 
   var data = DataArguments()
+  var method = TrainingMethod.Name.sft
+  var dpo = DPOConfiguration()
+  var orpo = ORPOConfiguration()
+  var cpo = CPOConfiguration()
+  var kto = KTOConfiguration()
+  /// Of every method that has a reference model.
+  var reference = ReferenceSettings()
   var training = TrainingConfiguration()
   var packs = false
   var packingStrategy = PackingStrategy.bfd
@@ -32,8 +39,11 @@ struct RecipeDraft: Sendable {
   var reports = ReportConfiguration()
   var hidesProgress = false
 
-  /// Nothing set: TRL's defaults.
-  init() {}
+  /// Nothing set: TRL's defaults for a method.
+  init(_ method: TrainingMethod.Name = .sft) {
+    self.method = method
+    training = TrainingConfiguration(method: TrainingMethod(method))
+  }
 
   /// TRL's defaults for an adapter, where they differ from PEFT's.
   private static var trlAdapter: LoRAConfiguration {
@@ -42,6 +52,12 @@ struct RecipeDraft: Sendable {
     configuration.alpha = 32
     configuration.dropout = 0.05
     return configuration
+  }
+
+  /// `layers_to_transform`: PEFT takes a single number too. A layer's index cannot be negative.
+  var layersToTransform: [Int]? {
+    get { lora.layersToTransform }
+    set { lora.layersToTransform = newValue }
   }
 
   /// TRL's `use_cpu`: another way to choose the CPU.
@@ -63,6 +79,16 @@ struct RecipeDraft: Sendable {
       ? QuantizationConfiguration(
         FourBitFormat(fourBitType.elementType, doubleQuantized: isDoubleQuantized), skippedModules: unquantizedModules)
       : nil
+    dpo.reference = reference
+    kto.reference = reference
+    training.method =
+      switch method {
+      case .sft: .sft
+      case .dpo: .dpo(dpo)
+      case .orpo: .orpo(orpo)
+      case .cpo: .cpo(cpo)
+      case .kto: .kto(kto)
+      }
     training.outputDir = training.outputDir.expandingTilde
     reports.tensorBoardFolder = reports.tensorBoardFolder?.expandingTilde
     lora.targetModules = targetModules
@@ -98,6 +124,15 @@ struct RecipeDraft: Sendable {
       alphaPatterns.patterns = adapter.alphaPattern
     }
     self.training = training
+    method = training.method.name
+    switch training.method {
+    case .sft: break
+    case .dpo(let settings): dpo = settings
+    case .orpo(let settings): orpo = settings
+    case .cpo(let settings): cpo = settings
+    case .kto(let settings): kto = settings
+    }
+    reference = training.method.settings?.referenceSettings ?? reference
     packs = training.preparation.packing != nil
     packingStrategy = training.preparation.packing ?? .bfd
     switch training.evalPacking {
@@ -117,7 +152,9 @@ struct RecipeDraft: Sendable {
   }
 
   /// Every honored key with its value, in the order of the documentation.
-  var arguments: JSONObject { JSONObject(RecipeKey.all.compactMap { key in key.value.map { (key.name, $0(self)) } }) }
+  var arguments: JSONObject {
+    JSONObject(RecipeKey.all(for: method).compactMap { key in key.value.map { (key.name, $0(self)) } })
+  }
 }
 
 /// bitsandbytes' names of the 4-bit types.

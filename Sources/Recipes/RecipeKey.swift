@@ -1,4 +1,5 @@
 import OrderedJSON
+import Training
 
 /// One key of a recipe: its name, type, default and meaning, and what happens to its value.
 public struct RecipeKey: Sendable {
@@ -8,7 +9,7 @@ public struct RecipeKey: Sendable {
   public let section: Section
   /// What a value must be, such as "an integer".
   public let expectation: String
-  /// The value if the recipe has none.
+  /// The value if the recipe has none; of keys whose default depends on the method, that of `sft`.
   public let defaultValue: JSONValue
   /// What it does, or why it has no effect or is not supported.
   public let meaning: String
@@ -35,14 +36,33 @@ public struct RecipeKey: Sendable {
     case lora = "LoRA"
     /// The rows, the steps that prepare them, and the questions.
     case data = "Data"
-    /// Sequence lengths, packing, and which tokens are trained on.
-    case tokens = "Tokens and loss"
+    /// Sequence lengths and special tokens.
+    case tokens = "Tokens"
+    /// Packing, and which tokens are trained on.
+    case sft = "Supervised fine-tuning (sft)"
+    /// What the methods that train on preferences have in common.
+    case preferences = "Preference training (dpo, orpo, cpo, kto)"
+    /// The model that a preference method compares with.
+    case reference = "Reference model (dpo, kto)"
+    /// Keys of TRL's `DPOConfig`.
+    case dpo = "Direct preference optimization (dpo)"
+    /// Keys of TRL's `ORPOConfig`.
+    case orpo = "Odds ratio preference optimization (orpo)"
+    /// Keys of TRL's `CPOConfig`.
+    case cpo = "Contrastive preference optimization and SimPO (cpo)"
+    /// Keys of TRL's `KTOConfig`.
+    case kto = "Kahneman-Tversky optimization (kto)"
     /// Batches, the optimizer, the schedule and the device.
     case optimization = "Optimization"
     /// What is written during a run, and when.
     case reports = "Logs, evaluation and checkpoints"
     /// Keys that belong to none of these sections.
     case other = "Everything else"
+  }
+
+  /// The value if a recipe for `method` has none.
+  public func defaultValue(for method: TrainingMethod.Name) -> JSONValue {
+    value?(RecipeDraft(method)) ?? defaultValue
   }
 
   /// Writes a value into the draft of a recipe.

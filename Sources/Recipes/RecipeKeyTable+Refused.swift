@@ -8,7 +8,7 @@ extension RecipeKey {
     idle(
       "there is one attention implementation, and it keeps packed rows separate", "attn_implementation", "padding_free",
       "use_cache"),
-    idle("batches have no padding", "pad_to_multiple_of"),
+    idle("batches have no padding", "pad_to_multiple_of", "padding_value"),
     idle("losses are always computed in fused chunks", "use_liger_kernel", "liger_kernel_config"),
     idle(
       "recomputed activations are always exact", "gradient_checkpointing_kwargs", "gradient_checkpointing_use_reentrant"
@@ -72,10 +72,6 @@ extension RecipeKey {
       .refused("fan_in_fan_out", .lora, "no supported architecture stores transposed weights"),
       .refused("lora_bias", .lora, "adapters have no bias"),
       .refused("use_dora", .lora, "DoRA is not supported yet"),
-      .refused(
-        "layers_to_transform", .lora, "use a regular expression for the layers' paths in lora_target_modules instead"),
-      .refused(
-        "layers_pattern", .lora, "use a regular expression for the layers' paths in lora_target_modules instead"),
       .refused("layer_replication", .lora, "layers cannot be repeated"),
       .refused("lora_target_parameters", .lora, "adapters are for linear layers only"),
       .refused("trainable_token_indices", .lora, "train the whole embedding with lora_modules_to_save instead"),

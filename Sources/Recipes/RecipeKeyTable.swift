@@ -1,12 +1,34 @@
-extension RecipeKey {
-  /// Every key a recipe may hold, in the order of the documentation.
-  public static let all: [RecipeKey] =
-    modelKeys + loraKeys + dataKeys + tokenKeys + optimizationKeys + reportKeys + idleKeys + refusedKeys
+import Training
 
-  /// The keys by name.
-  static let byName = Dictionary(all.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+extension RecipeKey {
+  /// Every key that a recipe for a method may hold, in the order of the documentation.
+  public static func all(for method: TrainingMethod.Name) -> [RecipeKey] { tables[method]?.keys ?? [] }
+
+  /// The keys of `sft`.
+  public static var all: [RecipeKey] { all(for: .sft) }
+
+  /// The key of this name in recipes for a method.
+  static func named(_ name: String, for method: TrainingMethod.Name) -> RecipeKey? { tables[method]?.byName[name] }
+
+  /// The methods whose recipes may hold this key.
+  static func methods(with name: String) -> [TrainingMethod.Name] {
+    TrainingMethod.Name.allCases.filter { named(name, for: $0).map { $0.status != .refused } ?? false }
+  }
+
+  private static let tables = Dictionary(
+    uniqueKeysWithValues: TrainingMethod.Name.allCases.map { method in
+      let keys = commonKeys + methodKeys(method) + idleKeys + refusedKeys
+      return (method, (keys: keys, byName: Dictionary(keys.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })))
+    })
+
+  /// The names of the keys that all methods have.
+  package static var commonNames: [String] { commonKeys.map(\.name) }
+
+  /// The keys of all methods.
+  static let commonKeys = modelKeys + loraKeys + dataKeys + tokenKeys + optimizationKeys + reportKeys
 
   private static let modelKeys: [RecipeKey] = [
+    .honored("method", .model, \.method, "The method of training; the command of the same name sets it."),
     .honored(
       "model_name_or_path", .model, \.model.name, "The base model: a folder, a GGUF file or `org/name`."),
     .honored("model_revision", .model, \.model.revision, "The branch, tag or commit of `org/name`."),
@@ -52,7 +74,18 @@ extension RecipeKey {
     .honored("alpha_pattern", .lora, \.alphaPatterns, "Other alphas, by regular expression, as in `rank_pattern`."),
     .honored(
       "init_lora_weights", .lora, \.lora.initialization,
-      "How to initialize A: Kaiming uniform (true) or `gaussian`. B starts at zero."),
+      "How to initialize A: Kaiming uniform (true) or `gaussian`, with B at zero; or both A and B at random and `orthogonal`."
+    ),
+    .honored(
+      "layers_to_transform", .lora, \.layersToTransform,
+      "The transformer layers to adapt, counted from 0; null for all. Needs a list of `lora_target_modules`."
+    ),
+    .honored(
+      "layers_pattern", .lora, \.lora.layersPattern,
+      "The name of the list of layers that `layers_to_transform` counts in."),
+    .honored(
+      "loraplus_lr_ratio", .lora, \.training.optimizer.loraPlusRatio, .orNull(.above(0)),
+      "The factor between the learning rates of B and A (LoRA+); null for 1."),
   ]
 
   private static let dataKeys: [RecipeKey] = [
@@ -86,7 +119,6 @@ extension RecipeKey {
       "max_train_samples", .data, \.data.maxTrainSamples, .orNull(.atLeast(1)), "Train on only the first n rows."),
     .honored(
       "max_eval_samples", .data, \.data.maxEvalSamples, .orNull(.atLeast(1)), "Evaluate on only the first n rows."),
-    .honored("dataset_text_field", .data, \.training.preparation.textField, "The column with plain text."),
     .honored("shuffle_dataset", .data, \.shufflesDataset, "Shuffle the rows before packing."),
     .honored(
       "questions", .data, \.data.questions,
@@ -100,23 +132,6 @@ extension RecipeKey {
       "The maximum length of a row or packed sequence, in tokens; null for no limit."),
     .honored(
       "truncation_mode", .tokens, \.training.preparation.truncation, "Which end of an overlong row to keep."),
-    .honored("packing", .tokens, \.packs, "Pack several rows into one sequence of `max_length` tokens."),
-    .honored(
-      "packing_strategy", .tokens, \.packingStrategy,
-      "Best-fit decreasing, with overlong rows truncated (`bfd`) or split (`bfd_split`); or all rows concatenated and cut "
-        + "into equal lengths (`wrapped`)."),
-    .honored(
-      "eval_packing", .tokens, \.packsValidation, "Whether to pack the validation rows; null for the same as `packing`."
-    ),
-    .honored(
-      "completion_only_loss", .tokens, \.training.preparation.completionOnlyLoss,
-      "Compute the loss on completions only; null to do so if the rows have a `prompt`."),
-    .honored(
-      "assistant_only_loss", .tokens, \.training.preparation.assistantOnlyLoss,
-      "Compute the loss on assistant turns only."),
-    .honored(
-      "loss_type", .tokens, \.training.lossType,
-      "The loss: negative log-likelihood (`nll` and `chunked_nll` are the same here), or dynamic fine-tuning (`dft`)."),
     .honored("eos_token", .tokens, \.training.eosToken, "The EOS token; null for the tokenizer's own."),
     .honored(
       "pad_token", .tokens, \.training.padToken,
@@ -186,9 +201,6 @@ extension RecipeKey {
     .honored(
       "neftune_noise_alpha", .optimization, \.training.neftuneNoiseAlpha, .orNull(.atLeast(0)),
       "The scale of the noise added to the embeddings during training (NEFTune)."),
-    .honored(
-      "label_smoothing_factor", .optimization, \.training.labelSmoothing, .within(0..<1),
-      "The fraction of each target's probability to spread over the vocabulary during training."),
     .honored(
       "device", .optimization, \.model.device,
       "The device to compute on: `cpu`; `gpu`, the best GPU; `gpu:N`, as `swiftlet devices` numbers them; or `auto`, a GPU if "

@@ -1,3 +1,6 @@
+import OrderedJSON
+import Training
+
 extension RecipeKey {
   /// The page `Documentation/RecipeKeys.md`, generated from the table.
   public static var documentationPage: String {
@@ -6,14 +9,17 @@ extension RecipeKey {
 
       A recipe is a YAML file of `key: value` lines (`swiftlet sft recipe.yaml`). Each key can also be set or overridden on
       the command line (`--learning_rate 2e-4` or `--learning-rate=2e-4`). The names are those of TRL 1.16's
-      `ScriptArguments`, `ModelConfig`, `SFTConfig` and dataset mixture, of PEFT's `LoraConfig`, and of bitsandbytes'
-      configuration, so recipes for `trl sft` work unchanged. Any other key is an error that suggests the nearest one.
-      `swiftlet sft --help-keys` prints the supported keys.
+      `ScriptArguments`, `ModelConfig`, `SFTConfig`, `DPOConfig`, `ORPOConfig`, `CPOConfig`, `KTOConfig` and dataset mixture,
+      of PEFT's `LoraConfig`, and of bitsandbytes' configuration, so recipes for `trl sft` and `trl dpo` work unchanged. Any
+      other key is an error that suggests the nearest one. `swiftlet sft --help-keys` prints the supported keys.
+
+      All methods have the same keys, except for those in the section of a method.
 
       This page is generated from the table in `Sources/Recipes/RecipeKeyTable.swift`; a test compares the two.
 
 
       """
+    let all = everyKey
     for section in Section.allCases {
       let keys = all.filter { $0.section == section && $0.status == .honored }
       if keys.isEmpty { continue }
@@ -23,7 +29,7 @@ extension RecipeKey {
       }
       page += "\n"
     }
-    page += stepsText
+    page += defaultsText + stepsText
     page +=
       "## Accepted, but without effect\n\nThese cannot change the result. The run prints a note and continues.\n\n"
     page += groups(.withoutEffect)
@@ -43,6 +49,26 @@ extension RecipeKey {
     return page
   }
 
+  /// The keys of all methods; those of several methods once.
+  private static var everyKey: [RecipeKey] {
+    var known: Set<[String]> = []
+    return TrainingMethod.Name.allCases.flatMap { all(for: $0) }.filter {
+      known.insert([$0.name, $0.section.rawValue]).inserted
+    }
+  }
+
+  /// Defaults that a method has instead of those in the tables.
+  private static var defaultsText: String {
+    var text =
+      "## Defaults of the methods\n\nWhere they differ from the tables above.\n\n| method | defaults |\n|---|---|\n"
+    for method in TrainingMethod.Name.allCases where method != .sft {
+      let keys = commonKeys.filter { $0.name != "method" && $0.defaultValue(for: method) != $0.defaultValue }
+      let values = keys.map { "`\($0.name): \($0.defaultValue(for: method).text())`" }
+      text += row(["`\(method.rawValue)`", values.joined(separator: ", ")])
+    }
+    return text + "\n"
+  }
+
   private static func row(_ cells: [String]) -> String {
     "| " + cells.map { $0.replacing("|", with: "\\|") }.joined(separator: " | ") + " |\n"
   }
@@ -50,7 +76,7 @@ extension RecipeKey {
   /// Keys with the same reason share a row.
   private static func groups(_ status: Status) -> String {
     var reasons: [(meaning: String, names: [String])] = []
-    for key in all where key.status == status {
+    for key in everyKey where key.status == status {
       if let place = reasons.firstIndex(where: { $0.meaning == key.meaning }) {
         reasons[place].names.append(key.name)
       } else {

@@ -4,13 +4,39 @@ import Training
 
 /// Reads the keys of a recipe into a draft, then checks that they fit together.
 struct RecipeReader {
-  private(set) var draft = RecipeDraft()
+  private(set) var draft: RecipeDraft
   private(set) var origins: [String: FileLocation] = [:]
   private(set) var notes: [String] = []
   /// How the user spelled each key.
   private var spellings: [String: String] = [:]
   /// The keys set from the current source. Setting one twice is an error.
   private var setHere: Set<String> = []
+
+  private var method: TrainingMethod.Name { draft.method }
+
+  /// Reads the keys of a recipe for a method.
+  init(_ method: TrainingMethod.Name) { draft = RecipeDraft(method) }
+
+  /// The method of a recipe: that of the command, or the one that the recipe names.
+  /// - Throws: `SwiftletError` if they differ, or there is no such method.
+  static func method(
+    _ method: TrainingMethod.Name?, _ entries: RecipeValue.Entries, _ overrides: RecipeValue.Entries, file: String
+  ) throws(SwiftletError) -> TrainingMethod.Name {
+    let places =
+      [overrides.last { $0.key == "method" }.map { (FileLocation.commandLine, $0.value) }]
+      + [entries.last { $0.key == "method" }.map { (FileLocation.file(file, line: $0.line), $0.value) }]
+    guard let (place, value) = places.compactMap(\.self).first else { return method ?? .sft }
+    let named: TrainingMethod.Name
+    do {
+      named = try TrainingMethod.Name(value)
+    } catch {
+      throw SwiftletError.recipe(place, "method\(error.path) \(error.reason)")
+    }
+    guard method == nil || method == named else {
+      throw SwiftletError.recipe(place, "the recipe is for another method. Use swiftlet \(named.rawValue).")
+    }
+    return named
+  }
 
   /// Starts another source, whose keys override what was set before.
   mutating func beginOverrides() { setHere = [] }
@@ -39,10 +65,18 @@ struct RecipeReader {
   }
 
   private func key(_ name: String, from origin: FileLocation) throws(SwiftletError) -> RecipeKey {
-    if let key = RecipeKey.byName[name] { return key }
+    if let key = RecipeKey.named(name, for: method) { return key }
     let spelling = RecipeSpelling.byName[name]
-    if let spelling, spelling.kind != .foreign, let key = RecipeKey.byName[spelling.key] { return key }
-    let near = spelling?.key ?? EditDistance.nearest(to: name, among: RecipeKey.all.lazy.map(\.name))
+    if let spelling, spelling.kind != .foreign, let key = RecipeKey.named(spelling.key, for: method) { return key }
+    let others = RecipeKey.methods(with: name).map(\.rawValue)
+    if !others.isEmpty {
+      throw SwiftletError.recipe(
+        origin,
+        "\(name) is a key of \(others.joined(separator: ", ")), but this recipe is for \(method.rawValue); leave it out"
+      )
+    }
+    let near =
+      spelling?.key ?? EditDistance.nearest(to: name, among: RecipeKey.all(for: method).lazy.map(\.name))
     let hint = near.map { "did you mean \($0)?" } ?? "Documentation/RecipeKeys.md lists the keys"
     throw SwiftletError.recipe(origin, "unknown key \(name); \(hint)")
   }
@@ -52,6 +86,7 @@ struct RecipeReader {
     try checkAdapter()
     try checkData()
     try checkEarlyStopping()
+    try checkMethod()
     if let problem = draft.training.schedulerOptions.problem(
       for: draft.training.scheduler, peak: draft.training.learningRate)
     {
@@ -68,7 +103,7 @@ struct RecipeReader {
   }
 
   private mutating func checkAdapter() throws(SwiftletError) {
-    let given = RecipeKey.all.first {
+    let given = RecipeKey.all(for: method).first {
       $0.section == .lora && $0.status == .honored && $0.name != "use_peft" && origins[$0.name] != nil
     }
     if !draft.usesPEFT, let given {
@@ -77,6 +112,17 @@ struct RecipeReader {
         throw error(given.name, "\(spelled) needs use_peft: true; without it, every weight is trained")
       }
       notes.append("\(origin(given.name)): \(spelled) has no effect: use_peft is false.")
+    }
+    if let layers = draft.lora.layersToTransform {
+      if layers.isEmpty || layers.contains(where: { $0 < 0 }) {
+        throw error("layers_to_transform", "layers_to_transform must contain layer numbers of at least 0")
+      }
+      if case .pattern? = draft.targetModules {
+        throw error("layers_to_transform", "layers_to_transform needs names in lora_target_modules, not an expression")
+      }
+      if draft.targetModules == .allLinear {
+        throw error("layers_to_transform", "layers_to_transform needs names in lora_target_modules, not all-linear")
+      }
     }
     if draft.loadsIn4Bit, !draft.usesPEFT {
       throw error("load_in_4bit", "load_in_4bit needs use_peft: true, because 4-bit weights cannot be trained")
@@ -110,6 +156,15 @@ struct RecipeReader {
     }
     if training.saveStrategy == .best, training.evalStrategy == .no {
       throw error("save_strategy", "save_strategy best needs an eval_strategy of steps or epoch")
+    }
+  }
+
+  private func checkMethod() throws(SwiftletError) {
+    var resolved = draft
+    resolved.resolve()
+    if let problem = resolved.training.methodProblem(trainsAdapter: draft.usesPEFT) {
+      let first = RecipeKey.methodKeys(method).first { origins[$0.name] != nil }
+      throw error(first?.name ?? "method", RecipeTerms.translate(problem))
     }
   }
 
@@ -175,7 +230,7 @@ extension RecipeReader {
   private static func entry(_ name: String, _ values: [String]) -> RecipeValue.Entries.Element {
     if values.count > 1 { return (name, 0, .list(values.map(RecipeValue.init(argument:)))) }
     if let value = values.first { return (name, 0, RecipeValue(argument: value)) }
-    let isKnown = RecipeKey.byName[name] != nil || RecipeSpelling.byName[name] != nil
+    let isKnown = !RecipeKey.methods(with: name).isEmpty || RecipeSpelling.byName[name] != nil
     if name.hasPrefix("no_"), !isKnown {
       return (String(name.dropFirst(3)), 0, .scalar("false", isQuoted: false))
     }

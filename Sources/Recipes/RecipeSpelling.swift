@@ -64,7 +64,7 @@ public struct RecipeSpelling: Sendable, Hashable {
     "template": "chat_template_path", "train_on_prompt": "completion_only_loss", "mask_history": "assistant_only_loss",
     "quantization_bit": "load_in_4bit", "double_quantization": "use_bnb_nested_quant", "val_size": "test_split_size",
     "max_samples": "max_train_samples", "neat_packing": "packing", "flash_attn": "attn_implementation",
-    "plot_loss": "output_dir", "stage": "loss_type",
+    "plot_loss": "output_dir", "stage": "method", "pref_beta": "beta", "pref_loss": "loss_type",
     // mlx-lm
     "data": "dataset_name", "hf_dataset": "dataset_name", "iters": "max_steps",
     "batch_size": "per_device_train_batch_size", "steps_per_report": "logging_steps", "steps_per_eval": "eval_steps",

@@ -5,6 +5,17 @@ enum RecipeTerms {
   /// Keys by the member that they set. Members that no error mentions may be missing.
   static let keys: [String: String] = [
     "adamBeta1": "adam_beta1",
+    "beta": "beta",
+    "divergence": "f_divergence_type",
+    "labelSmoothing": "label_smoothing",
+    "lossTypes": "loss_type",
+    "lossWeights": "loss_weights",
+    "findsBatchSize": "auto_find_batch_size",
+    "isPrecomputed": "precompute_ref_log_probs",
+    "isSynced": "sync_ref_model",
+    "samplingStrategy": "train_sampling_strategy",
+    "trainBatchSize": "per_device_train_batch_size",
+    "usesWeighting": "use_weighting",
     "adamBeta2": "adam_beta2",
     "chatTemplatePath": "chat_template_path",
     "checkpointing": "gradient_checkpointing",

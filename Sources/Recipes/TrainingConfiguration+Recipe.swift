@@ -10,6 +10,11 @@ extension LearningRateSchedule.Kind: RecipeWord {}
 extension LearningRateSchedule.Shape: RecipeWord {}
 extension OptimizerConfiguration.Kind: RecipeWord {}
 extension SamplingStrategy: RecipeWord {}
+extension TrainingMethod.Name: RecipeWord {}
+extension DPOConfiguration.LossType: RecipeWord {}
+extension DPOConfiguration.Divergence: RecipeWord {}
+extension CPOConfiguration.LossType: RecipeWord {}
+extension KTOConfiguration.LossType: RecipeWord {}
 extension TrainingConfiguration.LossType: RecipeWord {}
 extension TrainingConfiguration.IntervalStrategy: RecipeWord {}
 extension TrainingConfiguration.SaveStrategy: RecipeWord {}

@@ -42,7 +42,9 @@ public final class FineTuning: Sendable {
   /// - Parameters:
   ///   - model: the model to train in place.
   ///   - adapter: the adapter to train; `nil` to train every weight, which converts the model to float32.
-  ///   - data: the training rows, in any form that a recipe accepts: `text`, `prompt` and `completion`, or `messages`.
+  ///   - method: what training does with the rows.
+  ///   - data: the training rows, in any form that a recipe accepts: `text`, `prompt` and `completion`, or `messages`; for
+  ///     preferences `prompt`, `chosen` and `rejected`.
   ///   - validation: the rows for the validation loss.
   ///   - reports: reports to write besides `trainer_state.json`.
   ///   - loss: replaces the loss of the configuration.
@@ -55,15 +57,19 @@ public final class FineTuning: Sendable {
   ///   - configure: changes the configuration, which starts from TRL's defaults.
   /// - Throws: `SwiftletError` for a configuration that contradicts itself.
   public init(
-    _ model: LanguageModel, adapter: LoRAConfiguration? = nil, data: Dataset, validation: Dataset? = nil,
+    _ model: LanguageModel, adapter: LoRAConfiguration? = nil, method: TrainingMethod = .sft, data: Dataset,
+    validation: Dataset? = nil,
     reports: ReportConfiguration = ReportConfiguration(), loss: (any TrainingLoss)? = nil,
     updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil,
     callbacks: [any TrainerCallback & Sendable] = [], collective: any Collective = SingleProcess(),
     configure: (inout TrainingConfiguration) -> Void = { _ in }
   ) throws(SwiftletError) {
-    var configuration = TrainingConfiguration()
+    var configuration = TrainingConfiguration(method: method)
     configure(&configuration)
     try Self.check(configuration, hasValidation: validation != nil)
+    if let problem = configuration.methodProblem(trainsAdapter: adapter != nil) {
+      throw SwiftletError.training(problem)
+    }
     self.configuration = configuration
     core = model.core
     job = Job(

@@ -37,7 +37,8 @@ struct Plan: AsyncParsableCommand {
     let recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) }
-    let run = try await TrainingSession(recipe, command: ["sft"] + words.words).prepared()
+    let run = try await TrainingSession(recipe, command: [recipe.training.method.name.rawValue] + words.words)
+      .prepared()
     let plan = try run.plan(
       calibrated: true, ranks: ranks, network: ranks == nil ? nil : network ?? Network(bitsPerSecond: 10e9))
     let advice = run.advice(plan)

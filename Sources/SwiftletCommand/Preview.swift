@@ -42,7 +42,8 @@ struct Preview: AsyncParsableCommand {
       output.write(try RowTable.table(rows, count: count).text(width: output.columns(), style: output.style))
     }
     let first = SelectedRows(rows, Array(0..<min(count, rows.count)))
-    let (set, report) = try Preparation(rowTokenizer, options: recipe.training.preparation).prepare(first)
+    let (set, report) = try Preparation(rowTokenizer, options: recipe.training.preparation(forValidation: false))
+      .prepare(first)
     if json { return Printing.json(try self.report(rows, count, set, tokenizer)) }
     let output = Output.standardOutput
     for item in set.items {

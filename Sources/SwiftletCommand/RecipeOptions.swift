@@ -2,6 +2,7 @@ import ArgumentParser
 import Recipes
 import Swiftlet
 import Terminal
+import Training
 
 /// The arguments of subcommands that take recipe keys: their own flags are taken out, the rest is a recipe.
 struct RecipeWords {
@@ -41,9 +42,9 @@ struct RecipeWords {
   }
 
   /// Prints the help or the keys if that is what the words ask for.
-  mutating func answerHelp(for command: some ParsableCommand) throws {
+  mutating func answerHelp(for command: some ParsableCommand, _ method: TrainingMethod.Name = .sft) throws {
     if take(flag: "--help-keys") {
-      RecipeHelp.show()
+      RecipeHelp.show(method)
       throw ExitCode.success
     }
     if words.contains("--help") || words.contains("-h") { throw CleanExit.helpRequest(command) }
@@ -52,16 +53,16 @@ struct RecipeWords {
 
 /// The keys of a recipe as help.
 enum RecipeHelp {
-  /// Prints all supported keys by group, with their defaults.
-  static func show() {
+  /// Prints the supported keys of a method by group, with their defaults.
+  static func show(_ method: TrainingMethod.Name) {
     let output = Output.standardOutput
     let columns = output.isTerminal ? output.columns() : 100
     for section in RecipeKey.Section.allCases {
-      let keys = RecipeKey.all.filter { $0.section == section && $0.status == .honored }
+      let keys = RecipeKey.all(for: method).filter { $0.section == section && $0.status == .honored }
       if keys.isEmpty { continue }
       Printing.result(output.style.bold(section.rawValue))
       for key in keys {
-        let value = "--\(key.name) (\(key.expectation); default: \(key.defaultValue.text()))"
+        let value = "--\(key.name) (\(key.expectation); default: \(key.defaultValue(for: method).text()))"
         for (index, line) in value.wrapped(to: max(20, columns - 4)).enumerated() {
           Printing.result((index == 0 ? "  " : "    ") + line)
         }

@@ -3,6 +3,7 @@ import Essentials
 import Models
 import Swiftlet
 import Terminal
+import Training
 
 /// `swiftlet sft recipe.yaml [--key value ...]`
 struct SFT: AsyncParsableCommand {
@@ -35,24 +36,32 @@ struct SFT: AsyncParsableCommand {
   var words: [String] = []
 
   func run() async throws {
+    try await TrainingSession.run(.sft, words, help: self)
+  }
+}
+
+extension TrainingSession {
+  /// Carries out the subcommand of a method.
+  /// - Parameter help: the subcommand, whose help is printed if the words ask for it.
+  static func run(_ method: TrainingMethod.Name, _ words: [String], help: some ParsableCommand) async throws {
     var words = RecipeWords(words)
-    try words.answerHelp(for: self)
+    try words.answerHelp(for: help, method)
     let overwrites = words.take(flag: "--overwrite")
     let findsRate = words.take(flag: "--find-learning-rate")
     let ranks = try Ranks.join()
     do {
-      var recipe = try Recipe(commandLine: words.words)
+      var recipe = try Recipe(commandLine: words.words, method: method)
       try recipe.checkComplete()
       if ranks.leads { for note in recipe.notes { Printing.remark("Note: \(note)", indent: 0) } }
       if findsRate, let rate = try await LearningRateSearch(recipe, overwrites: overwrites, ranks: ranks).rate() {
         try words.set(option: "--learning_rate", to: String(cFormat: "%g", rate))
-        recipe = try Recipe(commandLine: words.words)
+        recipe = try Recipe(commandLine: words.words, method: method)
       }
       _ = try await TrainingSession(
-        recipe, command: ["sft"] + words.words, overwrites: overwrites, ranks: ranks
+        recipe, command: [method.rawValue] + words.words, overwrites: overwrites, ranks: ranks
       ).run()
     } catch {
-      Main.leave(error, ranks, of: "sft")
+      Main.leave(error, ranks, of: method.rawValue)
     }
     ranks.leave()
   }

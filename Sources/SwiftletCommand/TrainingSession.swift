@@ -236,7 +236,12 @@ struct TrainingSession {
     guard let sums = try run.evaluate() else { return nil }
     let loss = sums.loss / Double(max(1, sums.count))
     guard ranks.leads else { return loss }
-    Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
+    if recipe.training.method == .sft {
+      Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
+    } else {
+      let metrics = sums.metrics.sorted { $0.key < $1.key }.map { ", \($0.key) \(Format.loss($0.value.mean))" }
+      Printing.note("\n\(label): \(Format.loss(loss)), \(sums.count) rows\(metrics.joined())")
+    }
     return loss
   }
 

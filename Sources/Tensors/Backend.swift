@@ -345,6 +345,9 @@ public protocol Backend: Sendable {
   func crossEntropy(
     _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float,
     weighsByProbability: Bool, into result: Tensor)
+  /// The mean of each row of logits, and the logarithm of the sum of the squares of its softmax: `[rows, 2]`. Logits are
+  /// taken as softcap · tanh(logit / softcap) if `softcap` is positive.
+  func logitStatistics(_ logits: Tensor, softcap: Float) -> Tensor
   /// logits = cap · tanh(logits / cap), in place.
   func softcap(_ logits: Tensor, _ cap: Float)
   /// The `count` largest elements of a row in descending order, the first of equals first; `nil` for a backend where

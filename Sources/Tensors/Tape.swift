@@ -99,15 +99,16 @@ public final class Tape {
   /// Whether dropout applies: in training, including the unrecorded forward pass of a checkpointed layer.
   var appliesDropout: Bool
 
-  /// Creates an empty tape. All dropout masks derive from `dropoutSeed`.
+  /// Creates an empty tape. All dropout masks derive from `dropoutSeed`; there are none if `appliesDropout` is false.
   public init(
-    on backend: any Backend, isRecording: Bool, dropoutSeed: UInt64 = 0, precision: Precision = .float32
+    on backend: any Backend, isRecording: Bool, dropoutSeed: UInt64 = 0, precision: Precision = .float32,
+    appliesDropout: Bool = true
   ) {
     self.backend = backend
     self.isRecording = isRecording
     self.precision = precision
     dropoutKey = dropoutSeed &* 0xD134_2543_DE82_EF95
-    appliesDropout = isRecording
+    self.appliesDropout = isRecording && appliesDropout
   }
 
   /// Records the backward pass of an operation whose output requires a gradient.

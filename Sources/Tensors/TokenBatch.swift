@@ -12,6 +12,10 @@ public struct TokenBatch: Sendable, Hashable {
   /// The index of each sequence's first token, followed by the number of tokens. A token attends only to its own
   /// sequence. If the first start isn't 0, the tokens before it are a prefix that all sequences share.
   public var sequenceStarts: [Int] = [0]
+  /// A number that the dataset gives for each sequence, such as a margin; empty if it gives none.
+  public var values: [Float] = []
+  /// The reference model's log-probability of each sequence, if computed before training; else empty.
+  public var referenceLogProbabilities: [Double] = []
   /// The dataset rows that the tokens come from, for messages.
   public var rows: [Int] = []
 

@@ -20,6 +20,9 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
   /// Whether SGD uses Nesterov momentum, which needs momentum and no dampening.
   public var nesterov = false
 
+  /// By what the learning rate of LoRA's B is multiplied (LoRA+, arXiv:2402.12354).
+  public var loraPlusRatio: Double?
+
   /// Creates AdamW with PyTorch's defaults.
   public init() {}
 

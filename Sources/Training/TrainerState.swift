@@ -2,6 +2,7 @@ import Diagnostics
 import Checkpoints
 import Essentials
 import OrderedJSON
+import Tensors
 
 /// The progress and log of a run: `trainer_state.json`, with the members of transformers' `TrainerState`.
 public struct TrainerState: Sendable {
@@ -161,6 +162,8 @@ public struct UnloggedSteps: Sendable, Hashable {
   public var predicted = 0
   /// The number of predicted tokens whose most likely token was the right one.
   public var correct = 0
+  /// What the loss reports besides, such as `rewards/margins`.
+  public var metrics: [String: MetricSum] = [:]
 
   /// Creates sums over no steps.
   public init() {}
@@ -175,18 +178,23 @@ public struct UnloggedSteps: Sendable, Hashable {
     loss += report.loss
     predicted += report.predictedTokens
     correct += report.correctTokens
+    metrics.merge(report.metrics) { $0 + $1 }
   }
 
   /// transformers accepts only the members it knows, but ignores unknown names in `stateful_callbacks`.
   static let key = "UnloggedSteps"
 
   var json: JSONValue {
-    [
-      "args": [:],
-      "attributes": [
-        "steps": .integer(steps), "loss": .number(loss), "predicted": .integer(predicted), "correct": .integer(correct),
-      ],
-    ]
+    var attributes = JSONObject([
+      ("steps", .integer(steps)), ("loss", .number(loss)), ("predicted", .integer(predicted)),
+      ("correct", .integer(correct)),
+    ])
+    if !metrics.isEmpty {
+      attributes["metrics"] = .object(
+        JSONObject(
+          metrics.sorted { $0.key < $1.key }.map { ($0.key, [.number($0.value.sum), .number($0.value.weight)]) }))
+    }
+    return ["args": [:], "attributes": .object(attributes)]
   }
 
   init(_ json: JSONValue?, path: String) throws(SwiftletError) {
@@ -196,6 +204,13 @@ public struct UnloggedSteps: Sendable, Hashable {
     loss = try reader.number("loss")
     predicted = try reader.count("predicted")
     correct = try reader.count("correct")
+    for (name, value) in values["metrics"]?.object?.members ?? [] {
+      guard let numbers = value.array?.map(\.double), numbers.count == 2, let sum = numbers[0], let weight = numbers[1]
+      else {
+        throw SwiftletError.checkpoint(path: path, reason: "\(name.quotedExcerpt) must be a sum and its weight")
+      }
+      metrics[name] = MetricSum(sum, weight: weight)
+    }
   }
 }
 
@@ -217,11 +232,13 @@ public struct TrainingLog: Sendable, Hashable {
   public var meanTokenAccuracy: Double?
   /// Seconds since the first step began.
   public var elapsed: Double
+  /// What the loss reports besides, such as `rewards/margins`.
+  public var metrics: [String: Double]
 
   /// Creates a log of the losses since the last one.
   public init(
     step: Int, epoch: Double, loss: Double, gradNorm: Double, learningRate: Double, numTokens: Int,
-    meanTokenAccuracy: Double? = nil, elapsed: Double
+    meanTokenAccuracy: Double? = nil, elapsed: Double, metrics: [String: Double] = [:]
   ) {
     self.step = step
     self.epoch = epoch
@@ -231,6 +248,7 @@ public struct TrainingLog: Sendable, Hashable {
     self.numTokens = numTokens
     self.meanTokenAccuracy = meanTokenAccuracy
     self.elapsed = elapsed
+    self.metrics = metrics
   }
 
   /// The log as an entry of `log_history`.
@@ -241,6 +259,7 @@ public struct TrainingLog: Sendable, Hashable {
     ])
     object["mean_token_accuracy"] = meanTokenAccuracy.map { .number($0) }
     object["num_tokens"] = .integer(numTokens)
+    for (name, value) in metrics.sorted(by: { $0.key < $1.key }) { object[name] = .number(value) }
     object["step"] = .integer(step)
     return object
   }
@@ -258,21 +277,29 @@ public struct EvaluationLog: Sendable, Hashable {
   public var tokens: Int
   /// The time it took, in seconds.
   public var runtime: Double
+  /// What the loss reports besides, such as `rewards/margins`.
+  public var metrics: [String: Double]
 
   /// Creates a log of one evaluation.
-  public init(step: Int, epoch: Double, loss: Double, tokens: Int, runtime: Double) {
+  public init(
+    step: Int, epoch: Double, loss: Double, tokens: Int, runtime: Double, metrics: [String: Double] = [:]
+  ) {
     self.step = step
     self.epoch = epoch
     self.loss = loss
     self.tokens = tokens
     self.runtime = runtime
+    self.metrics = metrics
   }
 
   /// The log as an entry of `log_history`.
   public var object: JSONObject {
-    JSONObject([
+    var object = JSONObject([
       ("epoch", .number(epoch)), ("eval_loss", .number(loss)), ("eval_num_tokens", .integer(tokens)),
-      ("eval_runtime", .number(runtime)), ("step", .integer(step)),
+      ("eval_runtime", .number(runtime)),
     ])
+    for (name, value) in metrics.sorted(by: { $0.key < $1.key }) { object["eval_" + name] = .number(value) }
+    object["step"] = .integer(step)
+    return object
   }
 }

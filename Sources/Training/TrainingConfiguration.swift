@@ -15,6 +15,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   /// Whether to open the result afresh at the end and compare it with what was recorded.
   public var verifiesAfterTraining = false
 
+  /// What training does with the rows.
+  public var method = TrainingMethod.sft
+
   // MARK: Rows and tokens
 
   /// How rows become tokens and labels: maximum length, loss mask, packing.
@@ -71,6 +74,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var labelSmoothing = 0.0
   /// The strength of the noise added to embeddings (NEFTune, arXiv:2310.05914).
   public var neftuneNoiseAlpha: Double?
+  /// Whether the adapter's dropout is off in training. TRL switches it off for all methods but supervised fine-tuning.
+  public var disablesDropout = false
   /// Whether training rounds the inputs of matrix products to 16 bits if the device multiplies those faster: to
   /// bfloat16 on a processor, to float16 on a GPU's matrix units. `nil` means no.
   public var bf16: Bool?
@@ -184,9 +189,14 @@ extension TrainingConfiguration {
   /// The type in which matrix products of a training step take their inputs.
   package var precision: Precision { bf16 == true ? .bfloat16 : .float32 }
 
+  /// What a row of the dataset becomes.
+  package var rowKind: PreparationOptions.RowKind { method.settings?.rowKind ?? .sequence }
+
   /// How rows are prepared, for training or for validation.
   package func preparation(forValidation: Bool) -> PreparationOptions {
     var options = preparation
+    options.rowKind = rowKind
+    options.itemsPerBatch = trainBatchSize
     if forValidation {
       switch evalPacking {
       case .asInTraining: break

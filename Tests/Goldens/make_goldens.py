@@ -6,6 +6,7 @@
     python make_goldens.py training          ten steps of TRL's SFTTrainer on the tiny Llama
     python make_goldens.py ranks             the same over two processes
     python make_goldens.py recipe_runs       twenty steps from recipes and rows of text
+    python make_goldens.py method_runs       twenty steps of TRL's preference trainers
     python make_goldens.py smollm2 --gguf FILE --tokenizer FOLDER --checkpoint FOLDER     a real model; minutes
 """
 
@@ -37,6 +38,7 @@ def main():
         "ranks": "ten steps of TRL's SFTTrainer on the tiny Llama over two processes",
         "families": "ten steps of training a tiny model of each family",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",
+        "method_runs": "twenty steps of TRL's preference trainers from recipes",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",
         "optimizers": "learning-rate schedules; AdamW on fixed gradients",

@@ -120,6 +120,33 @@ import Testing
     #expect(adapter.configuration.unmatchedTargets(among: adapter.layers.map(\.path)).isEmpty)
   }
 
+  /// A and B are random, but their product is zero.
+  @Test func orthogonalMatricesHaveNoProduct() throws {
+    var configuration = LoRAConfiguration.lora(rank: 6, targetModules: .names(["q_proj"]))
+    configuration.initialization = .orthogonal
+    let transformer = try FamilyTests.transformer("llama")
+    let adapter = try Adapter(configuration, on: transformer, seed: 3)
+    for layer in adapter.layers {
+      let update = try #require(layer.lora)
+      let (a, b) = (transformer.backend.floats(update.a.value), transformer.backend.floats(update.b.value))
+      func norm(_ values: [Float]) -> Double { values.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot() }
+      // Elements have a standard deviation of √(3/6) / 10.
+      let expected = 0.1 * 0.5.squareRoot()
+      #expect(abs(norm(a) / Double(a.count).squareRoot() - expected) < 0.02)
+      #expect(abs(norm(b) / Double(b.count).squareRoot() - expected) < 0.02)
+      for row in 0..<layer.outputSize {
+        for column in 0..<layer.inputSize {
+          let product = (0..<6).reduce(0.0) {
+            $0 + Double(b[row * 6 + $1]) * Double(a[$1 * layer.inputSize + column])
+          }
+          #expect(abs(product) < 1e-6)
+        }
+      }
+    }
+    configuration.rank = 5
+    #expect(AdapterTests.message { _ = try Adapter(configuration, on: transformer, seed: 3) }.contains("even rank"))
+  }
+
   @Test func codingKeepsEveryMember() throws {
     var configuration = LoRAConfiguration.lora(
       rank: 3, alpha: 5, dropout: 0.25, targetModules: .pattern(".*q_proj"))

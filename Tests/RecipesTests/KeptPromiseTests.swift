@@ -11,7 +11,8 @@ import Training
 @Suite struct KeptPromiseTests {
   /// A value for each honored key that is not its default, with other keys that it needs.
   static let changes: KeyValuePairs<String, String> = [
-    "model_name_or_path": "m", "model_revision": "v2", "device": "gpu", "use_cpu": "true", "dtype": "bfloat16",
+    "method": "dpo", "model_name_or_path": "m", "model_revision": "v2", "device": "gpu", "use_cpu": "true",
+    "dtype": "bfloat16",
     "load_in_4bit": "true\nuse_peft: true",
     "bnb_4bit_quant_type": "fp4\nload_in_4bit: true\nuse_peft: true",
     "use_bnb_nested_quant": "true\nload_in_4bit: true\nuse_peft: true",
@@ -20,7 +21,9 @@ import Training
     "lora_target_modules": "[o_proj]\nuse_peft: true", "lora_modules_to_save": "[lm_head]\nuse_peft: true",
     "exclude_modules": "[v_proj]\nuse_peft: true", "use_rslora": "true\nuse_peft: true",
     "rank_pattern": "{q_proj: 4}\nuse_peft: true", "alpha_pattern": "{q_proj: 4}\nuse_peft: true",
-    "init_lora_weights": "gaussian\nuse_peft: true", "dataset_name": "d", "dataset_config": "c",
+    "init_lora_weights": "orthogonal\nuse_peft: true", "layers_to_transform": "[1]\nuse_peft: true",
+    "layers_pattern": "[layers]\nuse_peft: true", "loraplus_lr_ratio": "16\nuse_peft: true", "dataset_name": "d",
+    "dataset_config": "c",
     "dataset_train_split": "t", "dataset_test_split": "v", "datasets": "[a, b]", "query": "SELECT 1",
     "steps": "[{shuffle: 1}]", "test_split_size": "0.5", "eval_dataset": "e", "max_train_samples": "5",
     "max_eval_samples": "5", "dataset_text_field": "body", "shuffle_dataset": "true", "questions": "[Why?]",
@@ -70,11 +73,45 @@ import Training
     }
   }
 
+  /// The same for the keys of other methods.
+  static let methodChanges: [TrainingMethod.Name: KeyValuePairs<String, String>] = [
+    .dpo: [
+      "disable_dropout": "false", "loss_type": "[hinge, sft]", "loss_weights": "[0.5]", "beta": "0.5",
+      "label_smoothing": "0.5", "f_divergence_type": "forward_kl", "f_alpha_divergence_coef": "0.75",
+      "ld_alpha": "0.5", "use_weighting": "true", "discopop_tau": "0.5", "precompute_ref_log_probs": "true",
+      "precompute_ref_batch_size": "3", "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5",
+      "ref_model_sync_steps": "7",
+    ],
+    .orpo: ["disable_dropout": "false", "beta": "0.5"],
+    .cpo: [
+      "disable_dropout": "false", "beta": "0.5", "loss_type": "simpo", "label_smoothing": "0.5", "cpo_alpha": "0",
+      "simpo_gamma": "1.5", "alpha": "0.25",
+    ],
+    .kto: [
+      "disable_dropout": "false", "beta": "0.5", "loss_type": "apo_zero_unpaired", "desirable_weight": "0.5",
+      "undesirable_weight": "0.5", "precompute_ref_log_probs": "true", "precompute_ref_batch_size": "3",
+      "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5", "ref_model_sync_steps": "7",
+    ],
+  ]
+
+  @Test(arguments: TrainingMethod.Name.allCases.filter { $0 != .sft })
+  func everyKeyOfAMethodChangesTheSettings(_ method: TrainingMethod.Name) throws {
+    let changes = try #require(Self.methodChanges[method])
+    let common = Set(RecipeKey.commonNames)
+    let honored = RecipeKey.all(for: method).filter { $0.status == .honored && !common.contains($0.name) }
+    #expect(Set(honored.map(\.name)) == Set(changes.map(\.key)))
+    for (key, value) in changes {
+      let (without, with) = (try Recipe(yaml: "", method: method), try Recipe(yaml: "\(key): \(value)", method: method))
+      #expect(Self.settings(without) != Self.settings(with), "\(key) changes nothing")
+      #expect(without.arguments[key] != with.arguments[key], "\(key) is missing in training_args.json")
+    }
+  }
+
   /// Every member of the settings is used by code that runs training, not only where it is declared and filled in.
   @Test func everySettingIsRead() throws {
     let declarations = [
       "TrainingConfiguration.swift", "RecipeDraft.swift", "RecipeKeyTable.swift", "DataArguments.swift",
-      "RecipeReader.swift", "BaseModel.swift",
+      "RecipeReader.swift", "BaseModel.swift", "RecipeKeyTable+Methods.swift",
     ]
     var sources = ""
     for module in ["Training", "Datasets", "Models", "Reports", "Recipes", "Swiftlet", "SwiftletCommand"] {
@@ -88,14 +125,15 @@ import Training
     // Methods of the settings themselves read them without a dot; declarations and comments do not count.
     let own = try [
       "Training/TrainingConfiguration.swift", "Recipes/DataArguments.swift", "Models/LoRA/LoRAConfiguration.swift",
-      "Training/OptimizerConfiguration.swift",
+      "Training/OptimizerConfiguration.swift", "Training/Methods/DPOConfiguration+Terms.swift",
     ].flatMap { file in
       try String(contentsOf: repository.appendingPathComponent("Sources/\(file)"), encoding: .utf8)
         .split(separator: "\n").filter { !$0.contains("public var ") && !$0.contains("///") }
     }.joined(separator: "\n")
     let settings: [Any] = [
       BaseModel(), DataArguments(), LoRAConfiguration(), TrainingConfiguration(), PreparationOptions(),
-      OptimizerConfiguration(), ReportConfiguration(), LossCurveLabels(),
+      OptimizerConfiguration(), ReportConfiguration(), LossCurveLabels(), DPOConfiguration(),
+      ORPOConfiguration(), CPOConfiguration(), KTOConfiguration(), ReferenceSettings(),
     ]
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {

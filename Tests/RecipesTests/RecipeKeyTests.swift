@@ -21,7 +21,11 @@ import Testing
   @Test func namesAreUnique() {
     let names = RecipeKey.all.map(\.name) + RecipeSpelling.all.map(\.name)
     #expect(Set(names).count == names.count)
-    let known = Set(RecipeKey.all.map(\.name))
+    for method in TrainingMethod.Name.allCases {
+      let names = RecipeKey.all(for: method).map(\.name)
+      #expect(Set(names).count == names.count, "\(method)")
+    }
+    let known = Set(TrainingMethod.Name.allCases.flatMap { RecipeKey.all(for: $0) }.map(\.name))
     #expect(RecipeSpelling.all.filter { !known.contains($0.key) }.map(\.key) == [])
   }
 
@@ -54,6 +58,49 @@ import Testing
       let text = "\(name): \(value.text())\n" + (name == "use_peft" ? "" : "use_peft: true\n")
       #expect(throws: Never.self, "\(text)") { try Recipe(yaml: text) }
     }
+  }
+
+  /// The keys of the configurations of TRL's other trainers, with their defaults.
+  @Test(arguments: TrainingMethod.Name.allCases.filter { $0 != .sft })
+  func methodsHaveTheirKeys(_ method: TrainingMethod.Name) throws {
+    let theirs = try #require(golden("recipe/method_keys.json")[method.rawValue]?.object).members
+    let ours = Dictionary(uniqueKeysWithValues: RecipeKey.all(for: method).map { ($0.name, $0) })
+    let known = Set(Array(ours.keys) + RecipeSpelling.all.map(\.name))
+    #expect(theirs.count > 100)
+    #expect(theirs.map(\.key).filter { !known.contains($0) && !$0.hasPrefix("_") } == [])
+    for (name, value) in theirs where !Self.overruled.contains(name) && !name.hasPrefix("_") {
+      if let key = ours[name], key.status == .honored {
+        let isEmpty = value.isNull && (key.defaultValue == [] || key.defaultValue == [:] || key.defaultValue == "")
+        #expect(
+          key.defaultValue(for: method) == value || isEmpty || value.isNull && key.defaultValue == false, "\(name)")
+      }
+      if value.isNull || RecipeSpelling.all.contains(where: { $0.name == name && $0.kind == .foreign }) { continue }
+      #expect(throws: Never.self, "\(name)") { try Recipe(yaml: "\(name): \(value.text())", method: method) }
+    }
+  }
+
+  @Test func keysOfOtherMethodsAreErrors() {
+    func message(_ yaml: String, _ method: TrainingMethod.Name?) -> String {
+      do {
+        _ = try Recipe(yaml: yaml, method: method)
+        return ""
+      } catch {
+        return "\(error)"
+      }
+    }
+    #expect(message("beta: 0.2", .sft).contains("beta is a key of dpo, orpo, cpo, kto"))
+    #expect(message("packing: true", .dpo).contains("packing is a key of sft"))
+    #expect(message("method: dpo", .sft).contains("swiftlet dpo"))
+    #expect(message("method: dpq", nil).contains("sft"))
+    #expect(message("method: dpo\nbeta: 0.2", nil).isEmpty)
+    #expect(message("loss_type: [sigmoid, hinge]\nloss_weights: [1]", .dpo).contains("loss_weights has 1 weights"))
+    #expect(message("sync_ref_model: true\nuse_peft: true", .dpo).contains("sync_ref_model needs"))
+    #expect(message("per_device_train_batch_size: 1", .kto).contains("per_device_train_batch_size of at least 2"))
+    #expect(message("train_sampling_strategy: random", .kto).contains("train_sampling_strategy sequential"))
+    #expect(message("loss_type: exo_pair", .dpo).contains("label_smoothing above 0"))
+    #expect(message("loss_type: aot\nuse_weighting: true", .dpo).contains("use_weighting cannot"))
+    #expect(
+      message("loss_type: apo_zero\nf_divergence_type: forward_kl", .dpo).contains("f_divergence_type forward_kl"))
   }
 
   @Test func committedPageIsTheTable() throws {

@@ -15,7 +15,7 @@ import Testing
   static let runs = [
     "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "full_smoothing", "lora",
     "lora_weight_decay", "lora_patterns", "lora_adafactor", "lora_adafactor_from_zero", "lora_saved_linear",
-    "lora_saved_blocks",
+    "lora_saved_blocks", "lora_plus",
   ]
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {

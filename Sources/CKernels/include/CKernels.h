@@ -313,6 +313,10 @@ void ck_cross_entropy(
   float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
   float *losses, uint8_t *correct, float *entropy, long begin, long end);
 
+// For rows [begin, end) of logits [rows, columns]: found[2 row] = their mean, found[2 row + 1] = log(sum(p * p)) of the
+// softmax p. cap > 0: of cap * tanh(logit / cap).
+void ck_logit_statistics(const float *logits, long columns, float cap, float *found, long begin, long end);
+
 // ---- sampling.h -----------------------------------------------------------------------------------------------------
 
 // The largest of `count` floats; NaN counts as less than any number.

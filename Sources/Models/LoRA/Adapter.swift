@@ -15,36 +15,32 @@ public final class Adapter {
   private let updates: [LoRAUpdate]
   private let savedModules: [SavedModule]
 
-  /// Adds new updates to the layers of `transformer` that the configuration selects. A is random and B zero, so the
-  /// model's output doesn't change yet.
-  /// - Throws: `SwiftletError` if no layer is selected, or one that can't have an update.
+  /// Adds new updates to the layers of `transformer` that the configuration selects. The model's output doesn't change
+  /// yet.
+  /// - Throws: `SwiftletError` if no layer is selected, or one that can't have an update, or for an odd rank if A and B
+  ///   are to be orthogonal.
   public init(_ configuration: LoRAConfiguration, on transformer: Transformer, seed: UInt64) throws(SwiftletError) {
     let configuration = configuration.resolved(for: transformer)
     self.configuration = configuration
     layers = try Self.targets(of: configuration, in: transformer)
+    if configuration.initialization == .orthogonal,
+      let odd = layers.map({ configuration.rank(of: $0.path) }).first(where: { $0 % 2 != 0 })
+    {
+      throw SwiftletError.model(
+        "init_lora_weights orthogonal needs an even rank, but one is \(odd). Choose an even lora_r")
+    }
     savedModules = try SavedModule.all(configuration, transformer)
     let backend = transformer.backend
     var random = RandomSource(seed: seed)
     updates = layers.map { layer in
       let rank = configuration.rank(of: layer.path)
-      let a = Self.initialValues(configuration.initialization, rank: rank, inputSize: layer.inputSize, &random)
+      let (a, b) = configuration.initialization.values(
+        rank: rank, inputSize: layer.inputSize, outputSize: layer.outputSize, &random)
       return Self.update(
         of: layer, configuration, a: backend.tensor(a, [rank, layer.inputSize]),
-        b: backend.tensor([Float](repeating: 0, count: layer.outputSize * rank), [layer.outputSize, rank]))
+        b: backend.tensor(b, [layer.outputSize, rank]))
     }
     attach()
-  }
-
-  private static func initialValues(
-    _ initialization: LoRAConfiguration.Initialization, rank: Int, inputSize: Int, _ random: inout RandomSource
-  ) -> [Float] {
-    let bound = 1 / Float(inputSize).squareRoot()
-    return (0..<rank * inputSize).map { _ in
-      switch initialization {
-      case .kaiming: (2 * random.uniform() - 1) * bound
-      case .gaussian: random.normal() / Float(rank)
-      }
-    }
   }
 
   /// Reads an adapter that PEFT or Swiftlet wrote, and adds its updates to `transformer`. If it doesn't fit, the

@@ -87,7 +87,8 @@ extension LoRAConfiguration {
     guard let name = config.json["init_lora_weights"]?.string?.lowercased() else { return .kaiming }
     switch name {
     case "gaussian": return .gaussian
-    case "orthogonal", "eva", "true", "false": return .kaiming
+    case "orthogonal": return .orthogonal
+    case "eva", "true", "false": return .kaiming
     default:
       throw config.error(
         "init_lora_weights \(name.quotedExcerpt) is not supported: it changes the base model's weights; convert the "
@@ -149,7 +150,8 @@ extension LoRAConfiguration {
     var config = JSONObject([
       ("alpha_pattern", patterns(alphaPattern) { .number($0) }), ("base_model_name_or_path", .string(base)),
       ("bias", "none"), ("exclude_modules", excludeModules.map(modules) ?? .null), ("fan_in_fan_out", false),
-      ("inference_mode", true), ("init_lora_weights", initialization == .gaussian ? "gaussian" : true),
+      ("inference_mode", true),
+      ("init_lora_weights", initialization == .kaiming ? true : .string(initialization.rawValue)),
     ])
     if let layersToTransform {
       config["layers_pattern"] = .array(layersPattern.map { .string($0) })

@@ -58,12 +58,14 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     }
   }
 
-  /// How A is initialized. B is zero, so a new adapter doesn't change the model.
+  /// How A and B are initialized. Their product is zero, so a new adapter doesn't change the model.
   public enum Initialization: String, Sendable, Hashable, Codable {
     /// Uniform in ±1/√in (Kaiming with a = √5), PEFT's `init_lora_weights=True`.
     case kaiming
     /// Normal with standard deviation 1 / rank.
     case gaussian
+    /// Both random, in orthogonal subspaces: PEFT's `init_lora_weights="orthogonal"`. The rank must be even.
+    case orthogonal
   }
 
   /// Settings for a new adapter, with the choices of the QLoRA paper (arXiv:2305.14314). Everything else keeps PEFT's

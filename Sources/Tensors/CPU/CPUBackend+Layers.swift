@@ -231,4 +231,14 @@ extension CPUBackend {
     }
     if let weights, gradientScale != nil { scaleRows(logits, by: weights) }
   }
+
+  /// See ``Backend``.
+  public func logitStatistics(_ logits: Tensor, softcap: Float) -> Tensor {
+    let found = empty([logits.rows, 2])
+    pool.runRanges(logits.rows, grain: max(1, 8192 / max(1, logits.columns))) { range in
+      ck_logit_statistics(
+        logits.pointer(), logits.columns, softcap, found.pointer(), range.lowerBound, range.upperBound)
+    }
+    return found
+  }
 }

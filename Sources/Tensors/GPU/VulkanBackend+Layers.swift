@@ -235,4 +235,11 @@ extension VulkanBackend {
     var scale: Float
     var accumulate: UInt32
   }
+
+  /// See ``Backend``. Computed by the CPU.
+  public func logitStatistics(_ logits: Tensor, softcap: Float) -> Tensor {
+    let host = CPUBackend.shared
+    let found = host.logitStatistics(host.tensor(floats(logits), logits.shape), softcap: softcap)
+    return tensor(host.floats(found), found.shape)
+  }
 }

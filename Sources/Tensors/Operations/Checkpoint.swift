@@ -6,13 +6,13 @@ extension Tape {
     let dropoutBefore = dropoutState
     let unrecorded = Tape(on: backend, isRecording: false, precision: precision)
     unrecorded.dropoutState = dropoutBefore
-    unrecorded.appliesDropout = true
+    unrecorded.appliesDropout = appliesDropout
     let values = body(unrecorded, inputs.map { Variable($0.value) })
     dropoutState = unrecorded.dropoutState
     let outputs = values.map { Variable($0.value, requiresGradient: true) }
     let slots = outputs.map(\.slot)
     record { [unowned self] in
-      let again = Tape(on: backend, isRecording: true, precision: precision)
+      let again = Tape(on: backend, isRecording: true, precision: precision, appliesDropout: appliesDropout)
       again.dropoutState = dropoutBefore
       let freshInputs = inputs.map { Variable($0.value, requiresGradient: $0.requiresGradient) }
       let freshOutputs = body(again, freshInputs)

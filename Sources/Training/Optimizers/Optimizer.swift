@@ -8,6 +8,8 @@ import Tensors
 package final class Optimizer {
   private let parameters: [Parameter]
   private let decayed: [Bool]
+  /// What each parameter's learning rate is multiplied by.
+  private let rateFactors: [Float]
   private let weightDecay: Float
   /// The update rule of each parameter.
   private let rules: [any UpdateRule]
@@ -35,6 +37,11 @@ package final class Optimizer {
     self.parallelism = parallelism
     weightDecay = Float(configuration.weightDecay)
     decayed = parameters.map { Self.isDecayed($0.name) }
+    rateFactors = parameters.map { parameter in
+      // As in PEFT's LoRA+, vectors count as B.
+      let isB = parameter.name.contains("lora_B") || parameter.value.shape.count == 1
+      return isB ? Float(configuration.loraPlusRatio ?? 1) : 1
+    }
     let isPaged = configuration.kind.isPaged
     if isPaged { try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) }
     var states: [[Tensor]] = []
@@ -80,7 +87,8 @@ package final class Optimizer {
       }
       let own = parallelism?.elements(of: index) ?? 0..<parameter.value.count
       let update = UpdateStep(
-        number: step, learningRate: Float(learningRate), weightDecay: decayed[index] ? weightDecay : 0,
+        number: step, learningRate: Float(learningRate) * rateFactors[index],
+        weightDecay: decayed[index] ? weightDecay : 0,
         gradientScale: gradientScale)
       rules[index].update(
         parameter.value.elements(own).reshaped(shape), gradient: gradient.elements(own).reshaped(shape),

@@ -128,6 +128,11 @@ package struct RunEstimator {
   private func workload(_ settings: Settings) -> Workload {
     let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
     let isShared = model.transformer.sharesPrefix(settings.configuration)
+    if settings.configuration.rowKind.sequences > 1 {
+      let sizes = Workload.itemSizes(
+        set, maxLength: settings.maxLength, sharesPrompts: isShared && !model.transformer.configuration.isRecurrent)
+      return Workload(sizes, settings.configuration, ranks: ranks)
+    }
     return Workload(
       sizes, settings.configuration, shared: isShared ? min(shared, settings.maxLength - 1) : 0, ranks: ranks)
   }
@@ -258,6 +263,11 @@ package struct RunEstimator {
     var estimate = MemoryEstimate()
     estimate.program = program
     estimate.weights = weightBytes(quantized: settings.quantizes)
+    if adapter == nil, let reference = settings.configuration.method.settings?.referenceSettings,
+      !reference.isPrecomputed
+    {
+      estimate.weights += trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
+    }
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
     var largestUndivided = 0
     for parameter in trained {

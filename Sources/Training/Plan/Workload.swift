@@ -46,22 +46,31 @@ package struct Workload: Sendable {
   private static let enoughItems = 300_000
 
   /// The sizes of the items of a set.
-  /// - Parameter maxLength: truncates sequences, as if they had been prepared with this maximum length.
-  package static func itemSizes(_ set: TrainingSet, maxLength: Int = .max) -> [Size] {
+  /// - Parameters:
+  ///   - maxLength: truncates sequences, as if they had been prepared with this maximum length.
+  ///   - sharesPrompts: whether the prompt that the sequences of an item have in common is computed once.
+  package static func itemSizes(
+    _ set: TrainingSet, maxLength: Int = .max, sharesPrompts: Bool = false
+  ) -> [Size] {
     set.items.map { item in
-      set.sequences(item).reduce(into: Size()) { size, sequence in
-        var room = maxLength
-        let pieces = sequence.map { piece in
-          let piece = piece.prefix(room)
-          room -= piece.count
-          return piece
-        }
-        let tokens = pieces.reduce(0) { $0 + $1.count }
-        size.tokens += tokens
-        size.targets += set.targetCount(pieces)
-        size.squares += Double(tokens) * Double(tokens)
-        size.sequences += tokens > 0 ? 1 : 0
+      let size = size(of: item, set, maxLength: maxLength)
+      return sharesPrompts ? size.sharing(min(set.commonPrompt(item), maxLength - 1)) : size
+    }
+  }
+
+  private static func size(of item: [Range<Int>], _ set: TrainingSet, maxLength: Int) -> Size {
+    set.sequences(item).reduce(into: Size()) { size, sequence in
+      var room = maxLength
+      let pieces = sequence.map { piece in
+        let piece = piece.prefix(room)
+        room -= piece.count
+        return piece
       }
+      let tokens = pieces.reduce(0) { $0 + $1.count }
+      size.tokens += tokens
+      size.targets += set.targetCount(pieces)
+      size.squares += Double(tokens) * Double(tokens)
+      size.sequences += tokens > 0 ? 1 : 0
     }
   }
 

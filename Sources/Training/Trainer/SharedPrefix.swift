@@ -6,11 +6,23 @@ extension Transformer {
   /// Whether training may compute a shared prefix once: not if each sequence has its own noise or dropout mask.
   func sharesPrefix(_ configuration: TrainingConfiguration) -> Bool {
     canSharePrefix && configuration.neftuneNoiseAlpha == nil
-      && !linearLayers.contains { ($0.lora?.dropout ?? 0) > 0 }
+      && (configuration.disablesDropout || !linearLayers.contains { ($0.lora?.dropout ?? 0) > 0 })
   }
 }
 
 extension TrainingSet {
+  /// The length of what the sequences of an item have in common before the first predicted token.
+  func commonPrompt(_ item: [Range<Int>]) -> Int {
+    guard let first = item.first, item.count > 1 else { return 0 }
+    let ids = item.map { self.ids.numbers($0) }
+    let labels = item.map { self.labels.numbers($0) }
+    let longest = (ids.map(\.count).min() ?? 1) - 1
+    let shared = (0..<longest).first { index in
+      ids.contains { $0[index] != ids[0][index] } || labels.contains { $0[index + 1] != TokenBatch.ignoredLabel }
+    }
+    return first.isEmpty ? 0 : shared ?? max(0, longest)
+  }
+
   /// The length of the prefix that all sequences share and in which nothing is predicted. Of a large set, only ten
   /// thousand evenly spaced items are compared, because the tokens may be in a file.
   package func sharedPrefix() -> Int {

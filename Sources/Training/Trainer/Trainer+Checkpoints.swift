@@ -50,6 +50,9 @@ extension Trainer {
         if !configuration.saveOnlyModel || resumable {
           try optimizer.write(optimizerState, to: temporary.appendingPathComponent("optimizer.safetensors"))
         }
+        if configuration.method.settings?.referenceSettings?.isSynced == true {
+          try step.reference?.write(to: temporary)
+        }
         try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
         try model.transformer.backend.check()
       }
@@ -111,6 +114,7 @@ extension Trainer {
     resumedRanks = ranks
     try readWeights(from: folder)
     try optimizer.read(from: file)
+    if configuration.method.settings?.referenceSettings?.isSynced == true { try step.reference?.read(from: folder) }
     guard optimizer.step == saved.globalStep else {
       throw SwiftletError.training(
         "\(folder.path): the optimizer state is from step \(optimizer.step), but the log from step "

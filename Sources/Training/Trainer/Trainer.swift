@@ -52,8 +52,8 @@ public final class Trainer {
   }
 
   private let ownCallbacks: [any TrainerCallback]
-  private let trainingSet: TrainingSet
-  private let validationSet: TrainingSet?
+  private var trainingSet: TrainingSet
+  private var validationSet: TrainingSet?
   package let output: URL?
   let baseName: String
   private let order: BatchOrder
@@ -62,7 +62,7 @@ public final class Trainer {
   /// The ranks of the run.
   package let collective: any Collective
   let parallelism: DataParallelism?
-  private let step: TrainingStep
+  let step: TrainingStep
   private let actions: StepSchedule
   /// The steps left in the current epoch.
   private var epochSteps: ArraySlice<[[Int]]> = []
@@ -97,6 +97,9 @@ public final class Trainer {
     try Self.check(trainingSet, model)
     if let validationSet { try Self.check(validationSet, model) }
     try Self.check(configuration, hasValidationSet: validationSet != nil, hasOutput: output != nil)
+    if let problem = configuration.methodProblem(trainsAdapter: adapter != nil) {
+      throw SwiftletError.training(problem)
+    }
     self.model = model
     self.adapter = adapter
     self.configuration = configuration
@@ -122,13 +125,30 @@ public final class Trainer {
     optimizer = try Optimizer(
       parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,
       pagesIn: output ?? FileManager.default.temporaryDirectory, parallelism: parallelism)
+    let reference = configuration.method.settings?.referenceSettings.map {
+      ReferenceModel(
+        model.transformer, adapter: adapter, parameters: parameters, keepsWeights: !$0.isPrecomputed)
+    }
     step = TrainingStep(
       transformer: model.transformer, parameters: parameters, configuration: configuration,
       loss: components.loss ?? configuration.loss,
       checkpoints: try Self.checkpoints(
         model, adapter, configuration, trainingSet, updateRule: components.updateRule, budget: activationBudget),
+      reference: reference,
       parallelism: parallelism)
     state = Self.initialState(configuration, order, actions)
+    precomputeReference()
+  }
+
+  /// Computes the reference's log-probabilities, if the method asks for it. The weights are still those before training.
+  private func precomputeReference() {
+    guard let reference = configuration.method.settings?.referenceSettings, reference.isPrecomputed else { return }
+    let size = reference.precomputeBatchSize
+    step.precomputeReference(of: &trainingSet, batchSize: size ?? configuration.trainBatchSize)
+    if var set = validationSet {
+      step.precomputeReference(of: &set, batchSize: size ?? configuration.evalBatchSize)
+      validationSet = set
+    }
   }
 
   private static func check(
@@ -321,16 +341,24 @@ public final class Trainer {
     try parallelism?.gatherWeights()
     return StepReport(
       step: state.globalStep + 1, loss: sums.loss / Double(max(1, sums.count)), gradientNorm: norm, learningRate: rate,
-      tokens: tokens, predictedTokens: sums.count, correctTokens: sums.correct)
+      tokens: tokens, predictedTokens: sums.count, correctTokens: sums.correct, metrics: sums.metrics)
   }
 
   /// The sums over all ranks.
   private func summed(_ sums: LossSums, tokens: Int = 0) throws(SwiftletError) -> (sums: LossSums, tokens: Int) {
     guard collective.size > 1 else { return (sums, tokens) }
-    let all = try collective.sum([sums.loss, Double(sums.count), Double(sums.correct), sums.entropy, Double(tokens)])
+    let names = step.loss.metricNames
+    let metrics = names.map { sums.metrics[$0] ?? MetricSum(0, weight: 0) }
+    let all = try collective.sum(
+      [sums.loss, Double(sums.count), Double(sums.correct), sums.entropy, Double(tokens)]
+        + metrics.flatMap { [$0.sum, $0.weight] })
     var total = LossSums()
     (total.loss, total.count, total.correct) = (all[0], Int(all[1]), Int(all[2]))
     total.entropy = all[3]
+    for (index, name) in names.enumerated() {
+      let (sum, weight) = (all[5 + 2 * index], all[6 + 2 * index])
+      if weight > 0 { total.metrics[name] = MetricSum(sum, weight: weight) }
+    }
     return (total, Int(all[4]))
   }
 
@@ -340,13 +368,19 @@ public final class Trainer {
     state.epoch = Double(epoch) + Double(batches) / Double(order.batchesPerEpoch)
     state.numInputTokensSeen += report.tokens
     state.unlogged.add(report)
+    if let settings = configuration.method.settings?.referenceSettings, settings.isSynced,
+      state.globalStep % settings.syncSteps == 0
+    {
+      step.reference?.mix(share: settings.mixup)
+    }
   }
 
   private func log(_ last: StepReport) {
     let log = TrainingLog(
       step: state.globalStep, epoch: state.epoch, loss: state.unlogged.meanLoss, gradNorm: last.gradientNorm,
       learningRate: last.learningRate, numTokens: state.numInputTokensSeen,
-      meanTokenAccuracy: state.unlogged.accuracy, elapsed: elapsed)
+      meanTokenAccuracy: step.loss.metricNames.isEmpty ? state.unlogged.accuracy : nil, elapsed: elapsed,
+      metrics: state.unlogged.metrics.mapValues { $0.mean })
     state.unlogged = UnloggedSteps()
     state.append(log)
     for callback in allCallbacks { callback.logged(log, state) }
@@ -355,19 +389,19 @@ public final class Trainer {
   // MARK: Evaluating
 
   /// The sums of the losses over a set, which do not depend on the batch size. All ranks must call it together.
-  /// - Throws: `SwiftletError` if another rank fails.
-  public func evaluate(_ set: TrainingSet) throws(SwiftletError) -> LossSums {
+  /// - Throws: `SwiftletError` if another rank fails, and what the loss throws.
+  public func evaluate(_ set: TrainingSet) throws -> LossSums {
     try sums(over: set) { false } ?? LossSums()
   }
 
   /// The sums of the losses over a set; `nil` if `isInterrupted` returned true before the end.
-  private func sums(over set: TrainingSet, until isInterrupted: () -> Bool) throws(SwiftletError) -> LossSums? {
+  private func sums(over set: TrainingSet, until isInterrupted: () -> Bool) throws -> LossSums? {
     var sums = LossSums()
     let size = max(1, configuration.evalBatchSize)
     for start in stride(from: collective.rank * size, to: set.items.count, by: size * collective.size) {
       // Ranks could not agree on an interruption here without waiting for each other at every batch.
       if collective.size == 1, isInterrupted() { return nil }
-      sums += TrainingStep.loss(set.batch(start..<min(set.items.count, start + size)), model.transformer)
+      sums += try step.validate(set.batch(start..<min(set.items.count, start + size)))
     }
     return try summed(sums).sums
   }
@@ -378,7 +412,7 @@ public final class Trainer {
     guard let sums = try sums(over: validationSet, until: { wantsPause }) else { return }
     let log = EvaluationLog(
       step: state.globalStep, epoch: state.epoch, loss: sums.loss / Double(max(1, sums.count)), tokens: sums.count,
-      runtime: (ContinuousClock.now - begin) / .seconds(1))
+      runtime: (ContinuousClock.now - begin) / .seconds(1), metrics: sums.metrics.mapValues { $0.mean })
     // If this is the best, saving its checkpoint sets the path.
     state.append(log, checkpoint: state.bestModelCheckpoint)
     for callback in allCallbacks { callback.evaluated(log, state) }

@@ -69,4 +69,6 @@ public struct StepReport: Sendable, Hashable {
   public var predictedTokens: Int
   /// The number of predicted tokens whose most likely token was the right one.
   public var correctTokens: Int
+  /// What the loss reports besides, such as `rewards/margins`.
+  public var metrics: [String: MetricSum] = [:]
 }

@@ -21,11 +21,26 @@ public protocol TrainingLoss: Sendable {
   /// `pass.gradientScale`, which `pass.crossEntropy` does.
   /// - Returns: sums over the batch. The logged loss is `loss` divided by `count`, both added up over the step.
   func compute(_ pass: TrainingPass) throws -> LossSums
+
+  /// Computes the validation loss of one batch. The tape does not record.
+  func validate(_ pass: TrainingPass) throws -> LossSums
+
+  /// The names of everything that `compute` and `validate` may report in `LossSums.metrics`, such as `rewards/margins`.
+  var metricNames: [String] { get }
 }
 
 extension TrainingLoss {
   /// The number of predicted tokens.
   public func weight(of batch: TokenBatch) -> Int { batch.targetCount }
+
+  /// The negative log-likelihood of the predicted tokens.
+  public func validate(_ pass: TrainingPass) throws -> LossSums {
+    let (hidden, targets) = pass.hiddenStates()
+    return pass.crossEntropy(hidden, targets)
+  }
+
+  /// None.
+  public var metricNames: [String] { [] }
 }
 
 /// The cross-entropy of the predicted tokens: the mean negative log-likelihood, optionally with label
@@ -63,9 +78,37 @@ public struct TrainingPass {
   public let tape: Tape
   /// The factor for the gradient of each unit of weight: one over the weight of all batches of the step.
   public let gradientScale: Float
-  let checkpoints: CheckpointingPlan
+  let checkpoints: CheckpointingPlan?
   let noise: NEFTuneNoise?
   let sharesPrefix: Bool
+  /// The model that preference losses compare with, if there is one.
+  let reference: ReferenceModel?
+  /// How many sequences a row of the dataset became.
+  let sequencesPerItem: Int
+
+  /// A pass in training.
+  init(
+    batch: TokenBatch, model: Transformer, tape: Tape, gradientScale: Float, checkpoints: CheckpointingPlan?,
+    noise: NEFTuneNoise?, sharesPrefix: Bool, reference: ReferenceModel?, sequencesPerItem: Int
+  ) {
+    self.batch = batch
+    self.model = model
+    self.tape = tape
+    self.gradientScale = gradientScale
+    self.checkpoints = checkpoints
+    self.noise = noise
+    self.sharesPrefix = sharesPrefix
+    self.reference = reference
+    self.sequencesPerItem = sequencesPerItem
+  }
+
+  /// A pass without gradients.
+  init(evaluating batch: TokenBatch, _ model: Transformer, reference: ReferenceModel?, sequencesPerItem: Int) {
+    self.init(
+      batch: batch, model: model, tape: Tape(on: model.backend, isRecording: false), gradientScale: 1,
+      checkpoints: nil, noise: nil, sharesPrefix: model.canSharePrefix, reference: reference,
+      sequencesPerItem: sequencesPerItem)
+  }
 
   /// Runs the batch through the transformer.
   /// - Parameter sharingPrefix: whether a prefix that all sequences share may go through the model once. Pass `false`
@@ -75,7 +118,7 @@ public struct TrainingPass {
   public func hiddenStates(sharingPrefix: Bool = true) -> (hidden: Variable, targets: [Int32]) {
     let tokens = sharesPrefix && sharingPrefix ? batch.sharingPrefix() : batch
     let hidden = model.hiddenStates(
-      tokens, on: tape, checkpointed: checkpoints.layers(tokens: tokens.ids.count), noise: noise)
+      tokens, on: tape, checkpointed: checkpoints?.layers(tokens: tokens.ids.count) ?? [], noise: noise)
     return (hidden, tokens.targets)
   }
 
@@ -103,8 +146,8 @@ public struct TrainingPass {
 }
 
 extension TrainingConfiguration {
-  /// The loss that `lossType` and `labelSmoothing` ask for.
-  var loss: CrossEntropyLoss {
-    CrossEntropyLoss(smoothing: labelSmoothing, weightsByProbability: lossType == .dft)
+  /// The loss that the method minimizes.
+  var loss: any TrainingLoss {
+    method.settings?.loss ?? CrossEntropyLoss(smoothing: labelSmoothing, weightsByProbability: lossType == .dft)
   }
 }

@@ -10,6 +10,8 @@ package struct TrainingStep {
   let configuration: TrainingConfiguration
   let loss: any TrainingLoss
   let checkpoints: CheckpointingPlan
+  /// The model that the loss compares with, if it needs one.
+  let reference: ReferenceModel?
   /// The other ranks of the run; `nil` if there is one process.
   let parallelism: DataParallelism?
 
@@ -31,7 +33,8 @@ package struct TrainingStep {
         UInt64(truncatingIfNeeded: configuration.seed) &* 1_000_003 &+ UInt64(step) &* 4099
         &+ UInt64(index * ranks + rank)
       let tape = Tape(
-        on: backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision)
+        on: backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision,
+        appliesDropout: !configuration.disablesDropout)
       if let parallelism, index == batches.count - 1 { tape.passed = { parallelism.passed(layer: $0) } }
       sums.append(
         try loss.compute(
@@ -40,7 +43,8 @@ package struct TrainingStep {
             checkpoints: checkpoints,
             // Dropout masks use the seed itself.
             noise: configuration.neftuneNoiseAlpha.map { NEFTuneNoise(alpha: $0, seed: ~seed) },
-            sharesPrefix: sharesPrefix)))
+            sharesPrefix: sharesPrefix, reference: reference,
+            sequencesPerItem: configuration.rowKind.sequences)))
       tape.backward()
     }
     try parallelism?.sumGradients()
@@ -71,6 +75,30 @@ package struct TrainingStep {
   private func layerWithBadValues() -> String {
     let bad = parameters.first { !transformer.backend.sumOfSquares($0.value).isFinite }
     return bad.map { ", in the weights of \($0.name)" } ?? ""
+  }
+
+  /// The validation loss of a batch.
+  func validate(_ batch: TokenBatch) throws -> LossSums {
+    try loss.validate(evaluationPass(batch))
+  }
+
+  private func evaluationPass(_ batch: TokenBatch) -> TrainingPass {
+    TrainingPass(
+      evaluating: batch, transformer, reference: reference,
+      sequencesPerItem: configuration.rowKind.sequences)
+  }
+
+  /// Fills in the reference's log-probability of every sequence of `set`, whose items are sequences of their own.
+  func precomputeReference(of set: inout TrainingSet, batchSize: Int) {
+    guard let loss = loss as? any ReferenceLoss else { return }
+    var found = [Double](repeating: 0, count: set.documentCount)
+    for start in stride(from: 0, to: set.items.count, by: max(1, batchSize)) {
+      let items = start..<min(set.items.count, start + max(1, batchSize))
+      let pass = evaluationPass(set.batch(items))
+      let documents = set.items[items].flatMap { $0.map { set.document(at: $0.lowerBound) } }
+      for (document, value) in zip(documents, loss.referenceLogProbabilities(pass)) { found[document] = value }
+    }
+    set.referenceLogProbabilities = found
   }
 
   /// The negative log-likelihood of a batch, without gradients.

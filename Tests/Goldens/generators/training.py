@@ -11,6 +11,7 @@ from unittest import mock
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -47,6 +48,7 @@ RUNS = {
         {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "modules_to_save": ["layers.1.mlp", "norm"]},
         {},
     ),
+    "lora_plus": ("lora", {"loraplus_lr_ratio": 8.0}),
     "lora_patterns": (
         {
             "r": 4,
@@ -154,12 +156,21 @@ def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
 
     `prepare` is called with the trainer before the first step, to undo what the trainer does to a model on its own.
     """
+    ratio = changes.get("loraplus_lr_ratio")
+    changes = {key: value for key, value in changes.items() if key != "loraplus_lr_ratio"}
     with tempfile.TemporaryDirectory() as scratch:
+        arguments = settings(scratch, **changes)
+        optimizer = None
+        if ratio:
+            optimizer = create_loraplus_optimizer(
+                model, torch.optim.AdamW, lr=arguments.learning_rate, loraplus_lr_ratio=ratio
+            )
         trainer = SFTTrainer(
             model=model,
-            args=settings(scratch, **changes),
+            args=arguments,
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
+            optimizers=(optimizer, None),
         )
         trainer.remove_callback(PrinterCallback)
         prepare(trainer)

@@ -15,18 +15,19 @@ import sys
 HERE = pathlib.Path(__file__).parent
 
 
+def default(field):
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    else:
+        value = field.default
+    value = getattr(value, "value", value)
+    return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else None
+
+
 def keys():
     import peft
     import transformers
     import trl
-
-    def default(field):
-        if field.default_factory is not dataclasses.MISSING:
-            value = field.default_factory()
-        else:
-            value = field.default
-        value = getattr(value, "value", value)
-        return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else None
 
     found = {}
     for name in ("ScriptArguments", "DatasetMixtureConfig", "ModelConfig", "SFTConfig"):
@@ -37,6 +38,19 @@ def keys():
         name: parameter.default for name, parameter in parameters.items() if name not in ("self", "kwargs")
     }
     return found
+
+
+def method_keys():
+    """The fields of the configurations of the other trainers."""
+    import trl
+    from trl.experimental.cpo import CPOConfig
+    from trl.experimental.orpo import ORPOConfig
+
+    configurations = {"dpo": trl.DPOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "kto": trl.KTOConfig}
+    return {
+        name: {field.name: default(field) for field in dataclasses.fields(configuration)}
+        for name, configuration in configurations.items()
+    }
 
 
 def schedules():
@@ -92,5 +106,6 @@ if "old" in sys.argv[1:]:
     write("keys_old.json", keys())
 else:
     write("keys.json", keys())
+    write("method_keys.json", method_keys())
     write("schedules.json", schedules())
     write("trainer_state.json", trainer_state())

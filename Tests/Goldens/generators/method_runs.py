@@ -1,0 +1,189 @@
+"""Twenty steps of TRL's preference trainers from a recipe: `method_runs/<name>/recipe.yaml`, read by TRL's own parser, over
+`method_runs/data/`, on the tiny Llama (`models/llama`) with the tokenizer beside it.
+
+A LoRA run begins with `adapter/`, and compares with the base model. `variants.json` of a method has the log of runs that
+differ from `<method>_text` in a few settings.
+"""
+
+import json
+import os
+import random
+import shutil
+import tempfile
+
+import torch
+from datasets import load_dataset
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.trainer_callback import PrinterCallback
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    ModelConfig,
+    ScriptArguments,
+    TrlParser,
+    get_peft_config,
+)
+from trl.experimental.cpo import CPOConfig, CPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+from .recipe_runs import TEMPLATE, sentence
+from .training import save_initial_adapter
+from .values import rounded, write
+
+METHODS = {
+    "dpo": (DPOConfig, DPOTrainer),
+    "orpo": (ORPOConfig, ORPOTrainer),
+    "cpo": (CPOConfig, CPOTrainer),
+    "kto": (KTOConfig, KTOTrainer),
+}
+NAMES = [
+    "dpo_text", "dpo_chat", "dpo_precomputed", "dpo_sync", "orpo_text", "cpo_text", "kto_text", "kto_full"
+]
+
+# What differs from `<method>_text`, by the name of the variant.
+VARIANTS = {
+    "dpo": {
+        "hinge": {"loss_type": ["hinge"], "beta": 0.5},
+        "ipo": {"loss_type": ["ipo"]},
+        "exo_pair": {"loss_type": ["exo_pair"], "label_smoothing": 0.001},
+        "nca_pair": {"loss_type": ["nca_pair"]},
+        "robust": {"loss_type": ["robust"], "label_smoothing": 0.1},
+        "bco_pair": {"loss_type": ["bco_pair"]},
+        "sppo_hard": {"loss_type": ["sppo_hard"], "beta": 0.5},
+        "aot": {"loss_type": ["aot"], "label_smoothing": 0.1},
+        "aot_unpaired": {"loss_type": ["aot_unpaired"]},
+        "apo_zero": {"loss_type": ["apo_zero"]},
+        "apo_down": {"loss_type": ["apo_down"]},
+        "discopop": {"loss_type": ["discopop"]},
+        "sft": {"loss_type": ["sft"]},
+        "sigmoid_norm": {"loss_type": ["sigmoid_norm"]},
+        "mixed": {"loss_type": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]},
+        "forward_kl": {"f_divergence_type": "forward_kl"},
+        "js_divergence": {"f_divergence_type": "js_divergence", "loss_type": ["ipo"]},
+        "alpha_divergence": {"f_divergence_type": "alpha_divergence", "f_alpha_divergence_coef": 0.7},
+        "ld_alpha": {"ld_alpha": 0.5},
+        "weighting": {"use_weighting": True},
+        "keep_end": {"truncation_mode": "keep_end", "max_length": 24},
+        "keep_start": {"max_length": 24},
+    },
+    "cpo": {
+        "hinge": {"loss_type": "hinge", "cpo_alpha": 0.5},
+        "ipo": {"loss_type": "ipo"},
+        "simpo": {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0},
+        "smoothed": {"label_smoothing": 0.2},
+        "alphapo": {"loss_type": "simpo", "cpo_alpha": 0.0, "alpha": 0.25, "beta": 2.0},
+    },
+    "kto": {
+        "weights": {"desirable_weight": 1.5, "undesirable_weight": 0.5},
+        "apo_zero_unpaired": {"loss_type": "apo_zero_unpaired"},
+        "max_length": {"max_length": 24},
+    },
+}
+
+BRIEF = ("loss", "grad_norm", "rewards/margins", "logps/chosen")
+IGNORED = ("learning_rate", "step", "num_input_tokens_seen")
+
+
+def make_rows(folder):
+    """JSON Lines files of made-up rows: prompts with two completions, as text and as messages."""
+    draw = random.Random(21)
+
+    def message(role, most):
+        return {"role": role, "content": sentence(draw, 1, most)}
+
+    texts = [
+        {
+            "prompt": sentence(draw, 1, 4) + ":",
+            "chosen": " " + sentence(draw, 1, 5),
+            "rejected": " " + sentence(draw, 1, 5),
+        }
+        for _ in range(48)
+    ]
+    chats = []
+    for index in range(44):
+        prompt = [message("system", 2)] * (index % 2) + [message("user", 3)]
+        if index % 5 == 0:
+            prompt += [message("assistant", 2), message("user", 2)]
+        chats.append({key: prompt + [message("assistant", 4)] for key in ("chosen", "rejected")})
+    labeled = [
+        {
+            "prompt": sentence(draw, 1, 4) + ":",
+            "completion": " " + sentence(draw, 1, 5),
+            "label": draw.random() < 0.6,
+        }
+        for _ in range(48)
+    ]
+    for name, rows in {"texts": texts, "chats": chats, "labeled": labeled}.items():
+        path = folder / name / "train.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    (folder / "template.jinja").write_text(TEMPLATE, encoding="utf-8")
+
+
+def train(goldens, name, changes, logged):
+    """The log of a run of the recipe in the working folder, with some settings changed."""
+    method = name.split("_")[0]
+    configuration_class, trainer_class = METHODS[method]
+    tokenizer = AutoTokenizer.from_pretrained(goldens / "models" / "tokenizer")
+    tokenizer.chat_template = TEMPLATE
+    if method in ("orpo", "cpo"):
+        tokenizer.bos_token = None  # these trainers add it where the tokenizer itself does not
+    with tempfile.TemporaryDirectory() as scratch:
+        parser = TrlParser((ScriptArguments, configuration_class, ModelConfig))
+        words = ["--config", "recipe.yaml", "--output_dir", scratch]
+        for key, value in changes.items():
+            words += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
+        script, arguments, model_arguments = parser.parse_args_and_config(words)
+        arguments.disable_tqdm = True
+        base = goldens / "models" / "llama"
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        lora = get_peft_config(model_arguments)
+        rows = load_dataset(script.dataset_name)["train"]
+        trainer = trainer_class(
+            model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, peft_config=lora
+        )
+        if lora is not None:
+            weights = load_file("adapter/adapter_model.safetensors")
+            set_peft_model_state_dict(trainer.model, weights)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    keys = [key for key in steps[0] if key not in IGNORED] if logged is None else logged
+    return [{key: rounded(step[key], 9) for key in keys if key in step} for step in steps]
+
+
+def make_adapter(goldens, folder, name):
+    """The adapter that the recipe in the working folder begins with."""
+    parser = TrlParser((ScriptArguments, METHODS[name.split("_")[0]][0], ModelConfig))
+    _, _, model_arguments = parser.parse_args_and_config(["--config", "recipe.yaml", "--output_dir", "unused"])
+    lora = get_peft_config(model_arguments)
+    if lora is None:
+        return
+    shutil.rmtree(folder / "adapter", ignore_errors=True)
+    wanted = ("r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora")
+    wanted = {key: getattr(lora, key) for key in wanted}
+    model = AutoModelForCausalLM.from_pretrained(goldens / "models" / "llama", dtype=torch.float32)
+    save_initial_adapter(model, "models/llama", name, wanted, folder / "adapter")
+
+
+def make(folder, arguments):
+    make_rows(folder / "data")
+    for name in arguments.names or NAMES:
+        os.chdir(folder / name)
+        make_adapter(folder.parent, folder / name, name)
+        steps = train(folder.parent, name, {}, None)
+        write(folder / name / "golden.json", {"steps": steps})
+        print(f"{name}: {len(steps)} steps, loss {steps[0]['loss']} to {steps[-1]['loss']}")
+        method = name.split("_")[0]
+        if name != f"{method}_text":
+            continue
+        variants = []
+        for variant, changes in VARIANTS.get(method, {}).items():
+            steps = train(folder.parent, name, changes, BRIEF)
+            variants.append({"name": variant, "changes": changes, "steps": steps})
+            print(f"  {variant}: loss {steps[0]['loss']} to {steps[-1]['loss']}")
+        write(folder / name / "variants.json", variants)

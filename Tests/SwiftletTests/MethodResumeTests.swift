@@ -1,0 +1,39 @@
+import Foundation
+import TestSupport
+import Testing
+import Training
+
+/// A run of each method that is killed and resumed ends in the same bytes as an uninterrupted one, log included.
+@Suite struct MethodResumeTests {
+  @Test(arguments: MethodRunTests.runs) func resumedIsUninterrupted(_ name: String) throws {
+    let folder = try scratchFolder("method-resume")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (one, two) = (folder.appendingPathComponent("one"), folder.appendingPathComponent("two"))
+    func trainer(_ output: URL) throws -> Trainer {
+      try MethodRunTests.trainer(name, output: output) {
+        $0.maxSteps = 11
+        $0.loggingSteps = 3
+        $0.saveStrategy = .steps
+        $0.saveSteps = 5
+        $0.evalStrategy = .steps
+        $0.evalSteps = 4
+      }
+    }
+    let whole = try trainer(one)
+    try whole.train()
+    let first = try trainer(two)
+    // Killed between two logs, and after the checkpoint.
+    first.callbacks = [Kill(after: 7)]
+    try first.train()
+    let second = try trainer(two)
+    try second.resume(from: two.appendingPathComponent("checkpoint-5"))
+    try second.train()
+    #expect(TinyTrainer.log(second) == TinyTrainer.log(whole))
+    let names = try FileManager.default.contentsOfDirectory(atPath: one.appendingPathComponent("checkpoint-11").path)
+    #expect(names.contains("optimizer.safetensors"))
+    for name in names where name.hasSuffix(".safetensors") || name.hasSuffix("config.json") {
+      let bytes = try Data(contentsOf: one.appendingPathComponent("checkpoint-11/\(name)"))
+      #expect(try bytes == Data(contentsOf: two.appendingPathComponent("checkpoint-11/\(name)")), "\(name)")
+    }
+  }
+}
