@@ -266,7 +266,7 @@ package struct RunEstimator {
     if adapter == nil, let reference = settings.configuration.method.settings?.referenceSettings,
       !reference.isPrecomputed
     {
-      estimate.weights += trained.reduce(0) { $0 + 4 * $1.reduce(1, *) }
+      estimate.weights += 4 * trainedCount
     }
     estimate.adapter = adapter?.parameters.reduce(0) { $0 + $1.value.byteCount } ?? 0
     var largestUndivided = 0
