@@ -98,6 +98,9 @@ import Tokenizers
     #expect(try take("{}") == 2 && take(#"{"eos_token":"<nowhere>"}"#) == 2)
     #expect(try take(#"{"eos_token":{"content":"<|endoftext|>"}}"#) == 0 && model.stopTokens.contains(0))
     #expect(model.templateVariables()["eos_token"] == "<|endoftext|>")
+    try Data(#"{"eos_token":"<|im_start|>"}"#.utf8).write(to: adapter.appendingPathComponent("special_tokens_map.json"))
+    #expect(try take(#"{"eos_token":"<|endoftext|>"}"#) == 1)
+    #expect(try take(#"{"eos_token":"<|endoftext|>","added_tokens_decoder":{}}"#) == 0)
     #expect(AdapterTests.message { _ = try take("{") }.contains("tokenizer_config.json"))
   }
 }
