@@ -108,7 +108,8 @@ public final class CausalLM {
   /// - Throws: `SwiftletError` if the tokenizer doesn't have the token.
   public func setPadding(_ token: String) throws(SwiftletError) {
     guard let id = tokenizer.id(of: token) else {
-      throw SwiftletError.model("\(token.quotedExcerpt) is not a token of this model", in: files.url.path)
+      throw SwiftletError.model(
+        "\(token.quotedExcerpt) is not in the tokenizer's vocabulary; use a token that is", in: files.url.path)
     }
     padding = SpecialTokens.Token(text: token, id: id)
   }

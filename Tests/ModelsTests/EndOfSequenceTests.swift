@@ -80,7 +80,7 @@ import Tokenizers
     #expect(metadata["tokenizer.ggml.eos_token_id"] == .uint32(0))
     #expect(metadata["tokenizer.ggml.padding_token_id"] == .uint32(1))
     #expect(OllamaModelfile(model, file: "model.gguf").text.contains("PARAMETER stop \"<|endoftext|>\""))
-    #expect(AdapterTests.message { try model.setEndOfSequence("nothing like it") }.contains("not a token"))
+    #expect(AdapterTests.message { try model.setEndOfSequence("nothing like it") }.contains("not in the tokenizer"))
   }
 
   /// The token that an adapter was trained to end with is in its own files.
