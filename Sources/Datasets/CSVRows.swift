@@ -110,14 +110,17 @@ private struct CSVIndex {
   /// The names made unique as in pandas: `a`, `a.1`, and `Unnamed: 2` for an empty name.
   private static func uniqueNames(_ names: [String]) -> [String] {
     var taken: Set<String> = []
+    // A header may repeat a name thousands of times.
+    var repetitions: [String: Int] = [:]
     return names.enumerated().map { index, name in
       let name = name.isEmpty ? "Unnamed: \(index)" : name
       var candidate = name
-      var repetition = 0
+      var repetition = repetitions[name] ?? 0
       while !taken.insert(candidate).inserted {
         repetition += 1
         candidate = "\(name).\(repetition)"
       }
+      repetitions[name] = repetition
       return candidate
     }
   }

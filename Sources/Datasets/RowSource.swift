@@ -49,11 +49,12 @@ extension RowSource {
   /// The column names of the first `sample` rows, in order of first appearance.
   /// - Throws: the error of the first row that has one.
   public func columnNames(sample: Int = 100) throws(SwiftletError) -> [String] {
-    var seen = Row()
+    var names: [String] = []
+    var seen: Set<[UInt8]> = []
     for row in try rows(0..<sample) {
-      for member in row.members { seen[member.key] = .null }
+      for member in row.members where seen.insert(Array(member.key.utf8)).inserted { names.append(member.key) }
     }
-    return seen.keys
+    return names
   }
 
   /// A fingerprint of the content of all rows.

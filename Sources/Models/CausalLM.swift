@@ -108,17 +108,23 @@ public final class CausalLM {
   /// - Throws: `SwiftletError` if the tokenizer doesn't have the token.
   public func setPadding(_ token: String) throws(SwiftletError) {
     guard let id = tokenizer.id(of: token) else {
-      throw SwiftletError.model("\(token.quotedExcerpt) is not a token of this model", in: files.url.path)
+      throw SwiftletError.model(
+        "\(token.quotedExcerpt) is not in the tokenizer's vocabulary; use a token that is", in: files.url.path)
     }
     padding = SpecialTokens.Token(text: token, id: id)
   }
 
-  /// Makes the EOS token in an adapter's own `tokenizer_config.json`, with which it was trained, that of the model.
-  /// - Throws: `SwiftletError` if the file is not JSON.
+  /// Makes the EOS token in an adapter's own tokenizer files, with which it was trained, that of the model.
+  /// - Throws: `SwiftletError` if a file is not JSON.
   package func takeEndOfSequence(ofAdapter folder: URL) throws {
-    let url = folder.appendingPathComponent("tokenizer_config.json")
-    guard FileManager.default.fileExists(atPath: url.path) else { return }
-    let value = try ModelFiles.json(at: url)["eos_token"]
+    func json(_ name: String) throws -> JSONValue? {
+      let url = folder.appendingPathComponent(name)
+      return FileManager.default.fileExists(atPath: url.path) ? try ModelFiles.json(at: url) : nil
+    }
+    let configuration = try json("tokenizer_config.json")
+    // As in a model's folder, see `SpecialTokens`.
+    let map = configuration?["added_tokens_decoder"] == nil ? try json("special_tokens_map.json") : nil
+    let value = map?["eos_token"] ?? configuration?["eos_token"]
     guard let token = value?.string ?? value?["content"]?.string, tokenizer.id(of: token) != nil else { return }
     try setEndOfSequence(token)
   }

@@ -5,9 +5,12 @@ import Terminal
 
 /// The first rows of a dataset as a table. Conversations have a column per role.
 enum RowTable {
+  /// More columns than fit on any terminal; a damaged file can have thousands.
+  private static let maxColumns = 100
+
   /// - Throws: `SwiftletError` for a row that cannot be read.
   static func table(_ rows: any RowSource, count: Int) throws -> Table {
-    let names = try rows.columnNames()
+    let names = try rows.columnNames().prefix(maxColumns)
     let shown = try (0..<min(count, rows.count)).map { try rows.row(at: $0) }
     var columns: [(title: String, cells: [String])] = []
     for name in names {
@@ -27,7 +30,8 @@ enum RowTable {
   /// - Throws: `SwiftletError` for a row that cannot be read.
   static func summary(_ rows: any RowSource) throws -> String {
     let first = try (0..<min(100, rows.count)).map { try rows.row(at: $0) }
-    let columns = try rows.columnNames().map { name -> String in
+    let names = try rows.columnNames()
+    let columns = names.prefix(maxColumns).map { name -> String in
       var types: [String] = []
       for row in first {
         let type = type(of: row[name] ?? .null)
@@ -36,7 +40,8 @@ enum RowTable {
       if let place = types.firstIndex(of: "null") { types.append(types.remove(at: place)) }
       return "\(name.printable) (\(types.joined(separator: " or ")))"
     }
-    return "\(rows.count) row\(rows.count == 1 ? "" : "s"): \(columns.joined(separator: ", "))"
+    let more = names.count > maxColumns ? " and \(names.count - maxColumns) more" : ""
+    return "\(rows.count) row\(rows.count == 1 ? "" : "s"): \(columns.joined(separator: ", "))\(more)"
   }
 
   private static func type(of value: JSONValue) -> String {

@@ -86,6 +86,8 @@ extension OptimizerConfiguration {
   func updateRules(
     for parameters: [Parameter], replacedBy replacement: (any UpdateRule)?
   ) throws(SwiftletError) -> [any UpdateRule] {
+    // Contradictory settings are an error even if there is nothing to update.
+    if replacement == nil { _ = try updateRule() }
     var rules: [any UpdateRule] = []
     for parameter in parameters {
       let rule = if let replacement { replacement } else { try updateRule(for: parameter.name) }

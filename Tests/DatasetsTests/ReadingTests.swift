@@ -88,6 +88,9 @@ final class Scratch {
       try rows("gap.csv", "a,a,\n1,2,3\n,5,6") == [
         #"{"a": 1.0, "a.1": 2, "Unnamed: 2": 3}"#, #"{"a": null, "a.1": 5, "Unnamed: 2": 6}"#,
       ])
+    // A header with thousands of equal or empty names takes linear time.
+    let wide = try #require(rows("wide.csv", String(repeating: "a,", count: 20_000) + "a.7\n1\n").first)
+    #expect(wide.contains(#""a.19999": null, "a.7.1": null"#))
     #expect(try rows("t.tsv", "\u{FEFF}x\ty\nsay \"hi\"\t1e3\n") == [#"{"x": "say \"hi\"", "y": 1000.0}"#])
     #expect(try rows("head.csv", "a,b\n") == [])
     #expect(try rows("none.csv", "") == [])

@@ -58,7 +58,7 @@ struct SettingsTests {
   ])
   func malformedSettings(environment: [String: String]) {
     let error = #expect(throws: SwiftletError.self) { try Hub(environment: environment) }
-    #expect(error?.description.contains(". ") == true)
+    #expect(error?.description.contains("; ") == true)
   }
 
   @Test func plainRequestsGoThroughAnHTTPProxy() async throws {

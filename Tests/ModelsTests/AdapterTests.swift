@@ -185,7 +185,7 @@ import Tokenizers
   /// Folders that don't match the model end in one sentence that names the problem, and don't change the model.
   @Test(arguments: [
     ("training/dora/adapter", "llama", "use_dora"), ("peft/embedding", "llama_linear", "embed_tokens"),
-    ("training/lora/adapter", "qwen3", "shape"), ("peft/fused", "llama", "another base"),
+    ("training/lora/adapter", "qwen3", "shape"), ("peft/fused", "llama", "own base model"),
     ("models/llama", "llama", "adapter_config.json"),
   ])
   func mismatchedAdaptersAreRejected(_ folder: String, _ base: String, _ expected: String) throws {
