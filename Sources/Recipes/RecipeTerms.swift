@@ -32,7 +32,6 @@ enum RecipeTerms {
     "sgdOptions": "optim_args",
     "targetModules": "lora_target_modules",
     "tensorBoardFolder": "logging_dir",
-    "trainBatchSize": "per_device_train_batch_size",
     "usesDoRA": "use_dora",
     "validationSet": "test_split_size or eval_dataset",
   ]
