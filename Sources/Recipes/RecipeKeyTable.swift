@@ -65,6 +65,8 @@ extension RecipeKey {
       "exclude_modules", .lora, \.lora.excludeModules,
       "Modules that get no adapter even if `lora_target_modules` includes them."),
     .honored("use_rslora", .lora, \.lora.usesRSLoRA, "Use the scale alpha/sqrt(r) (rsLoRA)."),
+    .honored(
+      "use_dora", .lora, \.lora.usesDoRA, "Train the magnitudes of weight rows apart (DoRA); needs `lora_dropout: 0`."),
     .honored("rank_pattern", .lora, \.rankPatterns, "Ranks of modules whose path ends in a match of a pattern."),
     .honored("alpha_pattern", .lora, \.alphaPatterns, "Alphas of modules whose path ends in a match of a pattern."),
     .honored(

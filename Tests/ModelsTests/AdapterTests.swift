@@ -7,7 +7,7 @@ import Tokenizers
 
 /// Adapters that PEFT wrote, and what we write: see Tests/Goldens/generators/peft.py.
 @Suite struct AdapterTests {
-  static let names = ["lora", "lora_patterns", "fused", "all_linear"]
+  static let names = ["lora", "lora_patterns", "fused", "all_linear", "dora", "pattern"]
 
   static func open(_ golden: JSONValue, adapter folder: URL? = nil) throws -> (Transformer, Adapter) {
     let base = try #require(golden["base"]?.string)
@@ -181,7 +181,7 @@ import Tokenizers
 
   /// Folders that do not fit end in one sentence that says what is wrong, and leave the model as it was.
   @Test(arguments: [
-    ("training/dora/adapter", "llama", "use_dora"), ("peft/embedding", "llama_linear", "embed_tokens"),
+    ("training/dora/adapter", "qwen3", "shape"), ("peft/embedding", "llama_linear", "embed_tokens"),
     ("training/lora/adapter", "qwen3", "shape"), ("peft/fused", "llama", "another base"),
     ("models/llama", "llama", "adapter_config.json"),
   ])

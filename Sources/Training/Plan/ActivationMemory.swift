@@ -32,6 +32,9 @@ package struct ActivationMemory {
     let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.a.value.rows ?? 0) } / max(1, layerCount)
     // Both norms' sums; q, k, v; the attention's output and statistics; gate and up; the adapters' inner values.
     var kept = 2 * (width + 1) + joined + shape.queryColumns + shape.attentionHeads + 2 * hidden + ranks
+    // DoRA keeps each layer's output before magnitudes are applied.
+    kept +=
+      transformer.linearLayers.reduce(0) { $0 + ($1.lora?.magnitude == nil ? 0 : $1.outputSize) } / max(1, layerCount)
     if configuration.hasQueryKeyNorms { kept += joined + shape.attentionHeads + shape.keyValueHeads }
     if configuration.hasOutputNorms { kept += 2 * (width + 1) }
     keptFloats = kept
