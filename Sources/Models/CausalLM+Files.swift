@@ -92,7 +92,7 @@ extension CausalLM {
 }
 
 extension Linear {
-  /// W + scale · B A in float32; `nil` without a LoRA update.
+  /// W + scale · B A in float32, with its rows brought to their magnitudes by DoRA; `nil` without a LoRA update.
   func mergedWeight(on backend: any Backend) -> Tensor? {
     guard let lora else { return nil }
     let merged = backend.converted(weight.value, to: .float32)
@@ -100,6 +100,9 @@ extension Linear {
     backend.compute([
       Product([ProductTerm(scaledB, lora.a.value, transposed: false)], into: Columns(merged), accumulate: true)
     ])
+    if let magnitude = lora.magnitude {
+      backend.scaleRows(merged, by: magnitude.rowScales(lora, weight: weight.value, on: backend))
+    }
     return merged
   }
 

@@ -36,6 +36,7 @@ public struct ModuleTree: Sendable {
       let path = layer.path.split(separator: ".").map(String.init)
       add(lora.a, at: path + ["lora_A"])
       add(lora.b, at: path + ["lora_B"])
+      if let magnitude = lora.magnitude { add(magnitude.parameter, at: path + ["lora_magnitude_vector"]) }
     }
   }
 

@@ -71,7 +71,6 @@ extension RecipeKey {
       .refused("inference_mode", .lora, "a recipe always trains"),
       .refused("fan_in_fan_out", .lora, "no supported architecture stores transposed weights"),
       .refused("lora_bias", .lora, "adapters have no bias"),
-      .refused("use_dora", .lora, "DoRA is not supported yet"),
       .refused("layer_replication", .lora, "layers cannot be repeated"),
       .refused("lora_target_parameters", .lora, "adapters are for linear layers only"),
       .refused("trainable_token_indices", .lora, "train the whole embedding with lora_modules_to_save instead"),

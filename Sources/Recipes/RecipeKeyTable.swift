@@ -69,6 +69,9 @@ extension RecipeKey {
       "Modules to leave out, even if `lora_target_modules` includes them."),
     .honored("use_rslora", .lora, \.lora.usesRSLoRA, "Multiply by alpha/sqrt(r) instead of alpha/r (rsLoRA)."),
     .honored(
+      "use_dora", .lora, \.lora.usesDoRA,
+      "Train the magnitude of each row of a weight separately (DoRA); needs `lora_dropout: 0`."),
+    .honored(
       "rank_pattern", .lora, \.rankPatterns,
       "Other ranks, by regular expression: a pattern applies to modules whose path ends with a match."),
     .honored("alpha_pattern", .lora, \.alphaPatterns, "Other alphas, by regular expression, as in `rank_pattern`."),

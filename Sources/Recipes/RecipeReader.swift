@@ -113,6 +113,9 @@ struct RecipeReader {
       }
       notes.append("\(origin(given.name)): \(spelled) has no effect: use_peft is false.")
     }
+    if draft.usesPEFT, draft.lora.usesDoRA, draft.lora.dropout > 0 {
+      throw error("use_dora", "use_dora needs lora_dropout: 0")
+    }
     if let layers = draft.lora.layersToTransform {
       if layers.isEmpty || layers.contains(where: { $0 < 0 }) {
         throw error("layers_to_transform", "layers_to_transform must contain layer numbers of at least 0")

@@ -38,16 +38,23 @@ public struct LoRAUpdate {
   /// The probability of dropping an element of x during training.
   public let dropout: Float
 
+  /// The magnitudes of the layer's rows, with DoRA; `nil` without. An update with magnitudes has no dropout.
+  public let magnitude: Magnitude?
+
   /// Creates an update; `a` and `b` must have the same rank.
-  public init(a: Parameter, b: Parameter, scale: Float, dropout: Float = 0) {
+  public init(a: Parameter, b: Parameter, scale: Float, dropout: Float = 0, magnitude: Magnitude? = nil) {
     self.a = a
     self.b = b
     self.scale = scale
     self.dropout = dropout
+    self.magnitude = magnitude
   }
 
   /// The rank r: the number of rows of A and columns of B.
   public var rank: Int { a.value.rows }
 
-  var isTrainable: Bool { a.isTrainable || b.isTrainable }
+  /// A, B and the magnitudes.
+  public var parameters: [Parameter] { [a, b] + (magnitude.map { [$0.parameter] } ?? []) }
+
+  var isTrainable: Bool { parameters.contains(where: \.isTrainable) }
 }

@@ -8,7 +8,7 @@ import Tokenizers
 /// Adapters that PEFT wrote, and Swiftlet's own; see Tests/Goldens/generators/peft.py.
 @Suite struct AdapterTests {
   static let names = [
-    "lora", "lora_patterns", "fused", "all_linear", "gemma3_vision", "mistral3", "ministral3", "granite", "phi4_mini",
+    "lora", "lora_patterns", "fused", "all_linear", "dora", "pattern", "gemma3_vision", "mistral3", "ministral3", "granite", "phi4_mini",
     "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "granite4",
   ]
 
@@ -184,7 +184,7 @@ import Tokenizers
 
   /// Folders that don't match the model end in one sentence that names the problem, and don't change the model.
   @Test(arguments: [
-    ("training/dora/adapter", "llama", "use_dora"), ("peft/embedding", "llama_linear", "embed_tokens"),
+    ("training/dora/adapter", "qwen3", "shape"), ("peft/embedding", "llama_linear", "embed_tokens"),
     ("training/lora/adapter", "qwen3", "shape"), ("peft/fused", "llama", "own base model"),
     ("models/llama", "llama", "adapter_config.json"),
   ])

@@ -22,7 +22,8 @@ import Training
     "exclude_modules": "[v_proj]\nuse_peft: true", "use_rslora": "true\nuse_peft: true",
     "rank_pattern": "{q_proj: 4}\nuse_peft: true", "alpha_pattern": "{q_proj: 4}\nuse_peft: true",
     "init_lora_weights": "orthogonal\nuse_peft: true", "layers_to_transform": "[1]\nuse_peft: true",
-    "layers_pattern": "[layers]\nuse_peft: true", "loraplus_lr_ratio": "16\nuse_peft: true", "dataset_name": "d",
+    "layers_pattern": "[layers]\nuse_peft: true", "loraplus_lr_ratio": "16\nuse_peft: true",
+    "use_dora": "true\nlora_dropout: 0\nuse_peft: true", "dataset_name": "d",
     "dataset_config": "c",
     "dataset_train_split": "t", "dataset_test_split": "v", "datasets": "[a, b]", "query": "SELECT 1",
     "steps": "[{shuffle: 1}]", "test_split_size": "0.5", "eval_dataset": "e", "max_train_samples": "5",
@@ -126,6 +127,7 @@ import Training
     let own = try [
       "Training/TrainingConfiguration.swift", "Recipes/DataArguments.swift", "Models/LoRA/LoRAConfiguration.swift",
       "Training/OptimizerConfiguration.swift", "Training/Methods/DPOConfiguration+Terms.swift",
+      "Training/Methods/CPOLoss.swift",
     ].flatMap { file in
       try String(contentsOf: repository.appendingPathComponent("Sources/\(file)"), encoding: .utf8)
         .split(separator: "\n").filter { !$0.contains("public var ") && !$0.contains("///") }

@@ -15,7 +15,7 @@ import Testing
   static let runs = [
     "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "full_smoothing", "lora",
     "lora_weight_decay", "lora_patterns", "lora_adafactor", "lora_adafactor_from_zero", "lora_saved_linear",
-    "lora_saved_blocks", "lora_plus",
+    "lora_saved_blocks", "lora_plus", "dora",
   ]
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
@@ -99,6 +99,7 @@ import Testing
   static func arguments(_ reference: JSONValue) throws -> TrainingConfiguration {
     let settings = try #require(reference["settings"])
     var lines = ["train_sampling_strategy: sequential", "logging_steps: 1", "save_strategy: 'no'"]
+    if reference["adapter"]?.string != nil { lines.append("use_peft: true") }
     for (key, value) in settings.object?.members ?? [] { lines.append("\(key): \(value.text())") }
     return try Recipe(yaml: lines.joined(separator: "\n")).training
   }

@@ -30,6 +30,10 @@ public enum LoRAExport {
         "llama.cpp's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
         in: folder.path)
     }
+    guard !configuration.usesDoRA else {
+      throw SwiftletError.model(
+        "llama.cpp's adapters can't hold DoRA's magnitudes. Use --model to export the merged model", in: folder.path)
+    }
     guard let architecture = base.family.gguf else {
       throw SwiftletError.model(
         "adapters of model_type \"\(base.modelType)\" can't be exported as GGUF", in: folder.path)

@@ -29,6 +29,10 @@ public final class Adapter {
       throw SwiftletError.model(
         "init_lora_weights orthogonal needs an even rank, but one is \(odd). Choose an even lora_r")
     }
+    if configuration.usesDoRA, configuration.dropout > 0 {
+      throw SwiftletError.model(
+        "DoRA (use_dora) is trained without dropout only. Set lora_dropout to 0")
+    }
     savedModules = try SavedModule.all(configuration, transformer)
     let backend = transformer.backend
     var random = RandomSource(seed: seed)
@@ -36,9 +40,11 @@ public final class Adapter {
       let rank = configuration.rank(of: layer.path)
       let (a, b) = configuration.initialization.values(
         rank: rank, inputSize: layer.inputSize, outputSize: layer.outputSize, &random)
+      let magnitudes = configuration.usesDoRA ? Magnitude.norms(of: layer.weight.value, on: backend) : nil
       return Self.update(
         of: layer, configuration, a: backend.tensor(a, [rank, layer.inputSize]),
-        b: backend.tensor(b, [layer.outputSize, rank]))
+        b: backend.tensor(b, [layer.outputSize, rank]),
+        magnitudes: magnitudes.map { backend.tensor($0, [layer.outputSize]) }, on: backend)
     }
     attach()
   }
@@ -61,7 +67,7 @@ public final class Adapter {
     updates = try file.updates(of: layers, configuration, on: transformer.backend)
     try file.read(saved, on: transformer.backend)
     savedModules = saved
-    try file.checkForOthers(than: updates.flatMap { [$0.a.name, $0.b.name] } + saved.map(\.name))
+    try file.checkForOthers(than: updates.flatMap { $0.parameters.map(\.name) } + saved.map(\.name))
     attach()
   }
 
@@ -86,12 +92,20 @@ public final class Adapter {
   }
 
   fileprivate static func update(
-    of layer: Linear, _ configuration: LoRAConfiguration, a: Tensor, b: Tensor
+    of layer: Linear, _ configuration: LoRAConfiguration, a: Tensor, b: Tensor, magnitudes: Tensor?,
+    on backend: any Backend
   ) -> LoRAUpdate {
-    LoRAUpdate(
+    let magnitude = magnitudes.map { values in
+      Magnitude(
+        Parameter(name: AdapterFile.magnitudeName(layer), value: values, isTrainable: true),
+        weight: layer.weight.value, on: backend)
+    }
+    return LoRAUpdate(
       a: Parameter(name: AdapterFile.name(layer, "A"), value: a, isTrainable: true),
       b: Parameter(name: AdapterFile.name(layer, "B"), value: b, isTrainable: true),
-      scale: configuration.scale(of: layer.path), dropout: Float(configuration.dropout))
+      scale: configuration.scale(of: layer.path),
+      // Adapters with magnitudes are only read with dropout, and then not trained.
+      dropout: configuration.usesDoRA ? 0 : Float(configuration.dropout), magnitude: magnitude)
   }
 
   private func attach() {
@@ -110,8 +124,11 @@ public final class Adapter {
 
   /// The trained parameters, in the order of the layers.
   public var parameters: [Parameter] {
-    updates.flatMap { [$0.a, $0.b] } + savedModules.filter(\.isTrained).map(\.parameter)
+    updates.flatMap(\.parameters) + savedModules.filter(\.isTrained).map(\.parameter)
   }
+
+  /// Call this when a parameter has changed: DoRA keeps norms that depend on A and B.
+  public func parametersChanged() { for update in updates { update.magnitude?.invalidate() } }
 
   /// Whether the adapter is applied. If not, the model computes what its base model does.
   public var isEnabled = true {
@@ -130,7 +147,7 @@ public final class Adapter {
   public func write(to folder: URL, base: String) throws {
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let names = Set(layers.map(\.name)).sorted()
-    let tensors = updates.flatMap { [$0.a, $0.b] }.map { TensorSource(name: $0.name, tensor: $0.value) }
+    let tensors = updates.flatMap(\.parameters).map { TensorSource(name: $0.name, tensor: $0.value) }
     let all = tensors + savedModules.map { TensorSource(name: $0.name, tensor: $0.value) }
     try SafetensorsWriter.write(
       all, metadata: ["format": "pt"], to: folder.appendingPathComponent("adapter_model.safetensors"))
@@ -248,6 +265,8 @@ private struct AdapterFile {
     prefix + ModuleNames.textOnly(String(name.dropFirst(prefix.count)))
   }
 
+  static func magnitudeName(_ layer: Linear) -> String { "\(prefix)\(layer.path).lora_magnitude_vector" }
+
   func updates(
     of layers: [Linear], _ configuration: LoRAConfiguration, on backend: any Backend
   ) throws(SwiftletError) -> [LoRAUpdate] {
@@ -256,7 +275,10 @@ private struct AdapterFile {
       let rank = configuration.rank(of: layer.path)
       let a = try tensor(Self.name(layer, "A"), [rank, layer.inputSize], on: backend)
       let b = try tensor(Self.name(layer, "B"), [layer.outputSize, rank], on: backend)
-      updates.append(Adapter.update(of: layer, configuration, a: a, b: b))
+      let magnitudes =
+        configuration.usesDoRA ? try tensor(Self.magnitudeName(layer), [layer.outputSize], on: backend) : nil
+      updates.append(
+        Adapter.update(of: layer, configuration, a: a, b: b, magnitudes: magnitudes, on: backend))
     }
     return updates
   }

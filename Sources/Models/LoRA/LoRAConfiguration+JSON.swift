@@ -26,7 +26,7 @@ extension LoRAConfiguration {
     "qalora_group_size": .irrelevant, "loftq_config": .irrelevant, "eva_config": .irrelevant,
     "corda_config": .irrelevant, "lora_ga_config": .irrelevant, "ensure_weight_tying": .irrelevant,
     "fan_in_fan_out": .refused, "megatron_config": .refused, "trainable_token_indices": .refused,
-    "use_dora": .refused, "velora_config": .refused, "alora_invocation_tokens": .refused, "use_qalora": .refused,
+    "use_dora": .honored, "velora_config": .refused, "alora_invocation_tokens": .refused, "use_qalora": .refused,
     "monteclora_config": .refused, "layer_replication": .refused, "lora_bias": .refused,
     "target_parameters": .refused, "use_bdlora": .refused, "arrow_config": .refused, "kasa_config": .refused,
   ]
@@ -45,6 +45,7 @@ extension LoRAConfiguration {
     alpha = try config.optionalNumber("lora_alpha") ?? 8
     dropout = try config.optionalNumber("lora_dropout") ?? 0
     usesRSLoRA = try config.optionalBool("use_rslora") ?? false
+    usesDoRA = try config.optionalBool("use_dora") ?? false
     initialization = try Self.initialization(config)
     targetModules = try Self.modules(config, "target_modules")
     excludeModules = try Self.modules(config, "exclude_modules")
@@ -162,7 +163,8 @@ extension LoRAConfiguration {
       ("lora_dropout", .number(dropout)),
       ("modules_to_save", modulesToSave.isEmpty ? .null : .array(modulesToSave.map { .string($0) })),
       ("peft_type", "LORA"), ("r", .integer(rank)), ("rank_pattern", patterns(rankPattern) { .integer($0) }),
-      ("target_modules", modules(targetModules ?? .allLinear)), ("task_type", "CAUSAL_LM"), ("use_dora", false),
+      ("target_modules", modules(targetModules ?? .allLinear)), ("task_type", "CAUSAL_LM"),
+      ("use_dora", .bool(usesDoRA)),
       ("use_rslora", .bool(usesRSLoRA)),
     ]
     for (key, value) in remaining { config[key] = value }

@@ -17,6 +17,8 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
   public var excludeModules: TargetModules?
   /// Whether the scale is alpha / √rank (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732).
   public var usesRSLoRA = false
+  /// Whether the magnitudes of weight rows are trained apart from their directions (DoRA, arXiv:2402.09353).
+  public var usesDoRA = false
   /// Ranks of the layers whose path matches a pattern. The first match counts.
   public var rankPattern: [ModulePattern<Int>] = []
   /// Alphas of the layers whose path matches a pattern. The first match counts.

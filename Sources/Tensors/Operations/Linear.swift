@@ -9,15 +9,25 @@ extension Tape {
     let output = backend.empty([x.value.rows, slices.last?.columns.upperBound ?? 0], .float32)
     let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision)
     computeDown(slices.compactMap(\.branch), x.value, left)
+    // The outputs of layers with magnitudes before these are applied.
+    let directions = slices.map { slice in
+      slice.magnitude == nil ? nil : backend.empty([x.value.rows, slice.layer.outputSize], .float32)
+    }
     backend.compute(
-      slices.map { slice in
+      zip(slices, directions).map { slice, direction in
         var terms = [ProductTerm(left, slice.layer.weight.value, transposed: true)]
         if let branch = slice.branch {
           let down = backend.leftOperand(Columns(branch.down), transposed: false, precision: precision)
           terms.append(ProductTerm(down, branch.update.b.value, transposed: true))
         }
-        return Product(terms, into: Columns(output, slice.columns))
+        return Product(terms, into: direction.map { Columns($0) } ?? Columns(output, slice.columns))
       })
+    for (slice, direction) in zip(slices, directions) {
+      guard let direction, let factors = slice.factors(on: backend) else { continue }
+      backend.copyRows(
+        Columns(backend.scaledColumns(direction, factors.scale)), 0, to: Columns(output, slice.columns), 0,
+        count: direction.rows)
+    }
     for slice in slices {
       if let bias = slice.layer.bias { backend.addBias(bias.value, to: Columns(output, slice.columns)) }
     }
@@ -31,7 +41,7 @@ extension Tape {
       let recompute = needsInput ? x.recompute : nil
       record { [unowned self] in
         guard let upstream = slot.take() else { return }
-        linearBackward(slices, input: recompute?(), source: source, upstream)
+        linearBackward(slices, directions, input: recompute?(), source: source, upstream)
       }
     }
     return result
@@ -44,6 +54,13 @@ extension Tape {
     let layer: Linear
     let columns: Range<Int>
     let branch: LoRABranch?
+
+    var magnitude: Magnitude? { branch?.update.magnitude }
+
+    func factors(on backend: any Backend) -> Magnitude.Factors? {
+      guard let update = branch?.update else { return nil }
+      return update.magnitude?.factors(update, weight: layer.weight.value, on: backend)
+    }
   }
 
   /// The forward pass of a LoRA update, as far as the backward pass needs it.
@@ -108,10 +125,26 @@ extension Tape {
     let dDown: Tensor?
   }
 
-  private func linearBackward(_ slices: [Slice], input: Tensor?, source: GradientSlot, _ upstream: Tensor) {
+  /// The gradient of a layer's output before its magnitudes are applied; adds that of the magnitudes.
+  private func directionGradient(_ slice: Slice, _ direction: Tensor?, _ dy: Columns) -> Columns {
+    guard let direction, let magnitude = slice.magnitude, let factors = slice.factors(on: backend) else { return dy }
+    let upstream = backend.empty(direction.shape, .float32)
+    backend.copyRows(dy, 0, to: Columns(upstream), 0, count: direction.rows)
+    if magnitude.parameter.isTrainable {
+      let sums = backend.columnProducts(direction, upstream).reshaped([1, direction.columns])
+      backend.add(
+        backend.scaledColumns(sums, factors.inverseNorm).reshaped([direction.columns]), scale: 1,
+        into: magnitude.parameter.gradient(on: backend))
+    }
+    return Columns(backend.scaledColumns(upstream, factors.scale))
+  }
+
+  private func linearBackward(
+    _ slices: [Slice], _ directions: [Tensor?], input: Tensor?, source: GradientSlot, _ upstream: Tensor
+  ) {
     let needsLeft = source.requiresGradient || slices.contains { $0.branch != nil }
-    let gradients = slices.map { slice in
-      let dy = Columns(upstream, slice.columns)
+    let gradients = zip(slices, directions).map { slice, direction in
+      let dy = directionGradient(slice, direction, Columns(upstream, slice.columns))
       return SliceGradient(
         slice: slice, dy: dy,
         left: needsLeft ? backend.leftOperand(dy, transposed: false, precision: precision) : nil,
@@ -150,6 +183,7 @@ extension Tape {
       products.append(layer.weight.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
     }
     if let bias = layer.bias, bias.isTrainable {
+      // Biases and magnitudes are never trained together.
       backend.addColumnSums(gradient.dy, into: bias.gradient(on: backend))
     }
     return products + loraGradients(gradient, input: input)

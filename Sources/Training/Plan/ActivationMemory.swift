@@ -29,7 +29,10 @@ package struct ActivationMemory {
     hiddenSize = hidden
     intermediateSize = intermediate
     let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.a.value.rows ?? 0) } / max(1, layerCount)
-    keptFloats = configuration.layers.map { ranks + Self.keptFloats(configuration, shape, $0) }
+    // DoRA keeps each layer's output before magnitudes are applied.
+    let unscaled =
+      transformer.linearLayers.reduce(0) { $0 + ($1.lora?.magnitude == nil ? 0 : $1.outputSize) } / max(1, layerCount)
+    keptFloats = configuration.layers.map { ranks + unscaled + Self.keptFloats(configuration, shape, $0) }
     checkpointedFloats = 2 * hidden
     // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
     // layer's input and its gradient. The gradient of the hidden states exists all the time.

@@ -143,6 +143,7 @@ extension Trainer {
   private func readOwnWeights(from folder: URL) throws {
     let file = adapter == nil ? folder : folder.appendingPathComponent("adapter_model.safetensors")
     let weights = try SafetensorsCheckpoint(contentsOf: file)
+    defer { adapter?.parametersChanged() }
     for parameter in parameters {
       let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
       guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32

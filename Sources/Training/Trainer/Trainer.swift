@@ -339,6 +339,7 @@ public final class Trainer {
     let scale = limit > 0 ? min(1, limit / (norm + 1e-6)) : 1
     optimizer.update(learningRate: rate, gradientScale: Float(scale))
     try parallelism?.gatherWeights()
+    adapter?.parametersChanged()
     return StepReport(
       step: state.globalStep + 1, loss: sums.loss / Double(max(1, sums.count)), gradientNorm: norm, learningRate: rate,
       tokens: tokens, predictedTokens: sums.count, correctTokens: sums.correct, metrics: sums.metrics)
