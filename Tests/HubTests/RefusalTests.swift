@@ -116,7 +116,7 @@ struct RefusalTests {
       "sha": .string(FakeRepository.commit), "siblings": [["rfilename": .string(path)], ["rfilename": "config.json"]],
     ]
     repository.failAlways(.get, "list") { _ in .text(list.text()) }
-    await expectError("Do not trust it") { _ = try await hub(server, cache).snapshot(of: name, files: .everything) }
+    await expectError("do not trust it") { _ = try await hub(server, cache).snapshot(of: name, files: .everything) }
     #expect(try cache.tree() == [])
   }
 

@@ -179,7 +179,7 @@ struct SettingsTests {
 
   @Test(
     arguments: [
-      (["config.json", "pytorch_model.bin"], nil, "Convert them to safetensors"),
+      (["config.json", "pytorch_model.bin"], nil, "convert them to safetensors"),
       (["m-Q4_0.gguf"], "Q9", "choose one of m-Q4_0.gguf"), (["config.json"], "Q4_0", "the repository has none"),
       (["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"], nil, "split into parts"),
     ] as [([String], String?, String)])

@@ -130,7 +130,7 @@ import Testing
     #expect(message("lora_r: 8\nuse_peft: false") == "no error")
     #expect(message("load_in_4bit: true").contains("load_in_4bit needs use_peft: true"))
     #expect(message("packing: true\nmax_length: null").contains("packing needs a max_length"))
-    #expect(message("datasets: [{path: a, fraction: 0.5}, {path: b}]").contains("Give one to all of them or to none"))
+    #expect(message("datasets: [{path: a, fraction: 0.5}, {path: b}]").contains("give one to all of them or to none"))
     #expect(message("lr_scheduler_type: cosine_with_min_lr").contains("either min_lr or min_lr_rate"))
     #expect(message("lr_scheduler_type: polynomial\nlearning_rate: 1e-8").contains("got 1e-07"))
   }
