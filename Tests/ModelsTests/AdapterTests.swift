@@ -8,7 +8,8 @@ import Tokenizers
 /// Adapters that PEFT wrote, and Swiftlet's own; see Tests/Goldens/generators/peft.py.
 @Suite struct AdapterTests {
   static let names = [
-    "lora", "lora_patterns", "fused", "all_linear", "dora", "pattern", "gemma3_vision", "mistral3", "ministral3", "granite", "phi4_mini",
+    "lora", "lora_patterns", "fused", "all_linear", "dora", "pattern", "gemma3_vision", "mistral3", "ministral3",
+    "granite", "phi4_mini",
     "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "granite4",
   ]
 
