@@ -37,8 +37,8 @@ extension RecipeKey {
       "include_inputs_for_metrics", "jit_mode_eval"),
     idle("sft always trains; `eval_strategy` sets when to evaluate", "do_train", "do_eval"),
     idle(
-      "one process runs", "local_rank", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
-      "ddp_static_graph", "ddp_backend", "ddp_timeout", "save_on_each_node", "ignore_bias_buffers"),
+      "processes are started with mpirun", "local_rank", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
+      "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "save_on_each_node", "ignore_bias_buffers"),
     idle("code that comes with a model is never run", "trust_remote_code"),
     idle(
       "nothing is uploaded; upload output_dir yourself", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id",
@@ -49,7 +49,7 @@ extension RecipeKey {
     idle("set environment variables in the shell", "env"),
     // Options that `trl sft` passes to `accelerate launch`.
     idle(
-      "one process runs", "machine_rank", "main_process_ip", "main_process_port", "gpu_ids",
+      "processes are started with mpirun", "machine_rank", "main_process_ip", "main_process_port", "gpu_ids",
       "num_cpu_threads_per_process"),
     idle(
       "activations are float32, weights are float32 or as stored, and products accumulate in float32", "mixed_precision"
@@ -108,10 +108,11 @@ extension RecipeKey {
         "num_processes", .other, harmless: ["1"],
         "start the processes with mpirun -n N, or multiply gradient_accumulation_steps by it instead"),
       .refused("num_machines", .other, harmless: ["1"], "processes are started with mpirun; leave it out"),
-      .refused("accelerate_config", .other, harmless: ["single_gpu"], "one process runs; leave it out"),
-      .refused("config_file", .other, "one process runs; leave it out"),
-      .refused("fsdp_min_num_params", .other, harmless: ["0"], "one process runs; leave it out"),
-      .refused("fsdp_transformer_layer_cls_to_wrap", .other, "one process runs; leave it out"),
+      .refused(
+        "accelerate_config", .other, harmless: ["single_gpu"], "processes are started with mpirun; leave it out"),
+      .refused("config_file", .other, "processes are started with mpirun; leave it out"),
+      .refused("fsdp_min_num_params", .other, harmless: ["0"], "processes are started with mpirun; leave it out"),
+      .refused("fsdp_transformer_layer_cls_to_wrap", .other, "processes are started with mpirun; leave it out"),
       .refused("do_predict", .other, "use swiftlet eval or generate"),
       .refused("debug", .other, "there is no debugger"),
       .refused("accelerator_config", .other, "use the keys on this page"),
@@ -120,8 +121,8 @@ extension RecipeKey {
       .other, "Swiftlet does not use PyTorch", "torch_compile", "torch_compile_backend", "torch_compile_mode",
       "torchdynamo"),
     refused(
-      .other, "one process runs; leave it out", "fsdp", "fsdp_config", "deepspeed", "parallelism_config",
-      "multi_gpu", "use_fsdp", "use_deepspeed"),
+      .other, "processes are started with mpirun; leave it out", "fsdp", "fsdp_config", "deepspeed",
+      "parallelism_config", "multi_gpu", "use_fsdp", "use_deepspeed"),
   ].flatMap(\.self)
 
   private static func idle(_ meaning: String, _ names: String...) -> [RecipeKey] {

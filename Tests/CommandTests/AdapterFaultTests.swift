@@ -39,7 +39,7 @@ import Testing
     try await refuses("r", 0, "\"r\" must be a positive integer")
     try await refuses("r", "many", "\"r\" must be a positive integer")
     try await refuses("r", 8, "lora_A.weight has shape [4, 64]")
-    try await refuses("r", .integer(1 << 31), "another base")
+    try await refuses("r", .integer(1 << 31), "own base model")
     try await refuses("lora_alpha", "x", "\"lora_alpha\" must be a number")
     try await refuses("target_modules", 7, "\"target_modules\"")
     try await refuses("target_modules", ["nope"], "no layer")
@@ -56,7 +56,7 @@ import Testing
   @Test func weights() async throws {
     let workspace = try await trained()
     try workspace.model("other", family: "qwen2")
-    try await refuses(workspace, "another base", model: "other")
+    try await refuses(workspace, "own base model", model: "other")
     let good = try workspace.data("a/adapter_model.safetensors")
     for part in [good.prefix(2000), good.dropLast(8), good.prefix(5), Data()] {
       try workspace.write("a/adapter_model.safetensors", part)

@@ -45,7 +45,7 @@ import Testing
     let asked = try await workspace.run(line: "\(call) --write other.jsonl")
     #expect(asked.status != 0 && asked.errors.contains("--drop"), "\(asked.errors)")
     let unknown = try await workspace.run(line: "\(call) --write other.jsonl --drop exact_duplicat")
-    #expect(unknown.status != 0 && unknown.errors.contains("Did you mean exact_duplicate?"), "\(unknown.errors)")
+    #expect(unknown.status != 0 && unknown.errors.contains("did you mean exact_duplicate?"), "\(unknown.errors)")
     #expect(!workspace.exists("other.jsonl"))
   }
 

@@ -123,7 +123,7 @@ import Testing
     #expect(before.status == 0, "\(before.errors)")
     let other = try await Launcher.run(2, epochs + ["--resume_from_checkpoint", "epochs/checkpoint-4"], in: workspace)
     #expect(other.status == 1)
-    let sentence = "It had 4 ranks with per_device_train_batch_size 2, and this one has 2."
+    let sentence = "that run had 4 ranks with per_device_train_batch_size 2, and this one has 2"
     #expect(Launcher.sentences(other).first?.contains(sentence) == true, "\(other.errors)")
   }
 
