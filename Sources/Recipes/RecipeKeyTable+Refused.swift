@@ -38,7 +38,8 @@ extension RecipeKey {
     idle("sft always trains; `eval_strategy` sets when to evaluate", "do_train", "do_eval"),
     idle(
       "processes are started with mpirun", "local_rank", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
-      "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "save_on_each_node", "ignore_bias_buffers"),
+      "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "save_on_each_node",
+      "ignore_bias_buffers"),
     idle("code that comes with a model is never run", "trust_remote_code"),
     idle(
       "nothing is uploaded; upload output_dir yourself", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id",

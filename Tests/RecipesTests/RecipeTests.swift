@@ -137,7 +137,8 @@ import Testing
 
   @Test func refusalsSayWhy() {
     #expect(
-      message("deepspeed: zero3.json") == "r.yaml, line 1: deepspeed is not supported: processes are started with mpirun; leave it out")
+      message("deepspeed: zero3.json")
+        == "r.yaml, line 1: deepspeed is not supported: processes are started with mpirun; leave it out")
     #expect(message("torch_compile: true").contains("torch_compile is not supported: Swiftlet does not use PyTorch"))
     #expect(message("num_processes: 4").contains("multiply gradient_accumulation_steps by it instead"))
     #expect(message("report_to: wandb").contains("use tensorboard or jsonl instead"))
