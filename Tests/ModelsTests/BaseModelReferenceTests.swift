@@ -5,7 +5,7 @@ import Testing
 
 /// How saved files name the base model.
 @Suite struct BaseModelReferenceTests {
-  private static let output = URL(fileURLWithPath: "/data/project/outputs/mine")
+  private static let output = URL(fileURLWithPath: "/srv/project/outputs/mine")
 
   /// A GGUF file of the goldens with other keys in its header.
   private static func gguf(_ keys: [String: String], in folder: URL) throws -> ModelFiles {
@@ -28,12 +28,12 @@ import Testing
   }
 
   @Test func pathsAreRelativeToTheFolder() {
-    #expect(BaseModelReference("/data/project/models/m").name(in: Self.output) == "../../models/m")
-    #expect(BaseModelReference("/data/project/outputs/mine/m").name(in: Self.output) == "m")
+    #expect(BaseModelReference("/srv/project/models/m").name(in: Self.output) == "../../models/m")
+    #expect(BaseModelReference("/srv/project/outputs/mine/m").name(in: Self.output) == "m")
     let here = URL(fileURLWithPath: "outputs/mine")
     #expect(BaseModelReference("models/tiny/m").name(in: here) == "../../models/tiny/m")
     #expect(
-      BaseModelReference("m", located: "/data/project/m").name(in: Self.output.appendingPathComponent("checkpoint-5"))
+      BaseModelReference("m", located: "/srv/project/m").name(in: Self.output.appendingPathComponent("checkpoint-5"))
         == "../../../m")
   }
 
