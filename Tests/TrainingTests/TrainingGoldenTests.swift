@@ -54,9 +54,20 @@ import Testing
       return
     }
     try Self.checkLog(trainer, reference)
-    // With smoothing, most gradients are near zero, where AdamW's step depends on rounding: the reference's own moves
-    // its tensors by 9e-7.
-    try Self.check(trainer, reference["trained"], tolerance: name == "full_smoothing" ? 9e-6 : 5e-6)
+    try Self.check(trainer, reference["trained"], tolerance: weightTolerance(name, on: backend))
+  }
+
+  /// Ten times by how much the reference's own rounding moves its tensors.
+  private static func weightTolerance(_ name: String, on backend: any Backend) -> Double {
+    switch name {
+    // Most gradients are near zero, where AdamW's step depends on rounding.
+    case "full_smoothing": 9e-6
+    // The first steps divide gradients near zero by their own means: 2.2e-6 between two instruction sets.
+    case "lora_adafactor_from_zero": 2e-5
+    // Vulkan's divisions and roots may be off by 2.5 ulp, and LoRA+ takes eight times larger steps with B.
+    case "lora_plus": backend is VulkanBackend ? 1e-5 : 5e-6
+    default: 5e-6
+    }
   }
 
   /// QLoRA: the base quantized on loading to NF4 with double quantization. `qlora_bf16.json` has A, B and their
