@@ -37,7 +37,7 @@ public struct Sampler: Sendable {
   /// Returns the next token, given the logits of all tokens.
   public mutating func sample(_ logits: [Float]) -> Int32 {
     let logits = penalized(logits)
-    let id = configuration.temperature <= 0 ? Self.argmax(logits) : draw(logits)
+    let id = configuration.temperature <= 0 ? LogitScan.argmax(logits) : draw(logits)
     if configuration.repetitionPenalty != 1 { seen.insert(id) }
     return id
   }
@@ -93,13 +93,9 @@ public struct Sampler: Sendable {
     return logits
   }
 
-  private static func argmax(_ logits: [Float]) -> Int32 {
-    LogitScan.tokens(logits, atLeast: LogitScan.largest(logits)).first ?? 0
-  }
-
   private mutating func draw(_ logits: [Float]) -> Int32 {
     let share = Double(random.uniform())
-    guard let (tokens, total) = candidates(logits, share: share) else { return Self.argmax(logits) }
+    guard let (tokens, total) = candidates(logits, share: share) else { return LogitScan.argmax(logits) }
     var left = share * total
     for token in tokens {
       left -= token.weight

@@ -9,6 +9,12 @@ package enum LogitScan {
     }
   }
 
+  /// The first token with the largest logit; 0 if none is a number.
+  package static func argmax(_ logits: [Float]) -> Int32 {
+    let largest = largest(logits)
+    return logits.withUnsafeBufferPointer { Int32($0.firstIndex(of: largest) ?? 0) }
+  }
+
   /// The sum of e^(logit / temperature - highest) over all tokens.
   package static func exponentialSum(_ logits: [Float], temperature: Float, highest: Float) -> Double {
     logits.withUnsafeBufferPointer { logits in
