@@ -22,7 +22,7 @@ struct ChatCompletions {
       topLogprobs: request.topLogprobs
     ).map(engine.generate)
     return request.parameters.isStreaming
-      ? .events(answer.stream(generations)) : .json(try await answer.whole(generations))
+      ? .events { try await answer.send(generations, $0) } : .json(try await answer.whole(generations))
   }
 
   /// Turns what the engine generates into the objects of the protocol.
@@ -118,25 +118,7 @@ struct ChatCompletions {
 
     // MARK: Streamed
 
-    func stream(_ generations: [Updates]) -> AsyncThrowingStream<String, any Error> {
-      AsyncThrowingStream { continuation in
-        let task = Task {
-          do {
-            try await send(generations) { continuation.yield($0.text(.compact)) }
-            continuation.yield("[DONE]")
-          } catch {
-            // The status has been sent; OpenAI's clients look for this member.
-            let error =
-              error as? APIError ?? APIError(status: 500, type: "server_error", message: String(describing: error))
-            continuation.yield(error.json.text(.compact))
-          }
-          continuation.finish()
-        }
-        continuation.onTermination = { _ in task.cancel() }
-      }
-    }
-
-    private func send(_ generations: [Updates], _ yield: @escaping @Sendable (JSONValue) -> Void) async throws {
+    func send(_ generations: [Updates], _ yield: @escaping @Sendable (JSONValue) -> Void) async throws {
       let usages = try await withThrowingTaskGroup(of: TokenUsage.self) { group in
         for (index, updates) in generations.enumerated() {
           group.addTask { try await send(index, updates, yield) }

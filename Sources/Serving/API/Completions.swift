@@ -39,7 +39,8 @@ struct Completions {
       parameters: parameters, tokenizer: tokenizer, identity: ResponseIdentity(prefix: "cmpl-", model: model),
       promptTokens: ids.reduce(0) { $0 + $1.count })
     let generations = requests.map(engine.generate)
-    return parameters.isStreaming ? .events(answer.stream(generations)) : .json(try await answer.whole(generations))
+    return parameters.isStreaming
+      ? .events { try await answer.send(generations, $0) } : .json(try await answer.whole(generations))
   }
 
   /// A text, several texts, tokens, or several lists of tokens.
@@ -112,38 +113,25 @@ struct Completions {
       return identity.object("text_completion", choices: found.map(\.1), usage: usage)
     }
 
-    func stream(_ generations: [Updates]) -> AsyncThrowingStream<String, any Error> {
-      AsyncThrowingStream { continuation in
-        let task = Task {
-          do {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-              for (index, updates) in generations.enumerated() {
-                group.addTask {
-                  for try await update in updates {
-                    switch update {
-                    case .began: break
-                    case .text(let piece, let logprobs): send(choice(index, piece, logprobs, nil), continuation)
-                    case .ended(let reason, _): send(choice(index, "", [], reason), continuation)
-                    }
-                  }
-                }
+    func send(_ generations: [Updates], _ yield: @escaping @Sendable (JSONValue) -> Void) async throws {
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for (index, updates) in generations.enumerated() {
+          group.addTask {
+            for try await update in updates {
+              switch update {
+              case .began: break
+              case .text(let piece, let logprobs): send(choice(index, piece, logprobs, nil), yield)
+              case .ended(let reason, _): send(choice(index, "", [], reason), yield)
               }
-              try await group.waitForAll()
             }
-            continuation.yield("[DONE]")
-          } catch {
-            let error =
-              error as? APIError ?? APIError(status: 500, type: "server_error", message: String(describing: error))
-            continuation.yield(error.json.text(.compact))
           }
-          continuation.finish()
         }
-        continuation.onTermination = { _ in task.cancel() }
+        try await group.waitForAll()
       }
     }
 
-    private func send(_ choice: JSONValue, _ continuation: AsyncThrowingStream<String, any Error>.Continuation) {
-      continuation.yield(identity.object("text_completion", choices: [choice]).text(.compact))
+    private func send(_ choice: JSONValue, _ yield: (JSONValue) -> Void) {
+      yield(identity.object("text_completion", choices: [choice]))
     }
   }
 }

@@ -64,16 +64,23 @@ package struct HTTPResponse: Sendable {
       body: .bytes(Array(value.text(.compact).utf8)))
   }
 
-  /// Server-sent events: each element of `events` is the data of one.
-  package static func events(_ events: AsyncThrowingStream<String, any Error>) -> HTTPResponse {
+  /// Server-sent events with the JSON objects that `body` sends, and then `[DONE]`, as in OpenAI's API.
+  package static func events(
+    _ body: @escaping @Sendable (_ send: @escaping @Sendable (JSONValue) -> Void) async throws -> Void
+  ) -> HTTPResponse {
     let chunks = AsyncThrowingStream<[UInt8], any Error> { continuation in
+      @Sendable func send(_ event: String) { continuation.yield(Array("data: \(event)\n\n".utf8)) }
       let task = Task {
         do {
-          for try await event in events { continuation.yield(Array("data: \(event)\n\n".utf8)) }
-          continuation.finish()
+          try await body { send($0.text(.compact)) }
+          send("[DONE]")
         } catch {
-          continuation.finish(throwing: error)
+          // The status has been sent; OpenAI's clients look for this member.
+          let error =
+            error as? APIError ?? APIError(status: 500, type: "server_error", message: String(describing: error))
+          send(error.json.text(.compact))
         }
+        continuation.finish()
       }
       continuation.onTermination = { _ in task.cancel() }
     }
