@@ -5,6 +5,9 @@ PREFIX ?= /usr/local
 DEVICE_TESTS := GPU|TensorsTests
 # CommandTests signal programs in the middle of their work, so they don't run beside tests that occupy every thread.
 
+# Tests start a few at a time: if all start at once, those that wait for a server or a program starve.
+export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH := 4
+
 .PHONY: help demo test build mpi install uninstall dist lint format bench clean prepare
 
 help:

@@ -118,12 +118,12 @@ let package = Package(
     .testTarget(name: "ChatTemplatesTests", dependencies: ["Diagnostics", "ChatTemplates"]),
     .testTarget(
       name: "DatasetsTests",
-      dependencies: ["Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
+      dependencies: ["TestSupport", "Diagnostics", "Datasets", "Tokenizers", "Checkpoints", "Tensors", "OrderedJSON"]),
     .testTarget(name: "ModelsTests", dependencies: ["TestSupport", "Diagnostics", "Models"]),
     // Tiny models, goldens, trainers and a server that tests share.
     .target(
       name: "TestSupport",
-      dependencies: ["Training", "Models", "Datasets", "Tokenizers", "Tensors", "Hub", "OrderedJSON"],
+      dependencies: ["Training", "Models", "Datasets", "Tokenizers", "Tensors", "Hub", "OrderedJSON", "Essentials"],
       path: "Tests/TestSupport"),
     .testTarget(
       name: "TrainingTests",
@@ -153,7 +153,9 @@ let package = Package(
     .testTarget(name: "TerminalTests", dependencies: ["Diagnostics", "Terminal"]),
     .testTarget(
       name: "ServingTests", dependencies: ["TestSupport", "Serving", "Models", "OrderedJSON", "Diagnostics"]),
-    .testTarget(name: "CommandTests", dependencies: ["Diagnostics", "SwiftletCommand", "OrderedJSON"]),
+    .testTarget(
+      name: "CommandTests",
+      dependencies: ["TestSupport", "Diagnostics", "Essentials", "SwiftletCommand", "OrderedJSON"]),
   ],
   swiftLanguageModes: [.v6]
 )

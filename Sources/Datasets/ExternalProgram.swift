@@ -80,7 +80,7 @@ package struct ExternalProgram: Sendable {
           "the file decompresses to more than \(maximumBytes >> 20) MB; it is damaged, so download it again", at: place)
       }
     }
-    return process.wait()
+    return process.wait().status
   }
 
   /// The result of an SQL query in DuckDB. Error messages call it `source`.

@@ -1,12 +1,20 @@
-/// A child process whose standard input is empty and whose output goes to files.
-package struct ChildProcess {
+/// A child process whose input comes from a file and whose output goes to files.
+package struct ChildProcess: Sendable {
   private let path: String
-  private let process: pid_t
+  /// The process's number.
+  package let number: pid_t
   /// The status from `waitpid`; `nil` while the program runs.
   private var status: Int32?
 
-  /// Starts the program at `path`. It writes to the existing files `output` and `errors`.
-  package init(_ path: String, _ arguments: [String], output: String, errors: String) throws(FileFailure) {
+  /// Starts the program at `path`.
+  /// - Parameters:
+  ///   - input: the file that it reads.
+  ///   - output: the existing file that it writes to; `errors` likewise.
+  ///   - environment: its variables; `nil` passes on this process's.
+  package init(
+    _ path: String, _ arguments: [String], input: String = "/dev/null", output: String, errors: String,
+    environment: [String: String]? = nil
+  ) throws(FileFailure) {
     #if canImport(Darwin)
       var actions: posix_spawn_file_actions_t?
     #else
@@ -14,17 +22,17 @@ package struct ChildProcess {
     #endif
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input, O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output, O_WRONLY, 0)
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, errors, O_WRONLY, 0)
-    let environment = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
-    var process = pid_t()
+    let variables = (environment ?? ProcessInfo.processInfo.environment).map { "\($0.key)=\($0.value)" }
+    var number = pid_t()
     let code = Self.withCStrings([path] + arguments) { words in
-      Self.withCStrings(environment) { posix_spawn(&process, path, &actions, nil, words, $0) }
+      Self.withCStrings(variables) { posix_spawn(&number, path, &actions, nil, words, $0) }
     }
     if code != 0 { throw FileFailure(path, code: code) }
     self.path = path
-    self.process = process
+    self.number = number
   }
 
   /// Whether the program has not ended yet.
@@ -34,21 +42,21 @@ package struct ChildProcess {
   }
 
   /// Waits until the program ends.
-  /// - Returns: its exit status, or 128 plus the number of the signal that killed it.
-  package mutating func wait() -> Int32 {
+  /// - Returns: its exit status, or 128 plus the number of the signal that killed it; and whether one did.
+  package mutating func wait() -> (status: Int32, wasKilled: Bool) {
     while status == nil { updateStatus(0) }
     // The exit status is in the second byte, a signal's number in the seven bits below it.
     let status = status ?? 0
-    return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+    return status & 0x7f == 0 ? (status >> 8 & 0xff, false) : (128 + status & 0x7f, true)
   }
 
   /// Sends the program `SIGTERM`.
-  package func terminate() { kill(process, SIGTERM) }
+  package func terminate() { kill(number, SIGTERM) }
 
   private mutating func updateStatus(_ options: Int32) {
     var status: Int32 = 0
-    let found = waitpid(process, &status, options)
-    if found == process { self.status = status }
+    let found = waitpid(number, &status, options)
+    if found == number { self.status = status }
     // Its status is lost if something else has waited for it; then it counts as failed.
     if found < 0, errno != EINTR { self.status = 1 << 8 }
   }

@@ -16,76 +16,67 @@ import TestSupport
     return url
   }()
 
-  private static let bridge: Result<URL, any Error> = Result {
+  private static let bridge = Task {
     let root = URL(fileURLWithPath: #filePath).appendingPathComponents("../../..")
     let library = products.appendingPathComponent("libswiftlet_mpi.so")
-    let (status, output) = try run(root.appendingPathComponent("Scripts/build-mpi").path, [library.path])
-    guard status == 0 else { throw Failure(text: output) }
+    let outcome = try await run(root.appendingPathComponent("Scripts/build-mpi").path, [library.path])
+    guard outcome.status == 0 else { throw Failure(outcome: outcome) }
     return library
   }
 
-  private struct Failure: Error { let text: String }
+  private struct Failure: Error { let outcome: Program.Outcome }
 
   private static func run(
     _ program: String, _ arguments: [String], environment: [String: String] = [:]
-  ) throws -> (status: Int32, output: String) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = [program] + arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    return (process.terminationStatus, output)
+  ) async throws -> Program.Outcome {
+    try await Program.run(
+      "/usr/bin/env", [program] + arguments,
+      environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
+      in: FileManager.default.temporaryDirectory)
   }
 
-  private func launch(_ ranks: Int, _ arguments: [String] = []) throws -> (status: Int32, output: String) {
-    let library = try Self.bridge.get()
-    return try Self.run(
+  private func launch(_ ranks: Int, _ arguments: [String] = []) async throws -> Program.Outcome {
+    try await Self.run(
       "mpirun",
       ["-n", "\(ranks)", "--oversubscribe", "--allow-run-as-root"]
         + [Self.products.appendingPathComponent("RankProbe").path] + arguments,
-      environment: ["SWIFTLET_MPI": library.path])
+      environment: ["SWIFTLET_MPI": try await Self.bridge.value.path])
   }
 
   @Test(.timeLimit(.minutes(2)), arguments: [2, 3, 4])
-  func everyOperationAgreesOnAllRanks(ranks: Int) throws {
-    let (status, output) = try launch(ranks)
-    #expect(status == 0, "\(output)")
+  func everyOperationAgreesOnAllRanks(ranks: Int) async throws {
+    let outcome = try await launch(ranks)
+    #expect(outcome.status == 0, "\(outcome)")
   }
 
   /// The numbers of each line of a run's log.
-  fileprivate func train(_ ranks: Int, _ arguments: [String]) throws -> [[Double]] {
+  fileprivate func train(_ ranks: Int, _ arguments: [String]) async throws -> [[Double]] {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
-    return try train(ranks, arguments, in: folder)
+    return try await train(ranks, arguments, in: folder)
   }
 
-  fileprivate func train(_ ranks: Int, _ arguments: [String], in folder: URL) throws -> [[Double]] {
+  fileprivate func train(_ ranks: Int, _ arguments: [String], in folder: URL) async throws -> [[Double]] {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let words =
       arguments[0] == "reference"
       ? arguments + [folder.path] : ["train", arguments[0], folder.path] + arguments.dropFirst()
     let probe = Self.products.appendingPathComponent("RankProbe").path
-    let (status, output) = try ranks == 1 ? Self.run(probe, words) : launch(ranks, words)
-    #expect(status == 0, "\(output)")
+    let outcome = ranks == 1 ? try await Self.run(probe, words) : try await launch(ranks, words)
+    #expect(outcome.status == 0, "\(outcome)")
     let text = try String(contentsOf: folder.appendingPathComponent("log.txt"), encoding: .utf8)
     return text.split(separator: "\n").map { line in line.split(separator: " ").compactMap { Double($0) } }
   }
 
   @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
-  func severalRanksLearnWhatOneProcessLearns(method: String) throws {
-    try compare(method, ranks: [2, 4])
+  func severalRanksLearnWhatOneProcessLearns(method: String) async throws {
+    try await compare(method, ranks: [2, 4])
   }
 
-  fileprivate func compare(_ method: String, ranks: [Int]) throws {
-    let alone = try train(1, [method])
+  fileprivate func compare(_ method: String, ranks: [Int]) async throws {
+    let alone = try await train(1, [method])
     for ranks in ranks {
-      let together = try train(ranks, [method])
+      let together = try await train(ranks, [method])
       try #require(together.count == alone.count && alone.count == 10)
       for (a, b) in zip(alone.joined(), together.joined()) {
         #expect(abs(a - b) <= 1e-5 * max(abs(a), 1e-3), "\(ranks) ranks: \(b) instead of \(a)")
@@ -94,12 +85,12 @@ import TestSupport
   }
 
   @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
-  func aResumedRunOfRanksEndsInTheSameBytes(method: String) throws {
+  func aResumedRunOfRanksEndsInTheSameBytes(method: String) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     let (whole, resumed) = (folder.appendingPathComponent("whole"), folder.appendingPathComponent("resumed"))
-    _ = try train(2, [method], in: whole)
-    _ = try train(2, [method, whole.appendingPathComponent("checkpoint-4").path], in: resumed)
+    _ = try await train(2, [method], in: whole)
+    _ = try await train(2, [method, whole.appendingPathComponent("checkpoint-4").path], in: resumed)
     for name in ["optimizer.safetensors", method == "lora" ? "adapter_model.safetensors" : "model.safetensors"] {
       let files = try [whole, resumed].map {
         try Data(contentsOf: $0.appendingPathComponent("checkpoint-8").appendingPathComponent(name))
@@ -110,10 +101,10 @@ import TestSupport
 
   /// The reference's own rounding moves these by some 1e-6.
   @Test(.timeLimit(.minutes(2)), arguments: ["lora", "full"])
-  func twoRanksLearnWhatTRLLearnsOverTwoProcesses(method: String) throws {
+  func twoRanksLearnWhatTRLLearnsOverTwoProcesses(method: String) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ranks-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
-    let ours = try train(2, ["reference", method], in: folder)
+    let ours = try await train(2, ["reference", method], in: folder)
     let file = URL(fileURLWithPath: #filePath).appendingPathComponents("../../Goldens/ranks/\(method).json")
     let golden = try JSONDecoder().decode(Golden.self, from: Data(contentsOf: file))
     try #require(ours.count == golden.steps.count && ours.count == 10)
@@ -133,16 +124,18 @@ import TestSupport
     }
   }
 
-  @Test(.timeLimit(.minutes(1))) func aRankThatDiesEndsTheOthers() throws {
-    let (status, output) = try launch(3, ["--die"])
-    #expect(status != 0, "\(output)")
+  @Test(.timeLimit(.minutes(1))) func aRankThatDiesEndsTheOthers() async throws {
+    let outcome = try await launch(3, ["--die"])
+    #expect(outcome.status != 0, "\(outcome)")
   }
 }
 
 /// Ranks that compute on a GPU, which they share here: gradients go through host memory to MPI and back.
 @Suite(.serialized, .enabled(if: TestGPU.isExpected)) struct GPURankTests {
   @Test(.timeLimit(.minutes(3)), arguments: ["gpu-lora", "gpu-full"])
-  func twoRanksLearnWhatOneProcessLearns(method: String) throws { try MPITests().compare(method, ranks: [2]) }
+  func twoRanksLearnWhatOneProcessLearns(method: String) async throws {
+    try await MPITests().compare(method, ranks: [2])
+  }
 }
 
 extension URL {

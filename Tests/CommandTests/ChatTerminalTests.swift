@@ -1,33 +1,50 @@
+import Essentials
 import Foundation
 import OrderedJSON
+import Synchronization
+import TestSupport
 import Testing
 
 /// Chats in a pseudo-terminal.
 @Suite(.serialized) struct ChatTerminalTests {
+  private final class Flag: Sendable {
+    let isSet = Atomic(false)
+  }
+
   /// A chat with the tiny model, and the terminal's other end.
   private final class Terminal {
-    let process = Process()
+    private let process: ChildProcess
+    private let end: Task<Int32, Never>
+    private let hasEnded = Flag()
     private let master: Int32
 
     init(in workspace: Workspace) throws {
       var (master, slave): (Int32, Int32) = (-1, -1)
-      try #require(openpty(&master, &slave, nil, nil, nil) == 0)
+      var name = [CChar](repeating: 0, count: 256)
+      try #require(openpty(&master, &slave, &name, nil, nil) == 0)
+      // The chat opens the terminal by its name.
+      defer { close(slave) }
       self.master = master
-      let handle = FileHandle(fileDescriptor: slave, closeOnDealloc: true)
-      process.executableURL = Command.executable
-      process.arguments = ["chat", "--model", "m", "--max-new-tokens", "3"]
-      process.currentDirectoryURL = workspace.url
-      process.environment = ProcessInfo.processInfo.environment.merging(["TERM": "xterm"]) { $1 }
-      process.standardInput = handle
-      process.standardOutput = handle
-      process.standardError = handle
-      try process.run()
+      let path = name.withUnsafeBufferPointer { String(decoding: $0.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self) }
+      let process = try Program.start(
+        Command.executable.path, ["chat", "--model", "m", "--max-new-tokens", "3"], input: path, output: path,
+        errors: path, environment: ProcessInfo.processInfo.environment.merging(["TERM": "xterm"]) { $1 },
+        in: workspace.url)
+      self.process = process
+      let hasEnded = hasEnded
+      end = Task {
+        let status = await Program.end(of: process).status
+        hasEnded.isSet.store(true, ordering: .releasing)
+        return status
+      }
     }
 
     deinit {
-      if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+      if !hasEnded.isSet.load(ordering: .acquiring) { signal(SIGKILL) }
       close(master)
     }
+
+    func signal(_ number: Int32) { kill(process.number, number) }
 
     func type(_ text: String) {
       let bytes = Array(text.utf8)
@@ -53,14 +70,7 @@ import Testing
     }
 
     /// The exit status.
-    func wait() async throws -> Int32 {
-      let deadline = ContinuousClock.now + .seconds(20)
-      while process.isRunning {
-        try #require(ContinuousClock.now < deadline, "the chat did not end")
-        try await Task.sleep(for: .milliseconds(10))
-      }
-      return process.terminationStatus
-    }
+    func wait() async -> Int32 { await end.value }
   }
 
   @Test(.timeLimit(.minutes(2)), arguments: [SIGINT, SIGTERM, SIGHUP])
@@ -72,8 +82,8 @@ import Testing
       terminal.type("你好\r")
       _ = try terminal.readToPrompt()
     }
-    kill(terminal.process.processIdentifier, number)
-    #expect(try await terminal.wait() == 128 + number)
+    terminal.signal(number)
+    #expect(await terminal.wait() == 128 + number)
   }
 
   @Test(.timeLimit(.minutes(2))) func linesAreEditedAndCommandsAreNotSent() async throws {
@@ -92,7 +102,7 @@ import Testing
     terminal.type("/save chat.json\r")
     _ = try terminal.readToPrompt()
     terminal.type("Q\r")
-    #expect(try await terminal.wait() == 0)
+    #expect(await terminal.wait() == 0)
     let messages = try #require(try workspace.json("chat.json")["messages"]?.array)
     #expect(messages.compactMap { $0["role"]?.string } == ["system", "user", "assistant", "user", "assistant"])
     #expect(messages[1]["content"]?.string == "你")

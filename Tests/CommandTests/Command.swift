@@ -1,5 +1,6 @@
 import Foundation
 import OrderedJSON
+import TestSupport
 import Testing
 
 /// Runs the built command as a user would.
@@ -12,27 +13,6 @@ enum Command {
     return tests.deletingLastPathComponent().appendingPathComponent("swiftlet")
   }()
 
-  /// The outcome of a run.
-  struct Outcome {
-    let status: Int32
-    /// Whether a signal, such as that of a trap, ended it.
-    let wasKilled: Bool
-    let output: String
-    let errors: String
-
-    /// Standard output as the one JSON value it must be.
-    func json(sourceLocation: SourceLocation = #_sourceLocation) throws -> JSONValue {
-      #expect(status == 0, "\(errors)", sourceLocation: sourceLocation)
-      return try JSONValue(parsing: output)
-    }
-
-    /// Standard output of a run that must succeed.
-    func text(sourceLocation: SourceLocation = #_sourceLocation) -> String {
-      #expect(status == 0, "\(errors)", sourceLocation: sourceLocation)
-      return output
-    }
-  }
-
   /// Runs the command with `folder` as its working directory, offline, and gives it 100 seconds.
   /// - Parameters:
   ///   - limits: a shell command to run first, such as `ulimit -f 8`.
@@ -41,46 +21,30 @@ enum Command {
   static func run(
     _ words: [String], in folder: Workspace, input: String = "", environment: [String: String] = [:],
     limits: String? = nil, launcher: String? = nil, whileRunning: (@Sendable (Int32) async throws -> Void)? = nil
-  ) async throws -> Outcome {
-    let name = UUID().uuidString
-    let files = ["in", "out", "err"].map { folder.url.appendingPathComponent("\(name).\($0)") }
-    try Data(input.utf8).write(to: files[0])
-    for file in files[1...] { try Data().write(to: file) }
-    let process = Process()
-    process.executableURL = launcher.map { URL(fileURLWithPath: $0) } ?? executable
-    if limits != nil { process.executableURL = URL(fileURLWithPath: "/bin/sh") }
-    process.arguments = (limits.map { ["-c", "\($0); exec \"$0\" \"$@\"", executable.path] } ?? []) + words
-    process.currentDirectoryURL = folder.url
+  ) async throws -> Program.Outcome {
     var variables = ProcessInfo.processInfo.environment
     variables["HF_HUB_OFFLINE"] = "1"
     variables["HF_HOME"] = folder.url.appendingPathComponent("cache").path
     variables["SWIFTLET_CACHE"] = folder.url.appendingPathComponent("cache").path
     variables["SWIFT_BACKTRACE"] = "enable=no"
     variables.merge(environment) { $1 }
-    process.environment = variables
-    // Files instead of pipes, which would have to be read while the command runs.
-    process.standardInput = try FileHandle(forReadingFrom: files[0])
-    process.standardOutput = try FileHandle(forWritingTo: files[1])
-    process.standardError = try FileHandle(forWritingTo: files[2])
-    let watchdog = Task {
-      try await Task.sleep(for: .seconds(100))
-      process.terminate()
-      // A training run saves a checkpoint first; nothing may take long.
-      try await Task.sleep(for: .seconds(10))
-      kill(process.processIdentifier, SIGKILL)
-    }
-    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-      process.terminationHandler = { _ in continuation.resume() }
-      do { try process.run() } catch { continuation.resume(throwing: error) }
-      let number = process.processIdentifier
+    let program = launcher ?? (limits == nil ? executable.path : "/bin/sh")
+    let prefix = limits.map { ["-c", "\($0); exec \"$0\" \"$@\"", executable.path] } ?? []
+    var tasks: [Task<Void, any Error>] = []
+    let outcome = try await Program.run(
+      program, prefix + words, input: input, environment: variables, in: folder.url
+    ) { number in
+      let watchdog = Task {
+        try await Task.sleep(for: .seconds(100))
+        kill(number, SIGTERM)
+        // A training run saves a checkpoint first; nothing may take long.
+        try await Task.sleep(for: .seconds(10))
+        kill(number, SIGKILL)
+      }
+      tasks.append(watchdog)
       if let whileRunning { Task { try await whileRunning(number) } }
     }
-    watchdog.cancel()
-    let outcome = Outcome(
-      status: process.terminationStatus, wasKilled: process.terminationReason == .uncaughtSignal,
-      output: String(decoding: try Data(contentsOf: files[1]), as: UTF8.self),
-      errors: String(decoding: try Data(contentsOf: files[2]), as: UTF8.self))
-    for file in files { try FileManager.default.removeItem(at: file) }
+    for task in tasks { task.cancel() }
     return outcome
   }
 }
@@ -144,12 +108,12 @@ final class Workspace: Sendable {
   /// Runs the command here.
   func run(
     _ words: String..., input: String = "", environment: [String: String] = [:]
-  ) async throws -> Command.Outcome {
+  ) async throws -> Program.Outcome {
     try await Command.run(words, in: self, input: input, environment: environment)
   }
 
   /// Runs a line of words that have no spaces in them.
-  func run(line: String, _ more: String...) async throws -> Command.Outcome {
+  func run(line: String, _ more: String...) async throws -> Program.Outcome {
     try await Command.run(line.split(separator: " ").map(String.init) + more, in: self)
   }
 
@@ -157,12 +121,26 @@ final class Workspace: Sendable {
   @discardableResult
   func train(
     _ keys: String, to output: String, sourceLocation: SourceLocation = #_sourceLocation
-  ) async throws -> Command.Outcome {
+  ) async throws -> Program.Outcome {
     let outcome = try await run(
       line: "sft --model_name_or_path m --dataset_name rows.jsonl --output_dir \(output) \(keys)")
     #expect(outcome.status == 0, "\(outcome.errors)", sourceLocation: sourceLocation)
     #expect(outcome.output == "", "a training run has no result on standard output", sourceLocation: sourceLocation)
     return outcome
+  }
+}
+
+extension Program.Outcome {
+  /// Standard output as the one JSON value it must be.
+  func json(sourceLocation: SourceLocation = #_sourceLocation) throws -> JSONValue {
+    #expect(status == 0, "\(errors)", sourceLocation: sourceLocation)
+    return try JSONValue(parsing: output)
+  }
+
+  /// Standard output of a run that must succeed.
+  func text(sourceLocation: SourceLocation = #_sourceLocation) -> String {
+    #expect(status == 0, "\(errors)", sourceLocation: sourceLocation)
+    return output
   }
 }
 

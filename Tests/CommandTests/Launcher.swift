@@ -1,25 +1,22 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Runs the command as several ranks under `mpirun`. Open MPI is one of the packages that `make test` installs, so its
 /// absence is a failure.
 enum Launcher {
   /// The MPI bridge, built for this test run beside the command.
-  private static let bridge: Result<String, any Error> = Result {
+  private static let bridge = Task {
     let library = Command.executable.deletingLastPathComponent().appendingPathComponent("libswiftlet_mpi.so").path
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    let process = Process()
-    process.executableURL = root.appendingPathComponent("Scripts/build-mpi")
-    process.arguments = [library]
-    process.standardOutput = FileHandle.nullDevice
-    try process.run()
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else { throw BuildFailed(status: process.terminationStatus) }
+    let outcome = try await Program.run(
+      root.appendingPathComponent("Scripts/build-mpi").path, [library], in: FileManager.default.temporaryDirectory)
+    guard outcome.status == 0 else { throw BuildFailed(outcome: outcome) }
     return library
   }
 
-  private struct BuildFailed: Error { let status: Int32 }
+  private struct BuildFailed: Error { let outcome: Program.Outcome }
 
   /// Runs `words` on `ranks` ranks.
   /// - Parameters:
@@ -29,9 +26,9 @@ enum Launcher {
   static func run(
     _ ranks: Int, _ words: [String], in workspace: Workspace, environment: [String: String] = [:],
     wrapper: String? = nil, whileRunning: (@Sendable (Int32) async throws -> Void)? = nil
-  ) async throws -> Command.Outcome {
+  ) async throws -> Program.Outcome {
     var variables = environment
-    variables["SWIFTLET_MPI"] = try bridge.get()
+    variables["SWIFTLET_MPI"] = try await bridge.value
     // Containers run tests as root, and with fewer processors than ranks.
     variables["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
     variables["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
@@ -44,7 +41,7 @@ enum Launcher {
   }
 
   /// The sentences that the program printed as errors; `mpirun` adds lines of its own.
-  static func sentences(_ outcome: Command.Outcome) -> [String] {
+  static func sentences(_ outcome: Program.Outcome) -> [String] {
     outcome.errors.split(separator: "\n").map(String.init).filter { $0.hasPrefix("Error: ") || $0.hasPrefix("Rank ") }
   }
 }

@@ -2,6 +2,7 @@ import Diagnostics
 import Datasets
 import Foundation
 import OrderedJSON
+import TestSupport
 import Testing
 
 /// Files that need a command-line program. If it is not installed, the tests check the error message.
@@ -15,16 +16,13 @@ import Testing
       .first { FileManager.default.isExecutableFile(atPath: $0) }
   }
 
-  private func compress(_ path: String, with program: String) throws {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: try #require(Self.path(of: program)))
-    process.arguments = ["-q", path]
-    try process.run()
-    process.waitUntilExit()
+  private func compress(_ path: String, with program: String) async throws {
+    let outcome = try await Program.run(try #require(Self.path(of: program)), ["-q", path], in: scratch.folder)
+    #expect(outcome.status == 0, "\(outcome.errors)")
   }
 
   @Test(arguments: [("gzip", "gz"), ("zstd", "zst")])
-  func compressed(_ program: String, _ ending: String) throws {
+  func compressed(_ program: String, _ ending: String) async throws {
     let name = "it's 行.jsonl"
     let path = try scratch.write(name, "{\"a\": 1}\n\n{\"a\": \"佢\"}\n{\n")
     guard Self.path(of: program) != nil else {
@@ -32,7 +30,7 @@ import Testing
       #expect(throws: SwiftletError.self) { try DataFile.open(bytes) }
       return
     }
-    try compress(path, with: program)
+    try await compress(path, with: program)
     let rows = try DataFile.open("\(path).\(ending)")
     #expect(try rows.rows(0..<2).map { JSONValue.object($0).text() } == [#"{"a": 1}"#, #"{"a": "佢"}"#])
     #expect(rows.location(of: 2).description == "\(path).\(ending), line 4")
@@ -48,10 +46,10 @@ import Testing
   }
 
   @Test(arguments: [("gzip", "gz"), ("zstd", "zst")])
-  func damagedCompression(_ program: String, _ ending: String) throws {
+  func damagedCompression(_ program: String, _ ending: String) async throws {
     guard Self.path(of: program) != nil else { return }
     let path = try scratch.write("rows.csv", "a,b\n" + String(repeating: "1,some text\n", count: 500))
-    try compress(path, with: program)
+    try await compress(path, with: program)
     var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(path).\(ending)")))
     // The magic numbers of older formats that gzip reads as well: compress, pack and LZH.
     for magic: [UInt8] in [[0x1F, 0x9D], [0x1F, 0x1E], [0x1F, 0xA0]] {
@@ -70,10 +68,10 @@ import Testing
     }
   }
 
-  @Test func outputIsBounded() throws {
+  @Test func outputIsBounded() async throws {
     guard Self.path(of: "gzip") != nil else { return }
     let path = try scratch.write("zeros.txt", String(repeating: "0", count: 1 << 20))
-    try compress(path, with: "gzip")
+    try await compress(path, with: "gzip")
     #expect(throws: SwiftletError.self) {
       try ExternalProgram.gzip.bytes(from: path, maximumBytes: 1000) { _ in ["-dc", "--", "\(path).gz"] }
     }

@@ -303,7 +303,7 @@ struct SnapshotTests {
 
   @Test func cancelingStopsImmediatelyAndKeepsAResumableFile() async throws {
     repository.fail(.get, "model.safetensors", { $0.with { $0.stall = 100_000 } })
-    let hub = try hub(server, cache, silence: .seconds(30))
+    let hub = try hub(server, cache, silence: .seconds(600))
     let weights = FakeRepository.sha256(repository.files["model.safetensors"] ?? [])
     let partial = cache.url.appending(path: "models--org--name/blobs/\(weights).incomplete")
     let name = name
@@ -314,7 +314,7 @@ struct SnapshotTests {
     let start = clock.now
     task.cancel()
     await expectError("the download was canceled; run the command again") { _ = try await task.value }
-    #expect(clock.now - start < .seconds(5))
+    #expect(clock.now - start < .seconds(300), "the download stops before the server's silence would end it")
     #expect(try hub.cached(name) == nil)
     let count = try Data(contentsOf: partial).count
     #expect((1...100_000).contains(count))

@@ -56,17 +56,19 @@ package struct Answer: Sendable {
 /// A thread per connection, on plain sockets: an HTTP library would not send a wrong length or half a response.
 package final class LoopbackServer: Sendable {
   package let address: String
-  private let listener: Int32
   private let state: State
 
   private final class State: Sendable {
+    /// The listening socket; nil once it is closed, since its number may then belong to another test's file.
+    let listener: Mutex<Int32?>
     let log = Mutex<[Request]>([])
     let connections = Mutex<Set<Int32>>([])
     let destinations = Mutex<[String]>([])
     let isSOCKS: Bool
     let answer: @Sendable (Request) -> Answer
 
-    init(isSOCKS: Bool, _ answer: @escaping @Sendable (Request) -> Answer) {
+    init(listener: Int32, isSOCKS: Bool, _ answer: @escaping @Sendable (Request) -> Answer) {
+      self.listener = Mutex(listener)
       self.isSOCKS = isSOCKS
       self.answer = answer
     }
@@ -91,8 +93,7 @@ package final class LoopbackServer: Sendable {
       }
     }
     guard listener >= 0, status == 0 else { throw SocketError() }
-    let state = State(isSOCKS: isSOCKS, answer)
-    self.listener = listener
+    let state = State(listener: listener, isSOCKS: isSOCKS, answer)
     self.state = state
     address = "http://127.0.0.1:\(UInt16(bigEndian: place.sin_port))"
     Thread.detachNewThread {
@@ -108,7 +109,10 @@ package final class LoopbackServer: Sendable {
           }
         }
       }
-      close(listener)
+      state.listener.withLock { open in
+        close(listener)
+        open = nil
+      }
     }
   }
 
@@ -122,7 +126,9 @@ package final class LoopbackServer: Sendable {
 
   /// Stops listening and closes every connection.
   package func stop() {
-    shutdown(listener, Int32(SHUT_RDWR))
+    state.listener.withLock { listener in
+      if let listener { shutdown(listener, Int32(SHUT_RDWR)) }
+    }
     state.connections.withLock { connections in
       for connection in connections { shutdown(connection, Int32(SHUT_RDWR)) }
     }
