@@ -48,7 +48,8 @@ import Testing
     try workspace.write("m/generation_config.json", #"{"eos_token_id": [2, 3], "temperature": 0.7, "top_k": 5}"#)
     try workspace.write(
       "m/chat_template.jinja",
-      "{% for m in messages %}<|{{ m.role }}|>{{ m['content'] | trim }}\n{% endfor %}{{ '%05.2f' | format(loop or 1.5) }}")
+      "{% for m in messages %}<|{{ m.role }}|>{{ m['content'] | trim }}{{ '%05.2f' | format(loop.index) }}\n{% endfor %}"
+    )
     try workspace.write("rows.csv", "prompt,completion\nsay 1 ,\"the cat sat\"\nsay 2,no\n")
     try workspace.write("rows.txt", "the cat sat\nhello\n")
     try workspace.write(
@@ -64,7 +65,8 @@ import Testing
       at: Workspace.goldens.appendingPathComponent("models/phi3/model.gguf"),
       to: workspace.url.appendingPathComponent("model.gguf"))
     #expect(try await workspace.run(line: "\(training) --max_steps 2").status == 0)
-    #expect(try await workspace.run(line: "merge --model m --adapter out --output merged --zip --no-verify").status == 0)
+    #expect(
+      try await workspace.run(line: "merge --model m --adapter out --output merged --zip --no-verify").status == 0)
     return workspace
   }
 
@@ -107,8 +109,8 @@ private struct Mutations {
   }
 
   private static let values: [JSONValue] = [
-    -1, 0, .integer(.max), .integer(.min), 1e300, -1.5, "", "\u{1B}[2J", "a\nb", .string(String(repeating: "x", count: 5000)),
-    "../../etc/passwd", nil, true, [], [:], [[1, "a", nil]],
+    -1, 0, .integer(.max), .integer(.min), 1e300, -1.5, "", "\u{1B}[2J", "a\nb", "../../etc/passwd",
+    .string(String(repeating: "x", count: 5000)), nil, true, [], [:], [[1, "a", nil]],
   ]
 
   /// Changes a member of each of a few lines of JSON, or a few bytes of anything.

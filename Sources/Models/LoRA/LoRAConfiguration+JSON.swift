@@ -16,7 +16,8 @@ extension LoRAConfiguration {
 
   /// The fields of PEFT 0.21.2's `LoraConfig`.
   package static let fields: [String: Field] = [
-    "peft_type": .supported, "r": .supported, "lora_alpha": .supported, "lora_dropout": .supported, "target_modules": .supported,
+    "peft_type": .supported, "r": .supported, "lora_alpha": .supported, "lora_dropout": .supported,
+    "target_modules": .supported,
     "exclude_modules": .supported, "use_rslora": .supported, "rank_pattern": .supported, "alpha_pattern": .supported,
     "layers_to_transform": .supported, "layers_pattern": .supported, "modules_to_save": .supported,
     "init_lora_weights": .supported, "bias": .supported, "base_model_name_or_path": .supported,
