@@ -110,7 +110,7 @@ public struct Verification: Sendable {
       problem =
         "The training is lost: the loss on the recorded rows is \(number(found)), and the base model's \(number(base)); "
         + "after training it was \(number(recorded))."
-    } else if !found.isFinite || distance > precision.tolerance * max(0.1, recorded) {
+    } else if !found.isFinite || !precision.explains(distance, loss: recorded) {
       problem =
         "The weights differ: the loss on the recorded rows is \(number(found)), after training it was \(number(recorded))"
         + (abs(found - recorded) < distance / 2 ? ", and single rows differ by \(number(distance))." : ".")
@@ -174,7 +174,7 @@ public struct Verification: Sendable {
 
 extension Verification {
   /// How large a difference the storage format can explain.
-  enum Precision {
+  package enum Precision {
     /// The weights of the run.
     case exact
     /// Merged weights in float32.
@@ -192,6 +192,10 @@ extension Verification {
         self = types.isSubset(of: [.float32, .float64]) ? .single : .half
       }
     }
+
+    /// Whether rounding explains that the rows' losses, with this mean, differ by `distance` on average. It moves logits
+    /// by an amount that doesn't shrink with the loss, so below 1 nat the tolerance stays the same.
+    package func explains(_ distance: Double, loss: Double) -> Bool { distance <= tolerance * max(1, loss) }
 
     /// The largest mean difference of a row's loss, as a share of the loss.
     var tolerance: Double {
