@@ -117,7 +117,7 @@ import Training
   }
 
   /// The first is what bfloat16 did to five-token answers that a run on twenty rows had learned to a loss of 0.226.
-  @Test(arguments: [(0.0127, 0.226, true), (0.05, 0.226, false), (0.1, 4, true), (0.2, 4, false)])
+  @Test(arguments: [(0.0127, 0.226, true), (0.05, 0.226, false), (0.1, 4.0, true), (0.2, 4.0, false)])
   func roundingIsToleratedAtLowLossesToo(_ distance: Double, _ loss: Double, _ isExplained: Bool) {
     #expect(Verification.Precision.half.explains(distance, loss: loss) == isExplained)
   }
