@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef __APPLE__
@@ -75,7 +76,9 @@ bool cd_start_kernels(cd_device *d, const char *cache_folder) {
     char id[2 * VK_UUID_SIZE + 1] = "";
     for (uint32_t i = 0; i < VK_UUID_SIZE; i++) snprintf(id + 2 * i, 3, "%02x", found.properties.pipelineCacheUUID[i]);
     snprintf(d->cache_path, sizeof d->cache_path, "%s/%s-%.16s.bin", cache_folder, id, CD_SOURCE_HASH);
-    FILE *file = fopen(d->cache_path, "rb");
+    struct stat status;
+    bool is_regular = stat(d->cache_path, &status) == 0 && S_ISREG(status.st_mode);
+    FILE *file = is_regular ? fopen(d->cache_path, "rb") : NULL;
     if (file) {
       fseek(file, 0, SEEK_END);
       long end = ftell(file);

@@ -50,7 +50,6 @@ final class Interpreter {
     scope = program.syntax.body.scope
   }
 
-  /// Renders the template.
   func run() throws(SwiftletError) -> String {
     defer {
       for activation in activationsWithClosures { activation.variables = [] }

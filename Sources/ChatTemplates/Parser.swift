@@ -19,7 +19,6 @@ struct Parser {
   /// The enclosing tags, for error messages.
   var openTags: [String] = []
 
-  /// Parses a whole template.
   static func syntax(of template: String) throws(SwiftletError) -> Syntax {
     var parser = Parser(tokens: try Lexer.tokens(of: template))
     let scope = parser.newScope()

@@ -144,7 +144,6 @@ struct Statement: Sendable {
   }
 }
 
-/// A parsed template.
 struct Syntax: Sendable {
   let body: Statement.Body
   /// The names of all variables. Expressions and targets refer to them by index.

@@ -4,9 +4,7 @@ import OrderedJSON
 
 /// A prompt and its continuations, once the columns of a preference row have been recognized.
 enum PreferenceFormat {
-  /// Plain text.
   case text(prompt: String, completions: [String])
-  /// Messages.
   case messages(prompt: [Message], completions: [[Message]])
 
   /// The name of the format in reports.

@@ -123,7 +123,6 @@ public struct PreparationReport: Sendable, Hashable {
     return sentences + notes
   }
 
-  /// Counts a row.
   mutating func add(_ row: RowReport) {
     add(format: row.format)
     add(length: row.length)

@@ -84,7 +84,6 @@ struct TrainingSetBuilder {
     }
   }
 
-  /// Completes the file.
   mutating func store(under key: String) {
     guard failure == nil else { return }
     do { try writer?.finish(set, report, key: key) } catch { failure = error }

@@ -16,12 +16,16 @@ package final class OpenFile: Sendable {
     self.closes = closes
   }
 
-  /// Opens the file at `path`, with the flags of `open(2)`.
+  /// Opens the regular file at `path`, with the flags of `open(2)`. A FIFO or device could block forever, so it is an
+  /// error.
   package init(_ path: String, _ flags: Int32 = O_RDONLY) throws(FileFailure) {
-    descriptor = open(path, flags | O_CLOEXEC, 0o666)
+    descriptor = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o666)
     self.path = path
     closes = true
     if descriptor < 0 { throw FileFailure(path) }
+    var status = stat()
+    if fstat(descriptor, &status) != 0 { throw FileFailure(path) }
+    if status.st_mode & S_IFMT != S_IFREG { throw FileFailure(path, code: ENOTSUP) }
   }
 
   deinit { if closes, descriptor >= 0 { close(descriptor) } }

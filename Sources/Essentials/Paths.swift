@@ -39,6 +39,27 @@ extension String {
   }
 }
 
+/// Paths in files that people publish.
+package enum PublicPath {
+  /// `target` relative to `folder`, both absolute; `nil` if that would spell out the home directory, or, unless the user
+  /// gave a relative path, lead through the root of the file system.
+  package static func relative(_ target: String, to folder: String, wasRelative: Bool) -> String? {
+    let target = URL(fileURLWithPath: target).standardizedFileURL.path.split(separator: "/")
+    let start = URL(fileURLWithPath: folder).standardizedFileURL.path.split(separator: "/")
+    let home = ProcessInfo.processInfo.environment["HOME"]?.split(separator: "/") ?? []
+    let shared = zip(target, start).prefix { $0 == $1 }.count
+    if shared < home.count, target.starts(with: home) { return nil }
+    if shared == 0, !wasRelative { return nil }
+    let steps = Array(repeating: "..", count: start.count - shared) + target[shared...].map(String.init)
+    return steps.isEmpty ? "." : steps.joined(separator: "/")
+  }
+
+  /// Whether a shared folder is the root, or the home directory or above it, so that it is no project of its own.
+  package static func isSharedByAll(_ folder: [Substring]) -> Bool {
+    (ProcessInfo.processInfo.environment["HOME"]?.split(separator: "/") ?? []).starts(with: folder)
+  }
+}
+
 extension FileManager {
   /// Calls `body` with the path of everything below `folder`, relative to `folder`, without following symbolic links.
   /// Stops when `body` throws. Folders that cannot be read count as empty.

@@ -56,7 +56,9 @@ public struct CacheSurvey: Sendable, Hashable {
     let refs = folder.appending(path: "refs").path
     var commits: Set<String> = []
     FileManager.default.forEachPath(in: refs) { path in
-      if let text = try? String(contentsOfFile: refs + "/" + path, encoding: .utf8) { commits.insert(text.trimmed) }
+      if let file = try? OpenFile(refs + "/" + path), let bytes = try? file.read(upTo: 100) {
+        commits.insert(String(decoding: bytes, as: UTF8.self).trimmed)
+      }
     }
     let snapshots = folder.appending(path: "snapshots").path
     // A revision that was named by its commit has no reference.

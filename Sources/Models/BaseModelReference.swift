@@ -51,14 +51,10 @@ public struct BaseModelReference: Sendable, Hashable {
 
   private func relativePath(from folder: URL) -> String? {
     guard let path, !path.isEmpty else { return nil }
-    let target = path.split(separator: "/")
-    let start = folder.standardizedFileURL.path.split(separator: "/")
-    let shared = zip(target, start).prefix { $0 == $1 }.count
-    let home = ProcessInfo.processInfo.environment["HOME"]?.split(separator: "/") ?? []
-    // A common folder that is the root, or above or equal to the home directory, is no project of its own.
-    guard isRelative || (shared > 0 && !home.starts(with: target.prefix(shared))) else { return nil }
-    return (Array(repeating: "..", count: start.count - shared) + target[shared...].map(String.init))
-      .joined(separator: "/")
+    let start = folder.standardizedFileURL.path
+    let shared = zip(path.split(separator: "/"), start.split(separator: "/")).prefix { $0 == $1 }.map(\.0)
+    guard isRelative || !PublicPath.isSharedByAll(shared) else { return nil }
+    return PublicPath.relative(path, to: start, wasRelative: isRelative)
   }
 
   // MARK: Origins

@@ -76,6 +76,10 @@ extension CausalLM {
     if config["architectures"] == nil {
       config["architectures"] = .array([.string(transformer.configuration.family.className)])
     }
+    if transformer.configuration.tiesEmbeddings, transformer.head !== transformer.embedding {
+      config["tie_word_embeddings"] = false
+      if config["tie_embedding"] != nil { config["tie_embedding"] = false }
+    }
     if let endOfSequence { config["eos_token_id"] = .integer(Int(endOfSequence.id)) }
     if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
     if let padding, padding != tokenizer.specialTokens.pad { config["pad_token_id"] = .integer(Int(padding.id)) }

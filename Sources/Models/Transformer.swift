@@ -13,7 +13,7 @@ public final class Transformer {
   /// The token embedding, `[vocabulary, hidden]`.
   public let embedding: Parameter
   /// The weight of the language model head, `[vocabulary, hidden]`; the same parameter as `embedding` if they are tied.
-  public let head: Parameter
+  public internal(set) var head: Parameter
   let layers: [TransformerLayer]
   let finalNorm: Parameter
 

@@ -74,7 +74,7 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
 
   /// What mixes the tokens of a sequence in a layer.
   public enum Mixer: Sendable, Hashable, Codable {
-    /// Attention.
+    /// Softmax attention, within a sliding window if the layer has one.
     case attention
     /// A gated convolution over the last `length` tokens (LFM2).
     case shortConvolution(length: Int, hasBias: Bool)
@@ -84,7 +84,7 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
 
   /// A mixture of experts in place of the MLP.
   public struct Experts: Sendable, Hashable, Codable {
-    /// The number of experts.
+    /// The number of experts that the router chooses from.
     public var count: Int
     /// The number of experts that each token goes to.
     public var chosen: Int
@@ -94,11 +94,11 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     public var normalizesWeights: Bool
   }
 
-  /// One layer.
+  /// What may differ from layer to layer.
   public struct LayerConfiguration: Sendable, Hashable, Codable {
     /// Its experts; `nil` for an MLP.
     public var experts: Experts?
-    /// What mixes tokens.
+    /// What mixes its tokens: attention in most families.
     public var mixer = Mixer.attention
     /// The sliding window: how many keys a query sees, including its own. 0 for full attention.
     public var window = 0

@@ -22,37 +22,9 @@ extension ModelCard {
     }
     sources = recipe.data.trainSources.map { source in
       Source(
-        source.query ?? source.path.withoutPrivateFolders, split: source.split, share: source.fraction,
+        source.publicName, split: source.split, share: source.fraction,
         isQuery: source.query != nil)
     }
     self.recipe = recipe.publicYAML
-  }
-}
-
-extension Recipe {
-  /// The recipe for others to read: as `yaml`, but absolute paths and those in the home directory are cut down to the
-  /// name of the file or folder.
-  fileprivate var publicYAML: String {
-    yaml { value in value.withoutPrivateFolders }
-  }
-}
-
-extension JSONValue {
-  fileprivate var withoutPrivateFolders: JSONValue {
-    switch self {
-    case .string(let text): .string(text.withoutPrivateFolders)
-    case .array(let elements): .array(elements.map(\.withoutPrivateFolders))
-    case .object(let object):
-      .object(JSONObject(object.members.map { ($0.key, $0.value.withoutPrivateFolders) }))
-    default: self
-    }
-  }
-}
-
-extension String {
-  /// The last component of an absolute path or one in the home directory; other text unchanged.
-  fileprivate var withoutPrivateFolders: String {
-    guard hasPrefix("/") || hasPrefix("~/"), !contains("\n"), let name = split(separator: "/").last else { return self }
-    return String(name)
   }
 }

@@ -6,22 +6,23 @@ import OrderedJSON
 extension Recipe {
   /// The recipe as YAML: the keys that were given, in the order of the documentation. Reading it gives the same recipe
   /// unless a path is relative to the folder of the original file.
-  public var yaml: String { yaml { $0 } }
+  public var yaml: String { yaml { $1 } }
 
   /// The recipe as YAML, with every value changed by `change`.
-  func yaml(_ change: (JSONValue) -> JSONValue) -> String {
+  func yaml(_ change: (_ key: String, JSONValue) -> JSONValue) -> String {
     arguments.members.filter { origins[$0.key] != nil }
       .map { member in
-        let value = change(member.value)
+        let value = change(member.key, member.value)
         // JSON is YAML. Words need no quotation marks.
         return "\(member.key): \(value.isPlainYAML ? value.string ?? "" : value.text())\n"
       }.joined()
   }
 
-  /// Writes `training_args.json`: every honored key with its value.
+  /// Writes `training_args.json`: every supported key with its value, and paths relative to the file's folder.
   /// - Throws: `SwiftletError` if it cannot be written.
   public func writeArguments(to url: URL) throws(SwiftletError) {
-    try AtomicFile.write(JSONValue.object(arguments).text(.pretty) + "\n", to: url)
+    let folder = url.deletingLastPathComponent()
+    try AtomicFile.write(JSONValue.object(arguments(publishedIn: folder)).text(.pretty) + "\n", to: url)
   }
 }
 

@@ -33,7 +33,7 @@ struct RecipeReader {
       throw SwiftletError.recipe(place, "method\(error.path) \(error.reason)")
     }
     guard method == nil || method == named else {
-      throw SwiftletError.recipe(place, "the recipe is for another method. Use swiftlet \(named.rawValue).")
+      throw SwiftletError.recipe(place, "the recipe is for another method; use swiftlet \(named.rawValue)")
     }
     return named
   }
@@ -41,7 +41,7 @@ struct RecipeReader {
   /// Starts another source, whose keys override what was set before.
   mutating func beginOverrides() { setHere = [] }
 
-  /// Sets one key.
+  /// Sets a key, which may be in a former or foreign spelling.
   mutating func set(_ spelled: String, _ value: RecipeValue, from origin: FileLocation) throws(SwiftletError) {
     let written = spelled.replacing("-", with: "_")
     let key = try key(written, from: origin)

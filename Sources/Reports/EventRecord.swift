@@ -5,7 +5,7 @@ package struct EventRecord {
   package var wallTime: Double
   /// The optimizer step.
   package var step: Int
-  /// The contents.
+  /// What is recorded: scalars, or the header of a file.
   package var content: Content
 
   package enum Content {
@@ -17,7 +17,7 @@ package struct EventRecord {
     case scalars([(tag: String, value: Float)])
   }
 
-  /// Creates a record.
+  /// Creates a record of what happened at `step`.
   package init(wallTime: Double, step: Int, content: Content) {
     self.wallTime = wallTime
     self.step = step

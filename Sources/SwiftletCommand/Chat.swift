@@ -155,12 +155,12 @@ private struct Session {
     guard !path.isEmpty else { return Printing.note("Name a file, as in /save chat.json.") }
     let file = URL(fileURLWithPath: path.expandingTilde)
     guard !FileManager.default.fileExists(atPath: file.path) else {
-      return Printing.note("\(path) already exists. Choose another name.")
+      return Printing.note("\(path) already exists; choose another name.")
     }
     let json: JSONValue = ["messages": .array(conversation.messages.map(\.json))]
     do {
       try AtomicFile.write(json.text(.pretty) + "\n", to: file)
-      Printing.note("Saved \(conversation.messages.count) messages to \(path).")
+      Printing.note("Saved the conversation to \(path).")
     } catch {
       Printing.note("\(error)")
     }

@@ -43,7 +43,6 @@ struct Diagnosis {
     var facts: [Fact] = []
   }
 
-  /// One fact.
   struct Fact {
     let name: String
     let value: String

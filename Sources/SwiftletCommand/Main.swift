@@ -30,6 +30,7 @@ enum Main {
     var isRunning = false
     do {
       let words = withDashes(try ThreadOptions.apply(Array(CommandLine.arguments.dropFirst())))
+      if let script = RecipeCompletions.script(for: words) { return Output.standardOutput.writeText(script) }
       try checkSubcommand(words)
       var command = try RootCommand.parseAsRoot(words)
       isRunning = true

@@ -109,7 +109,7 @@ struct Merge: AsyncParsableCommand {
 
   private func archive(_ folder: URL) throws {
     let file = folder.appendingPathExtension("zip")
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+    let names = try FileManager.default.subpathsOfDirectory(atPath: folder.path)
     let size = names.reduce(0) { $0 + (fileSize(atPath: folder.appendingPathComponent($1).path) ?? 0) }
     var bar = ProgressBar("zipping", total: size, quantity: .bytes)
     try ZipArchive.write(folder: folder, to: file) { bar.update(Int($0 * Double(size))) }

@@ -189,14 +189,30 @@ enum Thinking: String, ExpressibleByArgument {
   var isOn: Bool { self == .on }
 }
 
-/// A progress bar for a download. Any thread may report.
+/// A progress bar for a download. Any thread may report. It ends when the last reference to `report` is gone, so that
+/// what is printed next starts a line of its own.
 final class DownloadProgress: Sendable {
-  private let bar = Guarded(ProgressBar("downloading", total: 0, quantity: .bytes))
+  private struct State {
+    var bar = ProgressBar("downloading", total: 0, quantity: .bytes)
+    var last: HubProgress?
+  }
+
+  private let state = Guarded(State())
 
   var report: @Sendable (HubProgress) -> Void {
-    { [bar] progress in
+    { progress in
       guard progress.totalSize > 0 else { return }
-      bar.change { $0.update(progress.totalReceived, total: progress.totalSize) }
+      self.state.change { state in
+        state.last = progress
+        state.bar.update(progress.totalReceived, total: progress.totalSize)
+      }
+    }
+  }
+
+  deinit {
+    state.change { state in
+      guard let last = state.last else { return }
+      if last.totalReceived < last.totalSize { state.bar.clear() } else { state.bar.finish() }
     }
   }
 }

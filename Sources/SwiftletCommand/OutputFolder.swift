@@ -14,25 +14,24 @@ enum OutputFolder {
     guard let data = try? RegularFile.contents(of: folder.appendingPathComponent("training_args.json")),
       let earlier = try? JSONValue(parsing: data)
     else { return }
-    let remedy = "Choose another output_dir, or add --overwrite."
-    if let model = earlier["model_name_or_path"]?.string, !isSame(model, recipe.model.name, recipe) {
+    let remedy = "choose another output_dir, or add --overwrite"
+    let current = JSONValue.object(recipe.arguments(publishedIn: folder))
+    if let model = earlier["model_name_or_path"]?.string, model != current["model_name_or_path"]?.string {
       throw SwiftletError.recipe(
         FileLocation(file: recipe.training.outputDir),
-        "this folder has a result for the model \(model.quotedExcerpt). \(remedy)")
+        "this folder has a result for the model \(model.quotedExcerpt); \(remedy)")
     }
     if let usesPEFT = earlier["use_peft"]?.bool, usesPEFT != (recipe.lora != nil) {
       throw SwiftletError.recipe(
         FileLocation(file: recipe.training.outputDir),
-        "this folder has \(usesPEFT ? "an adapter" : "a model trained in full"), and use_peft is \(!usesPEFT). \(remedy)"
+        "this folder has \(usesPEFT ? "an adapter" : "a model trained in full"), and use_peft is \(!usesPEFT); \(remedy)"
       )
     }
     let before = sources(earlier)
-    let now = recipe.data.trainSources.map { $0.query ?? $0.path }
-    let isEqual = before.count == now.count && zip(before, now).allSatisfy { isSame($0, $1, recipe) }
-    if !before.isEmpty, !isEqual {
+    if !before.isEmpty, before != sources(current) {
       throw SwiftletError.recipe(
         FileLocation(file: recipe.training.outputDir),
-        "this folder has a result for the dataset \(before.joined(separator: ", ").quotedExcerpt). \(remedy)")
+        "this folder has a result for the dataset \(before.joined(separator: ", ").quotedExcerpt); \(remedy)")
     }
   }
 
@@ -44,15 +43,11 @@ enum OutputFolder {
     return [arguments["query"]?.string ?? arguments["dataset_name"]?.string].compactMap(\.self)
   }
 
-  /// Whether two names are equal or paths of the same file.
-  private static func isSame(_ first: String, _ second: String, _ recipe: Recipe) -> Bool {
-    first == second || place(recipe.locate(first)) == place(recipe.locate(second))
-  }
-
-  private static func place(_ path: String) -> String {
-    URL(fileURLWithPath: path.expandingTilde).standardizedFileURL.resolvingSymlinksInPath().path
-  }
-
   /// Whether two paths name the same file.
-  static func isSameFile(_ first: String, _ second: String) -> Bool { place(first) == place(second) }
+  static func isSameFile(_ first: String, _ second: String) -> Bool {
+    func place(_ path: String) -> String {
+      URL(fileURLWithPath: path.expandingTilde).standardizedFileURL.resolvingSymlinksInPath().path
+    }
+    return place(first) == place(second)
+  }
 }

@@ -12,13 +12,13 @@ struct DPO: AsyncParsableCommand {
       swiftlet dpo --help-keys
       """,
     discussion: """
-      Direct preference optimization. The recipe has the keys of TRL's `trl dpo`; --help-keys lists them with their
-      defaults. Rows have prompt, chosen and rejected, as text or as messages; without a prompt, it is what chosen and
+      Direct preference optimization. The recipe has the keys of TRL's `trl dpo`; --help-keys lists them with their \
+      defaults. Rows have prompt, chosen and rejected, as text or as messages; without a prompt, it is what chosen and \
       rejected both begin with.
 
       The most important keys besides those of `sft`: beta, loss_type, precompute_ref_log_probs.
 
-      --overwrite allows an output_dir with the result of another model or dataset.
+      --overwrite replaces the result of another model or dataset in output_dir.
       """)
 
   @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")
@@ -37,7 +37,7 @@ struct ORPO: AsyncParsableCommand {
       swiftlet orpo --help-keys
       """,
     discussion: """
-      Odds ratio preference optimization. Rows are those of `dpo`, and the recipe has the keys of TRL's ORPO trainer;
+      Odds ratio preference optimization. Rows are those of `dpo`, and the recipe has the keys of TRL's ORPO trainer; \
       --help-keys lists them with their defaults.
       """)
 
@@ -57,8 +57,8 @@ struct CPO: AsyncParsableCommand {
       swiftlet cpo --help-keys
       """,
     discussion: """
-      Contrastive preference optimization; with loss_type: simpo and cpo_alpha: 0, SimPO. Rows are those of `dpo`, and the
-      recipe has the keys of TRL's CPO trainer; --help-keys lists them with their defaults.
+      Contrastive preference optimization; with loss_type: simpo and cpo_alpha: 0, SimPO. Rows are those of `dpo`, and \
+      the recipe has the keys of TRL's CPO trainer; --help-keys lists them with their defaults.
       """)
 
   @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")
@@ -77,8 +77,8 @@ struct KTO: AsyncParsableCommand {
       swiftlet kto --help-keys
       """,
     discussion: """
-      Kahneman-Tversky optimization. Rows have prompt, completion and label (true or false), or those of `dpo`. The recipe
-      has the keys of TRL's `trl kto`; --help-keys lists them with their defaults.
+      Kahneman-Tversky optimization. Rows have prompt, completion and label (true or false), or those of `dpo`. The \
+      recipe has the keys of TRL's `trl kto`; --help-keys lists them with their defaults.
       """)
 
   @Argument(parsing: .captureForPassthrough, help: "A recipe, and keys that override it.")

@@ -27,11 +27,18 @@ enum Printing {
   /// A heading for the person watching.
   static func heading(_ text: String) { note("\n" + Output.standardError.style.bold(text)) }
 
-  /// "name   value" with the names in one column.
+  /// "name   value" with the names in one column. Values are wrapped to the terminal, except for paths that are longer.
   static func facts(_ facts: [(name: String, value: String)]) {
+    let output = Output.standardError
     let width = facts.map(\.name.displayWidth).max() ?? 0
     for fact in facts {
-      note("  " + fact.name + String(repeating: " ", count: width - fact.name.displayWidth + 2) + fact.value)
+      let room = max(20, output.columns() - width - 5)
+      let fits = fact.value.split(separator: " ").allSatisfy { String($0).displayWidth <= room }
+      let lines = output.isTerminal && fits ? fact.value.wrapped(to: room) : [fact.value]
+      for (index, line) in lines.enumerated() {
+        let name = index == 0 ? fact.name : ""
+        note("  " + name + String(repeating: " ", count: width - name.displayWidth + 2) + line)
+      }
     }
   }
 }

@@ -25,10 +25,10 @@ struct SFT: AsyncParsableCommand {
 
       --overwrite replaces the result of another model or dataset in output_dir.
 
-      To share a run among processes, on one host or several, start it with MPI: mpirun -n 4 swiftlet sft recipe.yaml
+      To split a run across processes, on one host or several, start it with MPI: mpirun -n 4 swiftlet sft recipe.yaml
 
-      --find-learning-rate first takes a dozen steps with a growing learning rate on a copy of the adapter, shows the loss
-      after each, and trains with the rate that this suggests.
+      --find-learning-rate first takes 15 steps with a growing learning rate on a copy of the adapter, shows the loss \
+      after each, and then trains with the suggested rate.
       """,
     aliases: ["train"])
 

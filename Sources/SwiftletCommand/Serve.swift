@@ -8,7 +8,7 @@ import Terminal
 /// `swiftlet serve --model M [--adapter NAME=PATH ...]`
 struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Serve a model to programs that speak OpenAI's protocol.",
+    abstract: "Serve a model and its adapters to programs that use the OpenAI API.",
     discussion: """
       Programs use http://127.0.0.1:8080/v1 as their base URL. Each adapter is a separate model next to the base model.
       """)

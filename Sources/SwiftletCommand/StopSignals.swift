@@ -79,7 +79,6 @@ struct PausedRun: Error, CustomStringConvertible {
   let checkpoint: String
   /// The arguments that started it.
   let command: [String]
-  /// The signal.
   let signal: Int32
   /// What started it as one of several ranks; `nil` for a single process.
   var launcher: String?

@@ -49,7 +49,6 @@ enum VerificationReport {
     return try opened.verify { bar.update($0, total: $1) }
   }
 
-  /// Prints what was compared.
   static func show(_ verification: Verification) {
     let output = Output.standardOutput
     var table = Table("", "after training", "in the files", "")

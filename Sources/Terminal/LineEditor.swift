@@ -199,7 +199,6 @@ struct LineScreen {
   /// Continues on an empty screen, or on the next row.
   mutating func reset() { (cursorRow, lastRow) = (0, 0) }
 
-  /// Redraws the line.
   mutating func draw(_ line: EditedLine) {
     let columns = output.columns()
     var text = Self.up(cursorRow) + "\r\u{1B}[J" + output.style.bold(prompt)

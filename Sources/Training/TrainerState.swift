@@ -28,7 +28,7 @@ public struct TrainerState: Sendable {
   public var bestMetric: Double?
   /// The step with the lowest validation loss.
   public var bestGlobalStep: Int?
-  /// The checkpoint with the lowest validation loss.
+  /// The name of the checkpoint with the lowest validation loss, in the folder of the run.
   public var bestModelCheckpoint: String?
   /// Sums over the steps since the last log. A run that is resumed between two logs continues them.
   public var unlogged = UnloggedSteps()

@@ -121,4 +121,20 @@ import Testing
     #expect(json["libraries"]?["libzip"]?["missing"]?.bool != nil)
     #expect(try await workspace.run(line: "doctor").text().contains("processor"))
   }
+
+  /// Folders and FIFOs among the files of the cache have no size, and reading them would fail or wait.
+  @Test func doctorCountsOnlyRegularFiles() async throws {
+    let workspace = try Workspace()
+    let model = "cache/hub/models--org--name"
+    try workspace.write("\(model)/blobs/one", String(repeating: "x", count: 1000))
+    try workspace.write("\(model)/blobs/folder/two", "xx")
+    try workspace.write("\(model)/refs/other", "0000")
+    for name in ["blobs/pipe", "refs/main"] {
+      #expect(mkfifo(workspace.url.appendingPathComponent("\(model)/\(name)").path, 0o600) == 0)
+    }
+    let hub = workspace.url.appendingPathComponent("cache/hub").path
+    let text = try await workspace.run("doctor", environment: ["HF_HUB_CACHE": hub]).text()
+    let line = text.split(separator: "\n").first { $0.contains("org/name") }
+    #expect(line?.contains(" 1.00 kB") == true, "\(text)")
+  }
 }

@@ -71,6 +71,12 @@ final class Workspace: Sendable {
     try write("rows.jsonl", Self.rows)
   }
 
+  /// A folder with the same files as another.
+  init(copying other: Workspace) throws {
+    url = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-\(UUID().uuidString)")
+    try FileManager.default.copyItem(at: other.url, to: url)
+  }
+
   deinit { try? FileManager.default.removeItem(at: url) }
 
   /// A model folder: a golden family with the golden tokenizer.

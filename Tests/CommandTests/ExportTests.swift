@@ -56,6 +56,7 @@ import Testing
 
   @Test func mergingSaysWhatItChangedAndZips() async throws {
     let workspace = try Workspace()
+    try workspace.write("m/additional_chat_templates/rag.jinja", "{{ messages }}")
     try await workspace.train(Self.adapter, to: "out")
     let merged = try await workspace.run(line: "merge --model m --adapter out --output one --zip")
     #expect(merged.text() == "")
@@ -64,6 +65,7 @@ import Testing
     // The weights are stored uncompressed.
     let weights = try workspace.data("one/model.safetensors")
     #expect(try workspace.data("one.zip").range(of: weights) != nil)
+    #expect(try workspace.data("one.zip").range(of: Data("one/additional_chat_templates/rag.jinja".utf8)) != nil)
     let whole = try await workspace.run(
       line: "merge --model m --adapter out --output two --save-method merged_32bit --json")
     #expect(whole.errors.contains("the most likely token at 0 of"), "\(whole.errors)")

@@ -4,7 +4,7 @@ import Testing
 
 /// `mpirun -n N swiftlet sft`: what several ranks learn, what they write, and how they end.
 @Suite(.serialized) struct RankTests {
-  /// Rows of different lengths, more than a step takes.
+  /// More rows than one step uses, of different lengths.
   private static let rows = (0..<24).map { index in
     "{\"prompt\": \"Say \(index): \", \"completion\": \"\(String(repeating: "wise he is ", count: index % 5 + 1))\"}\n"
   }.joined()
@@ -45,7 +45,7 @@ import Testing
   }
 
   @Test(.timeLimit(.minutes(3)), arguments: [adapter, everyWeight])
-  func fourRanksLearnWhatOneProcessLearns(_ method: String) async throws {
+  func fourRanksMatchOneProcess(_ method: String) async throws {
     let workspace = try Self.workspace()
     let alone = try await Command.run(Self.words(1, method, "--output_dir alone"), in: workspace)
     #expect(alone.status == 0, "\(alone.errors)")
@@ -71,7 +71,7 @@ import Testing
   }
 
   @Test(.timeLimit(.minutes(3)), arguments: [adapter, everyWeight])
-  func aRunWhoseRankWasKilledResumesToTheSameBytes(_ method: String) async throws {
+  func aRunWithAKilledRankResumesToTheSameBytes(_ method: String) async throws {
     let workspace = try Self.workspace()
     func words(_ more: String) -> [String] { Self.words(4, method, "--save_total_limit 2 \(more)", steps: 100) }
     let whole = try await Launcher.run(4, words("--output_dir whole"), in: workspace)
@@ -99,7 +99,7 @@ import Testing
   }
 
   @Test(.timeLimit(.minutes(3)), arguments: [adapter, everyWeight])
-  func anotherNumberOfRanksResumesAndSaysSo(_ method: String) async throws {
+  func resumingWithAnotherNumberOfRanksIsNoted(_ method: String) async throws {
     let workspace = try Self.workspace()
     let four = try await Launcher.run(4, Self.words(4, method, "--output_dir four"), in: workspace)
     #expect(four.status == 0, "\(four.errors)")
@@ -148,7 +148,7 @@ import Testing
 
   // MARK: Faults
 
-  @Test(.timeLimit(.minutes(2))) func differencesAreRefusedBeforeTheFirstStep() async throws {
+  @Test(.timeLimit(.minutes(2))) func ranksThatDifferAreRefusedBeforeTheFirstStep() async throws {
     let workspace = try Self.workspace()
     try workspace.write("other-rows.jsonl", Self.rows.replacing("wise", with: "weise"))
     try workspace.model("other-m", family: "mistral")
@@ -168,7 +168,7 @@ import Testing
     }
   }
 
-  @Test(.timeLimit(.minutes(2))) func oneSentenceForAllRanksOrForTheOneThatFailed() async throws {
+  @Test(.timeLimit(.minutes(2))) func anErrorIsPrintedOnlyOnce() async throws {
     let workspace = try Self.workspace()
     // All ranks find the same mistake.
     let mistyped = try await Launcher.run(3, ["sft", "--learning_rat", "1"], in: workspace)
@@ -187,7 +187,7 @@ import Testing
   }
 
   /// A limit on file sizes has the effect of a full disk.
-  @Test(.timeLimit(.minutes(2))) func aSaveThatFailsOnRankZeroEndsAllRanks() async throws {
+  @Test(.timeLimit(.minutes(2))) func aFailedSaveOnRankZeroEndsAllRanks() async throws {
     let workspace = try Self.workspace()
     let run = try await Launcher.run(
       2, Self.words(2, Self.adapter, "--output_dir out"), in: workspace,
@@ -209,7 +209,7 @@ import Testing
     #expect(outcome.errors.contains("make mpi"), "\(outcome.errors)")
   }
 
-  @Test(.timeLimit(.minutes(1))) func withoutALauncherMPIIsNotLoaded() async throws {
+  @Test(.timeLimit(.minutes(1))) func mpiIsNotLoadedWithoutALauncher() async throws {
     let workspace = try Self.workspace()
     let outcome = try await Command.run(
       Self.words(1, Self.adapter, "--output_dir out"), in: workspace,
@@ -242,7 +242,7 @@ import Testing
     return try #require(Int32(text.trimmingCharacters(in: .whitespacesAndNewlines)))
   }
 
-  /// Whether a process computes. One that has ended may still wait for its parent to notice.
+  /// Whether a process is still running, rather than a zombie that its parent has not reaped.
   private static func isRunning(_ process: Int32) -> Bool {
     guard kill(process, 0) == 0 else { return false }
     return (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8))?.contains(") Z ") != true

@@ -84,3 +84,35 @@ import Testing
     ] { #expect(shown.contains(line), "\(line)\n\(shown)") }
   }
 }
+
+/// The completion scripts of shells.
+@Suite struct CompletionTests {
+  /// What bash offers for the last of these words.
+  private func completions(_ words: String...) async throws -> [String] {
+    let workspace = try Workspace()
+    let script = try await workspace.run("--generate-completion-script", "bash")
+    try workspace.write("swiftlet.bash", script.text())
+    let line = words.joined(separator: " ")
+    let commands = """
+      . ./swiftlet.bash; COMP_WORDS=(\(line)); COMP_CWORD=\(words.count - 1); COMP_LINE='\(line)'; COMP_POINT=\(line.count)
+      _swiftlet swiftlet '\(words[words.count - 1])' '\(words[words.count - 2])'; printf '%s\\n' "${COMPREPLY[@]}"
+      """
+    let outcome = try await Command.run(["-c", commands], in: workspace, launcher: "/bin/bash")
+    return outcome.text().split(separator: "\n").map(String.init).sorted()
+  }
+
+  @Test func bashCompletesKeysAndFiles() async throws {
+    #expect(try await completions("swiftlet", "sft", "--learning") == ["--learning_rate"])
+    #expect(try await completions("swiftlet", "sft", "--bet") == [])
+    #expect(try await completions("swiftlet", "dpo", "--bet") == ["--beta"])
+    #expect(try await completions("swiftlet", "audit", "--sim") == ["--similarity"])
+    #expect(try await completions("swiftlet", "plan", "row") == ["rows.jsonl"])
+  }
+
+  @Test(arguments: ["zsh", "fish"]) func otherShellsKnowKeys(_ shell: String) async throws {
+    let script = try await Workspace().run("--generate-completion-script", shell).text()
+    let lines = script.split(separator: "\n").filter { $0.contains("learning_rate") && $0.contains("The ") }
+    // The eight subcommands that take keys.
+    #expect(lines.count >= 8, "\(lines)")
+  }
+}

@@ -184,7 +184,8 @@ import Tokenizers
 
   // MARK: Adapters merged in
 
-  @Test(arguments: ["lora", "lora_patterns", "fused", "all_linear"], [false, true])
+  @Test(
+    arguments: ["lora", "lora_patterns", "fused", "all_linear", "lora_tied_head", "lora_tied_embedding"], [false, true])
   func mergedFilesEqualTheAdaptedModel(_ name: String, fromGGUF: Bool) throws {
     try Self.inScratch { folder in
       let golden = try Goldens.json("peft/\(name).json")

@@ -110,6 +110,43 @@ import Testing
     }
   }
 
+  /// Paths in `training_args.json` lead from its folder, or are cut down to a name.
+  @Test func savedArgumentsHaveNoPrivatePaths() throws {
+    let home = try #require(ProcessInfo.processInfo.environment["HOME"])
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("paths-\(UUID())")
+    let out = folder.appendingPathComponent("outputs/mine")
+    try FileManager.default.createDirectory(at: out, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    for name in ["rows.jsonl", "asked.txt", "t.jinja"] { try Data().write(to: folder.appendingPathComponent(name)) }
+    let recipe = try Recipe(
+      yaml: """
+        model_name_or_path: \(home)/models/base.gguf
+        datasets:
+          - {path: rows.jsonl, split: train}
+          - {path: json, data_files: ["\(folder.path)/rows.jsonl", ~/private/more.jsonl]}
+          - {query: "SELECT a FROM '/secret/data/a.parquet' JOIN '~/b/b.parquet' WHERE c = '/no_think'"}
+        eval_dataset: org/name
+        questions: asked.txt
+        chat_template_path: t.jinja
+        output_dir: \(out.path)
+        """, file: folder.appendingPathComponent("recipe.yaml").path)
+    let file = out.appendingPathComponent("training_args.json")
+    try recipe.writeArguments(to: file)
+    let arguments = try JSONValue(parsing: Data(contentsOf: file))
+    #expect(arguments["model_name_or_path"] == "base.gguf")
+    let sources = try #require(arguments["datasets"]?.array)
+    #expect(sources[0]["path"] == "../../rows.jsonl" && sources[0]["split"] == "train")
+    #expect(sources[1]["path"] == "json")
+    #expect(sources[1]["data_files"]?["train"] == ["../../rows.jsonl", "more.jsonl"])
+    #expect(sources[2]["query"] == "SELECT a FROM 'a.parquet' JOIN 'b.parquet' WHERE c = '/no_think'")
+    #expect(arguments["eval_dataset"]?["path"] == "org/name")
+    #expect(arguments["questions"] == "../../asked.txt" && arguments["chat_template_path"] == "../../t.jinja")
+    let card = ModelCard(recipe: recipe, state: TrainerState()).text
+    for text in [card, try String(contentsOf: file, encoding: .utf8)] {
+      for part in [home + "/", "~/", "/secret", "private", folder.path] { #expect(!text.contains(part), "\(part)") }
+    }
+  }
+
   @Test func filesAreWritten() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("card-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

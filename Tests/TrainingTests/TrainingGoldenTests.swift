@@ -15,7 +15,7 @@ import Testing
   static let runs = [
     "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "full_smoothing", "lora",
     "lora_weight_decay", "lora_patterns", "lora_adafactor", "lora_adafactor_from_zero", "lora_saved_linear",
-    "lora_saved_blocks", "lora_plus", "dora",
+    "lora_saved_blocks", "lora_tied_head", "lora_tied_embedding", "lora_plus", "dora",
   ]
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
@@ -38,7 +38,8 @@ import Testing
   static func checkRun(_ name: String, on backend: any Backend, lossTolerance: Double? = nil) throws {
     let reference = try golden("training/\(name)/golden.json")
     let adapterPath = reference["adapter"]?.string
-    let model = try TinyModel.model(inFloat32: adapterPath == nil, on: backend)
+    let base = try #require(reference["base"]?.string).replacingOccurrences(of: "models/", with: "")
+    let model = try TinyModel.model(base, inFloat32: adapterPath == nil, on: backend)
     let adapter = try adapterPath.map {
       try Adapter(reading: TinyModel.folder.appendingPathComponent($0), onto: model.transformer)
     }

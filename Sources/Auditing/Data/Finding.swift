@@ -2,7 +2,7 @@ import OrderedJSON
 
 /// One observation about one row, or about a group of rows that belong together.
 public struct Finding: Sendable, Hashable {
-  /// What it is.
+  /// The kind of problem.
   public let kind: FindingKind
   /// The indices of the training rows, in ascending order. In a group of duplicates, the first is the one to keep.
   public let rows: [Int]

@@ -22,7 +22,7 @@ public enum FindingKind: String, Sendable, CaseIterable, Codable {
   case outlierLength = "outlier_length"
   /// Special tokens or parts of a chat template inside the text.
   case templateText = "template_text"
-  /// A thinking block is missing, doubled or not closed.
+  /// A thinking block is missing, duplicated or not closed.
   case thinking
   /// The arguments of a tool call are JSON inside a JSON string.
   case doubleEncodedArguments = "double_encoded_arguments"

@@ -42,7 +42,7 @@ extension RowProfiles {
     return found
   }
 
-  /// Rows with far fewer of the set's common units than their length lets one expect.
+  /// Rows with far fewer of the set's common units than their length suggests.
   private func unfamiliar(_ rows: [Int], _ side: KeyPath<RowProfile, RowProfile.Side>) -> [Int] {
     let long = rows.filter { training[$0][keyPath: side].units >= 6 }
     func share(_ index: Int) -> Double {

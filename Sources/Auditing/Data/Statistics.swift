@@ -14,7 +14,7 @@ struct RobustScale {
     deviation = max(least, 1.4826 * (Self.median(values.map { abs($0 - median) }) ?? 0))
   }
 
-  /// By how many deviations a value is above the median.
+  /// How many deviations a value is above the median.
   func score(_ value: Double) -> Double { (value - median) / deviation }
 
   private static func median(_ values: [Double]) -> Double? {

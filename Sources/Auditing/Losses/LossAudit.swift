@@ -58,7 +58,7 @@ public struct LossAudit: Sendable {
     }
   }
 
-  /// By which share the loss fell.
+  /// The fraction by which the loss fell.
   private func gain(_ before: Double, _ after: Double) -> Double { 1 - after / max(before, 1e-6) }
 
   private func number(_ value: Double) -> String { String(cFormat: "%.3g", value) }

@@ -18,7 +18,7 @@ struct RowProfile: Sendable {
 
   /// A prompt or an answer in numbers.
   struct Side: Sendable {
-    /// The number of units.
+    /// The number of words, or of characters in languages without spaces.
     var units: Int32 = 0
     /// How many of them are common in the set.
     var commonUnits: Int32 = 0

@@ -11,7 +11,7 @@ struct SetProfile: Sendable {
   /// nothing about whether two rows are duplicates.
   private(set) var shingles: Set<UInt64> = []
 
-  /// The most rows to sample. A share of a tenth is then known to within 0.7%.
+  /// The maximum number of rows to sample. A share of a tenth is then known to within 0.7%.
   private static let sampleSize = 2000
 
   /// Samples a set evenly. Rows that cannot be used are skipped.

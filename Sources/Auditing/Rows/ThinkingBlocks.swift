@@ -2,7 +2,6 @@ import ChatTemplates
 
 /// The thinking blocks of an answer.
 enum ThinkingBlocks: UInt8, CaseIterable, Sendable {
-  /// None.
   case none
   /// One complete block.
   case one

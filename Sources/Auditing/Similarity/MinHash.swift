@@ -4,7 +4,7 @@ struct MinHash: Sendable {
   /// The number of bins; a power of two.
   static let binCount = 64
 
-  /// The least hash of each bin.
+  /// The minimum hash of each bin.
   let bins: [UInt32]
 
   /// - Parameter shingles: the set's hashes, well mixed; not empty. Repetitions do not matter.
@@ -21,7 +21,7 @@ struct MinHash: Sendable {
     self.bins = bins
   }
 
-  /// Fills each empty bin from one that is chosen by the bin's number alone, so that equal sets choose alike.
+  /// Fills each empty bin from one that is chosen by the bin's number alone, so that equal sets choose the same one.
   private static func densify(_ bins: inout [UInt32], _ filled: UInt64) {
     for bin in bins.indices where filled & (1 << bin) == 0 {
       var attempt: UInt64 = 1

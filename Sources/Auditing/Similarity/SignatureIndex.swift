@@ -24,7 +24,7 @@ struct SignatureIndex: Sendable {
     return Double(equal) / Double(MinHash.binCount)
   }
 
-  /// The most rows that a row is compared with in a bucket.
+  /// The maximum number of rows that a row is compared with in a bucket.
   private static let comparisons = 8
 
   /// Pairs of positions in `numbers`, the smaller first, that share a band and whose estimate is at least `estimate`.

@@ -3,7 +3,7 @@ import Models
 import OrderedJSON
 import Tensors
 
-/// The comparison of a model, as its files load, with what the run recorded.
+/// Compares a model, loaded from its files, with what the run recorded.
 public struct Verification: Sendable {
   /// One thing that was compared.
   public struct Check: Sendable, Hashable {
@@ -11,7 +11,7 @@ public struct Verification: Sendable {
     public let name: String
     /// What the run recorded.
     public let recorded: String
-    /// What the files give.
+    /// What was found in the files.
     public let found: String
     /// What is wrong, as a sentence; `nil` if nothing is.
     public let problem: String?
@@ -110,7 +110,7 @@ public struct Verification: Sendable {
       problem =
         "The training is lost: the loss on the recorded rows is \(number(found)), and the base model's \(number(base)); "
         + "after training it was \(number(recorded))."
-    } else if !found.isFinite || distance > precision.tolerance * max(0.1, recorded) {
+    } else if !found.isFinite || !precision.explains(distance, loss: recorded) {
       problem =
         "The weights differ: the loss on the recorded rows is \(number(found)), after training it was \(number(recorded))"
         + (abs(found - recorded) < distance / 2 ? ", and single rows differ by \(number(distance))." : ".")
@@ -118,7 +118,7 @@ public struct Verification: Sendable {
     add("loss", number(recorded), number(found), problem)
   }
 
-  /// Whether the losses are those of the base model, row by row. A training that hardly changed them cannot be told
+  /// Whether the losses are those of the base model, row by row. A run that hardly changed them can't be told
   /// from none.
   private func isLost(_ found: Double, recorded: Double, _ losses: [Double]) -> Bool {
     guard found.isFinite else { return false }
@@ -173,11 +173,11 @@ public struct Verification: Sendable {
 }
 
 extension Verification {
-  /// How much of a difference the storage format explains.
-  enum Precision {
+  /// How large a difference the storage format can explain.
+  package enum Precision {
     /// The weights of the run.
     case exact
-    /// float32 that was merged.
+    /// Merged weights in float32.
     case single
     case half, eightBit, fourBit
 
@@ -192,6 +192,10 @@ extension Verification {
         self = types.isSubset(of: [.float32, .float64]) ? .single : .half
       }
     }
+
+    /// Whether rounding explains that the rows' losses, with this mean, differ by `distance` on average. It moves logits
+    /// by an amount that doesn't shrink with the loss, so below 1 nat the tolerance stays the same.
+    package func explains(_ distance: Double, loss: Double) -> Bool { distance <= tolerance * max(1, loss) }
 
     /// The largest mean difference of a row's loss, as a share of the loss.
     var tolerance: Double {
@@ -214,7 +218,7 @@ extension Verification {
       }
     }
 
-    /// The least share of the answers' tokens that must be as recorded. Where two tokens are equally likely, rounding
+    /// The minimum share of the answers' tokens that must be as recorded. Where two tokens are equally likely, rounding
     /// decides between them.
     var agreement: Double {
       switch self {

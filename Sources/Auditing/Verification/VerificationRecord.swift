@@ -22,7 +22,7 @@ public struct VerificationRecord: Sendable, Hashable {
     var targetCount: Int { labels.dropFirst().count { $0 != TokenBatch.ignoredLabel } }
   }
 
-  /// A greedy answer.
+  /// A greedy answer to a recorded prompt.
   struct Answer: Sendable, Hashable {
     var prompt: [Int32]
     /// The generated tokens, without the stop token.

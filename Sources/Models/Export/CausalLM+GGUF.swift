@@ -113,11 +113,14 @@ extension CausalLM {
         sources[source.name] = source
       }
     }
-    let hasHead = gguf.tensor(named: "output.weight") != nil
-    let tensors = gguf.tensorNames.compactMap { name -> TensorSource? in
+    let head = "output.weight"
+    let hasHead = gguf.tensor(named: head) != nil || sources[head] != nil
+    // A tied head that an adapter replaced is not in the file.
+    let names = gguf.tensorNames + (hasHead && gguf.tensor(named: head) == nil ? [head] : [])
+    let tensors = names.compactMap { name -> TensorSource? in
       if let source = sources[name] { return source }
       guard let tensor = gguf.tensor(named: name) else { return nil }
-      let isHead = name == (hasHead ? "output.weight" : "token_embd.weight")
+      let isHead = name == (hasHead ? head : "token_embd.weight")
       let stored = type?.type(of: name, shape: tensor.shape, isHead: isHead) ?? tensor.type
       return TensorSource(name, stored, shape: tensor.shape, on: transformer.backend) { tensor }
     }

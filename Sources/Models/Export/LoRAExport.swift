@@ -32,7 +32,7 @@ public enum LoRAExport {
     }
     guard !configuration.usesDoRA else {
       throw SwiftletError.model(
-        "llama.cpp's adapters can't hold DoRA's magnitudes. Use --model to export the merged model", in: folder.path)
+        "llama.cpp's adapters can't hold DoRA's magnitudes; use --model to export the merged model", in: folder.path)
     }
     guard let architecture = base.family.gguf else {
       throw SwiftletError.model(
@@ -70,14 +70,17 @@ public enum LoRAExport {
     }
   }
 
-  /// The base model that the adapter in `folder` was trained on: the path in its `training_args.json` if that still
-  /// exists, or else the name in `adapter_config.json`, which may be a path relative to `folder`.
+  /// The base model that the adapter in `folder` was trained on: the path in its `training_args.json`, relative to
+  /// `folder`, if there is such a file, or else the name in `adapter_config.json`, which may be such a path too.
   /// - Throws: `SwiftletError` if neither names a base model.
   public static func base(of folder: URL) throws(SwiftletError) -> String {
+    func located(_ name: String) -> String? {
+      let path = name.hasPrefix("/") ? name : folder.appendingPathComponent(name).path
+      return FileManager.default.fileExists(atPath: path) ? path : nil
+    }
     let arguments = folder.appendingPathComponent("training_args.json")
     if FileManager.default.fileExists(atPath: arguments.path),
-      let path = try? ModelFiles.json(at: arguments)["model_name_or_path"]?.string?.expandingTilde,
-      path.hasPrefix("/"), FileManager.default.fileExists(atPath: path)
+      let path = try? ModelFiles.json(at: arguments)["model_name_or_path"]?.string.flatMap(located)
     {
       return path
     }
@@ -87,8 +90,7 @@ public enum LoRAExport {
     else {
       throw SwiftletError.model("base_model_name_or_path is missing; name the base model with --base", in: config.path)
     }
-    let relative = folder.appendingPathComponent(base)
-    return FileManager.default.fileExists(atPath: relative.path) ? relative.path : base
+    return located(base) ?? base
   }
 
   /// Splits "base_model.model.PATH.lora_A.weight".

@@ -36,15 +36,15 @@ struct GGUFArchitecture: Sendable {
     let rawValue: Int
     /// Biases on the attention's output and on the MLP.
     static let biases = Features(rawValue: 1)
-    /// Rotation of a part of each head.
+    /// Rotary embedding of only a part of each head.
     static let partialRotation = Features(rawValue: 2)
     /// One factor per frequency, as in Llama 3.1.
     static let ropeFactors = Features(rawValue: 4)
     /// Phi-3's short and long factors.
     static let longRope = Features(rawValue: 8)
-    /// YaRN.
+    /// YaRN's scaling of positions (arXiv:2309.00071).
     static let yarn = Features(rawValue: 16)
-    /// Queries that grow with their position.
+    /// Queries that are scaled up with their position (Llama 4's temperature tuning).
     static let queryGrowth = Features(rawValue: 32)
   }
 

@@ -3,7 +3,7 @@ import Diagnostics
 import OrderedJSON
 
 extension Family {
-  /// Gemma 3, and the text of those that also read images: norms before and after both halves of a layer, with weights
+  /// Gemma 3, and the language model of its multimodal versions: norms before and after both halves of a layer, with weights
   /// stored as offsets from 1; scaled embeddings; GeGLU; norms on query and key heads; and layers that alternate between a
   /// sliding window and full attention, each kind with its own RoPE base.
   static let gemma3 = Family(

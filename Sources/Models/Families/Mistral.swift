@@ -4,7 +4,7 @@ import Essentials
 import OrderedJSON
 
 extension Family {
-  /// Mistral, and the text of Mistral Small 3.1 and later: Llama, in old versions with a sliding window in every layer.
+  /// Mistral, and the language model of Mistral Small 3.1 and later: Llama, in old versions with a sliding window in every layer.
   static let mistral = Family(
     modelTypes: ["mistral"], wrapperTypes: ["mistral3"], className: "MistralForCausalLM",
     gguf: .llama
@@ -12,7 +12,7 @@ extension Family {
     try transformer.readMistralWindow(config)
   }
 
-  /// Ministral 3: Mistral with YaRN, and queries that grow with their position.
+  /// Ministral 3: Mistral with YaRN, and queries that are scaled up with their position.
   static let ministral3 = Family(
     modelTypes: ["ministral3"], wrapperTypes: ["mistral3"], className: "Ministral3ForCausalLM",
     gguf: .mistral3
@@ -29,7 +29,7 @@ extension TransformerConfiguration {
 }
 
 extension GGUFArchitecture {
-  /// Ministral 3; llama.cpp converts Mistral Small 3.1 to it too, which has neither YaRN nor growing queries.
+  /// Ministral 3; llama.cpp converts Mistral Small 3.1 to it too, which has neither YaRN nor scaled queries.
   fileprivate static let mistral3 = GGUFArchitecture(
     name: "mistral3", permutesQueryKeyRows: true, writesVocabularySize: true, writesRotaryDim: true,
     features: [.yarn, .queryGrowth],

@@ -3,7 +3,7 @@ import OrderedJSON
 import Tensors
 
 extension Family {
-  /// Qwen3.5, dense, and the text of those that also read images: linear attention (Gated DeltaNet) in three of four
+  /// Qwen3.5, dense, and the language model of its multimodal versions: linear attention (Gated DeltaNet) in three of four
   /// layers, attention with an output gate in the others, and norms with weights stored as offsets from 1.
   static let qwen35 = Family(
     modelTypes: ["qwen3_5_text"], wrapperTypes: ["qwen3_5"],

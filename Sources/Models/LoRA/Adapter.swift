@@ -13,7 +13,7 @@ public final class Adapter {
   /// The layers that have an update, in order.
   public let layers: [Linear]
   private let updates: [LoRAUpdate]
-  private let savedModules: [SavedModule]
+  private let savedModules: SavedModules
 
   /// Adds new updates to the layers of `transformer` that the configuration selects. The model's output doesn't change
   /// yet.
@@ -27,13 +27,13 @@ public final class Adapter {
       let odd = layers.map({ configuration.rank(of: $0.path) }).first(where: { $0 % 2 != 0 })
     {
       throw SwiftletError.model(
-        "init_lora_weights orthogonal needs an even rank, but one is \(odd). Choose an even lora_r")
+        "init_lora_weights orthogonal needs an even rank, but one is \(odd); choose an even lora_r")
     }
     if configuration.usesDoRA, configuration.dropout > 0 {
       throw SwiftletError.model(
-        "DoRA (use_dora) is trained without dropout only. Set lora_dropout to 0")
+        "DoRA (use_dora) is trained without dropout only; set lora_dropout to 0")
     }
-    savedModules = try SavedModule.all(configuration, transformer)
+    savedModules = try SavedModules(configuration, transformer)
     let backend = transformer.backend
     var random = RandomSource(seed: seed)
     updates = layers.map { layer in
@@ -46,7 +46,7 @@ public final class Adapter {
         b: backend.tensor(b, [layer.outputSize, rank]),
         magnitudes: magnitudes.map { backend.tensor($0, [layer.outputSize]) }, on: backend)
     }
-    attach()
+    attach(to: transformer)
   }
 
   /// Reads an adapter that PEFT or Swiftlet wrote, and adds its updates to `transformer`. If it doesn't fit, the
@@ -56,19 +56,19 @@ public final class Adapter {
     let file = try AdapterFile(folder)
     let configuration = file.configuration.resolved(for: transformer)
     self.configuration = configuration
-    var saved: [SavedModule]
+    var saved: SavedModules
     do {
       layers = try Self.targets(of: configuration, in: transformer)
-      saved = try SavedModule.all(configuration, transformer)
+      saved = try SavedModules(configuration, transformer)
     } catch {
       throw SwiftletError.model("\(error)", in: folder.path)
     }
-    saved += try SavedModule.embeddings(in: file, transformer, besides: saved)
+    try saved.addEmbeddings(in: file, transformer)
     updates = try file.updates(of: layers, configuration, on: transformer.backend)
-    try file.read(saved, on: transformer.backend)
+    try file.read(saved.all, on: transformer.backend)
     savedModules = saved
-    try file.checkForOthers(than: updates.flatMap { $0.parameters.map(\.name) } + saved.map(\.name))
-    attach()
+    try file.checkForOthers(than: updates.flatMap { $0.parameters.map(\.name) } + saved.all.map(\.name))
+    attach(to: transformer)
   }
 
   /// The layers that get an update.
@@ -108,9 +108,13 @@ public final class Adapter {
       dropout: configuration.usesDoRA ? 0 : Float(configuration.dropout), magnitude: magnitude)
   }
 
-  private func attach() {
+  private func attach(to transformer: Transformer) {
     for (layer, update) in zip(layers, updates) { layer.lora = update }
-    for module in savedModules {
+    if let head = savedModules.untiedHead {
+      head.isReplaced = true
+      transformer.head = head
+    }
+    for module in savedModules.all {
       module.parameter.value = module.value
       module.parameter.isTrainable = module.isTrained
       module.parameter.isReplaced = true
@@ -124,7 +128,7 @@ public final class Adapter {
 
   /// The trained parameters, in the order of the layers.
   public var parameters: [Parameter] {
-    updates.flatMap(\.parameters) + savedModules.filter(\.isTrained).map(\.parameter)
+    updates.flatMap(\.parameters) + savedModules.all.filter(\.isTrained).map(\.parameter)
   }
 
   /// Call this when a parameter has changed: DoRA keeps norms that depend on A and B.
@@ -134,7 +138,7 @@ public final class Adapter {
   public var isEnabled = true {
     didSet {
       for (layer, update) in zip(layers, updates) { layer.lora = isEnabled ? update : nil }
-      for module in savedModules {
+      for module in savedModules.all {
         module.parameter.value = isEnabled ? module.value : module.base
         module.parameter.isReplaced = isEnabled
       }
@@ -148,7 +152,7 @@ public final class Adapter {
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let names = Set(layers.map(\.name)).sorted()
     let tensors = updates.flatMap(\.parameters).map { TensorSource(name: $0.name, tensor: $0.value) }
-    let all = tensors + savedModules.map { TensorSource(name: $0.name, tensor: $0.value) }
+    let all = tensors + savedModules.all.map { TensorSource(name: $0.name, tensor: $0.value) }
     try SafetensorsWriter.write(
       all, metadata: ["format": "pt"], to: folder.appendingPathComponent("adapter_model.safetensors"))
     try AtomicFile.write(
@@ -167,34 +171,54 @@ private struct SavedModule {
   /// Whether it is trained, as `modules_to_save` says, or only stored with the adapter.
   let isTrained: Bool
 
+  init(_ parameter: Parameter, isTrained: Bool, on backend: any Backend) {
+    self.parameter = parameter
+    base = parameter.value
+    value = backend.converted(parameter.value, to: .float32)
+    self.isTrained = isTrained
+  }
+
   /// The name in `adapter_model.safetensors`.
   var name: String { AdapterFile.prefix + parameter.name }
+}
+
+/// The modules that are saved whole with an adapter.
+private struct SavedModules {
+  private(set) var all: [SavedModule] = []
+  /// The head to give the transformer. PEFT trains copies of modules, so an embedding and head that are tied become two
+  /// matrices if `modules_to_save` names either.
+  let untiedHead: Parameter?
 
   /// The modules that `modules_to_save` selects.
-  static func all(
-    _ configuration: LoRAConfiguration, _ transformer: Transformer
-  ) throws(SwiftletError) -> [SavedModule] {
-    var saved: [SavedModule] = []
+  init(_ configuration: LoRAConfiguration, _ transformer: Transformer) throws(SwiftletError) {
+    untiedHead = Self.untiedHead(configuration, transformer)
+    let parameters = transformer.parameters + (untiedHead.map { [$0] } ?? [])
     for name in configuration.modulesToSave {
-      let matching = transformer.parameters.filter { configuration.savesModule(name, at: module(of: $0)) }
-      guard !matching.isEmpty else { throw unknownModule(name, transformer) }
-      for parameter in matching where !saved.contains(where: { $0.parameter === parameter }) {
-        if parameter === transformer.embedding, transformer.head === transformer.embedding {
-          throw tiedModule(name)
-        }
-        let path = module(of: parameter)
+      let matching = parameters.filter { configuration.savesModule(name, at: Self.module(of: $0)) }
+      guard !matching.isEmpty else {
+        throw SwiftletError.model("modules_to_save names \(name.quotedExcerpt), which this model doesn't have")
+      }
+      for parameter in matching where !contains(parameter) {
+        let path = Self.module(of: parameter)
         if transformer.linearLayers.contains(where: { $0.path == path }), configuration.targets(path) {
           throw SwiftletError.model(
             "modules_to_save names \(name.quotedExcerpt), which is the end of \(path), a layer with a LoRA update; "
               + "write the whole name of the module")
         }
-        saved.append(
-          SavedModule(
-            parameter: parameter, base: parameter.value,
-            value: transformer.backend.converted(parameter.value, to: .float32), isTrained: true))
+        all.append(SavedModule(parameter, isTrained: true, on: transformer.backend))
       }
     }
-    return saved
+  }
+
+  private func contains(_ parameter: Parameter) -> Bool { all.contains { $0.parameter === parameter } }
+
+  private static func untiedHead(_ configuration: LoRAConfiguration, _ transformer: Transformer) -> Parameter? {
+    guard transformer.head === transformer.embedding else { return nil }
+    let head = Parameter(name: "lm_head.weight", value: transformer.embedding.value)
+    let isSaved = configuration.modulesToSave.contains { name in
+      [head, transformer.embedding].contains { configuration.savesModule(name, at: module(of: $0)) }
+    }
+    return isSaved ? head : nil
   }
 
   /// The path of the module that has the parameter.
@@ -202,22 +226,12 @@ private struct SavedModule {
     parameter.name.split(separator: ".").dropLast().joined(separator: ".")
   }
 
-  private static func unknownModule(_ name: String, _ transformer: Transformer) -> SwiftletError {
-    if "lm_head".hasSuffix(name), transformer.head === transformer.embedding { return tiedModule(name) }
-    return .model("modules_to_save names \(name.quotedExcerpt), which this model doesn't have")
-  }
-
-  private static func tiedModule(_ name: String) -> SwiftletError {
-    .model("modules_to_save names \(name.quotedExcerpt), but this model ties its embedding to its head; leave it out")
-  }
-
-  /// Embedding and head in the adapter's file without `modules_to_save`: PEFT saves them if tokens were added.
-  static func embeddings(
-    in file: AdapterFile, _ transformer: Transformer, besides saved: [SavedModule]
-  ) throws(SwiftletError) -> [SavedModule] {
-    var found: [SavedModule] = []
-    let head = transformer.head === transformer.embedding ? [] : [transformer.head]
-    for parameter in [transformer.embedding] + head where !saved.contains(where: { $0.parameter === parameter }) {
+  /// Adds an embedding or head that the adapter's file has although `modules_to_save` doesn't name it: PEFT saves them
+  /// if tokens were added.
+  mutating func addEmbeddings(in file: AdapterFile, _ transformer: Transformer) throws(SwiftletError) {
+    let head = untiedHead ?? transformer.head
+    for parameter in [transformer.embedding] + (head === transformer.embedding ? [] : [head])
+    where !contains(parameter) {
       guard let tensor = file.stored(AdapterFile.prefix + parameter.name) else { continue }
       guard tensor.shape == parameter.value.shape else {
         throw SwiftletError.model(
@@ -225,12 +239,8 @@ private struct SavedModule {
             + "\(parameter.value.shape), because tokens were added; merge the adapter with PEFT and open the result",
           in: file.folder.path)
       }
-      found.append(
-        SavedModule(
-          parameter: parameter, base: parameter.value,
-          value: transformer.backend.converted(parameter.value, to: .float32), isTrained: false))
+      all.append(SavedModule(parameter, isTrained: false, on: transformer.backend))
     }
-    return found
   }
 }
 

@@ -7,7 +7,7 @@ extension LoRAConfiguration {
   /// How a field of PEFT's `LoraConfig` is treated when an `adapter_config.json` is read.
   package enum Field: Sendable, Equatable {
     /// Its value is used.
-    case honored
+    case supported
     /// Its value never changes what the adapter computes.
     case irrelevant
     /// Any value other than null, false or empty is an error that names the field.
@@ -16,17 +16,18 @@ extension LoRAConfiguration {
 
   /// The fields of PEFT 0.21.2's `LoraConfig`.
   package static let fields: [String: Field] = [
-    "peft_type": .honored, "r": .honored, "lora_alpha": .honored, "lora_dropout": .honored, "target_modules": .honored,
-    "exclude_modules": .honored, "use_rslora": .honored, "rank_pattern": .honored, "alpha_pattern": .honored,
-    "layers_to_transform": .honored, "layers_pattern": .honored, "modules_to_save": .honored,
-    "init_lora_weights": .honored, "bias": .honored, "base_model_name_or_path": .honored,
+    "peft_type": .supported, "r": .supported, "lora_alpha": .supported, "lora_dropout": .supported,
+    "target_modules": .supported,
+    "exclude_modules": .supported, "use_rslora": .supported, "rank_pattern": .supported, "alpha_pattern": .supported,
+    "layers_to_transform": .supported, "layers_pattern": .supported, "modules_to_save": .supported,
+    "init_lora_weights": .supported, "bias": .supported, "base_model_name_or_path": .supported,
     // Bookkeeping, and settings of initializations: the saved matrices already contain their effect.
     "task_type": .irrelevant, "auto_mapping": .irrelevant, "peft_version": .irrelevant, "revision": .irrelevant,
     "inference_mode": .irrelevant, "megatron_core": .irrelevant, "runtime_config": .irrelevant,
     "qalora_group_size": .irrelevant, "loftq_config": .irrelevant, "eva_config": .irrelevant,
     "corda_config": .irrelevant, "lora_ga_config": .irrelevant, "ensure_weight_tying": .irrelevant,
     "fan_in_fan_out": .refused, "megatron_config": .refused, "trainable_token_indices": .refused,
-    "use_dora": .honored, "velora_config": .refused, "alora_invocation_tokens": .refused, "use_qalora": .refused,
+    "use_dora": .supported, "velora_config": .refused, "alora_invocation_tokens": .refused, "use_qalora": .refused,
     "monteclora_config": .refused, "layer_replication": .refused, "lora_bias": .refused,
     "target_parameters": .refused, "use_bdlora": .refused, "arrow_config": .refused, "kasa_config": .refused,
   ]
@@ -66,7 +67,7 @@ extension LoRAConfiguration {
   private static func checkFields(_ config: ConfigurationReader) throws(SwiftletError) {
     for (key, value) in config.json.object?.members ?? [] where !isUnset(value) {
       switch fields[key] {
-      case .honored, .irrelevant: continue
+      case .supported, .irrelevant: continue
       case .refused: throw config.error("\"\(key)\" is not supported; merge the adapter with PEFT and open the result")
       case nil:
         throw config.error("the field \(key.quotedExcerpt) is unknown; merge the adapter with PEFT and open the result")

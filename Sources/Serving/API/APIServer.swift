@@ -50,7 +50,7 @@ package struct AccessRules: Sendable {
   }
 }
 
-/// Answers OpenAI's protocol for the models of an engine.
+/// Implements the OpenAI API for the models of an engine.
 package struct APIServer: Sendable {
   private let engine: GenerationEngine
   private let access: AccessRules

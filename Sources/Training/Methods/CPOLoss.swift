@@ -16,7 +16,7 @@ public struct CPOConfiguration: MethodSettings, Hashable, Codable {
     case simpo
   }
 
-  /// The loss.
+  /// Which loss to minimize: TRL's `loss_type`.
   public var lossType = LossType.sigmoid
   /// The inverse temperature of the reward.
   public var beta = 0.1

@@ -81,22 +81,22 @@ public struct DPOConfiguration: MethodSettings, Hashable, Codable {
   package var referenceSettings: ReferenceSettings? { reference }
 
   package func problem(_ configuration: TrainingConfiguration, trainsAdapter: Bool) -> String? {
-    if lossTypes.isEmpty { return "`lossTypes` must name at least one loss." }
+    if lossTypes.isEmpty { return "`lossTypes` must name at least one loss" }
     if let lossWeights, lossWeights.count != lossTypes.count {
-      return "`lossWeights` has \(lossWeights.count) weights for \(lossTypes.count) losses. Give one for each."
+      return "`lossWeights` has \(lossWeights.count) weights for \(lossTypes.count) losses; give one for each"
     }
-    if beta <= 0 { return "`beta` must be positive." }
+    if beta <= 0 { return "`beta` must be positive" }
     if divergence != .reverseKL, let other = lossTypes.first(where: { !$0.supportsDivergences }) {
-      return "`divergence` \(divergence.rawValue) is not defined for the loss \(other.rawValue). Use reverse_kl."
+      return "`divergence` \(divergence.rawValue) is not defined for the loss \(other.rawValue); use reverse_kl"
     }
     if usesWeighting, let other = lossTypes.first(where: { $0 == .aot || $0 == .aotUnpaired }) {
-      return "`usesWeighting` cannot be combined with the loss \(other.rawValue), which sorts the pairs."
+      return "`usesWeighting` cannot be combined with the loss \(other.rawValue), which sorts the pairs"
     }
     if lossTypes.contains(.robust), !(0..<0.5).contains(labelSmoothing) {
-      return "The loss robust needs a `labelSmoothing` from 0 to below 0.5."
+      return "the loss robust needs a `labelSmoothing` from 0 to below 0.5"
     }
     if lossTypes.contains(.exoPair), !(labelSmoothing > 0 && labelSmoothing < 1) {
-      return "The loss exo_pair needs a `labelSmoothing` above 0 and below 1, such as 0.001."
+      return "the loss exo_pair needs a `labelSmoothing` above 0 and below 1, such as 0.001"
     }
     return reference.problem(trainsAdapter: trainsAdapter)
   }

@@ -12,7 +12,7 @@ public struct KTOConfiguration: MethodSettings, Hashable, Codable {
     case apoZeroUnpaired = "apo_zero_unpaired"
   }
 
-  /// The loss.
+  /// Which loss to minimize: TRL's `loss_type`.
   public var lossType = LossType.kto
   /// The inverse temperature of the reward: larger values keep the model closer to the reference.
   public var beta = 0.1
@@ -31,16 +31,16 @@ public struct KTOConfiguration: MethodSettings, Hashable, Codable {
   package var referenceSettings: ReferenceSettings? { reference }
 
   package func problem(_ configuration: TrainingConfiguration, trainsAdapter: Bool) -> String? {
-    if beta <= 0 { return "`beta` must be positive." }
+    if beta <= 0 { return "`beta` must be positive" }
     if lossType == .kto {
       if configuration.trainBatchSize < 2 {
-        return "The loss kto needs a `trainBatchSize` of at least 2, for completions of other rows."
+        return "the loss kto needs a `trainBatchSize` of at least 2, for completions of other rows"
       }
       if configuration.findsBatchSize {
-        return "`findsBatchSize` cannot be combined with the loss kto, whose rows are tied to their batch."
+        return "`findsBatchSize` cannot be combined with the loss kto, whose rows are tied to their batch"
       }
       if configuration.samplingStrategy != .sequential {
-        return "The loss kto needs `samplingStrategy` sequential: its rows are tied to those beside them."
+        return "the loss kto needs `samplingStrategy` sequential: its rows are tied to those beside them"
       }
     }
     return reference.problem(trainsAdapter: trainsAdapter)

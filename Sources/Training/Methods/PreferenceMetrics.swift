@@ -3,7 +3,7 @@ import Tensors
 extension SequencePredictions {
   /// The sequences of a batch of pairs that are preferred: every other one, from the first.
   var chosen: StrideTo<Int> { stride(from: 0, to: ranges.count, by: 2) }
-  /// The others.
+  /// The sequences that are rejected: every other one, from the second.
   var rejected: StrideTo<Int> { stride(from: 1, to: ranges.count, by: 2) }
 
   /// The names of `preferenceMetrics`.

@@ -67,7 +67,8 @@ final class ReferenceModel {
       guard let tensor = file.tensor(named: parameter.name), tensor.shape == weight.shape, tensor.type == .float32
       else {
         throw SwiftletError.training(
-          "\(url.path): the float32 tensor \(parameter.name) is missing or has another shape.")
+          "\(url.path): the float32 tensor \(parameter.name) is missing or has another shape; resume from another "
+            + "checkpoint")
       }
       backend.copyRows(Columns(tensor.flat), 0, to: Columns(weight.flat), 0, count: 1)
     }

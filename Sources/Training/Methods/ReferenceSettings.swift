@@ -18,10 +18,10 @@ public struct ReferenceSettings: Sendable, Hashable, Codable {
   /// Why the settings cannot be honored; `nil` if they can.
   func problem(trainsAdapter: Bool) -> String? {
     if isSynced, trainsAdapter {
-      return "`isSynced` needs training of every weight: with an adapter, the reference is the base model."
+      return "`isSynced` needs training of every weight: with an adapter, the reference is the base model"
     }
     if isSynced, isPrecomputed {
-      return "`isSynced` changes the reference, so `isPrecomputed` cannot be combined with it."
+      return "`isSynced` changes the reference, so `isPrecomputed` cannot be combined with it"
     }
     return nil
   }

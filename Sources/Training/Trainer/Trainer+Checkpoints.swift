@@ -41,7 +41,7 @@ extension Trainer {
     guard let output else { return }
     let name = "checkpoint-\(state.globalStep)"
     let folder = output.appendingPathComponent(name)
-    if state.bestGlobalStep == state.globalStep { state.bestModelCheckpoint = folder.path }
+    if state.bestGlobalStep == state.globalStep { state.bestModelCheckpoint = name }
     do {
       let optimizerState = try optimizer.gatherState(in: output)
       guard collective.rank == 0 else { return }

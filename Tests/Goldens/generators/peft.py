@@ -13,8 +13,8 @@ from .models import load
 from .training import save_initial_adapter
 from .values import rounded, seed, summary, write
 
-# Adapters that the training runs begin with: over models/llama.
-FROM_TRAINING = ["lora", "dora", "lora_patterns"]
+# Adapters that the training runs begin with.
+FROM_TRAINING = ["lora", "dora", "lora_patterns", "lora_tied_head", "lora_tied_embedding"]
 WITHIN = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 # name -> (base, LoRA configuration)
 ADAPTERS = {

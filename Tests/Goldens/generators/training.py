@@ -48,6 +48,12 @@ RUNS = {
         {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "modules_to_save": ["layers.1.mlp", "norm"]},
         {},
     ),
+    # Embedding and head are tied until `modules_to_save` names either.
+    "lora_tied_head": ({"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}, {}),
+    "lora_tied_embedding": (
+        {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {},
+    ),
     "lora_plus": ("lora", {"loraplus_lr_ratio": 8.0}),
     "lora_patterns": (
         {
@@ -110,11 +116,13 @@ def placeholder_tokenizer(vocabulary):
 
 def save_initial_adapter(base, base_name, name, configuration, folder):
     """An adapter with B random, unless the name ends with "from_zero": with B zero the gradient of A is zero in the first
-    step, which tells little."""
+    step, which tells little. Copies of tied modules differ from the base's, so that it shows which one is used."""
     seed(name + " adapter")
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **configuration))
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
+            if "tied" in name and "modules_to_save" in parameter_name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
             if not name.endswith("from_zero") and any(kind in parameter_name for kind in ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")):
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
@@ -183,20 +191,21 @@ def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
 def run(goldens, name, rows):
     """One run; the log has the loss, the gradient norm before clipping and the learning rate of every step."""
     lora, changes = RUNS[name]
-    base = goldens / "models" / "llama"
+    base_name = "models/llama_tied" if "tied" in name else "models/llama"
+    base = goldens / base_name
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     folder = goldens / "training" / name
     adapter = None
     if lora is not None:
         adapter = f"training/{lora if isinstance(lora, str) else name}/adapter"
         if not isinstance(lora, str):
-            save_initial_adapter(model, "models/llama", name, lora, goldens / adapter)
+            save_initial_adapter(model, base_name, name, lora, goldens / adapter)
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         model = PeftModel.from_pretrained(model, goldens / adapter, is_trainable=True)
     with mock.patch("bitsandbytes.backends.cpu.ops._quant_blockwise_fp32_direct", nearest_levels):
         steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), changes)
     write(folder / "golden.json", {
-        "base": "models/llama",
+        "base": base_name,
         "adapter": adapter,
         "settings": {
             "max_steps": STEPS,
