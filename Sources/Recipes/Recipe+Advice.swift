@@ -16,9 +16,9 @@ extension Recipe {
   }
 
   private var learningRateAdvice: [String] {
-    // Lion's steps are longer; those of gradient descent depend on the gradient.
+    // Lion's steps are longer; those of gradient descent depend on the gradient, those of Muon on a matrix's shape.
     let kind = training.optimizer.kind.rawValue
-    if kind == "sgd" { return [] }
+    if kind == "sgd" || kind == "muon" { return [] }
     let scale = kind.contains("lion") ? 0.1 : 1
     let (low, high) = lora == nil ? (1e-6 * scale, 2e-4 * scale) : (2e-5 * scale, 2e-3 * scale)
     let rate = training.learningRate

@@ -168,6 +168,9 @@ extension RecipeKey {
       "The seed for the order of the rows; null for `seed`."
     ),
     .honored("learning_rate", .optimization, \.training.learningRate, .above(0), "The peak learning rate."),
+    .honored(
+      "embedding_learning_rate", .optimization, \.training.embeddingLearningRate, .orNull(.above(0)),
+      "The peak learning rate of embeddings and output layers that are trained in full; null for `learning_rate`."),
     .honored("lr_scheduler_type", .optimization, \.training.scheduler, "The learning rate schedule."),
     .honored(
       "lr_scheduler_kwargs", .optimization, \.training.schedulerOptions,
@@ -180,8 +183,8 @@ extension RecipeKey {
       "The fraction of all steps to use for warmup, if `warmup_steps` is 0."),
     .honored(
       "optim", .optimization, \.training.optimizer.kind,
-      "The optimizer: AdamW or Lion with 32-bit or 8-bit moments, Adafactor, or SGD. `paged_` keeps the moments in a file "
-        + "that the system can page out."
+      "The optimizer: AdamW or Lion with 32-bit or 8-bit moments, Adafactor, SGD, or Muon for matrices with AdamW for the "
+        + "rest. `paged_` keeps the moments in a file that the system can page out."
     ),
     .honored(
       "optim_args", .optimization, \.sgdArguments,

@@ -17,6 +17,7 @@ enum RecipeTerms {
     "trainBatchSize": "per_device_train_batch_size",
     "usesWeighting": "use_weighting",
     "adamBeta2": "adam_beta2",
+    "embeddingLearningRate": "embedding_learning_rate",
     "chatTemplatePath": "chat_template_path",
     "checkpointing": "gradient_checkpointing",
     "eosToken": "eos_token",

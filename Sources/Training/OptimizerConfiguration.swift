@@ -29,7 +29,7 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
   /// An optimizer of this kind, with its defaults.
   public init(_ kind: Kind) { self.kind = kind }
 
-  /// The optimizers, by the names that transformers gives them.
+  /// The optimizers, by the names that transformers gives them; `muon` by axolotl's.
   public enum Kind: String, Sendable, CaseIterable, Codable {
     /// AdamW with float32 moments. The implementations that transformers distinguishes are the same here.
     case adamWTorchFused = "adamw_torch_fused"
@@ -53,6 +53,8 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
     case sgd
     /// Adafactor without relative step sizes and without a first moment.
     case adafactor
+    /// Muon for matrices; AdamW for embeddings, output layers and vectors. Momentum is 0.95.
+    case muon
     /// Lion with a float32 moment.
     case lion
     /// The same as `lion`.
@@ -90,17 +92,20 @@ extension OptimizerConfiguration {
     if replacement == nil { _ = try updateRule() }
     var rules: [any UpdateRule] = []
     for parameter in parameters {
-      let rule = if let replacement { replacement } else { try updateRule(for: parameter.name) }
+      let rule =
+        if let replacement { replacement } else { try updateRule(for: parameter.name, shape: parameter.value.shape) }
       rules.append(rule)
     }
     return rules
   }
 
   /// The update rule with these settings.
-  /// - Parameter parameter: the name of the parameter to update. As in transformers' trainer, 8-bit moments are not for
-  ///   embeddings, whose gradients are large for a few rows and zero for the others.
+  /// - Parameters:
+  ///   - parameter: the name of the parameter to update. As in transformers' trainer, 8-bit moments are not for
+  ///     embeddings, whose gradients are large for a few rows and zero for the others.
+  ///   - shape: the parameter's.
   /// - Throws: `SwiftletError` for settings that the optimizer does not have, or that contradict each other.
-  package func updateRule(for parameter: String = "") throws(SwiftletError) -> any UpdateRule {
+  package func updateRule(for parameter: String = "", shape: [Int] = []) throws(SwiftletError) -> any UpdateRule {
     let isEightBit = kind.isEightBit && !parameter.hasSuffix("embed_tokens.weight")
     guard kind == .sgd || (momentum == 0 && dampening == 0 && !nesterov) else {
       throw SwiftletError.training(
@@ -112,10 +117,11 @@ extension OptimizerConfiguration {
     return switch kind {
     case .sgd: SGD(momentum: Float(momentum), dampening: Float(dampening), nesterov: nesterov)
     case .adafactor: Adafactor()
+    case .muon where Muon.applies(to: parameter, shape): Muon()
     case .lion, .lion32Bit, .lion8Bit, .pagedLion32Bit, .pagedLion8Bit:
       Lion(beta1: beta1, beta2: beta2, isEightBit: isEightBit)
     case .adamWTorchFused, .adamWTorch, .adamWHF, .adamWApexFused, .pagedAdamW, .pagedAdamW32Bit, .adamW8Bit,
-      .adamWBnb8Bit, .pagedAdamW8Bit:
+      .adamWBnb8Bit, .pagedAdamW8Bit, .muon:
       AdamW(beta1: beta1, beta2: beta2, epsilon: Float(epsilon), isEightBit: isEightBit)
     }
   }

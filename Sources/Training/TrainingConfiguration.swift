@@ -56,6 +56,8 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
 
   /// The peak learning rate of the schedule.
   public var learningRate = 2e-5
+  /// The peak learning rate of embeddings and output layers, which follows the same schedule; `nil` for `learningRate`.
+  public var embeddingLearningRate: Double?
   /// The shape of the learning rate schedule.
   public var scheduler = LearningRateSchedule.Kind.linear
   /// Settings of the schedule other than its warmup and length.
@@ -122,6 +124,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
 }
 
 extension TrainingConfiguration {
+  /// What the schedule's rate is multiplied by for embeddings and output layers.
+  package var embeddingRateFactor: Double { (embeddingLearningRate ?? learningRate) / learningRate }
+
   /// Which checkpoint a run continues from.
   public enum Resume: Sendable, Hashable, Codable {
     /// None: the run starts at step 0.

@@ -23,6 +23,7 @@ import Training
     "rank_pattern": "{q_proj: 4}\nuse_peft: true", "alpha_pattern": "{q_proj: 4}\nuse_peft: true",
     "init_lora_weights": "orthogonal\nuse_peft: true", "layers_to_transform": "[1]\nuse_peft: true",
     "layers_pattern": "[layers]\nuse_peft: true", "loraplus_lr_ratio": "16\nuse_peft: true",
+    "embedding_learning_rate": "1e-3",
     "use_dora": "true\nlora_dropout: 0\nuse_peft: true", "dataset_name": "d",
     "dataset_config": "c",
     "dataset_train_split": "t", "dataset_test_split": "v", "datasets": "[a, b]", "query": "SELECT 1",

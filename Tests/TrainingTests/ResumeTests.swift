@@ -33,7 +33,7 @@ import Testing
 
   /// Every weight, so that some tensors are large enough for 8 bits.
   @Test(arguments: [
-    OptimizerConfiguration.Kind.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .lion, .lion8Bit,
+    OptimizerConfiguration.Kind.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .muon, .lion, .lion8Bit,
     .pagedLion8Bit,
   ])
   func everyOptimizerResumes(_ optimizer: OptimizerConfiguration.Kind) throws {

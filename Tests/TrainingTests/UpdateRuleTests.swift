@@ -34,6 +34,7 @@ import Testing
 
   @Test(arguments: [
     "sgd", "sgd_momentum", "sgd_nesterov", "adafactor", "adafactor_weight_decay", "lion", "lion_8bit",
+    "muon",
   ])
   func stepsEqualTheReference(_ name: String) throws {
     let run = try #require(try golden("optimizers/rules.json")["runs"]?[name])
@@ -67,6 +68,47 @@ import Testing
       }
     }
     #expect(states.isEmpty)
+  }
+
+  @Test func muonLeavesEmbeddingsAndVectorsToAdamW() throws {
+    let shapes = [
+      "model.embed_tokens.weight": [8, 4], "lm_head.weight": [8, 4], "model.norm.weight": [4],
+      "model.layers.0.mlp.up_proj.weight": [8, 4],
+    ]
+    let parameters = shapes.map { name, shape in
+      let values = Formula.values(name, count: shape.reduce(1, *), scale: 1)
+      return Parameter(name: name, value: Self.backend.tensor(values, shape), isTrainable: true)
+    }
+    for parameter in parameters {
+      let (name, shape) = (parameter.name, parameter.value.shape)
+      let state = try OptimizerConfiguration(.muon).updateRule(for: name, shape: shape).state(for: shape).map(\.name)
+      #expect(state == (name.contains("up_proj") ? ["momentum_buffer"] : ["exp_avg", "exp_avg_sq"]), "\(name)")
+    }
+  }
+
+  @Test func embeddingsHaveTheirOwnLearningRate() throws {
+    func steps(_ name: String, rate: Double, factor: Double) throws -> [Float] {
+      let values = Formula.values("weight", count: 24, scale: 1)
+      let parameter = Parameter(name: name, value: Self.backend.tensor(values, [6, 4]), isTrainable: true)
+      let optimizer = try Optimizer(
+        [parameter], OptimizerConfiguration(), embeddingRateFactor: factor, on: Self.backend)
+      for step in 1...3 {
+        parameter.gradient = Self.backend.tensor(Formula.values("\(step)", count: 24, scale: 0.1), [6, 4])
+        optimizer.update(learningRate: rate, gradientScale: 1)
+      }
+      return Self.backend.floats(parameter.value)
+    }
+    let faster = try steps("model.layers.0.self_attn.q_proj.weight", rate: 0.04, factor: 1)
+    for name in ["model.embed_tokens.weight", "lm_head.weight"] {
+      #expect(try steps(name, rate: 0.01, factor: 4) == faster)
+    }
+    let other = try steps("model.layers.0.self_attn.q_proj.weight", rate: 0.01, factor: 4)
+    #expect(other != faster)
+    var configuration = TrainingConfiguration()
+    configuration.learningRate = 1e-4
+    #expect(configuration.embeddingRateFactor == 1)
+    configuration.embeddingLearningRate = 1e-5
+    #expect(abs(configuration.embeddingRateFactor - 0.1) < 1e-12)
   }
 
   // MARK: 8-bit AdamW

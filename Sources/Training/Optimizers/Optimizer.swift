@@ -22,12 +22,14 @@ package final class Optimizer {
 
   /// - Parameters:
   ///   - rule: replaces the update rule of `configuration`.
+  ///   - embeddingRateFactor: what the learning rate of embeddings and output layers is multiplied by.
   ///   - folder: where a paged optimizer keeps its state on disk.
   ///   - parallelism: decides which parameters this rank updates; `nil` for all.
   /// - Throws: `SwiftletError` for settings that contradict each other, or if there is no room for a paged state.
   package init(
     _ parameters: [Parameter], _ configuration: OptimizerConfiguration, rule: (any UpdateRule)? = nil,
-    on backend: any Backend, pagesIn folder: URL = FileManager.default.temporaryDirectory,
+    embeddingRateFactor: Double = 1, on backend: any Backend,
+    pagesIn folder: URL = FileManager.default.temporaryDirectory,
     parallelism: DataParallelism? = nil
   ) throws(SwiftletError) {
     let rules = try configuration.updateRules(for: parameters, replacedBy: rule)
@@ -38,6 +40,7 @@ package final class Optimizer {
     weightDecay = Float(configuration.weightDecay)
     decayed = parameters.map { Self.isDecayed($0.name) }
     rateFactors = parameters.map { parameter in
+      if Self.isEmbedding(parameter.name) { return Float(embeddingRateFactor) }
       // As in PEFT's LoRA+, vectors count as B.
       let isB = parameter.name.contains("lora_B") || parameter.value.shape.count == 1
       return isB ? Float(configuration.loraPlusRatio ?? 1) : 1
@@ -75,6 +78,11 @@ package final class Optimizer {
     let parts = name.split(separator: ".")
     if parts.last == "bias" { return false }
     return !parts.contains { $0 == "norm" || $0.hasSuffix("norm") }
+  }
+
+  /// Whether a parameter embeds tokens or predicts them.
+  static func isEmbedding(_ name: String) -> Bool {
+    name.hasSuffix("embed_tokens.weight") || name.hasSuffix("lm_head.weight")
   }
 
   /// Takes one step with the parameters' gradients times `gradientScale`, then drops the gradients.

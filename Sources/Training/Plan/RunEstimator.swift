@@ -272,7 +272,11 @@ package struct RunEstimator {
     var largestUndivided = 0
     for parameter in trained {
       let rule =
-        if let updateRule { updateRule } else { try settings.configuration.optimizer.updateRule(for: parameter.name) }
+        if let updateRule {
+          updateRule
+        } else {
+          try settings.configuration.optimizer.updateRule(for: parameter.name, shape: parameter.value.shape)
+        }
       let bytes = rule.state(for: parameter.value.shape).reduce(0) { $0 + $1.byteCount }
       estimate.optimizer += bytes
       if !rule.isElementwise { largestUndivided = max(largestUndivided, bytes) }

@@ -123,7 +123,8 @@ public final class Trainer {
       on: model.transformer.backend)
     self.parallelism = parallelism
     optimizer = try Optimizer(
-      parameters, configuration.optimizer, rule: components.updateRule, on: model.transformer.backend,
+      parameters, configuration.optimizer, rule: components.updateRule,
+      embeddingRateFactor: configuration.embeddingRateFactor, on: model.transformer.backend,
       pagesIn: output ?? FileManager.default.temporaryDirectory, parallelism: parallelism)
     let reference = configuration.method.settings?.referenceSettings.map {
       ReferenceModel(

@@ -3,9 +3,12 @@
 `optimizers/schedules.json`: the rate of every step. `optimizers/adamw.json` and `rules.json`: parameters along the way.
 """
 
+import inspect
+
 import bitsandbytes
 import torch
 from transformers import get_scheduler
+from torch.optim import _muon
 from transformers.optimization import Adafactor
 
 from .smollm2 import FORMULA, value_by_formula
@@ -34,6 +37,16 @@ SCHEDULES = [
     ("warmup_stable_decay", 5, {"num_decay_steps": 10, "decay_type": "linear", "min_lr_ratio": 0.1}),
     ("warmup_stable_decay", 5, {"num_decay_steps": 15, "decay_type": "1-sqrt", "warmup_type": "cosine"}),
 ]
+
+
+def muon(parameters, **settings):
+    """torch.optim.Muon with its orthogonalization in float32 instead of bfloat16."""
+    source = inspect.getsource(_muon._zeropower_via_newtonschulz)
+    assert "torch.bfloat16" in source
+    exec(source.replace("torch.bfloat16", "torch.float32"), vars(_muon))
+    return torch.optim.Muon(parameters, **settings)
+
+
 ADAMW_RUNS = {
     "defaults": {"lr": 1e-2, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0},
     "weight_decay": {"lr": 1e-2, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1},
@@ -52,8 +65,10 @@ RULES = {
     "adafactor": ("adafactor", None, Adafactor, ADAFACTOR | {"weight_decay": 0.0}),
     "adafactor_weight_decay": ("adafactor", None, Adafactor, ADAFACTOR | {"weight_decay": 0.1}),
     "lion": ("lion_32bit", None, bitsandbytes.optim.Lion, LION),
+    "muon": ("muon", None, muon, {"lr": 2e-2, "weight_decay": 0.1}),
     "lion_8bit": ("lion_8bit", None, bitsandbytes.optim.Lion, LION | {"optim_bits": 8}),
 }
+MATRICES = {"wide": (6, 10), "tall": (10, 6)}
 LARGE = {"ragged": (33, 130)}  # only tensors of 4096 elements and more are held in 8 bits
 
 
@@ -94,7 +109,7 @@ def adamw(settings):
 
 
 def rule(optim, arguments, kind, settings):
-    shapes = LARGE if settings.get("optim_bits") == 8 else SHAPES
+    shapes = LARGE if settings.get("optim_bits") == 8 else MATRICES if optim == "muon" else SHAPES
     return {"optim": optim, "optim_args": arguments, "shapes": shapes} | run(kind, settings, shapes)
 
 
