@@ -23,6 +23,8 @@ public struct BatchOrder: Sendable, Hashable {
   public let sampling: SamplingStrategy
   /// Whether an incomplete last batch is dropped.
   public let dropsLast: Bool
+  /// How often each batch comes, one time right after the other.
+  public let repeats: Int
   /// The processes that share each step; every one takes one of `ranks` consecutive batches, as accelerate's
   /// `BatchSamplerShard` distributes them.
   public let ranks: Int
@@ -30,7 +32,7 @@ public struct BatchOrder: Sendable, Hashable {
   /// Creates an order. Sizes below 1 count as 1.
   public init(
     itemCount: Int, batchSize: Int, accumulationSteps: Int = 1, seed: UInt64 = 42, sampling: SamplingStrategy = .random,
-    dropsLast: Bool = false, ranks: Int = 1
+    dropsLast: Bool = false, repeats: Int = 1, ranks: Int = 1
   ) {
     self.itemCount = max(0, itemCount)
     self.batchSize = max(1, ranks > 1 ? min(batchSize, Int(Int32.max)) : batchSize)
@@ -38,13 +40,14 @@ public struct BatchOrder: Sendable, Hashable {
     self.seed = seed
     self.sampling = sampling
     self.dropsLast = dropsLast
+    self.repeats = max(1, repeats)
     self.ranks = max(1, ranks)
   }
 
   /// The number of batches that each rank takes per epoch.
   public var batchesPerEpoch: Int {
     let batches = itemCount / batchSize + (dropsLast || itemCount % batchSize == 0 ? 0 : 1)
-    return batches / ranks + (dropsLast || batches % ranks == 0 ? 0 : 1)
+    return (batches / ranks + (dropsLast || batches % ranks == 0 ? 0 : 1)) * repeats
   }
 
   /// The number of optimizer steps per epoch. The last one may have fewer batches.
@@ -65,7 +68,7 @@ public struct BatchOrder: Sendable, Hashable {
   /// The optimizer steps of an epoch from step `first` on: the batches of each step, as item indices. With several
   /// ranks these are the batches of all of them; batch `i` belongs to rank `i % ranks`.
   public func steps(epoch: Int, from first: Int = 0) -> [[[Int]]] {
-    let batches = batches(items(epoch: epoch))
+    let batches = batches(items(epoch: epoch)).flatMap { Array(repeating: $0, count: repeats) }
     let length = accumulationSteps * ranks
     return (min(max(0, first), stepsPerEpoch)..<stepsPerEpoch).map { step in
       Array(batches[step * length..<min(batches.count, (step + 1) * length)])
@@ -75,7 +78,7 @@ public struct BatchOrder: Sendable, Hashable {
   /// The batches of an epoch. With several ranks their number is a multiple of `ranks`, and all are full: items from
   /// the start of the epoch fill them up (accelerate's `even_batches`).
   private func batches(_ items: [Int]) -> [[Int]] {
-    let count = batchesPerEpoch * ranks
+    let count = batchesPerEpoch / repeats * ranks
     if ranks == 1 {
       return (0..<count).map { Array(items[$0 * batchSize..<min(itemCount, ($0 + 1) * batchSize)]) }
     }

@@ -36,7 +36,7 @@ public struct Preparation: Sendable {
     }
     if options.packing != nil, options.maxLength == nil { throw SwiftletError.data("packing needs max_length; set it") }
     if options.packing != nil, options.rowKind != .sequence {
-      throw SwiftletError.data("pairs cannot be packed; leave out packing")
+      throw SwiftletError.data("pairs and prompts cannot be packed; leave out packing")
     }
     if rows.count == 0 {
       throw SwiftletError.data(
@@ -81,6 +81,13 @@ public struct Preparation: Sendable {
       progress(range.upperBound)
     }
     builder.arrange(options)
+    if options.rowKind == .prompt {
+      builder.report.holdsPrompts = true
+      guard builder.report.keptRows == 0 else { return builder }
+      throw SwiftletError.data(
+        "none of the \(rows.count) rows is left; \(builder.report.warnings.first ?? "check the steps that filter them")"
+      )
+    }
     if builder.report.trainedTokens == 0 {
       let cause = builder.report.warnings.first ?? "check the masks and max_length"
       throw SwiftletError.data("none of the \(rows.count) rows has a token to train on; \(cause)")

@@ -17,11 +17,13 @@ public struct PreparationOptions: Sendable, Hashable {
     /// A prompt with a completion and a label, whether it is desirable: one sequence; or, to estimate the divergence of
     /// KTO, two: the second has another row's completion.
     case labeledCompletion(estimatesDivergence: Bool)
+    /// A prompt alone, whose completions the model samples in training: one sequence without labels.
+    case prompt
 
     /// The number of sequences.
     package var sequences: Int {
       switch self {
-      case .sequence: 1
+      case .sequence, .prompt: 1
       case .preferencePair: 2
       case .labeledCompletion(let estimatesDivergence): estimatesDivergence ? 2 : 1
       }

@@ -37,6 +37,8 @@ public struct PreparationReport: Sendable, Hashable {
   public var longestRow = 0
   /// Remarks on data, template and options, without duplicates, one sentence each.
   public var notes: [String] = []
+  /// Whether the rows are prompts alone, of which no token is trained.
+  public var holdsPrompts = false
   /// Whether the set was prepared in an earlier run and read from the cache.
   public var isFromCache = false
 
@@ -63,6 +65,7 @@ public struct PreparationReport: Sendable, Hashable {
     ])
     object["doubled_beginnings"] = .integer(rowsWithDoubledBOS)
     object["diverging_prompts"] = promptMismatches.map { ["rows": .integer($0.rows), "example": .string($0.example)] }
+    if holdsPrompts { object["prompts"] = true }
     object["notes"] = .array(notes.map { .string($0) })
     object["warnings"] = .array(warnings.map { .string($0) })
     return .object(object)
@@ -91,19 +94,21 @@ public struct PreparationReport: Sendable, Hashable {
     if let diverging = json["diverging_prompts"], let rows = diverging["rows"]?.integer {
       promptMismatches = (rows, diverging["example"]?.string ?? "")
     }
+    holdsPrompts = json["prompts"]?.bool ?? false
     notes = (json["notes"]?.array ?? []).compactMap(\.string)
   }
 
   /// What the user should know or fix, one sentence each.
   public var warnings: [String] {
     var sentences: [String] = []
-    if keptRows > 0, rowsWithTrainedEOS == 0 {
+    if keptRows > 0, rowsWithTrainedEOS == 0, !holdsPrompts {
       sentences.append(
         "no row trains a stop token, so the model will not learn to end its answers; make sure that rows end with the "
           + "tokenizer's EOS token or the template's end of turn")
     }
     if fullyMaskedRows > 0 {
-      sentences.append("\(fullyMaskedRows) rows were dropped: all their tokens within max_length are masked")
+      let cause = holdsPrompts ? "their prompts fill max_length" : "all their tokens within max_length are masked"
+      sentences.append("\(fullyMaskedRows) rows were dropped: \(cause)")
     }
     if emptyRows > 0 { sentences.append("\(emptyRows) rows were dropped: they have no tokens") }
     if truncatedRows > 0 {

@@ -75,6 +75,35 @@ extension RowEncoder {
   }
 }
 
+extension RowEncoder {
+  /// Encodes the prompt of a row, without labels. A prompt of `max_length` tokens or more is dropped.
+  /// - Throws: `SwiftletError` without a location.
+  func preparePrompt(_ row: Row, number: Int) throws(SwiftletError) -> (examples: [Example], report: RowReport) {
+    let ids: [Int32]
+    var report: RowReport
+    switch row.present("prompt") {
+    case .string(let text)?:
+      report = RowReport(format: "prompt")
+      ids = tokenizer.encode(text, true)
+    case .array(let messages)?:
+      report = RowReport(format: "prompt as messages")
+      let messages = try RowFormat.messages(.array(messages), column: "prompt")
+      ids = try encodeConversation(messages, row, addsGenerationPrompt: true).ids
+    case let other?: throw RowFormat.wrongKind(other, "a string or a list of messages", "prompt")
+    case nil:
+      throw SwiftletError.data(
+        "the row needs a \"prompt\", but has the columns \(row.columnList); rename a column with rename_columns",
+        column: "prompt")
+    }
+    report.length = ids.count
+    report.startsWithTwoBOS = tokenizer.bosTokenID.map { ids.starts(with: [$0, $0]) } ?? false
+    report.outcome = ids.isEmpty ? .empty : options.maxLength.map { ids.count >= $0 } ?? false ? .fullyMasked : .kept
+    guard report.outcome == .kept else { return ([], report) }
+    let labels = [Int32](repeating: TokenBatch.ignoredLabel, count: ids.count)
+    return ([Example(ids: ids, labels: labels, row: number)], report)
+  }
+}
+
 extension RowReport {
   /// Truncates each example of a row to `max_length`, and drops all of them if one has nothing left to train on.
   mutating func truncate(_ examples: inout [Example], _ tokenizer: RowTokenizer, _ options: PreparationOptions) {

@@ -17,6 +17,7 @@ struct RowEncoder: Sendable {
       return (report.outcome == .kept ? [example] : [], report)
     case .preferencePair: return try preparePair(row, number: number)
     case .labeledCompletion: return try prepareLabeled(row, number: number)
+    case .prompt: return try preparePrompt(row, number: number)
     }
   }
 

@@ -117,13 +117,13 @@ package enum RowFormat {
 
 extension JSONObject {
   /// The column names for error messages, shortened if there are many or long ones.
-  var columnList: String {
+  package var columnList: String {
     let names = keys.prefix(20).map { "\"\($0.escapedLine(limit: 40))\"" }
     return names.joined(separator: ", ") + (keys.count > 20 ? " and \(keys.count - 20) more" : "")
   }
 
   /// The value of a column unless it is missing or null.
-  func present(_ column: String) -> JSONValue? {
+  package func present(_ column: String) -> JSONValue? {
     if let value = self[column], !value.isNull { value } else { nil }
   }
 }

@@ -41,6 +41,14 @@ public final class KeyValueCache {
     }
   }
 
+  /// The memory of one more token's keys and values, in bytes.
+  package static func bytesPerToken(_ transformer: Transformer) -> Int {
+    let configuration = transformer.configuration
+    let attention = configuration.attentionShape(layer: 0)
+    let layers = configuration.layers.count { $0.mixer == .attention }
+    return 2 * 4 * layers * attention.keyValueHeads * attention.paddedHeadDim
+  }
+
   /// The memory of all keys, values and states.
   package var byteCount: Int {
     layers.reduce(0) { sum, layer in

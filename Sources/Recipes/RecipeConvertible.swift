@@ -69,6 +69,15 @@ extension Double: RecipeConvertible {
   var json: JSONValue { .number(self) }
 }
 
+extension Float: RecipeConvertible {
+  static var expectation: String { Double.expectation }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) { self = Float(try Double(value)) }
+
+  /// The shortest number that is read back as this one.
+  var json: JSONValue { .number(Double("\(self)") ?? Double(self)) }
+}
+
 extension String: RecipeConvertible {
   static var expectation: String { "a string" }
   static var listExpectation: String { "a list of strings" }

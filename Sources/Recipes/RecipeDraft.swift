@@ -28,6 +28,7 @@ struct RecipeDraft: Sendable {
   var orpo = ORPOConfiguration()
   var cpo = CPOConfiguration()
   var kto = KTOConfiguration()
+  var grpo = GRPOConfiguration()
   /// Of every method that has a reference model.
   var reference = ReferenceSettings()
   var training = TrainingConfiguration()
@@ -43,6 +44,7 @@ struct RecipeDraft: Sendable {
   init(_ method: TrainingMethod.Name = .sft) {
     self.method = method
     training = TrainingConfiguration(method: TrainingMethod(method))
+    shufflesDataset = method == .grpo
   }
 
   /// TRL's defaults for an adapter, where they differ from PEFT's.
@@ -66,6 +68,12 @@ struct RecipeDraft: Sendable {
     set { if newValue { model.device = .cpu } }
   }
 
+  /// `min_p` as TRL spells it: null for none.
+  var minimumProbability: Float? {
+    get { grpo.sampling.minP > 0 ? grpo.sampling.minP : nil }
+    set { grpo.sampling.minP = newValue ?? 0 }
+  }
+
   /// `max_steps` as a recipe spells it.
   var maxStepsOrMinusOne: Int {
     get { training.maxSteps ?? -1 }
@@ -81,6 +89,7 @@ struct RecipeDraft: Sendable {
       : nil
     dpo.reference = reference
     kto.reference = reference
+    grpo.reference = reference
     training.method =
       switch method {
       case .sft: .sft
@@ -88,6 +97,7 @@ struct RecipeDraft: Sendable {
       case .orpo: .orpo(orpo)
       case .cpo: .cpo(cpo)
       case .kto: .kto(kto)
+      case .grpo: .grpo(grpo)
       }
     training.outputDir = training.outputDir.expandingTilde
     reports.tensorBoardFolder = reports.tensorBoardFolder?.expandingTilde
@@ -98,6 +108,11 @@ struct RecipeDraft: Sendable {
     training.evalPacking = packsValidation.map { $0 ? .packed(packingStrategy) : .unpacked } ?? .asInTraining
     // TRL shuffles with the run's seed, validation rows too.
     training.preparation.shuffleSeed = shufflesDataset ? UInt64(max(0, training.seed)) : nil
+    if method == .grpo {
+      // There, it is about the order of the prompts.
+      training.preparation.shuffleSeed = nil
+      if !shufflesDataset { training.samplingStrategy = .sequential }
+    }
     if let sgdArguments {
       training.optimizer.momentum = sgdArguments.momentum
       training.optimizer.dampening = sgdArguments.dampening
@@ -131,6 +146,9 @@ struct RecipeDraft: Sendable {
     case .orpo(let settings): orpo = settings
     case .cpo(let settings): cpo = settings
     case .kto(let settings): kto = settings
+    case .grpo(let settings):
+      grpo = settings
+      reference = settings.reference
     }
     reference = training.method.settings?.referenceSettings ?? reference
     packs = training.preparation.packing != nil
@@ -142,7 +160,8 @@ struct RecipeDraft: Sendable {
       packsValidation = true
       if !packs { packingStrategy = strategy }
     }
-    shufflesDataset = training.preparation.shuffleSeed != nil
+    shufflesDataset =
+      method == .grpo ? training.samplingStrategy == .random : training.preparation.shuffleSeed != nil
     let optimizer = training.optimizer
     if optimizer.momentum != 0 || optimizer.dampening != 0 || optimizer.nesterov {
       sgdArguments = SGDArguments(

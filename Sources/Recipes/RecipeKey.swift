@@ -43,7 +43,7 @@ public struct RecipeKey: Sendable {
     /// What the methods that train on preferences have in common.
     case preferences = "Preference training (dpo, orpo, cpo, kto)"
     /// The model that a preference method compares with.
-    case reference = "Reference model (dpo, kto)"
+    case reference = "Reference model (dpo, kto, grpo)"
     /// Keys of TRL's `DPOConfig`.
     case dpo = "Direct preference optimization (dpo)"
     /// Keys of TRL's `ORPOConfig`.
@@ -52,6 +52,8 @@ public struct RecipeKey: Sendable {
     case cpo = "Contrastive preference optimization and SimPO (cpo)"
     /// Keys of TRL's `KTOConfig`.
     case kto = "Kahneman-Tversky optimization (kto)"
+    /// Keys of TRL's `GRPOConfig`, and of its script's arguments.
+    case grpo = "Group relative policy optimization (grpo)"
     /// Batches, the optimizer, the schedule and the device.
     case optimization = "Optimization"
     /// What is written during a run, and when.

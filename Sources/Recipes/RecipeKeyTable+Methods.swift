@@ -5,10 +5,11 @@ extension RecipeKey {
   static func methodKeys(_ method: TrainingMethod.Name) -> [RecipeKey] {
     switch method {
     case .sft: sftKeys
-    case .dpo: preferenceKeys + dpoKeys + referenceKeys + refusedPreferenceKeys
+    case .dpo: preferenceKeys + dpoKeys + precomputedReferenceKeys + syncedReferenceKeys + refusedPreferenceKeys
     case .orpo: preferenceKeys + orpoKeys + refusedPreferenceKeys
     case .cpo: preferenceKeys + cpoKeys + refusedPreferenceKeys
-    case .kto: preferenceKeys + ktoKeys + referenceKeys + refusedPreferenceKeys
+    case .kto: preferenceKeys + ktoKeys + precomputedReferenceKeys + syncedReferenceKeys + refusedPreferenceKeys
+    case .grpo: grpoKeys + syncedReferenceKeys + refusedGRPOKeys
     }
   }
 
@@ -84,8 +85,8 @@ extension RecipeKey {
       "undesirable_weight", .kto, \.kto.undesirableWeight, .atLeast(0), "The weight of undesirable completions."),
   ]
 
-  /// How the reference model is used.
-  private static let referenceKeys: [RecipeKey] = [
+  /// What only methods with given completions can compute before training.
+  private static let precomputedReferenceKeys: [RecipeKey] = [
     .honored(
       "precompute_ref_log_probs", .reference, \.reference.isPrecomputed,
       "Compute the reference's log-probabilities of all rows before training. If every weight is trained, this saves a "
@@ -94,6 +95,10 @@ extension RecipeKey {
       "precompute_ref_batch_size", .reference, \.reference.precomputeBatchSize,
       .orNull(.within(1...1_000_000)),
       "Rows per batch in that computation; null for the batch size of training or evaluation."),
+  ]
+
+  /// How the reference model is used.
+  private static let syncedReferenceKeys: [RecipeKey] = [
     .honored(
       "sync_ref_model", .reference, \.reference.isSynced,
       "Move the reference toward the model during the run (TR-DPO); only if every weight is trained."),

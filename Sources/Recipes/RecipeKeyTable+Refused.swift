@@ -127,7 +127,7 @@ extension RecipeKey {
       "parallelism_config", "multi_gpu", "use_fsdp", "use_deepspeed"),
   ].flatMap(\.self)
 
-  private static func idle(_ meaning: String, _ names: String...) -> [RecipeKey] {
+  static func idle(_ meaning: String, _ names: String...) -> [RecipeKey] {
     names.map { .withoutEffect($0, .other, meaning) }
   }
 

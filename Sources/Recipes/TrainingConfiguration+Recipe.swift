@@ -15,6 +15,8 @@ extension DPOConfiguration.LossType: RecipeWord {}
 extension DPOConfiguration.Divergence: RecipeWord {}
 extension CPOConfiguration.LossType: RecipeWord {}
 extension KTOConfiguration.LossType: RecipeWord {}
+extension GRPOConfiguration.LossType: RecipeWord {}
+extension GRPOConfiguration.ImportanceSamplingLevel: RecipeWord {}
 extension TrainingConfiguration.LossType: RecipeWord {}
 extension TrainingConfiguration.IntervalStrategy: RecipeWord {}
 extension TrainingConfiguration.SaveStrategy: RecipeWord {}
@@ -159,6 +161,22 @@ extension SGDArguments: RecipeConvertible {
     object["nesterov"] = nesterov.json
     return .object(object)
   }
+}
+
+extension GRPOConfiguration.RewardScaling: RecipeConvertible {
+  static var expectation: String { "group, batch, none, true or false" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    if let isScaled = try? Bool(value) {
+      self = isScaled ? .group : .none
+    } else if case .scalar(let text, _) = value, let word = Self(rawValue: text.lowercased()) {
+      self = word
+    } else {
+      throw .mismatch(value, expected: Self.expectation)
+    }
+  }
+
+  var json: JSONValue { .string(rawValue) }
 }
 
 /// `report_to` as recipes spell it: one destination, a list, `all` or `none`.

@@ -42,14 +42,16 @@ public struct LossCurve: Sendable {
   }
 
   /// Creates the curve of a run from its log.
-  public init(title: String, subtitle: String = "", state: TrainerState) {
+  /// - Parameter metric: what to show instead of the loss, such as `reward`.
+  public init(title: String, subtitle: String = "", state: TrainerState, metric: String = "loss") {
     func points(_ key: String) -> [Point] {
       state.logHistory.compactMap { entry in
         guard let loss = entry[key]?.double, let step = entry["step"]?.integer else { return nil }
         return Point(step: step, loss: loss)
       }
     }
-    self.init(title: title, subtitle: subtitle, training: points("loss"), evaluation: points("eval_loss"))
+    self.init(title: title, subtitle: subtitle, training: points(metric), evaluation: points("eval_" + metric))
+    if metric != "loss" { yLabel = metric }
   }
 
   /// Adds the validation loss before training, as a point at step 0, unless the log has one.

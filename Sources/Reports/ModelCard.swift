@@ -136,16 +136,20 @@ public struct ModelCard: Sendable {
     var table = Table([.init("metric"), .init("value", isNumeric: true)])
     let training = state.logHistory.filter { $0["loss"] != nil }
     func add(_ name: String, _ value: String?) { if let value { table.append([name, value]) } }
-    add("first logged loss", training.first?["loss"]?.double.map(Format.loss))
-    add("last logged loss", training.last?["loss"]?.double.map(Format.loss))
-    let validation = state.logHistory.compactMap { $0["eval_loss"]?.double }
-    if let lossBefore {
+    func logged(_ key: String) -> [Double] { state.logHistory.compactMap { $0[key]?.double } }
+    // Where rewards are logged, the loss is always near 0.
+    let hasRewards = !logged("reward").isEmpty
+    let what = hasRewards ? "reward" : "loss"
+    add("first logged \(what)", logged(what).first.map(Format.loss))
+    add("last logged \(what)", logged(what).last.map(Format.loss))
+    let validation = logged("eval_" + what)
+    if let lossBefore, !hasRewards {
       add("validation loss before training", Format.loss(lossBefore))
     } else {
-      add("first validation loss", validation.count > 1 ? validation.first.map(Format.loss) : nil)
+      add("first validation \(what)", validation.count > 1 ? validation.first.map(Format.loss) : nil)
     }
-    add("last validation loss", validation.last.map(Format.loss))
-    add("validation perplexity", validation.last.map { Format.loss(exp($0)) })
+    add("last validation \(what)", validation.last.map(Format.loss))
+    if !hasRewards { add("validation perplexity", validation.last.map { Format.loss(exp($0)) }) }
     add("optimizer steps", "\(state.globalStep)")
     add("epochs", Format.loss(state.epoch))
     add("tokens", training.last?["num_tokens"]?.integer.map(Format.count))
@@ -154,7 +158,7 @@ public struct ModelCard: Sendable {
       let share = Format.percent(Double(trainable) / Double(total))
       add("trained parameters", "\(Format.count(trainable)) of \(Format.count(total)) (\(share))")
     }
-    let picture = hasLossCurve && !training.isEmpty ? "\n![Training loss](loss_curve.png)\n" : ""
+    let picture = hasLossCurve && !training.isEmpty ? "\n![Training \(what)](loss_curve.png)\n" : ""
     return "## Results\n\n\(table.markdown)\(picture)"
   }
 

@@ -50,6 +50,7 @@ public final class FineTuning: Sendable {
   ///   - loss: replaces the loss of the configuration.
   ///   - updateRule: replaces the configuration's optimizer.
   ///   - schedule: replaces the configuration's learning rate schedule.
+  ///   - rewards: replace those of the method `grpo`.
   ///   - callbacks: follow the run, on the model's thread.
   ///   - collective: the processes that share the run, such as `LaunchEnvironment.collective()`. Each of them must
   ///     configure the same run; only rank 0 writes files. If one of them throws, the others wait: end them with
@@ -60,7 +61,7 @@ public final class FineTuning: Sendable {
     _ model: LanguageModel, adapter: LoRAConfiguration? = nil, method: TrainingMethod = .sft, data: Dataset,
     validation: Dataset? = nil,
     reports: ReportConfiguration = ReportConfiguration(), loss: (any TrainingLoss)? = nil,
-    updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil,
+    updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil, rewards: [any Reward]? = nil,
     callbacks: [any TrainerCallback & Sendable] = [], collective: any Collective = SingleProcess(),
     configure: (inout TrainingConfiguration) -> Void = { _ in }
   ) throws(SwiftletError) {
@@ -77,7 +78,8 @@ public final class FineTuning: Sendable {
         model: BaseModel(model.name, quantization: model.quantization), adapter: adapter, training: configuration,
         reports: reports, datasetName: data.name),
       data: data, validation: validation,
-      components: Trainer.Components(loss: loss, updateRule: updateRule, schedule: schedule), callbacks: callbacks,
+      components: Trainer.Components(loss: loss, updateRule: updateRule, schedule: schedule, rewards: rewards),
+      callbacks: callbacks,
       collective: collective)
   }
 

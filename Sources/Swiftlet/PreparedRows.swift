@@ -11,6 +11,8 @@ package struct PreparedRows {
   package let training: Preparation.Outcome
   /// The validation rows, if there are any.
   package let validation: Preparation.Outcome?
+  /// The rows that the training and the validation set were made of.
+  let sources: (training: any RowSource, validation: (any RowSource)?)
   /// The number of training rows before any were dropped.
   package let trainingRowCount: Int
 
@@ -32,6 +34,7 @@ package struct PreparedRows {
     training = try prepare(rows, forValidation: false)
     self.validation =
       if let validation { try prepare(validation, forValidation: true) } else { nil }
+    sources = (rows, validation)
     trainingRowCount = rows.count
   }
 }

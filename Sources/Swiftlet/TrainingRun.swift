@@ -88,6 +88,10 @@ public final class TrainingRun {
     _ recipe: Recipe, model: CausalLM, rows: PreparedRows, components: Trainer.Components = Trainer.Components(),
     callbacks: [any TrainerCallback] = [], collective: any Collective = SingleProcess()
   ) throws {
+    var components = components
+    if case .grpo(let settings) = recipe.training.method, components.rewards == nil {
+      components.rewards = try settings.makeRewards(locate: recipe.locate)
+    }
     let output = URL(fileURLWithPath: recipe.training.outputDir)
     if collective.rank == 0 {
       try Self.checkWritable(output)
@@ -111,7 +115,7 @@ public final class TrainingRun {
       model, adapter: adapter, configuration: configuration, trainingSet: rows.training.set,
       validationSet: rows.validation?.set, output: output, baseName: recipe.model.name,
       activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports, components: components,
-      collective: collective)
+      collective: collective, rows: rows.sources.training, validationRows: rows.sources.validation)
     trainer.callbacks = callbacks
     self.recipe = recipe
     self.model = model
@@ -193,7 +197,10 @@ public final class TrainingRun {
     progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> LearningRateRangeTest {
     try Recipe.translating {
-      try LearningRateRangeTest(
+      if case .grpo = trainer.configuration.method {
+        throw SwiftletError.training("a learning rate for grpo cannot be found from the loss, which is always near 0")
+      }
+      return try LearningRateRangeTest(
         model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
         measured: (rows.validation ?? rows.training).set,
         activationBudget: estimator.checkpointing(trainer.configuration).budget, progress: progress)
@@ -291,8 +298,15 @@ public final class TrainingRun {
   private func writeLossCurve() throws {
     let method = recipe.lora.map { "LoRA r=\($0.rank)" } ?? "full fine-tuning"
     let name = URL(fileURLWithPath: recipe.model.name).lastPathComponent
-    var curve = LossCurve(title: "Training loss", subtitle: "\(name), \(method)", state: trainer.state)
-    if let lossBefore { curve.add(lossBefore: lossBefore) }
+    let subtitle = "\(name), \(method)"
+    var curve: LossCurve
+    if recipe.training.method.name == .grpo {
+      // The loss is always near 0.
+      curve = LossCurve(title: "Reward", subtitle: subtitle, state: trainer.state, metric: "reward")
+    } else {
+      curve = LossCurve(title: "Training loss", subtitle: subtitle, state: trainer.state)
+      if let lossBefore { curve.add(lossBefore: lossBefore) }
+    }
     curve.apply(recipe.reports.lossCurve)
     try curve.write(to: output.appendingPathComponent("loss_curve.png"))
     try curve.write(to: output.appendingPathComponent("loss_curve.svg"))

@@ -5,8 +5,9 @@ import Terminal
 enum DataReport {
   /// Name and value of each figure.
   static func facts(_ report: PreparationReport, validationRows: Int? = nil) -> [(name: String, value: String)] {
+    let cause = report.holdsPrompts ? "with prompts that fill max_length" : "truncated before the first trained token"
     let dropped = [
-      (report.fullyMaskedRows, "truncated before the first trained token"), (report.emptyRows, "empty"),
+      (report.fullyMaskedRows, cause), (report.emptyRows, "empty"),
     ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
     let validation = validationRows.map { ", plus \($0) for validation" } ?? ""
     let cached = report.isFromCache ? ", prepared in an earlier run" : ""
@@ -14,9 +15,13 @@ enum DataReport {
       ("rows", "\(report.keptRows) of \(report.rows)\(validation)\(cached)"),
       ("tokens", "\(Format.count(report.tokens)); the longest row has \(report.longestRow)"),
       ("lengths", report.lengths.map { "\($0.rows) up to \($0.limit)" }.joined(separator: ", ")),
-      ("trained", "\(Format.percent(report.trainedShare)) of the tokens"),
-      ("stop token", "trained in \(report.rowsWithTrainedEOS) of \(report.keptRows) rows"),
     ]
+    if !report.holdsPrompts {
+      facts += [
+        ("trained", "\(Format.percent(report.trainedShare)) of the tokens"),
+        ("stop token", "trained in \(report.rowsWithTrainedEOS) of \(report.keptRows) rows"),
+      ]
+    }
     if !dropped.isEmpty { facts.append(("dropped", dropped.joined(separator: ", "))) }
     if report.truncatedRows > 0 {
       facts.append(("truncated", "\(report.truncatedRows) rows, by \(report.truncatedTokens) tokens"))

@@ -47,11 +47,12 @@ struct Plan: AsyncParsableCommand {
       object["advice"] = .array(advice.map { .string($0) })
       return Printing.json(.object(object))
     }
-    show(plan)
+    show(plan, samples: recipe.training.method.name == .grpo)
     for sentence in advice { Printing.result("Note: \(sentence)") }
   }
 
-  private func show(_ plan: RunPlan) {
+  /// - Parameter samples: whether the run also samples completions, whose time is not known before.
+  private func show(_ plan: RunPlan, samples: Bool) {
     let memory = plan.memory
     var facts = memory.parts.filter { $0.bytes > 0 }.map { ($0.name, Format.bytes($0.bytes)) }
     facts += [
@@ -61,6 +62,7 @@ struct Plan: AsyncParsableCommand {
     if memory.checkpointedLayers > 0 { facts.append(("checkpointed", "\(memory.checkpointedLayers) layers")) }
     show("memory", facts)
     if let time = plan.time {
+      let sampling = samples ? ", without sampling the completions" : ""
       var facts = [
         ("steps", "\(plan.steps), the largest batch has \(plan.largestBatch) tokens"),
         (
@@ -72,7 +74,7 @@ struct Plan: AsyncParsableCommand {
           plan.sharedPrefix > 0
             ? "the first \(plan.sharedPrefix) tokens of all rows, computed once per batch" : "no common prefix"
         ),
-        ("per step", Format.duration(time.step)), ("all steps", Format.duration(time.total)),
+        ("per step", Format.duration(time.step) + sampling), ("all steps", Format.duration(time.total) + sampling),
         ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) per second"),
         ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),
       ]

@@ -29,13 +29,15 @@ final class TrainingProgress: TrainerCallback {
     last = (tokens, seconds)
     let width = String(state.maxSteps).count
     let step = String(repeating: " ", count: max(0, width - String(log.step).count)) + String(log.step)
+    let reward = log.metrics["reward"].map { "reward \(Format.loss($0))  " } ?? ""
     self.log(
-      "step \(step)/\(state.maxSteps)  loss \(Format.loss(log.loss))  grad norm \(Format.loss(log.gradNorm))  "
+      "step \(step)/\(state.maxSteps)  \(reward)loss \(Format.loss(log.loss))  grad norm \(Format.loss(log.gradNorm))  "
         + String(cFormat: "lr %.2e  epoch %.2f  ", log.learningRate, log.epoch) + "\(Int(min(rate, 1e12))) tokens/s")
   }
 
   func evaluated(_ log: EvaluationLog, _ state: TrainerState) {
-    self.log("step \(log.step): validation loss \(Format.loss(log.loss))")
+    let found = log.metrics["reward"].map { "reward \(Format.loss($0))" } ?? "loss \(Format.loss(log.loss))"
+    self.log("step \(log.step): validation \(found)")
   }
 
   func shouldPause() -> Bool { signals.caught != nil }

@@ -236,7 +236,10 @@ struct TrainingSession {
     guard let sums = try run.evaluate() else { return nil }
     let loss = sums.loss / Double(max(1, sums.count))
     guard ranks.leads else { return loss }
-    if recipe.training.method == .sft {
+    if let reward = sums.metrics["reward"] {
+      let length = sums.metrics["completions/mean_length"]?.mean ?? 0
+      Printing.note("\n\(label): reward \(Format.loss(reward.mean)), \(Int(length.rounded())) tokens per completion")
+    } else if recipe.training.method == .sft {
       Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
     } else {
       let metrics = sums.metrics.sorted { $0.key < $1.key }.map { ", \($0.key) \(Format.loss($0.value.mean))" }
@@ -269,7 +272,9 @@ struct TrainingSession {
     if SystemMemory.peakResident > 0 {
       facts.append(("memory", "\(Format.bytes(SystemMemory.peakResident)) at peak"))
     }
-    if let before, let after {
+    if let reward = state.logHistory.last(where: { $0["reward"] != nil })?["reward"]?.double {
+      facts.append(("training reward", "\(Format.loss(reward)) at the end"))
+    } else if let before, let after {
       facts.append(("validation loss", "\(Format.loss(before)) before, \(Format.loss(after)) after"))
     }
     let path = recipe.training.outputDir

@@ -18,6 +18,10 @@ public struct TokenBatch: Sendable, Hashable {
   public var referenceLogProbabilities: [Double] = []
   /// The dataset rows that the tokens come from, for messages.
   public var rows: [Int] = []
+  /// How many sequences each item has, if items differ in that; else empty.
+  public var itemSizes: [Int] = []
+  /// What the batch's completions were sampled with and earned, if the model sampled them; else `nil`.
+  public var sampled: SampledCompletions?
 
   /// Creates a batch without sequences.
   public init() {}

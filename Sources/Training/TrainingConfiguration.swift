@@ -250,10 +250,16 @@ extension Int {
 extension BatchOrder {
   /// The order in which a run visits its items.
   package init(itemCount: Int, _ configuration: TrainingConfiguration, ranks: Int = 1) {
+    var (size, dropsLast, repeats) = (configuration.trainBatchSize, configuration.dropsLastBatch, 1)
+    if case .grpo(let settings) = configuration.method {
+      // A batch of prompts is sampled at once, and its completions are trained on in several batches.
+      size = settings.promptsPerGeneration(configuration)
+      dropsLast = true
+      repeats = settings.batchesPerGeneration(configuration) * max(1, settings.iterations)
+    }
     self.init(
-      itemCount: itemCount, batchSize: configuration.trainBatchSize,
-      accumulationSteps: configuration.gradientAccumulationSteps,
+      itemCount: itemCount, batchSize: size, accumulationSteps: configuration.gradientAccumulationSteps,
       seed: UInt64(truncatingIfNeeded: configuration.dataSeed ?? configuration.seed),
-      sampling: configuration.samplingStrategy, dropsLast: configuration.dropsLastBatch, ranks: ranks)
+      sampling: configuration.samplingStrategy, dropsLast: dropsLast, repeats: repeats, ranks: ranks)
   }
 }

@@ -124,6 +124,15 @@ import Testing
     #expect(order.steps(epoch: 0).map(\.count) == [4, 2])
   }
 
+  @Test func repeatedBatches() {
+    let order = BatchOrder(
+      itemCount: 7, batchSize: 2, accumulationSteps: 3, sampling: .sequential, dropsLast: true, repeats: 4)
+    #expect(order.batchesPerEpoch == 12 && order.stepsPerEpoch == 4)
+    let batches = (0..<3).flatMap { start in (0..<4).map { _ in [2 * start, 2 * start + 1] } }
+    #expect(order.steps(epoch: 0).flatMap(\.self) == batches)
+    #expect(order.steps(epoch: 0, from: 2).flatMap(\.self) == Array(batches[6...]))
+  }
+
   @Test func emptyOrders() {
     let order = BatchOrder(itemCount: 0, batchSize: 0, accumulationSteps: -3)
     #expect(order.steps(epoch: 0).isEmpty)

@@ -25,6 +25,27 @@ import Testing
     .array(turns.map { ["role": .string($0.0), "content": .string($0.1)] })
   }
 
+  @Test func promptsAlone() throws {
+    func change(_ options: inout PreparationOptions) { (options.rowKind, options.maxLength) = (.prompt, 20) }
+    let messages = conversation(("user", "a"))
+    let (set, report) = try prepare(
+      [
+        Row([("prompt", "ab"), ("completion", "cd")]), Row([("prompt", "twenty characters or")]),
+        Row([("prompt", messages), ("answer", 7)]), Row([("prompt", "")]),
+      ], change)
+    #expect(set.rows == [0, 2] && report.holdsPrompts)
+    #expect(set.example(0)?.ids == [97, 98])
+    #expect(set.example(0)?.labels == [-100, -100])
+    // The generation prompt follows the message.
+    #expect((set.example(1)?.ids.count ?? 0) > 7)
+    #expect(report.fullyMaskedRows == 1 && report.emptyRows == 1 && report.formats.map(\.rows) == [3, 1])
+    #expect(report.warnings.contains("1 rows were dropped: their prompts fill max_length"))
+    #expect(!report.warnings.contains { $0.contains("stop token") })
+    #expect(failure([Row([("text", "a")])], change).contains("needs a \"prompt\", but has the columns \"text\""))
+    #expect(failure([Row([("prompt", 7)])], change).contains("expected a string or a list of messages"))
+    #expect(failure([Row([("prompt", "twenty characters or")])], change).contains("none of the 1 rows is left"))
+  }
+
   @Test func report() throws {
     let (set, report) = try prepare(
       [

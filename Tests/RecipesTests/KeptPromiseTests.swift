@@ -94,6 +94,15 @@ import Training
       "undesirable_weight": "0.5", "precompute_ref_log_probs": "true", "precompute_ref_batch_size": "3",
       "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5", "ref_model_sync_steps": "7",
     ],
+    .grpo: [
+      "reward_funcs": "[accuracy_reward, ./reward.py]", "reward_weights": "[0.5]", "reward_timeout": "7",
+      "scale_rewards": "batch", "num_generations": "4", "num_generations_eval": "2", "max_completion_length": "7",
+      "temperature": "0.5", "top_p": "0.5", "top_k": "5", "min_p": "0.5", "repetition_penalty": "1.5",
+      "steps_per_generation": "2", "generation_batch_size": "16", "num_iterations": "2", "loss_type": "bnpo",
+      "beta": "0.5", "use_bias_correction_kl": "false", "epsilon": "0.5", "epsilon_high": "0.5", "delta": "1.5",
+      "importance_sampling_level": "sequence", "mask_truncated_completions": "true", "disable_dropout": "true",
+      "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5", "ref_model_sync_steps": "7",
+    ],
   ]
 
   @Test(arguments: TrainingMethod.Name.allCases.filter { $0 != .sft })
@@ -113,7 +122,7 @@ import Training
   @Test func everySettingIsRead() throws {
     let declarations = [
       "TrainingConfiguration.swift", "RecipeDraft.swift", "RecipeKeyTable.swift", "DataArguments.swift",
-      "RecipeReader.swift", "BaseModel.swift", "RecipeKeyTable+Methods.swift",
+      "RecipeReader.swift", "BaseModel.swift", "RecipeKeyTable+Methods.swift", "RecipeKeyTable+GRPO.swift",
     ]
     var sources = ""
     for module in ["Training", "Datasets", "Models", "Reports", "Recipes", "Swiftlet", "SwiftletCommand"] {
@@ -128,7 +137,8 @@ import Training
     let own = try [
       "Training/TrainingConfiguration.swift", "Recipes/DataArguments.swift", "Models/LoRA/LoRAConfiguration.swift",
       "Training/OptimizerConfiguration.swift", "Training/Methods/DPOConfiguration+Terms.swift",
-      "Training/Methods/CPOLoss.swift",
+      "Training/Methods/CPOLoss.swift", "Training/Methods/GRPOConfiguration.swift",
+      "Training/Rollouts/ProgramReward.swift",
     ].flatMap { file in
       try String(contentsOf: repository.appendingPathComponent("Sources/\(file)"), encoding: .utf8)
         .split(separator: "\n").filter { !$0.contains("public var ") && !$0.contains("///") }
@@ -136,7 +146,8 @@ import Training
     let settings: [Any] = [
       BaseModel(), DataArguments(), LoRAConfiguration(), TrainingConfiguration(), PreparationOptions(),
       OptimizerConfiguration(), ReportConfiguration(), LossCurveLabels(), DPOConfiguration(),
-      ORPOConfiguration(), CPOConfiguration(), KTOConfiguration(), ReferenceSettings(),
+      ORPOConfiguration(), CPOConfiguration(), KTOConfiguration(), GRPOConfiguration(),
+      ReferenceSettings(),
     ]
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {

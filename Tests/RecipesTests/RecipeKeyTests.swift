@@ -88,7 +88,7 @@ import Testing
         return "\(error)"
       }
     }
-    #expect(message("beta: 0.2", .sft).contains("beta is a key of dpo, orpo, cpo, kto"))
+    #expect(message("beta: 0.2", .sft).contains("beta is a key of dpo, orpo, cpo, kto, grpo"))
     #expect(message("packing: true", .dpo).contains("packing is a key of sft"))
     #expect(message("method: dpo", .sft).contains("swiftlet dpo"))
     #expect(message("method: dpq", nil).contains("sft"))
@@ -97,6 +97,13 @@ import Testing
     #expect(message("sync_ref_model: true\nuse_peft: true", .dpo).contains("sync_ref_model needs"))
     #expect(message("per_device_train_batch_size: 1", .kto).contains("per_device_train_batch_size of at least 2"))
     #expect(message("train_sampling_strategy: random", .kto).contains("train_sampling_strategy sequential"))
+    #expect(message("num_generations: 3", .grpo).contains("multiple of num_generations 3"))
+    #expect(message("generation_batch_size: 12", .grpo).contains("multiple of per_device_train_batch_size 8"))
+    #expect(message("steps_per_generation: 2\ngeneration_batch_size: 16", .grpo).contains("leave one out"))
+    #expect(message("reward_funcs: [a, b]\nreward_weights: [1]", .grpo).contains("reward_weights has 1 weights for 2"))
+    #expect(message("auto_find_batch_size: true", .grpo).contains("auto_find_batch_size cannot"))
+    #expect(message("loss_type: cispo", .grpo).contains("dapo"))
+    #expect(message("eval_strategy: epoch\nper_device_eval_batch_size: 6", .grpo).contains("num_generations_eval 8"))
     #expect(message("loss_type: exo_pair", .dpo).contains("label_smoothing above 0"))
     #expect(message("loss_type: aot\nuse_weighting: true", .dpo).contains("use_weighting cannot"))
     #expect(

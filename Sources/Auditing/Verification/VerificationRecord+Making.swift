@@ -56,6 +56,8 @@ extension VerificationRecord {
       guard var example = set.example(index) else { continue }
       example.ids = Array(example.ids.prefix(rowLength))
       example.labels = Array(example.labels.prefix(rowLength))
+      // Prompts, whose completions are sampled in training.
+      if example.labels.allSatisfy({ $0 == TokenBatch.ignoredLabel }) { example.labels = example.ids }
       if example.labels.dropFirst().contains(where: { $0 != TokenBatch.ignoredLabel }) { found.append(example) }
     }
     return found

@@ -14,6 +14,8 @@ public struct Generation: Sendable {
   public var ids: [Int32]
   /// Whether the model ended it with a stop token.
   public var finishReason: FinishReason
+  /// The stop token, if there was one.
+  public var stopToken: Int32?
 }
 
 /// A generation that advances one token at a time.
@@ -48,7 +50,7 @@ public final class TokenGenerator {
     self.cache = cache ?? KeyValueCache(for: transformer, capacity: prompt.count + min(max(0, maxNewTokens), 1024))
     self.maxNewTokens = maxNewTokens
     self.stopTokens = stopTokens
-    sampler = Sampler(sampling, prompt: prompt)
+    sampler = Sampler(sampling, prompt: self.cache.ids + prompt)
     pending = maxNewTokens > 0 ? prompt : []
   }
 
@@ -83,6 +85,7 @@ public final class TokenGenerator {
     }
     if stopTokens.contains(id) {
       generation.finishReason = .stop
+      generation.stopToken = id
       pending = []
       return nil
     }
@@ -156,6 +159,9 @@ extension Transformer {
     while let id = generator.next(), each(id) {}
     return generator.generation
   }
+
+  /// Adds a prompt to the cache.
+  package func read(_ prompt: [Int32], into cache: KeyValueCache) { _ = extend(cache, by: prompt) }
 
   /// Adds tokens to the cache and returns the hidden states of the last ones. Long prompts are processed in chunks, so
   /// that they need no more memory than short ones.

@@ -47,20 +47,27 @@ extension TrainingPass {
     predictions(statistics: statistics, includingPrompts: false)
   }
 
+  /// The same with logits divided by `temperature`.
+  func predictions(temperature: Float) -> SequencePredictions {
+    predictions(on: tape, noise: noise, statistics: false, includingPrompts: false, temperature: temperature)
+  }
+
   /// The same, on request with the tokens of the prompt of each item's first sequence.
   func predictions(statistics: Bool, includingPrompts: Bool) -> SequencePredictions {
     predictions(on: tape, noise: noise, statistics: statistics, includingPrompts: includingPrompts)
   }
 
   /// The same by the model as it is, without gradients. Call it before `predictions`, when no activations are kept.
-  func silentPredictions() -> SequencePredictions {
+  func silentPredictions(temperature: Float = 1) -> SequencePredictions {
     let silent = Tape(on: model.backend, isRecording: false, precision: tape.precision)
-    return predictions(on: silent, noise: nil, statistics: false, includingPrompts: false)
+    return predictions(on: silent, noise: nil, statistics: false, includingPrompts: false, temperature: temperature)
   }
 
   /// The same by the reference model.
-  public func referencePredictions() -> SequencePredictions {
-    reference?.use { silentPredictions() } ?? silentPredictions()
+  public func referencePredictions() -> SequencePredictions { referencePredictions(temperature: 1) }
+
+  func referencePredictions(temperature: Float) -> SequencePredictions {
+    reference?.use { silentPredictions(temperature: temperature) } ?? silentPredictions(temperature: temperature)
   }
 
   /// The pass of the sequences at `place` of each item of `count` sequences.
@@ -82,7 +89,7 @@ extension TrainingPass {
   }
 
   private func predictions(
-    on tape: Tape, noise: NEFTuneNoise?, statistics: Bool, includingPrompts: Bool
+    on tape: Tape, noise: NEFTuneNoise?, statistics: Bool, includingPrompts: Bool, temperature: Float = 1
   ) -> SequencePredictions {
     let items = batch.items(of: sequencesPerItem)
     var parts = sharesPrefix && !model.configuration.isRecurrent ? items.map { $0.sharingPrefix() } : items
@@ -91,7 +98,8 @@ extension TrainingPass {
     let hidden = model.hiddenStates(
       parts, on: tape, checkpointed: checkpoints?.layers(tokens: targets.count) ?? [], noise: noise)
     let found = tape.tokenPredictions(
-      hidden, head: model.head, targets: targets, softcap: model.configuration.logitSoftcap, statistics: statistics)
+      hidden, head: model.head, targets: targets, logitScale: 1 / temperature,
+      softcap: model.configuration.logitSoftcap / temperature, statistics: statistics)
     var next = 0
     func take(_ count: Int) -> Range<Int> {
       defer { next += count }
@@ -113,11 +121,18 @@ extension TrainingPass {
 }
 
 extension TokenBatch {
-  /// Batches of `count` sequences each.
+  /// Batches of `count` sequences each, or of as many as the items have.
   func items(of count: Int) -> [TokenBatch] {
-    stride(from: 0, to: sequenceStarts.count - 1, by: max(1, count)).map { first in
-      let starts = sequenceStarts[first...min(first + max(1, count), sequenceStarts.count - 1)]
+    var sizes = itemSizes
+    if sizes.isEmpty {
+      let sequences = max(0, sequenceStarts.count - 1)
+      sizes = stride(from: 0, to: sequences, by: max(1, count)).map { min(max(1, count), sequences - $0) }
+    }
+    var first = 0
+    return sizes.map { size in
+      let starts = sequenceStarts[first...first + size]
       let tokens = (starts.first ?? 0)..<(starts.last ?? 0)
+      first += size
       var item = TokenBatch()
       item.ids = Array(ids[tokens])
       item.positions = Array(positions[tokens])

@@ -13,10 +13,12 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
   case cpo(CPOConfiguration)
   /// Kahneman-Tversky optimization on single completions.
   case kto(KTOConfiguration)
+  /// Group relative policy optimization on the model's own completions, which rewards judge.
+  case grpo(GRPOConfiguration)
 
   /// The methods by name, which is that of the command.
   public enum Name: String, Sendable, CaseIterable, Codable {
-    case sft, dpo, orpo, cpo, kto
+    case sft, dpo, orpo, cpo, kto, grpo
   }
 
   /// The method of this name with the reference's defaults.
@@ -28,6 +30,7 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
       case .orpo: .orpo(ORPOConfiguration())
       case .cpo: .cpo(CPOConfiguration())
       case .kto: .kto(KTOConfiguration())
+      case .grpo: .grpo(GRPOConfiguration())
       }
   }
 
@@ -39,6 +42,7 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
     case .orpo: .orpo
     case .cpo: .cpo
     case .kto: .kto
+    case .grpo: .grpo
     }
   }
 
@@ -50,6 +54,7 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
     case .orpo(let settings): settings
     case .cpo(let settings): settings
     case .kto(let settings): settings
+    case .grpo(let settings): settings
     }
   }
 }
@@ -80,6 +85,11 @@ extension TrainingConfiguration {
     self.method = method
     guard method != .sft else { return }
     learningRate = 1e-6
+    if case .grpo = method {
+      // Prompts are not truncated.
+      preparation.maxLength = nil
+      return
+    }
     disablesDropout = true
     if case .kto = method { samplingStrategy = .sequential }
   }

@@ -128,6 +128,12 @@ package struct RunEstimator {
   private func workload(_ settings: Settings) -> Workload {
     let sizes = settings.maxLength == .max ? sizes : Workload.itemSizes(set, maxLength: settings.maxLength)
     let isShared = model.transformer.sharesPrefix(settings.configuration)
+    if let grpo = groupSettings(settings.configuration) {
+      let groups = Workload.groupSizes(
+        sizes, grpo, batches: grpo.batchesPerGeneration(settings.configuration),
+        sharesPrompts: isShared && !model.transformer.configuration.isRecurrent)
+      return Workload(groups, settings.configuration, ranks: ranks)
+    }
     if settings.configuration.rowKind.sequences > 1 {
       let sizes = Workload.itemSizes(
         set, maxLength: settings.maxLength, sharesPrompts: isShared && !model.transformer.configuration.isRecurrent)
@@ -188,6 +194,7 @@ package struct RunEstimator {
         Change(
           .quantization, settings: Settings(configuration: configuration, quantizes: true), changesResult: true))
     }
+    if groupSettings(configuration) != nil { return changes }
     let longest = set.items.reduce(0) { max($0, $1.reduce(0) { max($0, $1.count) }) }
     if longest >= 16 {
       changes.append(
@@ -224,17 +231,38 @@ package struct RunEstimator {
       separateGradients(&estimate, tokens: tokens)
     }
     let held = estimate.program + estimate.weights + estimate.adapter + estimate.optimizer
-    let evaluated = held + largestEvaluation(batchSize: settings.configuration.evalBatchSize)
+    let evaluated =
+      held + max(largestEvaluation(settings.configuration), completionCaches(settings.configuration))
     estimate.evaluation = max(0, evaluated - estimate.total)
     return estimate
   }
 
+  /// The settings of `grpo`, if that is the method.
+  private func groupSettings(_ configuration: TrainingConfiguration) -> GRPOConfiguration? {
+    if case .grpo(let settings) = configuration.method { settings } else { nil }
+  }
+
+  /// The KV caches of the completions that are sampled at the same time.
+  private func completionCaches(_ configuration: TrainingConfiguration) -> Int {
+    guard let settings = groupSettings(configuration) else { return 0 }
+    let longest = (sizes + evaluationSizes).reduce(0) { max($0, $1.tokens) }
+    let sampled = settings.promptsPerGeneration(configuration) * settings.generations
+    return min(sampled, CompletionSampler.batchSize) * (longest + settings.maxCompletionLength)
+      * KeyValueCache.bytesPerToken(model.transformer)
+  }
+
   /// The peak of the validation batches, whose order is fixed.
-  private func largestEvaluation(batchSize: Int) -> Int {
-    stride(from: 0, to: evaluationSizes.count, by: max(1, batchSize)).reduce(0) { largest, start in
+  private func largestEvaluation(_ configuration: TrainingConfiguration) -> Int {
+    var (sizes, shared, count) = (evaluationSizes, evaluationShared, max(1, configuration.evalBatchSize))
+    if let settings = groupSettings(configuration) {
+      sizes = Workload.groupSizes(
+        sizes, settings, batches: 1, forValidation: true, sharesPrompts: !model.transformer.configuration.isRecurrent)
+      (shared, count) = (0, max(1, count / settings.groupSize(forValidation: true)))
+    }
+    return stride(from: 0, to: sizes.count, by: count).reduce(0) { largest, start in
       var size = Workload.Size()
-      for row in evaluationSizes[start..<min(evaluationSizes.count, start + max(1, batchSize))] { size += row }
-      size = size.sharing(evaluationShared)
+      for row in sizes[start..<min(sizes.count, start + count)] { size += row }
+      size = size.sharing(shared)
       return max(largest, activations.evaluation(tokens: size.tokens, targets: size.targets))
     }
   }

@@ -58,6 +58,27 @@ package struct Workload: Sendable {
     }
   }
 
+  /// The sizes of prompts' groups of completions, all of the maximum length, as each of the batches has a share in them that
+  /// are sampled together.
+  static func groupSizes(
+    _ prompts: [Size], _ settings: GRPOConfiguration, batches: Int, forValidation: Bool = false, sharesPrompts: Bool
+  ) -> [Size] {
+    let group = settings.groupSize(forValidation: forValidation)
+    let length = settings.maxCompletionLength
+    // Completions of a prompt are spread over the batches.
+    let copies = sharesPrompts ? min(group, batches) : group
+    return prompts.map { prompt in
+      let whole = Double(prompt.tokens + length)
+      var size = Size()
+      size.tokens = (copies * prompt.tokens + group * length + batches - 1) / batches
+      size.targets = (group * length + batches - 1) / batches
+      size.squares =
+        (Double(group) * whole * whole - Double((group - copies) * prompt.tokens * prompt.tokens)) / Double(batches)
+      size.sequences = group
+      return size
+    }
+  }
+
   private static func size(of item: [Range<Int>], _ set: TrainingSet, maxLength: Int) -> Size {
     set.sequences(item).reduce(into: Size()) { size, sequence in
       var room = maxLength

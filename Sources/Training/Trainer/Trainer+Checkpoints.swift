@@ -53,6 +53,7 @@ extension Trainer {
         if configuration.method.settings?.referenceSettings?.isSynced == true {
           try step.reference?.write(to: temporary)
         }
+        try rollouts?.write(to: temporary, after: batchCount(after: state.globalStep))
         try state.write(to: temporary.appendingPathComponent("trainer_state.json"))
         try model.transformer.backend.check()
       }
@@ -115,6 +116,7 @@ extension Trainer {
     try readWeights(from: folder)
     try optimizer.read(from: file)
     if configuration.method.settings?.referenceSettings?.isSynced == true { try step.reference?.read(from: folder) }
+    try rollouts?.read(from: folder, after: batchCount(after: saved.globalStep))
     guard optimizer.step == saved.globalStep else {
       throw SwiftletError.training(
         "\(folder.path): the optimizer state is from step \(optimizer.step), but the log from step "

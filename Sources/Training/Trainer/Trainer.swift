@@ -30,14 +30,20 @@ public final class Trainer {
     public var updateRule: (any UpdateRule)?
     /// A learning rate schedule that replaces `scheduler`, its options and warmup.
     public var schedule: (any Schedule)?
+    /// Rewards that replace those of the method `grpo`.
+    public var rewards: [any Reward]?
+    /// Replaces the model as the source of completions, for the method `grpo`.
+    package var completions: (any CompletionSource & Sendable)?
 
     /// Creates components. Those that are `nil` follow the configuration.
     public init(
-      loss: (any TrainingLoss)? = nil, updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil
+      loss: (any TrainingLoss)? = nil, updateRule: (any UpdateRule)? = nil, schedule: (any Schedule)? = nil,
+      rewards: [any Reward]? = nil
     ) {
       self.loss = loss
       self.updateRule = updateRule
       self.schedule = schedule
+      self.rewards = rewards
     }
   }
 
@@ -54,6 +60,9 @@ public final class Trainer {
   private let ownCallbacks: [any TrainerCallback]
   private var trainingSet: TrainingSet
   private var validationSet: TrainingSet?
+  /// Makes the batches, if the run learns from the model's own completions.
+  let rollouts: Rollouts?
+  private let validationRows: (any RowSource)?
   package let output: URL?
   let baseName: String
   private let order: BatchOrder
@@ -87,12 +96,15 @@ public final class Trainer {
   ///   - callbacks: are told about the run's progress, and can end it.
   ///   - collective: the processes that share the run. All must create the same trainer and call the same functions.
   ///   - components: a loss, an update rule or a schedule of your own.
+  ///   - rows: the rows that the training set was made of, whose columns rewards need; only for the method `grpo`.
+  ///   - validationRows: those of the validation set.
   /// - Throws: `SwiftletError` for a configuration that contradicts itself, or rows that do not fit the model.
   public init(
     _ model: CausalLM, adapter: Adapter?, configuration: TrainingConfiguration, trainingSet: TrainingSet,
     validationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil,
     callbacks: [any TrainerCallback] = [], components: Components = Components(),
-    collective: any Collective = SingleProcess()
+    collective: any Collective = SingleProcess(), rows: (any RowSource)? = nil,
+    validationRows: (any RowSource)? = nil
   ) throws(SwiftletError) {
     try Self.check(trainingSet, model)
     if let validationSet { try Self.check(validationSet, model) }
@@ -111,8 +123,15 @@ public final class Trainer {
     self.collective = collective
     order = BatchOrder(itemCount: trainingSet.items.count, configuration, ranks: collective.size)
     guard order.stepsPerEpoch > 0 else {
+      if !trainingSet.items.isEmpty {
+        throw SwiftletError.training(
+          "there are \(trainingSet.items.count) rows, but a batch needs \(order.batchSize); add rows, or lower "
+            + "`trainBatchSize`")
+      }
       throw SwiftletError.training("there are no training rows; check the dataset and the steps that filter it")
     }
+    rollouts = try Self.rollouts(model, configuration, trainingSet, rows, components, collective)
+    self.validationRows = validationRows
     let total = configuration.totalSteps(stepsPerEpoch: order.stepsPerEpoch)
     schedule = components.schedule ?? LearningRateSchedule(configuration, totalSteps: total)
     actions = StepSchedule(configuration, totalSteps: total, stepsPerEpoch: order.stepsPerEpoch)
@@ -139,6 +158,20 @@ public final class Trainer {
       parallelism: parallelism)
     state = Self.initialState(configuration, order, actions)
     precomputeReference()
+  }
+
+  private static func rollouts(
+    _ model: CausalLM, _ configuration: TrainingConfiguration, _ set: TrainingSet, _ rows: (any RowSource)?,
+    _ components: Components, _ collective: any Collective
+  ) throws(SwiftletError) -> Rollouts? {
+    guard case .grpo(let settings) = configuration.method else { return nil }
+    guard collective.size == 1 else {
+      throw SwiftletError.training("grpo runs in one process; start it without mpirun")
+    }
+    guard let rows else { throw SwiftletError.training("grpo needs the rows of its prompts; pass `rows`") }
+    return try Rollouts(
+      model, settings, configuration, prompts: Rollouts.Prompts(set: set, rows: rows), source: components.completions,
+      rewards: components.rewards)
   }
 
   /// Computes the reference's log-probabilities, if the method asks for it. The weights are still those before training.
@@ -275,7 +308,7 @@ public final class Trainer {
     if epochSteps.isEmpty { epochSteps = order.steps(epoch: epoch, from: firstStep)[...] }
     guard let items = epochSteps.popFirst() else { return false }
     let own = items.enumerated().filter { $0.offset % collective.size == collective.rank }.map(\.element)
-    let report = try take(own.map { trainingSet.batch($0) })
+    let report = try take(batches(own, after: batchCount(after: state.globalStep)))
     record(report, epoch: epoch, stepsInEpoch: firstStep)
     for callback in allCallbacks { callback.stepEnded(report, state) }
     var due = actions.actions(at: try position(canPause: false))
@@ -286,6 +319,19 @@ public final class Trainer {
     due = actions.actions(at: position)
     if due.saves { try saveCheckpoint() }
     return !due.ends && !position.isPausing
+  }
+
+  private func batches(_ items: [[Int]], after first: Int) throws -> [TokenBatch] {
+    guard let rollouts else { return items.map { trainingSet.batch($0) } }
+    return try rollouts.batches(of: items, after: first) { batch in
+      step.logProbabilities(of: batch, temperature: rollouts.temperature)
+    }
+  }
+
+  /// The number of batches in the first `steps` steps of the run, on each rank.
+  func batchCount(after steps: Int) -> Int {
+    let (epoch, step) = order.position(after: steps)
+    return epoch * order.batchesPerEpoch + min(step * order.accumulationSteps, order.batchesPerEpoch)
   }
 
   /// Ends a run: saves the checkpoint of a pause, or loads the best checkpoint; then tells the callbacks.
@@ -399,13 +445,21 @@ public final class Trainer {
   /// The sums of the losses over a set; `nil` if `isInterrupted` returned true before the end.
   private func sums(over set: TrainingSet, until isInterrupted: () -> Bool) throws -> LossSums? {
     var sums = LossSums()
-    let size = max(1, configuration.evalBatchSize)
+    let size = rollouts?.validationPrompts ?? max(1, configuration.evalBatchSize)
     for start in stride(from: collective.rank * size, to: set.items.count, by: size * collective.size) {
       // Ranks could not agree on an interruption here without waiting for each other at every batch.
       if collective.size == 1, isInterrupted() { return nil }
-      sums += try step.validate(set.batch(start..<min(set.items.count, start + size)))
+      sums += try step.validate(validationBatch(start..<min(set.items.count, start + size), of: set))
     }
     return try summed(sums).sums
+  }
+
+  private func validationBatch(_ items: Range<Int>, of set: TrainingSet) throws -> TokenBatch {
+    guard let rollouts else { return set.batch(items) }
+    guard let validationRows else {
+      throw SwiftletError.training("grpo needs the rows of its validation prompts; pass `validationRows`")
+    }
+    return try rollouts.validationBatch(items, of: Rollouts.Prompts(set: set, rows: validationRows))
   }
 
   private func evaluateAndLog() throws {

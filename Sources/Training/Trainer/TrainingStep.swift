@@ -88,6 +88,17 @@ package struct TrainingStep {
       sequencesPerItem: configuration.rowKind.sequences)
   }
 
+  /// The log-probability of each predicted token of each sequence of a batch, as training computes it.
+  func logProbabilities(of batch: TokenBatch, temperature: Float) -> [[Float]] {
+    let pass = TrainingPass(
+      batch: batch, model: transformer,
+      tape: Tape(on: transformer.backend, isRecording: false, precision: configuration.precision), gradientScale: 1,
+      checkpoints: nil, noise: nil, sharesPrefix: transformer.sharesPrefix(configuration), reference: nil,
+      sequencesPerItem: 1)
+    let predictions = pass.silentPredictions(temperature: temperature)
+    return predictions.ranges.map { Array(predictions.tokens.logProbabilities[$0]) }
+  }
+
   /// Fills in the reference's log-probability of every sequence of `set`, whose items are sequences of their own.
   func precomputeReference(of set: inout TrainingSet, batchSize: Int) {
     guard let loss = loss as? any ReferenceLoss else { return }

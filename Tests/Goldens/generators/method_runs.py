@@ -3,6 +3,9 @@
 
 A LoRA run begins with `adapter/`, and compares with the base model. `variants.json` of a method has the log of runs that
 differ from `<method>_text` in a few settings.
+
+GRPO's completions are not sampled but scripted, by a formula that Tests/SwiftletTests/ScriptedCompletions.swift repeats; so
+are two rewards, and the order in which completions are divided into batches.
 """
 
 import json
@@ -20,6 +23,8 @@ from transformers.trainer_callback import PrinterCallback
 from trl import (
     DPOConfig,
     DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
     KTOConfig,
     KTOTrainer,
     ModelConfig,
@@ -29,6 +34,8 @@ from trl import (
 )
 from trl.experimental.cpo import CPOConfig, CPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+from trl.rewards import get_soft_overlong_punishment, think_format_reward
+from trl.trainer import grpo_trainer
 
 from .recipe_runs import TEMPLATE, sentence
 from .training import save_initial_adapter
@@ -39,9 +46,11 @@ METHODS = {
     "orpo": (ORPOConfig, ORPOTrainer),
     "cpo": (CPOConfig, CPOTrainer),
     "kto": (KTOConfig, KTOTrainer),
+    "grpo": (GRPOConfig, GRPOTrainer),
 }
 NAMES = [
-    "dpo_text", "dpo_chat", "dpo_precomputed", "dpo_sync", "orpo_text", "cpo_text", "kto_text", "kto_full"
+    "dpo_text", "dpo_chat", "dpo_precomputed", "dpo_sync", "orpo_text", "cpo_text", "kto_text", "kto_full",
+    "grpo_text", "grpo_full",
 ]
 
 # What differs from `<method>_text`, by the name of the variant.
@@ -82,10 +91,29 @@ VARIANTS = {
         "apo_zero_unpaired": {"loss_type": "apo_zero_unpaired"},
         "max_length": {"max_length": 24},
     },
+    "grpo": {
+        "grpo": {"loss_type": "grpo"},
+        "bnpo": {"loss_type": "bnpo"},
+        "dr_grpo": {"loss_type": "dr_grpo"},
+        "divergence": {"beta": 0.1},
+        "uncorrected_divergence": {"beta": 0.1, "use_bias_correction_kl": False, "loss_type": "bnpo"},
+        "clipped": {"num_iterations": 3, "epsilon": 0.002, "epsilon_high": 0.004},
+        "clipped_grpo": {"loss_type": "grpo", "num_iterations": 2, "epsilon": 0.002, "beta": 0.05},
+        "clipped_bnpo": {"loss_type": "bnpo", "num_iterations": 2, "epsilon": 0.002, "beta": 0.05},
+        "clipped_dr_grpo": {"loss_type": "dr_grpo", "num_iterations": 2, "epsilon": 0.002, "beta": 0.05},
+        "delta": {"num_iterations": 2, "epsilon": 0.001, "delta": 1.002},
+        "sequence": {"importance_sampling_level": "sequence", "num_iterations": 2, "epsilon": 0.0005, "beta": 0.05},
+        "two_steps": {"steps_per_generation": 4, "epsilon": 0.001},
+        "batch_scale": {"scale_rewards": "batch"},
+        "no_scale": {"scale_rewards": "none", "reward_weights": [1.0, 0.25]},
+        "masked": {"mask_truncated_completions": True},
+        "temperature": {"temperature": 0.7, "beta": 0.1},
+    },
 }
 
 BRIEF = ("loss", "grad_norm", "rewards/margins", "logps/chosen")
-IGNORED = ("learning_rate", "step", "num_input_tokens_seen")
+GRPO_BRIEF = ("loss", "grad_norm", "entropy", "kl", "reward_std", "clip_ratio/region_mean")
+IGNORED = ("learning_rate", "step", "num_input_tokens_seen", "step_time", "completion_length")
 
 
 def make_rows(folder):
@@ -124,6 +152,52 @@ def make_rows(folder):
     (folder / "template.jinja").write_text(TEMPLATE, encoding="utf-8")
 
 
+def scripted(prompt, copy, call):
+    """Token ids that stand for a completion of these ids: `copy` of a group, in the call of this number."""
+    state = (sum(prompt) * 31 + copy * 7919 + call * 104729) % 2**31
+
+    def draw(below):
+        nonlocal state
+        state = (1103515245 * state + 12345) % 2**31
+        return (state >> 8) % below
+
+    ids = [20 + draw(100) for _ in range(1 + draw(9))]
+    return ids, draw(4) > 0
+
+
+def spread_reward(completion_ids, **_):
+    # Eighths, so that the mean of equal rewards is exact: float32 would give their advantages a sign, which clipping sees.
+    return [sum(ids) % 8 / 8 for ids in completion_ids]
+
+
+def parity_reward(completion_ids, **_):
+    return [None if ids[0] % 5 == 0 else float(len(ids) % 2) for ids in completion_ids]
+
+
+def follow_script(trainer, seed):
+    """Makes a GRPO trainer take scripted completions, and divide them by the seed and the number of the call."""
+    calls = []
+
+    def generate(prompt_ids, images, fields, count, has_tool_images=False):
+        completions = []
+        for index, prompt in enumerate(prompt_ids):
+            ids, ends = scripted(prompt, index % count, len(calls))
+            completions.append(ids + ([trainer.processing_class.eos_token_id] if ends else []))
+        calls.append(len(prompt_ids))
+        return completions, None
+
+    def shuffle(values):
+        size = len(next(value for value in values.values() if value is not None))
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(seed + len(calls) - 1))
+        return {
+            key: value[order] if isinstance(value, torch.Tensor) and value.ndim > 0 else value
+            for key, value in values.items()
+        }
+
+    trainer._generate_single_turn = generate
+    grpo_trainer.shuffle_sequence_dict = shuffle
+
+
 def train(goldens, name, changes, logged):
     """The log of a run of the recipe in the working folder, with some settings changed."""
     method = name.split("_")[0]
@@ -143,9 +217,12 @@ def train(goldens, name, changes, logged):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         lora = get_peft_config(model_arguments)
         rows = load_dataset(script.dataset_name)["train"]
+        rewards = {"reward_funcs": [spread_reward, parity_reward]} if method == "grpo" else {}
         trainer = trainer_class(
-            model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, peft_config=lora
+            model=model, args=arguments, train_dataset=rows, processing_class=tokenizer, peft_config=lora, **rewards
         )
+        if method == "grpo":
+            follow_script(trainer, arguments.seed)
         if lora is not None:
             weights = load_file("adapter/adapter_model.safetensors")
             set_peft_model_state_dict(trainer.model, weights)
@@ -170,8 +247,27 @@ def make_adapter(goldens, folder, name):
     save_initial_adapter(model, "models/llama", name, wanted, folder / "adapter")
 
 
+def make_rewards(path):
+    """What TRL's rewards give made-up completions."""
+    texts = [
+        "<think>a\nb</think>c", "<think>a</think>", "<think></think>\n\n7", " <think>a</think>b", "<think>a",
+        "a<think>b</think>", "<think>a<think>b</think>c", "<think>a</think><think>b</think>", "</think><think>", "",
+        "<think>a</think></think>", "<THINK>a</THINK>",
+    ]
+    lengths = [1, 6, 7, 8, 9, 10, 11, 1023, 1024, 1025, 1200, 1280, 1281]
+    ids = [[1] * length for length in lengths]
+    write(path, {
+        "texts": texts,
+        "think_format_reward": think_format_reward([[{"content": text}] for text in texts]),
+        "lengths": lengths,
+        "soft_overlong_punishment": get_soft_overlong_punishment(10, 2)(ids),
+        "get_soft_overlong_punishment": get_soft_overlong_punishment(1280, 256)(ids),
+    })
+
+
 def make(folder, arguments):
     make_rows(folder / "data")
+    make_rewards(folder / "data" / "rewards.json")
     for name in arguments.names or NAMES:
         os.chdir(folder / name)
         make_adapter(folder.parent, folder / name, name)
@@ -183,7 +279,7 @@ def make(folder, arguments):
             continue
         variants = []
         for variant, changes in VARIANTS.get(method, {}).items():
-            steps = train(folder.parent, name, changes, BRIEF)
+            steps = train(folder.parent, name, changes, GRPO_BRIEF if method == "grpo" else BRIEF)
             variants.append({"name": variant, "changes": changes, "steps": steps})
             print(f"  {variant}: loss {steps[0]['loss']} to {steps[-1]['loss']}")
         write(folder / name / "variants.json", variants)

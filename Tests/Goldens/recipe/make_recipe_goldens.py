@@ -46,7 +46,7 @@ def method_keys():
     from trl.experimental.cpo import CPOConfig
     from trl.experimental.orpo import ORPOConfig
 
-    configurations = {"dpo": trl.DPOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "kto": trl.KTOConfig}
+    configurations = {"dpo": trl.DPOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "kto": trl.KTOConfig, "grpo": trl.GRPOConfig}
     return {
         name: {field.name: default(field) for field in dataclasses.fields(configuration)}
         for name, configuration in configurations.items()
