@@ -55,6 +55,11 @@ extension CausalLM {
         try set(key, token.text, in: folder.appendingPathComponent(name))
       }
     }
+    let config = folder.appendingPathComponent("tokenizer_config.json")
+    if FileManager.default.fileExists(atPath: config.path), let json = try ModelFiles.json(at: config).object {
+      let published = json.withoutPrivateNames
+      if published != json { try AtomicFile.write(JSONValue.object(published).text(.pretty) + "\n", to: config) }
+    }
     guard let chatTemplate else { return }
     try AtomicFile.write(chatTemplate.source, to: folder.appendingPathComponent("chat_template.jinja"))
   }
@@ -69,7 +74,7 @@ extension CausalLM {
 
   /// The base model's config.json; for a GGUF base, what transformers needs.
   private func configuration(_ type: ElementType, _ quantization: QuantizationConfiguration?) -> JSONValue {
-    var config = files.configurationJSON.object ?? JSONObject()
+    var config = (files.configurationJSON.object ?? JSONObject()).withoutPrivateNames
     config["quantization_config"] = quantization.map { files.configurationJSON["quantization_config"] ?? $0.json }
     config["torch_dtype"] = nil
     config["dtype"] = .string(type.rawValue)
@@ -92,6 +97,19 @@ extension CausalLM {
     config["eos_token_id"] = .array(stopTokens.sorted().map { .integer(Int($0)) })
     if let padding { config["pad_token_id"] = .integer(Int(padding.id)) }
     return .object(config)
+  }
+}
+
+extension JSONObject {
+  /// The configuration without names of a model or tokenizer that are a path on the machine of whoever saved it.
+  fileprivate var withoutPrivateNames: JSONObject {
+    JSONObject(
+      members.compactMap { key, value in
+        if ["_name_or_path", "name_or_path"].contains(key), !BaseModelReference.isHubName(value.string ?? "") {
+          return nil
+        }
+        return (key, value.object.map { .object($0.withoutPrivateNames) } ?? value)
+      })
   }
 }
 

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Models
+import OrderedJSON
 import Testing
 
 /// How saved files name the base model.
@@ -47,6 +48,33 @@ import Testing
     }
     #expect(BaseModelReference("\(home)/project/m").name(in: inHome) == "../m")
     #expect(BaseModelReference("~/models/m.gguf").shortName == "m.gguf")
+  }
+
+  /// Older versions of transformers wrote where a model came from, even if that was a folder.
+  @Test(arguments: [("/home/someone/base", nil), ("org/base", "org/base")] as [(String, String?)])
+  func privateNamesAreNotPassedOn(_ name: String, _ kept: String?) throws {
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (source, output) = (folder.appendingPathComponent("m"), folder.appendingPathComponent("out"))
+    try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)
+    for (place, file, key) in [
+      ("llama", "config.json", "_name_or_path"), ("tokenizer", "tokenizer_config.json", "name_or_path"),
+    ] {
+      var json = try #require(try Goldens.json("models/\(place)/\(file)").object)
+      json[key] = .string(name)
+      try Data(JSONValue.object(json).text().utf8).write(to: source.appendingPathComponent(file))
+    }
+    for file in ["llama/model.safetensors", "tokenizer/tokenizer.json"] {
+      let original = Goldens.folder.appendingPathComponent("models/\(file)")
+      try FileManager.default.copyItem(at: original, to: source.appendingPathComponent(original.lastPathComponent))
+    }
+    let model = try CausalLM(opening: source)
+    try model.write(to: output, type: .float32)
+    try model.writeTokenizer(to: output)
+    for (file, key) in [("config.json", "_name_or_path"), ("tokenizer_config.json", "name_or_path")] {
+      let json = try JSONValue(parsing: Data(contentsOf: output.appendingPathComponent(file)))
+      #expect(json[key]?.string == kept && json.object?.count ?? 0 > 3, "\(file)")
+    }
   }
 
   @Test func headersTellTheOrigin() throws {
