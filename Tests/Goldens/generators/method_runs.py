@@ -91,6 +91,7 @@ VARIANTS = {
         "apo_zero_unpaired": {"loss_type": "apo_zero_unpaired"},
         "max_length": {"max_length": 24},
     },
+    # Bounds of clipping from which every ratio is farther away than rounding moves it.
     "grpo": {
         "grpo": {"loss_type": "grpo"},
         "bnpo": {"loss_type": "bnpo"},
@@ -99,11 +100,11 @@ VARIANTS = {
         "uncorrected_divergence": {"beta": 0.1, "use_bias_correction_kl": False, "loss_type": "bnpo"},
         "clipped": {"num_iterations": 3, "epsilon": 0.002, "epsilon_high": 0.004},
         "clipped_grpo": {"loss_type": "grpo", "num_iterations": 2, "epsilon": 0.002, "beta": 0.05},
-        "clipped_bnpo": {"loss_type": "bnpo", "num_iterations": 2, "epsilon": 0.002, "beta": 0.05},
+        "clipped_bnpo": {"loss_type": "bnpo", "num_iterations": 2, "epsilon": 0.0025, "beta": 0.05},
         "clipped_dr_grpo": {"loss_type": "dr_grpo", "num_iterations": 2, "epsilon": 0.002, "beta": 0.05},
         "delta": {"num_iterations": 2, "epsilon": 0.001, "delta": 1.002},
-        "sequence": {"importance_sampling_level": "sequence", "num_iterations": 2, "epsilon": 0.0005, "beta": 0.05},
-        "two_steps": {"steps_per_generation": 4, "epsilon": 0.001},
+        "sequence": {"importance_sampling_level": "sequence", "num_iterations": 2, "epsilon": 0.0006, "beta": 0.05},
+        "two_steps": {"steps_per_generation": 4, "epsilon": 0.0015},
         "batch_scale": {"scale_rewards": "batch"},
         "no_scale": {"scale_rewards": "none", "reward_weights": [1.0, 0.25]},
         "masked": {"mask_truncated_completions": True},
