@@ -1,6 +1,6 @@
 """Trains with TRL on rows of any kind that it takes, and prints one JSON object: tokens a second after the first step, peak memory.
 
-trl_train.py MODEL ROWS.jsonl --method lora|qlora|full --batch 4 --steps 4 [--accumulation 1] [--threads 2] [--bf16]
+trl_train.py MODEL ROWS.jsonl --method lora|qlora|full|dpo --batch 4 --steps 4 [--accumulation 1] [--threads 2] [--bf16]
 """
 
 import argparse
@@ -13,12 +13,12 @@ import torch
 from datasets import load_dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 parser = argparse.ArgumentParser()
 parser.add_argument("model")
 parser.add_argument("rows")
-parser.add_argument("--method", choices=["lora", "qlora", "full"], default="lora")
+parser.add_argument("--method", choices=["lora", "qlora", "full", "dpo"], default="lora")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--accumulation", type=int, default=1)
 parser.add_argument("--steps", type=int, default=4)
@@ -41,13 +41,15 @@ class Clock(TrainerCallback):
 QUANTIZATION = BitsAndBytesConfig(
     load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+# dpo is LoRA on pairs: prompt, chosen, rejected.
+configuration, trainer_class = (DPOConfig, DPOTrainer) if call.method == "dpo" else (SFTConfig, SFTTrainer)
 with tempfile.TemporaryDirectory() as folder:
-    arguments = SFTConfig(
+    arguments = configuration(
         output_dir=folder, per_device_train_batch_size=call.batch, gradient_accumulation_steps=call.accumulation,
         max_steps=call.steps, learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none", use_cpu=True,
         bf16=call.bf16, gradient_checkpointing=call.method == "qlora", max_length=None, disable_tqdm=True,
     )
-    trainer = SFTTrainer(
+    trainer = trainer_class(
         model=AutoModelForCausalLM.from_pretrained(
             call.model, dtype=torch.float32, quantization_config=QUANTIZATION if call.method == "qlora" else None),
         args=arguments,
@@ -60,7 +62,10 @@ with tempfile.TemporaryDirectory() as folder:
     trainer.train()
 counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
 tokens = counts[len(Clock.ends) - 1] - counts[0]  # padding is not among them
+seconds = Clock.ends[-1] - Clock.ends[0]
+rows = (len(Clock.ends) - 1) * call.batch * call.accumulation
 print(json.dumps({
-    "tokens_per_s": round(tokens / (Clock.ends[-1] - Clock.ends[0]), 1),
+    "rows_per_s": round(rows / seconds, 2),
+    "tokens_per_s": round(tokens / seconds, 1),
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
 }))

@@ -36,7 +36,7 @@ public struct Preparation: Sendable {
     }
     if options.packing != nil, options.maxLength == nil { throw SwiftletError.data("packing needs max_length; set it") }
     if options.packing != nil, options.rowKind != .sequence {
-      throw SwiftletError.data("pairs and prompts cannot be packed; leave out packing")
+      throw SwiftletError.data("only rows of sft can be packed; leave out packing")
     }
     if rows.count == 0 {
       throw SwiftletError.data(
@@ -72,6 +72,7 @@ public struct Preparation: Sendable {
   ) throws(SwiftletError) -> TrainingSetBuilder {
     var builder = empty
     builder.report.rows = rows.count
+    builder.report.predictsTokens = options.rowKind.predictsTokens
     for note in rows.notes { builder.report.add(note: note) }
     if options.assistantOnlyLoss, let note = encoder.tokenizer.templateNote { builder.report.add(note: note) }
     for start in stride(from: 0, to: rows.count, by: Self.rowsInFlight) {
@@ -88,9 +89,14 @@ public struct Preparation: Sendable {
         "none of the \(rows.count) rows is left; \(builder.report.warnings.first ?? "check the steps that filter them")"
       )
     }
-    if builder.report.trainedTokens == 0 {
+    let isUsable = builder.report.predictsTokens ? builder.report.trainedTokens > 0 : builder.report.keptRows > 0
+    if !isUsable, builder.report.predictsTokens {
       let cause = builder.report.warnings.first ?? "check the masks and max_length"
       throw SwiftletError.data("none of the \(rows.count) rows has a token to train on; \(cause)")
+    }
+    if !isUsable {
+      throw SwiftletError.data(
+        "none of the \(rows.count) rows can be scored; \(builder.report.warnings.first ?? "check their texts")")
     }
     return builder
   }

@@ -20,11 +20,27 @@ public struct PreparationOptions: Sendable, Hashable {
     /// A prompt alone, whose completions the model samples in training: one sequence without labels.
     case prompt
 
+    /// Two sequences to score, each with the prompt if there is one: preferred and rejected. The value of both is the
+    /// margin that the first should win by.
+    case scoredPair
+    /// A text or conversation with a label, whose number becomes the value.
+    case labeledText(ClassLabels)
+    /// A text or conversation to score, which is encoded as one of a pair or as one with a label.
+    case scoredText(endsWithEOS: Bool)
+
+    /// Whether tokens are predicted, rather than whole sequences scored.
+    package var predictsTokens: Bool {
+      switch self {
+      case .sequence, .preferencePair, .labeledCompletion, .prompt: true
+      case .scoredPair, .labeledText, .scoredText: false
+      }
+    }
+
     /// The number of sequences.
     package var sequences: Int {
       switch self {
-      case .sequence, .prompt: 1
-      case .preferencePair: 2
+      case .sequence, .prompt, .labeledText, .scoredText: 1
+      case .preferencePair, .scoredPair: 2
       case .labeledCompletion(let estimatesDivergence): estimatesDivergence ? 2 : 1
       }
     }

@@ -15,6 +15,10 @@ public struct PreparationReport: Sendable, Hashable {
   public var fullyMaskedRows = 0
   /// The number of rows dropped because they have no tokens.
   public var emptyRows = 0
+  /// The number of rows dropped because they are longer than `max_length`, where a row must not be truncated.
+  public var overlongRows = 0
+  /// Whether tokens are predicted. If not, whole sequences are scored, and the figures of trained tokens mean nothing.
+  public var predictsTokens = true
   /// The number of examples, or of packs with packing.
   public var items = 0
   /// The number of tokens in all items.
@@ -63,6 +67,8 @@ public struct PreparationReport: Sendable, Hashable {
       ("stop_trained_rows", .integer(rowsWithTrainedEOS)), ("longest_row", .integer(longestRow)),
       ("lengths", .object(JSONObject(lengths.map { (String($0.limit), .integer($0.rows)) }))),
     ])
+    object["overlong_rows"] = .integer(overlongRows)
+    object["predicts_tokens"] = .bool(predictsTokens)
     object["doubled_beginnings"] = .integer(rowsWithDoubledBOS)
     object["diverging_prompts"] = promptMismatches.map { ["rows": .integer($0.rows), "example": .string($0.example)] }
     if holdsPrompts { object["prompts"] = true }
@@ -81,7 +87,7 @@ public struct PreparationReport: Sendable, Hashable {
       (\.fullyMaskedRows, "masked_rows"), (\.emptyRows, "empty_rows"), (\.items, "items"), (\.tokens, "tokens"),
       (\.truncatedTokens, "lost_tokens"), (\.trainedTokens, "trained_tokens"),
       (\.rowsWithTrainedEOS, "stop_trained_rows"), (\.longestRow, "longest_row"),
-      (\.rowsWithDoubledBOS, "doubled_beginnings"),
+      (\.rowsWithDoubledBOS, "doubled_beginnings"), (\.overlongRows, "overlong_rows"),
     ]
     for (property, key) in numbers {
       guard let value = json[key]?.integer else { return nil }
@@ -95,13 +101,14 @@ public struct PreparationReport: Sendable, Hashable {
       promptMismatches = (rows, diverging["example"]?.string ?? "")
     }
     holdsPrompts = json["prompts"]?.bool ?? false
+    predictsTokens = json["predicts_tokens"]?.bool ?? true
     notes = (json["notes"]?.array ?? []).compactMap(\.string)
   }
 
   /// What the user should know or fix, one sentence each.
   public var warnings: [String] {
     var sentences: [String] = []
-    if keptRows > 0, rowsWithTrainedEOS == 0, !holdsPrompts {
+    if predictsTokens, keptRows > 0, rowsWithTrainedEOS == 0, !holdsPrompts {
       sentences.append(
         "no row trains a stop token, so the model will not learn to end its answers; make sure that rows end with the "
           + "tokenizer's EOS token or the template's end of turn")
@@ -111,6 +118,7 @@ public struct PreparationReport: Sendable, Hashable {
       sentences.append("\(fullyMaskedRows) rows were dropped: \(cause)")
     }
     if emptyRows > 0 { sentences.append("\(emptyRows) rows were dropped: they have no tokens") }
+    if overlongRows > 0 { sentences.append("\(overlongRows) rows were dropped: they are longer than max_length") }
     if truncatedRows > 0 {
       sentences.append("\(truncatedRows) rows were truncated to max_length, which removed \(truncatedTokens) tokens")
     }
@@ -143,6 +151,7 @@ public struct PreparationReport: Sendable, Hashable {
     case .kept: keptRows += 1
     case .fullyMasked: fullyMaskedRows += 1
     case .empty: emptyRows += 1
+    case .tooLong: overlongRows += 1
     }
   }
 

@@ -18,6 +18,10 @@ struct RowEncoder: Sendable {
     case .preferencePair: return try preparePair(row, number: number)
     case .labeledCompletion: return try prepareLabeled(row, number: number)
     case .prompt: return try preparePrompt(row, number: number)
+    case .scoredPair: return try prepareScoredPair(row, number: number)
+    case .labeledText(let labels): return try prepareScored(row, number: number, labels: labels, endsWithEOS: false)
+    case .scoredText(let endsWithEOS):
+      return try prepareScored(row, number: number, labels: nil, endsWithEOS: endsWithEOS)
     }
   }
 
@@ -124,7 +128,7 @@ struct RowEncoder: Sendable {
     for mask in masks.compactMap(\.self) { example.maskLabels { mask[$0] == 0 } }
   }
 
-  private func numbers(_ row: Row, _ column: String, count: Int? = nil) throws(SwiftletError) -> [Int32] {
+  func numbers(_ row: Row, _ column: String, count: Int? = nil) throws(SwiftletError) -> [Int32] {
     guard case .array(let elements)? = row[column] else {
       throw RowFormat.wrongKind(row[column] ?? .null, "a list of numbers", column)
     }

@@ -8,6 +8,8 @@ struct RowReport: Sendable {
     case fullyMasked
     /// Dropped, because it has no tokens.
     case empty
+    /// Dropped, because it is longer than the limit and would be scored differently without its end.
+    case tooLong
   }
 
   var outcome = Outcome.kept

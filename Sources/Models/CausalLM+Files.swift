@@ -39,6 +39,7 @@ extension CausalLM {
     try SafetensorsWriter.write(counted(all, progress), metadata: ["format": "pt"], toFolder: folder)
     try AtomicFile.write(
       configuration(type, quantization).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
+    if transformer.sequenceHead != nil { return }
     try AtomicFile.write(
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
   }
@@ -88,6 +89,12 @@ extension CausalLM {
     if let endOfSequence { config["eos_token_id"] = .integer(Int(endOfSequence.id)) }
     if let bos = tokenizer.specialTokens.bos { config["bos_token_id"] = .integer(Int(bos.id)) }
     if let padding, padding != tokenizer.specialTokens.pad { config["pad_token_id"] = .integer(Int(padding.id)) }
+    if let head = transformer.sequenceHead {
+      config["architectures"] = transformer.configuration.family.classifierName.map { .array([.string($0)]) }
+      for (key, value) in SequenceHead.json(labels: head.labels) { config[key] = value }
+      config["problem_type"] = head.isReward ? nil : "single_label_classification"
+      config["pad_token_id"] = headPadding.map { .integer(Int($0)) } ?? .null
+    }
     return .object(config)
   }
 

@@ -114,9 +114,10 @@ public final class CausalLM {
     padding = SpecialTokens.Token(text: token, id: id)
   }
 
-  /// Makes the EOS token in an adapter's own tokenizer files, with which it was trained, that of the model.
+  /// Makes the EOS and padding tokens in an adapter's own tokenizer files, with which it was trained, those of the
+  /// model.
   /// - Throws: `SwiftletError` if a file is not JSON.
-  package func takeEndOfSequence(ofAdapter folder: URL) throws {
+  package func takeSpecialTokens(ofAdapter folder: URL) throws {
     func json(_ name: String) throws -> JSONValue? {
       let url = folder.appendingPathComponent(name)
       return FileManager.default.fileExists(atPath: url.path) ? try ModelFiles.json(at: url) : nil
@@ -124,9 +125,12 @@ public final class CausalLM {
     let configuration = try json("tokenizer_config.json")
     // As in a model's folder, see `SpecialTokens`.
     let map = configuration?["added_tokens_decoder"] == nil ? try json("special_tokens_map.json") : nil
-    let value = map?["eos_token"] ?? configuration?["eos_token"]
-    guard let token = value?.string ?? value?["content"]?.string, tokenizer.id(of: token) != nil else { return }
-    try setEndOfSequence(token)
+    func token(_ key: String) -> String? {
+      let value = map?[key] ?? configuration?[key]
+      return (value?.string ?? value?["content"]?.string).flatMap { tokenizer.id(of: $0) == nil ? nil : $0 }
+    }
+    if let token = token("eos_token") { try setEndOfSequence(token) }
+    if let token = token("pad_token") { try setPadding(token) }
   }
 
   // MARK: Prompts
@@ -158,10 +162,30 @@ public final class CausalLM {
   /// - Throws: `SwiftletError` if there are none, or too many for the context.
   public func checkPrompt(_ ids: [Int32]) throws(SwiftletError) {
     let context = transformer.configuration.contextLength
+    try checkGenerates()
     if ids.isEmpty { throw SwiftletError.model("the prompt is empty; give it some text") }
     guard ids.count < context else {
       throw SwiftletError.model(
         "the prompt has \(ids.count) tokens, but the model's context is limited to \(context); shorten the prompt")
+    }
+  }
+
+  /// Checks that this is a language model.
+  /// - Throws: `SwiftletError` for a sequence classifier or reward model.
+  package func checkGenerates() throws(SwiftletError) {
+    guard let head = transformer.sequenceHead else { return }
+    throw SwiftletError.model(
+      "this is a \(head.isReward ? "reward model" : "classifier"), which predicts no text; use swiftlet score",
+      in: files.url.path)
+  }
+
+  /// Checks that the model can score `ids`.
+  func checkLength(_ ids: [Int32]) throws(SwiftletError) {
+    let context = transformer.configuration.contextLength
+    if ids.isEmpty { throw SwiftletError.model("the text is empty, so there is nothing to score; give it some text") }
+    guard ids.count <= context else {
+      throw SwiftletError.model(
+        "the text has \(ids.count) tokens, but the model's context is limited to \(context); shorten it")
     }
   }
 

@@ -50,6 +50,7 @@ public struct ModelFiles: Sendable {
       {
         configuration.tiesEmbeddings = false
       }
+      if Self.isSequenceClassifier(configurationJSON) { configuration.tiesEmbeddings = true }
       self.configuration = configuration
     } else {
       let model = try GGUFModel(GGUFFile(contentsOf: url), path: url.path)

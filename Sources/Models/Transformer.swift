@@ -14,6 +14,8 @@ public final class Transformer {
   public let embedding: Parameter
   /// The weight of the language model head, `[vocabulary, hidden]`; the same parameter as `embedding` if they are tied.
   public internal(set) var head: Parameter
+  /// The head that scores whole sequences, of a sequence classifier or reward model; `nil` for a language model.
+  public internal(set) var sequenceHead: SequenceHead?
   let layers: [TransformerLayer]
   let finalNorm: Parameter
 
@@ -49,6 +51,7 @@ public final class Transformer {
       progress(index + 1, configuration.layers.count)
     }
     self.layers = layers
+    sequenceHead = try reader.sequenceHead()
   }
 
   /// The linear layers inside the transformer layers, in order: those that LoRA updates can be added to.
@@ -57,9 +60,11 @@ public final class Transformer {
   /// The distinct names of the linear layers, as in `target_modules`, for messages.
   package var linearLayerNames: String { Set(linearLayers.map(\.name)).sorted().joined(separator: ", ") }
 
-  /// All weights in module order. The head is listed only if it isn't tied to the embedding.
+  /// All weights in module order. The head is listed only if it isn't tied to the embedding. A sequence head takes its
+  /// place.
   public var parameters: [Parameter] {
-    [embedding] + layers.flatMap(\.parameters) + [finalNorm] + (head === embedding ? [] : [head])
+    let heads = sequenceHead.map { [$0.weight] } ?? (head === embedding ? [] : [head])
+    return [embedding] + layers.flatMap(\.parameters) + [finalNorm] + heads
   }
 
   /// Whether sequences that start with the same tokens also start with the same hidden states, whatever their lengths.

@@ -29,6 +29,8 @@ struct RecipeDraft: Sendable {
   var cpo = CPOConfiguration()
   var kto = KTOConfiguration()
   var grpo = GRPOConfiguration()
+  var reward = RewardConfiguration()
+  var classification = ClassificationConfiguration()
   /// Of every method that has a reference model.
   var reference = ReferenceSettings()
   var training = TrainingConfiguration()
@@ -60,6 +62,12 @@ struct RecipeDraft: Sendable {
   var layersToTransform: [Int]? {
     get { lora.layersToTransform }
     set { lora.layersToTransform = newValue }
+  }
+
+  /// `id2label`: names in order, or by their numbers.
+  var classLabels: RecipeLabels {
+    get { RecipeLabels(names: classification.labels) }
+    set { classification.labels = newValue.names }
   }
 
   /// TRL's `use_cpu`: another way to choose the CPU.
@@ -98,9 +106,12 @@ struct RecipeDraft: Sendable {
       case .cpo: .cpo(cpo)
       case .kto: .kto(kto)
       case .grpo: .grpo(grpo)
+      case .reward: .reward(reward)
+      case .classify: .classify(classification)
       }
     training.outputDir = training.outputDir.expandingTilde
     reports.tensorBoardFolder = reports.tensorBoardFolder?.expandingTilde
+    lora.task = training.method.scoresSequences ? .sequenceClassification : .languageModel
     lora.targetModules = targetModules
     lora.rankPattern = rankPatterns.patterns
     lora.alphaPattern = alphaPatterns.patterns
@@ -149,6 +160,8 @@ struct RecipeDraft: Sendable {
     case .grpo(let settings):
       grpo = settings
       reference = settings.reference
+    case .reward(let settings): reward = settings
+    case .classify(let settings): classification = settings
     }
     reference = training.method.settings?.referenceSettings ?? reference
     packs = training.preparation.packing != nil

@@ -41,7 +41,7 @@ public struct RecipeKey: Sendable {
     /// Packing, and which tokens are trained on.
     case sft = "Supervised fine-tuning (sft)"
     /// What the methods that train on preferences have in common.
-    case preferences = "Preference training (dpo, orpo, cpo, kto)"
+    case preferences = "Preference training (dpo, orpo, cpo, kto, reward)"
     /// The model that a preference method compares with.
     case reference = "Reference model (dpo, kto, grpo)"
     /// Keys of TRL's `DPOConfig`.
@@ -54,6 +54,10 @@ public struct RecipeKey: Sendable {
     case kto = "Kahneman-Tversky optimization (kto)"
     /// Keys of TRL's `GRPOConfig`, and of its script's arguments.
     case grpo = "Group relative policy optimization (grpo)"
+    /// Keys of TRL's `RewardConfig`.
+    case reward = "Reward modeling (reward)"
+    /// The labels of a classifier, with the names of transformers' configuration.
+    case classify = "Sequence classification (classify)"
     /// Batches, the optimizer, the schedule and the device.
     case optimization = "Optimization"
     /// What is written during a run, and when.

@@ -10,6 +10,8 @@ extension RecipeKey {
     case .cpo: preferenceKeys + cpoKeys + refusedPreferenceKeys
     case .kto: preferenceKeys + ktoKeys + precomputedReferenceKeys + syncedReferenceKeys + refusedPreferenceKeys
     case .grpo: grpoKeys + syncedReferenceKeys + refusedGRPOKeys
+    case .reward: preferenceKeys + rewardKeys + refusedScoringKeys
+    case .classify: classifyKeys + refusedScoringKeys
     }
   }
 
@@ -83,6 +85,37 @@ extension RecipeKey {
     .honored("desirable_weight", .kto, \.kto.desirableWeight, .atLeast(0), "The weight of desirable completions."),
     .honored(
       "undesirable_weight", .kto, \.kto.undesirableWeight, .atLeast(0), "The weight of undesirable completions."),
+  ]
+
+  private static let rewardKeys: [RecipeKey] = [
+    .honored(
+      "center_rewards_coefficient", .reward, \.reward.centering, .orNull(.atLeast(0)),
+      "The weight of the squared sum of both rewards of a pair, which keeps rewards around zero; null for none.")
+  ]
+
+  private static let classifyKeys: [RecipeKey] = [
+    .honored(
+      "dataset_text_field", .classify, \.training.preparation.textField,
+      "The column with the text, unless the rows have `messages`. The column `label` has the name or number of the label."
+    ),
+    .honored(
+      "num_labels", .classify, \.classification.labelCount, .orNull(.atLeast(2)),
+      "The number of labels; null for as many as the training rows have."),
+    .honored(
+      "id2label", .classify, \.classLabels,
+      "The names of the labels in the order of their numbers; null for those in the training rows, sorted."),
+    .refused(
+      "problem_type", .classify, harmless: ["single_label_classification"],
+      "regression and multi_label_classification are not supported; give each row one label"),
+    .refused("label2id", .classify, "use id2label, which says the same"),
+  ]
+
+  private static let refusedScoringKeys: [RecipeKey] = [
+    .refused(
+      "label_smoothing_factor", .other, harmless: ["0", "0.0"], "it smooths the targets of sft; leave it out"),
+    .refused(
+      "lora_task_type", .lora, harmless: ["seq_cls", "tasktype.seq_cls"],
+      "the head is always trained and saved with the adapter; use SEQ_CLS"),
   ]
 
   /// What only methods with given completions can compute before training.

@@ -17,7 +17,9 @@ extension RecipeKey {
 
   private static let tables = Dictionary(
     uniqueKeysWithValues: TrainingMethod.Name.allCases.map { method in
-      let keys = commonKeys + methodKeys(method) + idleKeys + refusedKeys
+      let own = methodKeys(method)
+      let names = Set(own.map(\.name))
+      let keys = commonKeys + own + idleKeys + refusedKeys.filter { !names.contains($0.name) }
       return (method, (keys: keys, byName: Dictionary(keys.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })))
     })
 

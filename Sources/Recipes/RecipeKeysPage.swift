@@ -9,9 +9,10 @@ extension RecipeKey {
 
       A recipe is a YAML file of `key: value` lines (`swiftlet sft recipe.yaml`). Each key can also be set or overridden on
       the command line (`--learning_rate 2e-4` or `--learning-rate=2e-4`). The names are those of TRL 1.16's
-      `ScriptArguments`, `ModelConfig`, `SFTConfig`, `DPOConfig`, `ORPOConfig`, `CPOConfig`, `KTOConfig`, `GRPOConfig` and dataset
-      mixture, of PEFT's `LoraConfig`, and of bitsandbytes' configuration, so recipes for `trl sft` and `trl dpo` work unchanged. Any
-      other key is an error that suggests the nearest one. `swiftlet sft --help-keys` prints the supported keys.
+      `ScriptArguments`, `ModelConfig`, `SFTConfig`, `DPOConfig`, `ORPOConfig`, `CPOConfig`, `KTOConfig`, `GRPOConfig`,
+      `RewardConfig` and dataset mixture, of PEFT's `LoraConfig`, and of bitsandbytes' configuration, so recipes for `trl sft` and
+      `trl dpo` work unchanged. Any other key is an error that suggests the nearest one. `swiftlet sft --help-keys` prints the
+      supported keys.
 
       All methods have the same keys, except for those in the section of a method.
 

@@ -165,6 +165,18 @@ struct RecipeReader {
   private func checkMethod() throws(SwiftletError) {
     var resolved = draft
     resolved.resolve()
+    if resolved.training.method.scoresSequences {
+      if case .inline(let questions) = draft.data.questions, questions.isEmpty {
+      } else {
+        throw error("questions", "\(method.rawValue) trains no answers; leave out questions")
+      }
+      if method == .reward, origins["truncation_mode"] != nil {
+        throw error("truncation_mode", "reward drops rows that are longer than max_length; leave out truncation_mode")
+      }
+      if draft.training.verifiesAfterTraining {
+        throw error("verify_after_training", "\(method.rawValue) predicts no tokens to verify; leave it out")
+      }
+    }
     if let problem = resolved.training.methodProblem(trainsAdapter: draft.usesPEFT) {
       let first = RecipeKey.methodKeys(method).first { origins[$0.name] != nil }
       throw error(first?.name ?? "method", RecipeTerms.translate(problem))

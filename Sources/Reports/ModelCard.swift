@@ -36,6 +36,10 @@ public struct ModelCard: Sendable {
   public var totalParameters: Int?
   /// Answers before and after training.
   public var answers: [Answer] = []
+  /// The method of training.
+  public var method = "sft"
+  /// The labels of a classifier, or the only one of a reward model; `nil` for a language model.
+  public var labels: [String]?
   /// Whether the folder has a `loss_curve.png`.
   public var hasLossCurve = true
 
@@ -120,8 +124,8 @@ public struct ModelCard: Sendable {
     let sources = sources.filter { !$0.isQuery }.map(\.place).filter(Self.isHubName)
     if !sources.isEmpty { lines.append("datasets: \(JSONValue.array(sources.map { .string($0) }).text())") }
     lines.append("library_name: \(adapterRank == nil ? "transformers" : "peft")")
-    lines.append("pipeline_tag: text-generation")
-    lines.append("tags: [\(adapterRank == nil ? "sft" : "sft, lora"), swiftlet]")
+    lines.append("pipeline_tag: \(labels == nil ? "text-generation" : "text-classification")")
+    lines.append("tags: [\(method)\(adapterRank == nil ? "" : ", lora"), swiftlet]")
     lines.append("model_name: \(JSONValue.string(heading).text())")
     return (lines + ["---", ""]).joined(separator: "\n")
   }
@@ -149,7 +153,8 @@ public struct ModelCard: Sendable {
       add("first validation \(what)", validation.count > 1 ? validation.first.map(Format.loss) : nil)
     }
     add("last validation \(what)", validation.last.map(Format.loss))
-    if !hasRewards { add("validation perplexity", validation.last.map { Format.loss(exp($0)) }) }
+    if !hasRewards, labels == nil { add("validation perplexity", validation.last.map { Format.loss(exp($0)) }) }
+    add("validation accuracy", logged("eval_accuracy").last.map(Format.percent))
     add("optimizer steps", "\(state.globalStep)")
     add("epochs", Format.loss(state.epoch))
     add("tokens", training.last?["num_tokens"]?.integer.map(Format.count))
@@ -169,7 +174,8 @@ public struct ModelCard: Sendable {
   }
 
   private var use: String {
-    adapterRank == nil ? useOfModel : useOfAdapter
+    if labels != nil { return useOfClassifier }
+    return adapterRank == nil ? useOfModel : useOfAdapter
   }
 
   /// The base model in commands.
@@ -273,6 +279,46 @@ public struct ModelCard: Sendable {
     ```
 
     """
+  }
+
+  /// How to score a text with a classifier or reward model.
+  private var useOfClassifier: String {
+    let isAdapter = adapterRank != nil
+    let place = ([basePlace] + quantizationOptions).joined(separator: " ")
+    let model = isAdapter ? "--model \(place) --adapter ." : "--model ."
+    let count = labels?.count ?? 0
+    let original = baseModel.lowercased().hasSuffix(".gguf") ? BaseModelReference.placeholder : baseModel
+    let imports = isAdapter ? "from peft import PeftModel\n" : ""
+    let load =
+      isAdapter
+      ? """
+      base = AutoModelForSequenceClassification.from_pretrained(\(JSONValue.string(original).text()), num_labels=\(count))
+      model = PeftModel.from_pretrained(base, ".")
+      tokenizer = AutoTokenizer.from_pretrained(".")
+      model.config.pad_token_id = tokenizer.pad_token_id
+      """
+      : """
+      model = AutoModelForSequenceClassification.from_pretrained(".")
+      tokenizer = AutoTokenizer.from_pretrained(".")
+      """
+    return """
+      ## Use
+
+      \(isAdapter ? remark : "Run the commands in this folder.\n\n")With Swiftlet:
+
+      ```
+      swiftlet score \(model) --text "..."
+      ```
+
+      With \(isAdapter ? "PEFT" : "transformers"):
+
+      ```python
+      \(imports)from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+      \(load)
+      ```
+
+      """
   }
 
   private var data: String {

@@ -43,6 +43,7 @@ public struct Evaluation: Sendable {
     _ model: CausalLM, rows source: any RowSource, tokenizer: RowTokenizer, options: PreparationOptions, batchSize: Int,
     logProbabilities: Bool, progress: (Int, Int) -> Void
   ) throws {
+    try model.checkGenerates()
     let (set, _) = try Preparation(tokenizer, options: options).prepare(source)
     try Trainer.check(set, model)
     rows = []

@@ -45,7 +45,7 @@ actor ModelCore {
     let template = try chatTemplate ?? folder.flatMap { try ChatRenderer.templateSource(in: $0) }
     let opened = try openModel(chatTemplate: template)
     adapter = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }
-    try folder.map { try opened.takeEndOfSequence(ofAdapter: $0) }
+    try folder.map { try opened.takeSpecialTokens(ofAdapter: $0) }
     model = opened
   }
 

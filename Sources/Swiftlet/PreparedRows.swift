@@ -15,6 +15,8 @@ package struct PreparedRows {
   let sources: (training: any RowSource, validation: (any RowSource)?)
   /// The number of training rows before any were dropped.
   package let trainingRowCount: Int
+  /// The labels of a classifier's rows.
+  package let labels: ClassLabels?
 
   /// Prepares the rows.
   /// - Parameters:
@@ -27,8 +29,11 @@ package struct PreparedRows {
     _ configuration: TrainingConfiguration, cache: PreparationCache? = nil,
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws(SwiftletError) {
+    let labels = try configuration.method.labels(of: rows)
+    self.labels = labels
     func prepare(_ rows: any RowSource, forValidation: Bool) throws(SwiftletError) -> Preparation.Outcome {
-      let options = configuration.preparation(forValidation: forValidation)
+      var options = configuration.preparation(forValidation: forValidation)
+      if let labels { options.rowKind = .labeledText(labels) }
       return try Preparation(tokenizer, options: options, cache: cache).prepare(rows) { progress($0, rows.count) }
     }
     training = try prepare(rows, forValidation: false)
@@ -36,6 +41,16 @@ package struct PreparedRows {
       if let validation { try prepare(validation, forValidation: true) } else { nil }
     sources = (rows, validation)
     trainingRowCount = rows.count
+  }
+}
+
+extension TrainingMethod {
+  /// The labels of the training rows of a classifier; `nil` for other methods.
+  /// - Throws: `SwiftletError` for rows without labels, or with others than the settings allow.
+  package func labels(of rows: any RowSource) throws(SwiftletError) -> ClassLabels? {
+    guard case .classify(let settings) = self else { return nil }
+    return settings.labels.isEmpty
+      ? try ClassLabels(of: rows, count: settings.labelCount) : ClassLabels(settings.labels)
   }
 }
 

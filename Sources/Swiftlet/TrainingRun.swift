@@ -103,6 +103,11 @@ public final class TrainingRun {
     // Like TRL, name a padding token even if the tokenizer has none.
     let implied = model.padding == nil ? model.endOfSequence?.text : nil
     if let token = recipe.training.padToken ?? implied { try model.setPadding(token) }
+    if recipe.training.method.scoresSequences {
+      try model.transformer.addSequenceHead(
+        labels: rows.labels?.names ?? SequenceHead.defaultLabels(1), padding: model.padding?.id,
+        seed: UInt64(truncatingIfNeeded: recipe.training.seed))
+    }
     let adapter = try recipe.lora.map {
       try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
@@ -287,6 +292,8 @@ public final class TrainingRun {
 
   /// Records losses, answers, tokenizer and template, for `Verification`.
   private func recordVerification(_ progress: (Int, Int) -> Void) throws {
+    // It is about predicted tokens.
+    if recipe.training.method.scoresSequences { return }
     var record = try VerificationRecord(
       of: model, adapter: adapter, rows: (rows.validation ?? rows.training).set,
       answerCount: recipe.training.verificationAnswers, progress: progress)
@@ -323,6 +330,8 @@ public final class TrainingRun {
     card.trainableParameters = parameterCounts.trainable
     card.totalParameters = parameterCounts.total
     card.answers = answers
+    card.labels = model.transformer.sequenceHead?.labels
+    card.method = recipe.training.method.name.rawValue
     card.hasLossCurve = LossCurve.isAvailable
     try card.write(to: output)
   }

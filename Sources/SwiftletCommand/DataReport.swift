@@ -8,6 +8,7 @@ enum DataReport {
     let cause = report.holdsPrompts ? "with prompts that fill max_length" : "truncated before the first trained token"
     let dropped = [
       (report.fullyMaskedRows, cause), (report.emptyRows, "empty"),
+      (report.overlongRows, "longer than max_length"),
     ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
     let validation = validationRows.map { ", plus \($0) for validation" } ?? ""
     let cached = report.isFromCache ? ", prepared in an earlier run" : ""
@@ -16,7 +17,7 @@ enum DataReport {
       ("tokens", "\(Format.count(report.tokens)); the longest row has \(report.longestRow)"),
       ("lengths", report.lengths.map { "\($0.rows) up to \($0.limit)" }.joined(separator: ", ")),
     ]
-    if !report.holdsPrompts {
+    if report.predictsTokens, !report.holdsPrompts {
       facts += [
         ("trained", "\(Format.percent(report.trainedShare)) of the tokens"),
         ("stop token", "trained in \(report.rowsWithTrainedEOS) of \(report.keptRows) rows"),

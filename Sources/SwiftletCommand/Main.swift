@@ -13,9 +13,9 @@ struct RootCommand: AsyncParsableCommand {
     abstract: "Fine-tune language models: train, compare, chat, and export.",
     version: String(cString: swiftlet_version()),
     subcommands: [
-      SFT.self, DPO.self, ORPO.self, CPO.self, KTO.self, GRPO.self, AuditCommand.self, Plan.self, Chat.self,
-      Generate.self,
-      Compare.self, Eval.self, Merge.self, Export.self, Verify.self, Inspect.self, Preview.self, Tokenize.self,
+      SFT.self, DPO.self, ORPO.self, CPO.self, KTO.self, GRPO.self, Reward.self, Classify.self, AuditCommand.self,
+      Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Score.self, Merge.self, Export.self, Verify.self,
+      Inspect.self, Preview.self, Tokenize.self,
       Render.self, Pull.self, Serve.self, Bench.self, Devices.self, Doctor.self, Demo.self,
     ])
 

@@ -44,7 +44,7 @@ struct ModelOptions: ParsableArguments {
     let template = try folder.flatMap { try ChatRenderer.templateSource(in: $0) }
     let opened = try load(files, template)
     let applied = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }
-    try folder.map { try opened.takeEndOfSequence(ofAdapter: $0) }
+    try folder.map { try opened.takeSpecialTokens(ofAdapter: $0) }
     return (opened, applied)
   }
 }

@@ -25,7 +25,12 @@ struct NextCommands {
     // A model that was trained with a system message expects it in a chat too.
     let systems = Set(questions.map(\.system))
     let system = systems.count == 1 ? systems.first.flatMap(\.self) : nil
+    let scores = recipe.training.method.scoresSequences
     guard recipe.lora != nil else {
+      if scores {
+        lines = [line("score", ("model", output), ("text", "..."))]
+        return
+      }
       lines = [
         line("chat", ("model", output), ("system", system)),
         line("export", ("model", output), ("output", output + ".gguf")),
@@ -38,6 +43,13 @@ struct NextCommands {
     let isQuantized: (String, String?) = ("load-in-4bit", format.map { _ in "" })
     let type: (String, String?) = ("bnb-4bit-quant-type", format?.type == .fp4 ? "fp4" : nil)
     let isNested: (String, String?) = ("bnb-4bit-use-double-quant", format?.doubleQuantized == true ? "" : nil)
+    if scores {
+      lines = [
+        line("score", base, isQuantized, type, isNested, adapter, ("text", "...")),
+        line("merge", base, adapter, ("output", output + "-merged")),
+      ]
+      return
+    }
     var lines = [line("chat", base, isQuantized, type, isNested, adapter, ("system", system))]
     if let file = Self.questionFile(recipe) {
       lines.append(line("compare", base, isQuantized, type, isNested, adapter, ("questions", file)))

@@ -42,8 +42,9 @@ struct Preview: AsyncParsableCommand {
       output.write(try RowTable.table(rows, count: count).text(width: output.columns(), style: output.style))
     }
     let first = SelectedRows(rows, Array(0..<min(count, rows.count)))
-    let (set, report) = try Preparation(rowTokenizer, options: recipe.training.preparation(forValidation: false))
-      .prepare(first)
+    var options = recipe.training.preparation(forValidation: false)
+    if let labels = try recipe.training.method.labels(of: rows) { options.rowKind = .labeledText(labels) }
+    let (set, report) = try Preparation(rowTokenizer, options: options).prepare(first)
     if json { return Printing.json(try self.report(rows, count, set, tokenizer)) }
     let output = Output.standardOutput
     for item in set.items {
@@ -60,6 +61,7 @@ struct Preview: AsyncParsableCommand {
         Printing.result("labels    \(set.labels(of: item))")
       }
     }
+    guard report.predictsTokens else { return DataReport.show(report) }
     let trained = output.style.isColored ? "green" : "in brackets"
     Printing.result("\n\(Format.percent(report.trainedShare)) of these tokens are trained on (\(trained)).")
     DataReport.show(report)

@@ -6,8 +6,8 @@ import Swiftlet
 enum RecipeCompletions {
   /// The subcommands that take keys, with the options that they take besides.
   private static let options = [
-    "sft": training, "dpo": training, "orpo": training, "cpo": training, "kto": training,
-    "grpo": ["config", "overwrite", "help-keys"],
+    "sft": training, "dpo": training, "orpo": training, "cpo": training, "kto": training, "reward": training,
+    "classify": training, "grpo": ["config", "overwrite", "help-keys"],
     "plan": ["config", "json", "ranks", "bandwidth"], "preview": ["config", "rows", "ids", "json"],
     "audit": [
       "config", "model-loss", "adapter", "loss-rows", "show", "similarity", "write", "drop", "overwrite", "json",

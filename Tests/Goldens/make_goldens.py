@@ -7,6 +7,7 @@
     python make_goldens.py ranks             the same over two processes
     python make_goldens.py recipe_runs       twenty steps from recipes and rows of text
     python make_goldens.py method_runs       twenty steps of TRL's preference trainers
+    python make_goldens.py scoring_runs      twenty steps of reward models and classifiers
     python make_goldens.py smollm2 --gguf FILE --tokenizer FOLDER --checkpoint FOLDER     a real model; minutes
 """
 
@@ -39,6 +40,7 @@ def main():
         "families": "ten steps of training a tiny model of each family",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",
         "method_runs": "twenty steps of TRL's preference trainers from recipes",
+        "scoring_runs": "twenty steps of TRL's RewardTrainer, and of transformers' Trainer with a classifier",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",
         "optimizers": "learning-rate schedules; AdamW on fixed gradients",

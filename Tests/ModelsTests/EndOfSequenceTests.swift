@@ -92,10 +92,10 @@ import Tokenizers
     let model = try CausalLM(opening: folder)
     func take(_ config: String) throws -> Int32? {
       try Data(config.utf8).write(to: adapter.appendingPathComponent("tokenizer_config.json"))
-      try model.takeEndOfSequence(ofAdapter: adapter)
+      try model.takeSpecialTokens(ofAdapter: adapter)
       return model.endOfSequence?.id
     }
-    try model.takeEndOfSequence(ofAdapter: adapter)
+    try model.takeSpecialTokens(ofAdapter: adapter)
     #expect(try take("{}") == 2)
     #expect(try take(#"{"eos_token":"<nowhere>"}"#) == 2)
     #expect(try take(#"{"eos_token":{"content":"<|endoftext|>"}}"#) == 0)

@@ -103,6 +103,8 @@ import Training
       "importance_sampling_level": "sequence", "mask_truncated_completions": "true", "disable_dropout": "true",
       "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5", "ref_model_sync_steps": "7",
     ],
+    .reward: ["disable_dropout": "false", "center_rewards_coefficient": "0.5"],
+    .classify: ["dataset_text_field": "body", "num_labels": "3", "id2label": "[a, b]"],
   ]
 
   @Test(arguments: TrainingMethod.Name.allCases.filter { $0 != .sft })
@@ -148,6 +150,7 @@ import Training
       OptimizerConfiguration(), ReportConfiguration(), LossCurveLabels(), DPOConfiguration(),
       ORPOConfiguration(), CPOConfiguration(), KTOConfiguration(), GRPOConfiguration(),
       ReferenceSettings(),
+      RewardConfiguration(), ClassificationConfiguration(),
     ]
     for value in settings {
       for label in Mirror(reflecting: value).children.compactMap(\.label) {

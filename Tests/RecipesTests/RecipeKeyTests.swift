@@ -18,6 +18,9 @@ import Testing
     try golden(file).object?.members.flatMap { $0.value.object?.members ?? [] }.map { ($0.key, $0.value) } ?? []
   }
 
+  /// transformers' own defaults, where TRL's apply to `classify` too.
+  static let transformersOwn = ["logging_steps", "bf16"]
+
   @Test func namesAreUnique() {
     let names = RecipeKey.all.map(\.name) + RecipeSpelling.all.map(\.name)
     #expect(Set(names).count == names.count)
@@ -68,7 +71,8 @@ import Testing
     let known = Set(Array(ours.keys) + RecipeSpelling.all.map(\.name))
     #expect(theirs.count > 100)
     #expect(theirs.map(\.key).filter { !known.contains($0) && !$0.hasPrefix("_") } == [])
-    for (name, value) in theirs where !Self.overruled.contains(name) && !name.hasPrefix("_") {
+    let overruled = Self.overruled + (method == .classify ? Self.transformersOwn : [])
+    for (name, value) in theirs where !overruled.contains(name) && !name.hasPrefix("_") {
       if let key = ours[name], key.status == .honored {
         let isEmpty = value.isNull && (key.defaultValue == [] || key.defaultValue == [:] || key.defaultValue == "")
         #expect(
@@ -94,6 +98,11 @@ import Testing
     #expect(message("method: dpq", nil).contains("sft"))
     #expect(message("method: dpo\nbeta: 0.2", nil).isEmpty)
     #expect(message("loss_type: [sigmoid, hinge]\nloss_weights: [1]", .dpo).contains("loss_weights has 1 weights"))
+    #expect(message("truncation_mode: keep_end", .reward).contains("leave out truncation_mode"))
+    #expect(message("problem_type: regression", .classify).contains("not supported"))
+    #expect(message("problem_type: single_label_classification\nnum_labels: 3", .classify).isEmpty)
+    #expect(message("id2label: {0: a, 1: b}\nnum_labels: 3", .classify).contains("id2label has 2 names"))
+    #expect(message("lora_task_type: SEQ_CLS\nuse_peft: true", .sft).contains("only causal"))
     #expect(message("sync_ref_model: true\nuse_peft: true", .dpo).contains("sync_ref_model needs"))
     #expect(message("per_device_train_batch_size: 1", .kto).contains("per_device_train_batch_size of at least 2"))
     #expect(message("train_sampling_strategy: random", .kto).contains("train_sampling_strategy sequential"))

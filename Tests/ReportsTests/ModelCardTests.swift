@@ -137,6 +137,19 @@ import Training
     #expect(local.contains("from_pretrained(\"BASE_MODEL\")  # the folder or org/name of the original model\n"))
   }
 
+  /// The card of a classifier says how to score texts, not how to chat.
+  @Test func aCardOfAClassifier() {
+    var card = ModelCard(title: "c", baseModel: "org/base", adapterRank: 4, state: TrainerState())
+    card.labels = ["good", "bad"]
+    card.method = "classify"
+    for part in [
+      "pipeline_tag: text-classification\ntags: [classify, lora, swiftlet]\n",
+      "swiftlet score --model org/base --adapter . --text", "from peft import PeftModel\nfrom transformers import Auto",
+      "AutoModelForSequenceClassification.from_pretrained(\"org/base\", num_labels=2)",
+    ] { #expect(card.text.contains(part), "\(part)") }
+    #expect(!card.text.contains("chat") && !card.text.contains("perplexity"))
+  }
+
   /// A run of every weight that logged nothing has no curve, no table of answers, and other instructions.
   @Test func aCardOfAModel() {
     let card = ModelCard(

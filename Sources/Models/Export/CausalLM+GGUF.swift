@@ -21,6 +21,11 @@ extension CausalLM {
   public func writeGGUF(
     to url: URL, type: GGUFType?, name: String, progress: @escaping (Int, Int) -> Void = { _, _ in }
   ) throws -> [String] {
+    if transformer.sequenceHead != nil {
+      throw SwiftletError.model(
+        "a model with a classification head can't be exported as GGUF; use merge to save it for transformers",
+        in: files.url.path)
+    }
     if let gguf = files.gguf {
       try write(copying: gguf, to: url, type: type, progress)
       return []

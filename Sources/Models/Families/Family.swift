@@ -19,10 +19,32 @@ public struct Family: Sendable {
   /// The modules that get a LoRA update unless the user names some: PEFT's
   /// `TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING`, or its counterpart for fused layers.
   var defaultLoRATargets = ["q_proj", "v_proj"]
+  /// Whether and under which name transformers has a sequence classifier of the family.
+  var classifier = Classifier.regular
   /// How llama.cpp stores the family; `nil` if it doesn't support it.
   var gguf: GGUFArchitecture?
   /// Sets the family's switches, starting from what all families read the same way.
   let configure: @Sendable (inout TransformerConfiguration, ConfigurationReader) throws(SwiftletError) -> Void
+
+  /// A sequence classifier's class.
+  enum Classifier {
+    /// Named like `className`.
+    case regular
+    /// Named like `className` with `Text`, because another class reads images too.
+    case textOnly
+    /// There is none.
+    case missing
+  }
+
+  /// The class of the sequence classifier, which `architectures` in config.json names; `nil` if there is none.
+  var classifierName: String? {
+    let name = className.replacing("ForCausalLM", with: "")
+    return switch classifier {
+    case .regular: name + "ForSequenceClassification"
+    case .textOnly: name + "TextForSequenceClassification"
+    case .missing: nil
+    }
+  }
 
   /// All supported families. Where llama.cpp has one architecture for several of them, the first one reads its files.
   static let all: [Family] = [

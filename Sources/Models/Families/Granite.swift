@@ -6,7 +6,7 @@ extension Family {
   /// Granite 3 and 4, dense: Llama with scalars on embeddings, attention scores, residual branches and logits.
   static let granite = Family(
     modelTypes: ["granite"], className: "GraniteForCausalLM", endOfTurnTokens: ["<|end_of_text|>"],
-    gguf: .granite
+    classifier: .missing, gguf: .granite
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGranite(config)
     transformer.hasMLPBias = try config.optionalBool("mlp_bias") ?? false
@@ -15,7 +15,7 @@ extension Family {
   /// Granite 4.0 without experts and Mamba layers: the same with a fused layer for gate and up, under other names.
   static let granite4 = Family(
     modelTypes: ["granitemoehybrid"], className: "GraniteMoeHybridForCausalLM",
-    endOfTurnTokens: ["<|end_of_text|>"]
+    endOfTurnTokens: ["<|end_of_text|>"], classifier: .missing
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGranite(config)
     transformer.mlpInputs = ["gate_up_proj"]

@@ -10,7 +10,7 @@ extension Family {
       "num_key_value_heads": 8, "max_position_embeddings": 128_000, "norm_eps": 1e-5,
       "rope_theta": 1_000_000,
     ],
-    className: "Lfm2ForCausalLM", endOfTurnTokens: ["<|im_end|>"], gguf: .lfm2
+    className: "Lfm2ForCausalLM", endOfTurnTokens: ["<|im_end|>"], classifier: .missing, gguf: .lfm2
   ) { transformer, config throws(SwiftletError) in
     transformer.moduleNames = [
       "norm": "embedding_norm", "input_layernorm": "operator_norm",

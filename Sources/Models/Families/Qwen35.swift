@@ -11,7 +11,8 @@ extension Family {
       "vocab_size": 248_320, "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 256,
       "max_position_embeddings": 32768, "partial_rotary_factor": 0.25,
     ],
-    className: "Qwen3_5ForCausalLM", endOfTurnTokens: ["<|im_end|>", "<|endoftext|>"]
+    className: "Qwen3_5ForCausalLM", endOfTurnTokens: ["<|im_end|>", "<|endoftext|>"],
+    classifier: .textOnly
   ) { transformer, config throws(SwiftletError) in
     transformer.normOffset = 1
     transformer.hasQueryKeyNorms = true

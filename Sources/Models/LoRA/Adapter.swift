@@ -14,9 +14,13 @@ public final class Adapter {
   public let layers: [Linear]
   private let updates: [LoRAUpdate]
   private let savedModules: SavedModules
+  /// The names of the labels of a classifier.
+  private let labels: [String]?
 
   /// Adds new updates to the layers of `transformer` that the configuration selects. The model's output doesn't change
   /// yet.
+  ///
+  /// For sequence classification, the transformer must have its head already.
   /// - Throws: `SwiftletError` if no layer is selected, or one that can't have an update, or for an odd rank if A and B
   ///   are to be orthogonal.
   public init(_ configuration: LoRAConfiguration, on transformer: Transformer, seed: UInt64) throws(SwiftletError) {
@@ -34,6 +38,7 @@ public final class Adapter {
         "DoRA (use_dora) is trained without dropout only; set lora_dropout to 0")
     }
     savedModules = try SavedModules(configuration, transformer)
+    labels = transformer.sequenceHead?.labels
     let backend = transformer.backend
     var random = RandomSource(seed: seed)
     updates = layers.map { layer in
@@ -56,6 +61,11 @@ public final class Adapter {
     let file = try AdapterFile(folder)
     let configuration = file.configuration.resolved(for: transformer)
     self.configuration = configuration
+    let former = transformer.sequenceHead
+    var isAttached = false
+    defer { if !isAttached { transformer.sequenceHead = former } }
+    try file.addSequenceHead(to: transformer)
+    labels = transformer.sequenceHead?.labels
     var saved: SavedModules
     do {
       layers = try Self.targets(of: configuration, in: transformer)
@@ -69,6 +79,7 @@ public final class Adapter {
     savedModules = saved
     try file.checkForOthers(than: updates.flatMap { $0.parameters.map(\.name) } + saved.all.map(\.name))
     attach(to: transformer)
+    isAttached = true
   }
 
   /// The layers that get an update.
@@ -158,6 +169,11 @@ public final class Adapter {
     try AtomicFile.write(
       configuration.json(base: base, names: names).text(.pretty) + "\n",
       to: folder.appendingPathComponent("adapter_config.json"))
+    if let labels, labels != SequenceHead.defaultLabels(labels.count) {
+      try AtomicFile.write(
+        JSONValue.object(JSONObject(SequenceHead.json(labels: labels))).text(.pretty) + "\n",
+        to: folder.appendingPathComponent(SequenceHead.labelsFileName))
+    }
   }
 }
 
@@ -195,6 +211,7 @@ private struct SavedModules {
     let parameters = transformer.parameters + (untiedHead.map { [$0] } ?? [])
     for name in configuration.modulesToSave {
       let matching = parameters.filter { configuration.savesModule(name, at: Self.module(of: $0)) }
+      if matching.isEmpty, transformer.sequenceHead != nil, LoRAConfiguration.headNames.contains(name) { continue }
       guard !matching.isEmpty else {
         throw SwiftletError.model("modules_to_save names \(name.quotedExcerpt), which this model doesn't have")
       }
@@ -213,7 +230,7 @@ private struct SavedModules {
   private func contains(_ parameter: Parameter) -> Bool { all.contains { $0.parameter === parameter } }
 
   private static func untiedHead(_ configuration: LoRAConfiguration, _ transformer: Transformer) -> Parameter? {
-    guard transformer.head === transformer.embedding else { return nil }
+    guard transformer.head === transformer.embedding, transformer.sequenceHead == nil else { return nil }
     let head = Parameter(name: "lm_head.weight", value: transformer.embedding.value)
     let isSaved = configuration.modulesToSave.contains { name in
       [head, transformer.embedding].contains { configuration.savesModule(name, at: module(of: $0)) }
@@ -276,6 +293,21 @@ private struct AdapterFile {
   }
 
   static func magnitudeName(_ layer: Linear) -> String { "\(prefix)\(layer.path).lora_magnitude_vector" }
+
+  /// Gives the transformer the head that the adapter has in the file, unless it has one.
+  func addSequenceHead(to transformer: Transformer) throws(SwiftletError) {
+    guard transformer.sequenceHead == nil, let weight = stored(Self.prefix + SequenceHead.weightName) else { return }
+    let names = folder.appendingPathComponent(SequenceHead.labelsFileName)
+    let given =
+      FileManager.default.fileExists(atPath: names.path) ? SequenceHead.labels(try ModelFiles.json(at: names)) : nil
+    guard weight.shape.count == 2, given == nil || given?.count == weight.rows else {
+      throw SwiftletError.model(
+        "\(SequenceHead.labelsFileName) names \(given?.count ?? 0) labels, but the head has the shape \(weight.shape); "
+          + "restore the file that was saved with the adapter", in: folder.path)
+    }
+    try transformer.addSequenceHead(
+      labels: given ?? SequenceHead.defaultLabels(weight.rows), padding: nil, seed: 0)
+  }
 
   func updates(
     of layers: [Linear], _ configuration: LoRAConfiguration, on backend: any Backend

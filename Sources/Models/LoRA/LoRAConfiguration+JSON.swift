@@ -22,7 +22,7 @@ extension LoRAConfiguration {
     "layers_to_transform": .supported, "layers_pattern": .supported, "modules_to_save": .supported,
     "init_lora_weights": .supported, "bias": .supported, "base_model_name_or_path": .supported,
     // Bookkeeping, and settings of initializations: the saved matrices already contain their effect.
-    "task_type": .irrelevant, "auto_mapping": .irrelevant, "peft_version": .irrelevant, "revision": .irrelevant,
+    "task_type": .honored, "auto_mapping": .irrelevant, "peft_version": .irrelevant, "revision": .irrelevant,
     "inference_mode": .irrelevant, "megatron_core": .irrelevant, "runtime_config": .irrelevant,
     "qalora_group_size": .irrelevant, "loftq_config": .irrelevant, "eva_config": .irrelevant,
     "corda_config": .irrelevant, "lora_ga_config": .irrelevant, "ensure_weight_tying": .irrelevant,
@@ -48,6 +48,8 @@ extension LoRAConfiguration {
     usesRSLoRA = try config.optionalBool("use_rslora") ?? false
     usesDoRA = try config.optionalBool("use_dora") ?? false
     initialization = try Self.initialization(config)
+    // What else the base model predicts with does not change its layers.
+    task = config.json["task_type"]?.string.flatMap(Task.init(rawValue:)) ?? .languageModel
     targetModules = try Self.modules(config, "target_modules")
     excludeModules = try Self.modules(config, "exclude_modules")
     for (key, value) in config.json["rank_pattern"]?.object?.members ?? [] {
@@ -164,7 +166,7 @@ extension LoRAConfiguration {
       ("lora_dropout", .number(dropout)),
       ("modules_to_save", modulesToSave.isEmpty ? .null : .array(modulesToSave.map { .string($0) })),
       ("peft_type", "LORA"), ("r", .integer(rank)), ("rank_pattern", patterns(rankPattern) { .integer($0) }),
-      ("target_modules", modules(targetModules ?? .allLinear)), ("task_type", "CAUSAL_LM"),
+      ("target_modules", modules(targetModules ?? .allLinear)), ("task_type", .string(task.rawValue)),
       ("use_dora", .bool(usesDoRA)),
       ("use_rslora", .bool(usesRSLoRA)),
     ]

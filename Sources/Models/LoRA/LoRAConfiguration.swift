@@ -30,11 +30,24 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
   /// Modules that are trained whole, in float32, and saved with the adapter. They get no updates, whatever
   /// `targetModules` selects.
   public var modulesToSave: [String] = []
+  /// What the model with the adapter does. The method of training sets it.
+  public var task = Task.languageModel
   /// How new matrices are initialized.
   public var initialization = Initialization.kaiming
 
   /// Creates settings with PEFT's defaults; see also `lora(rank:alpha:dropout:targetModules:)`.
   public init() {}
+
+  /// PEFT's `task_type`.
+  public enum Task: String, Sendable, Hashable, Codable {
+    /// Predict text.
+    case languageModel = "CAUSAL_LM"
+    /// Score whole sequences with a head that is trained and saved with the adapter.
+    case sequenceClassification = "SEQ_CLS"
+  }
+
+  /// The names that PEFT adds to `modules_to_save` for sequence classification; a model has one of them.
+  static let headNames = ["classifier", "score"]
 
   /// A selection of layers by their paths, such as `model.layers.0.self_attn.q_proj`.
   public enum TargetModules: Sendable, Hashable {
@@ -164,8 +177,11 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
 
   /// These settings with target modules: unless they are set, the defaults for the family that the model has.
   func resolved(for transformer: Transformer) -> LoRAConfiguration {
-    guard targetModules == nil else { return self }
     var resolved = self
+    if task == .sequenceClassification {
+      resolved.modulesToSave += Self.headNames.filter { !modulesToSave.contains($0) }
+    }
+    guard targetModules == nil else { return resolved }
     let names = Set(transformer.linearLayers.map(\.name))
     resolved.targetModules = .names(transformer.configuration.family.defaultLoRATargets.filter(names.contains))
     return resolved

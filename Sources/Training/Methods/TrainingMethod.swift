@@ -15,10 +15,14 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
   case kto(KTOConfiguration)
   /// Group relative policy optimization on the model's own completions, which rewards judge.
   case grpo(GRPOConfiguration)
+  /// Reward modeling on pairs of completions: a head that gives the preferred one the higher score.
+  case reward(RewardConfiguration)
+  /// Sequence classification: a head that scores the labels of a text or conversation.
+  case classify(ClassificationConfiguration)
 
   /// The methods by name, which is that of the command.
   public enum Name: String, Sendable, CaseIterable, Codable {
-    case sft, dpo, orpo, cpo, kto, grpo
+    case sft, dpo, orpo, cpo, kto, grpo, reward, classify
   }
 
   /// The method of this name with the reference's defaults.
@@ -31,6 +35,8 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
       case .cpo: .cpo(CPOConfiguration())
       case .kto: .kto(KTOConfiguration())
       case .grpo: .grpo(GRPOConfiguration())
+      case .reward: .reward(RewardConfiguration())
+      case .classify: .classify(ClassificationConfiguration())
       }
   }
 
@@ -43,6 +49,8 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
     case .cpo: .cpo
     case .kto: .kto
     case .grpo: .grpo
+    case .reward: .reward
+    case .classify: .classify
     }
   }
 
@@ -55,6 +63,8 @@ public enum TrainingMethod: Sendable, Hashable, Codable {
     case .cpo(let settings): settings
     case .kto(let settings): settings
     case .grpo(let settings): settings
+    case .reward(let settings): settings
+    case .classify(let settings): settings
     }
   }
 }
@@ -79,18 +89,20 @@ extension MethodSettings {
 }
 
 extension TrainingConfiguration {
-  /// A configuration with TRL's defaults for a method.
+  /// A configuration with TRL's defaults for a method, or transformers' for `classify`.
   public init(method: TrainingMethod) {
     self.init()
     self.method = method
-    guard method != .sft else { return }
-    learningRate = 1e-6
-    if case .grpo = method {
+    switch method {
+    case .sft: return
+    case .classify: learningRate = 5e-5
+    case .reward: (learningRate, disablesDropout) = (1e-4, true)
+    case .grpo:
+      learningRate = 1e-6
       // Prompts are not truncated.
       preparation.maxLength = nil
-      return
+    case .dpo, .orpo, .cpo, .kto: (learningRate, disablesDropout) = (1e-6, true)
     }
-    disablesDropout = true
     if case .kto = method { samplingStrategy = .sequential }
   }
 

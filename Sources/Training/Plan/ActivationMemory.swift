@@ -25,7 +25,7 @@ package struct ActivationMemory {
     let shape = configuration.attentionShape(layer: 0)
     let (hidden, intermediate) = (configuration.hiddenSize, configuration.intermediateSize)
     layerCount = configuration.layers.count
-    vocabulary = configuration.vocabularySize
+    vocabulary = transformer.activeHead.value.rows
     hiddenSize = hidden
     intermediateSize = intermediate
     let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.a.value.rows ?? 0) } / max(1, layerCount)

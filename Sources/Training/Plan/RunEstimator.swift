@@ -270,7 +270,7 @@ package struct RunEstimator {
   /// In a step of one batch, gradients are allocated while activations are released. The peak is either at the head,
   /// whose gradient is the first, or at the end.
   private func separateGradients(_ estimate: inout MemoryEstimate, tokens: Int) {
-    let first = adapter == nil ? 4 * model.transformer.head.value.count : 0
+    let first = adapter == nil ? 4 * model.transformer.activeHead.value.count : 0
     let end = activations.end(tokens: tokens)
     if first + estimate.activations + estimate.working >= estimate.gradients + end {
       estimate.gradients = min(first, estimate.gradients)

@@ -26,7 +26,7 @@ struct WorkEstimate {
     // Backward: always the input's gradient, and the weight's gradient if it is trained.
     forward = 2 * (weights + experts + factors)
     backward = 2 * (weights + experts) * (trainsWeights ? 2 : 1) + 4 * factors
-    head = 2 * Double(transformer.head.value.count) * (trainsWeights ? 3 : 2)
+    head = 2 * Double(transformer.activeHead.value.count) * (trainsWeights ? 3 : 2)
     layerCount = configuration.layers.count
     // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of
     // its two halves, and five products of their size.

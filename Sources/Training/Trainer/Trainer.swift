@@ -112,6 +112,7 @@ public final class Trainer {
     if let problem = configuration.methodProblem(trainsAdapter: adapter != nil) {
       throw SwiftletError.training(problem)
     }
+    try Self.checkHead(configuration.method, model.transformer.sequenceHead, [trainingSet, validationSet])
     self.model = model
     self.adapter = adapter
     self.configuration = configuration
@@ -202,6 +203,22 @@ public final class Trainer {
       for: configuration.scheduler, peak: configuration.learningRate)
     {
       throw SwiftletError.training("`schedulerOptions` \(problem)")
+    }
+  }
+
+  /// Checks that the model has the head that the method trains, for the labels that the rows have.
+  private static func checkHead(
+    _ method: TrainingMethod, _ head: SequenceHead?, _ sets: [TrainingSet?]
+  ) throws(SwiftletError) {
+    guard method.scoresSequences else {
+      if head == nil { return }
+      throw SwiftletError.training(
+        "the model is a sequence classifier, which \(method.name.rawValue) can't train; use a language model")
+    }
+    let largest = sets.compactMap { $0?.values.max() }.max() ?? 0
+    let isFitting = head.map { method.name == .reward ? $0.isReward : Int(largest) < $0.labels.count } ?? false
+    guard isFitting else {
+      throw SwiftletError.training("the model has no head for the labels of the rows; add one with `TrainingRun`")
     }
   }
 

@@ -42,11 +42,13 @@ def keys():
 
 def method_keys():
     """The fields of the configurations of the other trainers."""
+    import transformers
     import trl
     from trl.experimental.cpo import CPOConfig
     from trl.experimental.orpo import ORPOConfig
 
     configurations = {"dpo": trl.DPOConfig, "orpo": ORPOConfig, "cpo": CPOConfig, "kto": trl.KTOConfig, "grpo": trl.GRPOConfig}
+    configurations |= {"reward": trl.RewardConfig, "classify": transformers.TrainingArguments}
     return {
         name: {field.name: default(field) for field in dataclasses.fields(configuration)}
         for name, configuration in configurations.items()
