@@ -22,7 +22,7 @@ extension LoRAConfiguration {
     "layers_to_transform": .supported, "layers_pattern": .supported, "modules_to_save": .supported,
     "init_lora_weights": .supported, "bias": .supported, "base_model_name_or_path": .supported,
     // Bookkeeping, and settings of initializations: the saved matrices already contain their effect.
-    "task_type": .honored, "auto_mapping": .irrelevant, "peft_version": .irrelevant, "revision": .irrelevant,
+    "task_type": .supported, "auto_mapping": .irrelevant, "peft_version": .irrelevant, "revision": .irrelevant,
     "inference_mode": .irrelevant, "megatron_core": .irrelevant, "runtime_config": .irrelevant,
     "qalora_group_size": .irrelevant, "loftq_config": .irrelevant, "eva_config": .irrelevant,
     "corda_config": .irrelevant, "lora_ga_config": .irrelevant, "ensure_weight_tying": .irrelevant,
