@@ -230,7 +230,7 @@ import Testing
     #expect(
       message {
         $0.dropsLastBatch = true; $0.trainBatchSize = 9
-      }.contains("no training rows"))
+      }.contains("a batch needs 9"))
     let model = try TinyModel.model()
     #expect(
       TinyTrainer.message {
