@@ -70,15 +70,15 @@ package struct ExternalProgram: Sendable {
   private func wait(
     for process: inout ChildProcess, output: URL, maximumBytes: Int, at place: FileLocation
   ) throws(SwiftletError) -> Int32 {
-    while maximumBytes < .max, process.isRunning() {
-      usleep(5_000)
-      let size = fileSize(atPath: output.path) ?? 0
-      if size > maximumBytes {
-        process.terminate()
-        _ = process.wait()
-        throw SwiftletError.data(
-          "the file decompresses to more than \(maximumBytes >> 20) MB; it is damaged, so download it again", at: place)
-      }
+    guard maximumBytes < .max else { return process.wait().status }
+    func isTooLong() -> Bool { fileSize(atPath: output.path) ?? 0 > maximumBytes }
+    while process.isRunning(), !isTooLong() { usleep(5_000) }
+    // Also if it ended between two looks.
+    if isTooLong() {
+      if process.isRunning() { process.terminate() }
+      _ = process.wait()
+      throw SwiftletError.data(
+        "the file decompresses to more than \(maximumBytes >> 20) MB; it is damaged, so download it again", at: place)
     }
     return process.wait().status
   }
