@@ -59,4 +59,15 @@ package enum Program {
       }
     }
   }
+
+  /// Writes a shell script that can be run. Another process copies it: a file that this one has written may still be
+  /// open in a program that another test is starting, and then the system refuses to run it.
+  package static func writeScript(_ body: String, to file: URL) throws {
+    let draft = file.appendingPathExtension("draft")
+    try "#!/bin/sh\n\(body)\n".write(to: draft, atomically: true, encoding: .utf8)
+    var copy = try ChildProcess("/bin/cp", [draft.path, file.path], output: "/dev/null", errors: "/dev/null")
+    guard copy.wait().status == 0 else { throw FileFailure(file.path, code: EIO) }
+    try FileManager.default.removeItem(at: draft)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: file.path)
+  }
 }

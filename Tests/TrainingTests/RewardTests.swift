@@ -65,8 +65,7 @@ import Training
   private static func program(_ folder: URL, _ body: String, name: String = "score.sh") throws -> String {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let file = folder.appendingPathComponent(name)
-    try "#!/bin/sh\n\(body)\n".write(to: file, atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: file.path)
+    try Program.writeScript(body, to: file)
     return "\"\(file.path)\""
   }
 
