@@ -15,12 +15,45 @@ import Training
       name, changes: ["--reward_funcs", "soft_overlong_punishment", "--steps_per_generation", "4"], isScripted: false)
   }
 
+  @Test func damagedCompletionsAreRefused() throws {
+    let folder = try scratchFolder("damaged-completions")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func trainer() throws -> Trainer {
+      try MethodRunTests.trainer(
+        "grpo_text", changes: ["--reward_funcs", "soft_overlong_punishment", "--steps_per_generation", "4"],
+        output: folder, isScripted: false
+      ) {
+        $0.maxSteps = 5
+        $0.saveStrategy = .steps
+        $0.saveSteps = 5
+      }
+    }
+    try trainer().train()
+    let checkpoint = folder.appendingPathComponent("checkpoint-5")
+    let file = checkpoint.appendingPathComponent("completions.json")
+    let text = try String(contentsOf: file, encoding: .utf8)
+    for key in ["ids", "targets"] {
+      let damaged = text.replacing(try Regex("\"\(key)\": ?\\[-?[0-9]+"), with: "\"\(key)\":[2000000000")
+      try #require(damaged != text)
+      try damaged.write(to: file, atomically: true, encoding: .utf8)
+      let message = TinyTrainer.message { try trainer().resume(from: checkpoint) }
+      #expect(message.contains("completions.json") && message.contains("damaged"), "\(key): \(message)")
+    }
+  }
+
   private static func checkResumed(_ name: String, changes: [String] = [], isScripted: Bool = true) throws {
+    try checkResumed { output, change in
+      try MethodRunTests.trainer(name, changes: changes, output: output, isScripted: isScripted, change)
+    }
+  }
+
+  /// - Parameter make: makes the trainer of a run that writes to a folder, with changed settings.
+  static func checkResumed(_ make: (URL, (inout TrainingConfiguration) -> Void) throws -> Trainer) throws {
     let folder = try scratchFolder("method-resume")
     defer { try? FileManager.default.removeItem(at: folder) }
     let (one, two) = (folder.appendingPathComponent("one"), folder.appendingPathComponent("two"))
     func trainer(_ output: URL) throws -> Trainer {
-      try MethodRunTests.trainer(name, changes: changes, output: output, isScripted: isScripted) {
+      try make(output) {
         $0.maxSteps = 11
         $0.loggingSteps = 3
         $0.saveStrategy = .steps

@@ -144,34 +144,7 @@ import Training
   }
 
   @Test(arguments: runs) func resumedIsUninterrupted(_ name: String) throws {
-    let folder = try scratchFolder("scoring-resume")
-    defer { try? FileManager.default.removeItem(at: folder) }
-    let (one, two) = (folder.appendingPathComponent("one"), folder.appendingPathComponent("two"))
-    func trainer(_ output: URL) throws -> Trainer {
-      try Self.trainer(name, output: output) {
-        $0.maxSteps = 11
-        $0.loggingSteps = 3
-        $0.saveStrategy = .steps
-        $0.saveSteps = 5
-        $0.evalStrategy = .steps
-        $0.evalSteps = 4
-      }.trainer
-    }
-    let whole = try trainer(one)
-    try whole.train()
-    let first = try trainer(two)
-    first.callbacks = [Kill(after: 7)]
-    try first.train()
-    let second = try trainer(two)
-    try second.resume(from: two.appendingPathComponent("checkpoint-5"))
-    try second.train()
-    #expect(TinyTrainer.log(second) == TinyTrainer.log(whole))
-    let names = try FileManager.default.contentsOfDirectory(atPath: one.appendingPathComponent("checkpoint-11").path)
-    #expect(names.contains("optimizer.safetensors"))
-    for name in names where name.hasSuffix(".safetensors") || name.hasSuffix("config.json") {
-      let bytes = try Data(contentsOf: one.appendingPathComponent("checkpoint-11/\(name)"))
-      #expect(try bytes == Data(contentsOf: two.appendingPathComponent("checkpoint-11/\(name)")), "\(name)")
-    }
+    try MethodResumeTests.checkResumed { output, change in try Self.trainer(name, output: output, change).trainer }
   }
 
   /// Rows whose labels cannot be used end in a sentence that says why.

@@ -234,7 +234,8 @@ extension Rollouts {
         reason: "the completions that the next step learns from are missing; resume from another checkpoint")
     }
     let found = read.compactMap { $0 }
-    guard found.count == read.count else {
+    let vocabulary = 0..<Int32(clamping: model.transformer.configuration.vocabularySize)
+    guard found.count == read.count, found.allSatisfy({ $0.isWithin(vocabulary) }) else {
       throw SwiftletError.checkpoint(path: file.path, reason: "the file is damaged; resume from another checkpoint")
     }
     current = (number, found)
@@ -253,6 +254,11 @@ extension TokenBatch {
       "log_probabilities": .array(
         (sampled?.logProbabilities ?? []).map { .array($0.map { .number(Double($0)) }) }),
     ]
+  }
+
+  /// Whether all tokens and targets are among these.
+  fileprivate func isWithin(_ vocabulary: Range<Int32>) -> Bool {
+    ids.allSatisfy(vocabulary.contains) && targets.allSatisfy { $0 == Self.ignoredLabel || vocabulary.contains($0) }
   }
 
   /// Reads what `json` wrote; `nil` if it contradicts itself.
