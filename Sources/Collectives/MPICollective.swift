@@ -50,24 +50,27 @@ public final class MPICollective: Collective {
   /// Leaves MPI. Every rank must call it before it exits, and may not communicate afterwards.
   public func finalize() { functions.withLock { _ = $0.finalize() } }
 
-  /// Exchanges pieces with all other ranks (`MPI_Alltoallv`) and adds them in rank order.
+  /// Exchanges pieces with all other ranks (`MPI_Alltoallv`) and adds them in rank order. The own piece stays where it is.
   public func reduceScatter(_ buffer: Tensor, chunks: ChunkLayout) throws(SwiftletError) {
     let backend = CPUBackend.shared
     let values = buffer.floatPointer
-    let received = backend.empty([min(pieceLength, chunks.ranges[rank].count) * size], .float32)
+    let received = backend.empty([min(pieceLength, chunks.ranges[rank].count) * (size - 1)], .float32)
     for offset in stride(from: 0, to: chunks.largestChunk, by: pieceLength) {
       let pieces = chunks.pieces(from: offset, length: pieceLength)
       let own = pieces.ranges[rank]
-      let (counts, starts) = pieces.mpiArguments
-      let ownCounts = [Int32](repeating: Int32(own.count), count: size)
-      let ownStarts = (0..<size).map { Int32($0 * own.count) }
+      var (counts, starts) = pieces.mpiArguments
+      counts[rank] = 0
+      var ownCounts = [Int32](repeating: Int32(own.count), count: size)
+      ownCounts[rank] = 0
+      let ownStarts = (0..<size).map { Int32(($0 < rank ? $0 : $0 - 1) * own.count) }
       try check(
         functions.withLock { $0.exchange(values, counts, starts, received.floatPointer, ownCounts, ownStarts) })
+      func piece(_ index: Int) -> Tensor { received.elements(index * own.count..<(index + 1) * own.count) }
+      // (p0 + p1 + ...) + own equals own + (p0 + p1 + ...), so the pieces of lower ranks are summed first.
       let sum = buffer.elements(own)
-      backend.copy(received.elements(0..<own.count), to: sum)
-      for other in 1..<size {
-        backend.add(received.elements(other * own.count..<(other + 1) * own.count), scale: 1, into: sum)
-      }
+      for lower in stride(from: 1, to: rank, by: 1) { backend.add(piece(lower), scale: 1, into: piece(0)) }
+      if rank > 0 { backend.add(piece(0), scale: 1, into: sum) }
+      for higher in rank..<size - 1 { backend.add(piece(higher), scale: 1, into: sum) }
     }
   }
 

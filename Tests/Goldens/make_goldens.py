@@ -35,7 +35,7 @@ def main():
         "gradients": "projections of every gradient of the tiny models",
         "gguf_files": "GGUF files of the tiny models, by llama.cpp's converter",
         "gguf_export": "what llama.cpp's tools make of adapters and of float32 blocks",
-        "training": "ten steps of TRL's SFTTrainer on the tiny Llama",
+        "training": "ten or twenty steps of TRL's SFTTrainer on the tiny Llama",
         "ranks": "ten steps of TRL's SFTTrainer on the tiny Llama over two processes",
         "families": "ten steps of training a tiny model of each family",
         "recipe_runs": "twenty steps of TRL's SFTTrainer from recipes and rows of text",

@@ -7,7 +7,7 @@ import OrderedJSON
 import Tensors
 import Testing
 
-/// Ten steps of TRL's Trainer on the tiny Llama: see Tests/Goldens/generators/training.py.
+/// Ten or twenty steps of TRL's Trainer on the tiny Llama: see Tests/Goldens/generators/training.py.
 ///
 /// The reference's own rounding moves losses and gradient norms by 1e-6 and trained tensors by 5e-7; the tolerances are
 /// ten times that.
@@ -15,7 +15,7 @@ import Testing
   static let runs = [
     "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "full_smoothing", "lora",
     "lora_weight_decay", "lora_patterns", "lora_adafactor", "lora_adafactor_from_zero", "lora_saved_linear",
-    "lora_saved_blocks", "lora_tied_head", "lora_tied_embedding", "lora_plus", "dora",
+    "lora_saved_blocks", "lora_tied_head", "lora_tied_embedding", "lora_plus", "dora", "full_twenty", "lora_twenty",
   ]
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
@@ -65,9 +65,9 @@ import Testing
     case "full_smoothing": 9e-6
     // The first steps divide gradients near zero by their own means: 2.2e-6 between two instruction sets.
     case "lora_adafactor_from_zero": 2e-5
-    // Vulkan's divisions and roots may be off by 2.5 ulp, and LoRA+ takes eight times larger steps with B.
-    case "lora_plus": backend is VulkanBackend ? 1e-5 : 5e-6
-    default: 5e-6
+    // Vulkan's divisions and roots may be off by 2.5 ulp, differently in each driver, and if a gradient is near zero,
+    // AdamW's step depends on rounding: 1.7e-5 with Mesa 26.
+    default: backend is VulkanBackend ? 2e-5 : 5e-6
     }
   }
 

@@ -1,4 +1,4 @@
-"""Ten steps of TRL's SFTTrainer on the tiny Llama (`models/llama`), with the rows in the order given.
+"""Ten or twenty steps of TRL's SFTTrainer on the tiny Llama (`models/llama`), with the rows in the order given.
 
 `training/rows.json` holds the rows (ids and labels, -100 where a token is not trained on). Every folder
 `training/<name>/` holds `golden.json`, and `adapter/` where training begins with a LoRA adapter.
@@ -68,6 +68,9 @@ RUNS = {
         {},
     ),
     "dora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "use_dora": True}, {}),
+    # Two epochs.
+    "full_twenty": (None, {"max_steps": 20}),
+    "lora_twenty": ("lora", {"max_steps": 20}),
 }
 
 
