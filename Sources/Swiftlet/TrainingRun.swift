@@ -45,12 +45,15 @@ public final class TrainingRun {
   public convenience init(
     _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
     on backend: (any Backend)? = nil, collective: any Collective = SingleProcess(),
-    loading: (Int, Int) -> Void = { _, _ in }, preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    loading: (Int, Int) -> Void = { _, _ in },
+    preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
     try RunAgreement(collective: collective).check(recipe)
     // Prepare the rows before the weights are read, to find mistakes in them sooner.
     let (files, tokenizer, template, rows) = try Recipe.translating {
-      if collective.rank == 0 { try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir)) }
+      if collective.rank == 0 {
+        try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir))
+      }
       let files = try ModelFiles(opening: modelURL)
       let tokenizer = try files.tokenizer()
       let template = try recipe.chatTemplate()
@@ -62,7 +65,8 @@ public final class TrainingRun {
         files, tokenizer, template,
         try collective.leadersFirst {
           try PreparedRows(
-            training: rows.train, validation: rows.evaluation, tokenizer: rowTokenizer, recipe.training, cache: cache,
+            training: rows.train, validation: rows.evaluation, tokenizer: rowTokenizer,
+            recipe.training, cache: cache,
             progress: preparing)
         }
       )
@@ -72,7 +76,8 @@ public final class TrainingRun {
       ?? Self.open(recipe.model.device, collective)
     let quantization = recipe.model.quantization
     let model = try CausalLM(
-      files, tokenizer: tokenizer, chatTemplate: template, on: device.backend, inFloat32: recipe.lora == nil,
+      files, tokenizer: tokenizer, chatTemplate: template, on: device.backend,
+      inFloat32: recipe.lora == nil,
       quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     do {
       try self.init(recipe, model: model, rows: rows, collective: collective)
@@ -85,12 +90,13 @@ public final class TrainingRun {
   /// Sets up the run of a model on prepared rows: attaches the adapter, fits the batch into memory, and resumes, as the
   /// settings ask.
   package init(
-    _ recipe: Recipe, model: CausalLM, rows: PreparedRows, components: Trainer.Components = Trainer.Components(),
+    _ recipe: Recipe, model: CausalLM, rows: PreparedRows,
+    components: Trainer.Components = Trainer.Components(),
     callbacks: [any TrainerCallback] = [], collective: any Collective = SingleProcess()
   ) throws {
     var components = components
-    if case .grpo(let settings) = recipe.training.method, components.rewards == nil {
-      components.rewards = try settings.makeRewards(locate: recipe.locate)
+    if components.rewards == nil {
+      components.rewards = try recipe.training.method.settings?.rewards(locate: recipe.locate)
     }
     let output = URL(fileURLWithPath: recipe.training.outputDir)
     if collective.rank == 0 {
@@ -119,7 +125,8 @@ public final class TrainingRun {
     trainer = try Trainer(
       model, adapter: adapter, configuration: configuration, trainingSet: rows.training.set,
       validationSet: rows.validation?.set, output: output, baseName: recipe.model.name,
-      activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports, components: components,
+      activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports,
+      components: components,
       collective: collective, rows: rows.sources.training, validationRows: rows.sources.validation)
     trainer.callbacks = callbacks
     self.recipe = recipe
@@ -160,7 +167,8 @@ public final class TrainingRun {
       try Data().write(to: probe)
       try FileManager.default.removeItem(at: probe)
     } catch {
-      throw SwiftletError.training("`outputDir` \(folder.path) cannot be written; choose another folder")
+      throw SwiftletError.training(
+        "`outputDir` \(folder.path) cannot be written; choose another folder")
     }
   }
 
@@ -182,16 +190,21 @@ public final class TrainingRun {
 
   /// Trains until the last step, or until a callback stops or pauses the run.
   /// - Throws: `SwiftletError` if a loss is not finite or a checkpoint cannot be saved, in the terms of a recipe.
-  @discardableResult public func train() throws -> Trainer.Ending { try Recipe.translating { try trainer.train() } }
+  @discardableResult public func train() throws -> Trainer.Ending {
+    try Recipe.translating { try trainer.train() }
+  }
 
   /// What the run needs, and what other settings would need.
   /// - Parameters:
   ///   - calibrated: whether to measure this machine for a second, to predict the time.
   ///   - ranks: the number of processes that share the run, each on a host like this one; `nil` for those of this run.
   ///   - network: what connects them; `nil` to predict the time of the computation only.
-  public func plan(calibrated: Bool = false, ranks: Int? = nil, network: Network? = nil) throws -> RunPlan {
+  public func plan(calibrated: Bool = false, ranks: Int? = nil, network: Network? = nil) throws
+    -> RunPlan
+  {
     try Recipe.translating {
-      try estimator.plan(trainer.configuration, calibrated: calibrated, ranks: ranks, network: network)
+      try estimator.plan(
+        trainer.configuration, calibrated: calibrated, ranks: ranks, network: network)
     }
   }
 
@@ -202,11 +215,14 @@ public final class TrainingRun {
     progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> LearningRateRangeTest {
     try Recipe.translating {
-      if case .grpo = trainer.configuration.method {
-        throw SwiftletError.training("a learning rate for grpo cannot be found from the loss, which is always near 0")
+      if let metric = trainer.configuration.method.settings?.progressMetric {
+        throw SwiftletError.training(
+          "a learning rate for \(trainer.configuration.method.name.rawValue) cannot be found from the loss, because only "
+            + "the \(metric) shows progress")
       }
       return try LearningRateRangeTest(
-        model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
+        model, adapter: adapter, configuration: trainer.configuration,
+        trainingSet: rows.training.set,
         measured: (rows.validation ?? rows.training).set,
         activationBudget: estimator.checkpointing(trainer.configuration).budget, progress: progress)
     }
@@ -214,14 +230,16 @@ public final class TrainingRun {
 
   /// What published practice would find odd about the settings, a sentence each.
   public func advice(_ plan: RunPlan) -> [String] {
-    recipe.advice(rows: rows.training.report.keptRows, steps: plan.steps, stepsPerEpoch: plan.stepsPerEpoch)
+    recipe.advice(
+      rows: rows.training.report.keptRows, steps: plan.steps, stepsPerEpoch: plan.stepsPerEpoch)
   }
 
   /// Asks the recipe's questions, or others, in the course of the run.
   /// - Throws: `SwiftletError` for a file of questions that cannot be read.
   public func interview(_ questions: [Prompt]? = nil) throws -> Interview {
     Interview(
-      try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens, output: output,
+      try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens,
+      output: output,
       after: trainer.state.globalStep)
   }
 
@@ -236,7 +254,9 @@ public final class TrainingRun {
   }
 
   /// The loss on the validation rows with the current weights; `nil` without such rows.
-  public func evaluate() throws -> LossSums? { try rows.validation.map { try trainer.evaluate($0.set) } }
+  public func evaluate() throws -> LossSums? {
+    try rows.validation.map { try trainer.evaluate($0.set) }
+  }
 
   // MARK: Facts
 
@@ -283,7 +303,8 @@ public final class TrainingRun {
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
     try AtomicFile.write(
-      report.json.text(.pretty) + "\n", to: output.appendingPathComponent("preparation_report.json"))
+      report.json.text(.pretty) + "\n", to: output.appendingPathComponent("preparation_report.json")
+    )
     // Without Cairo there is no picture. The log has the losses.
     if LossCurve.isAvailable { try writeLossCurve() }
     try writeCard()
@@ -298,7 +319,8 @@ public final class TrainingRun {
       of: model, adapter: adapter, rows: (rows.validation ?? rows.training).set,
       answerCount: recipe.training.verificationAnswers, progress: progress)
     record.quantization = recipe.model.quantization
-    record.validationLoss = trainer.state.logHistory.last { $0["eval_loss"] != nil }?["eval_loss"]?.double
+    record.validationLoss =
+      trainer.state.logHistory.last { $0["eval_loss"] != nil }?["eval_loss"]?.double
     try record.write(for: output)
   }
 
@@ -307,9 +329,9 @@ public final class TrainingRun {
     let name = URL(fileURLWithPath: recipe.model.name).lastPathComponent
     let subtitle = "\(name), \(method)"
     var curve: LossCurve
-    if recipe.training.method.name == .grpo {
-      // The loss is always near 0.
-      curve = LossCurve(title: "Reward", subtitle: subtitle, state: trainer.state, metric: "reward")
+    if let metric = recipe.training.method.settings?.progressMetric {
+      let title = metric.prefix(1).uppercased() + metric.dropFirst()
+      curve = LossCurve(title: title, subtitle: subtitle, state: trainer.state, metric: metric)
     } else {
       curve = LossCurve(title: "Training loss", subtitle: subtitle, state: trainer.state)
       if let lossBefore { curve.add(lossBefore: lossBefore) }
