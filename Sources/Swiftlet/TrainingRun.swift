@@ -34,6 +34,7 @@ public final class TrainingRun {
   /// - Parameters:
   ///   - recipe: the recipe.
   ///   - modelURL: the base model on this machine; see `ModelLocation`.
+  ///   - teacherURL: the teacher on this machine, if the recipe names one; `nil` for the path in the recipe.
   ///   - data: the recipe's sources on this machine; see `DatasetLocation`.
   ///   - cache: where prepared rows are kept for the next run.
   ///   - backend: computes; `nil` for what the recipe's `device` selects.
@@ -43,17 +44,14 @@ public final class TrainingRun {
   ///   - preparing: called with the number of rows prepared and of all rows.
   /// - Throws: `SwiftletError`, in the terms of a recipe.
   public convenience init(
-    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
+    _ recipe: Recipe, modelURL: URL, teacherURL: URL? = nil, data: DataArguments? = nil, cache: PreparationCache? = nil,
     on backend: (any Backend)? = nil, collective: any Collective = SingleProcess(),
-    loading: (Int, Int) -> Void = { _, _ in },
-    preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    loading: (Int, Int) -> Void = { _, _ in }, preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
     try RunAgreement(collective: collective).check(recipe)
     // Prepare the rows before the weights are read, to find mistakes in them sooner.
     let (files, tokenizer, template, rows) = try Recipe.translating {
-      if collective.rank == 0 {
-        try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir))
-      }
+      if collective.rank == 0 { try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir)) }
       let files = try ModelFiles(opening: modelURL)
       let tokenizer = try files.tokenizer()
       let template = try recipe.chatTemplate()
@@ -65,8 +63,7 @@ public final class TrainingRun {
         files, tokenizer, template,
         try collective.leadersFirst {
           try PreparedRows(
-            training: rows.train, validation: rows.evaluation, tokenizer: rowTokenizer,
-            recipe.training, cache: cache,
+            training: rows.train, validation: rows.evaluation, tokenizer: rowTokenizer, recipe.training, cache: cache,
             progress: preparing)
         }
       )
@@ -76,11 +73,10 @@ public final class TrainingRun {
       ?? Self.open(recipe.model.device, collective)
     let quantization = recipe.model.quantization
     let model = try CausalLM(
-      files, tokenizer: tokenizer, chatTemplate: template, on: device.backend,
-      inFloat32: recipe.lora == nil,
+      files, tokenizer: tokenizer, chatTemplate: template, on: device.backend, inFloat32: recipe.lora == nil,
       quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     do {
-      try self.init(recipe, model: model, rows: rows, collective: collective)
+      try self.init(recipe, model: model, rows: rows, teacherURL: teacherURL, collective: collective)
       self.device = device
     } catch let error as SwiftletError {
       throw error.inRecipeTerms
@@ -90,7 +86,7 @@ public final class TrainingRun {
   /// Sets up the run of a model on prepared rows: attaches the adapter, fits the batch into memory, and resumes, as the
   /// settings ask.
   package init(
-    _ recipe: Recipe, model: CausalLM, rows: PreparedRows,
+    _ recipe: Recipe, model: CausalLM, rows: PreparedRows, teacherURL: URL? = nil,
     components: Trainer.Components = Trainer.Components(),
     callbacks: [any TrainerCallback] = [], collective: any Collective = SingleProcess()
   ) throws {
@@ -117,17 +113,20 @@ public final class TrainingRun {
     let adapter = try recipe.lora.map {
       try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
+    let teacher = try recipe.training.distillation.map { distillation in
+      let url = teacherURL ?? ModelLocation.file(in: URL(fileURLWithPath: recipe.locate(distillation.teacher)))
+      return try CausalLM(opening: url, on: model.transformer.backend)
+    }
     let estimator = RunEstimator(
       model, adapter: adapter, trainingSet: rows.training.set, validationSet: rows.validation?.set,
-      updateRule: components.updateRule, ranks: collective.size, ranksPerHost: collective.hostSize)
+      updateRule: components.updateRule, teacher: teacher, ranks: collective.size, ranksPerHost: collective.hostSize)
     let configuration = try Self.fitting(recipe.training, estimator, collective)
     let reports = collective.rank == 0 ? recipe.reports.reports(output: output) : []
     trainer = try Trainer(
       model, adapter: adapter, configuration: configuration, trainingSet: rows.training.set,
       validationSet: rows.validation?.set, output: output, baseName: recipe.model.name,
-      activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports,
-      components: components,
-      collective: collective, rows: rows.sources.training, validationRows: rows.sources.validation)
+      activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports, components: components,
+      collective: collective, rows: rows.sources.training, validationRows: rows.sources.validation, teacher: teacher)
     trainer.callbacks = callbacks
     self.recipe = recipe
     self.model = model
@@ -167,8 +166,7 @@ public final class TrainingRun {
       try Data().write(to: probe)
       try FileManager.default.removeItem(at: probe)
     } catch {
-      throw SwiftletError.training(
-        "`outputDir` \(folder.path) cannot be written; choose another folder")
+      throw SwiftletError.training("`outputDir` \(folder.path) cannot be written; choose another folder")
     }
   }
 
@@ -190,21 +188,16 @@ public final class TrainingRun {
 
   /// Trains until the last step, or until a callback stops or pauses the run.
   /// - Throws: `SwiftletError` if a loss is not finite or a checkpoint cannot be saved, in the terms of a recipe.
-  @discardableResult public func train() throws -> Trainer.Ending {
-    try Recipe.translating { try trainer.train() }
-  }
+  @discardableResult public func train() throws -> Trainer.Ending { try Recipe.translating { try trainer.train() } }
 
   /// What the run needs, and what other settings would need.
   /// - Parameters:
   ///   - calibrated: whether to measure this machine for a second, to predict the time.
   ///   - ranks: the number of processes that share the run, each on a host like this one; `nil` for those of this run.
   ///   - network: what connects them; `nil` to predict the time of the computation only.
-  public func plan(calibrated: Bool = false, ranks: Int? = nil, network: Network? = nil) throws
-    -> RunPlan
-  {
+  public func plan(calibrated: Bool = false, ranks: Int? = nil, network: Network? = nil) throws -> RunPlan {
     try Recipe.translating {
-      try estimator.plan(
-        trainer.configuration, calibrated: calibrated, ranks: ranks, network: network)
+      try estimator.plan(trainer.configuration, calibrated: calibrated, ranks: ranks, network: network)
     }
   }
 
@@ -221,8 +214,7 @@ public final class TrainingRun {
             + "the \(metric) shows progress")
       }
       return try LearningRateRangeTest(
-        model, adapter: adapter, configuration: trainer.configuration,
-        trainingSet: rows.training.set,
+        model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
         measured: (rows.validation ?? rows.training).set,
         activationBudget: estimator.checkpointing(trainer.configuration).budget, progress: progress)
     }
@@ -230,16 +222,14 @@ public final class TrainingRun {
 
   /// What published practice would find odd about the settings, a sentence each.
   public func advice(_ plan: RunPlan) -> [String] {
-    recipe.advice(
-      rows: rows.training.report.keptRows, steps: plan.steps, stepsPerEpoch: plan.stepsPerEpoch)
+    recipe.advice(rows: rows.training.report.keptRows, steps: plan.steps, stepsPerEpoch: plan.stepsPerEpoch)
   }
 
   /// Asks the recipe's questions, or others, in the course of the run.
   /// - Throws: `SwiftletError` for a file of questions that cannot be read.
   public func interview(_ questions: [Prompt]? = nil) throws -> Interview {
     Interview(
-      try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens,
-      output: output,
+      try questions ?? recipe.readQuestions(), of: model, maxNewTokens: recipe.data.maxNewTokens, output: output,
       after: trainer.state.globalStep)
   }
 
@@ -254,9 +244,7 @@ public final class TrainingRun {
   }
 
   /// The loss on the validation rows with the current weights; `nil` without such rows.
-  public func evaluate() throws -> LossSums? {
-    try rows.validation.map { try trainer.evaluate($0.set) }
-  }
+  public func evaluate() throws -> LossSums? { try rows.validation.map { try trainer.evaluate($0.set) } }
 
   // MARK: Facts
 
@@ -303,8 +291,7 @@ public final class TrainingRun {
     try trainer.state.write(to: output.appendingPathComponent("trainer_state.json"))
     try recipe.writeArguments(to: output.appendingPathComponent("training_args.json"))
     try AtomicFile.write(
-      report.json.text(.pretty) + "\n", to: output.appendingPathComponent("preparation_report.json")
-    )
+      report.json.text(.pretty) + "\n", to: output.appendingPathComponent("preparation_report.json"))
     // Without Cairo there is no picture. The log has the losses.
     if LossCurve.isAvailable { try writeLossCurve() }
     try writeCard()
@@ -319,8 +306,7 @@ public final class TrainingRun {
       of: model, adapter: adapter, rows: (rows.validation ?? rows.training).set,
       answerCount: recipe.training.verificationAnswers, progress: progress)
     record.quantization = recipe.model.quantization
-    record.validationLoss =
-      trainer.state.logHistory.last { $0["eval_loss"] != nil }?["eval_loss"]?.double
+    record.validationLoss = trainer.state.logHistory.last { $0["eval_loss"] != nil }?["eval_loss"]?.double
     try record.write(for: output)
   }
 
