@@ -213,6 +213,11 @@ public final class TrainingRun {
           "a learning rate for \(trainer.configuration.method.name.rawValue) cannot be found from the loss, because only "
             + "the \(metric) shows progress")
       }
+      if trainer.configuration.distillation != nil {
+        throw SwiftletError.training(
+          "a learning rate is found by the loss of the rows' tokens, but a teacher's predictions are learned; set "
+            + "`learningRate` yourself")
+      }
       return try LearningRateRangeTest(
         model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
         measured: (rows.validation ?? rows.training).set,

@@ -111,6 +111,9 @@ import Testing
   /// Ten times by how much the reference's own rounding moves its tensors.
   private static func weightTolerance(_ name: String, on backend: any Backend) -> Double {
     switch name {
+    // A bias of keys adds nearly the same to all scores, so its gradients are near zero, where AdamW's step depends on
+    // rounding.
+    case "lora_bias": 5e-5
     // Most gradients are near zero, where AdamW's step depends on rounding.
     case "full_smoothing": 9e-6
     // The first steps divide gradients near zero by their own means: 2.2e-6 between two instruction sets.

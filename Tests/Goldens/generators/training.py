@@ -214,7 +214,7 @@ def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
         trainer.remove_callback(PrinterCallback)
         prepare(trainer)
         trainer.train()
-        if "schedule_free" in str(arguments.optim):
+        if arguments.optim == "schedule_free_adamw":
             trainer.optimizer.eval()  # the averaged weights
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokenized = [{key: row[key] for key in ("input_ids", "labels")} for row in trainer.train_dataset]
