@@ -320,6 +320,11 @@ DISPATCH(
   (float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
    float *losses, uint8_t *correct, float *entropy, long begin, long end),
   (logits, targets, columns, scale, cap, smoothing, gradient, losses, correct, entropy, begin, end))
+DISPATCH(
+  void, ck_divergence,
+  (float *logits, const float *teacher, const int32_t *targets, long columns, float beta, float temperature,
+   float scale, float cap, bool gradient, float *found, long begin, long end),
+  (logits, teacher, targets, columns, beta, temperature, scale, cap, gradient, found, begin, end))
 DISPATCH(float, ck_largest, (const float *x, long count), (x, count))
 DISPATCH(
   double, ck_exponential_sum, (const float *x, long count, float divisor, float shift), (x, count, divisor, shift))

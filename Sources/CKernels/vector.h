@@ -60,6 +60,26 @@ INLINE v8 exp8(v8 x) {
   return select8(x < splat8(-87.33654f), splat8(0), y);
 }
 
+// The natural logarithm of positive numbers to about 2 ulp: x = 2^n m with m from sqrt(1/2) to sqrt(2), a polynomial in
+// m - 1. Numbers below the smallest normal one count as it.
+INLINE v8 log8(v8 x) {
+  i32x8 bits = (i32x8)max8(x, splat8(1.17549435e-38f));
+  i32x8 n = (bits - 0x3F3504F3) >> 23;
+  v8 m = (v8)(bits - (n << 23)) - 1.0f, whole = __builtin_convertvector(n, v8);
+  v8 p = splat8(7.0376836292e-2f);
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  v8 square = m * m;
+  v8 y = p * m * square - whole * 2.12194440e-4f - 0.5f * square;
+  return m + y + whole * 0.693359375f;
+}
+
 INLINE v8 sigmoid8(v8 x) { return 1.0f / (1.0f + exp8(-x)); }
 INLINE v8 tanh8(v8 x) { return 1.0f - 2.0f / (1.0f + exp8(2.0f * x)); }
 

@@ -3,7 +3,7 @@ import OrderedJSON
 
 /// The labels of a classification dataset, in the order of their numbers.
 public struct ClassLabels: Sendable, Hashable, Codable {
-  /// The names of the labels. Those of a dataset that only numbers them are transformers' `LABEL_0`, `LABEL_1`, ...
+  /// The names of the labels.
   public let names: [String]
   private let numbers: [[UInt8]: Int]
 
@@ -20,9 +20,13 @@ public struct ClassLabels: Sendable, Hashable, Codable {
 
   /// Finds the labels of rows: names in the order of their bytes, as Python sorts them, or the numbers from 0 to the
   /// largest.
-  /// - Parameter count: the number of labels, if the rows may not have all of them; `nil` for as many as they have.
+  /// - Parameters:
+  ///   - count: the number of labels, if the rows may not have all of them; `nil` for as many as they have.
+  ///   - namesOfNumbers: the names of that many labels that the rows only number.
   /// - Throws: `SwiftletError` for a row whose label is missing or not that of one class.
-  package init(of rows: any RowSource, count: Int? = nil) throws(SwiftletError) {
+  package init(
+    of rows: any RowSource, count: Int? = nil, namesOfNumbers: (Int) -> [String]
+  ) throws(SwiftletError) {
     var names: Set<[UInt8]> = []
     var largest = -1
     for index in 0..<rows.count {
@@ -53,7 +57,7 @@ public struct ClassLabels: Sendable, Hashable, Codable {
     }
     self.init(
       names.isEmpty
-        ? (0..<(count ?? found)).map { "LABEL_\($0)" }
+        ? namesOfNumbers(count ?? found)
         : names.sorted { $0.lexicographicallyPrecedes($1) }.map { String(decoding: $0, as: UTF8.self) })
   }
 

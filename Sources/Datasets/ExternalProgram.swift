@@ -41,46 +41,35 @@ package struct ExternalProgram: Sendable {
     guard let path else {
       throw SwiftletError.data("this file needs the program \(name), which is not installed; \(remedy)", at: place)
     }
-    let folder = FileManager.default.temporaryDirectory
-    let output = folder.appendingPathComponent("swiftlet-\(UUID().uuidString)")
-    let messages = folder.appendingPathComponent("swiftlet-\(UUID().uuidString)")
-    defer {
-      try? FileManager.default.removeItem(at: output)
-      try? FileManager.default.removeItem(at: messages)
-    }
     do {
-      try Data().write(to: output)
-      try Data().write(to: messages)
-      var process = try ChildProcess(path, arguments(output.path), output: output.path, errors: messages.path)
-      let status = try wait(for: &process, output: output, maximumBytes: maximumBytes, at: place)
-      guard status == 0 else {
-        let text = (try? String(contentsOf: messages, encoding: .utf8)) ?? ""
-        let line = text.split(whereSeparator: \.isNewline).map(String.init).first { !$0.allSatisfy(\.isWhitespace) }
-        throw SwiftletError.data(
-          "\(name) failed: \((line ?? "status \(status)").escapedLine(limit: 300))", at: place)
+      return try FinishedProgram.run(path, arguments: arguments) { process, output in
+        try Self.watch(&process, output: output, maximumBytes: maximumBytes, at: place)
+      } _: { finished in
+        guard finished.status == 0 else {
+          let line = finished.messages.first ?? "status \(finished.status)"
+          throw SwiftletError.data("\(name) failed: \(line.escapedLine(limit: 300))", at: place)
+        }
+        return try FileBytes(path: finished.output.path, name: source)
       }
     } catch {
       throw error as? SwiftletError
         ?? SwiftletError.data("\(name) cannot be started: \((error as? FileFailure)?.reason ?? "\(error)")", at: place)
     }
-    return try FileBytes(path: output.path, name: source)
   }
 
   /// Waits until the process ends, and stops it if its output grows beyond `maximumBytes`.
-  private func wait(
-    for process: inout ChildProcess, output: URL, maximumBytes: Int, at place: FileLocation
-  ) throws(SwiftletError) -> Int32 {
-    guard maximumBytes < .max else { return process.wait().status }
+  private static func watch(
+    _ process: inout ChildProcess, output: URL, maximumBytes: Int, at place: FileLocation
+  ) throws(SwiftletError) {
+    guard maximumBytes < .max else { return }
     func isTooLong() -> Bool { fileSize(atPath: output.path) ?? 0 > maximumBytes }
     while process.isRunning(), !isTooLong() { usleep(5_000) }
     // Also if it ended between two looks.
-    if isTooLong() {
-      if process.isRunning() { process.terminate() }
-      _ = process.wait()
-      throw SwiftletError.data(
-        "the file decompresses to more than \(maximumBytes >> 20) MB; it is damaged, so download it again", at: place)
-    }
-    return process.wait().status
+    guard isTooLong() else { return }
+    if process.isRunning() { process.terminate() }
+    _ = process.wait()
+    throw SwiftletError.data(
+      "the file decompresses to more than \(maximumBytes >> 20) MB; it is damaged, so download it again", at: place)
   }
 
   /// The result of an SQL query in DuckDB. Error messages call it `source`.

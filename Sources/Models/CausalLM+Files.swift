@@ -19,7 +19,9 @@ extension CausalLM {
     to folder: URL, type: ElementType, quantization: QuantizationConfiguration? = nil,
     progress: @escaping (Int, Int) -> Void = { _, _ in }
   ) throws {
+    try transformer.checkMergeable(files.url.path)
     let linearLayers = Dictionary(uniqueKeysWithValues: transformer.linearLayers.map { ($0.weight.name, $0) })
+    let merging = transformer.merging
     let backend = transformer.backend
     let quantization = quantization.map { files.quantization ?? $0 }
     let sources = try transformer.parameters.flatMap { parameter -> [TensorSource] in
@@ -30,8 +32,7 @@ extension CausalLM {
       }
       return [
         TensorSource(name: name, type: type, shape: parameter.value.shape) {
-          let merged = linearLayers[parameter.name].flatMap { $0.mergedWeight(on: backend) }
-          return backend.converted(merged ?? parameter.value, to: type)
+          backend.converted(merging[parameter.name]?() ?? parameter.value, to: type)
         }
       ]
     }
@@ -120,15 +121,49 @@ extension JSONObject {
   }
 }
 
+extension Transformer {
+  /// What the parameters become that an adapter changes, in float32, by their names.
+  var merging: [String: () -> Tensor?] {
+    var merging: [String: () -> Tensor?] = [:]
+    let backend = backend
+    for layer in linearLayers where layer.lora != nil {
+      merging[layer.weight.name] = { layer.mergedWeight(on: backend) }
+      if let bias = layer.bias, layer.lora?.bias != nil { merging[bias.name] = { layer.mergedBias(on: backend) } }
+    }
+    for table in [embedding, head] where table.replacement != nil {
+      merging[table.name] = { table.replacedValue(on: backend) }
+    }
+    return merging
+  }
+
+  /// Checks that the model has a place for everything that an adapter adds.
+  func checkMergeable(_ path: String) throws(SwiftletError) {
+    guard let layer = linearLayers.first(where: { $0.bias == nil && $0.lora?.bias != nil }) else { return }
+    throw SwiftletError.model(
+      "the adapter adds a bias to \(layer.path) (lora_bias), which has none, so it can't be merged; use the base model "
+        + "with the adapter", in: path)
+  }
+}
+
 extension Linear {
+  /// The bias with that of the LoRA update.
+  func mergedBias(on backend: any Backend) -> Tensor? {
+    guard let bias, let lora, let added = lora.bias else { return nil }
+    let merged = backend.converted(bias.value, to: .float32)
+    backend.add(added.value, scale: lora.scale, into: merged)
+    return merged
+  }
+
   /// W + scale · B A in float32, with its rows brought to their magnitudes by DoRA; `nil` without a LoRA update.
   func mergedWeight(on backend: any Backend) -> Tensor? {
     guard let lora else { return nil }
     let merged = backend.converted(weight.value, to: .float32)
-    let scaledB = backend.leftOperand(Columns(backend.scaled(lora.b.value, lora.scale)), transposed: false)
-    backend.compute([
-      Product([ProductTerm(scaledB, lora.a.value, transposed: false)], into: Columns(merged), accumulate: true)
-    ])
+    func term(_ a: Tensor, _ b: Tensor, scale: Float) -> ProductTerm {
+      ProductTerm(backend.leftOperand(Columns(backend.scaled(b, scale)), transposed: false), a, transposed: false)
+    }
+    var terms = [term(lora.a.value, lora.b.value, scale: lora.scale)]
+    if let initial = lora.initial { terms.append(term(initial.a, initial.b, scale: -lora.scale)) }
+    backend.compute([Product(terms, into: Columns(merged), accumulate: true)])
     if let magnitude = lora.magnitude {
       backend.scaleRows(merged, by: magnitude.rowScales(lora, weight: weight.value, on: backend))
     }

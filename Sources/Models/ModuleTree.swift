@@ -31,11 +31,16 @@ public struct ModuleTree: Sendable {
     for parameter in transformer.parameters {
       add(parameter, at: parameter.name.split(separator: ".").map(String.init))
     }
+    for table in [transformer.embedding] + (transformer.head === transformer.embedding ? [] : [transformer.head]) {
+      guard let rows = table.replacement?.parameter else { continue }
+      add(rows, at: table.name.split(separator: ".").dropLast().map(String.init) + ["trainable_tokens_delta"])
+    }
     for layer in transformer.linearLayers {
       guard let lora = layer.lora else { continue }
       let path = layer.path.split(separator: ".").map(String.init)
       add(lora.a, at: path + ["lora_A"])
       add(lora.b, at: path + ["lora_B"])
+      if let bias = lora.bias { add(bias, at: path + ["lora_B_bias"]) }
       if let magnitude = lora.magnitude { add(magnitude.parameter, at: path + ["lora_magnitude_vector"]) }
     }
   }

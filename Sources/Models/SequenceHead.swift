@@ -42,15 +42,18 @@ public struct SequenceHead {
   /// The labels that `id2label` names; `nil` if it is missing or incomplete.
   static func labels(_ json: JSONValue) -> [String]? {
     guard let members = json["id2label"]?.object?.members, !members.isEmpty else { return nil }
-    var labels = [String?](repeating: nil, count: members.count)
+    return inOrder(members.map { ($0.key, $0.value.string) })
+  }
+
+  /// Names in the order of their numbers, which are 0, 1, ...; `nil` if one is missing.
+  package static func inOrder(_ members: [(number: String, name: String?)]) -> [String]? {
+    var names = [String?](repeating: nil, count: members.count)
     for member in members {
-      guard let index = Int(member.key), labels.indices.contains(index), let name = member.value.string else {
-        return nil
-      }
-      labels[index] = name
+      guard let index = Int(member.number), names.indices.contains(index) else { return nil }
+      names[index] = member.name
     }
-    let found = labels.compactMap(\.self)
-    return found.count == labels.count ? found : nil
+    let found = names.compactMap(\.self)
+    return found.count == names.count ? found : nil
   }
 }
 
@@ -139,13 +142,20 @@ extension CausalLM {
     return ModelFiles.isSequenceClassifier(files.configurationJSON) ? nil : padding?.id ?? endOfSequence?.id
   }
 
-  /// The scores of whole sequences: the logits of the labels, or of a reward model the reward.
-  /// - Throws: `SwiftletError` if the model is a language model, or a sequence is empty or too long.
-  public func scores(of sequences: [[Int32]]) throws(SwiftletError) -> [[Float]] {
+  /// The head that scores sequences.
+  /// - Throws: `SwiftletError` if the model is a language model.
+  package func scoringHead() throws(SwiftletError) -> SequenceHead {
     guard let head = transformer.sequenceHead else {
       throw SwiftletError.model(
         "the model has no classification head; train one with swiftlet classify or swiftlet reward", in: files.url.path)
     }
+    return head
+  }
+
+  /// The scores of whole sequences: the logits of the labels, or of a reward model the reward.
+  /// - Throws: `SwiftletError` if the model is a language model, or a sequence is empty or too long.
+  public func scores(of sequences: [[Int32]]) throws(SwiftletError) -> [[Float]] {
+    let head = try scoringHead()
     for ids in sequences { try checkLength(ids) }
     if sequences.isEmpty { return [] }
     let padding = headPadding

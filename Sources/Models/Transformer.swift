@@ -161,9 +161,7 @@ public final class Transformer {
 
   /// The logits of hidden states `[rows, hidden]`: `[rows, vocabulary]`.
   public func logits(_ hidden: Tensor) -> Tensor {
-    let logits = backend.empty([hidden.rows, head.value.rows], .float32)
-    let left = backend.leftOperand(Columns(hidden), transposed: false)
-    backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
+    let logits = HeadProducts(head: head, backend: backend, precision: .float32).logits(hidden)
     if configuration.logitSoftcap > 0 { backend.softcap(logits, configuration.logitSoftcap) }
     return logits
   }

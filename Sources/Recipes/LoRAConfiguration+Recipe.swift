@@ -26,19 +26,39 @@ extension LoRAConfiguration.TargetModules: RecipeConvertible {
 }
 
 extension LoRAConfiguration.Initialization: RecipeConvertible {
-  static var expectation: String { "true, gaussian or orthogonal" }
+  static var expectation: String { "true, gaussian, orthogonal, pissa or pissa_niter_N" }
 
   init(_ value: RecipeValue) throws(RecipeValueError) {
-    guard case .scalar(let text, _) = value else { throw .mismatch(value, expected: Self.expectation) }
-    switch text.lowercased() {
-    case "true", "kaiming": self = .kaiming
-    case "gaussian": self = .gaussian
-    case "orthogonal": self = .orthogonal
-    default: throw .mismatch(value, expected: Self.expectation)
-    }
+    guard case .scalar(let text, _) = value,
+      let known = Self(name: text.lowercased() == "true" ? "kaiming" : text.lowercased())
+    else { throw .mismatch(value, expected: Self.expectation) }
+    self = known
   }
 
-  var json: JSONValue { self == .kaiming ? true : .string(rawValue) }
+  var json: JSONValue { self == .kaiming ? true : .string(name) }
+}
+
+extension LoRAConfiguration.TokenIndices: RecipeConvertible {
+  static var expectation: String { "a list of token ids, or such a list for each module" }
+
+  init(_ value: RecipeValue) throws(RecipeValueError) {
+    guard case .mapping(let members) = value.unwrapped else {
+      self = .embedding(try [Int](value))
+      return
+    }
+    var modules: [LoRAConfiguration.ModulePattern<[Int]>] = []
+    for member in members {
+      do { modules.append(.init(member.key, try [Int](member.value))) } catch { throw error.inside(".\(member.key)") }
+    }
+    self = .modules(modules)
+  }
+
+  var json: JSONValue {
+    switch self {
+    case .embedding(let indices): indices.json
+    case .modules(let modules): .object(JSONObject(modules.map { ($0.pattern, $0.value.json) }))
+    }
+  }
 }
 
 /// Values for the modules whose path ends in a match of a regular expression, written as a mapping.

@@ -11,7 +11,7 @@ extension Recipe {
   ///   - steps: the number of optimizer steps.
   ///   - stepsPerEpoch: those of one epoch.
   public func advice(rows: Int, steps: Int, stepsPerEpoch: Int) -> [String] {
-    learningRateAdvice + rankAdvice(rows: rows)
+    learningRateAdvice + scheduleAdvice + rankAdvice(rows: rows)
       + lengthAdvice(rows: rows, steps: steps, epochs: Double(steps) / Double(max(1, stepsPerEpoch)))
   }
 
@@ -19,7 +19,8 @@ extension Recipe {
     // Lion's steps are longer; those of gradient descent depend on the gradient, those of Muon on a matrix's shape.
     let kind = training.optimizer.kind.rawValue
     if kind == "sgd" || kind == "muon" { return [] }
-    let scale = kind.contains("lion") ? 0.1 : 1
+    // Schedule-free optimizers are run at up to ten times the rate (Defazio et al. 2024).
+    let scale = kind.contains("lion") ? 0.1 : kind.contains("schedule_free") ? 10 : 1
     let (low, high) = lora == nil ? (1e-6 * scale, 2e-4 * scale) : (2e-5 * scale, 2e-3 * scale)
     let rate = training.learningRate
     guard rate < low || rate > high else { return [] }
@@ -27,6 +28,15 @@ extension Recipe {
     return [
       "learning_rate \(number(rate)) is \(rate < low ? "low" : "high"): where \(trained) with this optimizer, "
         + "\(number(low)) to \(number(high)) is common. swiftlet sft --find-learning-rate suggests one."
+    ]
+  }
+
+  private var scheduleAdvice: [String] {
+    let (kind, scheduler) = (training.optimizer.kind, training.scheduler)
+    guard kind == .scheduleFreeAdamW, ![.constant, .constantWithWarmup].contains(scheduler) else { return [] }
+    return [
+      "optim \(kind.rawValue) averages the weights instead of lowering the rate, but lr_scheduler_type is "
+        + "\(scheduler.rawValue): constant is common with it."
     ]
   }
 

@@ -51,7 +51,7 @@ private enum PathKind {
 
   init(_ key: String, _ value: JSONValue) {
     switch key {
-    case "model_name_or_path", "chat_template_path": self = .path
+    case "model_name_or_path", "teacher_model_name_or_path", "chat_template_path": self = .path
     case "dataset_name", "datasets", "eval_dataset": self = .source
     // A list has the questions themselves.
     case "questions": self = value.string == nil ? .text : .path

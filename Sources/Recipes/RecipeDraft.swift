@@ -31,6 +31,8 @@ struct RecipeDraft: Sendable {
   var grpo = GRPOConfiguration()
   var reward = RewardConfiguration()
   var classification = ClassificationConfiguration()
+  var teacher: String?
+  var distillation = DistillationConfiguration(teacher: "")
   /// Of every method that has a reference model.
   var reference = ReferenceSettings()
   var training = TrainingConfiguration()
@@ -109,6 +111,10 @@ struct RecipeDraft: Sendable {
       case .reward: .reward(reward)
       case .classify: .classify(classification)
       }
+    if let teacher {
+      training.distillation = distillation
+      training.distillation?.teacher = teacher.expandingTilde
+    }
     training.outputDir = training.outputDir.expandingTilde
     reports.tensorBoardFolder = reports.tensorBoardFolder?.expandingTilde
     lora.task = training.method.scoresSequences ? .sequenceClassification : .languageModel
@@ -162,6 +168,10 @@ struct RecipeDraft: Sendable {
       reference = settings.reference
     case .reward(let settings): reward = settings
     case .classify(let settings): classification = settings
+    }
+    if let known = training.distillation {
+      distillation = known
+      teacher = known.teacher
     }
     reference = training.method.settings?.referenceSettings ?? reference
     packs = training.preparation.packing != nil

@@ -36,6 +36,23 @@ extension RecipeKey {
     .honored(
       "label_smoothing_factor", .sft, \.training.labelSmoothing, .within(0..<1),
       "The fraction of each target's probability to spread over the vocabulary during training."),
+    .honored(
+      "teacher_model_name_or_path", .sft, \.teacher,
+      "Learn the predictions of this teacher for the trained tokens, instead of the tokens: a folder, a GGUF file or "
+        + "`org/name` with the same tokenizer."),
+    .honored(
+      "teacher_model_revision", .sft, \.distillation.teacherRevision, "The teacher's branch, tag or commit."),
+    .honored(
+      "beta", .sft, \.distillation.beta, .within(0...1),
+      "The divergence from the teacher: forward KL (0), reverse KL (1), or a generalized Jensen-Shannon divergence."),
+    .honored(
+      "temperature", .sft, \.distillation.temperature, .above(0), "Divides the logits of teacher and model in the loss."
+    ),
+    .refused(
+      "lmbda", .sft, harmless: ["0", "0.0"], "the model learns from the rows, not from completions of its own; use 0"),
+    .refused(
+      "seq_kd", .sft, harmless: ["false"], "the teacher completes no rows; complete them with swiftlet generate"),
+    .refused("teacher_model_init_kwargs", .sft, "the teacher's weights stay as stored"),
   ]
 
   /// Keys of all methods that learn from preferences.

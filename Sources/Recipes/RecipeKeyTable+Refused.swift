@@ -71,10 +71,8 @@ extension RecipeKey {
       .refused("bias", .lora, harmless: ["none"], "adapters do not train biases"),
       .refused("inference_mode", .lora, "a recipe always trains"),
       .refused("fan_in_fan_out", .lora, "no supported architecture stores transposed weights"),
-      .refused("lora_bias", .lora, "adapters have no bias"),
       .refused("layer_replication", .lora, "layers cannot be repeated"),
       .refused("lora_target_parameters", .lora, "adapters are for linear layers only"),
-      .refused("trainable_token_indices", .lora, "train the whole embedding with lora_modules_to_save instead"),
       .refused("ensure_weight_tying", .lora, "lora_modules_to_save trains a tied embedding and head separately"),
     ],
     refused(

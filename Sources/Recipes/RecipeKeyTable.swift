@@ -79,8 +79,17 @@ extension RecipeKey {
     .honored("alpha_pattern", .lora, \.alphaPatterns, "Other alphas, by regular expression, as in `rank_pattern`."),
     .honored(
       "init_lora_weights", .lora, \.lora.initialization,
-      "How to initialize A: Kaiming uniform (true) or `gaussian`, with B at zero; or both A and B at random and `orthogonal`."
+      "How to initialize A: Kaiming uniform (true) or `gaussian`, with B at zero; both A and B at random and `orthogonal`; or "
+        + "both with the principal singular vectors of the weight, exactly (`pissa`) or by N fast iterations "
+        + "(`pissa_niter_N`). An adapter of `pissa` is saved with twice the rank, for the base model as it is."
     ),
+    .honored(
+      "lora_bias", .lora, \.lora.hasBias,
+      "Also train a bias of each update; it can be merged only into layers that have one."),
+    .honored(
+      "trainable_token_indices", .lora, \.lora.trainableTokens,
+      "Tokens, by their ids, whose embeddings are trained too, and the rows of a tied head; or a mapping from "
+        + "`embed_tokens` and `lm_head` to such lists."),
     .honored(
       "layers_to_transform", .lora, \.layersToTransform,
       "The transformer layers to adapt, counted from 0; null for all. Needs a list of `lora_target_modules`."
@@ -185,8 +194,8 @@ extension RecipeKey {
       "The fraction of all steps to use for warmup, if `warmup_steps` is 0."),
     .honored(
       "optim", .optimization, \.training.optimizer.kind,
-      "The optimizer: AdamW or Lion with 32-bit or 8-bit moments, Adafactor, SGD, or Muon for matrices with AdamW for the "
-        + "rest. `paged_` keeps the moments in a file that the system can page out."
+      "The optimizer: AdamW or Lion with 32-bit or 8-bit moments, Adafactor, SGD, Muon for matrices with AdamW for the "
+        + "rest, or schedule-free AdamW. `paged_` keeps the moments in a file that the system can page out."
     ),
     .honored(
       "optim_args", .optimization, \.sgdArguments,

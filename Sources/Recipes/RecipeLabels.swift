@@ -1,3 +1,4 @@
+import Models
 import OrderedJSON
 
 /// `id2label` as recipes spell it: a list of names, or a mapping from numbers to names.
@@ -12,14 +13,10 @@ struct RecipeLabels: RecipeConvertible {
       names = value.isNull ? [] : try [String](value)
       return
     }
-    var found = [String?](repeating: nil, count: members.count)
-    for member in members {
-      guard let number = Int(member.key), found.indices.contains(number) else {
-        throw .mismatch(value, expected: Self.expectation)
-      }
-      found[number] = try String(member.value)
-    }
-    names = found.compactMap(\.self)
+    var given: [(String, String?)] = []
+    for member in members { given.append((member.key, try String(member.value))) }
+    guard let found = SequenceHead.inOrder(given) else { throw .mismatch(value, expected: Self.expectation) }
+    names = found
   }
 
   var json: JSONValue { names.isEmpty ? .null : .array(names.map { .string($0) }) }

@@ -163,6 +163,13 @@ struct RecipeReader {
   }
 
   private func checkMethod() throws(SwiftletError) {
+    let plain = DistillationConfiguration(teacher: "")
+    if draft.teacher == nil, draft.distillation != plain {
+      let keys = ["teacher_model_revision", "temperature", "beta"]
+      throw error(
+        keys.first { origins[$0] != nil } ?? "beta",
+        "beta, temperature and teacher_model_revision concern a teacher; set teacher_model_name_or_path")
+    }
     var resolved = draft
     resolved.resolve()
     if resolved.training.method.scoresSequences {

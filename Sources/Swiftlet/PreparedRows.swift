@@ -50,7 +50,8 @@ extension TrainingMethod {
   package func labels(of rows: any RowSource) throws(SwiftletError) -> ClassLabels? {
     guard case .classify(let settings) = self else { return nil }
     return settings.labels.isEmpty
-      ? try ClassLabels(of: rows, count: settings.labelCount) : ClassLabels(settings.labels)
+      ? try ClassLabels(of: rows, count: settings.labelCount, namesOfNumbers: SequenceHead.defaultLabels)
+      : ClassLabels(settings.labels)
   }
 }
 

@@ -13,7 +13,8 @@ struct RunAgreement {
 
   /// Keys whose values are places, which may differ between hosts. What is found there must not.
   private static let places = [
-    "output_dir", "logging_dir", "model_name_or_path", "dataset_name", "datasets", "eval_dataset", "questions",
+    "output_dir", "logging_dir", "model_name_or_path", "teacher_model_name_or_path", "dataset_name", "datasets",
+    "eval_dataset", "questions",
     "chat_template_path", "resume_from_checkpoint",
   ]
 

@@ -37,11 +37,7 @@ public struct Scoring: Sendable {
     _ model: CausalLM, rows source: any RowSource, maxLength: Int? = 1024, batchSize: Int = 8,
     progress: (Int, Int) -> Void = { _, _ in }
   ) throws {
-    guard let head = model.transformer.sequenceHead else {
-      _ = try model.scores(of: [])
-      (labels, rows) = ([], [])
-      return
-    }
+    let head = try model.scoringHead()
     labels = head.labels
     let tokenizer = try RowTokenizer(
       model.tokenizer, renderer: model.chatRenderer, eosToken: model.endOfSequence?.text)

@@ -34,6 +34,7 @@ public final class TrainingRun {
   /// - Parameters:
   ///   - recipe: the recipe.
   ///   - modelURL: the base model on this machine; see `ModelLocation`.
+  ///   - teacherURL: the teacher on this machine, if the recipe names one; `nil` for the path in the recipe.
   ///   - data: the recipe's sources on this machine; see `DatasetLocation`.
   ///   - cache: where prepared rows are kept for the next run.
   ///   - backend: computes; `nil` for what the recipe's `device` selects.
@@ -43,7 +44,7 @@ public final class TrainingRun {
   ///   - preparing: called with the number of rows prepared and of all rows.
   /// - Throws: `SwiftletError`, in the terms of a recipe.
   public convenience init(
-    _ recipe: Recipe, modelURL: URL, data: DataArguments? = nil, cache: PreparationCache? = nil,
+    _ recipe: Recipe, modelURL: URL, teacherURL: URL? = nil, data: DataArguments? = nil, cache: PreparationCache? = nil,
     on backend: (any Backend)? = nil, collective: any Collective = SingleProcess(),
     loading: (Int, Int) -> Void = { _, _ in }, preparing: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws {
@@ -75,7 +76,7 @@ public final class TrainingRun {
       files, tokenizer: tokenizer, chatTemplate: template, on: device.backend, inFloat32: recipe.lora == nil,
       quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     do {
-      try self.init(recipe, model: model, rows: rows, collective: collective)
+      try self.init(recipe, model: model, rows: rows, teacherURL: teacherURL, collective: collective)
       self.device = device
     } catch let error as SwiftletError {
       throw error.inRecipeTerms
@@ -85,12 +86,13 @@ public final class TrainingRun {
   /// Sets up the run of a model on prepared rows: attaches the adapter, fits the batch into memory, and resumes, as the
   /// settings ask.
   package init(
-    _ recipe: Recipe, model: CausalLM, rows: PreparedRows, components: Trainer.Components = Trainer.Components(),
+    _ recipe: Recipe, model: CausalLM, rows: PreparedRows, teacherURL: URL? = nil,
+    components: Trainer.Components = Trainer.Components(),
     callbacks: [any TrainerCallback] = [], collective: any Collective = SingleProcess()
   ) throws {
     var components = components
-    if case .grpo(let settings) = recipe.training.method, components.rewards == nil {
-      components.rewards = try settings.makeRewards(locate: recipe.locate)
+    if components.rewards == nil {
+      components.rewards = try recipe.training.method.settings?.rewards(locate: recipe.locate)
     }
     let output = URL(fileURLWithPath: recipe.training.outputDir)
     if collective.rank == 0 {
@@ -111,16 +113,20 @@ public final class TrainingRun {
     let adapter = try recipe.lora.map {
       try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
+    let teacher = try recipe.training.distillation.map { distillation in
+      let url = teacherURL ?? ModelLocation.file(in: URL(fileURLWithPath: recipe.locate(distillation.teacher)))
+      return try CausalLM(opening: url, on: model.transformer.backend)
+    }
     let estimator = RunEstimator(
       model, adapter: adapter, trainingSet: rows.training.set, validationSet: rows.validation?.set,
-      updateRule: components.updateRule, ranks: collective.size, ranksPerHost: collective.hostSize)
+      updateRule: components.updateRule, teacher: teacher, ranks: collective.size, ranksPerHost: collective.hostSize)
     let configuration = try Self.fitting(recipe.training, estimator, collective)
     let reports = collective.rank == 0 ? recipe.reports.reports(output: output) : []
     trainer = try Trainer(
       model, adapter: adapter, configuration: configuration, trainingSet: rows.training.set,
       validationSet: rows.validation?.set, output: output, baseName: recipe.model.name,
       activationBudget: estimator.checkpointing(configuration).budget, callbacks: reports, components: components,
-      collective: collective, rows: rows.sources.training, validationRows: rows.sources.validation)
+      collective: collective, rows: rows.sources.training, validationRows: rows.sources.validation, teacher: teacher)
     trainer.callbacks = callbacks
     self.recipe = recipe
     self.model = model
@@ -202,8 +208,15 @@ public final class TrainingRun {
     progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> LearningRateRangeTest {
     try Recipe.translating {
-      if case .grpo = trainer.configuration.method {
-        throw SwiftletError.training("a learning rate for grpo cannot be found from the loss, which is always near 0")
+      if let metric = trainer.configuration.method.settings?.progressMetric {
+        throw SwiftletError.training(
+          "a learning rate for \(trainer.configuration.method.name.rawValue) cannot be found from the loss, because only "
+            + "the \(metric) shows progress")
+      }
+      if trainer.configuration.distillation != nil {
+        throw SwiftletError.training(
+          "a learning rate is found by the loss of the rows' tokens, but a teacher's predictions are learned; set "
+            + "`learningRate` yourself")
       }
       return try LearningRateRangeTest(
         model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
@@ -307,9 +320,9 @@ public final class TrainingRun {
     let name = URL(fileURLWithPath: recipe.model.name).lastPathComponent
     let subtitle = "\(name), \(method)"
     var curve: LossCurve
-    if recipe.training.method.name == .grpo {
-      // The loss is always near 0.
-      curve = LossCurve(title: "Reward", subtitle: subtitle, state: trainer.state, metric: "reward")
+    if let metric = recipe.training.method.settings?.progressMetric {
+      let title = metric.prefix(1).uppercased() + metric.dropFirst()
+      curve = LossCurve(title: title, subtitle: subtitle, state: trainer.state, metric: metric)
     } else {
       curve = LossCurve(title: "Training loss", subtitle: subtitle, state: trainer.state)
       if let lossBefore { curve.add(lossBefore: lossBefore) }

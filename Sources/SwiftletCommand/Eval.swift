@@ -24,13 +24,7 @@ struct Eval: AsyncParsableCommand {
       """, valueName: "recipe"))
   var config: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Truncate rows to this many tokens; 0 to keep them whole. (default: 1024, or the recipe's)", valueName: "n"))
-  var maxLength: Int?
-
-  @Option(help: ArgumentHelp("Rows per batch.", valueName: "n"))
-  var batchSize = 8
+  @OptionGroup var batches: BatchOptions
 
   @Flag(help: "Measure the loss of assistant turns only.")
   var assistantOnlyLoss = false
@@ -46,9 +40,6 @@ struct Eval: AsyncParsableCommand {
 
   func validate() throws {
     if data == nil, config == nil { throw ValidationError("eval needs --data or --config") }
-    guard batchSize > 0, maxLength ?? 0 >= 0 else {
-      throw ValidationError("--batch-size must be positive, --max-length not negative")
-    }
     if logprobs, !json { throw ValidationError("--logprobs needs --json") }
   }
 
@@ -69,11 +60,10 @@ struct Eval: AsyncParsableCommand {
   /// How rows are encoded: as for the recipe's validation loss, unless an option says otherwise.
   private func options(_ recipe: Recipe?) -> PreparationOptions {
     var options = recipe?.training.preparation(forValidation: true) ?? PreparationOptions()
-    if recipe == nil { options.maxLength = 1024 }
+    options.maxLength = batches.limit(otherwise: recipe == nil ? 1024 : options.maxLength)
     // Log-probabilities are those of rows, not of packed sequences.
     if logprobs { options.packing = nil }
     if options.packing == nil { options.shuffleSeed = nil }
-    if let maxLength { options.maxLength = maxLength == 0 ? nil : maxLength }
     if assistantOnlyLoss { options.assistantOnlyLoss = true }
     if let completionOnlyLoss { options.completionOnlyLoss = completionOnlyLoss }
     return options
@@ -97,7 +87,8 @@ struct Eval: AsyncParsableCommand {
     guard let rows else { return }
     var bar = ProgressBar("evaluating", total: rows.count)
     let evaluation = try Evaluation(
-      model, rows: rows, tokenizer: tokenizer, options: options, batchSize: batchSize, logProbabilities: logprobs
+      model, rows: rows, tokenizer: tokenizer, options: options, batchSize: batches.batchSize,
+      logProbabilities: logprobs
     ) { done, _ in bar.update(done) }
     bar.clear()
     if json {

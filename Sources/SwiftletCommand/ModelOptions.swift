@@ -49,6 +49,26 @@ struct ModelOptions: ParsableArguments {
   }
 }
 
+/// How rows are passed through a model.
+struct BatchOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Truncate rows to this many tokens; 0 to keep them whole. (default: 1024, or that of --config)", valueName: "n"))
+  var maxLength: Int?
+
+  @Option(help: ArgumentHelp("Rows per batch.", valueName: "n"))
+  var batchSize = 8
+
+  func validate() throws {
+    guard batchSize > 0, maxLength ?? 0 >= 0 else {
+      throw ValidationError("--batch-size must be positive, --max-length not negative")
+    }
+  }
+
+  /// The most tokens of a row; `nil` for no limit.
+  func limit(otherwise: Int?) -> Int? { maxLength.map { $0 == 0 ? nil : $0 } ?? otherwise }
+}
+
 /// What a subcommand computes on.
 struct DeviceOptions: ParsableArguments {
   @Option(

@@ -31,20 +31,13 @@ struct Score: AsyncParsableCommand {
       "A file or folder of rows with text, messages, or prompt and completion.", valueName: "path"))
   var data: String?
 
-  @Option(help: ArgumentHelp("Truncate rows to this many tokens; 0 to keep them whole.", valueName: "n"))
-  var maxLength = 1024
-
-  @Option(help: ArgumentHelp("Rows per batch.", valueName: "n"))
-  var batchSize = 8
+  @OptionGroup var batches: BatchOptions
 
   @Flag(help: "Print JSON: {\"rows\": [{\"label\", \"probabilities\"} or {\"reward\"}]}, and \"accuracy\".")
   var json = false
 
   func validate() throws {
     guard (text == nil) != (data == nil) else { throw ValidationError("score needs --text or --data") }
-    guard batchSize > 0, maxLength >= 0 else {
-      throw ValidationError("--batch-size must be positive, --max-length not negative")
-    }
   }
 
   func run() async throws {
@@ -59,7 +52,7 @@ struct Score: AsyncParsableCommand {
     var bar = ProgressBar("scoring", total: rows.count)
     defer { bar.clear() }
     let scoring = try Scoring(
-      model, rows: rows, maxLength: maxLength == 0 ? nil : maxLength, batchSize: batchSize
+      model, rows: rows, maxLength: batches.limit(otherwise: 1024), batchSize: batches.batchSize
     ) { done, _ in bar.update(done) }
     bar.clear()
     if json { return Printing.json(scoring.json) }

@@ -35,17 +35,22 @@ struct TrainingSession {
 
   /// The run, with the model loaded and the rows prepared.
   func prepared() async throws -> TrainingRun {
-    let (modelURL, data) = try await ranks.inTurn {
-      (
+    let (modelURL, teacherURL, data) = try await ranks.inTurn {
+      var teacher: URL?
+      if let distillation = recipe.training.distillation {
+        teacher = try await ModelLocation.find(
+          recipe.locate(distillation.teacher), revision: distillation.teacherRevision, progress: downloading())
+      }
+      return (
         try await ModelLocation.find(
           recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: downloading()),
-        try await DatasetLocation.find(recipe, progress: downloading())
+        teacher, try await DatasetLocation.find(recipe, progress: downloading())
       )
     }
     let (loading, preparing) = (QuantizationProgress(), PreparationProgress())
     defer { loading.finish() }
     return try TrainingRun(
-      recipe, modelURL: modelURL, data: data,
+      recipe, modelURL: modelURL, teacherURL: teacherURL, data: data,
       cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment),
       collective: ranks.collective, loading: ranks.leads ? loading.report : { _, _ in },
       preparing: ranks.leads ? preparing.update : { _, _ in })
@@ -239,6 +244,8 @@ struct TrainingSession {
     if let reward = sums.metrics["reward"] {
       let length = sums.metrics["completions/mean_length"]?.mean ?? 0
       Printing.note("\n\(label): reward \(Format.loss(reward.mean)), \(Int(length.rounded())) tokens per completion")
+    } else if recipe.training.distillation != nil {
+      Printing.note("\n\(label): \(Format.loss(loss)) nats from the teacher per token (\(sums.count) tokens)")
     } else if recipe.training.method == .sft {
       Printing.note("\n\(label): \(Format.loss(loss)) (perplexity \(Format.loss(exp(loss))), \(sums.count) tokens)")
     } else {

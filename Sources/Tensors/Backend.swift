@@ -345,6 +345,18 @@ public protocol Backend: Sendable {
   func crossEntropy(
     _ logits: Tensor, targets: [Int32], gradientScale: Float?, softcap: Float, smoothing: Float,
     weighsByProbability: Bool, into result: Tensor)
+  /// The divergence of each row of logits from a teacher's: KL(teacher ‖ student) for `beta` 0, KL(student ‖ teacher)
+  /// for 1, and the generalized Jensen-Shannon divergence in between (Agarwal et al. 2023, arXiv:2306.13649, equation 1).
+  /// With a gradient scale, the logits are overwritten by their scaled gradient.
+  ///
+  /// - Parameters:
+  ///   - teacher: the teacher's logits, of the same shape.
+  ///   - temperature: divides the logits of both.
+  ///   - softcap: if positive, the logits, but not the teacher's, are taken as softcap · tanh(logit / softcap).
+  ///   - result: `[rows, 4]`, as for `crossEntropy`, with the divergence as the loss.
+  func divergence(
+    _ logits: Tensor, from teacher: Tensor, targets: [Int32], beta: Float, temperature: Float, gradientScale: Float?,
+    softcap: Float, into result: Tensor)
   /// The mean of each row of logits, and the logarithm of the sum of the squares of its softmax: `[rows, 2]`. Logits are
   /// taken as softcap · tanh(logit / softcap) if `softcap` is positive.
   func logitStatistics(_ logits: Tensor, softcap: Float) -> Tensor

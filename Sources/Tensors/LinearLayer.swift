@@ -27,7 +27,8 @@ public final class Linear {
   var isTrainable: Bool { weight.isTrainable || bias?.isTrainable == true || lora?.isTrainable == true }
 }
 
-/// A low-rank update of a linear layer: y += scale · dropout(x) Aᵀ Bᵀ (LoRA, Hu et al. 2021, arXiv:2106.09685).
+/// A low-rank update of a linear layer: y += scale · (dropout(x) Aᵀ Bᵀ + bias) (LoRA, Hu et al. 2021,
+/// arXiv:2106.09685).
 public struct LoRAUpdate {
   /// The down projection A, `[rank, in]`.
   public let a: Parameter
@@ -40,21 +41,51 @@ public struct LoRAUpdate {
 
   /// The magnitudes of the layer's rows, with DoRA; `nil` without. An update with magnitudes has no dropout.
   public let magnitude: Magnitude?
+  /// The bias of the up projection, `[out]`; `nil` without one.
+  public let bias: Parameter?
+  /// What A and B were before training, if their product is part of the layer's own weight (PiSSA): it is subtracted
+  /// from the update.
+  public let initial: Factors?
 
-  /// Creates an update; `a` and `b` must have the same rank.
-  public init(a: Parameter, b: Parameter, scale: Float, dropout: Float = 0, magnitude: Magnitude? = nil) {
+  /// A and B that are not trained.
+  public struct Factors {
+    /// `[rank, in]`
+    public let a: Tensor
+    /// `[out, rank]`
+    public let b: Tensor
+
+    /// Creates factors of the same rank.
+    public init(a: Tensor, b: Tensor) {
+      self.a = a
+      self.b = b
+    }
+  }
+
+  /// Creates an update; `a` and `b` must have the same rank. With magnitudes there is neither a bias nor initial factors.
+  public init(
+    a: Parameter, b: Parameter, scale: Float, dropout: Float = 0, magnitude: Magnitude? = nil,
+    bias: Parameter? = nil, initial: Factors? = nil
+  ) {
+    precondition(magnitude == nil || bias == nil && initial == nil, "a bias or initial factors exclude magnitudes")
     self.a = a
     self.b = b
     self.scale = scale
     self.dropout = dropout
     self.magnitude = magnitude
+    self.bias = bias
+    self.initial = initial
   }
 
   /// The rank r: the number of rows of A and columns of B.
   public var rank: Int { a.value.rows }
 
-  /// A, B and the magnitudes.
-  public var parameters: [Parameter] { [a, b] + (magnitude.map { [$0.parameter] } ?? []) }
+  /// The rows of A, and of what is subtracted from it.
+  package var keptRanks: Int { rank + (initial?.a.rows ?? 0) }
+
+  /// A, B, the bias and the magnitudes.
+  public var parameters: [Parameter] {
+    [a, b] + (bias.map { [$0] } ?? []) + (magnitude.map { [$0.parameter] } ?? [])
+  }
 
   var isTrainable: Bool { parameters.contains(where: \.isTrainable) }
 }

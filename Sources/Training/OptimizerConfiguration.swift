@@ -55,6 +55,8 @@ public struct OptimizerConfiguration: Sendable, Hashable, Codable {
     case adafactor
     /// Muon for matrices; AdamW for embeddings, output layers and vectors. Momentum is 0.95.
     case muon
+    /// Schedule-free AdamW (arXiv:2405.15682). Averages of the weights are evaluated and saved.
+    case scheduleFreeAdamW = "schedule_free_adamw"
     /// Lion with a float32 moment.
     case lion
     /// The same as `lion`.
@@ -111,12 +113,16 @@ extension OptimizerConfiguration {
       throw SwiftletError.training(
         "`momentum`, `dampening` and `nesterov` belong to SGD, but the optimizer is \(kind.rawValue); leave them out")
     }
+    if kind == .scheduleFreeAdamW, beta1 <= 0 {
+      throw SwiftletError.training("schedule_free_adamw divides by `adamBeta1`, which must be above 0")
+    }
     if nesterov, momentum == 0 || dampening != 0 {
       throw SwiftletError.training("`nesterov` needs `momentum` and no `dampening`; set `momentum`, or leave it out")
     }
     return switch kind {
     case .sgd: SGD(momentum: Float(momentum), dampening: Float(dampening), nesterov: nesterov)
     case .adafactor: Adafactor()
+    case .scheduleFreeAdamW: ScheduleFreeAdamW(beta1: beta1, beta2: beta2, epsilon: Float(epsilon))
     case .muon where Muon.applies(to: parameter, shape): Muon()
     case .lion, .lion32Bit, .lion8Bit, .pagedLion32Bit, .pagedLion8Bit:
       Lion(beta1: beta1, beta2: beta2, isEightBit: isEightBit)

@@ -18,6 +18,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   /// What training does with the rows.
   public var method = TrainingMethod.sft
 
+  /// Whose predictions supervised fine-tuning learns instead of the tokens of the rows; `nil` to learn the tokens.
+  public var distillation: DistillationConfiguration?
+
   // MARK: Rows and tokens
 
   /// How rows become tokens and labels: maximum length, loss mask, packing.

@@ -43,7 +43,8 @@ def main():
         "scoring_runs": "twenty steps of TRL's RewardTrainer, and of transformers' Trainer with a classifier",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",
-        "optimizers": "learning-rate schedules; AdamW on fixed gradients",
+        "optimizers": "learning-rate schedules; optimizers on fixed gradients",
+        "distillation": "TRL's divergences from a teacher, and twenty steps of its GKDTrainer",
         "smollm2": "SmolLM2-135M-Instruct, from its Q4_1 GGUF: logits, greedy tokens, ten steps of training",
     }.items():
         parsers[subject] = subjects.add_parser(subject, help=help)

@@ -1,4 +1,4 @@
-// Cross-entropy and its gradient.
+// Cross-entropy and divergences with their gradients.
 #include "check.h"
 
 static void cross_entropy(long columns, float magnitude, float cap, float smoothing, double tolerance) {
@@ -50,6 +50,61 @@ static void cross_entropy(long columns, float magnitude, float cap, float smooth
   free(only_losses);
 }
 
+// The divergence from a teacher by its definition, and its gradient by central differences in double precision.
+static double divergence_of(const double *x, const double *y, long columns, double beta) {
+  double largest_x = -INFINITY, largest_y = -INFINITY, total_x = 0, total_y = 0, sum = 0;
+  for (long j = 0; j < columns; j++) {
+    largest_x = fmax(largest_x, x[j]);
+    largest_y = fmax(largest_y, y[j]);
+  }
+  for (long j = 0; j < columns; j++) {
+    total_x += exp(x[j] - largest_x);
+    total_y += exp(y[j] - largest_y);
+  }
+  for (long j = 0; j < columns; j++) {
+    double s = x[j] - largest_x - log(total_x), t = y[j] - largest_y - log(total_y), p = exp(s), q = exp(t);
+    double m = log((1 - beta) * p + beta * q);
+    sum += beta == 0 ? q * (t - s) : beta == 1 ? p * (s - t) : beta * q * (t - m) + (1 - beta) * p * (s - m);
+  }
+  return sum;
+}
+
+static void divergence(long columns, float beta, float temperature, float cap) {
+  float *logits = random_floats(columns, (uint64_t)columns), *teacher = random_floats(columns, (uint64_t)columns + 1);
+  float found[4], again[4], scale = 0.5f;
+  double *x = doubles(columns), *y = doubles(columns), *gradient = doubles(columns);
+  int32_t target = (int32_t)(columns / 2);
+  for (long j = 0; j < columns; j++) {
+    logits[j] *= 4;
+    teacher[j] *= 6;
+    x[j] = (cap > 0 ? cap * tanh(logits[j] / (double)cap) : logits[j]) / temperature;
+    y[j] = teacher[j] / (double)temperature;
+  }
+  double expected = divergence_of(x, y, columns, beta);
+  for (long j = 0; j < columns; j++) {
+    double kept = x[j], slope = cap > 0 ? 1 - pow(kept * temperature / cap, 2) : 1;
+    x[j] = kept + 1e-5;
+    double above = divergence_of(x, y, columns, beta);
+    x[j] = kept - 1e-5;
+    gradient[j] = (above - divergence_of(x, y, columns, beta)) / 2e-5 * scale * slope / temperature;
+    x[j] = kept;
+  }
+  float *only = floats(columns);
+  memcpy(only, logits, (size_t)columns * sizeof(float));
+  ck_divergence(only, teacher, &target, columns, beta, temperature, scale, cap, false, again, 0, 1);
+  ck_divergence(logits, teacher, &target, columns, beta, temperature, scale, cap, true, found, 0, 1);
+  expect_close(found, &expected, 1, 5e-6, "divergence of %ld columns, beta %g", columns, (double)beta);
+  expect_equal(again, found, sizeof found, "divergence without gradient");
+  expect_close(
+    logits, gradient, columns, 1e-5, "gradient of the divergence, %ld columns, beta %g", columns, (double)beta);
+  free(logits);
+  free(teacher);
+  free(only);
+  free(x);
+  free(y);
+  free(gradient);
+}
+
 void test_loss(void) {
   static const long columns[] = {2, 9, 64, 1031, 4999};
   for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
@@ -57,5 +112,11 @@ void test_loss(void) {
     cross_entropy(columns[i], 4, 0, 0.1f, 3e-6);
     cross_entropy(columns[i], 20, 30, 0, 1e-5);
     cross_entropy(columns[i], 60, 0, 0, 1e-5);
+  }
+  for (size_t i = 0; i + 1 < sizeof columns / sizeof *columns; i++) {
+    divergence(columns[i], 0, 1, 0);
+    divergence(columns[i], 0.3f, 2, 0);
+    divergence(columns[i], 0.5f, 1, 30);
+    divergence(columns[i], 1, 1.5f, 0);
   }
 }

@@ -92,7 +92,7 @@ import Testing
         return "\(error)"
       }
     }
-    #expect(message("beta: 0.2", .sft).contains("beta is a key of dpo, orpo, cpo, kto, grpo"))
+    #expect(message("loss_weights: [1]", .sft).contains("loss_weights is a key of dpo"))
     #expect(message("packing: true", .dpo).contains("packing is a key of sft"))
     #expect(message("method: dpo", .sft).contains("swiftlet dpo"))
     #expect(message("method: dpq", nil).contains("sft"))

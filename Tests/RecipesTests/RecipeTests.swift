@@ -222,4 +222,13 @@ import Testing
     let recipe = try Recipe(yaml: "report_to: [tensorboard, jsonl]\nlogging_dir: logs")
     #expect(try Recipe(yaml: recipe.yaml).reports == recipe.reports && recipe.notes == [])
   }
+
+  @Test func scheduleFreeOptimizersNeedNoSchedule() throws {
+    func advice(_ yaml: String) throws -> [String] {
+      try Recipe(yaml: "optim: schedule_free_adamw\nlearning_rate: 1e-3\n\(yaml)")
+        .advice(rows: 100, steps: 100, stepsPerEpoch: 50)
+    }
+    #expect(try advice("").contains { $0.contains("lr_scheduler_type is linear") })
+    #expect(try advice("lr_scheduler_type: constant").isEmpty)
+  }
 }

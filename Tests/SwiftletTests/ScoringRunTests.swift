@@ -151,7 +151,9 @@ import Training
   @Test func labelsAreChecked() throws {
     func message(_ rows: [Row], count: Int? = nil) -> String {
       do {
-        return try ClassLabels(of: InMemoryRows(rows), count: count).names.joined(separator: ",")
+        return try ClassLabels(
+          of: InMemoryRows(rows), count: count, namesOfNumbers: SequenceHead.defaultLabels
+        ).names.joined(separator: ",")
       } catch {
         return "\(error)"
       }

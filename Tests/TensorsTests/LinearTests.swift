@@ -38,6 +38,51 @@ struct LinearTests {
     ).verify()
   }
 
+  /// The bias of B is scaled as the update is, and dropout doesn't concern it.
+  @Test(arguments: [1, 19]) func loraWithBias(rows: Int) {
+    OperationCheck(
+      variables: [Operand([rows, 24], seed: 1)],
+      parameters: [
+        Operand([17, 24], seed: 2), Operand([17], seed: 3), Operand([4, 24], seed: 4), Operand([17, 4], seed: 5),
+        Operand([17], seed: 6), Operand([9, 24], seed: 7),
+      ],
+      trainable: [false, false, true, true, true, false],
+      run: { tape, x, p in
+        let update = LoRAUpdate(a: p[2], b: p[3], scale: 0.75, bias: p[4])
+        return [tape.linear(x[0], [Linear(weight: p[0], bias: p[1], lora: update), Linear(weight: p[5])])]
+      },
+      reference: { graph, x, p in
+        let update = x[0].timesTransposed(p[2]).timesTransposed(p[3]).plus(row: p[4].flat).scaled(0.75)
+        let first = x[0].timesTransposed(p[0]).plus(row: p[1].flat).plus(update)
+        return [first.beside(x[0].timesTransposed(p[5])).flat]
+      }
+    ).verify()
+  }
+
+  /// Initial factors are subtracted, and never trained.
+  @Test(arguments: [Float(0), 0.3]) func initialFactorsAreSubtracted(dropout: Float) {
+    let (a, b) = (Operand([3, 32], seed: 5), Operand([20, 3], seed: 6))
+    let mask = dropout > 0 ? mask(11, 32, rate: dropout)[0].map(Double.init) : [Double](repeating: 1, count: 11 * 32)
+    OperationCheck(
+      variables: [Operand([11, 32], seed: 1)],
+      parameters: [Operand([20, 32], seed: 2), Operand([3, 32], seed: 3), Operand([20, 3], seed: 4)],
+      trainable: [false, true, true],
+      run: { tape, x, p in
+        let initial = LoRAUpdate.Factors(
+          a: tape.backend.tensor(a.values, a.shape), b: tape.backend.tensor(b.values, b.shape))
+        let update = LoRAUpdate(a: p[1], b: p[2], scale: 0.5, dropout: dropout, initial: initial)
+        return [tape.linear(x[0], [Linear(weight: p[0], lora: update)])]
+      },
+      reference: { graph, x, p in
+        let first = ReferenceMatrix(graph, a.values, columns: 32)
+        let second = ReferenceMatrix(graph, b.values, columns: 3)
+        let own = x[0].masked(mask).timesTransposed(p[1]).timesTransposed(p[2]).scaled(0.5)
+        let subtracted = x[0].timesTransposed(first).timesTransposed(second).scaled(-0.5)
+        return [x[0].timesTransposed(p[0]).plus(own).plus(subtracted).flat]
+      }
+    ).verify()
+  }
+
   @Test func loraWithoutInputGradient() {
     OperationCheck(
       variables: [Operand([11, 16], seed: 1)],

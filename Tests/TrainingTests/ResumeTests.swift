@@ -8,6 +8,47 @@ import Testing
 
 /// A run that is interrupted and resumed has the same result as an uninterrupted one.
 @Suite struct ResumeTests {
+  /// Adapters with more than A and B.
+  @Test(arguments: ["bias", "tokens", "pissa", "pissa_niter_2"]) func everyAdapterResumes(_ kind: String) throws {
+    let folder = try scratchFolder("resume-adapter")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func trainer(_ name: String) throws -> Trainer {
+      var lora = LoRAConfiguration.lora(rank: 4, dropout: 0.1)
+      switch kind {
+      case "bias": lora.hasBias = true
+      case "tokens": lora.trainableTokens = .embedding([5, 6, 40])
+      default: lora.initialization = try #require(LoRAConfiguration.Initialization(name: kind))
+      }
+      var configuration = TinyTrainer.arguments(batch: 2, accumulation: 2, steps: 8)
+      (configuration.saveStrategy, configuration.saveSteps) = (.steps, 4)
+      let model = try TinyModel.model("llama_tied")
+      return try Trainer(
+        model, adapter: Adapter(lora, on: model.transformer, seed: 5), configuration: configuration,
+        trainingSet: TinyModel.rows(), output: folder.appendingPathComponent(name), baseName: "models/llama_tied")
+    }
+    let whole = try trainer("one")
+    try whole.train()
+    let first = try trainer("two")
+    first.callbacks = [Kill(after: 6)]
+    try first.train()
+    let second = try trainer("two")
+    try second.resume(from: folder.appendingPathComponent("two/checkpoint-4"))
+    try second.train()
+    #expect(TinyTrainer.log(second) == TinyTrainer.log(whole))
+    for name in ["adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors"] {
+      let files = ["one", "two"].map { folder.appendingPathComponent("\($0)/checkpoint-8/\(name)") }
+      #expect(try Data(contentsOf: files[0]) == Data(contentsOf: files[1]), "\(name)")
+    }
+    // What was saved is read, and means the same.
+    let model = try TinyModel.model("llama_tied")
+    let folderRead = folder.appendingPathComponent("one/checkpoint-8")
+    let adapter = try Adapter(reading: folderRead, onto: model.transformer)
+    let losses = try [model, whole.model].map {
+      try TrainingStep.loss(TinyModel.rows(0..<8).batch(0..<8), $0.transformer).loss
+    }
+    #expect(relativeError(losses[0], losses[1]) < 1e-6 && adapter.layers.count == whole.adapter?.layers.count)
+  }
+
   static func trainer(
     _ output: URL, dropout: Double?, optimizer: OptimizerConfiguration.Kind = .adamWTorch,
     on backend: any Backend = CPUBackend.shared
@@ -34,7 +75,7 @@ import Testing
   /// Every weight, so that some tensors are large enough for 8 bits.
   @Test(arguments: [
     OptimizerConfiguration.Kind.adamW8Bit, .pagedAdamW8Bit, .pagedAdamW32Bit, .sgd, .adafactor, .muon, .lion, .lion8Bit,
-    .pagedLion8Bit,
+    .pagedLion8Bit, .scheduleFreeAdamW,
   ])
   func everyOptimizerResumes(_ optimizer: OptimizerConfiguration.Kind) throws {
     try Self.checkResumed(nil, 4, optimizer)

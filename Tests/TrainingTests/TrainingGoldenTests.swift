@@ -15,7 +15,8 @@ import Testing
   static let runs = [
     "full", "full_warmup", "full_weight_decay", "full_no_clip", "full_dft", "full_smoothing", "lora",
     "lora_weight_decay", "lora_patterns", "lora_adafactor", "lora_adafactor_from_zero", "lora_saved_linear",
-    "lora_saved_blocks", "lora_tied_head", "lora_tied_embedding", "lora_plus", "dora", "full_twenty", "lora_twenty",
+    "lora_saved_blocks", "lora_tied_head", "lora_tied_embedding", "lora_plus", "dora", "lora_bias", "lora_tokens",
+    "lora_tied_tokens", "lora_tied_tokens_apart", "schedule_free", "full_twenty", "lora_twenty",
   ]
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
@@ -58,9 +59,61 @@ import Testing
     try Self.check(trainer, reference["trained"], tolerance: weightTolerance(name, on: backend))
   }
 
+  /// From PiSSA's own initialization. The signs of singular vectors are arbitrary, so what the adapters add to the weights
+  /// is compared; the reference's is converted to plain LoRA.
+  @Test func pissaEqualsPEFT() throws {
+    let reference = try golden("training/pissa/golden.json")
+    let model = try TinyModel.model("llama")
+    let backend = model.transformer.backend
+    let recipe = try Recipe(
+      yaml: "use_peft: true\nlora_dropout: 0\nlora_r: 4\nlora_alpha: 8\nlora_target_modules: all-linear\n"
+        + "init_lora_weights: pissa")
+    let adapter = try Adapter(try #require(recipe.lora), on: model.transformer, seed: 1)
+    let trainer = try Trainer(
+      model, adapter: adapter, configuration: Self.arguments(reference), trainingSet: TinyModel.rows())
+    try trainer.train()
+    try Self.checkLog(trainer, reference)
+    let folder = try scratchFolder("pissa")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try adapter.write(to: folder, base: "models/llama")
+    func changes(_ folder: URL) throws -> [[Float]] {
+      let other = try TinyModel.model("llama").transformer
+      let read = try Adapter(reading: folder, onto: other)
+      return try read.layers.map { layer in
+        let update = try #require(layer.lora)
+        let product = backend.empty([layer.outputSize, layer.inputSize], .float32)
+        let left = backend.leftOperand(Columns(backend.scaled(update.b.value, update.scale)), transposed: false)
+        backend.compute([Product([ProductTerm(left, update.a.value, transposed: false)], into: Columns(product))])
+        return backend.floats(product)
+      }
+    }
+    let expected = try changes(TinyModel.folder.appendingPathComponent("training/pissa/adapter"))
+    let found = try changes(folder)
+    #expect(found.count == 14 && expected.count == 14)
+    for (ours, theirs) in zip(found, expected) {
+      let norm = theirs.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+      let error = zip(ours, theirs).reduce(0.0) { $0 + pow(Double($1.0 - $1.1), 2) }.squareRoot()
+      // Singular vectors are exact to about 1e-6 in float32, and AdamW's first steps divide by small gradients.
+      #expect(error < 1e-3 * norm, "\(error / norm)")
+    }
+    func text(_ folder: URL) throws -> JSONObject {
+      var json = try #require(
+        try JSONValue(parsing: Data(contentsOf: folder.appendingPathComponent("adapter_config.json"))).object)
+      json["target_modules"] = .array(
+        (json["target_modules"]?.array?.compactMap(\.string).sorted() ?? []).map { .string($0) })
+      return json
+    }
+    let theirs = try text(TinyModel.folder.appendingPathComponent("training/pissa/adapter"))
+    let ours = try text(folder)
+    for key in ours.keys { #expect(ours[key] == theirs[key], "\(key)") }
+  }
+
   /// Ten times by how much the reference's own rounding moves its tensors.
   private static func weightTolerance(_ name: String, on backend: any Backend) -> Double {
     switch name {
+    // A bias of keys adds nearly the same to all scores, so its gradients are near zero, where AdamW's step depends on
+    // rounding.
+    case "lora_bias": 5e-5
     // Most gradients are near zero, where AdamW's step depends on rounding.
     case "full_smoothing": 9e-6
     // The first steps divide gradients near zero by their own means: 2.2e-6 between two instruction sets.

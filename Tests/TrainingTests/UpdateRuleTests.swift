@@ -34,7 +34,7 @@ import Testing
 
   @Test(arguments: [
     "sgd", "sgd_momentum", "sgd_nesterov", "adafactor", "adafactor_weight_decay", "lion", "lion_8bit",
-    "muon",
+    "muon", "schedule_free",
   ])
   func stepsEqualTheReference(_ name: String) throws {
     let run = try #require(try golden("optimizers/rules.json")["runs"]?[name])
@@ -50,12 +50,16 @@ import Testing
         """
     ).training
     let parameters = Self.parameters(try #require(run["shapes"]?.object))
-    let optimizer = try Optimizer(parameters, arguments.optimizer, on: Self.backend)
+    let optimizer = try Optimizer(
+      parameters, arguments.optimizer, warmupSteps: settings["warmup_steps"]?.integer ?? 0, on: Self.backend)
     var states = try #require(run["states"]?.array)[...]
     for step in 1...20 {
+      _ = try optimizer.exchangeWeights(forEvaluation: false)
       Self.setGradients(parameters, step: step)
       optimizer.update(learningRate: arguments.learningRate, gradientScale: 1)
       guard states.first?["step"]?.integer == step, let state = states.popFirst() else { continue }
+      // Of rules that average them, the weights to evaluate.
+      #expect(try optimizer.exchangeWeights(forEvaluation: true) == (name == "schedule_free"))
       for parameter in parameters {
         let (ours, theirs) = (Self.values(parameter), try #require(state[String(parameter.name.dropLast(2))]))
         // Weights of up to 0.5 are exact to 6e-8, and Adafactor takes square roots.

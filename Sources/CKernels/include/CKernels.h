@@ -313,6 +313,15 @@ void ck_cross_entropy(
   float *logits, const int32_t *targets, long columns, float scale, float cap, float smoothing, bool gradient,
   float *losses, uint8_t *correct, float *entropy, long begin, long end);
 
+// For rows [begin, end) of logits [rows, columns] and a teacher's, each divided by the temperature, with softmax p and
+// q: the generalized Jensen-Shannon divergence beta * KL(q | m) + (1 - beta) * KL(p | m) of m = (1 - beta) p + beta q;
+// for beta = 0 KL(q | p), and for 1 KL(p | q). found[4 row] and found[4 row + 1] are the divergence, found[4 row + 2]
+// whether the target has the largest logit, found[4 row + 3] the entropy of p. If `gradient`, the logits become their
+// gradient times scale. cap > 0: logits (not the teacher's) are cap * tanh(logit / cap).
+void ck_divergence(
+  float *logits, const float *teacher, const int32_t *targets, long columns, float beta, float temperature, float scale,
+  float cap, bool gradient, float *found, long begin, long end);
+
 // For rows [begin, end) of logits [rows, columns]: found[2 row] = their mean, found[2 row + 1] = log(sum(p * p)) of the
 // softmax p. cap > 0: of cap * tanh(logit / cap).
 void ck_logit_statistics(const float *logits, long columns, float cap, float *found, long begin, long end);

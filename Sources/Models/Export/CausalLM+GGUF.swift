@@ -26,6 +26,7 @@ extension CausalLM {
         "a model with a classification head can't be exported as GGUF; use merge to save it for transformers",
         in: files.url.path)
     }
+    try transformer.checkMergeable(files.url.path)
     if let gguf = files.gguf {
       try write(copying: gguf, to: url, type: type, progress)
       return []
@@ -69,17 +70,17 @@ extension CausalLM {
         "llama.cpp's \(architecture.name) has no tensor for \(parameter.name)", in: files.url.path)
     }
     let backend = transformer.backend
-    let linear = transformer.linearLayers.first { $0.weight === parameter }
+    let merged = transformer.merging[parameter.name]
     let shape = parameter.value.shape
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
     let stored =
       type?.type(of: name, shape: shape, isHead: parameter === transformer.head)
-      ?? keptType(parameter.value.type, isChanged: linear?.lora != nil)
+      ?? keptType(parameter.value.type, isChanged: merged != nil)
     // GGUF files have no dimensions of 1 inside.
     let storedShape = shape.count > 2 ? shape.filter { $0 != 1 } : shape
     return TensorSource(name, stored, shape: storedShape, on: backend) {
-      var tensor = linear?.mergedWeight(on: backend) ?? parameter.value
+      var tensor = merged?() ?? parameter.value
       if offset != 0 { tensor = backend.tensor(backend.floats(tensor).map { $0 + offset }, shape) }
       guard let order else { return tensor.reshaped(storedShape) }
       // Blocks of 4-bit codes can span rows, and GGUF can't hold them anyway.
@@ -111,7 +112,7 @@ extension CausalLM {
     }
     var sources: [String: TensorSource] = [:]
     if let architecture = transformer.configuration.family.gguf {
-      let changed = Set(transformer.linearLayers.filter { $0.lora != nil }.map(\.weight.name))
+      let changed = Set(transformer.merging.keys)
       for parameter in transformer.parameters
       where parameter.isTrainable || parameter.isReplaced || changed.contains(parameter.name) {
         let source = try source(of: parameter, architecture, type)

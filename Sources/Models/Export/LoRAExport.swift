@@ -34,6 +34,15 @@ public enum LoRAExport {
       throw SwiftletError.model(
         "llama.cpp's adapters can't hold DoRA's magnitudes; use --model to export the merged model", in: folder.path)
     }
+    guard !configuration.hasBias else {
+      throw SwiftletError.model(
+        "llama.cpp's adapters can't hold biases (lora_bias); use --model to export the merged model", in: folder.path)
+    }
+    guard configuration.trainableTokens == nil else {
+      throw SwiftletError.model(
+        "llama.cpp's adapters can't hold rows of embeddings (trainable_token_indices); use --model to export the "
+          + "merged model", in: folder.path)
+    }
     guard let architecture = base.family.gguf else {
       throw SwiftletError.model(
         "adapters of model_type \"\(base.modelType)\" can't be exported as GGUF", in: folder.path)

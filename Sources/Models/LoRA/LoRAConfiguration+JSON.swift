@@ -26,9 +26,9 @@ extension LoRAConfiguration {
     "inference_mode": .irrelevant, "megatron_core": .irrelevant, "runtime_config": .irrelevant,
     "qalora_group_size": .irrelevant, "loftq_config": .irrelevant, "eva_config": .irrelevant,
     "corda_config": .irrelevant, "lora_ga_config": .irrelevant, "ensure_weight_tying": .irrelevant,
-    "fan_in_fan_out": .refused, "megatron_config": .refused, "trainable_token_indices": .refused,
+    "fan_in_fan_out": .refused, "megatron_config": .refused, "trainable_token_indices": .supported,
     "use_dora": .supported, "velora_config": .refused, "alora_invocation_tokens": .refused, "use_qalora": .refused,
-    "monteclora_config": .refused, "layer_replication": .refused, "lora_bias": .refused,
+    "monteclora_config": .refused, "layer_replication": .refused, "lora_bias": .supported,
     "target_parameters": .refused, "use_bdlora": .refused, "arrow_config": .refused, "kasa_config": .refused,
   ]
 
@@ -47,6 +47,7 @@ extension LoRAConfiguration {
     dropout = try config.optionalNumber("lora_dropout") ?? 0
     usesRSLoRA = try config.optionalBool("use_rslora") ?? false
     usesDoRA = try config.optionalBool("use_dora") ?? false
+    hasBias = try config.optionalBool("lora_bias") ?? false
     initialization = try Self.initialization(config)
     // What else the base model predicts with does not change its layers.
     task = config.json["task_type"]?.string.flatMap(Task.init(rawValue:)) ?? .languageModel
@@ -62,6 +63,8 @@ extension LoRAConfiguration {
     }
     try readLayers(config)
     modulesToSave = config.json["modules_to_save"]?.array?.compactMap(\.string) ?? []
+    trainableTokens = try Self.tokens(config)
+    if let contradiction { throw config.error(contradiction) }
     try checkPatterns(config)
   }
 
@@ -98,6 +101,26 @@ extension LoRAConfiguration {
         "init_lora_weights \(name.quotedExcerpt) is not supported: it changes the base model's weights; convert the "
           + "adapter with PEFT's path_initial_model_for_weight_conversion, or merge it with PEFT")
     }
+  }
+
+  private static func tokens(_ config: ConfigurationReader) throws(SwiftletError) -> TokenIndices? {
+    guard let json = config.json["trainable_token_indices"], !isUnset(json) else { return nil }
+    func indices(_ value: JSONValue) -> [Int]? {
+      let found = value.array?.map(\.integer) ?? [nil]
+      return found.contains(nil) ? nil : found.compactMap(\.self)
+    }
+    if let found = indices(json) { return .embedding(found) }
+    guard let members = json.object?.members else {
+      throw config.error("\"trainable_token_indices\" must be a list of token ids, or such a list for each module")
+    }
+    var modules: [ModulePattern<[Int]>] = []
+    for (name, value) in members {
+      guard let found = indices(value) else {
+        throw config.error("\"trainable_token_indices\": \(name.quotedExcerpt) must have a list of token ids")
+      }
+      modules.append(ModulePattern(name, found))
+    }
+    return .modules(modules)
   }
 
   private mutating func readLayers(_ config: ConfigurationReader) throws(SwiftletError) {
@@ -151,23 +174,30 @@ extension LoRAConfiguration {
     func patterns<Value>(_ patterns: [ModulePattern<Value>], _ json: (Value) -> JSONValue) -> JSONValue {
       .object(JSONObject(patterns.map { ($0.pattern, json($0.value)) }))
     }
+    func tokens(_ chosen: TokenIndices) -> JSONValue {
+      func list(_ indices: [Int]) -> JSONValue { .array(indices.map { .integer($0) }) }
+      switch chosen {
+      case .embedding(let indices): return list(indices)
+      case .modules(let modules): return patterns(modules, list)
+      }
+    }
     var config = JSONObject([
       ("alpha_pattern", patterns(alphaPattern) { .number($0) }), ("base_model_name_or_path", .string(base)),
       ("bias", "none"), ("exclude_modules", excludeModules.map(modules) ?? .null), ("fan_in_fan_out", false),
       ("inference_mode", true),
-      ("init_lora_weights", initialization == .kaiming ? true : .string(initialization.rawValue)),
+      ("init_lora_weights", initialization == .kaiming ? true : .string(initialization.name)),
     ])
     if let layersToTransform {
       config["layers_pattern"] = .array(layersPattern.map { .string($0) })
       config["layers_to_transform"] = .array(layersToTransform.map { .integer($0) })
     }
     let remaining: [(String, JSONValue)] = [
-      ("lora_alpha", Int(exactly: alpha).map { .integer($0) } ?? .number(alpha)), ("lora_bias", false),
+      ("lora_alpha", Int(exactly: alpha).map { .integer($0) } ?? .number(alpha)), ("lora_bias", .bool(hasBias)),
       ("lora_dropout", .number(dropout)),
       ("modules_to_save", modulesToSave.isEmpty ? .null : .array(modulesToSave.map { .string($0) })),
       ("peft_type", "LORA"), ("r", .integer(rank)), ("rank_pattern", patterns(rankPattern) { .integer($0) }),
       ("target_modules", modules(targetModules ?? .allLinear)), ("task_type", .string(task.rawValue)),
-      ("use_dora", .bool(usesDoRA)),
+      ("trainable_token_indices", trainableTokens.map(tokens) ?? .null), ("use_dora", .bool(usesDoRA)),
       ("use_rslora", .bool(usesRSLoRA)),
     ]
     for (key, value) in remaining { config[key] = value }

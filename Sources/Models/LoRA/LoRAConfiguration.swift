@@ -1,6 +1,7 @@
 import Diagnostics
 import Essentials
 import OrderedJSON
+import Tensors
 import Tokenizers
 
 /// The settings of a LoRA adapter: PEFT's `LoraConfig`, with its defaults.
@@ -30,6 +31,10 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
   /// Modules that are trained whole, in float32, and saved with the adapter. They get no updates, whatever
   /// `targetModules` selects.
   public var modulesToSave: [String] = []
+  /// Whether B has a bias, which is trained too (`lora_bias`).
+  public var hasBias = false
+  /// Tokens whose rows of the embedding or head are trained (`trainable_token_indices`); `nil` for none.
+  public var trainableTokens: TokenIndices?
   /// What the model with the adapter does. The method of training sets it.
   public var task = Task.languageModel
   /// How new matrices are initialized.
@@ -73,14 +78,26 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     }
   }
 
-  /// How A and B are initialized. Their product is zero, so a new adapter doesn't change the model.
-  public enum Initialization: String, Sendable, Hashable, Codable {
+  /// Tokens of an embedding or head, by their ids.
+  public enum TokenIndices: Sendable, Hashable, Codable {
+    /// Of the embedding; and of the head, if that is tied to it.
+    case embedding([Int])
+    /// Of the modules whose path ends with a name: `embed_tokens` or `lm_head`.
+    case modules([ModulePattern<[Int]>])
+  }
+
+  /// How A and B are initialized. A new adapter doesn't change the model.
+  public enum Initialization: Sendable, Hashable {
     /// Uniform in ±1/√in (Kaiming with a = √5), PEFT's `init_lora_weights=True`.
     case kaiming
     /// Normal with standard deviation 1 / rank.
     case gaussian
     /// Both random, in orthogonal subspaces: PEFT's `init_lora_weights="orthogonal"`. The rank must be even.
     case orthogonal
+    /// The principal singular vectors of the weight (PiSSA, arXiv:2404.02948): PEFT's `pissa`, or with a number of
+    /// iterations its faster `pissa_niter_N`. What the product is initially is subtracted from the update, so that the
+    /// weight stays as it is.
+    case pissa(iterations: Int?)
   }
 
   /// Settings for a new adapter, with the choices of the QLoRA paper (arXiv:2305.14314). Everything else keeps PEFT's
@@ -99,6 +116,64 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     configuration.dropout = dropout
     configuration.targetModules = targetModules
     return configuration
+  }
+
+  /// The settings of the adapter as it is saved. One of the initialization `pissa` is saved as a plain adapter of twice the
+  /// rank with the same scale, as PEFT converts it.
+  var asSaved: LoRAConfiguration {
+    guard case .pissa = initialization else { return self }
+    var saved = self
+    saved.initialization = .kaiming
+    saved.rank *= 2
+    saved.alpha *= usesRSLoRA ? 2.0.squareRoot() : 2
+    saved.rankPattern = rankPattern.map { ModulePattern($0.pattern, 2 * $0.value) }
+    saved.alphaPattern = alphaPattern.map { ModulePattern($0.pattern, 2 * $0.value) }
+    return saved
+  }
+
+  /// Why these settings can't be combined; `nil` if they can.
+  var contradiction: String? {
+    if hasBias {
+      if usesDoRA { return "lora_bias can't be combined with use_dora; leave out one of them" }
+      guard initialization == .kaiming else {
+        return "lora_bias needs the default init_lora_weights; leave out one of them"
+      }
+    }
+    if case .pissa = initialization {
+      if usesDoRA { return "init_lora_weights pissa can't be combined with use_dora; leave out one of them" }
+      if usesRSLoRA, !rankPattern.isEmpty || !alphaPattern.isEmpty {
+        return "init_lora_weights pissa can't be combined with both use_rslora and patterns; leave out one of them"
+      }
+    }
+    return nil
+  }
+
+  /// Checks that new updates of these layers can be trained.
+  func check(_ layers: [Linear]) throws(SwiftletError) {
+    if let contradiction { throw SwiftletError.model(contradiction) }
+    if usesDoRA, dropout > 0 {
+      throw SwiftletError.model("DoRA (use_dora) is trained without dropout only; set lora_dropout to 0")
+    }
+    for layer in layers {
+      let rank = rank(of: layer.path)
+      switch initialization {
+      case .orthogonal where rank % 2 != 0:
+        throw SwiftletError.model(
+          "init_lora_weights orthogonal needs an even rank, but one is \(rank); choose an even lora_r")
+      case .pissa:
+        guard layer.weight.value.type.isFloat else {
+          throw SwiftletError.model(
+            "init_lora_weights pissa needs weights that are stored as floats, but \(layer.path) is "
+              + "\(layer.weight.value.type); use another initialization")
+        }
+        guard rank <= min(layer.inputSize, layer.outputSize) else {
+          throw SwiftletError.model(
+            "init_lora_weights pissa needs a rank of at most \(min(layer.inputSize, layer.outputSize)) for "
+              + "\(layer.path); lower lora_r")
+        }
+      default: break
+      }
+    }
   }
 
   // MARK: Layers
@@ -185,6 +260,49 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     let names = Set(transformer.linearLayers.map(\.name))
     resolved.targetModules = .names(transformer.configuration.family.defaultLoRATargets.filter(names.contains))
     return resolved
+  }
+}
+
+extension LoRAConfiguration.Initialization: Codable {
+  /// PEFT's name; `kaiming` for its default.
+  public var name: String {
+    switch self {
+    case .kaiming: "kaiming"
+    case .gaussian: "gaussian"
+    case .orthogonal: "orthogonal"
+    case .pissa(let iterations): iterations.map { "pissa_niter_\($0)" } ?? "pissa"
+    }
+  }
+
+  /// The initialization of this name, in lowercase; `nil` if it isn't supported.
+  public init?(name: String) {
+    let prefix = "pissa_niter_"
+    switch name {
+    case "kaiming": self = .kaiming
+    case "gaussian": self = .gaussian
+    case "orthogonal": self = .orthogonal
+    case "pissa": self = .pissa(iterations: nil)
+    case _ where name.hasPrefix(prefix):
+      guard let count = Int(name.dropFirst(prefix.count)), (0...1000).contains(count) else { return nil }
+      self = .pissa(iterations: count)
+    default: return nil
+    }
+  }
+
+  /// Reads the name.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let name = try container.decode(String.self)
+    guard let value = Self(name: name) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "\(name) is not an initialization")
+    }
+    self = value
+  }
+
+  /// Writes the name.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(name)
   }
 }
 

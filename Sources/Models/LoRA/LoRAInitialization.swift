@@ -1,12 +1,37 @@
+import Tensors
+
+/// The matrices that an update begins with.
+struct InitialFactors {
+  /// A, `[rank, in]`
+  let a: Tensor
+  /// B, `[out, rank]`
+  let b: Tensor
+  /// Copies of A and B, if their product is to be subtracted from the update.
+  var subtracted: LoRAUpdate.Factors?
+}
+
 extension LoRAConfiguration.Initialization {
-  /// The elements of new matrices A `[rank, inputSize]` and B `[outputSize, rank]`.
-  func values(
+  /// A and B for a layer.
+  func factors(
+    of layer: Linear, rank: Int, scale: Float, _ random: inout RandomSource, on backend: any Backend
+  ) -> InitialFactors {
+    if case .pissa(let iterations) = self {
+      return InitialFactors(
+        principalOf: layer.weight.value, rank: rank, scale: scale, iterations: iterations, &random, on: backend)
+    }
+    let (a, b) = values(rank: rank, inputSize: layer.inputSize, outputSize: layer.outputSize, &random)
+    return InitialFactors(
+      a: backend.tensor(a, [rank, layer.inputSize]), b: backend.tensor(b, [layer.outputSize, rank]))
+  }
+
+  /// The elements of new matrices A `[rank, inputSize]` and B `[outputSize, rank]` that don't depend on the layer's weight.
+  private func values(
     rank: Int, inputSize: Int, outputSize: Int, _ random: inout RandomSource
   ) -> (a: [Float], b: [Float]) {
     let bound = 1 / Float(inputSize).squareRoot()
     let zero = [Float](repeating: 0, count: outputSize * rank)
     switch self {
-    case .kaiming: return ((0..<rank * inputSize).map { _ in (2 * random.uniform() - 1) * bound }, zero)
+    case .kaiming, .pissa: return ((0..<rank * inputSize).map { _ in (2 * random.uniform() - 1) * bound }, zero)
     case .gaussian: return ((0..<rank * inputSize).map { _ in random.normal() / Float(rank) }, zero)
     case .orthogonal:
       let basis = Self.orthonormalRows(rank, &random)

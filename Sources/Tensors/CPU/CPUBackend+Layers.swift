@@ -232,6 +232,21 @@ extension CPUBackend {
     if let weights, gradientScale != nil { scaleRows(logits, by: weights) }
   }
 
+  /// Each task computes a range of rows.
+  public func divergence(
+    _ logits: Tensor, from teacher: Tensor, targets: [Int32], beta: Float, temperature: Float, gradientScale: Float?,
+    softcap: Float, into result: Tensor
+  ) {
+    precondition(teacher.shape == logits.shape && result.rows == logits.rows, "the teacher must have the same logits")
+    precondition(targets.count == logits.rows, "there must be one target per row of logits")
+    precondition(targets.allSatisfy { $0 >= 0 && Int($0) < logits.columns }, "targets must be in the vocabulary")
+    pool.runRanges(targets.count, grain: max(1, 4096 / max(1, logits.columns))) { range in
+      ck_divergence(
+        logits.pointer(), teacher.pointer(), targets, logits.columns, beta, temperature, gradientScale ?? 0, softcap,
+        gradientScale != nil, result.pointer(), range.lowerBound, range.upperBound)
+    }
+  }
+
   /// See ``Backend``.
   public func logitStatistics(_ logits: Tensor, softcap: Float) -> Tensor {
     let found = empty([logits.rows, 2])

@@ -237,6 +237,21 @@ extension VulkanBackend {
   }
 
   /// See ``Backend``. Computed by the CPU.
+  public func divergence(
+    _ logits: Tensor, from teacher: Tensor, targets: [Int32], beta: Float, temperature: Float, gradientScale: Float?,
+    softcap: Float, into result: Tensor
+  ) {
+    let host = CPUBackend.shared
+    let values = floats([logits, teacher]).map { host.tensor($0, logits.shape) }
+    let found = host.empty(result.shape, .float32)
+    host.divergence(
+      values[0], from: values[1], targets: targets, beta: beta, temperature: temperature, gradientScale: gradientScale,
+      softcap: softcap, into: found)
+    if gradientScale != nil { copy(tensor(host.floats(values[0]), logits.shape), to: logits) }
+    copy(tensor(host.floats(found), found.shape), to: result)
+  }
+
+  /// See ``Backend``. Computed by the CPU.
   public func logitStatistics(_ logits: Tensor, softcap: Float) -> Tensor {
     let host = CPUBackend.shared
     let found = host.logitStatistics(host.tensor(floats(logits), logits.shape), softcap: softcap)

@@ -8,7 +8,7 @@ extension Tape {
     let slices = slices(of: layers, rows: x.value.rows)
     let output = backend.empty([x.value.rows, slices.last?.columns.upperBound ?? 0], .float32)
     let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision)
-    computeDown(slices.compactMap(\.branch), x.value, left)
+    computeDown(slices.flatMap(\.branches), x.value, left)
     // The outputs of layers with magnitudes before these are applied.
     let directions = slices.map { slice in
       slice.magnitude == nil ? nil : backend.empty([x.value.rows, slice.layer.outputSize], .float32)
@@ -16,9 +16,9 @@ extension Tape {
     backend.compute(
       zip(slices, directions).map { slice, direction in
         var terms = [ProductTerm(left, slice.layer.weight.value, transposed: true)]
-        if let branch = slice.branch {
+        for branch in slice.branches {
           let down = backend.leftOperand(Columns(branch.down), transposed: false, precision: precision)
-          terms.append(ProductTerm(down, branch.update.b.value, transposed: true))
+          terms.append(ProductTerm(down, branch.b, transposed: true))
         }
         return Product(terms, into: direction.map { Columns($0) } ?? Columns(output, slice.columns))
       })
@@ -30,6 +30,9 @@ extension Tape {
     }
     for slice in slices {
       if let bias = slice.layer.bias { backend.addBias(bias.value, to: Columns(output, slice.columns)) }
+      if let lora = slice.layer.lora, let bias = lora.bias {
+        backend.addBias(backend.scaled(bias.value, lora.scale), to: Columns(output, slice.columns))
+      }
     }
 
     let needsGradient = isRecording && (x.requiresGradient || layers.contains(where: \.isTrainable))
@@ -49,33 +52,38 @@ extension Tape {
 
   // MARK: Forward
 
-  /// One layer of a call to `linear`: its columns of the joint output, and its LoRA branch.
+  /// One layer of a call to `linear`: its columns of the joint output, and its low-rank branches.
   private struct Slice {
     let layer: Linear
     let columns: Range<Int>
-    let branch: LoRABranch?
+    /// The LoRA update, and its initial factors; none without an adapter.
+    let branches: [LowRankBranch]
 
-    var magnitude: Magnitude? { branch?.update.magnitude }
+    var magnitude: Magnitude? { layer.lora?.magnitude }
 
     func factors(on backend: any Backend) -> Magnitude.Factors? {
-      guard let update = branch?.update else { return nil }
+      guard let update = layer.lora else { return nil }
       return update.magnitude?.factors(update, weight: layer.weight.value, on: backend)
     }
   }
 
-  /// The forward pass of a LoRA update, as far as the backward pass needs it.
-  private struct LoRABranch {
-    let update: LoRAUpdate
+  /// The forward pass of a low-rank product, as far as the backward pass needs it.
+  private struct LowRankBranch {
+    let a: Tensor
+    let b: Tensor
+    let scale: Float
     /// scale · dropout(x) Aᵀ, `[rows, rank]`
     let down: Tensor
     /// `nil` without dropout.
-    let dropoutKey: UInt64?
+    let dropout: (rate: Float, key: UInt64)?
+    /// A and B of the update; `nil` for initial factors.
+    let trained: (a: Parameter, b: Parameter)?
 
-    /// The update's input: the layer's input after dropout, whose mask is determined by the key.
+    /// The branch's input: the layer's input after dropout, whose mask is determined by the key.
     func input(of x: Tensor, on backend: any Backend) -> Tensor {
-      guard let dropoutKey else { return x }
+      guard let dropout else { return x }
       let input = backend.empty(x.shape, .float32)
-      backend.dropout(x, rate: update.dropout, key: dropoutKey, into: input, accumulate: false)
+      backend.dropout(x, rate: dropout.rate, key: dropout.key, into: input, accumulate: false)
       return input
     }
   }
@@ -85,27 +93,34 @@ extension Tape {
     return layers.map { layer in
       let start = end
       end += layer.outputSize
-      return Slice(layer: layer, columns: start..<end, branch: layer.lora.map { branch($0, rows: rows) })
+      return Slice(
+        layer: layer, columns: start..<end, branches: layer.lora.map { branches(of: $0, rows: rows) } ?? [])
     }
   }
 
-  private func branch(_ update: LoRAUpdate, rows: Int) -> LoRABranch {
-    let down = backend.empty([rows, update.rank], .float32)
+  private func branches(of update: LoRAUpdate, rows: Int) -> [LowRankBranch] {
     let usesDropout = appliesDropout && update.dropout > 0
-    return LoRABranch(update: update, down: down, dropoutKey: usesDropout ? nextDropoutKey() : nil)
+    let own = LowRankBranch(
+      a: update.a.value, b: update.b.value, scale: update.scale, down: backend.empty([rows, update.rank], .float32),
+      dropout: usesDropout ? (update.dropout, nextDropoutKey()) : nil, trained: (update.a, update.b))
+    guard let initial = update.initial else { return [own] }
+    let subtracted = LowRankBranch(
+      a: initial.a, b: initial.b, scale: -update.scale, down: backend.empty([rows, initial.a.rows], .float32),
+      dropout: nil, trained: nil)
+    return [own, subtracted]
   }
 
   /// down = scale · dropout(x) Aᵀ. Without dropout, `left` is the operand, which is packed already.
-  private func computeDown(_ branches: [LoRABranch], _ x: Tensor, _ left: LeftOperand) {
+  private func computeDown(_ branches: [LowRankBranch], _ x: Tensor, _ left: LeftOperand) {
     backend.compute(
       branches.map { branch in
         let operand =
-          branch.dropoutKey == nil
+          branch.dropout == nil
           ? left
           : backend.leftOperand(Columns(branch.input(of: x, on: backend)), transposed: false, precision: precision)
-        return Product([ProductTerm(operand, branch.update.a.value, transposed: true)], into: Columns(branch.down))
+        return Product([ProductTerm(operand, branch.a, transposed: true)], into: Columns(branch.down))
       })
-    for branch in branches { scaleInPlace(branch.down, branch.update.scale) }
+    for branch in branches { scaleInPlace(branch.down, branch.scale) }
   }
 
   private func scaleInPlace(_ tensor: Tensor, _ scale: Float) {
@@ -121,8 +136,11 @@ extension Tape {
     let dy: Columns
     /// `dy`, packed for the products that need it on the left.
     let left: LeftOperand?
-    /// The gradient of `LoRABranch.down`, `[rows, rank]`.
-    let dDown: Tensor?
+    /// The gradient of each branch's `down`, `[rows, rank]`.
+    let dDown: [Tensor]
+
+    /// The branches with the gradients of their `down`.
+    var branches: [(branch: LowRankBranch, dDown: Tensor)] { Array(zip(slice.branches, dDown)) }
   }
 
   /// The gradient of a layer's output before its magnitudes are applied; adds that of the magnitudes.
@@ -142,13 +160,13 @@ extension Tape {
   private func linearBackward(
     _ slices: [Slice], _ directions: [Tensor?], input: Tensor?, source: GradientSlot, _ upstream: Tensor
   ) {
-    let needsLeft = source.requiresGradient || slices.contains { $0.branch != nil }
+    let needsLeft = source.requiresGradient || slices.contains { !$0.branches.isEmpty }
     let gradients = zip(slices, directions).map { slice, direction in
       let dy = directionGradient(slice, direction, Columns(upstream, slice.columns))
       return SliceGradient(
         slice: slice, dy: dy,
         left: needsLeft ? backend.leftOperand(dy, transposed: false, precision: precision) : nil,
-        dDown: slice.branch.map { backend.empty([upstream.rows, $0.update.rank], .float32) })
+        dDown: slice.branches.map { backend.empty($0.down.shape, .float32) })
     }
     computeDownGradients(gradients)
     var products = gradients.flatMap { weightGradients($0, input: input) }
@@ -163,15 +181,12 @@ extension Tape {
   /// dDown = scale · dy B
   private func computeDownGradients(_ gradients: [SliceGradient]) {
     backend.compute(
-      gradients.compactMap { gradient in
-        guard let branch = gradient.slice.branch, let left = gradient.left, let dDown = gradient.dDown else {
-          return nil
+      gradients.flatMap { gradient in
+        gradient.branches.compactMap { branch, dDown in
+          gradient.left.map { Product([ProductTerm($0, branch.b, transposed: false)], into: Columns(dDown)) }
         }
-        return Product([ProductTerm(left, branch.update.b.value, transposed: false)], into: Columns(dDown))
       })
-    for gradient in gradients {
-      if let branch = gradient.slice.branch, let dDown = gradient.dDown { scaleInPlace(dDown, branch.update.scale) }
-    }
+    for (branch, dDown) in gradients.flatMap(\.branches) { scaleInPlace(dDown, branch.scale) }
   }
 
   /// dW = dyᵀ x, dA and dB, as products to compute later. The bias's gradient is added immediately.
@@ -186,13 +201,18 @@ extension Tape {
       // Biases and magnitudes are never trained together.
       backend.addColumnSums(gradient.dy, into: bias.gradient(on: backend))
     }
+    if let lora = layer.lora, let bias = lora.bias, bias.isTrainable {
+      let sums = backend.empty(bias.value.shape, .float32)
+      backend.clear(sums)
+      backend.addColumnSums(gradient.dy, into: sums)
+      backend.add(sums, scale: lora.scale, into: bias.gradient(on: backend))
+    }
     return products + loraGradients(gradient, input: input)
   }
 
   /// dB = dyᵀ down and dA = dDownᵀ x. They are small, and float32 doesn't need its left operand packed.
   private func loraGradients(_ gradient: SliceGradient, input x: Tensor?) -> [Product] {
-    guard let branch = gradient.slice.branch, let dDown = gradient.dDown else { return [] }
-    let (a, b) = (branch.update.a, branch.update.b)
+    guard let (branch, dDown) = gradient.branches.first, let (a, b) = branch.trained else { return [] }
     var products: [Product] = []
     if b.isTrainable {
       let left = backend.leftOperand(gradient.dy, transposed: true)
@@ -213,9 +233,9 @@ extension Tape {
       if let left = gradient.left {
         terms.append(ProductTerm(left, gradient.slice.layer.weight.value, transposed: false))
       }
-      if let branch = gradient.slice.branch, let dDown = gradient.dDown, branch.dropoutKey == nil {
+      for (branch, dDown) in gradient.branches where branch.dropout == nil {
         let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
-        terms.append(ProductTerm(left, branch.update.a.value, transposed: false))
+        terms.append(ProductTerm(left, branch.a, transposed: false))
       }
     }
     return Product(terms, into: Columns(dx))
@@ -223,12 +243,12 @@ extension Tape {
 
   /// dx += dropout(dDown A), with the mask of the forward pass.
   private func addDroppedGradient(_ gradient: SliceGradient, into dx: Tensor) {
-    guard let branch = gradient.slice.branch, let dDown = gradient.dDown, let key = branch.dropoutKey else { return }
+    guard let (branch, dDown) = gradient.branches.first, let (rate, key) = branch.dropout else { return }
     let dropped = backend.empty(dx.shape, .float32)
     let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
     backend.compute([
-      Product([ProductTerm(left, branch.update.a.value, transposed: false)], into: Columns(dropped))
+      Product([ProductTerm(left, branch.a, transposed: false)], into: Columns(dropped))
     ])
-    backend.dropout(dropped, rate: branch.update.dropout, key: key, into: dx, accumulate: true)
+    backend.dropout(dropped, rate: rate, key: key, into: dx, accumulate: true)
   }
 }

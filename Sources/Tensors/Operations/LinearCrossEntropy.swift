@@ -26,8 +26,33 @@ extension Tape {
     collect: (([Int32], [Float]) -> Void)? = nil,
     tokenWeights: (([Int32], [Float]) -> [Float])? = nil
   ) -> LossSums {
+    fusedHead(hidden, head: head, targets: targets, logitScale: logitScale) { logits, rows, found, needsGradient in
+      backend.crossEntropy(
+        logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
+        softcap: softcap, smoothing: smoothing, weighsByProbability: weighsByProbability, into: found)
+      guard collect != nil || tokenWeights != nil else { return }
+      var values = backend.floats(found)
+      let losses = rows.indices.map { values[PendingLoss.columns * $0] }
+      if let weights = tokenWeights?(rows, losses) {
+        for (row, weight) in weights.enumerated() { values[PendingLoss.columns * row + 1] *= weight }
+        backend.copy(backend.tensor(values, found.shape), to: found)
+        if needsGradient { backend.scaleRows(logits, by: weights) }
+      }
+      collect?(rows, losses)
+    }
+  }
+
+  /// The head and a loss of each row of its logits, fused.
+  ///
+  /// - Parameter loss: given the logits of a chunk of rows, the row numbers, and whether the logits must become their
+  ///   gradient; writes what `Backend.crossEntropy` does.
+  func fusedHead(
+    _ hidden: Variable, head: Parameter, targets: [Int32], logitScale: Float = 1,
+    _ loss: (_ logits: Tensor, _ rows: [Int32], _ found: Tensor, _ needsGradient: Bool) -> Void
+  ) -> LossSums {
     let counted = targets.indices.filter { targets[$0] != TokenBatch.ignoredLabel }.map(Int32.init)
-    let needsGradient = isRecording && (hidden.requiresGradient || head.isTrainable)
+    let needsGradient = isRecording && (hidden.requiresGradient || head.hasTrainableRows)
+    let products = HeadProducts(head: head, backend: backend, precision: precision)
     let dHidden: Tensor? = needsGradient && hidden.requiresGradient ? backend.empty(hidden.value.shape, .float32) : nil
     if let dHidden { backend.clear(dHidden) }
     let chunk = Self.logitChunkRows(vocabulary: head.value.rows)
@@ -36,38 +61,13 @@ extension Tape {
       let rows = Array(counted[start..<min(counted.count, start + chunk)])
       var states = backend.gatherRows(hidden.value, rows)
       if logitScale != 1 { states = backend.scaled(states, logitScale) }
-      let logits = backend.empty([rows.count, head.value.rows], .float32)
-      let left = backend.leftOperand(Columns(states), transposed: false, precision: precision)
-      backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
-      let found = result.rows(start..<start + rows.count)
-      backend.crossEntropy(
-        logits, targets: rows.map { targets[Int($0)] }, gradientScale: needsGradient ? gradientScale : nil,
-        softcap: softcap, smoothing: smoothing, weighsByProbability: weighsByProbability, into: found)
-      if collect != nil || tokenWeights != nil {
-        var values = backend.floats(found)
-        let losses = rows.indices.map { values[PendingLoss.columns * $0] }
-        if let weights = tokenWeights?(rows, losses) {
-          for (row, weight) in weights.enumerated() { values[PendingLoss.columns * row + 1] *= weight }
-          backend.copy(backend.tensor(values, found.shape), to: found)
-          if needsGradient { backend.scaleRows(logits, by: weights) }
-        }
-        collect?(rows, losses)
-      }
+      let logits = products.logits(states)
+      loss(logits, rows, result.rows(start..<start + rows.count), needsGradient)
       guard needsGradient else { continue }
-      var products: [Product] = []
-      if head.isTrainable {
-        let dLogits = backend.leftOperand(Columns(logits), transposed: true, precision: precision)
-        products.append(head.gradientProduct([ProductTerm(dLogits, states, transposed: false)], on: backend))
-      }
-      if let dHidden {
-        let dStates = backend.empty(states.shape, .float32)
-        let dLogits = backend.leftOperand(Columns(logits), transposed: false, precision: precision)
-        products.append(Product([ProductTerm(dLogits, head.value, transposed: false)], into: Columns(dStates)))
-        backend.compute(products)
+      let dStates = products.backward(logits, states, addsHead: true, needsStates: dHidden != nil)
+      if let dHidden, let dStates {
         backend.scatterAddRows(
           logitScale == 1 ? dStates : backend.scaled(dStates, logitScale), rows, into: dHidden)
-      } else {
-        backend.compute(products)
       }
     }
     if let dHidden { accumulate(dHidden, into: hidden.slot) }

@@ -50,14 +50,14 @@ extension Tape {
     let pass = HeadPass(
       hidden: hidden.value, head: head, targets: targets, logitScale: logitScale, softcap: softcap, tape: self)
     let needsStates = isRecording && hidden.requiresGradient
-    let unit = needsStates && !head.isTrainable ? cleared(hidden.value.shape) : nil
+    let unit = needsStates && !head.hasTrainableRows ? cleared(hidden.value.shape) : nil
     pass.forEachChunk(of: predictions.rows) { range, states, logits in
       let found = statistics ? backend.floats(backend.logitStatistics(logits, softcap: softcap)) : nil
       let rows = Array(predictions.rows[range])
       predictions.append(pass.crossEntropy(logits, rows, withGradient: unit != nil), found)
-      if let unit { pass.addStateGradient(logits, rows, into: unit) }
+      if let unit { pass.addGradients(logits, states, rows, addsHead: false, into: unit) }
     }
-    guard needsStates || isRecording && head.isTrainable else { return predictions }
+    guard needsStates || isRecording && head.hasTrainableRows else { return predictions }
     let source = hidden.slot
     record { [unowned self] in
       guard let gradients = predictions.gradients else { return }
@@ -84,34 +84,28 @@ extension Tape {
 /// Passes over the head in chunks of rows.
 private struct HeadPass {
   let hidden: Tensor
-  let head: Parameter
   let targets: [Int32]
   let logitScale: Float
   let softcap: Float
-  let backend: any Backend
-  let precision: Precision
+  let products: HeadProducts
+  var backend: any Backend { products.backend }
 
   init(hidden: Tensor, head: Parameter, targets: [Int32], logitScale: Float, softcap: Float, tape: Tape) {
     self.hidden = hidden
-    self.head = head
     self.targets = targets
     self.logitScale = logitScale
     self.softcap = softcap
-    backend = tape.backend
-    precision = tape.precision
+    products = HeadProducts(head: head, backend: tape.backend, precision: tape.precision)
   }
 
   /// Calls `body` with a range of `rows`, their hidden states, and their logits.
   func forEachChunk(of rows: [Int32], _ body: (Range<Int>, Tensor, Tensor) -> Void) {
-    let size = Tape.logitChunkRows(vocabulary: head.value.rows)
+    let size = Tape.logitChunkRows(vocabulary: products.head.value.rows)
     for start in stride(from: 0, to: rows.count, by: size) {
       let range = start..<min(rows.count, start + size)
       var states = backend.gatherRows(hidden, Array(rows[range]))
       if logitScale != 1 { states = backend.scaled(states, logitScale) }
-      let logits = backend.empty([range.count, head.value.rows], .float32)
-      let left = backend.leftOperand(Columns(states), transposed: false, precision: precision)
-      backend.compute([Product([ProductTerm(left, head.value, transposed: true)], into: Columns(logits))])
-      body(range, states, logits)
+      body(range, states, products.logits(states))
     }
   }
 
@@ -124,11 +118,10 @@ private struct HeadPass {
     return backend.floats(found)
   }
 
-  /// Adds the gradient of the rows' hidden states, given that of their logits.
-  func addStateGradient(_ dLogits: Tensor, _ rows: [Int32], into dHidden: Tensor) {
-    let dStates = backend.empty([rows.count, hidden.columns], .float32)
-    let left = backend.leftOperand(Columns(dLogits), transposed: false, precision: precision)
-    backend.compute([Product([ProductTerm(left, head.value, transposed: false)], into: Columns(dStates))])
+  /// Adds the gradients of the head and of the rows' hidden states, given that of their logits.
+  func addGradients(_ dLogits: Tensor, _ states: Tensor, _ rows: [Int32], addsHead: Bool, into dHidden: Tensor?) {
+    let dStates = products.backward(dLogits, states, addsHead: addsHead, needsStates: dHidden != nil)
+    guard let dHidden, let dStates else { return }
     backend.scatterAddRows(logitScale == 1 ? dStates : backend.scaled(dStates, logitScale), rows, into: dHidden)
   }
 
@@ -138,9 +131,7 @@ private struct HeadPass {
       let chunk = Array(rows[range])
       _ = crossEntropy(logits, chunk, withGradient: true)
       backend.scaleRows(logits, by: Array(gradients[range]))
-      let left = backend.leftOperand(Columns(logits), transposed: true, precision: precision)
-      backend.compute([head.gradientProduct([ProductTerm(left, states, transposed: false)], on: backend)])
-      if let dHidden { addStateGradient(logits, chunk, into: dHidden) }
+      addGradients(logits, states, chunk, addsHead: true, into: dHidden)
     }
   }
 }

@@ -112,6 +112,13 @@ public struct GRPOConfiguration: MethodSettings, Hashable, Codable {
   /// Completions per prompt.
   func groupSize(forValidation: Bool) -> Int { forValidation ? validationGenerations ?? generations : generations }
 
+  /// The loss is always near 0.
+  package var progressMetric: String? { "reward" }
+
+  package func rewards(locate: (String) -> String) throws(SwiftletError) -> [any Reward]? {
+    try makeRewards(locate: locate)
+  }
+
   package func problem(_ configuration: TrainingConfiguration, trainsAdapter: Bool) -> String? {
     if let problem = samplingProblem(configuration) { return problem }
     if let weights = rewardWeights, !rewards.isEmpty, weights.count != rewards.count {

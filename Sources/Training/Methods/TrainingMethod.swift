@@ -1,4 +1,5 @@
 import Datasets
+import Diagnostics
 
 /// What training does with the rows: the loss, and how a row becomes sequences. Everything else is the same for all
 /// methods.
@@ -80,12 +81,19 @@ package protocol MethodSettings: Sendable {
   var rowKind: RowKind { get }
   /// How the model before training is used; `nil` if the loss doesn't compare with it.
   var referenceSettings: ReferenceSettings? { get }
+  /// What shows the progress of a run, if that isn't the loss: the name of a metric.
+  var progressMetric: String? { get }
+  /// The rewards that the settings name; `nil` for a method without rewards.
+  /// - Parameter locate: finds files that command lines name.
+  func rewards(locate: (String) -> String) throws(SwiftletError) -> [any Reward]?
   /// Why the settings cannot be honored, naming members in backticks; `nil` if they can.
   func problem(_ configuration: TrainingConfiguration, trainsAdapter: Bool) -> String?
 }
 
 extension MethodSettings {
   package var referenceSettings: ReferenceSettings? { nil }
+  package var progressMetric: String? { nil }
+  package func rewards(locate: (String) -> String) throws(SwiftletError) -> [any Reward]? { nil }
 }
 
 extension TrainingConfiguration {

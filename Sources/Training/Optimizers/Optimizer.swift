@@ -11,6 +11,11 @@ package final class Optimizer {
   /// What each parameter's learning rate is multiplied by.
   private let rateFactors: [Float]
   private let weightDecay: Float
+  /// Steps of warmup that the optimizer itself takes, whatever the schedule does.
+  private let warmupSteps: Int
+  private var averageShares = AverageShares()
+  /// Whether the weights are those to evaluate and save, for rules that average them.
+  private var isEvaluating = true
   /// The update rule of each parameter.
   private let rules: [any UpdateRule]
   private let backend: any Backend
@@ -23,12 +28,13 @@ package final class Optimizer {
   /// - Parameters:
   ///   - rule: replaces the update rule of `configuration`.
   ///   - embeddingRateFactor: what the learning rate of embeddings and output layers is multiplied by.
+  ///   - warmupSteps: the run's steps of warmup. Schedule-free optimizers raise the learning rate in them.
   ///   - folder: where a paged optimizer keeps its state on disk.
   ///   - parallelism: decides which parameters this rank updates; `nil` for all.
   /// - Throws: `SwiftletError` for settings that contradict each other, or if there is no room for a paged state.
   package init(
     _ parameters: [Parameter], _ configuration: OptimizerConfiguration, rule: (any UpdateRule)? = nil,
-    embeddingRateFactor: Double = 1, on backend: any Backend,
+    embeddingRateFactor: Double = 1, warmupSteps: Int = 0, on backend: any Backend,
     pagesIn folder: URL = FileManager.default.temporaryDirectory,
     parallelism: DataParallelism? = nil
   ) throws(SwiftletError) {
@@ -38,6 +44,7 @@ package final class Optimizer {
     self.backend = backend
     self.parallelism = parallelism
     weightDecay = Float(configuration.weightDecay)
+    self.warmupSteps = configuration.kind == .scheduleFreeAdamW ? warmupSteps : 0
     decayed = parameters.map { Self.isDecayed($0.name) }
     rateFactors = parameters.map { parameter in
       if Self.isEmbedding(parameter.name) { return Float(embeddingRateFactor) }
@@ -66,6 +73,8 @@ package final class Optimizer {
     self.states = states
   }
 
+  private var averages: Bool { rules.contains(where: \.averagesWeights) }
+
   /// The shape of the part of a parameter that this rank updates: the parameter's, or a vector if it shares it with
   /// other ranks; `nil` if it updates nothing of it.
   private static func ownShape(of parameter: Parameter, _ index: Int, _ parallelism: DataParallelism?) -> [Int]? {
@@ -82,11 +91,13 @@ package final class Optimizer {
 
   /// Whether a parameter embeds tokens or predicts them.
   static func isEmbedding(_ name: String) -> Bool {
-    name.hasSuffix("embed_tokens.weight") || name.hasSuffix("lm_head.weight")
+    ["embed_tokens.weight", "lm_head.weight", "trainable_tokens_delta"].contains { name.hasSuffix($0) }
   }
 
   /// Takes one step with the parameters' gradients times `gradientScale`, then drops the gradients.
   package func update(learningRate: Double, gradientScale: Float) {
+    let learningRate = step < warmupSteps ? learningRate * Double(step + 1) / Double(warmupSteps) : learningRate
+    let averageShare = averageShares.next(learningRate)
     step += 1
     for (index, parameter) in parameters.enumerated() {
       defer { parameter.gradient = nil }
@@ -97,11 +108,28 @@ package final class Optimizer {
       let update = UpdateStep(
         number: step, learningRate: Float(learningRate) * rateFactors[index],
         weightDecay: decayed[index] ? weightDecay : 0,
-        gradientScale: gradientScale)
+        gradientScale: gradientScale, averageShare: Float(averageShare))
       rules[index].update(
         parameter.value.elements(own).reshaped(shape), gradient: gradient.elements(own).reshaped(shape),
         state: states[index], update, on: backend)
     }
+  }
+
+  /// Makes the weights those to evaluate and save, or those to train, if the update rule distinguishes them. All ranks
+  /// must call it together.
+  /// - Returns: whether weights changed.
+  package func exchangeWeights(forEvaluation: Bool) throws -> Bool {
+    guard isEvaluating != forEvaluation else { return false }
+    isEvaluating = forEvaluation
+    guard step > 0, averages else { return false }
+    for (index, parameter) in parameters.enumerated() {
+      guard let shape = Self.ownShape(of: parameter, index, parallelism) else { continue }
+      let own = parallelism?.elements(of: index) ?? 0..<parameter.value.count
+      rules[index].exchange(
+        parameter.value.elements(own).reshaped(shape), state: states[index], forEvaluation: forEvaluation, on: backend)
+    }
+    try parallelism?.gatherWeights()
+    return true
   }
 
   private func stateTensors(of index: Int) -> [StateTensor] { rules[index].state(for: parameters[index].value.shape) }
@@ -123,7 +151,8 @@ package final class Optimizer {
   /// - Parameter states: what `gatherState` returned; `nil` for the state of this process.
   package func write(_ states: [[Tensor]]? = nil, to url: URL) throws {
     let tensors = named(states ?? self.states).map { TensorSource(name: $0.name, tensor: $0.tensor) }
-    var metadata = ["step": String(step)]
+    var metadata = averages ? averageShares.metadata : [:]
+    metadata["step"] = String(step)
     if let ranks = parallelism?.collective.size { metadata["ranks"] = String(ranks) }
     try SafetensorsWriter.write(tensors, metadata: metadata, to: url)
   }
@@ -137,8 +166,10 @@ package final class Optimizer {
   /// - Throws: `SwiftletError` if the state belongs to other parameters or another rule.
   package func read(from url: URL) throws {
     let isReader = parallelism?.collective.rank ?? 0 == 0
-    let saved = isReader ? try savedState(url) : (step: 0, states: states.map { _ in [] })
+    let saved = isReader ? try savedState(url) : (step: 0, shares: AverageShares(), states: states.map { _ in [] })
     step = try parallelism?.broadcast(saved.step) ?? saved.step
+    averageShares = try parallelism.map { AverageShares(try $0.sum(saved.shares.numbers)) } ?? saved.shares
+    isEvaluating = true
     for (index, tensors) in saved.states.enumerated() {
       if let parallelism {
         try parallelism.distribute(tensors, to: states[index], of: index)
@@ -149,10 +180,13 @@ package final class Optimizer {
   }
 
   /// The step and the state of every parameter in a file.
-  private func savedState(_ url: URL) throws -> (step: Int, states: [[Tensor]]) {
+  private func savedState(_ url: URL) throws -> (step: Int, shares: AverageShares, states: [[Tensor]]) {
     let file = try SafetensorsCheckpoint(contentsOf: url)
     guard let step = file.metadata["step"].flatMap(Int.init) else {
       throw SwiftletError.training("\(url.path): the step is missing; resume from another checkpoint")
+    }
+    guard let shares = AverageShares(metadata: file.metadata) ?? (averages ? nil : AverageShares()) else {
+      throw SwiftletError.training("\(url.path): the average's state is missing; resume from another checkpoint")
     }
     let states = try parameters.enumerated().map { index, parameter in
       try stateTensors(of: index).map { part in
@@ -168,6 +202,6 @@ package final class Optimizer {
       throw SwiftletError.training(
         "\(url.path): this is the state of another optimizer; resume with the settings that wrote the checkpoint")
     }
-    return (step, states)
+    return (step, shares, states)
   }
 }

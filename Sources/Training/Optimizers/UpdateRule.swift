@@ -28,6 +28,14 @@ public protocol UpdateRule: Sendable {
   ///   - step: the numbers of this step.
   ///   - backend: computes on the tensors.
   func update(_ weight: Tensor, gradient: Tensor, state: [Tensor], _ step: UpdateStep, on backend: any Backend)
+
+  /// Whether other weights are evaluated and saved than those that gradients are taken at, such as an average.
+  /// `false` by default.
+  var averagesWeights: Bool { get }
+
+  /// Changes a weight from the value that gradients are taken at to the one that is evaluated and saved, or back. Called
+  /// after the first step only, and by default does nothing.
+  func exchange(_ weight: Tensor, state: [Tensor], forEvaluation: Bool, on backend: any Backend)
 }
 
 extension UpdateRule {
@@ -36,6 +44,12 @@ extension UpdateRule {
 
   /// By default, a rule needs whole weights.
   public var isElementwise: Bool { false }
+
+  /// By default, the weights that are trained are evaluated too.
+  public var averagesWeights: Bool { false }
+
+  /// By default, this does nothing.
+  public func exchange(_ weight: Tensor, state: [Tensor], forEvaluation: Bool, on backend: any Backend) {}
 }
 
 /// One tensor of an optimizer's state.
@@ -68,6 +82,9 @@ public struct UpdateStep: Sendable, Hashable {
   public let weightDecay: Float
   /// The factor for the gradient that clips the global norm; 1 if the norm is not clipped.
   public let gradientScale: Float
+  /// The share of this step in an average over all steps that weighs each by the square of the largest learning rate so
+  /// far; 1 in the first step.
+  public let averageShare: Float
 }
 
 extension StateTensor {

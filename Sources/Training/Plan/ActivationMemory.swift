@@ -28,7 +28,7 @@ package struct ActivationMemory {
     vocabulary = transformer.activeHead.value.rows
     hiddenSize = hidden
     intermediateSize = intermediate
-    let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.a.value.rows ?? 0) } / max(1, layerCount)
+    let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.keptRanks ?? 0) } / max(1, layerCount)
     // DoRA keeps each layer's output before magnitudes are applied.
     let unscaled =
       transformer.linearLayers.reduce(0) { $0 + ($1.lora?.magnitude == nil ? 0 : $1.outputSize) } / max(1, layerCount)

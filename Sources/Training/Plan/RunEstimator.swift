@@ -9,6 +9,7 @@ package struct RunEstimator {
   private let model: CausalLM
   private let adapter: Adapter?
   private let updateRule: (any UpdateRule)?
+  private let teacher: Transformer?
   private let set: TrainingSet
   private let sizes: [Workload.Size]
   private let evaluationSizes: [Workload.Size]
@@ -24,11 +25,13 @@ package struct RunEstimator {
 
   /// - Parameters:
   ///   - updateRule: replaces the update rule of the configurations, whose state it estimates.
+  ///   - teacher: the model whose predictions are learned, if there is one.
   ///   - ranks: the processes that share the run.
   ///   - ranksPerHost: how many of them share this machine's memory.
   package init(
     _ model: CausalLM, adapter: Adapter?, trainingSet: TrainingSet, validationSet: TrainingSet? = nil,
-    updateRule: (any UpdateRule)? = nil, system: SystemMemory? = nil, ranks: Int = 1, ranksPerHost: Int = 1
+    updateRule: (any UpdateRule)? = nil, teacher: CausalLM? = nil, system: SystemMemory? = nil, ranks: Int = 1,
+    ranksPerHost: Int = 1
   ) {
     let backend = model.transformer.backend
     var system = system ?? SystemMemory.of(backend)
@@ -37,6 +40,7 @@ package struct RunEstimator {
     self.model = model
     self.adapter = adapter
     self.updateRule = updateRule
+    self.teacher = teacher?.transformer
     set = trainingSet
     sizes = Workload.itemSizes(trainingSet)
     evaluationSizes = validationSet.map { Workload.itemSizes($0) } ?? []
@@ -227,6 +231,14 @@ package struct RunEstimator {
     estimate.activations = activations.kept(tokens: tokens, checkpointed: checkpointed)
     estimate.working =
       activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
+    if let teacher {
+      // Its pass comes first; then its hidden states are kept, and its logits exist beside the model's.
+      let passed = ActivationMemory(teacher).evaluation(tokens: tokens, targets: 0)
+      let vocabulary = teacher.configuration.vocabularySize
+      let logits = 8 * min(targets, Tape.logitChunkRows(vocabulary: vocabulary)) * vocabulary
+      let kept = 4 * tokens * teacher.configuration.hiddenSize + logits
+      estimate.working = max(estimate.working + kept, passed - estimate.activations)
+    }
     if settings.configuration.gradientAccumulationSteps == 1, ranks == 1 {
       separateGradients(&estimate, tokens: tokens)
     }
@@ -291,6 +303,7 @@ package struct RunEstimator {
     var estimate = MemoryEstimate()
     estimate.program = program
     estimate.weights = weightBytes(quantized: settings.quantizes)
+    estimate.weights += teacher?.parameters.reduce(0) { $0 + $1.value.totalByteCount } ?? 0
     if adapter == nil, let reference = settings.configuration.method.settings?.referenceSettings,
       !reference.isPrecomputed
     {

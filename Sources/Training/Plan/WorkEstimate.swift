@@ -21,7 +21,7 @@ struct WorkEstimate {
       sum + (layer.experts.map { Double(3 * $0.chosen * $0.intermediateSize * configuration.hiddenSize) } ?? 0)
     }
     let factors = transformer.linearLayers.reduce(0.0) { sum, linear in
-      sum + (linear.lora.map { Double($0.a.value.count + $0.b.value.count) } ?? 0)
+      sum + (linear.lora.map { Double($0.keptRanks * (linear.inputSize + linear.outputSize)) } ?? 0)
     }
     // Backward: always the input's gradient, and the weight's gradient if it is trained.
     forward = 2 * (weights + experts + factors)

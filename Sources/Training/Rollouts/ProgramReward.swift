@@ -89,26 +89,17 @@ struct ProgramReward: Reward {
   /// Runs the program on this text.
   /// - Returns: what it printed.
   private func run(input text: String) throws(SwiftletError) -> String {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-\(UUID().uuidString)")
-    let (input, output) = (folder.appendingPathComponent("input"), folder.appendingPathComponent("output"))
-    let messages = folder.appendingPathComponent("messages")
-    defer { try? FileManager.default.removeItem(at: folder) }
     do {
-      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-      try Data(text.utf8).write(to: input)
-      try Data().write(to: output)
-      try Data().write(to: messages)
-      var process = try ChildProcess(
-        path, arguments, input: input.path, output: output.path, errors: messages.path)
-      try waitUntilTimeout(for: &process)
-      let status = process.wait().status
-      if status != 0 {
+      return try FinishedProgram.run(path, input: text, arguments: { _ in arguments }) { process, _ in
+        try waitUntilTimeout(for: &process)
+      } _: { finished in
         // A traceback ends with what went wrong.
-        let said = String(decoding: try Data(contentsOf: messages), as: UTF8.self)
-        let line = said.split(whereSeparator: \.isNewline).last { !$0.allSatisfy(\.isWhitespace) }
-        throw failure("ended with status \(status)" + (line.map { ": \(String($0).escapedLine(limit: 300))" } ?? ""))
+        guard finished.status == 0 else {
+          let line = finished.messages.last.map { ": \($0.escapedLine(limit: 300))" } ?? ""
+          throw failure("ended with status \(finished.status)\(line)")
+        }
+        return String(decoding: try Data(contentsOf: finished.output), as: UTF8.self)
       }
-      return String(decoding: try Data(contentsOf: output), as: UTF8.self)
     } catch let error as SwiftletError {
       throw error
     } catch {

@@ -96,6 +96,7 @@ extension LearningRateRangeTest {
         // A loss or gradient that is not finite ends the test; the last rate was too high.
         break
       }
+      try trainer.exchangeWeights(forEvaluation: true)
       let loss = Self.loss(measured, items, model)
       points.append(Point(rate: rates[points.count], loss: loss))
       progress(points.count, rates.count)

@@ -43,6 +43,7 @@ extension Trainer {
     let folder = output.appendingPathComponent(name)
     if state.bestGlobalStep == state.globalStep { state.bestModelCheckpoint = name }
     do {
+      try exchangeWeights(forEvaluation: true)
       let optimizerState = try optimizer.gatherState(in: output)
       guard collective.rank == 0 else { return }
       try AtomicFolder.write(folder) { temporary in
@@ -143,15 +144,17 @@ extension Trainer {
   }
 
   private func readOwnWeights(from folder: URL) throws {
-    let file = adapter == nil ? folder : folder.appendingPathComponent("adapter_model.safetensors")
-    let weights = try SafetensorsCheckpoint(contentsOf: file)
-    defer { adapter?.parametersChanged() }
+    if let adapter {
+      let file = folder.appendingPathComponent("adapter_model.safetensors")
+      return try adapter.restore(from: SafetensorsCheckpoint(contentsOf: file), folder: folder.path)
+    }
+    let weights = try SafetensorsCheckpoint(contentsOf: folder)
     for parameter in parameters {
-      let name = adapter == nil ? parameter.name : Adapter.fileName(of: parameter)
-      guard let tensor = weights.tensor(named: name), tensor.count == parameter.value.count, tensor.type == .float32
+      guard let tensor = weights.tensor(named: parameter.name), tensor.count == parameter.value.count,
+        tensor.type == .float32
       else {
         throw SwiftletError.training(
-          "\(folder.path): the float32 tensor \(name) is missing or has another shape; resume with the same base "
+          "\(folder.path): the float32 tensor \(parameter.name) is missing or has another shape; resume with the same base "
             + "model and settings")
       }
       let count = tensor.count

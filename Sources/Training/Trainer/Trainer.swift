@@ -98,14 +98,16 @@ public final class Trainer {
   ///   - components: a loss, an update rule or a schedule of your own.
   ///   - rows: the rows that the training set was made of, whose columns rewards need; only for the method `grpo`.
   ///   - validationRows: those of the validation set.
+  ///   - teacher: the model of `configuration.distillation`, whose predictions are learned.
   /// - Throws: `SwiftletError` for a configuration that contradicts itself, or rows that do not fit the model.
   public init(
     _ model: CausalLM, adapter: Adapter?, configuration: TrainingConfiguration, trainingSet: TrainingSet,
     validationSet: TrainingSet? = nil, output: URL? = nil, baseName: String = "", activationBudget: Int? = nil,
     callbacks: [any TrainerCallback] = [], components: Components = Components(),
     collective: any Collective = SingleProcess(), rows: (any RowSource)? = nil,
-    validationRows: (any RowSource)? = nil
+    validationRows: (any RowSource)? = nil, teacher: CausalLM? = nil
   ) throws(SwiftletError) {
+    try Self.check(configuration, model, teacher)
     try Self.check(trainingSet, model)
     if let validationSet { try Self.check(validationSet, model) }
     try Self.check(configuration, hasValidationSet: validationSet != nil, hasOutput: output != nil)
@@ -144,7 +146,8 @@ public final class Trainer {
     self.parallelism = parallelism
     optimizer = try Optimizer(
       parameters, configuration.optimizer, rule: components.updateRule,
-      embeddingRateFactor: configuration.embeddingRateFactor, on: model.transformer.backend,
+      embeddingRateFactor: configuration.embeddingRateFactor,
+      warmupSteps: configuration.warmupStepCount(ofTotal: total), on: model.transformer.backend,
       pagesIn: output ?? FileManager.default.temporaryDirectory, parallelism: parallelism)
     let reference = configuration.method.settings?.referenceSettings.map {
       ReferenceModel(
@@ -155,7 +158,7 @@ public final class Trainer {
       loss: components.loss ?? configuration.loss,
       checkpoints: try Self.checkpoints(
         model, adapter, configuration, trainingSet, updateRule: components.updateRule, budget: activationBudget),
-      reference: reference,
+      reference: reference, teacher: teacher?.transformer,
       parallelism: parallelism)
     state = Self.initialState(configuration, order, actions)
     precomputeReference()
@@ -203,6 +206,37 @@ public final class Trainer {
       for: configuration.scheduler, peak: configuration.learningRate)
     {
       throw SwiftletError.training("`schedulerOptions` \(problem)")
+    }
+  }
+
+  /// Checks that the teacher of a distillation predicts the model's tokens.
+  private static func check(
+    _ configuration: TrainingConfiguration, _ model: CausalLM, _ teacher: CausalLM?
+  ) throws(SwiftletError) {
+    guard let distillation = configuration.distillation else { return }
+    guard configuration.method == .sft else {
+      throw SwiftletError.training("`distillation` belongs to sft, not to \(configuration.method.name.rawValue)")
+    }
+    guard configuration.labelSmoothing == 0, configuration.lossType != .dft else {
+      throw SwiftletError.training(
+        "`labelSmoothing` and `lossType` concern the tokens of the rows, but a teacher's predictions are learned; leave "
+          + "them out")
+    }
+    guard (0...1).contains(distillation.beta), distillation.temperature > 0, distillation.temperature.isFinite else {
+      throw SwiftletError.training("`beta` must be from 0 to 1, and `temperature` positive")
+    }
+    guard let teacher else { throw SwiftletError.training("distillation needs a teacher; pass `teacher`") }
+    try teacher.checkGenerates()
+    let sizes = [model, teacher].map(\.transformer.configuration.vocabularySize)
+    guard sizes[0] == sizes[1] else {
+      throw SwiftletError.training(
+        "the teacher has a vocabulary of \(sizes[1]) tokens, but the model one of \(sizes[0]); use a teacher with the "
+          + "same tokenizer")
+    }
+    func spelling(_ token: Int32, _ model: CausalLM) -> [UInt8]? { model.tokenizer.token(token).map { Array($0.utf8) } }
+    if let token = (0..<Int32(clamping: sizes[0])).first(where: { spelling($0, model) != spelling($0, teacher) }) {
+      throw SwiftletError.training(
+        "token \(token) is another one for the teacher than for the model; use a teacher with the same tokenizer")
     }
   }
 
@@ -321,6 +355,7 @@ public final class Trainer {
   /// Takes one optimizer step and does what follows it: log, evaluate, save.
   /// - Returns: whether there is another step to take.
   package func advance() throws -> Bool {
+    try exchangeWeights(forEvaluation: false)
     let (epoch, firstStep) = order.position(after: state.globalStep)
     if epochSteps.isEmpty { epochSteps = order.steps(epoch: epoch, from: firstStep)[...] }
     guard let items = epochSteps.popFirst() else { return false }
@@ -336,6 +371,11 @@ public final class Trainer {
     due = actions.actions(at: position)
     if due.saves { try saveCheckpoint() }
     return !due.ends && !position.isPausing
+  }
+
+  /// Makes the weights those to evaluate and save, or those to train, if the optimizer distinguishes them.
+  func exchangeWeights(forEvaluation: Bool) throws {
+    if try optimizer.exchangeWeights(forEvaluation: forEvaluation) { adapter?.parametersChanged() }
   }
 
   private func batches(_ items: [[Int]], after first: Int) throws -> [TokenBatch] {
@@ -360,6 +400,7 @@ public final class Trainer {
     } else {
       // Rank 0 may still be writing the best checkpoint.
       try collective.barrier()
+      try exchangeWeights(forEvaluation: true)
       if configuration.loadBestModelAtEnd, let best = state.bestModelCheckpoint, let output {
         try readWeights(from: output.appendingPathComponent(URL(fileURLWithPath: best).lastPathComponent))
       }
@@ -461,6 +502,7 @@ public final class Trainer {
 
   /// The sums of the losses over a set; `nil` if `isInterrupted` returned true before the end.
   private func sums(over set: TrainingSet, until isInterrupted: () -> Bool) throws -> LossSums? {
+    try exchangeWeights(forEvaluation: true)
     var sums = LossSums()
     let size = rollouts?.validationPrompts ?? max(1, configuration.evalBatchSize)
     for start in stride(from: collective.rank * size, to: set.items.count, by: size * collective.size) {

@@ -83,13 +83,16 @@ public struct TrainingPass {
   let sharesPrefix: Bool
   /// The model that preference losses compare with, if there is one.
   let reference: ReferenceModel?
+  /// The model whose predictions are learned, if there is one.
+  let teacher: Transformer?
   /// How many sequences a row of the dataset became.
   let sequencesPerItem: Int
 
   /// A pass in training.
   init(
     batch: TokenBatch, model: Transformer, tape: Tape, gradientScale: Float, checkpoints: CheckpointingPlan?,
-    noise: NEFTuneNoise?, sharesPrefix: Bool, reference: ReferenceModel?, sequencesPerItem: Int
+    noise: NEFTuneNoise?, sharesPrefix: Bool, reference: ReferenceModel?, teacher: Transformer? = nil,
+    sequencesPerItem: Int
   ) {
     self.batch = batch
     self.model = model
@@ -99,15 +102,25 @@ public struct TrainingPass {
     self.noise = noise
     self.sharesPrefix = sharesPrefix
     self.reference = reference
+    self.teacher = teacher
     self.sequencesPerItem = sequencesPerItem
   }
 
   /// A pass without gradients.
-  init(evaluating batch: TokenBatch, _ model: Transformer, reference: ReferenceModel?, sequencesPerItem: Int) {
+  init(
+    evaluating batch: TokenBatch, _ model: Transformer, reference: ReferenceModel?, teacher: Transformer?,
+    sequencesPerItem: Int
+  ) {
     self.init(
       batch: batch, model: model, tape: Tape(on: model.backend, isRecording: false), gradientScale: 1,
       checkpoints: nil, noise: nil, sharesPrefix: model.canSharePrefix, reference: reference,
-      sequencesPerItem: sequencesPerItem)
+      teacher: teacher, sequencesPerItem: sequencesPerItem)
+  }
+
+  /// The final hidden states of another model, without gradients, for the same rows as `hiddenStates(sharingPrefix:)`.
+  func hiddenStates(of other: Transformer, sharingPrefix: Bool) -> Tensor {
+    let tokens = sharesPrefix && sharingPrefix ? batch.sharingPrefix() : batch
+    return other.hiddenStates(tokens, on: Tape(on: other.backend, isRecording: false, precision: tape.precision)).value
   }
 
   /// Runs the batch through the transformer.
@@ -148,6 +161,7 @@ public struct TrainingPass {
 extension TrainingConfiguration {
   /// The loss that the method minimizes.
   var loss: any TrainingLoss {
-    method.settings?.loss ?? CrossEntropyLoss(smoothing: labelSmoothing, weightsByProbability: lossType == .dft)
+    if method == .sft, let distillation { return DistillationLoss(distillation) }
+    return method.settings?.loss ?? CrossEntropyLoss(smoothing: labelSmoothing, weightsByProbability: lossType == .dft)
   }
 }

@@ -12,6 +12,8 @@ package struct TrainingStep {
   let checkpoints: CheckpointingPlan
   /// The model that the loss compares with, if it needs one.
   let reference: ReferenceModel?
+  /// The model whose predictions are learned, if there is one.
+  let teacher: Transformer?
   /// The other ranks of the run; `nil` if there is one process.
   let parallelism: DataParallelism?
 
@@ -43,7 +45,7 @@ package struct TrainingStep {
             checkpoints: checkpoints,
             // Dropout masks use the seed itself.
             noise: configuration.neftuneNoiseAlpha.map { NEFTuneNoise(alpha: $0, seed: ~seed) },
-            sharesPrefix: sharesPrefix, reference: reference,
+            sharesPrefix: sharesPrefix, reference: reference, teacher: teacher,
             sequencesPerItem: configuration.rowKind.sequences)))
       tape.backward()
     }
@@ -84,7 +86,7 @@ package struct TrainingStep {
 
   private func evaluationPass(_ batch: TokenBatch) -> TrainingPass {
     TrainingPass(
-      evaluating: batch, transformer, reference: reference,
+      evaluating: batch, transformer, reference: reference, teacher: teacher,
       sequencesPerItem: configuration.rowKind.sequences)
   }
 

@@ -7,6 +7,7 @@ import inspect
 
 import bitsandbytes
 import torch
+from schedulefree import AdamWScheduleFree
 from transformers import get_scheduler
 from torch.optim import _muon
 from transformers.optimization import Adafactor
@@ -66,6 +67,8 @@ RULES = {
     "adafactor_weight_decay": ("adafactor", None, Adafactor, ADAFACTOR | {"weight_decay": 0.1}),
     "lion": ("lion_32bit", None, bitsandbytes.optim.Lion, LION),
     "muon": ("muon", None, muon, {"lr": 2e-2, "weight_decay": 0.1}),
+    "schedule_free": ("schedule_free_adamw", None, AdamWScheduleFree,
+                      {"lr": 1e-2, "betas": [0.9, 0.98], "weight_decay": 0.1, "warmup_steps": 5, "foreach": False}),
     "lion_8bit": ("lion_8bit", None, bitsandbytes.optim.Lion, LION | {"optim_bits": 8}),
 }
 MATRICES = {"wide": (6, 10), "tall": (10, 6)}
@@ -91,12 +94,17 @@ def schedule(name, warmup, settings):
 def run(kind, settings, shapes=SHAPES):
     parameters = {name: torch.nn.Parameter(value_by_formula(name, shape, 1.0)) for name, shape in shapes.items()}
     optimizer = kind(parameters.values(), **settings)
+    averages = isinstance(optimizer, AdamWScheduleFree)
     states = []
     for step in range(1, 21):
+        if averages:
+            optimizer.train()
         for name, parameter in parameters.items():
             parameter.grad = value_by_formula(f"{name} {step}", parameter.shape, 0.1 / step)
         optimizer.step()
         if step == 1 or step % 5 == 0:
+            if averages:
+                optimizer.eval()  # to the weights that are evaluated, for the goldens and back for the next step
             states.append({"step": step} | {
                 name: summary(value) if shapes is LARGE else rounded(value.flatten(), 9)
                 for name, value in parameters.items()

@@ -7,14 +7,16 @@ import dataclasses
 import json
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from .models import load
 from .training import save_initial_adapter
 from .values import rounded, seed, summary, write
 
 # Adapters that the training runs begin with.
-FROM_TRAINING = ["lora", "dora", "lora_patterns", "lora_tied_head", "lora_tied_embedding"]
+FROM_TRAINING = [
+    "lora", "dora", "lora_patterns", "lora_tied_head", "lora_tied_embedding", "lora_tokens", "lora_tied_tokens", "pissa",
+]
 WITHIN = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 # name -> (base, LoRA configuration)
 ADAPTERS = {
@@ -42,6 +44,19 @@ ADAPTERS = {
         "qwen3_moe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
     ),
     "granite4": ("granite4", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    # Only these layers of Qwen2 have biases, to which those of the adapter are added.
+    "bias": (
+        "qwen2", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "k_proj", "v_proj"], "lora_bias": True}
+    ),
+    "tokens_apart": (
+        "llama_linear",
+        {
+            "r": 2,
+            "lora_alpha": 4,
+            "target_modules": ["o_proj"],
+            "trainable_token_indices": {"embed_tokens": [9, 4, 3], "lm_head": [4, 5]},
+        },
+    ),
     "embedding": ("llama_linear", {"r": 4, "lora_alpha": 8, "target_modules": ["embed_tokens", "v_proj"]}),
 }
 
@@ -77,6 +92,7 @@ def adapted(goldens, name, base, adapter):
 def make(folder, arguments):
     goldens = folder.parent
     write_fields(folder)
+    write_pissa_products(folder)
     for name in arguments.names or [*FROM_TRAINING, *ADAPTERS]:
         if name in ADAPTERS:
             base, configuration = ADAPTERS[name]
@@ -91,3 +107,15 @@ def make(folder, arguments):
 def write_fields(folder):
     """The names of LoraConfig's fields: `adapter_config.json` can have any of them."""
     write(folder / "lora_config_fields.json", sorted(field.name for field in dataclasses.fields(LoraConfig)))
+
+
+def write_pissa_products(folder):
+    """The product of A and B, scaled, that PiSSA begins with in every layer of the tiny Llama."""
+    lora = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights="pissa")
+    model = get_peft_model(load(folder.parent / "models/llama"), lora)
+    products = {}
+    for name, module in model.base_model.model.named_modules():
+        if hasattr(module, "lora_A"):
+            product = module.lora_B["default"].weight @ module.lora_A["default"].weight
+            products[name] = summary(product * module.scaling["default"])
+    write(folder / "pissa_products.json", products)

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
+from peft.utils.other import TrainableTokensWrapper
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -22,6 +23,7 @@ from .values import rounded, seed, summary, write
 
 STEPS, BATCH, ACCUMULATION = 10, 2, 2
 LOGGED = ("loss", "grad_norm", "learning_rate", "num_tokens", "entropy", "mean_token_accuracy", "epoch")
+TOKENS = [5, 6, 7, 255, 40, 90, 91]
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 # name -> (LoRA configuration, or the run whose adapter this one begins with too, or none;
@@ -66,6 +68,28 @@ RUNS = {
             "modules_to_save": ["lm_head"],
         },
         {},
+    ),
+    # The tiny Llama has no biases, so this one cannot be merged.
+    "lora_bias": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "lora_bias": True}, {}),
+    # Ids beside each other and apart; the embedding of the second base is tied to its head.
+    "lora_tokens": ({"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "trainable_token_indices": TOKENS}, {}),
+    "lora_tied_tokens": (
+        {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "trainable_token_indices": TOKENS},
+        {},
+    ),
+    "lora_tied_tokens_apart": (
+        {
+            "r": 4,
+            "lora_alpha": 8,
+            "target_modules": ["q_proj"],
+            "trainable_token_indices": {"embed_tokens": TOKENS, "lm_head": [4, 90, 30]},
+        },
+        {},
+    ),
+    "pissa": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "init_lora_weights": "pissa"}, {}),
+    "schedule_free": (
+        "lora",
+        {"optim": "schedule_free_adamw", "lr_scheduler_type": "constant", "warmup_steps": 4, "weight_decay": 0.01},
     ),
     "dora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "use_dora": True}, {}),
     # Two epochs.
@@ -126,9 +150,16 @@ def save_initial_adapter(base, base_name, name, configuration, folder):
         for parameter_name, parameter in model.named_parameters():
             if "tied" in name and "modules_to_save" in parameter_name:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
+            if "trainable_tokens_delta" in parameter_name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
             if not name.endswith("from_zero") and any(kind in parameter_name for kind in ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B")):
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
+    clean(folder, base_name)
+
+
+def clean(folder, base_name):
+    """Takes out of an adapter's folder what is different each time."""
     (folder / "README.md").unlink(missing_ok=True)
     configuration_file = folder / "adapter_config.json"
     saved = json.loads(configuration_file.read_text())
@@ -186,14 +217,47 @@ def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
         trainer.remove_callback(PrinterCallback)
         prepare(trainer)
         trainer.train()
+        if arguments.optim == "schedule_free_adamw":
+            trainer.optimizer.eval()  # the averaged weights
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokenized = [{key: row[key] for key in ("input_ids", "labels")} for row in trainer.train_dataset]
     return [{key: rounded(entry[key], 9) for key in LOGGED if key in entry} for entry in steps], tokenized
 
 
+def run_pissa(goldens, name, rows, lora):
+    """A run from PiSSA's own initialization. `adapter/` is its result as PEFT converts it: plain LoRA of twice the rank."""
+    base = AutoModelForCausalLM.from_pretrained(goldens / "models/llama", dtype=torch.float32)
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+    adapter = goldens / "training" / name / "adapter"
+    with tempfile.TemporaryDirectory() as scratch:
+        model.peft_config["default"].init_lora_weights = True
+        model.save_pretrained(f"{scratch}/initial")
+        model.peft_config["default"].init_lora_weights = lora["init_lora_weights"]
+        steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), {})
+        model.save_pretrained(adapter, path_initial_model_for_weight_conversion=f"{scratch}/initial")
+    clean(adapter, "models/llama")
+    write(adapter.parent / "golden.json", {
+        "base": "models/llama",
+        "settings": SETTINGS,
+        "lora": lora,
+        "steps": steps,
+    })
+    print(f"{name}: loss {steps[0]['loss']} to {steps[-1]['loss']}")
+
+
+SETTINGS = {
+    "max_steps": STEPS,
+    "per_device_train_batch_size": BATCH,
+    "gradient_accumulation_steps": ACCUMULATION,
+    "learning_rate": 1e-3,
+}
+
+
 def run(goldens, name, rows):
     """One run; the log has the loss, the gradient norm before clipping and the learning rate of every step."""
     lora, changes = RUNS[name]
+    if name == "pissa":
+        return run_pissa(goldens, name, rows, lora)
     base_name = "models/llama_tied" if "tied" in name else "models/llama"
     base = goldens / base_name
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -205,17 +269,15 @@ def run(goldens, name, rows):
             save_initial_adapter(model, base_name, name, lora, goldens / adapter)
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         model = PeftModel.from_pretrained(model, goldens / adapter, is_trainable=True)
+        for module in model.modules():
+            if isinstance(module, TrainableTokensWrapper):
+                module.bias = None  # TRL looks for it, and PEFT's wrapper around a head lacks it
     with mock.patch("bitsandbytes.backends.cpu.ops._quant_blockwise_fp32_direct", nearest_levels):
         steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), changes)
     write(folder / "golden.json", {
         "base": base_name,
         "adapter": adapter,
-        "settings": {
-            "max_steps": STEPS,
-            "per_device_train_batch_size": BATCH,
-            "gradient_accumulation_steps": ACCUMULATION,
-            "learning_rate": 1e-3,
-        } | changes,
+        "settings": SETTINGS | changes,
         "steps": steps,
         "trained": trained_tensors(model),
     })

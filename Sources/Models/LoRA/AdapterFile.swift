@@ -1,0 +1,113 @@
+import Checkpoints
+import Diagnostics
+import Essentials
+import OrderedJSON
+import Tensors
+
+/// The files of a saved adapter.
+struct AdapterFile {
+  /// PEFT's prefix of module paths.
+  static let prefix = "base_model.model."
+
+  let folder: URL
+  let configuration: LoRAConfiguration
+  let tensors: SafetensorsCheckpoint
+
+  init(_ folder: URL) throws {
+    let config = folder.appendingPathComponent("adapter_config.json")
+    guard FileManager.default.fileExists(atPath: config.path) else {
+      throw SwiftletError.model(
+        "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
+    }
+    self.folder = folder
+    configuration = try LoRAConfiguration(json: ModelFiles.json(at: config), path: config.path)
+    tensors = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
+  }
+
+  static func name(_ layer: Linear, _ factor: String) -> String { "\(prefix)\(layer.path).lora_\(factor).weight" }
+
+  /// The tensor `name`, also if the adapter was trained on the text-only class of a model with a vision tower.
+  func stored(_ name: String) -> Tensor? {
+    tensors.tensor(named: name) ?? tensors.tensor(named: Self.textOnly(name))
+  }
+
+  private static func textOnly(_ name: String) -> String {
+    prefix + ModuleNames.textOnly(String(name.dropFirst(prefix.count)))
+  }
+
+  static func biasName(_ layer: Linear) -> String { "\(prefix)\(layer.path).lora_B.bias" }
+
+  static func magnitudeName(_ layer: Linear) -> String { "\(prefix)\(layer.path).lora_magnitude_vector" }
+
+  /// Gives the transformer the head that the adapter has in the file, unless it has one.
+  func addSequenceHead(to transformer: Transformer) throws(SwiftletError) {
+    guard transformer.sequenceHead == nil, let weight = stored(Self.prefix + SequenceHead.weightName) else { return }
+    let names = folder.appendingPathComponent(SequenceHead.labelsFileName)
+    let given =
+      FileManager.default.fileExists(atPath: names.path) ? SequenceHead.labels(try ModelFiles.json(at: names)) : nil
+    guard weight.shape.count == 2, given == nil || given?.count == weight.rows else {
+      throw SwiftletError.model(
+        "\(SequenceHead.labelsFileName) names \(given?.count ?? 0) labels, but the head has the shape \(weight.shape); "
+          + "restore the file that was saved with the adapter", in: folder.path)
+    }
+    try transformer.addSequenceHead(
+      labels: given ?? SequenceHead.defaultLabels(weight.rows), padding: nil, seed: 0)
+  }
+
+  func updates(
+    of layers: [Linear], _ configuration: LoRAConfiguration, on backend: any Backend
+  ) throws(SwiftletError) -> [LoRAUpdate] {
+    var updates: [LoRAUpdate] = []
+    for layer in layers {
+      let rank = configuration.rank(of: layer.path)
+      let a = try tensor(Self.name(layer, "A"), [rank, layer.inputSize], on: backend)
+      let b = try tensor(Self.name(layer, "B"), [layer.outputSize, rank], on: backend)
+      let magnitudes =
+        configuration.usesDoRA ? try tensor(Self.magnitudeName(layer), [layer.outputSize], on: backend) : nil
+      let bias = configuration.hasBias ? try tensor(Self.biasName(layer), [layer.outputSize], on: backend) : nil
+      updates.append(
+        Adapter.update(
+          of: layer, configuration, InitialFactors(a: a, b: b), magnitudes: magnitudes, bias: bias, on: backend))
+    }
+    return updates
+  }
+
+  /// Copies the adapter's values into the modules.
+  func read(_ modules: [SavedModule], on backend: any Backend) throws(SwiftletError) {
+    for module in modules {
+      let value = try tensor(module.name, module.base.shape, on: backend)
+      backend.copyRows(Columns(value), 0, to: Columns(module.value), 0, count: value.rows)
+    }
+  }
+
+  /// Copies the adapter's values of trained tokens.
+  func read(_ tokens: [TrainedTokens], on backend: any Backend) throws(SwiftletError) {
+    for part in tokens {
+      let value = try tensor(part.values.name, part.values.value.shape, on: backend)
+      backend.copyRows(Columns(value), 0, to: Columns(part.values.value), 0, count: value.rows)
+    }
+  }
+
+  private func tensor(_ name: String, _ shape: [Int], on backend: any Backend) throws(SwiftletError) -> Tensor {
+    guard let tensor = stored(name) else {
+      throw SwiftletError.model(
+        "adapter_model.safetensors has no \(name); use the adapter's own base model", in: folder.path)
+    }
+    guard tensor.shape == shape else {
+      throw SwiftletError.model(
+        "\(name) has shape \(tensor.shape), but this base model needs \(shape); use the adapter's own base model",
+        in: folder.path)
+    }
+    return backend.converted(tensor, to: .float32)
+  }
+
+  /// Throws if the file has a tensor with a name that is not in `known`.
+  func checkForOthers(than known: [String]) throws(SwiftletError) {
+    let known = Set(known + known.map(Self.textOnly))
+    if let other = tensors.tensorNames.first(where: { !known.contains($0) }) {
+      throw SwiftletError.model(
+        "adapter_model.safetensors has \(other.escapedLine(limit: 200)), which matches no layer of this base model",
+        in: folder.path)
+    }
+  }
+}
