@@ -13,6 +13,8 @@ public final class Adapter {
   /// The layers that have an update, in order.
   public let layers: [Linear]
   private let updates: [LoRAUpdate]
+  /// The names of the layers, or their paths if others have these names too and a regular expression selected them.
+  private let targetList: [String]
   private let savedModules: SavedModules
   /// The names of the labels of a classifier.
   private let labels: [String]?
@@ -27,6 +29,7 @@ public final class Adapter {
     let configuration = configuration.resolved(for: transformer)
     self.configuration = configuration
     layers = try Self.targets(of: configuration, in: transformer)
+    targetList = Self.targetList(of: layers, configuration, in: transformer)
     if configuration.initialization == .orthogonal,
       let odd = layers.map({ configuration.rank(of: $0.path) }).first(where: { $0 % 2 != 0 })
     {
@@ -74,6 +77,7 @@ public final class Adapter {
       throw SwiftletError.model("\(error)", in: folder.path)
     }
     try saved.addEmbeddings(in: file, transformer)
+    targetList = Self.targetList(of: layers, configuration, in: transformer)
     updates = try file.updates(of: layers, configuration, on: transformer.backend)
     try file.read(saved.all, on: transformer.backend)
     savedModules = saved
@@ -100,6 +104,18 @@ public final class Adapter {
         "target_modules matches no layer of this model; its linear layers are \(transformer.linearLayerNames)")
     }
     return layers
+  }
+
+  private static func targetList(
+    of layers: [Linear], _ configuration: LoRAConfiguration, in transformer: Transformer
+  ) -> [String] {
+    var named = configuration
+    named.targetModules = .names(Set(layers.map(\.name)).sorted())
+    let selected = transformer.linearLayers.count { named.targets($0.path) }
+    guard case .pattern? = configuration.targetModules, selected != layers.count else {
+      return Set(layers.map(\.name)).sorted()
+    }
+    return layers.map(\.path).sorted()
   }
 
   fileprivate static func update(
@@ -161,13 +177,12 @@ public final class Adapter {
   /// - Throws: `SwiftletError` if the folder can't be written.
   public func write(to folder: URL, base: String) throws {
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let names = Set(layers.map(\.name)).sorted()
     let tensors = updates.flatMap(\.parameters).map { TensorSource(name: $0.name, tensor: $0.value) }
     let all = tensors + savedModules.all.map { TensorSource(name: $0.name, tensor: $0.value) }
     try SafetensorsWriter.write(
       all, metadata: ["format": "pt"], to: folder.appendingPathComponent("adapter_model.safetensors"))
     try AtomicFile.write(
-      configuration.json(base: base, names: names).text(.pretty) + "\n",
+      configuration.json(base: base, names: targetList).text(.pretty) + "\n",
       to: folder.appendingPathComponent("adapter_config.json"))
     if let labels, labels != SequenceHead.defaultLabels(labels.count) {
       try AtomicFile.write(
