@@ -41,7 +41,7 @@ ADAPTERS = {
     "qwen3_moe": (
         "qwen3_moe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
     ),
-    "gemma4_embeddings": ("gemma4", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "gemma4_embeddings": ("gemma4", {"r": 4, "lora_alpha": 4, "target_modules": "all-linear"}),
     "gemma4_keys": ("gemma4_keys", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     "gpt_oss": ("gpt_oss", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     "granitemoe": ("granitemoe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj", "o_proj"]}),
