@@ -176,6 +176,14 @@ DISPATCH(
   (x, format, block_size, codes, absmax, block_begin, block_end))
 DISPATCH(void, ck_quantize_q8_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
 DISPATCH(void, ck_quantize_q4_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_quantize_q5_0, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_quantize_q4_K, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(void, ck_quantize_q6_K, (const float *x, uint8_t *out, long blocks), (x, out, blocks))
+DISPATCH(
+  void, ck_quantize_affine,
+  (const float *x, long bits, long group_size, uint8_t *codes, float *scales, float *biases, long group_begin,
+   long group_end),
+  (x, bits, group_size, codes, scales, biases, group_begin, group_end))
 DISPATCH(bool, ck_multiplies_bfloat16, (void), ())
 DISPATCH(long, ck_packed_count, (long m, long k, bool pairs), (m, k, pairs))
 DISPATCH(

@@ -54,6 +54,7 @@ ELEMENTS(q5_K)
 ELEMENTS(nf4)
 ELEMENTS(fp4)
 ELEMENTS(q6_K)
+LATER_FORMATS(ELEMENTS)
 
 // Codes 0 to 15 from 16 bytes times 32 elements of x: low nibbles are elements 0 to 15, high nibbles 16 to 31.
 INLINE lanes nibbles_times_x(const uint8_t *p, const float *x) {

@@ -9,12 +9,12 @@ INLINE v8 signed_bytes(const int8_t *p) { return __builtin_convertvector(*(const
 INLINE i32x8 bytes_to_ints(const uint8_t *p) { return __builtin_convertvector(*(const u8x8 *)p, i32x8); }
 INLINE v8 ints_to_floats(i32x8 x) { return __builtin_convertvector(x, v8); }
 
-// A row of a matrix: its first byte. 4-bit codes have blocks that cross row boundaries, so they also need the matrix
-// and the flattened index of the row's first element.
+// A row of a matrix: its first byte. nf4 and fp4 have blocks that cross row boundaries, so they also need the matrix
+// and the flattened index of the row's first element; other formats with scales apart need these too.
 typedef struct {
   const uint8_t *bytes;
   const ck_matrix *matrix;
-  long first;
+  long row, first;
 } stored_row;
 
 INLINE uint64_t load_u16(const uint8_t *p) {
@@ -181,6 +181,136 @@ INLINE void dequantize32_q6_K(stored_row row, long i, v8 out[4]) {
   }
 }
 
+// Sixteen levels in order, by code.
+typedef struct {
+  v8 low, high;
+} code_levels;
+
+INLINE code_levels scaled_levels(const float levels[16], float scale) {
+  return (code_levels){load8(levels) * scale, load8(levels + 8) * scale};
+}
+
+// The levels of eight codes from 0 to 15, in the low bits of `code` (the bits above them are ignored).
+INLINE v8 level_of(code_levels levels, i32x8 code) {
+#ifdef CK_AVX2
+  // The low three bits of a code select the lane; the fourth, moved to the sign bit, selects the register.
+  v8 from_low = _mm256_permutevar8x32_ps(levels.low, (__m256i)code),
+     from_high = _mm256_permutevar8x32_ps(levels.high, (__m256i)code);
+  return _mm256_blendv_ps(from_low, from_high, (__m256)(code << 28));
+#else
+  v8 x;
+  for (int l = 0; l < 8; l++) x[l] = code[l] & 8 ? levels.high[code[l] & 7] : levels.low[code[l] & 7];
+  return x;
+#endif
+}
+
+// The nibbles of four bytes, the low one of each byte first; with garbage above the low four bits.
+INLINE i32x8 nibbles_in_order(const uint8_t *p) {
+  int32_t word;
+  memcpy(&word, p, 4);
+  return ((i32x8){} + word) >> (i32x8){0, 4, 8, 12, 16, 20, 24, 28};
+}
+
+static const float iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+// E2M1: sign, two exponent bits, one mantissa bit (OCP Microscaling Formats 1.0).
+static const float e2m1_levels[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+
+// Element j of 32 is in the low nibble of byte j, element 16 + j in the high one.
+INLINE void split_nibbles32(const uint8_t *p, code_levels levels, v8 out[4]) {
+  for (int j = 0; j < 2; j++) {
+    i32x8 bytes = bytes_to_ints(p + 8 * j);
+    out[j] = level_of(levels, bytes & 15);
+    out[j + 2] = level_of(levels, bytes >> 4);
+  }
+}
+
+// Block: d, nibbles as in q4_0.
+INLINE void dequantize32_iq4_nl(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 32 * 18;
+  split_nibbles32(block + 2, scaled_levels(iq4_levels, load_half(block)), out);
+}
+
+// Block: d, 16 bits with the upper two bits of eight scales, 4 bytes with their lower four, 8 times 16 bytes of
+// nibbles.
+INLINE void dequantize32_iq4_xs(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 256 * 136;
+  long s = i % 256 / 32;
+  int low = block[4 + s / 2] >> (4 * (s % 2)) & 15, high = (int)(load_u16(block + 2) >> (2 * s) & 3);
+  split_nibbles32(block + 8 + 16 * s, scaled_levels(iq4_levels, load_half(block) * ((low | high << 4) - 32)), out);
+}
+
+// 2^(e - 127)
+INLINE float power_of_two(uint8_t e) {
+  uint32_t bits = e ? (uint32_t)e << 23 : 0x400000;
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+// Block: an exponent, nibbles as in q4_0. An exponent of 255 is an ordinary one in GGML.
+INLINE void dequantize32_mxfp4(stored_row row, long i, v8 out[4]) {
+  const uint8_t *block = row.bytes + i / 32 * 17;
+  float scale = *block == 255 ? 0x1p127f : power_of_two(*block), rest = *block == 255 ? 2 : 1;
+  split_nibbles32(block + 1, scaled_levels(e2m1_levels, scale), out);
+  for (int j = 0; j < 4; j++) out[j] *= rest;
+}
+
+// MXFP4 with its exponents apart.
+INLINE void dequantize32_float4(stored_row row, long i, v8 out[4]) {
+  uint8_t exponent = ((const uint8_t *)row.matrix->scales.absmax)[(row.first + i) >> row.matrix->scales.block_shift];
+  code_levels levels = scaled_levels(e2m1_levels, exponent == 255 ? __builtin_nanf("") : power_of_two(exponent));
+  for (int j = 0; j < 4; j++) out[j] = level_of(levels, nibbles_in_order(row.bytes + i / 2 + 4 * j));
+}
+
+// Number `i` of scales or biases of a float type.
+INLINE float load_scale(const void *scales, ck_format type, long i) {
+  switch (type) {
+    case ck_float16: return load_half((const uint8_t *)scales + 2 * i);
+    case ck_bfloat16: {
+      uint32_t bits = (uint32_t)load_u16((const uint8_t *)scales + 2 * i) << 16;
+      float x;
+      memcpy(&x, &bits, 4);
+      return x;
+    }
+    default: return ((const float *)scales)[i];
+  }
+}
+
+// MLX's affine codes.
+INLINE void dequantize32_affine4(stored_row row, long i, v8 out[4]) {
+  const ck_scales *scales = &row.matrix->scales;
+  long group = (row.first + i) >> scales->block_shift;
+  float scale = load_scale(scales->absmax, scales->type, group), bias = load_scale(scales->biases, scales->type, group);
+  for (int j = 0; j < 4; j++) out[j] = ints_to_floats(nibbles_in_order(row.bytes + i / 2 + 4 * j) & 15) * scale + bias;
+}
+
+INLINE void dequantize32_affine8(stored_row row, long i, v8 out[4]) {
+  const ck_scales *scales = &row.matrix->scales;
+  long group = (row.first + i) >> scales->block_shift;
+  float scale = load_scale(scales->absmax, scales->type, group), bias = load_scale(scales->biases, scales->type, group);
+  for (int j = 0; j < 4; j++) out[j] = bytes_to_floats(row.bytes + i + 8 * j) * scale + bias;
+}
+
+// E4M3 without infinities (arXiv:2209.05433).
+INLINE v8 e4m3_to_floats(const uint8_t *p) {
+  u16x8 bytes = __builtin_convertvector(*(const u8x8 *)p, u16x8);
+  u16x8 bits = (bytes & 0x7F) << 7 | (bytes & 0x80) << 8;
+  v8 x = __builtin_convertvector((fp16x8)bits, v8) * 256;
+  return select8((bytes_to_ints(p) & 0x7F) == 0x7F, splat8(__builtin_nanf("")), x);
+}
+
+INLINE float float8_scale(stored_row row, long i) {
+  const ck_scales *scales = &row.matrix->scales;
+  long per_row = ((row.matrix->columns - 1) >> scales->block_shift) + 1;
+  return load_scale(
+    scales->absmax, scales->type, (row.row >> scales->row_shift) * per_row + (i >> scales->block_shift));
+}
+
+INLINE void dequantize32_float8(stored_row row, long i, v8 out[4]) {
+  float scale = float8_scale(row, i);
+  for (int j = 0; j < 4; j++) out[j] = e4m3_to_floats(row.bytes + i + 8 * j) * scale;
+}
+
 // Code books of bitsandbytes' 4-bit types: NF4 (arXiv:2305.14314) and FP4.
 static const float nf4_levels[16] = {
   -0x1p+0f,       -0x1.647362p-1f, -0x1.0cd66p-1f, -0x1.94654p-2f, -0x1.23449ap-2f, -0x1.7a6a7ep-3f, -0x1.74f0e2p-4f,
@@ -210,16 +340,11 @@ INLINE float code_value(const ck_matrix *matrix, long i, const float levels[16])
 // Dequantizes 32 codes of one block, two per byte, through a table of 16 levels.
 INLINE void lookup32(const uint8_t *bytes, const float levels[16], float scale, v8 out[4]) {
 #ifdef CK_AVX2
-  // Half of the table per register: the low three bits of a code select the lane; the fourth, moved to the sign bit,
-  // selects the register.
-  v8 low = load8(levels) * scale, high = load8(levels + 8) * scale;
+  code_levels scaled = scaled_levels(levels, scale);
   for (int j = 0; j < 4; j++) {
     int32_t word;
     memcpy(&word, bytes + 4 * j, 4);
-    i32x8 code = ((i32x8){} + word) >> (i32x8){4, 0, 12, 8, 20, 16, 28, 24};
-    v8 from_low = _mm256_permutevar8x32_ps(low, (__m256i)code),
-       from_high = _mm256_permutevar8x32_ps(high, (__m256i)code);
-    out[j] = _mm256_blendv_ps(from_low, from_high, (__m256)(code << 28));
+    out[j] = level_of(scaled, ((i32x8){} + word) >> (i32x8){4, 0, 12, 8, 20, 16, 28, 24});
   }
 #else
   for (int j = 0; j < 4; j++) {
@@ -263,19 +388,31 @@ INLINE long row_bytes(ck_format format, long columns) {
     case ck_q6_K: return columns / 256 * 210;
     case ck_nf4:
     case ck_fp4: return 0;  // addressed by element, not by row
+    case ck_iq4_nl: return columns / 32 * 18;
+    case ck_iq4_xs: return columns / 256 * 136;
+    case ck_mxfp4: return columns / 32 * 17;
+    case ck_float4:
+    case ck_affine4: return columns / 2;
+    case ck_affine8:
+    case ck_float8: return columns;
   }
   return 0;
 }
 
 INLINE stored_row row_of(const ck_matrix *matrix, long row) {
   const uint8_t *data = matrix->data;
-  return (stored_row){data + row * row_bytes(matrix->format, matrix->columns), matrix, row * matrix->columns};
+  return (stored_row){data + row * row_bytes(matrix->format, matrix->columns), matrix, row, row * matrix->columns};
 }
 
 #define FORMATS(DO) \
   DO(float32)       \
   DO(float16)       \
-  DO(bfloat16) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q2_K) DO(q3_K) DO(q4_K) DO(q5_K) DO(q6_K) DO(nf4) DO(fp4)
+  DO(bfloat16)      \
+  DO(q4_0)          \
+  DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q2_K) DO(q3_K) DO(q4_K) DO(q5_K) DO(q6_K) DO(nf4) DO(fp4) LATER_FORMATS(DO)
+
+// Formats that decode dequantizes, whatever the target.
+#define LATER_FORMATS(DO) DO(iq4_nl) DO(iq4_xs) DO(mxfp4) DO(float4) DO(affine4) DO(affine8) DO(float8)
 
 // Expands X(format) for a format that is known at run time, so that its loops are compiled with the format known.
 #define FOR_FORMAT(format) \
@@ -290,6 +427,10 @@ INLINE float dequantize1(stored_row row, long i) {
     case ck_float16: return load_half(row.bytes + 2 * i);
     case ck_nf4: return code_value(row.matrix, row.first + i, nf4_levels);
     case ck_fp4: return code_value(row.matrix, row.first + i, fp4_levels);
+    case ck_float8: {
+      uint8_t bytes[8] = {row.bytes[i]};
+      return e4m3_to_floats(bytes)[0] * float8_scale(row, i);
+    }
     default: {
       uint32_t bits = (uint32_t)((const uint16_t *)row.bytes)[i] << 16;
       float x;

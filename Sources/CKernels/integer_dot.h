@@ -17,14 +17,15 @@
 #if defined(CK_VNNI)
 #define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q8_0) DO(q4_K) DO(q6_K)
 #define FLOAT_FORMATS(DO) \
-  DO(float32) DO(float16) DO(bfloat16) DO(q5_0) DO(q5_1) DO(q2_K) DO(q3_K) DO(q5_K) DO(nf4) DO(fp4)
+  DO(float32) DO(float16) DO(bfloat16) DO(q5_0) DO(q5_1) DO(q2_K) DO(q3_K) DO(q5_K) DO(nf4) DO(fp4) LATER_FORMATS(DO)
 #elif defined(CK_DOT_INSTRUCTION)
 #define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q4_K) DO(q5_K) DO(q6_K)
-#define FLOAT_FORMATS(DO) DO(float32) DO(float16) DO(bfloat16) DO(q2_K) DO(q3_K) TABLE_FORMATS_AS_FLOAT(DO)
+#define FLOAT_FORMATS(DO) \
+  DO(float32) DO(float16) DO(bfloat16) DO(q2_K) DO(q3_K) TABLE_FORMATS_AS_FLOAT(DO) LATER_FORMATS(DO)
 #elif defined(CK_AVX2) && !defined(CK_AVX512)
 // q8_0 takes fewer instructions in float32 than as products of bytes that must not saturate.
 #define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q4_K) DO(q5_K) DO(q6_K)
-#define FLOAT_FORMATS(DO) DO(float32) DO(float16) DO(bfloat16) DO(q8_0) DO(q2_K) DO(q3_K)
+#define FLOAT_FORMATS(DO) DO(float32) DO(float16) DO(bfloat16) DO(q8_0) DO(q2_K) DO(q3_K) LATER_FORMATS(DO)
 #else
 #define INTEGER_FORMATS(DO)
 #define FLOAT_FORMATS(DO) FORMATS(DO)

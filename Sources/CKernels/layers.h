@@ -152,7 +152,47 @@ INLINE v8 activation_slope8(v8 x, int activation) {
   return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * (0.7978845608f * (1.0f + 3 * 0.044715f * x * x));
 }
 
+// Eight pairs of neighbors, of which `left` exist, as two vectors; and back.
+INLINE void load_pairs(const float *p, long left, v8 *first, v8 *second) {
+  v8 a = load_part(p, 2 * left), b = left > 4 ? load_part(p + 8, 2 * left - 8) : splat8(0);
+  *first = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  *second = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+INLINE void store_pairs(float *p, long left, v8 first, v8 second) {
+  store_part(p, __builtin_shufflevector(first, second, 0, 8, 1, 9, 2, 10, 3, 11), 2 * left);
+  if (left > 4) store_part(p + 8, __builtin_shufflevector(first, second, 4, 12, 5, 13, 6, 14, 7, 15), 2 * left - 8);
+}
+
+static void clamped_swiglu(const float *gate_up, float *out, long columns, long begin, long end) {
+  for (long row = begin; row < end; row++)
+    for (long j = 0; j < columns; j += 8) {
+      v8 gate, up;
+      load_pairs(gate_up + 2 * (row * columns + j), columns - j, &gate, &up);
+      gate = min8(gate, splat8(7));
+      up = max8(min8(up, splat8(7)), splat8(-7));
+      store_part(out + row * columns + j, gate * sigmoid8(1.702f * gate) * (up + 1.0f), columns - j);
+    }
+}
+
+static void clamped_swiglu_backward(
+  const float *gate_up, const float *d_out, float *d_gate_up, long columns, long begin, long end) {
+  for (long row = begin; row < end; row++)
+    for (long j = 0; j < columns; j += 8) {
+      v8 gate, up, d = load_part(d_out + row * columns + j, columns - j), zero = splat8(0);
+      load_pairs(gate_up + 2 * (row * columns + j), columns - j, &gate, &up);
+      v8 g = min8(gate, splat8(7)), u = max8(min8(up, splat8(7)), splat8(-7)), s = sigmoid8(1.702f * g);
+      v8 d_gate = d * (u + 1.0f) * (s + 1.702f * g * s * (1.0f - s)), d_up = d * g * s;
+      store_pairs(
+        d_gate_up + 2 * (row * columns + j), columns - j, select8(gate > 7.0f, zero, d_gate),
+        select8((up > 7.0f) | (up < -7.0f), zero, d_up));
+    }
+}
+
 void CK(ck_gated)(const float *gate_up, float *out, long columns, int activation, long begin, long end) {
+  if (activation == 3) {
+    clamped_swiglu(gate_up, out, columns, begin, end);
+    return;
+  }
   for (long row = begin; row < end; row++) {
     const float *gate = gate_up + row * 2 * columns, *up = gate + columns;
     float *y = out + row * columns;
@@ -165,6 +205,10 @@ void CK(ck_gated)(const float *gate_up, float *out, long columns, int activation
 
 void CK(ck_gated_backward)(
   const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end) {
+  if (activation == 3) {
+    clamped_swiglu_backward(gate_up, d_out, d_gate_up, columns, begin, end);
+    return;
+  }
   for (long row = begin; row < end; row++) {
     const float *gate = gate_up + row * 2 * columns, *up = gate + columns, *dy = d_out + row * columns;
     float *d_gate = d_gate_up + row * 2 * columns, *d_up = d_gate + columns;

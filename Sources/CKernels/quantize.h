@@ -96,3 +96,38 @@ void CK(ck_quantize_q4_0)(const float *x, uint8_t *out, long blocks) {
     }
   }
 }
+
+// MLX's affine codes: the same codes, scales and biases as mlx 0.32 on a CPU. One end of the group's range is met
+// exactly. Codes are 4 or 8 bits, the first in the low nibble.
+void CK(ck_quantize_affine)(
+  const float *x, long bits, long group_size, uint8_t *codes, float *scales, float *biases, long group_begin,
+  long group_end) {
+#pragma STDC FP_CONTRACT OFF
+  const float most = bits == 4 ? 15 : 255;
+  for (long group = group_begin; group < group_end; group++) {
+    const float *w = x + group * group_size;
+    float low = w[0], high = w[0];
+    for (long i = 1; i < group_size; i++) {
+      low = w[i] < low ? w[i] : low;
+      high = w[i] > high ? w[i] : high;
+    }
+    bool from_low = fabsf(low) > fabsf(high);
+    float scale = (high - low) / most, edge = from_low ? low : high, bias = 0;
+    scale = scale < 1e-7f ? 1e-7f : scale;
+    if (!from_low) scale = -scale;
+    float steps = rintf(edge / scale);
+    if (steps != 0) {
+      scale = edge / steps;
+      bias = edge;
+    }
+    scales[group] = scale;
+    biases[group] = bias;
+    uint8_t *out = codes + group * group_size * bits / 8;
+    for (long i = 0; i < group_size; i++) {
+      float code = fminf(fmaxf(rintf((w[i] - bias) / scale), 0), most);
+      if (bits == 8) out[i] = (uint8_t)code;
+      else if (i % 2 == 0) out[i / 2] = (uint8_t)code;
+      else out[i / 2] |= (uint8_t)((uint8_t)code << 4);
+    }
+  }
+}

@@ -13,11 +13,17 @@ private enum Suffix {
 }
 
 extension SafetensorsCheckpoint {
-  /// The tensor named `name`, or `nil` if there is none. If bitsandbytes quantized it to 4 bits, the result has its
-  /// original shape and carries its scales.
-  /// - Throws: `SwiftletError` if the codes and their statistics are inconsistent or incomplete.
-  public func weight(named name: String) throws(SwiftletError) -> Tensor? {
+  /// The tensor named `name`, or `nil` if there is none. If it is quantized and its scales are in tensors of their own, the
+  /// result has its original shape and carries its scales: 4-bit codes of bitsandbytes, codes of MLX, and 8-bit floats.
+  /// - Parameter columns: the number of columns that the weight must have, which codes of MLX don't say.
+  /// - Throws: `SwiftletError` if the codes and their scales are inconsistent or incomplete.
+  public func weight(named name: String, columns: Int? = nil) throws(SwiftletError) -> Tensor? {
     guard let stored = tensor(named: name) else { return nil }
+    switch stored.type {
+    case .uint32: if let columns { return try affineWeight(named: name, stored, columns: columns) }
+    case .float8: return try float8Weight(named: name, stored)
+    default: break
+    }
     for type in [ElementType.nf4, .fp4] {
       if let state = tensor(named: name + Suffix.state(type)) {
         return try FourBitReader(checkpoint: self, name: name, type: type).tensor(stored, state)

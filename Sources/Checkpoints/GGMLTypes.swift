@@ -22,7 +22,10 @@ extension ElementType {
     case .int64: 27
     case .float64: 28
     case .bfloat16: 30
-    case .uint8, .bool, .nf4, .fp4: nil
+    case .iq4_nl: 20
+    case .iq4_xs: 23
+    case .mxfp4: 39
+    case .uint32, .uint8, .bool, .nf4, .fp4, .float4, .affine4, .affine8, .float8: nil
     }
   }
 

@@ -15,7 +15,9 @@ extension ElementType {
     case .int32: "I32"
     case .int16: "I16"
     case .int8: "I8"
+    case .uint32: "U32"
     case .uint8: "U8"
+    case .float8: "F8_E4M3"
     case .bool: "BOOL"
     default: nil
     }

@@ -19,27 +19,56 @@ extension CausalLM {
     to folder: URL, type: ElementType, quantization: QuantizationConfiguration? = nil,
     progress: @escaping (Int, Int) -> Void = { _, _ in }
   ) throws {
+    let backend = transformer.backend
+    let quantization = quantization.map { files.quantization ?? $0 }
+    let entries = quantization.map {
+      [("quantization_config", files.configurationJSON["quantization_config"] ?? $0.json)]
+    }
+    try write(to: folder, type: type, format: "pt", quantizationEntries: entries ?? [], progress) { parameter, linear in
+      guard let quantization, let linear else { return nil }
+      return try linear.mergedAndQuantized(quantization, on: backend).map {
+        TensorSource.bitsandbytes(name: files.fileName(of: parameter.name), $0, dtype: type)
+      }
+    }
+  }
+
+  /// Writes the model as a folder.
+  /// - Parameters:
+  ///   - format: what the weights' metadata calls the framework.
+  ///   - quantizationEntries: what config.json says about quantization.
+  ///   - quantized: the tensors of a quantized parameter; `nil` for one that is stored in `type`. The linear layer is that
+  ///     of its weight.
+  func write(
+    to folder: URL, type: ElementType, format: String, quantizationEntries: [(String, JSONValue)],
+    _ progress: @escaping (Int, Int) -> Void,
+    quantized: (Parameter, Linear?) throws -> [TensorSource]?
+  ) throws {
     try transformer.checkMergeable(files.url.path)
     let linearLayers = Dictionary(uniqueKeysWithValues: transformer.linearLayers.map { ($0.weight.name, $0) })
     let merging = transformer.merging
     let backend = transformer.backend
-    let quantization = quantization.map { files.quantization ?? $0 }
-    let sources = try transformer.parameters.flatMap { parameter -> [TensorSource] in
-      let name = files.fileName(of: parameter.name)
-      if let quantization, let linear = linearLayers[parameter.name] {
-        let merged = try linear.mergedAndQuantized(quantization, on: backend)
-        if let merged { return TensorSource.bitsandbytes(name: name, merged, dtype: type) }
-      }
+    let shift = files.normShift
+    let shifted = Set(shift == 0 ? [] : transformer.offsetNorms.map(ObjectIdentifier.init))
+    let stacked = files.stackedExperts?.sources(of: transformer.parameters, type: type, on: backend)
+    let single = (transformer.parameters + transformer.constants).filter { stacked?.names.contains($0.name) != true }
+    let sources = try single.flatMap { parameter -> [TensorSource] in
+      if let sources = try quantized(parameter, linearLayers[parameter.name]) { return sources }
       return [
-        TensorSource(name: name, type: type, shape: parameter.value.shape) {
-          backend.converted(merging[parameter.name]?() ?? parameter.value, to: type)
+        TensorSource(name: files.fileName(of: parameter.name), type: type, shape: parameter.value.shape) {
+          let merged = merging[parameter.name]?()
+          guard shifted.contains(ObjectIdentifier(parameter)) else {
+            return backend.converted(merged ?? parameter.value, to: type)
+          }
+          let values = backend.floats(parameter.value).map { $0 - shift }
+          return backend.converted(backend.tensor(values, parameter.value.shape), to: type)
         }
       ]
     }
-    let all = sources + files.otherTensors(than: transformer.parameters)
-    try SafetensorsWriter.write(counted(all, progress), metadata: ["format": "pt"], toFolder: folder)
+    let all =
+      sources + (stacked?.sources ?? []) + files.otherTensors(than: transformer.parameters + transformer.constants)
+    try SafetensorsWriter.write(counted(all, progress), metadata: ["format": format], toFolder: folder)
     try AtomicFile.write(
-      configuration(type, quantization).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
+      configuration(type, quantizationEntries).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
     if transformer.sequenceHead != nil { return }
     try AtomicFile.write(
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
@@ -75,9 +104,15 @@ extension CausalLM {
   }
 
   /// The base model's config.json; for a GGUF base, what transformers needs.
-  private func configuration(_ type: ElementType, _ quantization: QuantizationConfiguration?) -> JSONValue {
+  private func configuration(_ type: ElementType, _ quantization: [(String, JSONValue)]) -> JSONValue {
     var config = (files.configurationJSON.object ?? JSONObject()).withoutPrivateNames
-    config["quantization_config"] = quantization.map { files.configurationJSON["quantization_config"] ?? $0.json }
+    for key in ["quantization", "quantization_config"] {
+      config[key] = quantization.first { $0.0 == key }?.1
+    }
+    // Experts in MXFP4 are written as they are.
+    if transformer.parameters.contains(where: { $0.value.type == .float4 }), files.stackedExperts != nil {
+      config["quantization_config"] = files.configurationJSON["quantization_config"]
+    }
     config["torch_dtype"] = nil
     config["dtype"] = .string(type.rawValue)
     if config["architectures"] == nil {

@@ -32,7 +32,7 @@ struct GatedDeltaNet: TokenMixer {
   var linearLayers: [Linear] { inputs + [output] }
   var vectors: [Parameter] { [weights.convolution, weights.aLog, weights.dtBias, weights.norm] }
 
-  func forward(_ x: Variable, _ context: TokenContext, on tape: Tape) -> Variable {
+  func forward(_ x: Variable, _ context: inout TokenContext, on tape: Tape) -> Variable {
     let joined = tape.linear(x, inputs)
     let attended =
       switch context.past {

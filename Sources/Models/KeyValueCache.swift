@@ -12,8 +12,6 @@ public final class KeyValueCache {
   /// The sequence length that the keys were last rotated for; some kinds of RoPE scaling depend on it.
   var rotatedLength = 0
   private let backend: any Backend
-  private let heads: Int
-  private let headDim: Int
   private let isRecurrent: Bool
   private var layers: [LayerState]
   private var capacity: Int
@@ -21,6 +19,8 @@ public final class KeyValueCache {
   /// What one layer keeps.
   private enum LayerState {
     case attention(keys: Tensor, values: Tensor)
+    /// Nothing: it attends to the keys and values of another layer.
+    case shared
     /// Tensors that describe all earlier tokens; empty before the first.
     case recurrent([Tensor])
   }
@@ -29,13 +29,14 @@ public final class KeyValueCache {
   public init(for transformer: Transformer, capacity: Int = 512) {
     backend = transformer.backend
     let configuration = transformer.configuration
-    let attention = configuration.attentionShape(layer: 0)
-    (heads, headDim) = (attention.keyValueHeads, attention.paddedHeadDim)
     isRecurrent = configuration.isRecurrent
-    self.capacity = max(64, capacity)
-    let shape = [heads, self.capacity, headDim]
-    layers = configuration.layers.map { layer in
+    let rows = max(64, capacity)
+    self.capacity = rows
+    layers = configuration.layers.enumerated().map { index, layer in
       guard layer.mixer == .attention else { return .recurrent([]) }
+      guard layer.sharedLayer == nil else { return .shared }
+      let attention = configuration.attentionShape(layer: index)
+      let shape = [attention.keyValueHeads, rows, attention.paddedHeadDim]
       return .attention(
         keys: transformer.backend.empty(shape, .float32), values: transformer.backend.empty(shape, .float32))
     }
@@ -44,9 +45,12 @@ public final class KeyValueCache {
   /// The memory of one more token's keys and values, in bytes.
   package static func bytesPerToken(_ transformer: Transformer) -> Int {
     let configuration = transformer.configuration
-    let attention = configuration.attentionShape(layer: 0)
-    let layers = configuration.layers.count { $0.mixer == .attention }
-    return 2 * 4 * layers * attention.keyValueHeads * attention.paddedHeadDim
+    return configuration.layers.indices.reduce(0) { sum, index in
+      let layer = configuration.layers[index]
+      guard layer.mixer == .attention, layer.sharedLayer == nil else { return sum }
+      let attention = configuration.attentionShape(layer: index)
+      return sum + 2 * 4 * attention.keyValueHeads * attention.paddedHeadDim
+    }
   }
 
   /// The memory of all keys, values and states.
@@ -54,6 +58,7 @@ public final class KeyValueCache {
     layers.reduce(0) { sum, layer in
       switch layer {
       case .attention(let keys, let values): sum + 4 * (keys.count + values.count)
+      case .shared: sum
       case .recurrent(let state): sum + 4 * state.reduce(0) { $0 + $1.count }
       }
     }
@@ -64,7 +69,8 @@ public final class KeyValueCache {
     guard count + newTokens > capacity else { return }
     let larger = max(count + newTokens, capacity * 2)
     func grown(_ tensor: Tensor) -> Tensor {
-      let copy = backend.empty([heads, larger, headDim], .float32)
+      let heads = tensor.shape[0]
+      let copy = backend.empty([heads, larger, tensor.shape[2]], .float32)
       for head in 0..<heads {
         backend.copyRows(Columns(tensor), head * capacity, to: Columns(copy), head * larger, count: count)
       }
@@ -78,11 +84,11 @@ public final class KeyValueCache {
   }
 
   /// Adds the keys and values of `qkv` to layer `index`, and computes the attention of its queries over all keys.
-  func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape) -> Tensor {
+  func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape, sinks: Tensor?) -> Tensor {
     guard case .attention(let keys, let values) = layers[index] else {
       preconditionFailure("only attention layers keep keys and values")
     }
-    return backend.cachedAttention(qkv, keys: keys, values: values, before: count, shape: shape)
+    return backend.cachedAttention(qkv, keys: keys, values: values, before: count, shape: shape, sinks: sinks)
   }
 
   /// A cache of its own with the first `count` tokens of this one. Only layers of attention can go back to them.
@@ -95,18 +101,22 @@ public final class KeyValueCache {
   }
 
   private init(copying other: KeyValueCache, first count: Int, capacity: Int) {
-    (backend, heads, headDim, isRecurrent) = (other.backend, other.heads, other.headDim, other.isRecurrent)
+    (backend, isRecurrent) = (other.backend, other.isRecurrent)
     self.capacity = capacity
     func copied(_ tensor: Tensor) -> Tensor {
-      let copy = other.backend.empty([other.heads, capacity, other.headDim], .float32)
-      for head in 0..<other.heads {
+      let heads = tensor.shape[0]
+      let copy = other.backend.empty([heads, capacity, tensor.shape[2]], .float32)
+      for head in 0..<heads {
         other.backend.copyRows(Columns(tensor), head * other.capacity, to: Columns(copy), head * capacity, count: count)
       }
       return copy
     }
     layers = other.layers.map { layer in
-      guard case .attention(let keys, let values) = layer else { return .recurrent([]) }
-      return .attention(keys: copied(keys), values: copied(values))
+      switch layer {
+      case .attention(let keys, let values): .attention(keys: copied(keys), values: copied(values))
+      case .shared: .shared
+      case .recurrent: .recurrent([])
+      }
     }
   }
 

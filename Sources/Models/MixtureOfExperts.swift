@@ -12,23 +12,27 @@ struct MixtureOfExperts: FeedForward {
 
   init(_ configuration: TransformerConfiguration.Experts, _ weights: LayerWeights) throws(SwiftletError) {
     self.configuration = configuration
-    router = try weights.unquantizedLinear("mlp.gate", configuration.count, weights.configuration.hiddenSize)
+    router = try weights.unquantizedLinear(
+      "mlp.gate", configuration.count, weights.configuration.hiddenSize, bias: configuration.hasRouterBias)
+    let module = weights.configuration.moduleNames["mlp"] ?? "mlp"
     var experts: [GatedMLP] = []
     for index in 0..<configuration.count {
       experts.append(
-        try GatedMLP(weights, path: "mlp.experts.\(index)", intermediateSize: configuration.intermediateSize))
+        try GatedMLP(
+          weights, path: "\(module).experts.\(index)", intermediateSize: configuration.intermediateSize))
     }
     self.experts = experts
   }
 
   var linearLayers: [Linear] { [] }
-  var others: [Parameter] { [router.weight] + experts.flatMap { $0.linearLayers.map(\.weight) } }
+  var others: [Parameter] { ([router] + experts.flatMap(\.linearLayers)).flatMap(\.ownParameters) }
 
   func forward(_ x: Variable, on tape: Tape) -> Variable {
     let logits = tape.linear(x, [router])
     return tape.experts(
       x, logits: logits, count: configuration.count, chosen: configuration.chosen,
-      normalizes: configuration.normalizesWeights, weights: { [experts] in experts[$0].linearLayers.map(\.weight) }
+      normalizes: configuration.normalizesWeights,
+      weights: { [experts] in experts[$0].linearLayers.flatMap(\.ownParameters) }
     ) { index, tokens in experts[index].forward(tokens, on: tape) }
   }
 }

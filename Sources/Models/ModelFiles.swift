@@ -15,6 +15,8 @@ public struct ModelFiles: Sendable {
   public let configurationJSON: JSONValue
   /// How the stored weights are quantized; `nil` if config.json doesn't say so.
   public let quantization: QuantizationConfiguration?
+  /// What the stored weights of norms are larger by than those in transformers' files.
+  let normShift: Float
   private var source: Source
   private let names: ModuleNames
 
@@ -51,12 +53,16 @@ public struct ModelFiles: Sendable {
         configuration.tiesEmbeddings = false
       }
       if Self.isSequenceClassifier(configurationJSON) { configuration.tiesEmbeddings = true }
+      normShift = Self.hasShiftedNorms(checkpoint, configuration) ? configuration.normOffset : 0
+      configuration.normOffset -= normShift
       self.configuration = configuration
     } else {
       let model = try GGUFModel(GGUFFile(contentsOf: url), path: url.path)
       configurationJSON = model.configuration
       var configuration = try TransformerConfiguration(json: model.configuration, path: url.path)
-      configuration.normOffset = 0  // llama.cpp's converter has already added the offset to the weights.
+      // llama.cpp's converter has already added the offset to the weights.
+      normShift = configuration.normOffset
+      configuration.normOffset = 0
       self.configuration = configuration
       quantization = nil
       source = .gguf(model)
@@ -69,6 +75,17 @@ public struct ModelFiles: Sendable {
     var files = self
     files.source = .folder(nil)
     return files
+  }
+
+  /// Whether mlx-lm wrote the weights of a model with linear attention: it adds the offset to norms, and moves the channels of
+  /// convolutions to the end.
+  private static func hasShiftedNorms(
+    _ checkpoint: SafetensorsCheckpoint?, _ configuration: TransformerConfiguration
+  ) -> Bool {
+    guard let checkpoint, configuration.isRecurrent,
+      let name = checkpoint.tensorNames.first(where: { $0.hasSuffix(".linear_attn.conv1d.weight") })
+    else { return false }
+    return checkpoint.tensor(named: name).map { $0.shape.count == 3 && $0.shape[2] == 1 && $0.shape[1] > 1 } ?? false
   }
 
   private static func checkpoint(in folder: URL) throws -> SafetensorsCheckpoint? {
@@ -100,24 +117,44 @@ public struct ModelFiles: Sendable {
   public var hasWeights: Bool { if case .folder(nil) = source { false } else { true } }
 
   /// The tensor that transformers calls `name`, or `nil`.
+  /// - Parameter columns: the number of columns that it must have, without which codes of MLX stay words.
   /// - Throws: `SwiftletError` if it is quantized and its parts are inconsistent.
-  public func tensor(named name: String) throws(SwiftletError) -> Tensor? {
+  public func tensor(named name: String, columns: Int? = nil) throws(SwiftletError) -> Tensor? {
     switch source {
-    case .folder(let checkpoint): try checkpoint?.weight(named: names.fileName(of: name))
+    case .folder(let checkpoint):
+      if let stacked = stackedExperts, StackedExperts.place(of: name) != nil {
+        try stacked.tensor(named: names.fileName(of: name))
+      } else {
+        try checkpoint?.weight(named: fileName(of: name), columns: columns)
+      }
     case .gguf(let model): model.tensor(named: name, configuration: configuration)
     }
   }
 
+  /// The experts of a folder that holds them in stacks; `nil` if they are apart, or there are none.
+  var stackedExperts: StackedExperts? {
+    guard case .folder(let checkpoint?) = source,
+      let storage = configuration.layers.lazy.compactMap({ $0.experts?.storage }).first, storage != .apart
+    else { return nil }
+    return StackedExperts(checkpoint: checkpoint, storage: storage, fileName: fileName)
+  }
+
   /// The name that the files have for the tensor `name` of a module.
-  func fileName(of name: String) -> String { names.fileName(of: name) }
+  func fileName(of name: String) -> String {
+    var path = ".\(names.fileName(of: name))."
+    for (module, file) in configuration.fileNames { path = path.replacing(".\(module).", with: ".\(file).") }
+    return String(path.dropFirst().dropLast())
+  }
 
   /// The tensors of a folder that belong to none of `parameters`: those of a vision tower, for example.
   func otherTensors(than parameters: [Parameter]) -> [TensorSource] {
     guard case .folder(let checkpoint?) = source, configurationJSON["text_config"] != nil else { return [] }
-    let known = parameters.map { names.fileName(of: $0.name) }
+    let known = parameters.map { fileName(of: $0.name) }
+    // Parts of a quantized weight are named after it, or after its module.
+    let modules = known.filter { $0.hasSuffix(".weight") }.map { String($0.dropLast("weight".count)) }
+    let parts = Set(modules.flatMap { module in MLXQuantization.partNames.map { module + $0 } })
     return checkpoint.tensorNames.compactMap { name in
-      // Parts of a quantized weight are named after it.
-      let isKnown = known.contains { name == $0 || name.hasPrefix($0 + ".") }
+      let isKnown = parts.contains(name) || known.contains { name == $0 || name.hasPrefix($0 + ".") }
       return isKnown ? nil : checkpoint.tensor(named: name).map { TensorSource(name: name, tensor: $0) }
     }
   }

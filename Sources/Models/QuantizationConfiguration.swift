@@ -23,12 +23,18 @@ public struct QuantizationConfiguration: Sendable, Hashable, Codable {
   /// FP4 without double quantization, bitsandbytes' default.
   public static let fp4 = QuantizationConfiguration(FourBitFormat(.fp4))
 
-  /// Reads the `quantization_config` of a config.json; `nil` if there is none.
+  /// Methods of quantization whose weights say by themselves how they are stored.
+  private static let evidentMethods = ["fp8", "mxfp4"]
+
+  /// Reads the `quantization_config` of a config.json; `nil` if there is none, or if the weights are stored in 8-bit floats,
+  /// MXFP4 or MLX's codes, which they say by themselves.
   /// - Throws: `SwiftletError` for any other kind of quantization.
   init?(_ config: ConfigurationReader) throws(SwiftletError) {
+    if try MLXQuantization.isRecorded(in: config) { return nil }
     guard let section = config.section("quantization_config") else { return nil }
     let json = section.json
     let method = json["quant_method"]?.string ?? "bitsandbytes"
+    if Self.evidentMethods.contains(method) { return nil }
     guard method == "bitsandbytes", json["load_in_8bit"]?.bool != true else {
       let name = method == "bitsandbytes" ? "bitsandbytes in 8 bits" : method
       throw config.error(

@@ -42,6 +42,9 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
     /// YaRN (Peng et al. 2023, arXiv:2309.00071): high frequencies are kept and low ones divided by its factor, with a
     /// linear transition in between. Cosines and sines are multiplied by its attention factor.
     case yarn(YaRN)
+    /// Only the first `rotated` frequencies are above zero. Unlike with a smaller rotary dim, pairs are half a head apart, and
+    /// frequencies are those of the whole head (Gemma 4).
+    case proportional(rotated: Int, factor: Double)
     /// One divisor per frequency (`rope_freqs.weight` of a GGUF file).
     case factors([Double])
   }
@@ -100,12 +103,20 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
       throw config.error(
         "rope_theta must be positive and partial_rotary_factor between 0 and 1 (got \(base) and \(share))")
     }
-    rotaryDim = Int(Double(headDim) * share) / 2 * 2
+    let type = section?.json["rope_type"]?.string
+    let isProportional = type == "proportional"
+    rotaryDim = isProportional ? headDim : Int(Double(headDim) * share) / 2 * 2
     guard rotaryDim > 0 else {
       throw config.error("partial_rotary_factor leaves no dimension of a head to rotate (got \(share))")
     }
     scaling = .none
     guard let section else { return }
+    if isProportional {
+      let factor = try section.optionalNumber("factor") ?? 1
+      guard factor > 0 else { throw section.error("\"factor\" must be positive (got \(factor))") }
+      scaling = .proportional(rotated: Int(share * Double(headDim)) / 2, factor: factor)
+      return
+    }
     scaling = try scaling(config, section: section, maxPositions: maxPositions)
     if let beta = try section.optionalNumber("llama_4_scaling_beta"), beta != 0 {
       guard rotaryDim == headDim else {
@@ -141,7 +152,8 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
     case "longrope", "su": return try longRope(config, section: section, maxPositions: maxPositions)
     default:
       throw section.error(
-        "rope_type \(type.quotedExcerpt) is not supported; use default, linear, dynamic, llama3, longrope or yarn")
+        "rope_type \(type.quotedExcerpt) is not supported; use default, linear, dynamic, llama3, longrope, "
+          + "proportional or yarn")
     }
   }
 
@@ -194,7 +206,7 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
   var dependsOnLength: Bool {
     switch scaling {
     case .dynamic, .longrope: true
-    case .none, .linear, .llama3, .yarn, .factors: false
+    case .none, .linear, .llama3, .yarn, .proportional, .factors: false
     }
   }
 
@@ -222,6 +234,7 @@ public struct RotaryConfiguration: Sendable, Hashable, Codable {
     switch scaling {
     case .none, .dynamic: return frequency
     case .linear(let factor): return frequency / Float(factor)
+    case .proportional(let rotated, let factor): return index < rotated ? frequency / Float(factor) : 0
     case .factors(let factors): return frequency / Float(factors[index])
     case .yarn(let yarn):
       let share = yarn.dividedShare(index, base: base, rotaryDim: rotaryDim)

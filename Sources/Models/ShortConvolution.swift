@@ -21,7 +21,7 @@ struct ShortConvolution: TokenMixer {
   var linearLayers: [Linear] { [input, output] }
   var vectors: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
 
-  func forward(_ x: Variable, _ context: TokenContext, on tape: Tape) -> Variable {
+  func forward(_ x: Variable, _ context: inout TokenContext, on tape: Tape) -> Variable {
     let bcx = tape.linear(x, [input])
     let convolved =
       switch context.past {

@@ -18,6 +18,7 @@ public final class Transformer {
   public internal(set) var sequenceHead: SequenceHead?
   let layers: [TransformerLayer]
   let finalNorm: Parameter
+  private let perLayerEmbedding: PerLayerEmbedding?
 
   /// Reads the weights of `files`. If the files hold no weights, only shapes are known and nothing may be computed.
   /// - Parameters:
@@ -33,10 +34,8 @@ public final class Transformer {
     let configuration = files.configuration
     let reader = WeightReader(
       files: files, backend: backend, inFloat32: inFloat32, quantization: inFloat32 ? nil : quantization)
-    if let missing = configuration.requiredFeatures.subtracting(backend.features).map(\.rawValue).sorted().first {
-      throw SwiftletError.model(
-        "the model has \(missing), which a GPU can't compute yet; use --device cpu", in: files.url.path)
-    }
+    let missing = configuration.requiredFeatures.subtracting(backend.features)
+    if let feature = missing.min(by: { $0.rawValue < $1.rawValue }) { throw Self.refusal(of: feature, files) }
     self.configuration = configuration
     self.backend = backend
     let prefix = configuration.modulePrefix
@@ -45,6 +44,7 @@ public final class Transformer {
     head = configuration.tiesEmbeddings ? embedding : try reader.linearWeight("lm_head", shape)
     finalNorm = try reader.vector(
       "\(prefix)\(configuration.moduleNames["norm"] ?? "norm").weight", configuration.hiddenSize)
+    perLayerEmbedding = configuration.perLayerInputSize > 0 ? try PerLayerEmbedding(configuration, reader) : nil
     var layers: [TransformerLayer] = []
     for index in configuration.layers.indices {
       layers.append(try TransformerLayer(index, configuration, reader))
@@ -54,8 +54,17 @@ public final class Transformer {
     sequenceHead = try reader.sequenceHead()
   }
 
-  /// The linear layers inside the transformer layers, in order: those that LoRA updates can be added to.
-  public var linearLayers: [Linear] { layers.flatMap(\.linearLayers) }
+  /// The error for a model that needs what the backend doesn't compute.
+  static func refusal(of feature: BackendFeature, _ files: ModelFiles) -> SwiftletError {
+    SwiftletError.model(
+      "the model has \(feature.rawValue), which a GPU can't compute yet; use --device cpu", in: files.url.path)
+  }
+
+  /// The linear layers but the head, in order: those that LoRA updates can be added to.
+  public var linearLayers: [Linear] { (perLayerEmbedding?.linearLayers ?? []) + layers.flatMap(\.linearLayers) }
+
+  /// What files hold besides the parameters, under its name.
+  var constants: [Parameter] { layers.flatMap(\.constants) }
 
   /// The distinct names of the linear layers, as in `target_modules`, for messages.
   package var linearLayerNames: String { Set(linearLayers.map(\.name)).sorted().joined(separator: ", ") }
@@ -64,8 +73,12 @@ public final class Transformer {
   /// place.
   public var parameters: [Parameter] {
     let heads = sequenceHead.map { [$0.weight] } ?? (head === embedding ? [] : [head])
-    return [embedding] + layers.flatMap(\.parameters) + [finalNorm] + heads
+    let perLayer = perLayerEmbedding?.parameters ?? []
+    return [embedding] + perLayer + layers.flatMap(\.parameters) + [finalNorm] + heads
   }
+
+  /// The weights of norms to which the configuration's offset is added.
+  var offsetNorms: [Parameter] { layers.flatMap(\.offsetNorms) + [finalNorm] }
 
   /// Whether sequences that start with the same tokens also start with the same hidden states, whatever their lengths.
   public var canSharePrefix: Bool { !configuration.layers.contains { $0.rotary?.dependsOnLength == true } }
@@ -100,19 +113,28 @@ public final class Transformer {
       let values = noise.values(lengths: batches.flatMap(\.lengths), hiddenSize: configuration.hiddenSize)
       backend.add(backend.tensor(values, x.value.shape), scale: 1, into: x.value)
     }
+    let perLayerInputs = perLayerEmbedding?.inputs(batches.flatMap(\.ids), x, on: tape)
     var residual: Variable?
+    var shared: [Int: Variable] = [:]
     for (index, layer) in layers.enumerated() {
+      let source = configuration.layers[index].sharedLayer
+      // What is checkpointed must name all of its inputs and outputs.
+      let optional = [residual, perLayerInputs?[index], source.flatMap { shared[$0] }]
+      let isShared = configuration.isShared(layer: index)
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
-        let (x, residual) = layer.forward(
-          inputs[0], residual: inputs.count > 1 ? inputs[1] : nil,
-          TokenContext(angles: angles[index], past: .batch(parts)), on: tape)
-        return [x, residual]
+        var next = inputs.dropFirst().makeIterator()
+        let given = optional.map { $0 == nil ? nil : next.next() }
+        var context = TokenContext(
+          angles: angles[index], past: .batch(parts), perLayerInput: given[1], keysAndValues: given[2])
+        let (x, residual) = layer.forward(inputs[0], residual: given[0], &context, on: tape)
+        return [x, residual] + (isShared ? context.keysAndValues.map { [$0] } ?? [] : [])
       }
       tape.mark(index)
-      let inputs = [x] + (residual.map { [$0] } ?? [])
+      let inputs = [x] + optional.compactMap { $0 }
       let outputs = checkpointed.contains(index) ? tape.checkpoint(inputs, body) : body(tape, inputs)
       x = outputs[0]
       residual = outputs[1]
+      if outputs.count > 2 { shared[index] = outputs[2] }
     }
     return normed(x, residual, on: tape)
   }
@@ -139,10 +161,16 @@ public final class Transformer {
     let angles = angles(positions, segments: segments)
     let sequences = CachedSequences(parts: zip(steps, segments).map { ($0.cache, $1.tokens) })
     var x = tape.embedding(steps.flatMap(\.ids), embedding, scale: configuration.embeddingScale)
+    let perLayerInputs = perLayerEmbedding?.inputs(steps.flatMap(\.ids), x, on: tape)
     var residual: Variable?
+    var shared: [Int: Variable] = [:]
     for (index, layer) in layers.enumerated() {
-      (x, residual) = layer.forward(
-        x, residual: residual, TokenContext(angles: angles[index], past: .cache(sequences, layer: index)), on: tape)
+      let source = configuration.layers[index].sharedLayer
+      var context = TokenContext(
+        angles: angles[index], past: .cache(sequences, layer: index), perLayerInput: perLayerInputs?[index],
+        keysAndValues: source.flatMap { shared[$0] })
+      (x, residual) = layer.forward(x, residual: residual, &context, on: tape)
+      if configuration.isShared(layer: index) { shared[index] = context.keysAndValues }
     }
     for step in steps {
       step.cache.ids += step.ids

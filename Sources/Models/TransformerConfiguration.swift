@@ -69,8 +69,24 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
   /// `final_logit_softcapping`: logits become cap · tanh(logit / cap); 0 for no cap.
   public var logitSoftcap: Float = 0
 
+  /// Whether each head's output is multiplied by the sigmoid of a gate, which `g_proj` computes (LFM3).
+  public var hasHeadGates = false
+  /// Whether each head has a logit that takes a share of attention and has no value (gpt-oss).
+  public var hasAttentionSinks = false
+  /// Whether values pass an RMS norm without a weight (Gemma 4).
+  public var normsValues = false
+  /// Whether each layer has a number, `layer_scalar`, that multiplies the hidden states after it (Gemma 4).
+  public var hasLayerScalars = false
+  /// `hidden_size_per_layer_input`: the number of elements of what each layer is given of a token besides the hidden states
+  /// (Gemma 4's per-layer embeddings); 0 for nothing.
+  public var perLayerInputSize = 0
+
   /// Names of modules that differ from Llama's: `operator_norm` for `input_layernorm` in LFM2, for example.
   public var moduleNames: [String: String] = [:]
+
+  /// Names of modules that files call differently than transformers does: `router.layer` for `router` in Granite's mixtures of
+  /// experts, for example.
+  public var fileNames: [String: String] = [:]
 
   /// What mixes the tokens of a sequence in a layer.
   public enum Mixer: Sendable, Hashable, Codable {
@@ -92,6 +108,20 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     public var intermediateSize: Int
     /// Whether the router's weights for a token add up to 1.
     public var normalizesWeights: Bool
+    /// Whether the router has a bias.
+    public var hasRouterBias = false
+    /// How transformers stores the experts' matrices.
+    public var storage = Storage.apart
+
+    /// A way to store the matrices of experts.
+    public enum Storage: String, Sendable, Hashable, Codable {
+      /// Each by itself.
+      case apart
+      /// All of a kind in the weight of one module.
+      case stacks
+      /// All of a kind in one tensor, each transposed; or their codes and exponents in MXFP4, not transposed (gpt-oss).
+      case transposedStacks
+    }
   }
 
   /// What may differ from layer to layer.
@@ -104,6 +134,12 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     public var window = 0
     /// Its rotary embedding; `nil` for a layer without positions.
     public var rotary: RotaryConfiguration?
+    /// Its head dim, key/value heads and intermediate size, where they are not those of the configuration.
+    public var headDim: Int?, keyValueHeads: Int?, intermediateSize: Int?
+    /// Whether its values are its keys before their norm (Gemma 4's `attention_k_eq_v`).
+    public var keysAreValues = false
+    /// The earlier layer whose keys and values it attends to; `nil` if it has its own (Gemma 4's `num_kv_shared_layers`).
+    public var sharedLayer: Int?
   }
 
   /// The most tokens a sequence may have: `maxPositions`, times the factor of linear RoPE scaling.
@@ -120,8 +156,11 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
   var requiredFeatures: Set<BackendFeature> {
     var features: Set<BackendFeature> = []
     if attentionSoftcap > 0 { features.insert(.attentionSoftcap) }
+    if hasHeadGates { features.insert(.headGates) }
+    if hasAttentionSinks { features.insert(.attentionSinks) }
     for layer in layers {
       if layer.experts != nil { features.insert(.experts) }
+      if layer.sharedLayer != nil || layer.keysAreValues || normsValues { features.insert(.sharedKeysAndValues) }
       switch layer.mixer {
       case .attention: break
       case .shortConvolution: features.insert(.shortConvolution)
@@ -136,10 +175,14 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
 
   /// The attention of layer `index`.
   public func attentionShape(layer index: Int) -> AttentionShape {
-    AttentionShape(
-      attentionHeads: attentionHeads, keyValueHeads: keyValueHeads, headDim: headDim, window: layers[index].window,
-      scale: attentionScale, softcap: attentionSoftcap)
+    let layer = layers[index]
+    return AttentionShape(
+      attentionHeads: attentionHeads, keyValueHeads: layer.keyValueHeads ?? keyValueHeads,
+      headDim: layer.headDim ?? headDim, window: layer.window, scale: attentionScale, softcap: attentionSoftcap)
   }
+
+  /// Whether a later layer attends to the keys and values of layer `index`.
+  func isShared(layer index: Int) -> Bool { layers.contains { $0.sharedLayer == index } }
 }
 
 extension TransformerConfiguration {

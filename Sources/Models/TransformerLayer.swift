@@ -8,7 +8,7 @@ protocol TokenMixer {
   /// The other parameters.
   var vectors: [Parameter] { get }
   /// What the mixer adds to the hidden states, given these after their norm: `[tokens, hidden]`.
-  func forward(_ x: Variable, _ context: TokenContext, on tape: Tape) -> Variable
+  func forward(_ x: Variable, _ context: inout TokenContext, on tape: Tape) -> Variable
 }
 
 /// What is applied to each token by itself: a gated MLP, or a mixture of them.
@@ -31,6 +31,8 @@ final class TransformerLayer {
   private let mlpNorm: Parameter?
   private let mlp: any FeedForward
   private let mlpOutputNorm: Parameter?
+  private let perLayerInput: PerLayerInput?
+  private let scalar: LayerScalar?
 
   init(_ index: Int, _ configuration: TransformerConfiguration, _ reader: WeightReader) throws(SwiftletError) {
     self.configuration = configuration
@@ -39,7 +41,7 @@ final class TransformerLayer {
     let (hasInputs, hasOutputs) = (configuration.hasInputNorms, configuration.hasOutputNorms)
     inputNorm = hasInputs ? try weights.norm("input_layernorm") : nil
     switch configuration.layers[index].mixer {
-    case .attention: mixer = try Attention(configuration.attentionShape(layer: index), weights)
+    case .attention: mixer = try Attention(layer: index, weights)
     case .shortConvolution(let length, let hasBias):
       mixer = try ShortConvolution(length: length, hasBias: hasBias, weights)
     case .gatedDelta(let shape, let length): mixer = try GatedDeltaNet(shape, length: length, weights)
@@ -50,27 +52,43 @@ final class TransformerLayer {
     if let experts = configuration.layers[index].experts {
       mlp = try MixtureOfExperts(experts, weights)
     } else {
-      mlp = try GatedMLP(weights)
+      mlp = try GatedMLP(weights, intermediateSize: configuration.layers[index].intermediateSize)
     }
     mlpOutputNorm = hasOutputs ? try weights.norm("post_feedforward_layernorm") : nil
+    perLayerInput = configuration.perLayerInputSize > 0 ? try PerLayerInput(weights) : nil
+    scalar = configuration.hasLayerScalars ? try LayerScalar(weights) : nil
   }
 
-  var linearLayers: [Linear] { mixer.linearLayers + mlp.linearLayers }
+  var linearLayers: [Linear] { mixer.linearLayers + mlp.linearLayers + (perLayerInput?.linearLayers ?? []) }
+
+  /// What files have of the layer besides its parameters.
+  var constants: [Parameter] { scalar.map { [$0.stored] } ?? [] }
 
   var parameters: [Parameter] {
-    func weights(_ linear: Linear) -> [Parameter] { [linear.weight] + (linear.bias.map { [$0] } ?? []) }
-    let norms = [mixerOutputNorm, mlpNorm, mlpOutputNorm].compactMap { $0 }
-    return (inputNorm.map { [$0] } ?? []) + linearLayers.flatMap(weights) + mlp.others + mixer.vectors + norms
+    let norms = [mixerOutputNorm, mlpNorm, mlpOutputNorm, perLayerInput?.norm].compactMap { $0 }
+    return (inputNorm.map { [$0] } ?? []) + linearLayers.flatMap(\.ownParameters) + mlp.others + mixer.vectors + norms
+  }
+
+  /// The weights of norms to which the configuration's offset is added.
+  var offsetNorms: [Parameter] {
+    [inputNorm, mixerOutputNorm, mlpNorm, mlpOutputNorm, perLayerInput?.norm].compactMap { $0 }
+      + ((mixer as? Attention)?.normWeights ?? [])
   }
 
   /// The hidden states after this layer as two summands: the next norm adds the residual in the same pass.
   func forward(
-    _ x: Variable, residual: Variable?, _ context: TokenContext, on tape: Tape
+    _ x: Variable, residual: Variable?, _ context: inout TokenContext, on tape: Tape
   ) -> (x: Variable, residual: Variable) {
     let (entry, normed) = norm(x, residual, inputNorm, tape)
-    let attended = output(mixer.forward(normed, context, on: tape), mixerOutputNorm, tape)
+    let attended = output(mixer.forward(normed, &context, on: tape), mixerOutputNorm, tape)
     let (middle, middleNormed) = norm(entry, attended, mlpNorm, tape)
-    return (middle, output(mlp.forward(middleNormed, on: tape), mlpOutputNorm, tape))
+    var (sum, last) = (middle, output(mlp.forward(middleNormed, on: tape), mlpOutputNorm, tape))
+    if let perLayerInput, let input = context.perLayerInput {
+      sum = tape.add(sum, last)
+      last = norm(perLayerInput.forward(sum, input, on: tape), nil, perLayerInput.norm, tape).out
+    }
+    let factor = scalar?.value ?? 1
+    return (tape.scaled(sum, by: factor), tape.scaled(last, by: factor))
   }
 
   /// x + residual, and the same after the norm, if there is one.
@@ -91,11 +109,20 @@ final class TransformerLayer {
   }
 }
 
+extension Linear {
+  /// The weight, and the bias if there is one.
+  var ownParameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+}
+
 /// What a layer needs to know about the tokens it is given.
 struct TokenContext {
   /// `nil` in layers without positions.
   let angles: RotaryAngles?
   let past: Past
+  /// What the layer is given of each token besides the hidden states: `[tokens, per-layer input size]`.
+  var perLayerInput: Variable?
+  /// The rotated keys and the values of an earlier layer for one that has none; after a layer that shares its own, these.
+  var keysAndValues: Variable?
 
   /// One of several batches whose rows follow one another.
   struct Part {
@@ -136,9 +163,13 @@ struct LayerWeights {
   }
 
   /// A linear layer that stays as stored, whatever the quantization.
-  func unquantizedLinear(_ name: String, _ outputs: Int, _ inputs: Int) throws(SwiftletError) -> Linear {
+  func unquantizedLinear(
+    _ name: String, _ outputs: Int, _ inputs: Int, bias: Bool
+  ) throws(SwiftletError) -> Linear {
     let path = "\(path).\(configuration.moduleNames[name] ?? name)"
-    return Linear(path: path, weight: try reader.matrix("\(path).weight", [outputs, inputs]))
+    return Linear(
+      path: path, weight: try reader.matrix("\(path).weight", [outputs, inputs]),
+      bias: bias ? try reader.vector("\(path).bias", outputs) : nil)
   }
 
   /// A small parameter, in float32. `name` includes that of its module.

@@ -19,7 +19,7 @@ struct WeightReader {
   func matrix(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, shape)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
-    guard inFloat32 || !isReadable else { return Parameter(name: name, value: backend.resident(tensor)) }
+    guard inFloat32 || !isReadable else { return Parameter(name: name, value: try resident(tensor)) }
     defer { tensor.releasePages() }
     return Parameter(name: name, value: backend.converted(tensor, to: .float32))
   }
@@ -47,7 +47,7 @@ struct WeightReader {
       return Parameter(name: name, value: backend.empty(shape, quantization.format.type))
     }
     let tensor = try tensor(name, shape)
-    if tensor.type.isQuantized { return Parameter(name: name, value: backend.resident(tensor)) }
+    if tensor.type.isQuantized { return Parameter(name: name, value: try resident(tensor)) }
     guard let quantized = backend.quantized(tensor, to: quantization.format) else {
       throw SwiftletError.model(
         "\(name) can't be quantized: it has a value that is not finite; download the file again", in: files.url.path)
@@ -57,12 +57,20 @@ struct WeightReader {
     return Parameter(name: name, value: quantized)
   }
 
+  /// The tensor where the backend computes.
+  private func resident(_ tensor: Tensor) throws(SwiftletError) -> Tensor {
+    if let feature = tensor.type.requiredFeature, !backend.features.contains(feature) {
+      throw Transformer.refusal(of: feature, files)
+    }
+    return backend.resident(tensor)
+  }
+
   private func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
     // Memory that is never touched costs nothing.
     if !files.hasWeights { return backend.empty(shape, shapeOnlyType) }
     let found: Tensor?
     do {
-      found = try files.tensor(named: name)
+      found = try files.tensor(named: name, columns: shape.last)
     } catch {
       throw SwiftletError.model("\(error)")
     }
@@ -70,8 +78,10 @@ struct WeightReader {
       throw SwiftletError.model(
         "the tensor \(files.fileName(of: name)) is missing; download the model again", in: files.url.path)
     }
-    // GGUF files drop dimensions of 1.
-    if tensor.shape == shape.filter({ $0 != 1 }) { tensor = tensor.reshaped(shape) }
+    // GGUF files drop dimensions of 1, and MLX moves them.
+    if tensor.shape != shape, tensor.shape.filter({ $0 != 1 }) == shape.filter({ $0 != 1 }) {
+      tensor = tensor.reshaped(shape)
+    }
     guard tensor.shape == shape else {
       throw SwiftletError.model(
         "\(name) has shape \(tensor.shape), but the configuration requires \(shape)", in: files.url.path)

@@ -43,6 +43,19 @@ enum OutputFolder {
     return [arguments["query"]?.string ?? arguments["dataset_name"]?.string].compactMap(\.self)
   }
 
+  /// Checks that a folder to write a model or adapter to is none of `sources`, and holds no PEFT adapter.
+  /// - Throws: `SwiftletError` naming the folder.
+  static func checkUnused(_ folder: String, besides sources: [String]) throws(SwiftletError) {
+    if sources.contains(where: { isSameFile($0, folder) }) {
+      throw SwiftletError.model("\(folder) is what is exported; choose another --output, or add --overwrite")
+    }
+    let adapter = URL(fileURLWithPath: folder.expandingTilde).appendingPathComponent("adapter_model.safetensors")
+    if FileManager.default.fileExists(atPath: adapter.path) {
+      throw SwiftletError.model(
+        "\(folder): this folder contains an adapter; choose another --output, or add --overwrite")
+    }
+  }
+
   /// Whether two paths name the same file.
   static func isSameFile(_ first: String, _ second: String) -> Bool {
     func place(_ path: String) -> String {

@@ -124,6 +124,9 @@ public enum Activation: String, Sendable, Hashable, Codable {
   case gelu
   /// sigmoid(x), for the output gate of attention.
   case sigmoid
+  /// gpt-oss's SwiGLU: g · sigmoid(1.702 g) · (u + 1), where g is the gate, at most 7, and u is up, between −7 and 7. Gate and
+  /// up alternate in a row, instead of lying side by side.
+  case clampedSwiGLU
 
   /// The kernels' number of the activation (`ck_gated`).
   var kernelCode: Int32 {
@@ -131,6 +134,7 @@ public enum Activation: String, Sendable, Hashable, Codable {
     case .silu: 0
     case .gelu: 1
     case .sigmoid: 2
+    case .clampedSwiGLU: 3
     }
   }
 }
@@ -172,6 +176,14 @@ public enum BackendFeature: String, Sendable, CaseIterable {
   case gatedDeltaRule = "linear attention (Gated DeltaNet)"
   /// Mixtures of experts.
   case experts = "a mixture of experts"
+  /// Values with a norm, keys as values, or keys and values of another layer.
+  case sharedKeysAndValues = "shared keys and values"
+  /// A gate for each head of attention.
+  case headGates = "gates on attention heads"
+  /// Sinks: logits that take a share of attention and have no value.
+  case attentionSinks = "attention sinks"
+  /// Weights in formats that came later: see ``ElementType/requiredFeature``.
+  case laterFormats = "weights in IQ4, MXFP4, FP8 or MLX's codes"
 }
 
 /// The operations that touch the elements of tensors. Models and trainers call these and never see a pointer, so a new
@@ -201,10 +213,13 @@ public protocol Backend: Sendable {
   /// Copies the bytes of a tensor to another of the same type and size.
   func copy(_ from: Tensor, to: Tensor)
   /// Converts or dequantizes a tensor to float32, float16 or bfloat16 (rounding to nearest even), or quantizes it to
-  /// q8_0 or q4_0 as GGML's reference does, if rows are whole blocks. Always copies.
+  /// q8_0, q4_0, q5_0, q4_K or q6_K as GGML's reference does, if rows are whole blocks. Always copies.
   func converted(_ tensor: Tensor, to type: ElementType) -> Tensor
   /// Quantizes a tensor of a float type to 4 bits; `nil` if an element isn't finite.
   func quantized(_ tensor: Tensor, to format: FourBitFormat) -> Tensor?
+  /// Quantizes a tensor to MLX's codes, with scales and biases of `scaleType`; `nil` if an element isn't finite. Rows must be
+  /// whole groups. The result is in host memory.
+  func quantized(_ tensor: Tensor, to format: AffineFormat, scaleType: ElementType) -> Tensor?
   /// Copies rows in another order, keeping the type.
   func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor
   /// Copies rows of columns: `to[toRow + i] = from[fromRow + i]`.
@@ -330,7 +345,16 @@ public protocol Backend: Sendable {
   ) -> Tensor
   /// Attention of the new rows of one sequence over `before` cached keys and values and their own, which are added to
   /// the caches `[key/value heads, capacity, padded head dim]`.
-  func cachedAttention(_ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape) -> Tensor
+  /// - Parameter sinks: a logit for each head, as in `applySinks`; `nil` for none.
+  func cachedAttention(
+    _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape, sinks: Tensor?
+  ) -> Tensor
+  /// Adds a logit without a value to the softmax of each head (Xiao et al. 2023, arXiv:2309.17453): changes the outputs of
+  /// attention and their log-sum-exp in place. `attentionBackward` takes both as they are then.
+  func applySinks(_ sinks: Tensor, out: Tensor, lse: Tensor, shape: AttentionShape)
+  /// Adds the gradient of the sinks to `into`, given the outputs and the log-sum-exp after `applySinks`.
+  func addSinkGradient(
+    _ sinks: Tensor, out: Tensor, lse: Tensor, dOut: Tensor, shape: AttentionShape, into: Tensor)
 
   // MARK: Loss
 

@@ -27,9 +27,16 @@ extension Tensor {
     case .q6_K: format = ck_q6_K
     case .nf4: format = ck_nf4
     case .fp4: format = ck_fp4
+    case .iq4_nl: format = ck_iq4_nl
+    case .iq4_xs: format = ck_iq4_xs
+    case .mxfp4: format = ck_mxfp4
+    case .float4: format = ck_float4
+    case .affine4: format = ck_affine4
+    case .affine8: format = ck_affine8
+    case .float8: format = ck_float8
     default: return nil
     }
-    if type.isFourBitCode, scales == nil { return nil }
+    if type.hasScales, scales == nil { return nil }
     return ck_matrix(
       data: storage.base + byteOffset, format: format, rows: rows, columns: columns,
       scales: scales?.kernelScales ?? ck_scales())
@@ -49,9 +56,9 @@ extension Tensor {
       byteOffset: byteOffset + range.lowerBound * type.blockByteCount)
   }
 
-  /// A range of rows of a matrix. Shares the storage. Not for 4-bit types, whose blocks can span rows.
+  /// A range of rows of a matrix. Shares the storage. Not for types with scales apart.
   public func rows(_ range: Range<Int>) -> Tensor {
-    precondition(!type.isFourBitCode, "4-bit blocks can span rows")
+    precondition(!type.hasScales, "scales are not cut")
     let rowBytes = byteCount / max(rows, 1)
     return Tensor(
       type: type, shape: [range.count, columns], storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes)

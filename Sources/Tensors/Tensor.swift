@@ -11,7 +11,7 @@ public struct Tensor {
   public private(set) var storage: Storage
   /// The offset of the first element in the storage, in bytes.
   public let byteOffset: Int
-  /// The scales of a 4-bit tensor; `nil` for all other types, and for a placeholder without data.
+  /// The scales of a tensor whose type has them apart; `nil` for all other types, and for a placeholder without data.
   public let scales: BlockScales?
 
   /// Creates a view of `storage`, starting at `byteOffset`. It must fit in the storage.
@@ -23,7 +23,7 @@ public struct Tensor {
     self.storage = storage
     self.byteOffset = byteOffset
     self.scales = scales
-    precondition(scales == nil || type.isFourBitCode, "scales belong to 4-bit codes")
+    precondition(scales == nil || type.hasScales, "scales belong to codes")
     precondition(byteOffset >= 0 && byteOffset + byteCount <= storage.byteCount, "a tensor must fit in its storage")
   }
 

@@ -75,7 +75,7 @@ struct HostileSafetensorsTests {
     ("{}x", "not valid JSON"),
     (String(repeating: "[", count: 100_000), "nested deeper"), (#"{"a":1}"#, "no dtype"), (#"{"a":{}}"#, "no dtype"),
     (#"{"a":{"dtype":4}}"#, "no dtype"), (#"{"a":{"dtype":"F31"}}"#, "the type \"F31\""),
-    (#"{"a":{"dtype":"F8_E4M3"}}"#, "the type \"F8_E4M3\""), (#"{"a":{"dtype":"f32"}}"#, "the type \"f32\""),
+    (#"{"a":{"dtype":"F8_E5M2"}}"#, "the type \"F8_E5M2\""), (#"{"a":{"dtype":"f32"}}"#, "the type \"f32\""),
     (#"{"a":{"dtype":"F32"}}"#, "no shape"), (#"{"a":{"dtype":"F32","shape":[1.5]}}"#, "no shape"),
     (#"{"a":{"dtype":"F32","shape":["2"]}}"#, "no shape"), (#"{"a":{"dtype":"F32","shape":[-2]}}"#, "no shape"),
     (#"{"a":{"dtype":"F32","shape":[2]}}"#, "data_offsets"), (#"{"__metadata__":[]}"#, "__metadata__ is an array"),

@@ -54,6 +54,35 @@ import Testing
     #expect(try workspace.data("again.gguf").suffix(20_000) == bytes.suffix(20_000))
   }
 
+  /// A folder for MLX is a model like any other, and so trains an adapter, which is exported for mlx-lm.
+  @Test func modelsAndAdaptersAreExportedForMLX() async throws {
+    let workspace = try Workspace()
+    try await workspace.train(Self.adapter, to: "out")
+    let exported = try await workspace.run(
+      line: "export --format mlx --model m --adapter out --output mlx --type f32 --json")
+    #expect(try exported.json()["path"] == "mlx", "\(exported.errors)")
+    let expected = try await Self.ids(workspace, "--model m --adapter out")
+    #expect(try await Self.ids(workspace, "--model mlx") == expected)
+    let small = try await workspace.run(line: "export --format mlx --model m --output four --group-size 32")
+    #expect(small.status == 0, "\(small.errors)")
+    let config = try JSONValue(parsing: workspace.data("four/config.json"))
+    #expect(config["quantization"] == ["group_size": 32, "bits": 4, "mode": "affine"])
+    #expect(config["quantization"] == config["quantization_config"])
+    let adapter = try await workspace.run(line: "export --format mlx --adapter out --output adapter")
+    #expect(adapter.status == 0 && workspace.exists("adapter/adapters.safetensors"), "\(adapter.errors)")
+    for (arguments, part) in [
+      ("--model m --output a.gguf", ".gguf"), ("--model m --output a --type q8_0", "4bit"),
+      ("--model m --output a --group-size 48", "--group-size"), ("--adapter out --output a --type 4bit", "--type"),
+    ] {
+      let refused = try await workspace.run(line: "export --format mlx \(arguments)")
+      #expect(refused.status == 2 && refused.errors.contains(part), "\(refused.errors)")
+    }
+    for arguments in ["--model m --output m", "--model m --output out"] {
+      let refused = try await workspace.run(line: "export --format mlx \(arguments)")
+      #expect(refused.status == 1 && refused.errors.contains("--overwrite"), "\(refused.errors)")
+    }
+  }
+
   @Test func mergingSaysWhatItChangedAndZips() async throws {
     let workspace = try Workspace()
     try workspace.write("m/additional_chat_templates/rag.jinja", "{{ messages }}")

@@ -42,7 +42,8 @@ typedef struct {
 } stored_matrix;
 stored_matrix random_matrix(ck_format format, long rows, long columns, uint64_t seed);
 void free_matrix(stored_matrix *stored);
-extern const ck_format all_formats[15];
+enum { format_count = 22 };
+extern const ck_format all_formats[format_count];
 const char *format_name(ck_format format);
 // Elements per block: 1, 32 or 256.
 long block_length(ck_format format);

@@ -103,6 +103,40 @@ static void four_bits(ck_format format, long rows, long columns, long block_size
   free(codes);
 }
 
+// A group's codes span its range: no element is off by more than half a step, and one end is met.
+static void affine(long bits, long group_size) {
+  long groups = 7, count = groups * group_size, size = count * bits / 8;
+  float *x = random_floats(count, 5), *scales = floats(groups), *biases = floats(groups), *found = floats(count);
+  for (long i = 0; i < group_size; i++) x[i] = 0, x[group_size + i] = fabsf(x[group_size + i]);
+  uint8_t *codes = bytes(size);
+  ck_quantize_affine(x, bits, group_size, codes, scales, biases, 0, 3);
+  ck_quantize_affine(x, bits, group_size, codes, scales, biases, 3, groups);
+  int shift = 0;
+  while (1l << shift < group_size) shift++;
+  ck_format format = bits == 4 ? ck_affine4 : ck_affine8;
+  ck_matrix coded = {codes, format, 1, count, {.absmax = scales, .biases = biases, .block_shift = shift}};
+  ck_dequantize(&coded, 0, 0, count, found);
+  for (long group = 0; group < groups; group++) {
+    float low = INFINITY, high = -INFINITY, largest = 0;
+    for (long i = group * group_size; i < (group + 1) * group_size; i++) {
+      low = fminf(low, x[i]), high = fmaxf(high, x[i]), largest = fmaxf(largest, fabsf(x[i]));
+    }
+    double step = (high - low) / (bits == 4 ? 15.0 : 255.0);
+    bool met = false;
+    for (long i = group * group_size; i < (group + 1) * group_size; i++) {
+      met = met || (fabsf(x[i]) == largest && found[i] == x[i]);
+      // The step is adjusted so that zero is a level; the far end may then be cut off by half a step.
+      expect(fabs((double)found[i] - x[i]) <= 1.01 * step + 1e-6, "affine %ld of %g", bits, (double)x[i]);
+    }
+    expect(met, "affine %ld meets the end of group %ld", bits, group);
+  }
+  free(x);
+  free(scales);
+  free(biases);
+  free(found);
+  free(codes);
+}
+
 void test_quantizers(void) {
   conversions();
   blocks(1);
@@ -111,4 +145,7 @@ void test_quantizers(void) {
   four_bits(ck_fp4, 5, 64, 64);
   four_bits(ck_nf4, 3, 101, 32);
   four_bits(ck_fp4, 3, 101, 128);
+  affine(4, 64);
+  affine(4, 32);
+  affine(8, 128);
 }

@@ -9,8 +9,9 @@ import Tokenizers
 @Suite struct AdapterTests {
   static let names = [
     "lora", "lora_patterns", "fused", "all_linear", "dora", "pattern", "gemma3_vision", "mistral3", "ministral3",
-    "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "granite4", "lora_tied_head",
-    "lora_tied_embedding", "lora_tokens", "lora_tied_tokens", "pissa", "bias", "tokens_apart",
+    "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "granite4", "gemma4_embeddings",
+    "gemma4_keys", "gpt_oss", "granitemoe", "lfm3", "lora_tied_head", "lora_tied_embedding", "lora_tokens",
+    "lora_tied_tokens", "pissa", "bias", "tokens_apart",
   ]
 
   static func open(_ golden: JSONValue, adapter folder: URL? = nil) throws -> (Transformer, Adapter) {
@@ -147,7 +148,8 @@ import Tokenizers
       #expect(ours["alpha_pattern"]?[key]?.double == value.double)
     }
     func targets(_ json: JSONValue) -> [String]? { json["target_modules"]?.array?.compactMap(\.string).sorted() }
-    #expect(targets(ours) == targets(theirs))
+    // Regular expressions are saved as lists: see MLXTests.patternsAreSavedAsLists.
+    if theirs["target_modules"]?.string == nil { #expect(targets(ours) == targets(theirs)) }
   }
 
   @Test func freshAdaptersChangeNothing() throws {

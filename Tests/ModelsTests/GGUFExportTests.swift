@@ -67,7 +67,9 @@ import Tokenizers
   private static let lossy = ["mistral": 8, "llama_dynamic": 16]
 
   /// What GGUF files are not written of.
-  static let refused = ["qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "granite4"]
+  static let refused = [
+    "qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "granite4", "gemma4", "gemma4_keys", "gpt_oss", "granitemoe", "lfm3",
+  ]
   static let names = FamilyTests.names.filter { !refused.contains($0) }
 
   @Test(arguments: refused) func refusalsNameTheModel(_ name: String) throws {
@@ -255,7 +257,7 @@ import Tokenizers
       // float16 keeps three bits more than bfloat16. A model this small changes much in 4 bits.
       let types: [(type: GGUFType, expected: ElementType, tolerance: Double)] = [
         (.f32, .float32, 1e-6), (.f16, .float16, 1e-2 / 8), (.bf16, .bfloat16, 1e-2), (.q8_0, .q8_0, 3e-2),
-        (.q4_0, .q4_0, 0.6),
+        (.q4_0, .q4_0, 0.6), (.q6_k, .q8_0, 3e-2),
       ]
       for (type, expected, tolerance) in types {
         try model.writeGGUF(to: file, type: type, name: "tiny")
@@ -275,6 +277,28 @@ import Tokenizers
         #expect(error < tolerance, "\(type)")
       }
     }
+  }
+
+  /// The types that `llama-quantize` gives the tensors of a model with eight layers.
+  @Test func mixturesFollowLlamaCpp() {
+    let parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+    let names = (0..<8).flatMap { layer in parts.map { "blk.\(layer).\($0).weight" } }
+    let mixture = GGUFMixture(.q4_k_m, names: names + ["token_embd.weight", "output.weight"])
+    for name in names {
+      let isPreferred = ["0", "3", "6", "7"].contains { name.hasPrefix("blk.\($0).") }
+      let has6Bits = isPreferred && (name.contains("attn_v") || name.contains("ffn_down"))
+      #expect(mixture.type(of: name, shape: [512, 512], isHead: false) == (has6Bits ? .q6_K : .q4_K), "\(name)")
+      #expect(mixture.type(of: name, shape: [512, 96], isHead: false) == (has6Bits ? .q8_0 : .q5_0), "\(name)")
+      #expect(mixture.type(of: name, shape: [512, 90], isHead: false) == .float16, "\(name)")
+    }
+    func head(_ type: GGUFType, columns: Int) -> ElementType {
+      GGUFMixture(type, names: []).type(of: "output.weight", shape: [1000, columns], isHead: true)
+    }
+    #expect(mixture.type(of: "token_embd.weight", shape: [1000, 512], isHead: false) == .q4_K)
+    #expect(head(.q4_k_m, columns: 512) == .q6_K && head(.q4_k_m, columns: 96) == .q8_0)
+    #expect(head(.q4_0, columns: 512) == .q6_K && head(.q4_0, columns: 96) == .q8_0)
+    #expect(head(.q6_k, columns: 512) == .q6_K && head(.q8_0, columns: 512) == .q8_0)
+    #expect(mixture.type(of: "blk.0.attn_norm.weight", shape: [512], isHead: false) == .float32)
   }
 
   // MARK: Refusals

@@ -8,13 +8,26 @@ import Testing
 /// Every family that a GPU computes, within the CPU's tolerances.
 @Suite(.enabled(if: TestGPU.isExpected)) struct GPUFamilyTests {
   /// Families that need what GPUs don't compute yet.
-  static let refused = ["gemma2", "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed"]
+  static let refused = [
+    "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "gemma4", "gemma4_keys", "gpt_oss",
+    "granitemoe", "lfm3",
+  ]
   static let names = FamilyTests.names.filter { !refused.contains($0) }
   static let ggufNames = FamilyTests.ggufNames.filter { !refused.contains($0) }
 
   @Test(arguments: refused) func refusalNamesTheRemedy(_ name: String) throws {
     let message = AdapterTests.message { _ = try FamilyTests.transformer(name, on: Self.gpu()) }
     #expect(message.contains("--device cpu"))
+  }
+
+  /// So are formats that no shader reads.
+  @Test(arguments: ["mlx/llama_4bit", "mlx/qwen3_8bit", "mlx/llama_mxfp4", "quantization/llama_fp8"])
+  func refusalOfFormatsNamesTheRemedy(_ path: String) throws {
+    let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent(path))
+    let message = AdapterTests.message { _ = try Transformer(files, on: Self.gpu()) }
+    #expect(message.contains("--device cpu"))
+    // Converted to floats, they are computed there.
+    #expect(throws: Never.self) { try Transformer(files, on: Self.gpu(), inFloat32: true) }
   }
 
   private static func gpu() throws -> VulkanBackend { try #require(TestGPU.backend) }

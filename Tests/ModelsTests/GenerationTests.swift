@@ -44,7 +44,11 @@ import Testing
   }
 
   /// A conversation that continues on its cache gives the same answer as a new one with the same tokens.
-  @Test(arguments: ["llama", "qwen3", "mistral", "gemma3_text", "lfm2", "qwen3_5"]) func cacheContinues(_ name: String)
+  @Test(arguments: [
+    "llama", "qwen3", "mistral", "gemma3_text", "lfm2", "qwen3_5", "gemma4", "gemma4_keys", "gpt_oss", "granitemoe",
+    "lfm3",
+  ])
+  func cacheContinues(_ name: String)
     throws
   {
     let transformer = try FamilyTests.transformer(name)

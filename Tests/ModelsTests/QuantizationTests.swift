@@ -40,6 +40,58 @@ import Tokenizers
     #expect(relativeError(AdapterTests.logits(transformer, ids), expected) < tolerance)
   }
 
+  /// MXFP4 experts as in published files of gpt-oss, and 8-bit floats with scales per tile, row and tensor. Everything is
+  /// computed in float32, there and here.
+  @Test(arguments: [("gpt_oss_mxfp4", ElementType.float4), ("llama_fp8", .float8)])
+  func logitsOfStoredFormatsEqualTheReference(_ name: String, type: ElementType) throws {
+    let golden = try Goldens.json("quantization/\(name)/golden.json")
+    let transformer = try Transformer(Self.files("quantization/\(name)"))
+    #expect(transformer.parameters.contains { $0.value.type == type })
+    let ids = try #require(golden["ids"]?.ids)
+    let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+    #expect(relativeError(AdapterTests.logits(transformer, ids), expected) < 1e-5)
+    let wide = try Transformer(Self.files("quantization/\(name)"), inFloat32: true)
+    #expect(wide.parameters.allSatisfy { $0.value.type == .float32 })
+    #expect(relativeError(AdapterTests.logits(wide, ids), expected) < 1e-5)
+  }
+
+  /// An adapter on attention leaves the experts' codes and the configuration as they were.
+  @Test func mergingKeepsTheCodesOfExperts() throws {
+    let model = try Self.model("quantization/gpt_oss_mxfp4")
+    _ = try Adapter(.lora(rank: 2), on: model.transformer, seed: 1)
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try model.write(to: folder, type: .bfloat16)
+    let (before, after) = (
+      try SafetensorsCheckpoint(contentsOf: model.files.url), try SafetensorsCheckpoint(contentsOf: folder)
+    )
+    #expect(before.tensorNames.sorted() == after.tensorNames.sorted())
+    for name in before.tensorNames where name.hasSuffix("_blocks") || name.hasSuffix("_scales") {
+      let (a, b) = (try #require(before.tensor(named: name)), try #require(after.tensor(named: name)))
+      #expect(a.shape == b.shape && a.withBytes { Array($0) } == b.withBytes { Array($0) })
+    }
+    let config = try ModelFiles(opening: folder).configurationJSON
+    #expect(config["quantization_config"] == model.files.configurationJSON["quantization_config"])
+  }
+
+  /// A file has all tensors of transformers' file, with the same values.
+  @Test(arguments: ["gemma4", "gemma4_keys", "gpt_oss", "granitemoe", "lfm3"]) func writtenFilesHaveAllTensors(
+    _ name: String
+  ) throws {
+    let model = try Self.model("models/\(name)")
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try model.write(to: folder, type: .float32)
+    let (before, after) = (
+      try SafetensorsCheckpoint(contentsOf: model.files.url), try SafetensorsCheckpoint(contentsOf: folder)
+    )
+    #expect(before.tensorNames.sorted() == after.tensorNames.sorted())
+    for name in before.tensorNames {
+      let (a, b) = (try #require(before.tensor(named: name)), try #require(after.tensor(named: name)))
+      #expect(a.shape == b.shape && CPUBackend.shared.floats(a) == CPUBackend.shared.floats(b), "\(name)")
+    }
+  }
+
   @Test func skippedLayersStayFloats() throws {
     let transformer = try Transformer(Self.files("quantization/llama_tied_nf4_bf16"))
     for linear in transformer.linearLayers {

@@ -104,13 +104,54 @@ struct AttentionTests {
       }
       func attend(_ range: Range<Int>) -> Tensor {
         backend.cachedAttention(
-          all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape)
+          all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape, sinks: nil)
       }
       if newRows < rows { _ = attend(0..<rows - newRows) }
       return [backend.floats(attend(rows - newRows..<rows))]
     }
     for (target, values) in results {
       #expect(worstError(values[0], expected.map { graph[$0] }) < 1e-5, "\(target)")
+    }
+  }
+
+  /// A sink is a key with a score of its own and without a value: the same as one more key that is orthogonal to all queries.
+  @Test(arguments: [(0, 8), (5, 12)]) func sinks(window: Int, headDim: Int) {
+    let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: headDim, window: window, scale: 0.25)
+    let starts = [0, 9, 40]
+    OperationCheck(
+      variables: [Operand([40, shape.queryColumns + 2 * shape.keyColumns], seed: 4, range: 2)],
+      parameters: [Operand([4], seed: 5, range: 3)],
+      run: { tape, x, p in
+        [tape.attention(x[0], parts: [(0..<40, starts)], shape: shape, sinks: p[0])]
+      },
+      reference: { _, x, p in [x[0].attention(starts: starts, shape: shape, sinks: p[0].flat).flat] },
+      features: [.attentionSinks]
+    ).verify()
+  }
+
+  /// Rows appended to a cache, one by one and many at once, give the outputs of the whole sequence.
+  @Test(arguments: [1, 2, 40]) func cachedSinks(newRows: Int) {
+    let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: 20, window: 30, scale: 0.25)
+    let qkv = Operand([100, shape.queryColumns + 2 * shape.keyColumns], seed: 4, range: 2)
+    let logits = Operand([4], seed: 5, range: 3)
+    for (target, values) in Backends.results(
+      features: [.attentionSinks],
+      { backend in
+        let all = backend.tensor(qkv.values, qkv.shape)
+        let sinks = backend.tensor(logits.values, [4])
+        let caches = [0, 1].map { _ in backend.empty([2, 100, shape.paddedHeadDim], .float32) }
+        func attend(_ range: Range<Int>) -> Tensor {
+          backend.cachedAttention(
+            all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape, sinks: sinks)
+        }
+        _ = attend(0..<100 - newRows)
+        let (whole, lse) = backend.attention(all, starts: [0, 100], shape: shape, keepsLogSumExp: true)
+        guard let lse else { return [] }
+        backend.applySinks(sinks, out: whole, lse: lse, shape: shape)
+        return [backend.floats(attend(100 - newRows..<100)), backend.floats(whole.rows(100 - newRows..<100))]
+      })
+    {
+      #expect(values.count == 2 && worstError(values[0], values[1].map(Double.init)) < 4e-6, "\(target)")
     }
   }
 
@@ -125,7 +166,7 @@ struct AttentionTests {
       let caches = [0, 1].map { _ in backend.empty([shape.keyValueHeads, keys, shape.paddedHeadDim], .float32) }
       func attend(_ range: Range<Int>) -> Tensor {
         backend.cachedAttention(
-          all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape)
+          all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape, sinks: nil)
       }
       if keys > 1 { _ = attend(0..<keys - 1) }
       let whole = backend.attention(all, starts: [0, keys], shape: shape, keepsLogSumExp: false).out

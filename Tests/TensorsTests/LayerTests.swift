@@ -139,13 +139,97 @@ struct LayerTests {
     ).verify()
   }
 
-  @Test(arguments: [Activation.silu, .gelu, .sigmoid], [1, 8, 43])
+  /// Values have a norm of their own, and queries alone may be given.
+  @Test(arguments: [true, false]) func normsOfValues(hasKeys: Bool) {
+    let shape = AttentionShape(attentionHeads: 2, keyValueHeads: hasKeys ? 1 : 0, headDim: 16, scale: 1)
+    OperationCheck(
+      variables: [Operand([3, hasKeys ? 64 : 32], seed: 1)],
+      parameters: [Operand([16], seed: 2), Operand([16], seed: 3)],
+      trainable: [true, hasKeys],
+      run: { tape, x, p in
+        let ones = Parameter(name: "", value: tape.backend.tensor([Float](repeating: 1, count: 16), [16]))
+        let norms = QueryKeyNorms(
+          query: p[0], key: hasKeys ? p[1] : nil, value: hasKeys ? ones : nil, offset: 0, epsilon: 1e-5)
+        return [tape.rotaryEmbedding(x[0], shape: shape, angles: nil, norms: norms)]
+      },
+      reference: { graph, x, p in
+        let epsilon = Double(Float(1e-5))
+        func normed(_ x: ReferenceMatrix, _ start: Int, _ heads: Int, _ weight: [ReferenceGraph.Node])
+          -> ReferenceMatrix
+        {
+          x.rotaryEmbedding(from: start, heads: heads, size: 16, norm: (weight, 0, epsilon), cosines: [], sines: [])
+        }
+        let queries = normed(x[0], 0, 2, p[0].flat)
+        guard hasKeys else { return [queries.flat] }
+        let ones = ReferenceMatrix(graph, [Float](repeating: 1, count: 16), columns: 16).flat
+        return [normed(normed(queries, 32, 1, p[1].flat), 48, 1, ones).flat]
+      },
+      features: [.sharedKeysAndValues]
+    ).verify()
+  }
+
+  @Test func gatedHeads() {
+    OperationCheck(
+      variables: [Operand([5, 24], seed: 1), Operand([5, 3], seed: 2, range: 3)], parameters: [],
+      run: { tape, x, _ in [tape.gatedHeads(x[0], by: x[1])] },
+      reference: { graph, x, _ in
+        [
+          (0..<5).flatMap { row in
+            (0..<24).map { column in
+              let gate = x[1].rows[row][column / 8]
+              let s = 1 / (1 + exp(-graph[gate]))
+              return graph.times(x[0].rows[row][column], graph.apply(gate, s, slope: s * (1 - s)))
+            }
+          }
+        ]
+      },
+      features: [.headGates]
+    ).verify()
+  }
+
+  @Test func reshaping() {
+    OperationCheck(
+      variables: [Operand([4, 6], seed: 1)], parameters: [],
+      run: { tape, x, _ in [tape.scaled(tape.reshaped(x[0], [8, 3]), by: 2)] },
+      reference: { _, x, _ in [x[0].scaled(2).flat] }
+    ).verify()
+  }
+
+  /// Beyond the limits of gpt-oss's SwiGLU, values stay the same.
+  @Test func limitsOfClampedSwiGLU() {
+    let pairs: [(gate: Float, up: Float)] = [
+      (6.5, 8), (8, 6.5), (100, -100), (-20, 3), (7, 7), (2, -8), (1, 1), (9, 9), (3, 2),
+    ]
+    for (target, values) in Backends.results(
+      features: [.experts],
+      { backend in
+        let gateUp = backend.tensor(pairs.flatMap { [$0.gate, $0.up] }, [1, 18])
+        let gradient = backend.gatedActivationBackward(
+          gateUp, dOut: backend.tensor([Float](repeating: 1, count: 9), [1, 9]), .clampedSwiGLU)
+        return [backend.floats(backend.gatedActivation(gateUp, .clampedSwiGLU)), backend.floats(gradient)]
+      })
+    {
+      for (index, pair) in pairs.enumerated() {
+        let (g, u) = (Double(min(pair.gate, 7)), Double(max(-7, min(pair.up, 7))))
+        let s = 1 / (1 + exp(-1.702 * g))
+        let slopes = [
+          pair.gate > 7 ? 0 : (u + 1) * (s + 1.702 * g * s * (1 - s)), abs(pair.up) > 7 ? 0 : g * s,
+        ]
+        #expect(abs(Double(values[0][index]) - g * s * (u + 1)) < 1e-5, "\(target): \(pair)")
+        for (found, slope) in zip(values[1][2 * index..<2 * index + 2], slopes) {
+          #expect(abs(Double(found) - slope) < 1e-5, "\(target): slope at \(pair)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [Activation.silu, .gelu, .sigmoid, .clampedSwiGLU], [1, 8, 43])
   func gatedMLP(activation: Activation, columns: Int) {
     OperationCheck(
       variables: [Operand([6, 2 * columns], seed: 5, range: 4)], parameters: [],
       run: { tape, x, _ in [tape.gatedMLP(x[0], activation)] },
       reference: { _, x, _ in [x[0].gated(activation).flat] },
-      features: activation == .sigmoid ? [.gatedDeltaRule] : []
+      features: activation == .sigmoid ? [.gatedDeltaRule] : activation == .clampedSwiGLU ? [.experts] : []
     ).verify()
   }
 

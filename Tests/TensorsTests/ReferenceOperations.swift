@@ -89,7 +89,7 @@ struct ReferenceMatrix {
     return result
   }
 
-  func attention(starts: [Int], shape: AttentionShape) -> ReferenceMatrix {
+  func attention(starts: [Int], shape: AttentionShape, sinks: [Node] = []) -> ReferenceMatrix {
     let size = shape.headDim
     var result: [[Node]] = []
     for (start, end) in zip(starts, starts.dropFirst()) {
@@ -108,7 +108,7 @@ struct ReferenceMatrix {
               return graph.apply($0, cap * t, slope: 1 - t * t)
             }
           }
-          let total = graph.logSumExp(scores)
+          let total = graph.logSumExp(scores + (sinks.isEmpty ? [] : [sinks[head]]))
           let shares = scores.map { score in
             let p = exp(graph[score] - graph[total])
             return graph.apply(graph.sum([(1, score), (-1, total)]), p, slope: p)
@@ -127,10 +127,11 @@ struct ReferenceMatrix {
     mapRows { row in
       let half = row.count / 2
       return (0..<half).map { j in
+        if activation == .clampedSwiGLU { return clampedSwiGLU(row[2 * j], row[2 * j + 1]) }
         let x = graph[row[j]]
         let active: Node
         switch activation {
-        case .sigmoid:
+        case .sigmoid, .clampedSwiGLU:
           let s = 1 / (1 + exp(-x))
           active = graph.apply(row[j], s, slope: s * (1 - s))
         case .silu:
@@ -145,6 +146,13 @@ struct ReferenceMatrix {
         return graph.times(active, row[half + j])
       }
     }
+  }
+
+  private func clampedSwiGLU(_ gate: Node, _ up: Node) -> Node {
+    let (g, u) = (min(graph[gate], 7), max(-7, min(graph[up], 7)))
+    let s = 1 / (1 + exp(-1.702 * g))
+    let active = graph.apply(gate, g * s, slope: graph[gate] > 7 ? 0 : s + 1.702 * g * s * (1 - s))
+    return graph.times(active, graph.apply(up, u + 1, slope: abs(graph[up]) > 7 ? 0 : 1))
   }
 
   /// −log softmax(row)[target] of each row, after the softcap.

@@ -16,7 +16,7 @@ import Training
   }
 
   /// With a single candidate, sampling is greedy decoding. 60 completions take turns in a batch.
-  @Test(arguments: ["llama", "qwen3_5"]) func equalsGreedyDecoding(_ family: String) throws {
+  @Test(arguments: ["llama", "qwen3_5", "gemma4"]) func equalsGreedyDecoding(_ family: String) throws {
     let (model, found) = try Self.sample(family, topK: 1)
     #expect(found.count == 60)
     for (index, completion) in found.enumerated() {

@@ -10,7 +10,8 @@ import Training
 @Suite struct FamilyTrainingTests {
   static let names = [
     "gemma3_vision", "mistral3", "ministral3", "granite", "phi4", "phi4_mini", "olmo2", "olmo3", "gemma2",
-    "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "granite4",
+    "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "granite4", "gemma4", "gemma4_keys", "gpt_oss", "granitemoe",
+    "lfm3",
   ]
 
   @Test(arguments: names) func lossesEqualTheReference(_ name: String) throws {

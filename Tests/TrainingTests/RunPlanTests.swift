@@ -27,7 +27,7 @@ import Testing
   @Test(
     arguments: [
       "llama", "qwen2", "qwen3", "phi3", "gemma3_text", "gemma3_vision", "granite", "phi4_mini", "olmo2", "gemma2",
-      "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed",
+      "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "gemma4", "gemma4_keys", "gpt_oss", "granitemoe", "lfm3",
     ], [true, false])
   func activationsAreCounted(_ name: String, trainsWeights: Bool) throws {
     let backend = CPUBackend(threads: 1)

@@ -184,9 +184,10 @@ extension Verification {
     /// The precision of a model's linear layers.
     init(_ transformer: Transformer) {
       let types = Set(transformer.linearLayers.map(\.weight.value.type))
-      if types.contains(where: { !$0.isFloat && $0 != .q8_0 }) {
+      let eightBits: Set<ElementType> = [.q8_0, .affine8]
+      if types.contains(where: { !$0.isFloat && !eightBits.contains($0) }) {
         self = .fourBit
-      } else if types.contains(.q8_0) {
+      } else if !types.isDisjoint(with: eightBits) {
         self = .eightBit
       } else {
         self = types.isSubset(of: [.float32, .float64]) ? .single : .half

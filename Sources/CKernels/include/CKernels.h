@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Storage formats. Blocks are GGML's (ggml-common.h): 32 or 256 elements of a row with their scales.
+// Storage formats. Blocks are GGML's (ggml-common.h): 32 or 256 elements of a row with their scales. From nf4 on, with
+// iq4_nl, iq4_xs and mxfp4 as exceptions, scales are apart from the codes.
 typedef enum {
   ck_float32,
   ck_float16,
@@ -28,19 +29,35 @@ typedef enum {
   ck_q6_K,
   ck_nf4,
   ck_fp4,
+  ck_iq4_nl,
+  ck_iq4_xs,
+  ck_mxfp4,
+  ck_float4,
+  ck_affine4,
+  ck_affine8,
+  ck_float8,
 } ck_format;
 
-// Scales of bitsandbytes' 4-bit codes, one per 2^block_shift elements of the flattened matrix. absmax holds floats, or,
-// if `map` is not NULL, bytes b that stand for map[b] * nested_absmax[block / 256] + offset (double quantization).
+// Scales that are apart from the codes.
+//
+// nf4, fp4: one per 2^block_shift elements of the flattened matrix. absmax holds floats, or, if `map` is not NULL,
+// bytes b that stand for map[b] * nested_absmax[block / 256] + offset (double quantization).
+//
+// The others have whole blocks of 2^block_shift elements in a row. float4: absmax holds bytes b that stand for
+// 2^(b - 127). affine4, affine8: a code times its scale in absmax, plus its bias in `biases`; both are of the float
+// type `type`. float8: scales of this type too, one per 2^row_shift rows and 2^block_shift columns.
 typedef struct {
   const void *absmax;
   const float *map, *nested_absmax;
   float offset;
   int block_shift;
+  const void *biases;
+  ck_format type;
+  int row_shift;
 } ck_scales;
 
-// `rows` contiguous rows of `columns` elements. 4-bit codes hold two elements of the flattened matrix per byte, the
-// first in the high nibble, and their scales separately.
+// `rows` contiguous rows of `columns` elements. nf4 and fp4 hold two elements of the flattened matrix per byte, the
+// first in the high nibble; float4 and affine4 two elements of a row, the first in the low one.
 typedef struct {
   const void *data;
   ck_format format;
@@ -71,7 +88,8 @@ void ck_dequantize(const ck_matrix *matrix, long row, long column, long count, f
 void ck_convert_float16(const float *x, uint16_t *out, long count);
 void ck_convert_bfloat16(const float *x, uint16_t *out, long count);
 
-// ---- quantize.h -----------------------------------------------------------------------------------------------------
+// ---- quantize.h, quantize_k.h
+// -----------------------------------------------------------------------------------------------------
 
 // Quantizes blocks [block_begin, block_end) of a flattened float matrix to 4-bit codes (ck_nf4 or ck_fp4), one absmax
 // per block. block_size is a multiple of 32, at most 4096. The absmax of a block with a non-finite value is NaN.
@@ -82,6 +100,16 @@ void ck_quantize_4bit(
 // Quantizes float32 to blocks of 32 elements.
 void ck_quantize_q8_0(const float *x, uint8_t *out, long blocks);
 void ck_quantize_q4_0(const float *x, uint8_t *out, long blocks);
+void ck_quantize_q5_0(const float *x, uint8_t *out, long blocks);
+
+// And to blocks of 256.
+void ck_quantize_q4_K(const float *x, uint8_t *out, long blocks);
+void ck_quantize_q6_K(const float *x, uint8_t *out, long blocks);
+
+// Quantizes groups [group_begin, group_end) of group_size elements to MLX's affine codes of 4 or 8 bits.
+void ck_quantize_affine(
+  const float *x, long bits, long group_size, uint8_t *codes, float *scales, float *biases, long group_begin,
+  long group_end);
 
 // ---- packing.h, gemm.h, integer_dot.h, gemv.h
 // -------------------------------------------------------------------------
@@ -228,8 +256,8 @@ void ck_rotary(
   long begin, long end);
 
 // Gated unit: out [rows, columns] = activation(gate) * up for rows [begin, end), with gate and up adjacent in a row of
-// gate_up [rows, 2 * columns]. activation: 0 SiLU, 1 GELU (tanh approximation), 2
-// sigmoid. And d_gate_up from d_out.
+// gate_up [rows, 2 * columns]. activation: 0 SiLU, 1 GELU (tanh approximation), 2 sigmoid; or 3, g * sigmoid(1.702 g) *
+// (u + 1) with g = min(gate, 7) and u = up within -7 and 7, where gate and up alternate. And d_gate_up from d_out.
 void ck_gated(const float *gate_up, float *out, long columns, int activation, long begin, long end);
 void ck_gated_backward(
   const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end);

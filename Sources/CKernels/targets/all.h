@@ -18,3 +18,5 @@
 #include "../sampling.h"
 #include "../optimizer.h"
 #include "../benchmark.h"
+// Last: it forbids fused arithmetic from here on.
+#include "../quantize_k.h"

@@ -48,7 +48,9 @@ extension CausalLM {
     var tensors = configuration.ropeTensors.map { name, factors in
       TensorSource(name: name, tensor: transformer.backend.tensor(factors, [factors.count]))
     }
-    for parameter in transformer.parameters { tensors.append(try source(of: parameter, header.architecture, type)) }
+    let names = transformer.parameters.compactMap { header.architecture.tensorName(of: $0.name) }
+    let mixture = type.map { GGUFMixture($0, names: names) }
+    for parameter in transformer.parameters { tensors.append(try source(of: parameter, header.architecture, mixture)) }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
     return notes
   }
@@ -63,7 +65,7 @@ extension CausalLM {
 
   /// A weight as llama.cpp expects it: merged, with its rows reordered and the norm offset added.
   private func source(
-    of parameter: Parameter, _ architecture: GGUFArchitecture, _ type: GGUFType?
+    of parameter: Parameter, _ architecture: GGUFArchitecture, _ mixture: GGUFMixture?
   ) throws -> TensorSource {
     guard let name = architecture.tensorName(of: parameter.name) else {
       throw SwiftletError.model(
@@ -75,7 +77,7 @@ extension CausalLM {
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
     let stored =
-      type?.type(of: name, shape: shape, isHead: parameter === transformer.head)
+      mixture?.type(of: name, shape: shape, isHead: parameter === transformer.head)
       ?? keptType(parameter.value.type, isChanged: merged != nil)
     // GGUF files have no dimensions of 1 inside.
     let storedShape = shape.count > 2 ? shape.filter { $0 != 1 } : shape
@@ -83,8 +85,8 @@ extension CausalLM {
       var tensor = merged?() ?? parameter.value
       if offset != 0 { tensor = backend.tensor(backend.floats(tensor).map { $0 + offset }, shape) }
       guard let order else { return tensor.reshaped(storedShape) }
-      // Blocks of 4-bit codes can span rows, and GGUF can't hold them anyway.
-      if tensor.type.isFourBitCode { tensor = backend.converted(tensor, to: .float32) }
+      // GGUF can't hold codes with scales apart anyway.
+      if tensor.type.hasScales { tensor = backend.converted(tensor, to: .float32) }
       let matrix = shape.count == 1 ? tensor.reshaped([tensor.count, 1]) : tensor
       return backend.permutedRows(matrix, order).reshaped(shape)
     }
@@ -110,12 +112,13 @@ extension CausalLM {
     if let padding, padding != tokenizer.specialTokens.pad {
       metadata["tokenizer.ggml.padding_token_id"] = .uint32(UInt32(clamping: padding.id))
     }
+    let mixture = type.map { GGUFMixture($0, names: Self.inLayerOrder(gguf.tensorNames)) }
     var sources: [String: TensorSource] = [:]
     if let architecture = transformer.configuration.family.gguf {
       let changed = Set(transformer.merging.keys)
       for parameter in transformer.parameters
       where parameter.isTrainable || parameter.isReplaced || changed.contains(parameter.name) {
-        let source = try source(of: parameter, architecture, type)
+        let source = try source(of: parameter, architecture, mixture)
         sources[source.name] = source
       }
     }
@@ -127,10 +130,21 @@ extension CausalLM {
       if let source = sources[name] { return source }
       guard let tensor = gguf.tensor(named: name) else { return nil }
       let isHead = name == (hasHead ? head : "token_embd.weight")
-      let stored = type?.type(of: name, shape: tensor.shape, isHead: isHead) ?? tensor.type
+      let stored = mixture?.type(of: name, shape: tensor.shape, isHead: isHead) ?? tensor.type
       return TensorSource(name, stored, shape: tensor.shape, on: transformer.backend) { tensor }
     }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
+  }
+}
+
+extension CausalLM {
+  /// Names of tensors by the number of their layer, which files don't always keep in order.
+  private static func inLayerOrder(_ names: [String]) -> [String] {
+    func layer(_ name: String) -> Int {
+      let parts = name.split(separator: ".", maxSplits: 2)
+      return parts.count > 1 && parts[0] == "blk" ? Int(parts[1]) ?? -1 : -1
+    }
+    return names.enumerated().sorted { (layer($0.element), $0.offset) < (layer($1.element), $1.offset) }.map(\.element)
   }
 }
 

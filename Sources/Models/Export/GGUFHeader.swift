@@ -72,7 +72,7 @@ struct GGUFHeader {
       set("rope.scaling.original_context_length", yarn.original)
       set("rope.scaling.yarn_beta_fast", .float32(Float(yarn.fast)))
       set("rope.scaling.yarn_beta_slow", .float32(Float(yarn.slow)))
-    case .none, .llama3, .factors: break
+    case .none, .llama3, .factors, .proportional: break
     }
   }
 
@@ -110,6 +110,7 @@ struct GGUFHeader {
       if !features.contains(.longRope) { throw refusal("longrope scaling") }
     case .yarn(let yarn):
       if !features.contains(.yarn) || !yarn.truncates { throw refusal("this yarn scaling") }
+    case .proportional: throw refusal("rope_type proportional")
     default: break
     }
     if transformer.globalRotary?.queryGrowth != nil, !features.contains(.queryGrowth) {

@@ -7,6 +7,9 @@ public enum GGUFType: String, Sendable, CaseIterable, Codable {
   case f32, f16, bf16
   /// Blocks of 32 weights with one float16 scale, 8.5 and 4.5 bits per weight.
   case q8_0, q4_0
+  /// Blocks of 256 weights whose parts have scales of their own: 6.6 bits per weight; and 4.5, with more for the matrices that
+  /// need it most.
+  case q6_k, q4_k_m
 
   /// The type named `name`, in lower case or in llama.cpp's upper case: "q8_0" or "Q8_0".
   public init?(parsing name: String) { self.init(rawValue: name.lowercased()) }
@@ -19,6 +22,8 @@ public enum GGUFType: String, Sendable, CaseIterable, Codable {
     case .bf16: .bfloat16
     case .q8_0: .q8_0
     case .q4_0: .q4_0
+    case .q6_k: .q6_K
+    case .q4_k_m: .q4_K
     }
   }
 
@@ -29,21 +34,55 @@ public enum GGUFType: String, Sendable, CaseIterable, Codable {
     case .f16: 1
     case .q4_0: 2
     case .q8_0: 7
+    case .q4_k_m: 15
+    case .q6_k: 18
     case .bf16: 32
     }
+  }
+}
+
+/// The types of all tensors of a GGUF file, as llama.cpp's quantizer chooses them without an importance matrix.
+package struct GGUFMixture {
+  package let type: GGUFType
+  /// The matrices that get more bits in a mixture: those of some layers that compute values, or project back to the hidden
+  /// size.
+  private let preferred: Set<String>
+
+  /// - Parameter names: the names of all tensors, in the order of the layers.
+  package init(_ type: GGUFType, names: [String]) {
+    self.type = type
+    let isMixture = type == .q4_k_m
+    let values = names.filter { $0.hasSuffix(".attn_v.weight") || $0.hasSuffix(".attn_qkv.weight") }
+    let outputs = names.filter { $0.contains(".ffn_down") && $0.hasSuffix(".weight") }
+    preferred = isMixture ? Set(Self.preferred(of: values) + Self.preferred(of: outputs)) : []
+  }
+
+  /// The first and the last eighth of the layers, and every third one between.
+  private static func preferred(of names: [String]) -> [String] {
+    let eighth = names.count / 8
+    return names.indices.filter { $0 < eighth || $0 >= 7 * names.count / 8 || ($0 - eighth) % 3 == 2 }.map { names[$0] }
   }
 
   /// The type to store the tensor `name` in.
   ///
-  /// As in llama.cpp's quantizer, vectors and norms stay float32, and matrices whose rows aren't whole blocks become
-  /// float16. In a q4_0 file the head is q8_0; the quantizer uses q6_K if rows are whole blocks of 256.
+  /// Vectors and norms stay float32. The head, also if it is the embedding, is q6_K in a file of 4 bits if its rows are
+  /// blocks of 256, else q8_0. Other matrices whose rows aren't whole blocks of their type have the nearest type of blocks of
+  /// 32, or float16.
   ///
   /// - Parameter isHead: whether the tensor computes the logits.
-  func type(of name: String, shape: [Int], isHead: Bool) -> ElementType {
+  package func type(of name: String, shape: [Int], isHead: Bool) -> ElementType {
     // Convolutions are tiny, and llama.cpp leaves them alone.
     guard shape.count > 1, !name.hasSuffix("_norm.weight"), !name.contains("conv.conv.") else { return .float32 }
-    let type = self == .q4_0 && isHead ? .q8_0 : elementType
-    return (shape.last ?? 0) % type.blockLength == 0 ? type : .float16
+    let columns = shape.last ?? 0
+    var type = type.elementType
+    switch type {
+    case .q4_0: if isHead { type = columns % 256 == 0 ? .q6_K : .q8_0 }
+    case .q4_K: if isHead || preferred.contains(name) { type = .q6_K }
+    default: break
+    }
+    if columns % type.blockLength == 0 { return type }
+    let smaller: ElementType = type == .q4_K ? .q5_0 : .q8_0
+    return type.blockLength == 256 && columns % 32 == 0 ? smaller : .float16
   }
 }
 

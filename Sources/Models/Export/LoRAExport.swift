@@ -66,7 +66,7 @@ public enum LoRAExport {
         in: folder.path)
     }
     let backend = CPUBackend.shared
-    let stored = type.type(of: ggufName, shape: tensor.shape, isHead: false)
+    let stored = GGUFMixture(type, names: []).type(of: ggufName, shape: tensor.shape, isHead: false)
     if factor == "A" {
       return TensorSource(ggufName + ".lora_a", stored, shape: tensor.shape, on: backend) { tensor }
     }

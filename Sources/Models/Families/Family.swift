@@ -48,8 +48,9 @@ public struct Family: Sendable {
 
   /// All supported families. Where llama.cpp has one architecture for several of them, the first one reads its files.
   static let all: [Family] = [
-    llama, qwen2, qwen3, qwen3MoE, qwen35, mistral, ministral3, phi3, gemma2, gemma3, smolLM3, granite, granite4, olmo2,
-    olmo3, lfm2,
+    llama, qwen2, qwen3, qwen3MoE, qwen35, mistral, ministral3, phi3, gemma2, gemma3, gemma4, gemma4Unified, smolLM3,
+    granite, granite4, olmo2,
+    olmo3, lfm2, lfm3, gptOSS, graniteMoE,
   ]
 
   /// The `model_type`s that can be opened.
@@ -106,7 +107,7 @@ extension TransformerConfiguration {
     switch activation {
     case .silu: try config.checkActivation("hidden_act", isOneOf: ["silu", "swish"])
     case .gelu: try config.checkActivation("hidden_activation", isOneOf: ["gelu_pytorch_tanh", "gelu_new"])
-    case .sigmoid: break
+    case .sigmoid, .clampedSwiGLU: break
     }
   }
 

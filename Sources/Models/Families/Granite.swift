@@ -40,7 +40,7 @@ extension Family {
 
 extension TransformerConfiguration {
   /// Biases and the four scalars.
-  fileprivate mutating func readGranite(_ config: ConfigurationReader) throws(SwiftletError) {
+  mutating func readGranite(_ config: ConfigurationReader) throws(SwiftletError) {
     hasAttentionInputBias = try config.optionalBool("attention_bias") ?? false
     hasAttentionOutputBias = hasAttentionInputBias
     func scalar(_ key: String) throws(SwiftletError) -> Float {

@@ -14,6 +14,8 @@ public final class Adapter {
   public let layers: [Linear]
   let updates: [LoRAUpdate]
   let backend: any Backend
+  /// The names of the layers, or their paths if others have these names too and a regular expression selected them.
+  private let targetList: [String]
   private let savedModules: SavedModules
   private let trainedTokens: [TrainedTokens]
   /// The names of the labels of a classifier.
@@ -30,6 +32,7 @@ public final class Adapter {
     self.configuration = configuration
     layers = try Self.targets(of: configuration, in: transformer)
     try configuration.check(layers)
+    targetList = Self.targetList(of: layers, configuration, in: transformer)
     savedModules = try SavedModules(configuration, transformer)
     trainedTokens = try TrainedTokens.all(configuration, transformer, savedModules)
     labels = transformer.sequenceHead?.labels
@@ -71,6 +74,7 @@ public final class Adapter {
     }
     try saved.addEmbeddings(in: file, transformer)
     let tokens = try TrainedTokens.all(configuration, transformer, saved)
+    targetList = Self.targetList(of: layers, configuration, in: transformer)
     updates = try file.updates(of: layers, configuration, on: transformer.backend)
     try file.read(saved.all, on: transformer.backend)
     try file.read(tokens, on: transformer.backend)
@@ -99,6 +103,18 @@ public final class Adapter {
         "target_modules matches no layer of this model; its linear layers are \(transformer.linearLayerNames)")
     }
     return layers
+  }
+
+  private static func targetList(
+    of layers: [Linear], _ configuration: LoRAConfiguration, in transformer: Transformer
+  ) -> [String] {
+    var named = configuration
+    named.targetModules = .names(Set(layers.map(\.name)).sorted())
+    let selected = transformer.linearLayers.count { named.targets($0.path) }
+    guard case .pattern? = configuration.targetModules, selected != layers.count else {
+      return Set(layers.map(\.name)).sorted()
+    }
+    return layers.map(\.path).sorted()
   }
 
   static func update(
@@ -165,7 +181,6 @@ public final class Adapter {
   /// - Throws: `SwiftletError` if the folder can't be written.
   public func write(to folder: URL, base: String) throws {
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let names = Set(layers.map(\.name)).sorted()
     let tensors = updates.flatMap(\.parameters).map { parameter in
       let joined = joinedFactors[parameter.name]
       return TensorSource(name: parameter.name, type: .float32, shape: joined?.shape ?? parameter.value.shape) {
@@ -178,7 +193,7 @@ public final class Adapter {
     try SafetensorsWriter.write(
       all, metadata: ["format": "pt"], to: folder.appendingPathComponent("adapter_model.safetensors"))
     try AtomicFile.write(
-      configuration.asSaved.json(base: base, names: names).text(.pretty) + "\n",
+      configuration.asSaved.json(base: base, names: targetList).text(.pretty) + "\n",
       to: folder.appendingPathComponent("adapter_config.json"))
     if let labels, labels != SequenceHead.defaultLabels(labels.count) {
       try AtomicFile.write(

@@ -1,4 +1,5 @@
 import CKernels
+import Essentials
 
 extension CPUBackend {
   /// Tiled attention (FlashAttention): each task computes a block of queries of all heads that share a key/value head.
@@ -65,11 +66,12 @@ extension CPUBackend {
   /// Appends the new keys and values to the caches, then computes blocks of queries in parallel, or for a single query
   /// parts of the keys.
   public func cachedAttention(
-    _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
+    _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape, sinks: Tensor?
   ) -> Tensor {
     if let padded = PaddedHeads(shape) {
       let out = cachedAttention(
-        padded.pad(qkv, padded.allHeads, on: self), keys: keys, values: values, before: before, shape: padded.shape)
+        padded.pad(qkv, padded.allHeads, on: self), keys: keys, values: values, before: before, shape: padded.shape,
+        sinks: sinks)
       return padded.unpad(out, shape.attentionHeads, on: self)
     }
     let rows = qkv.rows
@@ -91,8 +93,11 @@ extension CPUBackend {
     }
     let out = empty([rows, shape.queryColumns])
     let target = HeadMatrix(out, shape)
+    let lse = sinks.map { _ in empty([rows, shape.attentionHeads]) }
+    let statistics = lse.map { HeadMatrix($0, shape) }
+    defer { if let sinks, let lse { applySinks(sinks, out: out, lse: lse, shape: shape) } }
     if rows == 1 {
-      decodeAttention(attention, keyCount: before + 1, shape, into: target)
+      decodeAttention(attention, keyCount: before + 1, shape, into: target, statistics)
       return out
     }
     let blocks = (rows + Int(ck_query_block) - 1) / Int(ck_query_block)
@@ -100,7 +105,8 @@ extension CPUBackend {
       let head = task % shape.keyValueHeads
       var attention = attention(head)
       ck_attention_forward(
-        &attention, target.pointer(0, head: head), target.stride, nil, 0, task / shape.keyValueHeads)
+        &attention, target.pointer(0, head: head), target.stride, statistics?.pointer(0, head: head),
+        shape.attentionHeads, task / shape.keyValueHeads)
     }
     return out
   }
@@ -108,7 +114,8 @@ extension CPUBackend {
   /// Attention of a single query, split along the keys: there are often fewer heads than threads. The number of parts
   /// depends on the number of keys alone, so results don't depend on the number of threads.
   private func decodeAttention(
-    _ attention: (_ head: Int) -> ck_attention, keyCount: Int, _ shape: AttentionShape, into target: HeadMatrix
+    _ attention: (_ head: Int) -> ck_attention, keyCount: Int, _ shape: AttentionShape, into target: HeadMatrix,
+    _ statistics: HeadMatrix?
   ) {
     let visible = shape.window > 0 ? min(keyCount, shape.window) : keyCount
     let parts = min(4, 1 + visible / 64)
@@ -121,7 +128,47 @@ extension CPUBackend {
     }
     for head in 0..<shape.keyValueHeads {
       ck_attention_join(
-        first + head * parts * count, parts, shape.groupSize, shape.headDim, target.pointer(0, head: head), nil)
+        first + head * parts * count, parts, shape.groupSize, shape.headDim, target.pointer(0, head: head),
+        statistics?.pointer(0, head: head))
+    }
+  }
+
+  /// The softmax with the sink is the one without it, times the share that the sink leaves.
+  public func applySinks(_ sinks: Tensor, out: Tensor, lse: Tensor, shape: AttentionShape) {
+    let (logits, outputs, sums): (UnsafeMutablePointer<Float>, _, UnsafeMutablePointer<Float>) = (
+      sinks.pointer(), out.pointer(Float.self), lse.pointer()
+    )
+    let (heads, size) = (shape.attentionHeads, shape.headDim)
+    pool.runRanges(out.rows * heads, grain: max(1, 8192 / size)) { range in
+      for place in range {
+        let (sink, sum) = (logits[place % heads], sums[place])
+        let largest = max(sink, sum)
+        sums[place] = largest + log(exp(sink - largest) + exp(sum - largest))
+        let output = outputs + place * size
+        ck_scale(output, output, exp(sum - sums[place]), 0, size)
+      }
+    }
+  }
+
+  /// A sink has the gradient of a softmax whose value is 0: −p · (output · gradient). Each task sums a head's rows in order.
+  public func addSinkGradient(
+    _ sinks: Tensor, out: Tensor, lse: Tensor, dOut: Tensor, shape: AttentionShape, into: Tensor
+  ) {
+    let (heads, size) = (shape.attentionHeads, shape.headDim)
+    let (logits, sums, gradient):
+      (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) =
+        (sinks.pointer(), lse.pointer(), into.pointer())
+    let (outputs, gradients): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (
+      out.pointer(), dOut.pointer()
+    )
+    pool.run(heads) { head in
+      var total = 0.0
+      for row in 0..<out.rows {
+        let place = row * heads + head
+        let share = exp(logits[head] - sums[place])
+        total -= Double(share * ck_dot(outputs + place * size, gradients + place * size, size))
+      }
+      gradient[head] += Float(total)
     }
   }
 }

@@ -56,6 +56,33 @@ extension CPUBackend {
   }
 }
 
+extension CPUBackend {
+  /// Codes, scales and biases have the same bits as those of mlx 0.32 on a CPU, which has scales of the tensor's type.
+  public func quantized(_ tensor: Tensor, to format: AffineFormat, scaleType: ElementType) -> Tensor? {
+    precondition(tensor.columns % format.groupSize == 0, "rows must be whole groups")
+    let wide = tensor.type == .float32 ? tensor : converted(tensor, to: .float32)
+    let codes = empty(tensor.shape, format.type)
+    let groups = tensor.count / format.groupSize
+    let (scales, biases) = (empty([groups]), empty([groups]))
+    pool.runRanges(groups, grain: max(1, 16384 / format.groupSize)) { range in
+      ck_quantize_affine(
+        wide.pointer(), format.bits, format.groupSize, codes.pointer(UInt8.self), scales.pointer(), biases.pointer(),
+        range.lowerBound, range.upperBound)
+    }
+    for tensor in [scales, biases] {
+      guard UnsafeBufferPointer(start: tensor.pointer(Float.self), count: groups).allSatisfy(\.isFinite) else {
+        return nil
+      }
+    }
+    func stored(_ tensor: Tensor) -> Tensor { scaleType == .float32 ? tensor : converted(tensor, to: scaleType) }
+    return Tensor(
+      type: format.type, shape: tensor.shape, storage: codes.storage,
+      scales: BlockScales(
+        rows: tensor.rows, columns: tensor.columns, blockSize: format.groupSize, scales: stored(scales),
+        biases: stored(biases), original: scaleType))
+  }
+}
+
 /// The sum of float32 values in the order in which `torch.sum` adds them on one CPU thread, so that the mean of scales
 /// has the same bits: 32 interleaved sums, each a cascade of four levels.
 enum TorchSum {

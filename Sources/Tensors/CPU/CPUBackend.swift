@@ -104,6 +104,7 @@ public final class CPUBackend: Backend {
     case .float64: convert(Double.self) { Float($0) }
     case .int64: convert(Int64.self) { Float($0) }
     case .int32: convert(Int32.self) { Float($0) }
+    case .uint32: convert(UInt32.self) { Float($0) }
     case .int16: convert(Int16.self) { Float($0) }
     case .int8: convert(Int8.self) { Float($0) }
     default: convert(UInt8.self) { Float($0) }
@@ -134,23 +135,27 @@ public final class CPUBackend: Backend {
   }
 
   private func convertBlocks(_ source: UnsafeMutablePointer<Float>, _ count: Int, to result: Tensor) {
-    precondition(result.type == .q8_0 || result.type == .q4_0, "tensors are quantized to q8_0 and q4_0 only")
+    let quantize: (UnsafePointer<Float>?, UnsafeMutablePointer<UInt8>?, Int) -> Void
+    switch result.type {
+    case .q8_0: quantize = ck_quantize_q8_0
+    case .q4_0: quantize = ck_quantize_q4_0
+    case .q5_0: quantize = ck_quantize_q5_0
+    case .q4_K: quantize = ck_quantize_q4_K
+    case .q6_K: quantize = ck_quantize_q6_K
+    default: preconditionFailure("tensors are not quantized to \(result.type)")
+    }
     precondition(result.columns % result.type.blockLength == 0, "rows must consist of whole blocks")
     let target = result.pointer(UInt8.self)
-    pool.runRanges(count / result.type.blockLength, grain: 1 << 11) { range in
+    pool.runRanges(count / result.type.blockLength, grain: (1 << 16) / result.type.blockLength) { range in
       let from = source + range.lowerBound * result.type.blockLength
       let to = target + range.lowerBound * result.type.blockByteCount
-      if result.type == .q8_0 {
-        ck_quantize_q8_0(from, to, range.count)
-      } else {
-        ck_quantize_q4_0(from, to, range.count)
-      }
+      quantize(from, to, range.count)
     }
   }
 
-  /// Copies the rows on the calling thread. Not for 4-bit types, whose blocks can span rows.
+  /// Copies the rows on the calling thread. Not for types with scales apart.
   public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
-    precondition(!tensor.type.isFourBitCode, "4-bit blocks can span rows")
+    precondition(!tensor.type.hasScales, "scales would have to move with the rows")
     let rowBytes = tensor.byteCount / max(1, tensor.rows)
     let result = empty([order.count] + tensor.shape.dropFirst(), tensor.type)
     let from = tensor.storage.base + tensor.byteOffset

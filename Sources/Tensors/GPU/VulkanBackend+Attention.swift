@@ -146,9 +146,10 @@ extension VulkanBackend {
     var scale: Float
   }
 
-  /// Appends the new keys and values to the caches on the device. A single query is split along the keys.
+  /// Appends the new keys and values to the caches on the device. A single query is split along the keys. There are no sinks:
+  /// models that have some are refused.
   public func cachedAttention(
-    _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape
+    _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape, sinks: Tensor?
   ) -> Tensor {
     device.operation {
       let rows = qkv.rows

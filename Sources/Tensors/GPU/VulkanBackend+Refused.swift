@@ -45,5 +45,15 @@ extension VulkanBackend {
     refuse()
   }
 
+  /// Never called.
+  public func applySinks(_ sinks: Tensor, out: Tensor, lse: Tensor, shape: AttentionShape) { refuse() }
+
+  /// Never called.
+  public func addSinkGradient(
+    _ sinks: Tensor, out: Tensor, lse: Tensor, dOut: Tensor, shape: AttentionShape, into: Tensor
+  ) {
+    refuse()
+  }
+
   private func refuse() -> Never { preconditionFailure("a model that needs this is refused when it is opened") }
 }

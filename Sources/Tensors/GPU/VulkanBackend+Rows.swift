@@ -23,6 +23,11 @@ extension VulkanBackend {
     }
   }
 
+  /// Quantizes on the CPU. The result is in host memory: this backend doesn't compute with such weights.
+  public func quantized(_ tensor: Tensor, to format: AffineFormat, scaleType: ElementType) -> Tensor? {
+    device.operation { host.quantized(downloaded(tensor), to: format, scaleType: scaleType) }
+  }
+
   /// Permutes the rows on the CPU. The result is in host memory.
   public func permutedRows(_ tensor: Tensor, _ order: [Int]) -> Tensor {
     device.operation { host.permutedRows(downloaded(tensor), order) }

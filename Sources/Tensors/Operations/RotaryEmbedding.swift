@@ -18,27 +18,30 @@ public struct RotaryAngles {
 }
 
 /// RMS norms of queries and keys before they are rotated: of each head (Qwen3, Gemma 3), or of all heads together
-/// (OLMo 2).
+/// (OLMo 2); and of values (Gemma 4).
 public struct QueryKeyNorms {
   /// `[head size]`, or `[query columns]` for all heads together.
   public let query: Parameter
-  /// `[head size]`, or `[key columns]` for all heads together.
-  public let key: Parameter
+  /// `[head size]`, or `[key columns]` for all heads together; `nil` if there are no keys.
+  public let key: Parameter?
+  /// `[head size]`; `nil` if values have no norm.
+  public let value: Parameter?
   /// Added to both weights: 1 for Gemma, 0 for other families.
   public let offset: Float
   /// Added to the mean square before its root is taken.
   public let epsilon: Float
 
   /// Creates the norms of a layer; all of its heads share the two weights.
-  public init(query: Parameter, key: Parameter, offset: Float, epsilon: Float) {
+  public init(query: Parameter, key: Parameter?, value: Parameter? = nil, offset: Float, epsilon: Float) {
     self.query = query
     self.key = key
+    self.value = value
     self.offset = offset
     self.epsilon = epsilon
   }
 }
 
-/// The queries or the keys in a joined q, k, v matrix, and what happens to them.
+/// The queries, keys or values in a joined q, k, v matrix, and what happens to them.
 private struct RotatedPart {
   let columns: Range<Int>
   let heads: Int
@@ -50,10 +53,11 @@ private struct RotatedPart {
 }
 
 extension Tape {
-  /// Applies the QK norm, if any, and the rotary embedding to queries and keys. Values don't change.
+  /// Applies the QK norm, if any, and the rotary embedding to queries and keys. Values have at most a norm.
   ///
   /// - Parameters:
-  ///   - qkv: `[rows, q + k + v columns]`. Changed in place, so nothing else may read it.
+  ///   - qkv: `[rows, q + k + v columns]`, or q alone for a shape without key/value heads. Changed in place, so nothing else
+  ///     may read it.
   ///   - angles: rotate each pair (i, i + d/2) of a head; `nil` for a layer without positions.
   ///   - norms: the norms of query and key heads; `nil` for none.
   public func rotaryEmbedding(
@@ -61,16 +65,18 @@ extension Tape {
   ) -> Variable {
     let queries = 0..<shape.queryColumns
     let keys = shape.queryColumns..<shape.queryColumns + shape.keyColumns
-    let trainsNorms = norms?.query.isTrainable == true || norms?.key.isTrainable == true
+    let values = keys.upperBound..<keys.upperBound + shape.keyColumns
+    let trainsNorms = norms?.query.isTrainable == true || norms?.key?.isTrainable == true
     let needsGradient = isRecording && (qkv.requiresGradient || trainsNorms)
     // The gradient of a norm needs its input.
     let before = norms != nil && needsGradient ? backend.scaled(qkv.value, 1) : nil
     let keyAngles = angles.map { ($0.cosines, $0.sines) }
-    let parts = [
+    let parts: [RotatedPart] = [
       RotatedPart(
         columns: queries, heads: shape.attentionHeads, angles: angles?.queries ?? keyAngles, norm: norms?.query),
       RotatedPart(columns: keys, heads: shape.keyValueHeads, angles: keyAngles, norm: norms?.key),
-    ]
+      RotatedPart(columns: values, heads: shape.keyValueHeads, angles: nil, norm: norms?.value),
+    ].filter { !$0.columns.isEmpty && ($0.angles != nil || $0.norm != nil) }
     let inverses = parts.map { part -> Tensor? in
       let columns = Columns(qkv.value, part.columns)
       let inverse = part.norm.map {

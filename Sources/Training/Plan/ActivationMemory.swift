@@ -22,8 +22,10 @@ package struct ActivationMemory {
 
   package init(_ transformer: Transformer) {
     let configuration = transformer.configuration
-    let shape = configuration.attentionShape(layer: 0)
-    let (hidden, intermediate) = (configuration.hiddenSize, configuration.intermediateSize)
+    let widestHead = configuration.layers.indices.map { configuration.attentionShape(layer: $0).headDim }.max() ?? 0
+    let hidden = configuration.hiddenSize
+    let intermediate = configuration.layers.map { $0.intermediateSize ?? configuration.intermediateSize }.max() ?? 0
+    let perLayer = configuration.perLayerInputSize
     layerCount = configuration.layers.count
     vocabulary = transformer.activeHead.value.rows
     hiddenSize = hidden
@@ -32,20 +34,18 @@ package struct ActivationMemory {
     // DoRA keeps each layer's output before magnitudes are applied.
     let unscaled =
       transformer.linearLayers.reduce(0) { $0 + ($1.lora?.magnitude == nil ? 0 : $1.outputSize) } / max(1, layerCount)
-    keptFloats = configuration.layers.map { ranks + unscaled + Self.keptFloats(configuration, shape, $0) }
-    checkpointedFloats = 2 * hidden
+    keptFloats = configuration.layers.indices.map { ranks + unscaled + Self.keptFloats(configuration, layer: $0) }
+    checkpointedFloats = 2 * hidden + perLayer
     // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
     // layer's input and its gradient. The gradient of the hidden states exists all the time.
     workingFloats = max(3 * intermediate, 2 * intermediate + 3 * hidden) + 2 * hidden
-    edgeFloats = 2 * hidden + shape.headDim
+    edgeFloats = 2 * hidden + widestHead + 2 * perLayer * layerCount
   }
 
   /// What the tape keeps of one layer, without adapters, per token.
-  private static func keptFloats(
-    _ configuration: TransformerConfiguration, _ shape: AttentionShape,
-    _ layer: TransformerConfiguration.LayerConfiguration
-  ) -> Int {
-    let (width, hidden) = (configuration.hiddenSize, configuration.intermediateSize)
+  private static func keptFloats(_ configuration: TransformerConfiguration, layer index: Int) -> Int {
+    let layer = configuration.layers[index]
+    let (width, hidden) = (configuration.hiddenSize, layer.intermediateSize ?? configuration.intermediateSize)
     // Both norms' sums; gate and up.
     var kept = 2 * (width + 1)
     if let experts = layer.experts {
@@ -55,14 +55,24 @@ package struct ActivationMemory {
       kept += 2 * hidden
     }
     if configuration.hasOutputNorms { kept += 2 * (width + 1) }
+    // The hidden states before the layer's own input, gate and input side by side, and the norm's input.
+    if configuration.perLayerInputSize > 0 { kept += 2 * width + 1 + 2 * configuration.perLayerInputSize }
     // Without norms of inputs nothing but the sums is kept.
     if !configuration.hasInputNorms { kept -= 2 }
     switch layer.mixer {
     case .attention:
       // q, k, v; the output and statistics.
+      let shape = configuration.attentionShape(layer: index)
       let joined = shape.queryColumns + 2 * shape.keyColumns
       kept += joined + shape.queryColumns + shape.attentionHeads
-      if configuration.hasQueryKeyNorms { kept += joined + shape.attentionHeads + shape.keyValueHeads }
+      if configuration.hasQueryKeyNorms {
+        let isShared = layer.sharedLayer != nil
+        kept +=
+          isShared ? shape.queryColumns + shape.attentionHeads : joined + shape.attentionHeads + shape.keyValueHeads
+        if configuration.normsValues, !isShared { kept += shape.keyValueHeads }
+      }
+      // With gates on heads: these, and the gated output.
+      if configuration.hasHeadGates { kept += shape.queryColumns + shape.attentionHeads }
       // With a gate: gate and output once more, side by side.
       if configuration.hasAttentionGate { kept += 2 * shape.queryColumns }
     case .shortConvolution: kept += 3 * width

@@ -26,18 +26,22 @@ BLOCK_TYPES = [
     ("Q5_K", 2, [0, 2]),
     ("Q6_K", 2, [208]),
 ]
+# Types with blocks of their own only, not in types.gguf.
+LATER_BLOCK_TYPES = [("IQ4_NL", 3, [0]), ("IQ4_XS", 2, [0]), ("MXFP4", 3, [])]
 
 
-def block_goldens(random):
+def block_goldens(random, types):
     """Random bytes with scales of a sane size, and what gguf makes of them."""
     made = {}
-    for name, per_row, scales in BLOCK_TYPES:
+    for name, per_row, scales in types:
         kind = gguf.GGMLQuantizationType[name]
         length, size = gguf.GGML_QUANT_SIZES[kind]
         blocks = random.integers(0, 256, (ROWS, per_row, size), dtype=np.uint8)
         for at in scales:
             values = (random.standard_normal((ROWS, per_row)) * 0.05).astype(np.float16)
             blocks[:, :, at : at + 2] = values.view(np.uint8).reshape(ROWS, per_row, 2)
+        if name == "MXFP4":  # exponents
+            blocks[:, :, 0] = random.integers(118, 128, (ROWS, per_row), dtype=np.uint8)
         packed = blocks.reshape(ROWS, per_row * size)
         floats = gguf.dequantize(packed, kind).astype("<f4")
         assert floats.shape == (ROWS, per_row * length) and np.isfinite(floats).all()
@@ -145,4 +149,5 @@ def gguf_goldens(blocks):
 if __name__ == "__main__":
     (HERE / "blocks").mkdir(exist_ok=True)
     safetensors_goldens()
-    gguf_goldens(block_goldens(np.random.default_rng(20)))
+    gguf_goldens(block_goldens(np.random.default_rng(20), BLOCK_TYPES))
+    block_goldens(np.random.default_rng(21), LATER_BLOCK_TYPES)

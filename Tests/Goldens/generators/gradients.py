@@ -17,7 +17,7 @@ from .values import rounded, write
 NAMES = [
     "llama", "llama_tied", "mistral", "qwen2", "qwen3", "phi3", "gemma3_text", "smollm3", "gemma3_vision", "mistral3",
     "ministral3", "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe",
-    "qwen3_moe_mixed", "granite4",
+    "qwen3_moe_mixed", "granite4", "gemma4", "gemma4_keys", "gpt_oss", "granitemoe", "lfm3",
 ]
 
 

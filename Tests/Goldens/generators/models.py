@@ -345,6 +345,89 @@ FAMILIES = {
         },
         (9, 40),
     ),
+    "granitemoe": (
+        "granitemoe",
+        SMALL
+        | {
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 24,
+            "embedding_multiplier": 12.0,
+            "residual_multiplier": 0.22,
+            "attention_multiplier": 0.3,
+            "logits_scaling": 6.0,
+        },
+        (9, 14),
+    ),
+    # All three kinds of layers.
+    "lfm3": (
+        "lfm3",
+        SMALL
+        | {
+            "num_hidden_layers": 5,
+            "head_dim": 16,
+            "sliding_window": 8,
+            "layer_types": ["conv", "conv", "full_attention", "conv", "sliding_attention"],
+            "tie_word_embeddings": True,
+        },
+        (9, 18),
+    ),
+    "gpt_oss": (
+        "gpt_oss",
+        SMALL
+        | {
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "intermediate_size": 64,
+            "head_dim": 8,
+            "sliding_window": 8,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 150000.0,
+                "factor": 4.0,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "truncate": False,
+                "original_max_position_embeddings": 32,
+            },
+        },
+        (9, 18),
+    ),
+    # As in E2B: per-layer embeddings, and the last layers share keys and values and have wider MLPs.
+    "gemma4": (
+        "gemma4_text",
+        SMALL
+        | {
+            "num_hidden_layers": 5,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"] + [
+                "sliding_attention", "full_attention"],
+            "num_kv_shared_layers": 2,
+            "use_double_wide_mlp": True,
+            "head_dim": 4,
+            "global_head_dim": 8,
+            "sliding_window": 8,
+            "hidden_size_per_layer_input": 8,
+            "vocab_size_per_layer_input": 256,
+            "final_logit_softcapping": 30.0,
+        },
+        (9, 18),
+    ),
+    # As in 31B: keys are values in layers without a window, which have fewer key heads.
+    "gemma4_keys": (
+        "gemma4_text",
+        SMALL
+        | {
+            "num_hidden_layers": 3,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+            "head_dim": 8,
+            "global_head_dim": 16,
+            "sliding_window": 8,
+            "hidden_size_per_layer_input": 0,
+        },
+        (9, 18),
+    ),
     # The last layer has no rotary embedding.
     "smollm3": ("smollm3", SMALL | {"num_hidden_layers": 3, "no_rope_layers": [1, 1, 0]}, (9, 14)),
 }
@@ -398,6 +481,9 @@ def random_model(config):
                 parameter.add_(torch.randn_like(parameter) * 0.1)
             else:
                 parameter.copy_(torch.randn_like(parameter) * WEIGHT_DEVIATION)
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer.copy_(torch.rand(1) * 0.5 + 0.5)
     return model.eval()
 
 
@@ -417,6 +503,13 @@ def older_spelling(configuration):
         older["torch_dtype"] = older.pop("dtype")
     if "text_config" in older:
         older["text_config"] = older_spelling(older["text_config"])
+        return older
+    if older["model_type"] == "lfm3":  # newer than transformers 5
+        return older
+    if older["model_type"].startswith("gemma4"):  # newer than transformers 5, but published with other keys
+        sizes = next(iter(older.pop("per_layer_config").values()))
+        older["global_head_dim"] = sizes["head_dim"]
+        older["num_global_key_value_heads"] = sizes.get("num_key_value_heads")
         return older
     rope = older.pop("rope_parameters")
     older["rope_scaling"] = None
@@ -470,7 +563,16 @@ def named_gradients(model):
     for name, parameter in model.named_parameters():
         if parameter.grad is None:
             continue
-        if name.endswith("experts.gate_up_proj"):
+        if hasattr(model.config, "residual_multiplier") and ".experts." in name:  # Granite, gate and up in one matrix
+            module, projection = name.rsplit(".", 1)
+            for index, gradient in enumerate(parameter.grad):
+                yield f"{module}.{index}.{projection}.weight", gradient
+        elif hasattr(model.config, "swiglu_limit") and ".experts." in name:  # gpt-oss, whose matrices are transposed
+            stem, kind = name.removesuffix("_bias"), "bias" if name.endswith("_bias") else "weight"
+            module, projection = stem.rsplit(".", 1)
+            for index, gradient in enumerate(parameter.grad):
+                yield f"{module}.{index}.{projection}.{kind}", gradient.mT if kind == "weight" else gradient
+        elif name.endswith("experts.gate_up_proj"):
             for index, both in enumerate(parameter.grad):
                 gate, up = both.chunk(2)
                 yield name.replace("gate_up_proj", f"{index}.gate_proj.weight"), gate

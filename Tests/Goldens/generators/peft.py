@@ -43,6 +43,11 @@ ADAPTERS = {
     "qwen3_moe": (
         "qwen3_moe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
     ),
+    "gemma4_embeddings": ("gemma4", {"r": 4, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "gemma4_keys": ("gemma4_keys", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "gpt_oss": ("gpt_oss", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    "granitemoe": ("granitemoe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj", "o_proj"]}),
+    "lfm3": ("lfm3", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     "granite4": ("granite4", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     # Only these layers of Qwen2 have biases, to which those of the adapter are added.
     "bias": (

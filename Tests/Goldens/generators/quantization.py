@@ -16,8 +16,9 @@ from bitsandbytes import functional
 from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-from .models import forward
+from .models import forward, load
 from .smollm2 import value_by_formula
 from .training import BATCH, ACCUMULATION, STEPS, make_rows, placeholder_tokenizer, train, trained_tensors
 from .values import seed, summary, write
@@ -107,6 +108,58 @@ def checkpoint(goldens, name):
     print(f"{name}: loss {golden['loss']}")
 
 
+def mxfp4(goldens, name="gpt_oss_mxfp4"):
+    """The tiny gpt-oss with random MXFP4 codes for its experts, as published; and what it computes with their values."""
+    base = "models/gpt_oss"
+    model = load(goldens / base)
+    tensors = {key: value.clone() for key, value in model.state_dict().items()}
+    seed(name)
+    for key in [key for key in tensors if key.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        experts, inputs, outputs = tensors.pop(key).shape
+        blocks = torch.randint(0, 256, (experts, outputs, inputs // 32, 16), dtype=torch.uint8)
+        scales = torch.randint(122, 126, (experts, outputs, inputs // 32), dtype=torch.uint8)
+        tensors[key + "_blocks"], tensors[key + "_scales"] = blocks, scales
+        model.get_parameter(key).data = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32)
+    settings = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router"]}
+    stored(goldens, name, base, tensors, settings, model)
+
+
+def fp8(goldens, name="llama_fp8"):
+    """The tiny Llama in 8-bit floats: tiles of 32 by 32 in attention, one scale per row in `gate_proj`, one for all of `up_proj`."""
+    base = "models/llama"
+    model = load(goldens / base)
+    tensors = {key: value.clone().to(torch.bfloat16) for key, value in model.state_dict().items()}
+    for key, value in tensors.items():
+        model.state_dict()[key].copy_(value)
+    seed(name)
+    for key in [key for key in tensors if "_proj" in key]:
+        value = tensors[key].float()
+        rows, columns = value.shape
+        tile = (1, columns) if "gate_proj" in key else (rows, columns) if "up_proj" in key else (32, 32)
+        parts = [torch.split(row, tile[1], 1) for row in torch.split(value, tile[0], 0)]
+        scales = torch.tensor([[part.abs().max() / 448 for part in row] for row in parts])
+        wide = scales.repeat_interleave(tile[0], 0)[:rows].repeat_interleave(tile[1], 1)[:, :columns]
+        tensors[key] = (value / wide).to(torch.float8_e4m3fn)
+        suffix = "weight_scale" if "gate_proj" in key else "weight_scale_inv"
+        tensors[key.replace("weight", suffix)] = scales.reshape(()) if "up_proj" in key else scales
+        model.state_dict()[key].copy_(tensors[key].float() * wide)
+    stored(goldens, name, base, tensors, {"quant_method": "fp8", "weight_block_size": [32, 32]}, model)
+
+
+def stored(goldens, name, base, tensors, settings, model):
+    folder = goldens / "quantization" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {key: value.contiguous() for key, value in tensors.items()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    configuration = json.loads((goldens / base / "config.json").read_text()) | {"quantization_config": settings}
+    (folder / "config.json").write_text(json.dumps(configuration, indent=2, sort_keys=True) + "\n")
+    seed(f"quantization {name} ids")
+    ids = torch.randint(3, model.config.vocab_size, (12,)).tolist()
+    golden = forward(model, ids)
+    write(folder / "golden.json", {"base": base, **golden})
+    print(f"{name}: loss {golden['loss']}")
+
+
 def qlora(goldens, name, dtype):
     """Twenty steps as in training/lora_twenty, but over the base quantized on loading."""
     settings = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
@@ -176,7 +229,7 @@ def make(folder, arguments):
     logging.disable(logging.WARNING)
     goldens = folder.parent
     folder.mkdir(parents=True, exist_ok=True)
-    names = arguments.names or ["tensors", *CHECKPOINTS, *QLORA, "adamw_8bit"]
+    names = arguments.names or ["tensors", *CHECKPOINTS, *QLORA, "adamw_8bit", "gpt_oss_mxfp4", "llama_fp8"]
     for name in names:
         if name == "tensors":
             tensors = quantized_tensors()
@@ -186,6 +239,8 @@ def make(folder, arguments):
             checkpoint(goldens, name)
         elif name in QLORA:
             qlora(goldens, name, QLORA[name])
+        elif name in ("gpt_oss_mxfp4", "llama_fp8"):
+            (mxfp4 if name == "gpt_oss_mxfp4" else fp8)(goldens)
         elif name == "adamw_8bit":
             adamw_8bit(goldens)
         else:

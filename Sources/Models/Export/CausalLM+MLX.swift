@@ -1,0 +1,50 @@
+import Checkpoints
+import Diagnostics
+import Essentials
+import OrderedJSON
+import Tensors
+
+extension CausalLM {
+  /// Writes the model as a folder for MLX: config.json, generation_config.json and safetensors, as mlx-lm's `convert` does.
+  /// LoRA updates are merged into the written weights; the model itself doesn't change.
+  ///
+  /// - Parameters:
+  ///   - format: how to quantize linear layers, the embedding and the head; those whose rows aren't whole groups stay
+  ///     floats. `nil` to write floats only. Weights without an update that have this format already are copied.
+  ///   - type: the float type of everything else, and of scales and biases.
+  ///   - progress: called with the number of bytes written so far and the total.
+  /// - Throws: `SwiftletError` if mlx-lm has another layout for the model, a weight can't be quantized or the folder can't be
+  ///   written.
+  public func writeMLX(
+    to folder: URL, format: AffineFormat?, type: ElementType, progress: @escaping (Int, Int) -> Void = { _, _ in }
+  ) throws {
+    if let problem = mlxRefusal { throw SwiftletError.model(problem, in: files.url.path) }
+    let backend = transformer.backend
+    let entries = format.map(MLXQuantization.entries) ?? []
+    try write(to: folder, type: type, format: "mlx", quantizationEntries: entries, progress) { parameter, linear in
+      let isMatrix = linear != nil || parameter === transformer.embedding || parameter === transformer.head
+      guard let format, isMatrix, parameter.value.columns % format.groupSize == 0 else { return nil }
+      let name = files.fileName(of: parameter.name)
+      let merged = linear?.mergedWeight(on: backend)
+      if merged == nil, parameter.value.affineFormat == format { return TensorSource.mlx(name: name, parameter.value) }
+      // Rounded first, as by mlx-lm; not what was merged in float32.
+      let value = merged ?? backend.converted(parameter.value, to: type)
+      guard let quantized = backend.quantized(value, to: format, scaleType: type) else {
+        throw SwiftletError.model(
+          "\(parameter.name) can't be quantized: it has a value that is not finite; check the adapter or download the file "
+            + "again", in: files.url.path)
+      }
+      return TensorSource.mlx(name: name, quantized)
+    }
+  }
+
+  private var mlxRefusal: String? {
+    if transformer.sequenceHead != nil {
+      return "a model with a classification head can't be written for MLX; use merge to save it for transformers"
+    }
+    if transformer.configuration.layers.contains(where: { $0.experts != nil }) {
+      return "a mixture of experts can't be written for MLX yet; use merge and mlx-lm's convert"
+    }
+    return nil
+  }
+}

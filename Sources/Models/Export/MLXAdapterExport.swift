@@ -1,0 +1,111 @@
+import Checkpoints
+import Diagnostics
+import Essentials
+import OrderedJSON
+import Tensors
+
+/// Exports a LoRA adapter in the layout of mlx-lm: `adapters.safetensors` and its own `adapter_config.json`.
+public enum MLXAdapterExport {
+  /// Converts an adapter folder that PEFT or Swiftlet wrote.
+  ///
+  /// mlx-lm gives the named layers of all blocks an update of one rank and one scale. So smaller ranks are filled up with
+  /// zeros, and B is multiplied by what its scale differs from the others'. A layer without an update in the file has one that
+  /// mlx-lm starts at zero.
+  ///
+  /// - Parameter base: the configuration of the base model; its weights aren't needed.
+  /// - Throws: `SwiftletError` if mlx-lm can't apply the adapter, or a file can't be read or written.
+  public static func write(_ folder: URL, base: TransformerConfiguration, to output: URL) throws {
+    let configURL = folder.appendingPathComponent("adapter_config.json")
+    guard FileManager.default.fileExists(atPath: configURL.path) else {
+      throw SwiftletError.model(
+        "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
+    }
+    let json = try ModelFiles.json(at: configURL)
+    let configuration = try LoRAConfiguration(json: json, path: configURL.path)
+    guard configuration.modulesToSave.isEmpty else {
+      throw SwiftletError.model(
+        "mlx-lm's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
+        in: folder.path)
+    }
+    let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
+    let parts = try file.tensorNames.compactMap { name in
+      try file.tensor(named: name).map { try Part(name, $0, base, folder) }
+    }
+    let rank = parts.filter { $0.factor == "lora_A" }.map(\.tensor.rows).max() ?? configuration.rank
+    let scale = configuration.scale(of: "")
+    let tensors = parts.map { part in
+      TensorSource(name: part.name, tensor: part.value(rank: rank, scale: configuration.scale(of: part.path) / scale))
+    }
+    let keys = Set(parts.map(\.key)).sorted()
+    let values: JSONValue = [
+      "fine_tune_type": configuration.usesDoRA ? "dora" : "lora",
+      "lora_parameters": [
+        "dropout": .number(configuration.dropout), "keys": .array(keys.map { .string($0) }), "rank": .integer(rank),
+        "scale": .number(Double(scale)),
+      ],
+      "model": json["base_model_name_or_path"] ?? .null, "num_layers": .integer(base.layers.count),
+    ]
+    try? FileManager.default.createDirectory(at: output, withIntermediateDirectories: true)
+    try SafetensorsWriter.write(
+      tensors, metadata: ["format": "mlx"], to: output.appendingPathComponent("adapters.safetensors"))
+    try AtomicFile.write(values.text(.pretty) + "\n", to: output.appendingPathComponent("adapter_config.json"))
+  }
+
+  /// A, B or the magnitudes of one layer.
+  private struct Part {
+    /// transformers' path of the layer.
+    let path: String
+    /// The layer's path in its block.
+    let key: String
+    /// The end of its name in PEFT's file, without `.weight`.
+    let factor: String
+    let tensor: Tensor
+    /// The tensor's name in mlx-lm's file.
+    let name: String
+
+    private static let names = ["lora_A": "lora_a", "lora_B": "lora_b", "lora_magnitude_vector": "m"]
+
+    init(_ stored: String, _ tensor: Tensor, _ base: TransformerConfiguration, _ folder: URL) throws(SwiftletError) {
+      let prefix = "base_model.model."
+      var components = stored.split(separator: ".").map(String.init)
+      if components.last == "weight" { components.removeLast() }
+      let factor = components.popLast() ?? ""
+      path = components.joined(separator: ".").dropping(prefix: prefix)
+      let inModel = ModuleNames.textOnly(path).split(separator: ".", maxSplits: 3).map(String.init)
+      guard stored.hasPrefix(prefix), let renamed = Self.names[factor], inModel.count == 4, inModel[0] == "model",
+        inModel[1] == "layers", tensor.shape.count == (renamed == "m" ? 1 : 2)
+      else {
+        throw SwiftletError.model(
+          "adapter_model.safetensors has \(stored.escapedLine(limit: 200)), which is not a LoRA update of a layer; use "
+            + "--model to export the merged model", in: folder.path)
+      }
+      self.factor = factor
+      self.tensor = tensor
+      key = inModel[3]
+      // mlx-lm has the language model of a larger one under language_model.
+      let outer = base.modulePrefix == "model." ? "" : "language_model."
+      name = "\(outer)\(inModel.joined(separator: ".")).\(renamed)"
+    }
+
+    /// The transpose with a larger rank, times a factor for B.
+    func value(rank: Int, scale: Float) -> Tensor {
+      let backend = CPUBackend.shared
+      let values = backend.floats(tensor)
+      guard factor != "lora_magnitude_vector" else { return backend.tensor(values, tensor.shape) }
+      let isA = factor == "lora_A"
+      let (rows, columns) = (tensor.rows, tensor.columns)
+      let shape = isA ? [columns, rank] : [rank, rows]
+      var transposed = [Float](repeating: 0, count: shape[0] * shape[1])
+      for row in 0..<rows {
+        for column in 0..<columns {
+          transposed[column * shape[1] + row] = values[row * columns + column] * (isA ? 1 : scale)
+        }
+      }
+      return backend.tensor(transposed, shape)
+    }
+  }
+}
+
+extension String {
+  fileprivate func dropping(prefix: String) -> String { hasPrefix(prefix) ? String(dropFirst(prefix.count)) : self }
+}

@@ -1,0 +1,53 @@
+import Diagnostics
+import OrderedJSON
+
+extension Family {
+  /// gpt-oss: mixtures of experts with biases and a SwiGLU within limits, attention sinks, and a sliding window in every other
+  /// layer.
+  static let gptOSS = Family(
+    modelTypes: ["gpt_oss"],
+    defaults: [
+      "num_hidden_layers": 36, "vocab_size": 201_088, "hidden_size": 2880, "intermediate_size": 2880, "head_dim": 64,
+      "num_attention_heads": 64, "num_key_value_heads": 8, "sliding_window": 128, "max_position_embeddings": 131_072,
+      "rms_norm_eps": 1e-5, "rope_theta": 150_000,
+    ],
+    className: "GptOssForCausalLM", endOfTurnTokens: ["<|return|>", "<|call|>"]
+  ) { transformer, config throws(SwiftletError) in
+    transformer.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? true
+    transformer.hasAttentionOutputBias = transformer.hasAttentionInputBias
+    transformer.hasAttentionSinks = true
+    transformer.hasMLPBias = true
+    transformer.mlpInputs = ["gate_up_proj"]
+    transformer.moduleNames = ["mlp.gate": "mlp.router"]
+    transformer.activation = .clampedSwiGLU
+    try config.requireNumber("swiglu_alpha", 1.702)
+    try config.requireNumber("swiglu_limit", 7)
+    try config.checkActivation("hidden_act", isOneOf: ["silu", "swish"])
+    if try config.optionalBool("output_router_logits") == true {
+      throw config.error("output_router_logits, which adds a loss of the router, is not supported; set it to false")
+    }
+    let (named, renamed) = (
+      try config.optionalSize("num_local_experts", atMost: 4096), try config.optionalSize("num_experts", atMost: 4096)
+    )
+    let experts = TransformerConfiguration.Experts(
+      count: named ?? renamed ?? 128, chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 4,
+      intermediateSize: transformer.intermediateSize, normalizesWeights: true, hasRouterBias: true,
+      storage: .transposedStacks)
+    guard experts.chosen <= experts.count else {
+      throw config.error("num_experts_per_tok must be at most num_local_experts (\(experts.count))")
+    }
+    let rotary = transformer.layers.first?.rotary
+    transformer.setWindows(
+      config, window: try config.optionalSize("sliding_window") ?? 128, local: rotary, global: rotary,
+      isLocal: { $0 % 2 == 0 })
+    for index in transformer.layers.indices { transformer.layers[index].experts = experts }
+  }
+}
+
+extension ConfigurationReader {
+  /// Throws if `key` has another value than the one the family's kernels compute with.
+  fileprivate func requireNumber(_ key: String, _ value: Double) throws(SwiftletError) {
+    guard let given = try optionalNumber(key), abs(given - value) > 1e-9 else { return }
+    throw error("\"\(key)\" must be \(value) (got \(given))")
+  }
+}

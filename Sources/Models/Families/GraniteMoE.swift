@@ -1,0 +1,30 @@
+import Diagnostics
+import OrderedJSON
+
+extension Family {
+  /// Granite 3's mixtures of experts: Granite with experts whose matrices files hold together.
+  static let graniteMoE = Family(
+    modelTypes: ["granitemoe"], defaults: ["intermediate_size": 11008], className: "GraniteMoeForCausalLM",
+    endOfTurnTokens: ["<|end_of_text|>"], classifier: .missing
+  ) { transformer, config throws(SwiftletError) in
+    try transformer.readGranite(config)
+    transformer.mlpInputs = ["gate_up_proj"]
+    transformer.moduleNames = ["mlp": "block_sparse_moe", "mlp.gate": "block_sparse_moe.router"]
+    transformer.fileNames = [
+      "block_sparse_moe.experts.gate_up_proj": "block_sparse_moe.input_linear",
+      "block_sparse_moe.experts.down_proj": "block_sparse_moe.output_linear",
+      "block_sparse_moe.router": "block_sparse_moe.router.layer",
+    ]
+    let experts = TransformerConfiguration.Experts(
+      count: try config.optionalSize("num_local_experts", atMost: 4096) ?? 8,
+      chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 2,
+      intermediateSize: transformer.intermediateSize, normalizesWeights: true, storage: .stacks)
+    guard experts.chosen <= experts.count else {
+      throw config.error("num_experts_per_tok must be at most num_local_experts (\(experts.count))")
+    }
+    if try config.optionalBool("output_router_logits") == true {
+      throw config.error("output_router_logits, which adds a loss of the router, is not supported; set it to false")
+    }
+    for index in transformer.layers.indices { transformer.layers[index].experts = experts }
+  }
+}

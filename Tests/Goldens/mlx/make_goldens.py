@@ -1,0 +1,69 @@
+"""Tiny models in MLX's codes as mlx-lm saves them, and their logits in float32.
+
+    python3.11 -m venv mlx && mlx/bin/pip install 'mlx[cpu]==0.32.4' mlx-lm==0.32.2
+    mlx/bin/python make_goldens.py
+
+The models are those of `models/`, converted to 16 bits first, as `mlx_lm.convert` does.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import mlx.core as mx
+from mlx.utils import tree_map
+from mlx_lm.utils import load_model, quantize_model, save_config, save_model
+
+mx.set_default_device(mx.cpu)
+HERE = Path(__file__).resolve().parent
+# name -> (model, float type, group size, bits, mode)
+MODELS = {
+    # The rows of some of its matrices are no whole groups of 64, so these stay floats.
+    "llama_4bit": ("llama", mx.bfloat16, 64, 4, "affine"),
+    "qwen3_8bit": ("qwen3", mx.float16, 32, 8, "affine"),
+    # Convolutions and norms have another layout in mlx-lm.
+    "qwen3_5_4bit": ("qwen3_5", mx.bfloat16, 32, 4, "affine"),
+    "llama_mxfp4": ("llama", mx.bfloat16, 32, 4, "mxfp4"),
+}
+
+
+def in_type(model, dtype):
+    model.update(tree_map(lambda x: x.astype(dtype) if mx.issubdtype(x.dtype, mx.floating) else x, model.parameters()))
+
+
+def logits(model, ids):
+    values = model(mx.array([ids]))[0].astype(mx.float32)
+    return [[float(f"{value:.8g}") for value in row] for row in values.tolist()]
+
+
+def make(name):
+    base, dtype, group_size, bits, mode = MODELS[name]
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    config = json.loads((HERE.parent / "models" / base / "config.json").read_text())
+    text = config.get("text_config", {})
+    if "linear_attention" in text.get("layer_types", []):  # which mlx-lm doesn't read
+        text["full_attention_interval"] = text["layer_types"].index("full_attention") + 1
+        text["tie_word_embeddings"] = config["tie_word_embeddings"]
+    model, config = load_model(HERE.parent / "models" / base, model_config=config)
+    in_type(model, dtype)
+    config["dtype"] = str(dtype).removeprefix("mlx.core.")
+    config.get("text_config", {}).pop("dtype", None)
+    model, config = quantize_model(model, config, group_size, bits, mode)
+    with tempfile.TemporaryDirectory() as scratch:
+        save_model(scratch, model, donate_model=False)
+        shutil.copyfile(Path(scratch) / "model.safetensors", folder / "model.safetensors")
+    save_config(config, folder / "config.json")
+    model, _ = load_model(folder)
+    in_type(model, mx.float32)
+    ids = json.loads((HERE.parent / "models" / base / "golden.json").read_text())["sequences"][0]["ids"]
+    (folder / "golden.json").write_text(json.dumps({"base": f"models/{base}", "ids": ids, "logits": logits(model, ids)}) + "\n")
+    print(name, sum(file.stat().st_size for file in folder.iterdir()))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or MODELS:
+        make(name)
