@@ -59,6 +59,10 @@ struct TrainingSession {
     // A reader of the output that goes away must not end the training.
     signal(SIGPIPE, SIG_IGN)
     if ranks.leads { try OutputFolder.checkUnused(by: recipe, overwrites: overwrites) }
+    if ranks.leads, recipe.publication.isPublished {
+      try Hub(environment: ProcessInfo.processInfo.environment).checkUpload(
+        to: repository, revision: recipe.publication.revision ?? "main")
+    }
     let run = try await prepared()
     let ranksText = try ranks.text()
     if ranks.leads {
@@ -86,6 +90,7 @@ struct TrainingSession {
         run, lossBefore, lossAfter, interview, seconds, first: first,
         tokens: run.trainer.state.numInputTokensSeen - tokensBefore)
       if recipe.training.verifiesAfterTraining { try await verify(run) }
+      if recipe.publication.isPublished { try await publish(run) }
     }
     return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, seconds: seconds)
   }
@@ -145,6 +150,18 @@ struct TrainingSession {
     let opened = try await VerifiedModel.open(
       run.output.path, base: base, on: run.model.transformer.backend, progress: DownloadProgress().report)
     try VerificationReport.check(opened, recipe.training.outputDir)
+  }
+
+  /// Uploads the result.
+  private func publish(_ run: TrainingRun) async throws {
+    try await Push.upload(
+      run.output, to: repository, revision: recipe.publication.revision ?? "main",
+      isPrivate: recipe.publication.isPrivate ?? false)
+  }
+
+  /// Where the result is uploaded.
+  private var repository: String {
+    recipe.publication.repository ?? URL(fileURLWithPath: recipe.training.outputDir).lastPathComponent
   }
 
   private func ask(_ interview: Interview, step: Int, _ label: String) throws {
