@@ -35,6 +35,8 @@ let package = Package(
 
     // Loads Cairo, libzip, libcurl and libcrypto when they are first used. Only their headers are needed to build.
     .target(name: "CLoader", dependencies: ["CCairo", "CZip", "CCurl", "CCrypto"]),
+    // The files of the board's page, as bytes of the program.
+    .target(name: "CBoardPage", exclude: ["page"], cSettings: [.headerSearchPath("page")]),
     // What `swiftlet --version` prints.
     .target(name: "CVersion"),
     // Foundation without ICU.
@@ -96,7 +98,8 @@ let package = Package(
     .target(
       name: "Serving",
       dependencies: [
-        "Swiftlet", "Models", "ChatTemplates", "Tokenizers", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
+        "CBoardPage", "Swiftlet", "Recipes", "Reports", "Training", "Models", "Datasets", "ChatTemplates", "Tokenizers",
+        "Hub", "Checkpoints", "Tensors", "OrderedJSON", "Diagnostics", "Essentials",
         .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ]),
@@ -152,7 +155,7 @@ let package = Package(
     .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(name: "TerminalTests", dependencies: ["Diagnostics", "Terminal"]),
     .testTarget(
-      name: "ServingTests", dependencies: ["TestSupport", "Serving", "Models", "OrderedJSON", "Diagnostics"]),
+      name: "ServingTests", dependencies: ["TestSupport", "Serving", "Models", "Tensors", "OrderedJSON", "Diagnostics"]),
     .testTarget(
       name: "CommandTests",
       dependencies: ["TestSupport", "Diagnostics", "Essentials", "SwiftletCommand", "OrderedJSON"]),

@@ -84,6 +84,16 @@ public final class AtomicFile {
     try write(Array(text.utf8), to: url)
   }
 
+  /// Replaces the file at `url` for readers who watch it, without flushing it to disk, which can take long. After a power
+  /// failure it may be damaged.
+  /// - Throws: `SwiftletError` on failure, which leaves the old file unchanged.
+  package static func replaceQuickly(_ url: URL, with text: String) throws(SwiftletError) {
+    let file = try AtomicFile(replacing: url)
+    try file.write(Array(text.utf8))
+    if rename(file.temporary, file.path) != 0 { throw .system(file.path, "could not be replaced") }
+    file.isCommitted = true
+  }
+
   /// Flushes `folder` to disk, so that a rename in it survives a power failure.
   static func synchronize(folder: String) throws(SwiftletError) {
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)

@@ -11,15 +11,21 @@ package struct ChildProcess: Sendable {
   ///   - input: the file that it reads.
   ///   - output: the existing file that it writes to; `errors` likewise.
   ///   - environment: its variables; `nil` passes on this process's.
+  ///   - isDetached: whether it gets a process group of its own, so that Ctrl-C and a closed terminal don't reach it.
   package init(
     _ path: String, _ arguments: [String], input: String = "/dev/null", output: String, errors: String,
-    environment: [String: String]? = nil
+    environment: [String: String]? = nil, isDetached: Bool = false
   ) throws(FileFailure) {
     #if canImport(Darwin)
       var actions: posix_spawn_file_actions_t?
+      var attributes: posix_spawnattr_t?
     #else
       var actions = posix_spawn_file_actions_t()
+      var attributes = posix_spawnattr_t()
     #endif
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    if isDetached { posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP)) }
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input, O_RDONLY, 0)
@@ -28,7 +34,7 @@ package struct ChildProcess: Sendable {
     let variables = (environment ?? ProcessInfo.processInfo.environment).map { "\($0.key)=\($0.value)" }
     var number = pid_t()
     let code = Self.withCStrings([path] + arguments) { words in
-      Self.withCStrings(variables) { posix_spawn(&number, path, &actions, nil, words, $0) }
+      Self.withCStrings(variables) { posix_spawn(&number, path, &actions, &attributes, words, $0) }
     }
     if code != 0 { throw FileFailure(path, code: code) }
     self.path = path

@@ -3,16 +3,34 @@ import CLoader
 import Essentials
 import Synchronization
 
-/// A request without a body.
+/// A request.
 struct HTTPRequest: Sendable {
   enum Method: String, Sendable {
     case get = "GET"
     case head = "HEAD"
+    case post = "POST"
+    case put = "PUT"
+  }
+
+  /// What is sent after the head.
+  enum Body: Sendable {
+    case bytes(Data)
+    /// A part of a file, which is read while it is sent.
+    case file(OpenFile, Range<Int>)
+
+    var count: Int {
+      switch self {
+      case .bytes(let data): data.count
+      case .file(_, let range): range.count
+      }
+    }
   }
 
   var method = Method.get
   var url: String
   var headers: [(name: String, value: String)] = []
+  /// `nil` for `get` and `head`.
+  var body: Body?
   /// The proxy's URL; `nil` connects directly, whatever the environment says.
   var proxy: String?
   /// A file of trusted certificates in PEM format; `nil` for the system's.
@@ -174,6 +192,8 @@ private final class Transfer: @unchecked Sendable {
   private var isHeadComplete = false
   private var wantsBody = false
   private var unwanted = 0
+  /// Bytes of the body that curl has taken.
+  private var sent = 0
   private var rejection: AttemptFailure?
   /// Bytes of an unwanted body to read so that the connection can be reused.
   private static let unwantedLimit = 1 << 16
@@ -193,6 +213,8 @@ private final class Transfer: @unchecked Sendable {
       // A list that could not grow is still the old one.
       headers = curl_slist_append(headers, "\(header.name): \(header.value)") ?? headers
     }
+    // Without it, curl waits a second for servers that don't know the header.
+    if request.body != nil { headers = curl_slist_append(headers, "Expect:") ?? headers }
     let context = Unmanaged.passUnretained(self).toOpaque()
     let seconds = max(1, Int((request.silence * 2) / .seconds(1)))
     let codes = [
@@ -222,7 +244,40 @@ private final class Transfer: @unchecked Sendable {
       request.certificates.map { curl_set_string(handle, CURLOPT_CAINFO, $0) } ?? CURLE_OK,
     ]
     lastActivity = .now
-    return codes.allSatisfy { $0 == CURLE_OK } ? handle : nil
+    return (codes + bodyOptions(handle, context)).allSatisfy { $0 == CURLE_OK } ? handle : nil
+  }
+
+  private func bodyOptions(_ handle: UnsafeMutableRawPointer, _ context: UnsafeMutableRawPointer) -> [CURLcode] {
+    guard let body = request.body else { return [] }
+    return [
+      curl_set_long(handle, CURLOPT_UPLOAD, 1), curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method.rawValue),
+      curl_set_long(handle, CURLOPT_INFILESIZE_LARGE, body.count), curl_set_pointer(handle, CURLOPT_READDATA, context),
+      curl_set_callback(handle, CURLOPT_READFUNCTION) { data, size, count, context in
+        guard let data, let context else { return Int(CURL_READFUNC_ABORT) }
+        let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+        return transfer.fill(UnsafeMutableRawBufferPointer(start: data, count: size * count))
+      },
+    ]
+  }
+
+  /// Copies the next bytes of the body for curl to send; 0 at its end.
+  private func fill(_ buffer: UnsafeMutableRawBufferPointer) -> Int {
+    lastActivity = .now
+    guard let body = request.body, !buffer.isEmpty else { return 0 }
+    let count = min(buffer.count, body.count - sent)
+    guard count > 0 else { return 0 }
+    switch body {
+    case .bytes(let data):
+      data.dropFirst(sent).prefix(count).copyBytes(to: buffer)
+      sent += count
+      return count
+    case .file(let file, let range):
+      let read = pread(file.descriptor, buffer.baseAddress, count, off_t(range.lowerBound + sent))
+      // A file that became shorter can't be sent as announced.
+      guard read > 0 else { return Int(CURL_READFUNC_ABORT) }
+      sent += read
+      return read
+    }
   }
 
   /// Hands bytes of curl's to the transfer; a count other than theirs ends it.

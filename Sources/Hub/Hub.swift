@@ -8,7 +8,7 @@ import Essentials
 /// `HF_HUB_OFFLINE`; `USE_MODELSCOPE_HUB`, `MODELSCOPE_ENDPOINT`, `MODELSCOPE_CACHE`, `MODELSCOPE_API_TOKEN`;
 /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`; `SSL_CERT_FILE`.
 public struct Hub: Sendable {
-  private let settings: HubSettings
+  let settings: HubSettings
   var policy = RetryPolicy()
   /// Files downloaded in parallel.
   private static let concurrency = 4

@@ -1,5 +1,6 @@
 import Diagnostics
 import Essentials
+import OrderedJSON
 import Synchronization
 
 /// How often to retry, and how long to wait in between.
@@ -44,6 +45,40 @@ struct HubConnection: Sendable {
           SwiftletError.hub("\(repository)", "the service answered \(response.status); check HF_ENDPOINT"))
       }
       return content.data
+    }
+  }
+
+  /// Sends a body and returns the response's, of a success.
+  /// - Parameter accepted: statuses that are no failure besides 200 and 201; the body is lost then.
+  func send(
+    _ body: HTTPRequest.Body, _ method: HTTPRequest.Method, to url: String, headers: [(name: String, value: String)],
+    accepting accepted: Set<Int> = []
+  ) async throws(SwiftletError) -> (head: HTTPResponseHead, content: Data) {
+    try await retrying(unreachableAttempts: policy.firstContactAttempts) { () async throws(AttemptFailure) in
+      var request = try request(method, url, from: 0)
+      request.headers += headers
+      request.body = body
+      let content = MemoryReceiver(limit: Self.contentLimit)
+      let head = try await perform(request, into: AnyStatusReceiver(receiver: content))
+      if (200...299).contains(head.status) || accepted.contains(head.status) { return (head, content.data) }
+      switch head.status {
+      case 408, 425, 429, 500...599:
+        throw .temporary("it answered \(head.status)", after: Self.retryDelay(head))
+      case 401, 403:
+        throw .permanent(
+          SwiftletError.hub(
+            "\(repository)",
+            settings.token == nil
+              ? "uploads need a token; set HF_TOKEN, or run `hf auth login`"
+              : "access denied (\(head.status)); set HF_TOKEN to a token that may write to \(repository)"))
+      default:
+        let reason = (try? JSONValue(parsing: content.data))?["error"]?.string ?? ""
+        throw .permanent(
+          SwiftletError.hub(
+            "\(repository)",
+            "the service answered \(head.status)\(reason.isEmpty ? "" : ": " + reason.escapedLine(limit: 300)); check the "
+              + "name and HF_ENDPOINT"))
+      }
     }
   }
 
@@ -231,6 +266,15 @@ private final class MemoryReceiver: HTTPResponseReceiver {
     }
     if count > limit { throw .temporary("its answer is larger than \(limit >> 20) MiB") }
   }
+}
+
+/// Passes on responses of any status: those of failures say why.
+private struct AnyStatusReceiver: HTTPResponseReceiver {
+  let receiver: any HTTPResponseReceiver
+
+  func begin(_ head: HTTPResponseHead) throws(AttemptFailure) -> Bool { try receiver.begin(head) }
+
+  func receive(_ part: Data) throws(AttemptFailure) { try receiver.receive(part) }
 }
 
 /// Passes on successful responses only.

@@ -18,6 +18,8 @@ public struct Recipe: Sendable {
   public var training: TrainingConfiguration
   /// Which reports the run writes.
   public var reports: ReportConfiguration
+  /// Whether to upload the result, and where.
+  public var publication: Publication
   /// Whether to show no progress bar.
   public var hidesProgress: Bool
   /// The YAML file, if there is one.
@@ -113,6 +115,7 @@ public struct Recipe: Sendable {
     lora = draft.usesPEFT ? draft.lora : nil
     training = draft.training
     reports = draft.reports
+    publication = draft.publication
     hidesProgress = draft.hidesProgress
     self.file = file
     self.origins = origins

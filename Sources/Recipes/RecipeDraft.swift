@@ -42,6 +42,7 @@ struct RecipeDraft: Sendable {
   var shufflesDataset = false
   var sgdArguments: SGDArguments?
   var reports = ReportConfiguration()
+  var publication = Publication()
   var hidesProgress = false
 
   /// Nothing set: TRL's defaults for a method.

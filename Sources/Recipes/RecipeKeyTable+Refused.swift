@@ -42,9 +42,10 @@ extension RecipeKey {
       "ignore_bias_buffers"),
     idle("code that comes with a model is never run", "trust_remote_code"),
     idle(
-      "nothing is uploaded; upload output_dir yourself", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id",
-      "hub_strategy", "hub_always_push",
-      "hub_revision", "push_to_hub_organization", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+      "`push_to_hub` uploads the result once, at the end of the run", "hub_strategy", "hub_always_push"),
+    idle("the token is that of `HF_TOKEN` or of `hf auth login`; recipes are published with results", "hub_token"),
+    idle("name it in `hub_model_id`, as org/name", "push_to_hub_organization"),
+    idle("nothing is reported to Trackio", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
     idle("an output folder is never emptied", "overwrite_output_dir"),
     idle("it is an option of Ray Tune or SageMaker", "ray_scope", "mp_parameters"),
     idle("set environment variables in the shell", "env"),

@@ -269,6 +269,16 @@ extension RecipeKey {
     .honored(
       "loss_curve_y_label", .reports, \.reports.lossCurve.yLabel,
       "The label of its vertical axis; null for \"loss (nats per token)\"."),
+    .honored(
+      "push_to_hub", .reports, \.publication.isPublished,
+      "After the run, upload the files of `output_dir` to the Hugging Face Hub, with the token of `HF_TOKEN` or `hf auth login`."
+    ),
+    .honored(
+      "hub_model_id", .reports, \.publication.repository,
+      "The repository to upload to; null for one of yours with the name of `output_dir`."),
+    .honored(
+      "hub_private_repo", .reports, \.publication.isPrivate, "Whether a new repository is private; null for no."),
+    .honored("hub_revision", .reports, \.publication.revision, "The branch to upload to; null for main."),
     .honored("disable_tqdm", .reports, \.hidesProgress, "Do not show a progress bar."),
     .honored(
       "eval_strategy", .reports, \.training.evalStrategy,

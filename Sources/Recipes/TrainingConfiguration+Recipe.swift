@@ -198,9 +198,10 @@ struct RecipeReports: RecipeConvertible {
         let services = [
           "wandb", "mlflow", "comet_ml", "clearml", "neptune", "swanlab", "trackio", "dagshub", "codecarbon",
         ]
-        let hint =
+        var hint =
           services.contains(word)
           ? "use tensorboard or jsonl instead" : "trainer_state.json has all logs in any case"
+        if word == "trackio" { hint += ", and read the files with trackio.import_tf_events" }
         throw RecipeValueError(reason: "must be \(Self.expectation) (got \"\(word)\"); \(hint)")
       }
     }

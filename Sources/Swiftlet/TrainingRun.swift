@@ -259,6 +259,9 @@ public final class TrainingRun {
     trainer.resumedRanks.flatMap { $0 == trainer.collective.size ? nil : $0 }
   }
 
+  /// The training rows as tokens and labels.
+  package var trainingSet: TrainingSet { rows.training.set }
+
   /// What preparing the training rows found.
   public var report: PreparationReport { rows.training.report }
 

@@ -16,7 +16,7 @@ struct RootCommand: AsyncParsableCommand {
       SFT.self, DPO.self, ORPO.self, CPO.self, KTO.self, GRPO.self, Reward.self, Classify.self, AuditCommand.self,
       Plan.self, Chat.self, Generate.self, Compare.self, Eval.self, Score.self, Merge.self, Export.self, Verify.self,
       Inspect.self, Preview.self, Tokenize.self,
-      Render.self, Pull.self, Serve.self, Bench.self, Devices.self, Doctor.self, Demo.self,
+      Render.self, Pull.self, Push.self, Serve.self, Board.self, Bench.self, Devices.self, Doctor.self, Demo.self,
     ])
 
   @OptionGroup var threads: ThreadOptions

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Checkpoints
 import Swiftlet
 import Essentials
 import OrderedJSON
@@ -9,13 +10,15 @@ struct Plan: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
     abstract: "Predict the memory and time of a training run.",
-    usage: "swiftlet plan recipe.yaml [--json] [--ranks N] [--bandwidth 10Gbit] [--key value ...]",
+    usage: "swiftlet plan recipe.yaml [--json] [--result FILE] [--ranks N] [--bandwidth 10Gbit] [--key value ...]",
     discussion: """
       Loads the model, prepares the rows and measures this machine for a second, but does not train. `swiftlet sft \
       --help-keys` lists the keys.
 
       --ranks N plans a run that mpirun shares among N hosts like this one, connected by a network of --bandwidth \
       (10Gbit unless given).
+
+      --result FILE writes the plan, the warnings and the first rows to a file as JSON.
       """
   )
 
@@ -26,6 +29,7 @@ struct Plan: AsyncParsableCommand {
     var words = RecipeWords(words)
     try words.answerHelp(for: self)
     let json = words.take(flag: "--json")
+    let file = try words.take(text: "--result")
     let ranks = try words.take(number: "--ranks")
     let network = try words.take(text: "--bandwidth").map { text in
       guard let network = Network(text) else {
@@ -42,10 +46,14 @@ struct Plan: AsyncParsableCommand {
     let plan = try run.plan(
       calibrated: true, ranks: ranks, network: ranks == nil ? nil : network ?? Network(bitsPerSecond: 10e9))
     let advice = run.advice(plan)
-    if json {
-      var object = plan.json.object ?? JSONObject()
-      object["advice"] = .array(advice.map { .string($0) })
-      return Printing.json(.object(object))
+    var object = plan.json.object ?? JSONObject()
+    object["advice"] = .array(advice.map { .string($0) })
+    if json { return Printing.json(.object(object)) }
+    if let file {
+      object["verdict"] = .string(plan.verdict)
+      object["warnings"] = .array((recipe.notes + run.report.warnings).map { .string($0) })
+      object["rows"] = run.preview(rows: 5)
+      return try AtomicFile.write(JSONValue.object(object).text() + "\n", to: URL(fileURLWithPath: file))
     }
     show(plan, samples: recipe.training.method.name == .grpo)
     for sentence in advice { Printing.result("Note: \(sentence)") }

@@ -7,13 +7,13 @@ enum RecipeCompletions {
   /// The subcommands that take keys, with the options that they take besides.
   private static let options = [
     "sft": training, "dpo": training, "orpo": training, "cpo": training, "kto": training, "reward": training,
-    "classify": training, "grpo": ["config", "overwrite", "help-keys"],
-    "plan": ["config", "json", "ranks", "bandwidth"], "preview": ["config", "rows", "ids", "json"],
+    "classify": training, "grpo": ["config", "overwrite", "board", "help-keys"],
+    "plan": ["config", "json", "result", "ranks", "bandwidth"], "preview": ["config", "rows", "ids", "json"],
     "audit": [
       "config", "model-loss", "adapter", "loss-rows", "show", "similarity", "write", "drop", "overwrite", "json",
     ],
   ]
-  private static let training = ["config", "overwrite", "find-learning-rate", "help-keys"]
+  private static let training = ["config", "overwrite", "find-learning-rate", "board", "help-keys"]
 
   /// The script that the command line asks for; `nil` if it doesn't.
   static func script(for words: [String]) -> String? {

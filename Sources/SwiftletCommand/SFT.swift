@@ -11,7 +11,7 @@ struct SFT: AsyncParsableCommand {
     commandName: "sft",
     abstract: "Fine-tune a model on a dataset.",
     usage: """
-      swiftlet sft recipe.yaml [--key value ...] [--overwrite] [--find-learning-rate]
+      swiftlet sft recipe.yaml [--key value ...] [--overwrite] [--find-learning-rate] [--board]
       swiftlet sft --help-keys
       """,
     discussion: """
@@ -29,6 +29,8 @@ struct SFT: AsyncParsableCommand {
 
       --find-learning-rate first takes 15 steps with a growing learning rate on a copy of the adapter, shows the loss \
       after each, and then trains with the suggested rate.
+
+      --board serves a page that shows the run while it goes on, as `swiftlet board` does.
       """,
     aliases: ["train"])
 
@@ -48,6 +50,7 @@ extension TrainingSession {
     try words.answerHelp(for: help, method)
     let overwrites = words.take(flag: "--overwrite")
     let findsRate = words.take(flag: "--find-learning-rate")
+    let showsBoard = words.take(flag: "--board")
     let ranks = try Ranks.join()
     do {
       var recipe = try Recipe(commandLine: words.words, method: method)
@@ -57,6 +60,8 @@ extension TrainingSession {
         try words.set(option: "--learning_rate", to: String(cFormat: "%g", rate))
         recipe = try Recipe(commandLine: words.words, method: method)
       }
+      let board = showsBoard && ranks.leads ? try RunBoard(of: recipe) : nil
+      defer { board?.end() }
       _ = try await TrainingSession(
         recipe, command: [method.rawValue] + words.words, overwrites: overwrites, ranks: ranks
       ).run()

@@ -3,6 +3,7 @@ import Diagnostics
 import Essentials
 import Serving
 import Swiftlet
+import Tensors
 import Terminal
 
 /// `swiftlet serve --model M [--adapter NAME=PATH ...]`
@@ -27,14 +28,7 @@ struct Serve: AsyncParsableCommand {
   @OptionGroup var quantization: QuantizationOptions
   @OptionGroup var device: DeviceOptions
 
-  @Option(help: "The address to listen on. Any but 127.0.0.1 and ::1 needs --api-key.")
-  var host = "127.0.0.1"
-
-  @Option(help: "The port to listen on; 0 for any free port.")
-  var port = 8080
-
-  @Option(help: "The key that clients must send. (default: $SWIFTLET_API_KEY, else none)")
-  var apiKey: String?
+  @OptionGroup var server: ServerOptions
 
   @Option(
     parsing: .singleValue,
@@ -42,42 +36,36 @@ struct Serve: AsyncParsableCommand {
   )
   var allowOrigin: [String] = []
 
-  func validate() throws {
-    guard (0...65535).contains(port) else { throw ValidationError("--port must be from 0 to 65535") }
-  }
+  @Option(
+    help: ArgumentHelp(
+      "Let clients fine-tune the model with /v1/files and /v1/fine_tuning/jobs, and keep files and adapters here.",
+      valueName: "folder"))
+  var fineTuning: String?
 
   func run() async throws {
-    var access = AccessRules()
-    access.apiKey = apiKey ?? ProcessInfo.processInfo.environment["SWIFTLET_API_KEY"]
+    var access = try server.access()
     access.allowedOrigins = allowOrigin
-    access.isLoopback = ["127.0.0.1", "::1", "localhost"].contains(host)
-    guard access.isLoopback || access.apiKey?.isEmpty == false else {
-      throw ValidationError("others could use the server at \(host); protect it with --api-key")
-    }
     let engine = GenerationEngine()
-    try await engine.open(sources(), on: device.backend())
-    let api = APIServer(engine, access: access)
-    let server = HTTPServer { await api.respond(to: $0) }
+    let sources = try await self.sources()
+    let backend = try device.backend()
+    try await engine.open(sources, on: backend)
+    let jobs = try fineTuning.map { try self.jobs(in: $0, base: sources[0], backend, engine) }
+    await jobs?.begin()
+    let api = APIServer(engine, access: access, jobs: jobs)
     let ids = await engine.ids
-    let (host, port) = (host, port)
-    let serving = Task {
-      try await server.run(host: host, port: port) { port in
-        Printing.note("Serving \(ids.joined(separator: ", ")) at http://\(host):\(port)/v1. Stop with Ctrl-C.")
-      }
+    try await server.serve({ await api.respond(to: $0) }) { address in
+      Printing.note("Serving \(ids.joined(separator: ", ")) at \(address)/v1. Stop with Ctrl-C.")
     }
-    let signals = StopSignals()
-    defer { signals.end() }
-    let watch = Task {
-      while StopSignals.caught == nil { try await Task.sleep(for: .milliseconds(100)) }
-      serving.cancel()
+  }
+
+  private func jobs(
+    in folder: String, base: ModelSource, _ backend: any Backend, _ engine: GenerationEngine
+  ) throws -> FineTuningJobs {
+    guard let path = ProgramFile.path else {
+      throw SwiftletError.training("the system doesn't tell this program's path")
     }
-    defer { watch.cancel() }
-    do {
-      try await serving.value
-    } catch {
-      throw SwiftletError.network("\(host):\(port)", "can't listen there: \(error); choose another --port")
-    }
-    if let signal = signals.caught { throw ExitCode(128 + signal) }
+    let folder = URL(fileURLWithPath: folder.expandingTilde).standardizedFileURL
+    return try FineTuningJobs(folder, base: base, on: backend, engine: engine, program: RunProgram(path: path))
   }
 
   private func sources() async throws -> [ModelSource] {

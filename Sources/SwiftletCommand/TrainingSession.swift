@@ -4,6 +4,7 @@ import Hub
 import Swiftlet
 import Essentials
 import Models
+import Reports
 import Tensors
 import Terminal
 
@@ -63,12 +64,41 @@ struct TrainingSession {
   func run(questions given: [Prompt]? = nil) async throws -> Outcome {
     // A reader of the output that goes away must not end the training.
     signal(SIGPIPE, SIG_IGN)
-    if ranks.leads { try OutputFolder.checkUnused(by: recipe, overwrites: overwrites) }
+    guard ranks.leads else { return try await carryOut(given, nil) }
+    try OutputFolder.checkUnused(by: recipe, overwrites: overwrites)
+    if recipe.publication.isPublished {
+      try Hub(environment: ProcessInfo.processInfo.environment).checkUpload(
+        to: repository, revision: recipe.publication.revision ?? "main")
+    }
+    let journal = RunJournal(
+      output: URL(fileURLWithPath: recipe.training.outputDir), command: command,
+      facts: [
+        "model": .string(recipe.model.name), "base": .string(absolute(recipe.locate(recipe.model.name))),
+        "method": .string(recipe.training.method.name.rawValue), "recipe": .string(recipe.yaml),
+      ])
+    journal?.warn(recipe.notes)
+    do {
+      let outcome = try await carryOut(given, journal)
+      journal?.complete()
+      return outcome
+    } catch {
+      if error is PausedRun { journal?.enter(.paused) } else { journal?.enter(.failed, error: "\(error)") }
+      throw error
+    }
+  }
+
+  /// The path of a file or folder from anywhere; a name on the hub as it is.
+  private func absolute(_ name: String) -> String {
+    FileManager.default.fileExists(atPath: name) ? URL(fileURLWithPath: name).standardizedFileURL.path : name
+  }
+
+  /// - Parameter journal: `nil` on ranks that don't report.
+  private func carryOut(_ given: [Prompt]?, _ journal: RunJournal?) async throws -> Outcome {
     let run = try await prepared()
     let ranksText = try ranks.text()
     if ranks.leads {
       try recipe.writeArguments(to: run.output.appendingPathComponent("training_args.json"))
-      try describe(run, ranks: ranksText)
+      try describe(run, ranks: ranksText, journal)
     }
     let first = run.trainer.state.globalStep
     let tokensBefore = run.trainer.state.numInputTokensSeen
@@ -79,7 +109,7 @@ struct TrainingSession {
     }
     let lossBefore = try run.beforeTraining { try evaluate(run, "validation loss before") } ?? nil
     run.lossBefore = lossBefore
-    let seconds = try train(run, interview)
+    let seconds = try train(run, interview, journal)
 
     // Save first: answers and evaluations can be repeated.
     if ranks.leads { try write(run) }
@@ -89,14 +119,15 @@ struct TrainingSession {
       try run.writeCard(answers: interview.log.beforeAndAfter)
       summarize(
         run, lossBefore, lossAfter, interview, seconds, first: first,
-        tokens: run.trainer.state.numInputTokensSeen - tokensBefore)
+        tokens: run.trainer.state.numInputTokensSeen - tokensBefore, journal)
       if recipe.training.verifiesAfterTraining { try await verify(run) }
+      if recipe.publication.isPublished { try await publish(run) }
     }
     return Outcome(run: run, lossBefore: lossBefore, lossAfter: lossAfter, seconds: seconds)
   }
 
   /// Trains and returns the time it took, in seconds.
-  private func train(_ run: TrainingRun, _ interview: Interview) throws -> Double {
+  private func train(_ run: TrainingRun, _ interview: Interview, _ journal: RunJournal?) throws -> Double {
     // Launchers also send signals to end the ranks at once, after another one has failed.
     let isAlone = ranks.collective.size == 1
     let signals = StopSignals(
@@ -105,11 +136,13 @@ struct TrainingSession {
     guard ranks.leads else { return try follow(run, signals) }
     Printing.heading("Training")
     let progress = TrainingProgress(run.trainer, signals, showsBar: !recipe.hidesProgress)
-    interview.isInterrupted = { signals.caught != nil }
+    interview.isInterrupted = { signals.caught != nil || journal?.request == .pause }
     interview.answered = { round in
       let table = interview.log.table([interview.log.rounds.first, round].compactMap(\.self))
       progress.log(table.text(width: Output.standardError.columns(), style: Output.standardError.style).trimmed)
     }
+    // The journal comes first, to tell the losses before the model is asked.
+    if let journal { run.trainer.callbacks.append(journal) }
     run.trainer.callbacks += [progress, interview]
     let begin = ContinuousClock().now
     let ending = try run.train()
@@ -152,6 +185,18 @@ struct TrainingSession {
     try VerificationReport.check(opened, recipe.training.outputDir)
   }
 
+  /// Uploads the result.
+  private func publish(_ run: TrainingRun) async throws {
+    try await Push.upload(
+      run.output, to: repository, revision: recipe.publication.revision ?? "main",
+      isPrivate: recipe.publication.isPrivate ?? false)
+  }
+
+  /// Where the result is uploaded.
+  private var repository: String {
+    recipe.publication.repository ?? URL(fileURLWithPath: recipe.training.outputDir).lastPathComponent
+  }
+
   private func ask(_ interview: Interview, step: Int, _ label: String) throws {
     var bar = ProgressBar(label, total: interview.questions.count)
     defer { bar.clear() }
@@ -159,7 +204,7 @@ struct TrainingSession {
   }
 
   /// - Parameter ranks: how many ranks share the run, in words.
-  private func describe(_ run: TrainingRun, ranks ranksText: String?) throws {
+  private func describe(_ run: TrainingRun, ranks ranksText: String?, _ journal: RunJournal?) throws {
     let (trainable, total) = run.parameterCounts
     let weights = run.model.transformer.parameters.reduce(0) { $0 + $1.value.count }
     let bytes = run.weightBytes
@@ -192,13 +237,15 @@ struct TrainingSession {
     if let adapter = run.adapter {
       let transformer = run.model.transformer
       for name in adapter.configuration.unmatchedTargets(among: transformer.linearLayers.map(\.path)) {
-        Printing.remark(
-          "Warning: lora_target_modules: this model has no layer named \(name). Its layers are \(transformer.linearLayerNames)"
-        )
+        warn(
+          "lora_target_modules: this model has no layer named \(name). Its layers are \(transformer.linearLayerNames)",
+          journal)
       }
     }
     DataReport.show(run.report, validationRows: run.validationRows)
-    try describeMemory(run)
+    journal?.warn(run.report.warnings)
+    journal?.write(rows: run.preview(rows: 20))
+    try describeMemory(run, journal)
     describeResume(run)
   }
 
@@ -213,8 +260,9 @@ struct TrainingSession {
   }
 
   /// The memory the run needs, and what was changed to fit.
-  private func describeMemory(_ run: TrainingRun) throws {
+  private func describeMemory(_ run: TrainingRun, _ journal: RunJournal?) throws {
     let plan = try run.plan()
+    journal?.write(plan: plan.json)
     let asked = recipe.training
     let batch = run.trainer.configuration.trainBatchSize
     Printing.heading("Memory")
@@ -234,7 +282,12 @@ struct TrainingSession {
           + "\(run.trainer.configuration.gradientAccumulationSteps) batches per step, so each step still learns from the same rows"
       )
     }
-    if !plan.fits { Printing.remark("Warning: \(plan.verdict)") }
+    if !plan.fits { warn(plan.verdict, journal) }
+  }
+
+  private func warn(_ sentence: String, _ journal: RunJournal?) {
+    Printing.remark("Warning: \(sentence)")
+    journal?.warn([sentence])
   }
 
   private func evaluate(_ run: TrainingRun, _ label: String) throws -> Double? {
@@ -257,7 +310,7 @@ struct TrainingSession {
 
   private func summarize(
     _ run: TrainingRun, _ before: Double?, _ after: Double?, _ interview: Interview, _ seconds: Double, first: Int,
-    tokens: Int
+    tokens: Int, _ journal: RunJournal?
   ) {
     if let last = interview.log.rounds.last {
       Printing.heading("Answers before and after")
@@ -292,8 +345,8 @@ struct TrainingSession {
     ]
     if !interview.questions.isEmpty { facts.append(("answers", "\(path)/questions.md")) }
     Printing.facts(facts)
-    for failure in run.reportFailures { Printing.remark("Warning: \(failure)") }
-    if let failure = interview.failure { Printing.remark("Warning: some answers are missing: \(failure)") }
+    for failure in run.reportFailures { warn("\(failure)", journal) }
+    if let failure = interview.failure { warn("some answers are missing: \(failure)", journal) }
     Printing.heading("Next")
     let width = Output.standardError.isTerminal ? Output.standardError.columns() - 2 : .max
     for line in NextCommands(recipe, questions: interview.questions, width: width).lines { Printing.note("  " + line) }

@@ -45,7 +45,9 @@ import Training
     "resume_from_checkpoint": "true", "verify_after_training": "true", "verification_answers": "7",
     "logging_strategy": "epoch", "logging_steps": "7", "logging_first_step": "true",
     "report_to": "jsonl", "logging_dir": "x", "loss_curve_title": "x",
-    "loss_curve_x_label": "x", "loss_curve_y_label": "x", "disable_tqdm": "true", "eval_strategy": "epoch",
+    "loss_curve_x_label": "x", "loss_curve_y_label": "x", "push_to_hub": "true",
+    "hub_model_id": "org/name", "hub_private_repo": "true", "hub_revision": "draft", "disable_tqdm": "true",
+    "eval_strategy": "epoch",
     "eval_steps": "7",
     "eval_delay": "7", "eval_on_start": "true", "per_device_eval_batch_size": "3", "save_strategy": "epoch",
     "save_steps": "7", "save_total_limit": "7", "save_only_model": "true",
@@ -58,7 +60,10 @@ import Training
   private static func settings(_ recipe: Recipe) -> String {
     var text = ""
     dump(
-      [recipe.model, recipe.data, recipe.lora as Any, recipe.training, recipe.reports, recipe.hidesProgress] as [Any],
+      [
+        recipe.model, recipe.data, recipe.lora as Any, recipe.training, recipe.reports, recipe.publication,
+        recipe.hidesProgress,
+      ] as [Any],
       to: &text)
     return text
   }

@@ -7,6 +7,8 @@ package struct Request: Sendable {
   /// The request target: a path and query, a whole URL for a proxy, or host and port of a tunnel.
   package let uri: String
   package let headers: [(name: String, value: String)]
+  /// As many bytes as Content-Length says.
+  package var body: [UInt8] = []
 
   package init(method: String, uri: String, headers: [(name: String, value: String)]) {
     (self.method, self.uri, self.headers) = (method, uri, headers)
@@ -179,7 +181,16 @@ package final class LoopbackServer: Sendable {
           let value = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
           return (String(line[..<colon]), value)
         }
-        return Request(method: String(words[0]), uri: String(words[1]), headers: headers)
+        var request = Request(method: String(words[0]), uri: String(words[1]), headers: headers)
+        let length = request["Content-Length"].flatMap { Int($0) } ?? 0
+        while unread.count < length {
+          let count = recv(connection, &buffer, buffer.count, 0)
+          guard count > 0 else { return nil }
+          unread += buffer[..<count]
+        }
+        request.body = Array(unread.prefix(length))
+        unread.removeFirst(length)
+        return request
       }
       let count = recv(connection, &buffer, buffer.count, 0)
       guard count > 0 else { return nil }

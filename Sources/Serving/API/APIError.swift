@@ -20,6 +20,11 @@ package struct APIError: Error {
     APIError(status: 404, type: "invalid_request_error", message: message, code: code)
   }
 
+  /// 409: what is asked doesn't go with the present state.
+  package static func conflict(_ message: String) -> APIError {
+    APIError(status: 409, type: "invalid_request_error", message: message)
+  }
+
   /// The response for any error; what isn't the client's fault is a 500.
   package static func response(to error: any Error) -> HTTPResponse {
     let error =

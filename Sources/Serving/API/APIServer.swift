@@ -54,11 +54,14 @@ package struct AccessRules: Sendable {
 package struct APIServer: Sendable {
   private let engine: GenerationEngine
   private let access: AccessRules
+  private let jobs: FineTuningJobs?
   private let started = Int(Date().timeIntervalSince1970)
 
-  package init(_ engine: GenerationEngine, access: AccessRules = AccessRules()) {
+  /// - Parameter jobs: trains for clients; `nil` to refuse that.
+  package init(_ engine: GenerationEngine, access: AccessRules = AccessRules(), jobs: FineTuningJobs? = nil) {
     self.engine = engine
     self.access = access
+    self.jobs = jobs
   }
 
   /// Answers a request; errors become responses.
@@ -96,6 +99,11 @@ package struct APIServer: Sendable {
         throw APIError.notFound("There is no such model.", code: "model_not_found")
       }
       return .json(model(id))
+    case (_, let path) where path.hasPrefix("/v1/files") || path.hasPrefix("/v1/fine_tuning/"):
+      guard let jobs else {
+        throw APIError.notFound("This server doesn't train; start it with --fine-tuning FOLDER.")
+      }
+      return try await jobs.respond(to: request, Array((request.pathComponents ?? []).dropFirst()))
     default: throw APIError.notFound("There is nothing at \(request.method) \(request.path.quotedExcerpt).")
     }
   }
@@ -140,25 +148,5 @@ package struct APIServer: Sendable {
   private func name(_ reader: RequestReader) async throws -> String {
     let first = await engine.ids.first ?? ""
     return try reader.string("model") ?? first
-  }
-}
-
-extension String {
-  /// The text without percent-encoding; `nil` if it is malformed.
-  fileprivate var percentDecoded: String? {
-    var bytes: [UInt8] = []
-    var rest = utf8[...]
-    while let byte = rest.popFirst() {
-      guard byte == UInt8(ascii: "%") else {
-        bytes.append(byte)
-        continue
-      }
-      guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
-        return nil
-      }
-      bytes.append(value)
-      rest = rest.dropFirst(2)
-    }
-    return String(validating: bytes, as: UTF8.self)
   }
 }

@@ -35,11 +35,15 @@ struct RequestReader {
   }
 
   func number(_ name: String, in range: ClosedRange<Double>) throws(APIError) -> Float? {
+    try double(name, in: range).map { Float($0) }
+  }
+
+  func double(_ name: String, in range: ClosedRange<Double>) throws(APIError) -> Double? {
     guard let value = member(name) else { return nil }
     guard let number = value.double, range.contains(number) else {
       throw wrongRange(name, "a number", "\(range.lowerBound)", "\(range.upperBound)")
     }
-    return Float(number)
+    return number
   }
 
   private func wrongRange(_ name: String, _ kind: String, _ low: String, _ high: String) -> APIError {

@@ -26,6 +26,15 @@ package actor GenerationEngine {
     models = try sources.map { try ServedModel($0, on: backend) }
   }
 
+  /// Opens another model, unless there is one with its id.
+  /// - Parameter count: how many models to keep at most; the oldest without running generations are closed.
+  /// - Throws: `SwiftletError` naming the file at fault.
+  package func add(_ source: ModelSource, on backend: any Backend, keeping count: Int = .max) throws {
+    if models.contains(where: { $0.id == source.id }) { return }
+    while models.count >= count, let old = models.firstIndex(where: { $0.running.isEmpty }) { models.remove(at: old) }
+    models.append(try ServedModel(source, on: backend))
+  }
+
   /// The ids of the models.
   package var ids: [String] { models.map(\.id) }
 

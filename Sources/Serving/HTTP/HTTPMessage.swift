@@ -26,6 +26,24 @@ package struct HTTPRequest: Sendable {
     return values.count == 1 ? values[0] : nil
   }
 
+  /// The components of the path, decoded; `nil` if its percent-encoding is malformed.
+  package var pathComponents: [String]? {
+    let parts = path.split(separator: "/").map { String($0).percentDecoded }
+    let decoded = parts.compactMap(\.self)
+    return decoded.count == parts.count ? decoded : nil
+  }
+
+  /// The first value of a name in the query.
+  package func queryValue(_ name: String) -> String? {
+    for item in query.split(separator: "&") {
+      let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+      if parts[0].percentDecoded == name {
+        return parts.count > 1 ? parts[1].replacing("+", with: " ").percentDecoded : ""
+      }
+    }
+    return nil
+  }
+
   /// The body as JSON.
   /// - Throws: `APIError` if it is no JSON object.
   package func json() throws(APIError) -> JSONValue {
@@ -61,7 +79,7 @@ package struct HTTPResponse: Sendable {
   package static func json(_ value: JSONValue, status: Int = 200) -> HTTPResponse {
     HTTPResponse(
       status: status, headers: [("Content-Type", "application/json; charset=utf-8")],
-      body: .bytes(Array(value.text(.compact).utf8)))
+      body: .bytes(Array(value.finite.text(.compact).utf8)))
   }
 
   /// Server-sent events with the JSON objects that `body` sends, and then `[DONE]`, as in OpenAI's API.
@@ -106,4 +124,36 @@ package struct HTTPLimits: Sendable {
   package var stalledSeconds: Int64 = 60
 
   package init() {}
+}
+
+extension String {
+  /// The text without percent-encoding; `nil` if it is malformed.
+  var percentDecoded: String? {
+    var bytes: [UInt8] = []
+    var rest = utf8[...]
+    while let byte = rest.popFirst() {
+      guard byte == UInt8(ascii: "%") else {
+        bytes.append(byte)
+        continue
+      }
+      guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
+        return nil
+      }
+      bytes.append(value)
+      rest = rest.dropFirst(2)
+    }
+    return String(validating: bytes, as: UTF8.self)
+  }
+}
+
+extension JSONValue {
+  /// The value with null for every number that JSON lacks, such as infinity.
+  var finite: JSONValue {
+    switch self {
+    case .number(let number): number.isFinite ? self : .null
+    case .array(let elements): .array(elements.map(\.finite))
+    case .object(let object): .object(JSONObject(distinct: object.members.map { ($0.key, $0.value.finite) }))
+    default: self
+    }
+  }
 }
