@@ -456,7 +456,7 @@ function showRun([id, part = ""]) {
 
   let buttonKey = "";
   function showButtons(run) {
-    const key = [isActive(run), run.request, run.can_resume, run.has_result, run.is_adapter].join();
+    const key = [isActive(run), run.status, run.request, run.can_resume, run.has_result, run.is_adapter].join();
     if (key === buttonKey) return;
     buttonKey = key;
     const made = [];
@@ -469,7 +469,7 @@ function showRun([id, part = ""]) {
     if (isActive(run) && !run.request) {
       made.push(ask("Pause", "pause", "The run saves a checkpoint and pauses."), ask("Stop", "stop", "The run ends after this step."));
     }
-    if (run.can_resume) made.push(ask("Resume", "resume", "The run goes on from its last checkpoint."));
+    if (run.can_resume && run.status !== "complete") made.push(ask("Resume", "resume", "The run goes on from its last checkpoint."));
     if (run.has_result && !isActive(run)) made.push(exportForm(id, run));
     buttons.replaceChildren(...made);
   }
@@ -816,8 +816,8 @@ function showNew() {
   const four = h("input", { type: "checkbox" });
   const questions = h("textarea", { rows: 3, dir: "auto" });
   const state = h("p", { role: "status" });
-  const recipe = text("pre", "", { class: "card", tabindex: "0", "aria-label": "Recipe" });
-  const command = text("pre", "", { class: "card", tabindex: "0", "aria-label": "Command" });
+  const recipe = text("pre", "", { class: "card", tabindex: "0", role: "region", "aria-label": "Recipe" });
+  const command = text("pre", "", { class: "card", tabindex: "0", role: "region", "aria-label": "Command" });
   const plan = h("div", { "aria-live": "polite" });
   let columns = [];
   let mapping = {};
