@@ -103,8 +103,8 @@ import Testing
 
   @Test func bashCompletesKeysAndFiles() async throws {
     #expect(try await completions("swiftlet", "sft", "--learning") == ["--learning_rate"])
-    #expect(try await completions("swiftlet", "sft", "--bet") == [])
-    #expect(try await completions("swiftlet", "dpo", "--bet") == ["--beta"])
+    #expect(try await completions("swiftlet", "sft", "--loss_w") == [])
+    #expect(try await completions("swiftlet", "dpo", "--loss_w") == ["--loss_weights"])
     #expect(try await completions("swiftlet", "audit", "--sim") == ["--similarity"])
     #expect(try await completions("swiftlet", "plan", "row") == ["rows.jsonl"])
   }
