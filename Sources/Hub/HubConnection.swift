@@ -48,6 +48,9 @@ struct HubConnection: Sendable {
     }
   }
 
+  /// Why an upload without a token is refused.
+  static let tokenRequest = "uploads need a token; set HF_TOKEN, or run `hf auth login`"
+
   /// Sends a body and returns the response's, of a success.
   /// - Parameter accepted: statuses that are no failure besides 200 and 201; the body is lost then.
   func send(
@@ -58,8 +61,9 @@ struct HubConnection: Sendable {
       var request = try request(method, url, from: 0)
       request.headers += headers
       request.body = body
+      // The body of a failure says why.
       let content = MemoryReceiver(limit: Self.contentLimit)
-      let head = try await perform(request, into: AnyStatusReceiver(receiver: content))
+      let head = try await perform(request, into: content)
       if (200...299).contains(head.status) || accepted.contains(head.status) { return (head, content.data) }
       switch head.status {
       case 408, 425, 429, 500...599:
@@ -69,7 +73,7 @@ struct HubConnection: Sendable {
           SwiftletError.hub(
             "\(repository)",
             settings.token == nil
-              ? "uploads need a token; set HF_TOKEN, or run `hf auth login`"
+              ? Self.tokenRequest
               : "access denied (\(head.status)); set HF_TOKEN to a token that may write to \(repository)"))
       default:
         let reason = (try? JSONValue(parsing: content.data))?["error"]?.string ?? ""
@@ -266,15 +270,6 @@ private final class MemoryReceiver: HTTPResponseReceiver {
     }
     if count > limit { throw .temporary("its answer is larger than \(limit >> 20) MiB") }
   }
-}
-
-/// Passes on responses of any status: those of failures say why.
-private struct AnyStatusReceiver: HTTPResponseReceiver {
-  let receiver: any HTTPResponseReceiver
-
-  func begin(_ head: HTTPResponseHead) throws(AttemptFailure) -> Bool { try receiver.begin(head) }
-
-  func receive(_ part: Data) throws(AttemptFailure) { try receiver.receive(part) }
 }
 
 /// Passes on successful responses only.

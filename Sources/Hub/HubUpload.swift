@@ -22,7 +22,9 @@ struct HubUpload {
 
   private var settings: HubSettings { connection.settings }
   private var repository: String { connection.repository.description }
-  private static let json = (name: "Content-Type", value: "application/json")
+  private static let json = [(name: "Content-Type", value: "application/json")]
+  /// Of requests to Git LFS.
+  private static let lfs = ["Content-Type", "Accept"].map { (name: $0, value: "application/vnd.git-lfs+json") }
   /// What the service looks at to tell text from data.
   private static let sampleBytes = 512
 
@@ -57,10 +59,10 @@ struct HubUpload {
   }
 
   private func post(
-    _ json: JSONValue, to url: String, headers: [(name: String, value: String)] = [], accepting: Set<Int> = []
+    _ json: JSONValue, to url: String, headers: [(name: String, value: String)] = Self.json, accepting: Set<Int> = []
   ) async throws(SwiftletError) -> JSONValue {
     let (_, content) = try await connection.send(
-      .bytes(Data(json.text(.compact).utf8)), .post, to: url, headers: headers.isEmpty ? [Self.json] : headers,
+      .bytes(Data(json.text(.compact).utf8)), .post, to: url, headers: headers,
       accepting: accepting)
     return (try? JSONValue(parsing: content)) ?? .null
   }
@@ -126,10 +128,8 @@ struct HubUpload {
       "operation": "upload", "transfers": ["basic", "multipart"], "objects": .array(objects), "hash_algo": "sha256",
       "ref": ["name": .string(revision)],
     ]
-    let lfs = "application/vnd.git-lfs+json"
     let answer = try await post(
-      body, to: "\(settings.endpoint)/\(repository).git/info/lfs/objects/batch",
-      headers: [("Content-Type", lfs), ("Accept", lfs)])
+      body, to: "\(settings.endpoint)/\(repository).git/info/lfs/objects/batch", headers: Self.lfs)
     guard let actions = answer["objects"]?.array else { throw malformed }
     let total = items.reduce(0) { $0 + $1.size }
     var done = 0
@@ -141,8 +141,7 @@ struct HubUpload {
       if let upload = object["actions"]?["upload"] { try await send(item, upload) }
       if let verify = object["actions"]?["verify"]?["href"]?.string {
         _ = try await post(
-          ["oid": .string(item.hash), "size": .integer(item.size)], to: verify,
-          headers: [("Content-Type", lfs), ("Accept", lfs)])
+          ["oid": .string(item.hash), "size": .integer(item.size)], to: verify, headers: Self.lfs)
       }
       done += item.size
       progress(done, total)
@@ -168,9 +167,7 @@ struct HubUpload {
       guard let tag = head["ETag"] else { throw malformed }
       parts.append(["partNumber": .integer(index + 1), "etag": .string(tag)])
     }
-    let lfs = "application/vnd.git-lfs+json"
-    _ = try await post(
-      ["oid": .string(item.hash), "parts": .array(parts)], to: url, headers: [("Content-Type", lfs), ("Accept", lfs)])
+    _ = try await post(["oid": .string(item.hash), "parts": .array(parts)], to: url, headers: Self.lfs)
   }
 
   private func commit(_ items: [Item], _ message: String) async throws(SwiftletError) -> String {
@@ -247,7 +244,7 @@ extension Hub {
     }
     if settings.isOffline { throw SwiftletError.hub(name, "HF_HUB_OFFLINE is set; unset it to upload") }
     guard settings.token != nil else {
-      throw SwiftletError.hub(name, "uploads need a token; set HF_TOKEN, or run `hf auth login`")
+      throw SwiftletError.hub(name, HubConnection.tokenRequest)
     }
     guard isSafeRelativePath(revision) else {
       throw SwiftletError.hub(revision.quotedExcerpt, "not a valid revision; use the name of a branch")

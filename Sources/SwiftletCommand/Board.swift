@@ -27,9 +27,7 @@ struct Board: AsyncParsableCommand {
     guard FileManager.default.isFolder(root.path) else {
       throw ValidationError("there is no folder \(folder.printable)")
     }
-    guard let path = ProgramFile.path else {
-      throw SwiftletError.training("the system doesn't tell this program's path")
-    }
+    let path = try ServerOptions.programPath()
     let device = device
     let board = BoardServer(
       root, access: try server.access(), program: RunProgram(path: path),

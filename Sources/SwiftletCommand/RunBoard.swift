@@ -11,9 +11,7 @@ struct RunBoard {
   /// Starts it, and tells its address.
   /// - Throws: `SwiftletError` if it doesn't start.
   init(of recipe: Recipe) throws {
-    guard let path = ProgramFile.path else {
-      throw SwiftletError.training("the system doesn't tell this program's path")
-    }
+    let path = try ServerOptions.programPath()
     let folder = URL(fileURLWithPath: recipe.training.outputDir).standardizedFileURL.deletingLastPathComponent()
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     printed = FileManager.default.temporaryDirectory.appendingPathComponent(

@@ -61,9 +61,7 @@ struct Serve: AsyncParsableCommand {
   private func jobs(
     in folder: String, base: ModelSource, _ backend: any Backend, _ engine: GenerationEngine
   ) throws -> FineTuningJobs {
-    guard let path = ProgramFile.path else {
-      throw SwiftletError.training("the system doesn't tell this program's path")
-    }
+    let path = try ServerOptions.programPath()
     let folder = URL(fileURLWithPath: folder.expandingTilde).standardizedFileURL
     return try FineTuningJobs(folder, base: base, on: backend, engine: engine, program: RunProgram(path: path))
   }

@@ -31,6 +31,14 @@ struct ServerOptions: ParsableArguments {
     return access
   }
 
+  /// The path of this program, for servers that start it again.
+  static func programPath() throws(SwiftletError) -> String {
+    guard let path = ProgramFile.path else {
+      throw SwiftletError.training("the system doesn't tell this program's path")
+    }
+    return path
+  }
+
   /// Serves until a signal ends the program.
   /// - Parameters:
   ///   - handler: answers requests.

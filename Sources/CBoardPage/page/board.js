@@ -216,6 +216,16 @@ function progressFacts(run) {
   ];
 }
 
+/** What a run's card in the list and its own page say alike. */
+function showStatus(run, status, progress, about) {
+  status.className = "status " + run.status;
+  setText(status, run.status);
+  progress.hidden = !isNumber(run.max_steps) || run.max_steps < 1;
+  if (!progress.hidden) { progress.max = run.max_steps; progress.value = run.step || 0; }
+  about.replaceChildren(facts(progressFacts(run)));
+  if (run.error) about.append(text("p", run.error, { class: "error" }));
+}
+
 // MARK: Runs
 
 function showRuns() {
@@ -246,12 +256,7 @@ function showRuns() {
       const now = JSON.stringify(run);
       if (now === shown) return;
       shown = now;
-      status.className = "status " + run.status;
-      setText(status, run.status);
-      progress.hidden = !isNumber(run.max_steps) || run.max_steps < 1;
-      if (!progress.hidden) { progress.max = run.max_steps; progress.value = run.step || 0; }
-      about.replaceChildren(facts(progressFacts(run)));
-      if (run.error) about.append(text("p", run.error, { class: "error" }));
+      showStatus(run, status, progress, about);
     } };
   }
 
@@ -443,12 +448,7 @@ function showRun([id, part = ""]) {
     const run = await get(runPath(id));
     if (last && last !== run.status) tell(id + ": " + run.status);
     last = run.status;
-    status.className = "status " + run.status;
-    setText(status, run.status);
-    progress.hidden = !isNumber(run.max_steps) || run.max_steps < 1;
-    if (!progress.hidden) { progress.max = run.max_steps; progress.value = run.step || 0; }
-    about.replaceChildren(facts(progressFacts(run)));
-    if (run.error) about.append(text("p", run.error, { class: "error" }));
+    showStatus(run, status, progress, about);
     showButtons(run);
     showWarnings(run.warnings || []);
     if (shown.update) await shown.update(run);

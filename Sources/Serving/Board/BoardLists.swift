@@ -81,29 +81,46 @@ struct DataList {
 
 /// Looks through folders, a few levels deep, without following links.
 enum FolderWalk {
-  private static let mostFolders = 2000
   private static let mostPaths = 2000
 
   /// What `select` returns for a folder, given its path below `root` and the names in it, of all folders.
   static func paths(below root: URL, _ select: (String, [String]) -> [String]) -> [String] {
     var found: [String] = []
-    var folders = [("", 3)]
-    var seen = 0
-    while let (path, levels) = folders.popLast(), seen < mostFolders, found.count < mostPaths {
-      seen += 1
-      let folder = path.isEmpty ? root : root.appendingPathComponent(path)
-      let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? [])
-        .filter { !$0.hasPrefix(".") }
+    visit(root, levels: 3, most: 2000) { path, names in
       found += select(path, names).filter { name in
         let place = root.appendingPathComponent(name)
         return RunFolder.isOwnFile(place) || RunFolder.isFolder(place)
       }
+      return found.count < mostPaths
+    }
+    return found.sorted()
+  }
+
+  /// Calls `body` with the path of each folder below `root`, which is empty for `root` itself, and the names in it. Hidden
+  /// names are left out, and checkpoints are not entered.
+  /// - Parameters:
+  ///   - levels: how deep to go.
+  ///   - most: how many folders to look at: a home directory can have millions.
+  ///   - skipped: the name of folders that are not entered either.
+  ///   - body: returns whether to go on.
+  static func visit(
+    _ root: URL, levels: Int, most: Int, skipping skipped: String? = nil,
+    _ body: (_ path: String, _ names: [String]) -> Bool
+  ) {
+    var folders = [(path: "", levels: levels)]
+    var seen = 0
+    while let (path, levels) = folders.popLast(), seen < most {
+      seen += 1
+      let folder = path.isEmpty ? root : root.appendingPathComponent(path)
+      let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? [])
+        .filter { !$0.hasPrefix(".") }
+      guard body(path, names) else { return }
       guard levels > 0 else { continue }
-      for name in names where !name.hasPrefix("checkpoint-") && RunFolder.isFolder(folder.appendingPathComponent(name))
+      for name in names
+      where !name.hasPrefix("checkpoint-") && name != skipped && RunFolder.isFolder(folder.appendingPathComponent(name))
       {
         folders.append((path.isEmpty ? name : path + "/" + name, levels - 1))
       }
     }
-    return found.sorted()
   }
 }

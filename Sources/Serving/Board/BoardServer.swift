@@ -126,9 +126,8 @@ package struct BoardServer: Sendable {
     return ["folder": .string(root.path), "runs": .array(runs)]
   }
 
-  /// The run of this id: one of those that are found, so that no id leads anywhere else.
   private func run(_ id: String) async throws -> RunFolder {
-    guard let run = try await BlockingWork.run({ RunFolder.find(in: root).first { $0.id == id } }) else {
+    guard let run = try await BlockingWork.run({ RunFolder.find(id, in: root) }) else {
       throw APIError.notFound("There is no such run.")
     }
     return run
@@ -169,10 +168,7 @@ package struct BoardServer: Sendable {
 
   /// Starts a run as a process of its own.
   private func begin(_ words: [String], _ run: RunFolder, in directory: URL) async throws {
-    let folder = run.url.appendingPathComponent(RunJournal.Name.folder)
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try await program.start(
-      words, title: "Run \(run.id)", in: directory, printed: folder.appendingPathComponent(RunJournal.Name.output))
+    try await program.start(words, title: "Run \(run.id)", in: directory, printed: run.outputFile)
   }
 
   private func export(_ run: RunFolder, _ json: JSONValue) async throws {
@@ -206,15 +202,17 @@ package struct BoardServer: Sendable {
 
   // MARK: New runs
 
+  /// The settings of the form, as a valid recipe.
   private func settings(_ json: JSONValue) async throws -> RunSettings {
-    try await BlockingWork.run {
+    let settings = try await BlockingWork.run {
       try RunSettings(json, files: DataList(root).names, models: ModelList(root).names)
     }
+    _ = try settings.recipe()
+    return settings
   }
 
   private func recipe(_ json: JSONValue) async throws -> JSONValue {
     let settings = try await settings(json)
-    _ = try settings.recipe()
     return ["recipe": .string(settings.yaml), "command": .string(Self.command(settings))]
   }
 
@@ -225,7 +223,6 @@ package struct BoardServer: Sendable {
   /// What the run will need, and its first rows. A process of its own opens the model, since that takes memory.
   private func plan(_ json: JSONValue) async throws -> JSONValue {
     let settings = try await settings(json)
-    _ = try settings.recipe()
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
       "swiftlet-plan-\(UInt64.random(in: .min ... .max))")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -254,7 +251,6 @@ package struct BoardServer: Sendable {
   /// Saves the recipe and starts the run.
   private func start(_ json: JSONValue) async throws -> JSONValue {
     let settings = try await settings(json)
-    _ = try settings.recipe()
     let folder = root.appendingPathComponent(settings.name)
     guard mkdir(folder.path, 0o777) == 0 else {
       throw APIError.conflict("There is a folder \(settings.name.quotedExcerpt) already; choose another name.")
@@ -262,14 +258,10 @@ package struct BoardServer: Sendable {
     try Data(settings.yaml.utf8).write(to: folder.appendingPathComponent("recipe.yaml"))
     let run = RunFolder(id: settings.name, url: folder)
     let words = [settings.method.rawValue, "\(settings.name)/recipe.yaml"]
-    // So that the run is in the list even if the program ends before it can tell of itself.
-    let journal = folder.appendingPathComponent(RunJournal.Name.folder)
-    try FileManager.default.createDirectory(at: journal, withIntermediateDirectories: true)
-    let facts: JSONValue = [
-      "status": "preparing", "began": .integer(Int(Date().timeIntervalSince1970)),
-      "command": .array(words.map { .string($0) }), "directory": .string(root.path), "recipe": .string(settings.yaml),
-    ]
-    try Data((facts.text() + "\n").utf8).write(to: journal.appendingPathComponent(RunJournal.Name.run))
+    try run.announce([
+      ("command", .array(words.map { .string($0) })), ("directory", .string(root.path)),
+      ("recipe", .string(settings.yaml)),
+    ])
     try await begin(words, run, in: root)
     return ["id": .string(run.id)]
   }

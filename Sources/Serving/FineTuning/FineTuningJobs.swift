@@ -247,13 +247,10 @@ package actor FineTuningJobs {
     jobs[index]["status"] = "running"
     do {
       try save(jobs[index])
-      let journal = run(of: job).url.appendingPathComponent(RunJournal.Name.folder)
-      try FileManager.default.createDirectory(at: journal, withIntermediateDirectories: true)
-      let facts: JSONValue = ["status": "preparing", "began": .integer(Self.now)]
-      try AtomicFile.write(facts.text() + "\n", to: journal.appendingPathComponent(RunJournal.Name.run))
+      let run = self.run(of: job)
+      try run.announce()
       try await program.start(
-        [method, "\(id)/recipe.yaml"], title: "Job \(id)", in: folder,
-        printed: journal.appendingPathComponent(RunJournal.Name.output))
+        [method, "\(id)/recipe.yaml"], title: "Job \(id)", in: folder, printed: run.outputFile)
     } catch {
       guard let index = try? self.index(of: id) else { return }
       end(index, "failed", error: String(describing: error))

@@ -48,7 +48,7 @@ package struct RunFolder: Sendable {
   package var rows: JSONValue { journalJSON(RunJournal.Name.rows) ?? [] }
 
   /// The state of the trainer, of the finished run or its last checkpoint.
-  private var trainerState: JSONValue? {
+  var trainerState: JSONValue? {
     json("trainer_state.json") ?? checkpoints.last.flatMap { json("\($0)/trainer_state.json") }
   }
 
@@ -62,15 +62,21 @@ package struct RunFolder: Sendable {
 
   /// The last lines that the run has printed, if a server started it.
   package var printed: String {
-    let file = journal.appendingPathComponent(RunJournal.Name.output)
-    guard Self.isOwnFile(file), let open = try? OpenFile(file.path), let size = fileSize(atPath: file.path) else {
-      return ""
-    }
-    _ = try? open.seek(to: max(0, size - Self.printedBytes))
-    return String(decoding: (try? open.read(upTo: Self.printedBytes)) ?? Data(), as: UTF8.self)
+    Self.isOwnFile(outputFile) ? RunProgram.tail(of: outputFile, bytes: 64 << 10) : ""
   }
 
-  private static let printedBytes = 64 << 10
+  /// The file for what the run prints, if a server starts it.
+  var outputFile: URL { journal.appendingPathComponent(RunJournal.Name.output) }
+
+  /// Writes what is known of a run that a server is about to start, so that it is in lists even if its program ends before it
+  /// can tell of itself.
+  func announce(_ facts: [(String, JSONValue)] = []) throws {
+    try FileManager.default.createDirectory(at: journal, withIntermediateDirectories: true)
+    let began = JSONValue.integer(Int(Date().timeIntervalSince1970))
+    let all = JSONObject([("status", .string(RunJournal.Status.preparing.rawValue)), ("began", began)] + facts)
+    try AtomicFile.write(
+      JSONValue.object(all).text() + "\n", to: journal.appendingPathComponent(RunJournal.Name.run))
+  }
 
   // MARK: Status
 
@@ -182,26 +188,21 @@ package struct RunFolder: Sendable {
 extension RunFolder {
   /// The runs in a folder and the folders below it, the latest first.
   package static func find(in root: URL) -> [RunFolder] {
-    var found: [RunFolder] = []
-    // Folders with the number of levels below them to look at.
-    var folders: [(path: String, levels: Int)] = [("", 4)]
-    var seen = 0
-    while let (path, levels) = folders.popLast(), seen < mostFolders {
-      seen += 1
-      let folder = path.isEmpty ? root : root.appendingPathComponent(path)
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-      if isRun(folder, names) { found.append(RunFolder(id: path.isEmpty ? "." : path, url: folder)) }
-      guard levels > 0 else { continue }
-      for name in names
-      where !name.hasPrefix(".") && !name.hasPrefix("checkpoint-") && name != RunJournal.Name.folder
-        && isFolder(folder.appendingPathComponent(name))
-      { folders.append((path.isEmpty ? name : path + "/" + name, levels - 1)) }
-    }
-    return found.map { (run: $0, time: $0.began) }.sorted { ($1.time, $0.run.id) < ($0.time, $1.run.id) }.map(\.run)
+    all(in: root).map { (run: $0, time: $0.began) }.sorted { ($1.time, $0.run.id) < ($0.time, $1.run.id) }.map(\.run)
   }
 
-  /// More folders than anyone's runs are in; a home directory can have millions.
-  private static let mostFolders = 5000
+  /// The run of this id: one of those that are found, so that no id leads anywhere else.
+  static func find(_ id: String, in root: URL) -> RunFolder? { all(in: root).first { $0.id == id } }
+
+  private static func all(in root: URL) -> [RunFolder] {
+    var found: [RunFolder] = []
+    FolderWalk.visit(root, levels: 4, most: 5000, skipping: RunJournal.Name.folder) { path, names in
+      let folder = path.isEmpty ? root : root.appendingPathComponent(path)
+      if isRun(folder, names) { found.append(RunFolder(id: path.isEmpty ? "." : path, url: folder)) }
+      return true
+    }
+    return found
+  }
 
   private static func isRun(_ folder: URL, _ names: [String]) -> Bool {
     names.contains("trainer_state.json") || names.contains { $0.hasPrefix("checkpoint-") }

@@ -26,8 +26,7 @@ struct RunLog {
       }
     }
     // Of a run of another program, or of an earlier version: nothing grows here but with checkpoints.
-    let state = run.json("trainer_state.json") ?? run.checkpoints.last.flatMap { run.json("\($0)/trainer_state.json") }
-    let history = state?["log_history"]?.array ?? []
+    let history = run.trainerState?["log_history"]?.array ?? []
     let here = "history:\(history.count)"
     self.init(
       entries: here == cursor ? [] : history, cursor: here, isReset: here != cursor && cursor != nil, hasMore: false)

@@ -26,11 +26,7 @@ package actor RunProgram {
     }
 
     /// The last lines that it printed.
-    package var tail: String {
-      guard let file = try? OpenFile(printed.path), let size = fileSize(atPath: printed.path) else { return "" }
-      _ = try? file.seek(to: max(0, size - 4096))
-      return String(decoding: (try? file.read(upTo: 4096)) ?? Data(), as: UTF8.self)
-    }
+    package var tail: String { RunProgram.tail(of: printed, bytes: 4096) }
   }
 
   private let path: String
@@ -89,7 +85,12 @@ package actor RunProgram {
   /// Ends a job.
   package func terminate(_ id: String) { processes[id]?.terminate() }
 
-  package func isRunning(_ id: String) -> Bool { processes[id] != nil }
+  /// The last bytes of a file of printed lines, as text; empty if it can't be read.
+  static func tail(of url: URL, bytes: Int) -> String {
+    guard let file = try? OpenFile(url.path), let size = fileSize(atPath: url.path) else { return "" }
+    _ = try? file.seek(to: max(0, size - bytes))
+    return String(decoding: (try? file.read(upTo: bytes)) ?? Data(), as: UTF8.self)
+  }
 
   /// Notices when processes end; they would stay in the system's table otherwise.
   private func watch() {
