@@ -45,8 +45,8 @@ struct StackedExperts {
     else {
       return nil
     }
-    let (inputs, outputs) = (all.shape[1], all.shape[2])
-    return transposed(all.elements(expert * inputs * outputs..<(expert + 1) * inputs * outputs), inputs, outputs)
+    let count = all.shape[1] * all.shape[2]
+    return all.elements(expert * count..<(expert + 1) * count).reshaped(Array(all.shape.dropFirst())).transposed()
   }
 
   private func coded(_ codes: Tensor, _ stack: String, _ expert: Int) throws(SwiftletError) -> Tensor {
@@ -64,22 +64,6 @@ struct StackedExperts {
       scales: BlockScales(
         rows: rows, columns: groups * 32, blockSize: 32,
         scales: scales.elements(expert * rows * groups..<(expert + 1) * rows * groups), original: .bfloat16))
-  }
-
-  /// A matrix `[rows, columns]`, given by its elements, as `[columns, rows]`.
-  private func transposed(_ elements: Tensor, _ rows: Int, _ columns: Int) -> Tensor {
-    let size = elements.type.blockByteCount
-    let result = CPUBackend.shared.empty([columns, rows], elements.type)
-    elements.withBytes { bytes in
-      guard let from = bytes.baseAddress else { return }
-      let to = result.storage.base + result.byteOffset
-      for row in 0..<rows {
-        for column in 0..<columns {
-          (to + (column * rows + row) * size).copyMemory(from: from + (row * columns + column) * size, byteCount: size)
-        }
-      }
-    }
-    return result
   }
 
   // MARK: Writing

@@ -120,14 +120,13 @@ public final class Transformer {
       let source = configuration.layers[index].sharedLayer
       // What is checkpointed must name all of its inputs and outputs.
       let optional = [residual, perLayerInputs?[index], source.flatMap { shared[$0] }]
-      let isShared = configuration.isShared(layer: index)
       let body = { (tape: Tape, inputs: [Variable]) -> [Variable] in
         var next = inputs.dropFirst().makeIterator()
         let given = optional.map { $0 == nil ? nil : next.next() }
         var context = TokenContext(
           angles: angles[index], past: .batch(parts), perLayerInput: given[1], keysAndValues: given[2])
         let (x, residual) = layer.forward(inputs[0], residual: given[0], &context, on: tape)
-        return [x, residual] + (isShared ? context.keysAndValues.map { [$0] } ?? [] : [])
+        return [x, residual] + (layer.isShared ? context.keysAndValues.map { [$0] } ?? [] : [])
       }
       tape.mark(index)
       let inputs = [x] + optional.compactMap { $0 }
@@ -170,7 +169,7 @@ public final class Transformer {
         angles: angles[index], past: .cache(sequences, layer: index), perLayerInput: perLayerInputs?[index],
         keysAndValues: source.flatMap { shared[$0] })
       (x, residual) = layer.forward(x, residual: residual, &context, on: tape)
-      if configuration.isShared(layer: index) { shared[index] = context.keysAndValues }
+      if layer.isShared { shared[index] = context.keysAndValues }
     }
     for step in steps {
       step.cache.ids += step.ids

@@ -31,6 +31,8 @@ final class TransformerLayer {
   private let mlpNorm: Parameter?
   private let mlp: any FeedForward
   private let mlpOutputNorm: Parameter?
+  /// Whether later layers attend to its keys and values.
+  let isShared: Bool
   private let perLayerInput: PerLayerInput?
   private let scalar: LayerScalar?
 
@@ -55,6 +57,7 @@ final class TransformerLayer {
       mlp = try GatedMLP(weights, intermediateSize: configuration.layers[index].intermediateSize)
     }
     mlpOutputNorm = hasOutputs ? try weights.norm("post_feedforward_layernorm") : nil
+    isShared = configuration.isShared(layer: index)
     perLayerInput = configuration.perLayerInputSize > 0 ? try PerLayerInput(weights) : nil
     scalar = configuration.hasLayerScalars ? try LayerScalar(weights) : nil
   }

@@ -9,7 +9,7 @@ public final class Parameter {
   public var isTrainable: Bool
   /// Whether `value` replaced the one in the model's file.
   public var isReplaced = false
-  /// Rows that stand in for those of `value`, which must not be trainable then; `nil` for none.
+  /// Replaces rows of `value`, which then must not be trainable; `nil` for none.
   public var replacement: RowReplacement?
   /// The accumulated gradient, float32 and of the value's shape; `nil` before the first contribution.
   public var gradient: Tensor?

@@ -56,6 +56,23 @@ extension Tensor {
       byteOffset: byteOffset + range.lowerBound * type.blockByteCount)
   }
 
+  /// A matrix with rows and columns exchanged, in new host memory. Not for types with blocks.
+  package func transposed() -> Tensor {
+    precondition(shape.count == 2 && !type.isQuantized, "only matrices of single elements are transposed")
+    let size = type.blockByteCount
+    let result = CPUBackend.shared.empty([columns, rows], type)
+    withBytes { bytes in
+      guard let from = bytes.baseAddress else { return }
+      let to = result.storage.base + result.byteOffset
+      for row in 0..<rows {
+        for column in 0..<columns {
+          (to + (column * rows + row) * size).copyMemory(from: from + (row * columns + column) * size, byteCount: size)
+        }
+      }
+    }
+    return result
+  }
+
   /// A range of rows of a matrix. Shares the storage. Not for types with scales apart.
   public func rows(_ range: Range<Int>) -> Tensor {
     precondition(!type.hasScales, "scales are not cut")

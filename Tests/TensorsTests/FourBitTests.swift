@@ -14,17 +14,10 @@ struct FourBitTests {
     let weight = Operand([size.rows, size.columns], seed: 2)
     for m in [1, 2, 3, 7, 33] {
       for transposed in [true, false] {
-        let (n, k) = transposed ? (size.rows, size.columns) : (size.columns, size.rows)
-        let a = Operand([m, k], seed: m)
+        let a = Operand([m, transposed ? size.columns : size.rows], seed: m)
         for (target, values) in Backends.results({ backend in
           let codes = backend.quantized(backend.tensor(weight.values, weight.shape), to: format)
-          guard let codes else { return [] }
-          let left = backend.leftOperand(Columns(backend.tensor(a.values, a.shape)), transposed: false)
-          return [codes, backend.converted(codes, to: .float32)].map { right in
-            let into = backend.empty([m, n], .float32)
-            backend.compute([Product([ProductTerm(left, right, transposed: transposed)], into: Columns(into))])
-            return backend.floats(into)
-          }
+          return codes.map { backend.products(a, $0, transposed: transposed) } ?? []
         }) {
           try #require(values.count == 2)
           if m <= 4, transposed {

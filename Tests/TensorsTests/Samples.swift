@@ -44,6 +44,18 @@ enum ComputeTarget: Equatable {
   case gpu
 }
 
+extension Backend {
+  /// The product of `a` and quantized weights, and that of `a` and the values that these stand for.
+  func products(_ a: Operand, _ codes: Tensor, transposed: Bool) -> [[Float]] {
+    let left = leftOperand(Columns(tensor(a.values, a.shape)), transposed: false)
+    return [codes, converted(codes, to: .float32)].map { right in
+      let into = empty([a.shape[0], transposed ? codes.rows : codes.columns], .float32)
+      compute([Product([ProductTerm(left, right, transposed: transposed)], into: Columns(into))])
+      return floats(into)
+    }
+  }
+}
+
 /// The backends for tests. Threads of a pool live as long as the process, so there is one backend of each kind.
 enum Backends {
   static let byThreads = [1, 2, 3].map { CPUBackend(threads: $0, processors: $0) }

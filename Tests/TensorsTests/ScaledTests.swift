@@ -45,19 +45,10 @@ struct ScaledTests {
   private func expectProducts(of weight: Operand, _ quantized: (any Backend) -> Tensor?) throws {
     for m in [1, 3, 9, 33] {
       for transposed in [true, false] {
-        let (n, k) = (weight.shape[transposed ? 0 : 1], weight.shape[transposed ? 1 : 0])
-        let a = Operand([m, k], seed: m)
+        let a = Operand([m, weight.shape[transposed ? 1 : 0]], seed: m)
         for (target, values) in Backends.results(
           features: [.laterFormats],
-          { backend in
-            guard let codes = quantized(backend) else { return [] }
-            let left = backend.leftOperand(Columns(backend.tensor(a.values, a.shape)), transposed: false)
-            return [codes, backend.converted(codes, to: .float32)].map { right in
-              let into = backend.empty([m, n], .float32)
-              backend.compute([Product([ProductTerm(left, right, transposed: transposed)], into: Columns(into))])
-              return backend.floats(into)
-            }
-          })
+          { backend in quantized(backend).map { backend.products(a, $0, transposed: transposed) } ?? [] })
         {
           try #require(values.count == 2)
           #expect(worstError(values[0], values[1].map(Double.init)) < 2e-6, "\(target), \(m) rows, \(transposed)")

@@ -50,7 +50,10 @@ extension CausalLM {
     }
     let names = transformer.parameters.compactMap { header.architecture.tensorName(of: $0.name) }
     let mixture = type.map { GGUFMixture($0, names: names) }
-    for parameter in transformer.parameters { tensors.append(try source(of: parameter, header.architecture, mixture)) }
+    let merging = transformer.merging
+    for parameter in transformer.parameters {
+      tensors.append(try source(of: parameter, header.architecture, mixture, merging))
+    }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
     return notes
   }
@@ -65,14 +68,15 @@ extension CausalLM {
 
   /// A weight as llama.cpp expects it: merged, with its rows reordered and the norm offset added.
   private func source(
-    of parameter: Parameter, _ architecture: GGUFArchitecture, _ mixture: GGUFMixture?
+    of parameter: Parameter, _ architecture: GGUFArchitecture, _ mixture: GGUFMixture?,
+    _ merging: [String: () -> Tensor?]
   ) throws -> TensorSource {
     guard let name = architecture.tensorName(of: parameter.name) else {
       throw SwiftletError.model(
         "llama.cpp's \(architecture.name) has no tensor for \(parameter.name)", in: files.url.path)
     }
     let backend = transformer.backend
-    let merged = transformer.merging[parameter.name]
+    let merged = merging[parameter.name]
     let shape = parameter.value.shape
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
@@ -115,10 +119,10 @@ extension CausalLM {
     let mixture = type.map { GGUFMixture($0, names: Self.inLayerOrder(gguf.tensorNames)) }
     var sources: [String: TensorSource] = [:]
     if let architecture = transformer.configuration.family.gguf {
-      let changed = Set(transformer.merging.keys)
+      let merging = transformer.merging
       for parameter in transformer.parameters
-      where parameter.isTrainable || parameter.isReplaced || changed.contains(parameter.name) {
-        let source = try source(of: parameter, architecture, mixture)
+      where parameter.isTrainable || parameter.isReplaced || merging[parameter.name] != nil {
+        let source = try source(of: parameter, architecture, mixture, merging)
         sources[source.name] = source
       }
     }

@@ -19,12 +19,8 @@ public enum LoRAExport {
   public static func write(
     _ folder: URL, base: TransformerConfiguration, to url: URL, type: GGUFType = .f32, name: String
   ) throws {
-    let configURL = folder.appendingPathComponent("adapter_config.json")
-    guard FileManager.default.fileExists(atPath: configURL.path) else {
-      throw SwiftletError.model(
-        "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
-    }
-    let configuration = try LoRAConfiguration(json: ModelFiles.json(at: configURL), path: configURL.path)
+    let file = try AdapterFile(folder)
+    let configuration = file.configuration
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
         "llama.cpp's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
@@ -47,9 +43,8 @@ public enum LoRAExport {
       throw SwiftletError.model(
         "adapters of model_type \"\(base.modelType)\" can't be exported as GGUF", in: folder.path)
     }
-    let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
-    let tensors = try file.tensorNames.compactMap { name in
-      try file.tensor(named: name).map { try source(name, $0, configuration, base, architecture, type, folder) }
+    let tensors = try file.tensors.tensorNames.compactMap { name in
+      try file.tensors.tensor(named: name).map { try source(name, $0, configuration, base, architecture, type, folder) }
     }
     try GGUFWriter.write(metadata: header(architecture, configuration, name), tensors: tensors, to: url)
   }

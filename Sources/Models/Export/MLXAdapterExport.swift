@@ -15,21 +15,15 @@ public enum MLXAdapterExport {
   /// - Parameter base: the configuration of the base model; its weights aren't needed.
   /// - Throws: `SwiftletError` if mlx-lm can't apply the adapter, or a file can't be read or written.
   public static func write(_ folder: URL, base: TransformerConfiguration, to output: URL) throws {
-    let configURL = folder.appendingPathComponent("adapter_config.json")
-    guard FileManager.default.fileExists(atPath: configURL.path) else {
-      throw SwiftletError.model(
-        "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
-    }
-    let json = try ModelFiles.json(at: configURL)
-    let configuration = try LoRAConfiguration(json: json, path: configURL.path)
+    let file = try AdapterFile(folder)
+    let configuration = file.configuration
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
         "mlx-lm's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
         in: folder.path)
     }
-    let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
-    let parts = try file.tensorNames.compactMap { name in
-      try file.tensor(named: name).map { try Part(name, $0, base, folder) }
+    let parts = try file.tensors.tensorNames.compactMap { name in
+      try file.tensors.tensor(named: name).map { try Part(name, $0, base, folder) }
     }
     let rank = parts.filter { $0.factor == "lora_A" }.map(\.tensor.rows).max() ?? configuration.rank
     let scale = configuration.scale(of: "")
@@ -43,7 +37,7 @@ public enum MLXAdapterExport {
         "dropout": .number(configuration.dropout), "keys": .array(keys.map { .string($0) }), "rank": .integer(rank),
         "scale": .number(Double(scale)),
       ],
-      "model": json["base_model_name_or_path"] ?? .null, "num_layers": .integer(base.layers.count),
+      "model": file.json["base_model_name_or_path"] ?? .null, "num_layers": .integer(base.layers.count),
     ]
     try? FileManager.default.createDirectory(at: output, withIntermediateDirectories: true)
     try SafetensorsWriter.write(
@@ -66,7 +60,7 @@ public enum MLXAdapterExport {
     private static let names = ["lora_A": "lora_a", "lora_B": "lora_b", "lora_magnitude_vector": "m"]
 
     init(_ stored: String, _ tensor: Tensor, _ base: TransformerConfiguration, _ folder: URL) throws(SwiftletError) {
-      let prefix = "base_model.model."
+      let prefix = AdapterFile.prefix
       var components = stored.split(separator: ".").map(String.init)
       if components.last == "weight" { components.removeLast() }
       let factor = components.popLast() ?? ""

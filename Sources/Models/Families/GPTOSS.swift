@@ -23,9 +23,6 @@ extension Family {
     try config.requireNumber("swiglu_alpha", 1.702)
     try config.requireNumber("swiglu_limit", 7)
     try config.checkActivation("hidden_act", isOneOf: ["silu", "swish"])
-    if try config.optionalBool("output_router_logits") == true {
-      throw config.error("output_router_logits, which adds a loss of the router, is not supported; set it to false")
-    }
     let (named, renamed) = (
       try config.optionalSize("num_local_experts", atMost: 4096), try config.optionalSize("num_experts", atMost: 4096)
     )
@@ -33,9 +30,7 @@ extension Family {
       count: named ?? renamed ?? 128, chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 4,
       intermediateSize: transformer.intermediateSize, normalizesWeights: true, hasRouterBias: true,
       storage: .transposedStacks)
-    guard experts.chosen <= experts.count else {
-      throw config.error("num_experts_per_tok must be at most num_local_experts (\(experts.count))")
-    }
+    try config.check(experts, countKey: "num_local_experts")
     let rotary = transformer.layers.first?.rotary
     transformer.setWindows(
       config, window: try config.optionalSize("sliding_window") ?? 128, local: rotary, global: rotary,

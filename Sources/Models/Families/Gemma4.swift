@@ -68,22 +68,19 @@ extension TransformerConfiguration {
   }
 
   private mutating func readLayers(_ config: ConfigurationReader) throws(SwiftletError) {
-    var types = config.json["layer_types"]?.array?.map { $0.string ?? "" }
-    types = types ?? layers.indices.map { ($0 + 1) % 6 == 0 ? "full_attention" : "sliding_attention" }
-    guard var types, types.count == layers.count else {
-      throw config.error("layer_types must have one entry for each of the \(layers.count) layers")
-    }
+    var types =
+      try layerTypes(config)
+      ?? layers.indices.map { ($0 + 1) % 6 == 0 ? "full_attention" : "sliding_attention" }
     types[types.count - 1] = "full_attention"
     let isLocal = types.map { $0 == "sliding_attention" }
     let window = try config.size("sliding_window")
     let keysAreValues = try config.optionalBool("attention_k_eq_v") ?? false
     let (globalDim, globalHeads) = try globalSizes(config, isLocal: isLocal, keysAreValues: keysAreValues)
-    let sections = config.section("rope_parameters")
     let local = try rotary(
-      config, sections?.section("sliding_attention"), ["rope_type": "default", "rope_theta": 10_000], headDim)
+      config, of: "sliding_attention", usual: ["rope_type": "default", "rope_theta": 10_000], headDim: headDim)
     let global = try rotary(
-      config, sections?.section("full_attention"),
-      ["rope_type": "proportional", "rope_theta": 1_000_000, "partial_rotary_factor": 0.25], globalDim)
+      config, of: "full_attention",
+      usual: ["rope_type": "proportional", "rope_theta": 1_000_000, "partial_rotary_factor": 0.25], headDim: globalDim)
     let shared = try config.count("num_kv_shared_layers", atMost: layers.count)
     let isWide = try config.optionalBool("use_double_wide_mlp") ?? false
     let first = layers.count - shared
@@ -126,14 +123,6 @@ extension TransformerConfiguration {
         "\(listed) must be even, and num_attention_heads a multiple of num_global_key_value_heads")
     }
     return (dim, heads)
-  }
-
-  private func rotary(
-    _ config: ConfigurationReader, _ section: ConfigurationReader?, _ usual: JSONValue, _ headDim: Int
-  ) throws(SwiftletError) -> RotaryConfiguration {
-    try RotaryConfiguration(
-      config, section: section ?? ConfigurationReader(json: usual, path: config.path), headDim: headDim,
-      maxPositions: maxPositions)
   }
 }
 

@@ -19,12 +19,7 @@ extension Family {
       count: try config.optionalSize("num_local_experts", atMost: 4096) ?? 8,
       chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 2,
       intermediateSize: transformer.intermediateSize, normalizesWeights: true, storage: .stacks)
-    guard experts.chosen <= experts.count else {
-      throw config.error("num_experts_per_tok must be at most num_local_experts (\(experts.count))")
-    }
-    if try config.optionalBool("output_router_logits") == true {
-      throw config.error("output_router_logits, which adds a loss of the router, is not supported; set it to false")
-    }
+    try config.check(experts, countKey: "num_local_experts")
     for index in transformer.layers.indices { transformer.layers[index].experts = experts }
   }
 }

@@ -40,20 +40,12 @@ extension TransformerConfiguration {
     let length = try config.optionalSize("conv_L_cache", atMost: 64) ?? 7
     let hasBias = try config.optionalBool("conv_bias") ?? false
     let window = try config.optionalSize("sliding_window") ?? 256
-    let types = config.json["layer_types"]?.array?.map { $0.string ?? "" }
-    guard types == nil || types?.count == layers.count else {
-      throw config.error("layer_types must have one entry for each of the \(layers.count) layers")
-    }
-    let sections = config.section("rope_parameters")
-    func rotary(_ type: String, _ usual: JSONValue) throws(SwiftletError) -> RotaryConfiguration {
-      try RotaryConfiguration(
-        config, section: sections?.section(type) ?? ConfigurationReader(json: usual, path: config.path),
-        headDim: headDim,
-        maxPositions: maxPositions)
-    }
-    let local = try rotary("sliding_attention", ["rope_type": "default", "rope_theta": 10_000])
+    let types = try layerTypes(config)
+    let local = try rotary(
+      config, of: "sliding_attention", usual: ["rope_type": "default", "rope_theta": 10_000], headDim: headDim)
     let global = try rotary(
-      "full_attention", ["rope_type": "proportional", "rope_theta": 1_000_000, "partial_rotary_factor": 0.5])
+      config, of: "full_attention",
+      usual: ["rope_type": "proportional", "rope_theta": 1_000_000, "partial_rotary_factor": 0.5], headDim: headDim)
     for index in layers.indices {
       let usual = index % 4 == 2 ? "full_attention" : index % 4 == 0 && index > 0 ? "sliding_attention" : "conv"
       switch types?[index] ?? usual {

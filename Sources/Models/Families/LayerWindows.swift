@@ -1,4 +1,5 @@
 import Diagnostics
+import OrderedJSON
 
 extension TransformerConfiguration {
   /// Gives the layers that `layer_types` calls sliding a window and local positions, and all others global ones.
@@ -13,6 +14,26 @@ extension TransformerConfiguration {
       let isLocal = isListed ? types?[index] == "sliding_attention" : usual(index)
       layers[index] = .init(window: isLocal ? window : 0, rotary: isLocal ? local : global)
     }
+  }
+
+  /// The types that `layer_types` lists; `nil` if the key is missing.
+  func layerTypes(_ config: ConfigurationReader) throws(SwiftletError) -> [String]? {
+    guard let types = config.json["layer_types"]?.array?.map({ $0.string ?? "" }) else { return nil }
+    guard types.count == layers.count else {
+      throw config.error("layer_types must have one entry for each of the \(layers.count) layers")
+    }
+    return types
+  }
+
+  /// The rotary embedding of the layers of a type, from `rope_parameters`.
+  /// - Parameter usual: the section of the type if the file has none.
+  func rotary(
+    _ config: ConfigurationReader, of type: String, usual: JSONValue, headDim: Int
+  ) throws(SwiftletError) -> RotaryConfiguration {
+    let section = config.section("rope_parameters")?.section(type)
+    return try RotaryConfiguration(
+      config, section: section ?? ConfigurationReader(json: usual, path: config.path), headDim: headDim,
+      maxPositions: maxPositions)
   }
 
   /// The positions of layers with and without a window: `rope_parameters` per layer type (transformers 5), or

@@ -44,13 +44,7 @@ extension Family {
       chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 8,
       intermediateSize: try config.optionalSize("moe_intermediate_size", atMost: 1 << 20) ?? 768,
       normalizesWeights: try config.optionalBool("norm_topk_prob") ?? false)
-    guard experts.chosen <= experts.count else {
-      throw config.error("num_experts_per_tok must be at most num_experts (\(experts.count))")
-    }
-    if try config.optionalBool("output_router_logits") == true {
-      throw config.error(
-        "output_router_logits, which adds a loss of the router, is not supported; set it to false")
-    }
+    try config.check(experts, countKey: "num_experts")
     let step = try config.optionalSize("decoder_sparse_step") ?? 1
     let dense = config.json["mlp_only_layers"]?.array?.compactMap(\.integer) ?? []
     for index in transformer.layers.indices where (index + 1) % step == 0 && !dense.contains(index) {

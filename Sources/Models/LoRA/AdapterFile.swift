@@ -10,6 +10,8 @@ struct AdapterFile {
   static let prefix = "base_model.model."
 
   let folder: URL
+  /// `adapter_config.json`.
+  let json: JSONValue
   let configuration: LoRAConfiguration
   let tensors: SafetensorsCheckpoint
 
@@ -20,7 +22,8 @@ struct AdapterFile {
         "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
     }
     self.folder = folder
-    configuration = try LoRAConfiguration(json: ModelFiles.json(at: config), path: config.path)
+    json = try ModelFiles.json(at: config)
+    configuration = try LoRAConfiguration(json: json, path: config.path)
     tensors = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
   }
 

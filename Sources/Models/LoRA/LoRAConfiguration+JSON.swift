@@ -166,18 +166,11 @@ extension LoRAConfiguration {
   ///     also take the place of a regular expression, because mlx-swift-lm reads lists only.
   public func json(base: String, names: [String]) -> JSONValue {
     func list(_ names: [String]) -> JSONValue { .array(names.sorted().map { .string($0) }) }
-    func targets(_ chosen: TargetModules) -> JSONValue {
+    func modules(_ chosen: TargetModules, keepsPattern: Bool) -> JSONValue {
       switch chosen {
       case .names(let names): list(names)
-      case .pattern(let pattern): names.isEmpty ? .string(pattern) : list(names)
-      case .allLinear: list(names)
-      }
-    }
-    func excluded(_ chosen: TargetModules) -> JSONValue {
-      switch chosen {
-      case .names(let names): list(names)
-      case .pattern(let pattern): .string(pattern)
-      case .allLinear: list(names)
+      case .pattern(let pattern) where keepsPattern: .string(pattern)
+      case .pattern, .allLinear: list(names)
       }
     }
     func patterns<Value>(_ patterns: [ModulePattern<Value>], _ json: (Value) -> JSONValue) -> JSONValue {
@@ -192,7 +185,8 @@ extension LoRAConfiguration {
     }
     var config = JSONObject([
       ("alpha_pattern", patterns(alphaPattern) { .number($0) }), ("base_model_name_or_path", .string(base)),
-      ("bias", "none"), ("exclude_modules", excludeModules.map(excluded) ?? .null), ("fan_in_fan_out", false),
+      ("bias", "none"), ("exclude_modules", excludeModules.map { modules($0, keepsPattern: true) } ?? .null),
+      ("fan_in_fan_out", false),
       ("inference_mode", true),
       ("init_lora_weights", initialization == .kaiming ? true : .string(initialization.name)),
     ])
@@ -205,7 +199,8 @@ extension LoRAConfiguration {
       ("lora_dropout", .number(dropout)),
       ("modules_to_save", modulesToSave.isEmpty ? .null : .array(modulesToSave.map { .string($0) })),
       ("peft_type", "LORA"), ("r", .integer(rank)), ("rank_pattern", patterns(rankPattern) { .integer($0) }),
-      ("target_modules", targets(targetModules ?? .allLinear)), ("task_type", .string(task.rawValue)),
+      ("target_modules", modules(targetModules ?? .allLinear, keepsPattern: names.isEmpty)),
+      ("task_type", .string(task.rawValue)),
       ("trainable_token_indices", trainableTokens.map(tokens) ?? .null), ("use_dora", .bool(usesDoRA)),
       ("use_rslora", .bool(usesRSLoRA)),
     ]
