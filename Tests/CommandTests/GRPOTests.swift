@@ -1,5 +1,6 @@
 import Foundation
 import OrderedJSON
+import TestSupport
 import Testing
 
 /// `grpo` with a program as its reward, as a user runs it.
@@ -12,9 +13,7 @@ import Testing
   /// A workspace with a program that gives longer lines more.
   private static func workspace(_ body: String = "awk '{ print length($0) / 100 }'") throws -> Workspace {
     let workspace = try Workspace()
-    try workspace.write("score.sh", "#!/bin/sh\n\(body)\n")
-    let path = workspace.url.appendingPathComponent("score.sh").path
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+    try Program.writeScript(body, to: workspace.url.appendingPathComponent("score.sh"))
     return workspace
   }
 
