@@ -215,20 +215,23 @@ public final class ThreadPool: @unchecked Sendable {
   /// processors besides the caller's, and only briefly after one of them was preempted.
   /// - Returns: whether the wait is over; if not, the caller should sleep.
   private func spins(while isWaiting: () -> Bool) -> Bool {
-    let others = spinners.add(1, ordering: .relaxed).oldValue
+    spinners.add(1, ordering: .relaxed)
     defer { spinners.subtract(1, ordering: .relaxed) }
     let start = Self.nanoseconds()
     var last = start
-    let isCrowded = others + 1 >= processors || start < crowdedUntil.load(ordering: .relaxed)
-    let limit = isCrowded ? Self.crowdedSpinTime : Self.spinTime
     while true {
       for _ in 0..<32 {
         if !isWaiting() { return true }
         ck_pause()
       }
       let now = Self.nanoseconds()
-      if now &- last > Self.preemption { crowdedUntil.store(now + Self.crowdedTime, ordering: .relaxed) }
-      if now &- start > limit || now &- last > Self.preemption { return !isWaiting() }
+      let wasPreempted = now &- last > Self.preemption
+      if wasPreempted { crowdedUntil.store(now + Self.crowdedTime, ordering: .relaxed) }
+      // Looked at anew each time: the caller still spins when the worker that it waits for begins to.
+      let isCrowded =
+        spinners.load(ordering: .relaxed) >= processors || now < crowdedUntil.load(ordering: .relaxed)
+      let limit = isCrowded ? Self.crowdedSpinTime : Self.spinTime
+      if now &- start > limit || wasPreempted { return !isWaiting() }
       last = now
     }
   }
