@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <sched.h>
 #endif
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -119,10 +120,22 @@ void ck_pause(void) {}
 #define CALL(name, arguments) name##_portable arguments
 #endif
 
+bool ck_prefetches_floats;
+
+#if defined(__x86_64__)
+__attribute__((constructor)) static void find_vendor(void) {
+  __builtin_cpu_init();
+  ck_prefetches_floats = __builtin_cpu_is("intel");
+}
+#endif
+
 // The calling thread's target. Per thread, so that a test of one target does not disturb others running concurrently.
 static _Thread_local target chosen;
+// The target of threads that have not chosen one; unknown for the best.
+static atomic_int usual;
 
 static target used(void) {
+  if (chosen == target_unknown) chosen = (target)atomic_load_explicit(&usual, memory_order_relaxed);
   for (int best = target_count - 1; chosen == target_unknown; best--) {
     if (has((target)best)) chosen = (target)best;
   }
@@ -131,13 +144,22 @@ static target used(void) {
 
 const char *ck_target(void) { return names[used()]; }
 
-bool ck_select_target(const char *name) {
+// The target of this name, or unknown if the processor does not have it.
+static target named(const char *name) {
   for (int t = target_unknown + 1; t < target_count; t++)
-    if (strcmp(name, names[t]) == 0 && has((target)t)) {
-      chosen = (target)t;
-      return true;
-    }
-  return false;
+    if (strcmp(name, names[t]) == 0 && has((target)t)) return (target)t;
+  return target_unknown;
+}
+
+bool ck_select_target(const char *name) {
+  target found = named(name);
+  if (found != target_unknown) chosen = found;
+  return found != target_unknown;
+}
+
+bool ck_select_usual_target(const char *name) {
+  atomic_store_explicit(&usual, named(name), memory_order_relaxed);
+  return ck_select_target(name);
 }
 
 // Declares a function for each target, and defines the one that forwards to the target in use.
@@ -196,6 +218,7 @@ DISPATCH(
   void, ck_sum_of_products,
   (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part),
   (terms, term_count, m, n, c, ldc, accumulate, part))
+DISPATCH(long, ck_max_gemv_rows, (ck_format format), (format))
 DISPATCH(long, ck_gemv_prepared_count, (ck_format format, long k), (format, k))
 DISPATCH(
   void, ck_gemv_prepare, (const float *x, long ldx, long m, ck_format format, long k, float *out),

@@ -57,27 +57,20 @@ ELEMENTS(q6_K)
 LATER_FORMATS(ELEMENTS)
 
 // Codes 0 to 15 from 16 bytes times 32 elements of x: low nibbles are elements 0 to 15, high nibbles 16 to 31.
-INLINE lanes nibbles_times_x(const uint8_t *p, const float *x) {
-#ifdef CK_AVX512
-  const lanes levels = (lanes){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-  lanes low = _mm512_permutexvar_ps(bytes, levels), high = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), levels);
-  return low * load(x) + high * load(x + 16);
-#else
+INLINE v8 nibbles_times_x(const uint8_t *p, const float *x) {
   v8 sum = low_nibbles(p) * load8(x) + low_nibbles(p + 8) * load8(x + 8);
   return sum + high_nibbles(p) * load8(x + 16) + high_nibbles(p + 8) * load8(x + 24);
-#endif
 }
 
 DOT32(q4_0) {
   const uint8_t *block = row.bytes + i / 32 * 18;
   float d = load_half(block);
-  *total += nibbles_times_x(block + 2, x) * d;
+  add_v8(total, nibbles_times_x(block + 2, x) * d);
   *rest -= 8 * d * x_sum;
 }
 DOT32(q4_1) {
   const uint8_t *block = row.bytes + i / 32 * 20;
-  *total += nibbles_times_x(block + 4, x) * load_half(block);
+  add_v8(total, nibbles_times_x(block + 4, x) * load_half(block));
   *rest += load_half(block + 2) * x_sum;
 }
 DOT32(q8_0) {
@@ -103,20 +96,28 @@ DOT32(q4_K) {
 }
 
 // Dot product of x with a row. Rows are contiguous, so the row's end prefetches the next row's start. Formats that take
-// some arithmetic outrun the hardware prefetcher, hence the explicit prefetch.
-#define DOT(format)                                                                                 \
-  INLINE float float_dot_##format(prepared_row x, stored_row row, long k) {                         \
-    lanes total = splat(0);                                                                         \
-    v8 floats[4] = {};                                                                              \
-    float rest = 0;                                                                                 \
-    long i = 0;                                                                                     \
-    for (; i + 32 <= k; i += 32) {                                                                  \
-      if (ck_##format >= ck_q4_0) __builtin_prefetch(row.bytes + row_bytes(ck_##format, i) + 2048); \
-      dot32_##format(row, i, x.x + i, x.prepared[i / 32], &total, floats, &rest);                   \
-    }                                                                                               \
-    rest += sum_lanes(total) + sum_lanes8((floats[0] + floats[1]) + (floats[2] + floats[3]));       \
-    for (; i < k; i++) rest += x.x[i] * dequantize1(row, i);                                        \
-    return rest;                                                                                    \
+// some arithmetic outrun the hardware prefetcher, hence the explicit prefetch; Intel's does not keep up with floats
+// either.
+INLINE void prefetch_elements(stored_row row, ck_format format, long i) {
+  if (format < ck_q4_0 && !ck_prefetches_floats) return;
+  const uint8_t *p = row.bytes + row_bytes(format, i) + prefetch_distance;
+  __builtin_prefetch(p);
+  if (format == ck_float32) __builtin_prefetch(p + 64);
+}
+
+#define DOT(format)                                                                           \
+  INLINE float float_dot_##format(prepared_row x, stored_row row, long k) {                   \
+    lanes total = splat(0);                                                                   \
+    v8 floats[4] = {};                                                                        \
+    float rest = 0;                                                                           \
+    long i = 0;                                                                               \
+    for (; i + 32 <= k; i += 32) {                                                            \
+      prefetch_elements(row, ck_##format, i);                                                 \
+      dot32_##format(row, i, x.x + i, x.prepared[i / 32], &total, floats, &rest);             \
+    }                                                                                         \
+    rest += sum_lanes(total) + sum_lanes8((floats[0] + floats[1]) + (floats[2] + floats[3])); \
+    for (; i < k; i++) rest += x.x[i] * dequantize1(row, i);                                  \
+    return rest;                                                                              \
   }
 FLOAT_FORMATS(DOT)
 TABLE_FORMATS(DOT)

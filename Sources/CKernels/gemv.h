@@ -1,15 +1,20 @@
 // Decode: a few rows of activations times a matrix in its storage format (GEMV). Bound by reading the matrix, so each
 // of its rows is read once, straight into a dot product.
 
-#if defined(CK_VNNI) || defined(CK_DOT_INSTRUCTION) || (defined(CK_AVX2) && !defined(CK_AVX512))
-long CK(ck_gemv_prepared_count)(ck_format format, long k) {
-  if (uses_table_dot(format)) return (k + 15) / 16 * 16;
-  return uses_integer_dot(format) ? (k + group - 1) / group * (long)sizeof(x_group) / 4 : (k / 32 + 15) / 16 * 16;
-}
+#if defined(CK_VNNI) || defined(CK_DOT_INSTRUCTION) || (defined(CK_AVX2) && !defined(CK_VNNI))
+INLINE long prepared_groups(long k) { return (k + group - 1) / group * (long)sizeof(x_group) / 4; }
 #else
-long CK(ck_gemv_prepared_count)(ck_format format, long k) { return (k / 32 + 15) / 16 * 16; }
+INLINE long prepared_groups(long k) { return 0; }
 INLINE void prepare_integer_dot(const float *x, long k, ck_format format, void *out) {}
 #endif
+
+long CK(ck_gemv_prepared_count)(ck_format format, long k) {
+  if (uses_table_dot(format)) return (k + 15) / 16 * 16;
+  return uses_integer_dot(format) ? prepared_groups(k) : (k / 32 + 15) / 16 * 16;
+}
+
+// Integer dot products read a row of the matrix faster than packing it for GEMM takes.
+long CK(ck_max_gemv_rows)(ck_format format) { return uses_integer_dot(format) ? 8 : 4; }
 
 void CK(ck_gemv_prepare)(const float *x, long ldx, long m, ck_format format, long k, float *out) {
   for (long i = 0; i < m; i++, x += ldx, out += CK(ck_gemv_prepared_count)(format, k)) {

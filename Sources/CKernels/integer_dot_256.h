@@ -1,7 +1,7 @@
 // Integer dot products with 256-bit vectors (AVX2, AVX-VNNI) or pairs of 128-bit vectors (NEON dotprod); see
 // integer_dot.h.
 
-#if defined(CK_DOT_INSTRUCTION) || (defined(CK_AVX2) && !defined(CK_AVX512))
+#if defined(CK_DOT_INSTRUCTION) || (defined(CK_AVX2) && !defined(CK_VNNI))
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x32 __attribute__((vector_size(32)));
 typedef int8_t s8x32 __attribute__((vector_size(32)));

@@ -25,9 +25,9 @@ INLINE __m512i times_digits(__m512i codes, const int8_t digits[3][64]) {
   return _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), codes, bytes64(digits[2]));
 }
 
-// Low nibbles times the first set plus high nibbles times the second.
-INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
-  __m512i low = nibbles(codes), upper = high(codes), sum = _mm512_setzero_si512();
+// `low` times the first set plus `upper` times the second.
+INLINE __m512i times_both(__m512i low, __m512i upper, const x_group *x) {
+  __m512i sum = _mm512_setzero_si512();
 #pragma clang loop unroll(full)
   for (int digit = 0; digit < 3; digit++) {
     sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 8), low, bytes64(x->digits[0][digit]));
@@ -36,14 +36,31 @@ INLINE __m512i times_nibbles(__m512i codes, const x_group *x) {
   return sum;
 }
 
+// The same with low and high nibbles.
+INLINE __m512i times_nibbles(__m512i codes, const x_group *x) { return times_both(nibbles(codes), high(codes), x); }
+
 // Products of codes stored with an offset, minus the offset's contribution.
 INLINE __m512i less_excess(__m512i codes, const x_group *x, int set) {
   return _mm512_sub_epi32(times_digits(codes, x->digits[set]), bytes64(x->excess[set]));
 }
 
-// Adjacent elements per set: q4_0 and q4_1 alternate between low and high nibbles every 16 elements, q4_K every 32.
+// Adjacent elements per set: blocks of 32 alternate between low and high nibbles every 16 elements, q4_K and q5_K every
+// 32.
 INLINE long run_of(ck_format format) {
-  return format == ck_q4_0 || format == ck_q4_1 ? 16 : format == ck_q4_K ? 32 : 64;
+  switch (format) {
+    case ck_q4_0:
+    case ck_q4_1:
+    case ck_q5_0:
+    case ck_q5_1: return 16;
+    case ck_q4_K:
+    case ck_q5_K: return 32;
+    default: return 64;
+  }
+}
+
+// What the stored codes exceed the signed ones by.
+INLINE int code_offset(ck_format format) {
+  return format == ck_q8_0 ? 128 : format == ck_q6_K ? 32 : format == ck_q5_0 ? 16 : format == ck_q4_0 ? 8 : 0;
 }
 
 INLINE void write_digits(const float *x, float per_unit, int8_t *out) {
@@ -55,8 +72,7 @@ INLINE void write_digits(const float *x, float per_unit, int8_t *out) {
   }
 }
 
-INLINE void prepare_group(const float *x, long count, const ck_format format, x_group *out) {
-  const long run = run_of(format);
+INLINE void prepare_group(const float *x, long count, const long run, ck_format format, x_group *out) {
   // So that the sum of four products fits into 32 bits: 6-bit codes, or signed 8-bit ones.
   const float most = format == ck_q8_0 ? 127 << 15 : 127 << 16;
   if (count < group) memset(out, 0, sizeof *out);
@@ -70,18 +86,20 @@ INLINE void prepare_group(const float *x, long count, const ck_format format, x_
     for (long i = e; i < e + 32; i += 16)
       write_digits(x + i, per_unit, &out->digits[i / run % 2][0][i / (2 * run) * run + i % run]);
   }
-  const int added = format == ck_q8_0 ? 128 : format == ck_q6_K ? 32 : format == ck_q4_0 ? 8 : 0;
+  const int added = code_offset(format);
   for (int set = 0; added && set < 2; set++)
     _mm512_storeu_si512(out->excess[set], times_digits(_mm512_set1_epi8((char)added), out->digits[set]));
 }
 
-INLINE void prepare_groups(const float *x, long k, const ck_format format, x_group *out) {
-  for (long e = 0; e < k; e += group) prepare_group(x + e, k - e < group ? k - e : group, format, out + e / group);
+INLINE void prepare_groups(const float *x, long k, const long run, ck_format format, x_group *out) {
+  for (long e = 0; e < k; e += group) prepare_group(x + e, k - e < group ? k - e : group, run, format, out + e / group);
 }
 INLINE void prepare_integer_dot(const float *x, long k, ck_format format, void *out) {
-  if (run_of(format) == 16) prepare_groups(x, k, format == ck_q4_0 ? ck_q4_0 : ck_q4_1, out);
-  else if (run_of(format) == 32) prepare_groups(x, k, ck_q4_K, out);
-  else prepare_groups(x, k, format == ck_q8_0 ? ck_q8_0 : ck_q6_K, out);
+  switch (run_of(format)) {
+    case 16: return prepare_groups(x, k, 16, format, out);
+    case 32: return prepare_groups(x, k, 32, format, out);
+    default: return prepare_groups(x, k, 64, format, out);
+  }
 }
 
 // The first `count` bytes, at most 64, zero-filled.
@@ -129,6 +147,44 @@ INLINE void add_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes tota
   total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
+// Four blocks of q5_0 or q5_1, whose fifth bits start at byte `fifth` of each block of `size` bytes; `codes` has their
+// nibbles.
+INLINE __m512i
+times_five_bits(const uint8_t *p, const long size, const long fifth, long blocks, __m512i codes, const x_group *x) {
+  // Of a block's 32 bits, the lower half belongs to the low nibbles and the upper half to the high ones.
+  uint64_t low = 0, upper = 0;
+#pragma clang loop unroll(full)
+  for (int b = 0; b < 4; b++) {
+    uint64_t bits = b < blocks ? word(p + b * size + fifth) : 0;
+    low |= (bits & 0xFFFF) << 16 * b;
+    upper |= bits >> 16 << 16 * b;
+  }
+  const __m512i sixteen = _mm512_set1_epi8(16);
+  return times_both(
+    nibbles(codes) | _mm512_maskz_mov_epi8(low, sixteen), high(codes) | _mm512_maskz_mov_epi8(upper, sixteen), x);
+}
+
+INLINE void add_q5_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
+  words32 a = first_bytes(p, 22 * blocks), b = first_bytes(p + 64, 22 * blocks - 64);
+  __m512i codes = (__m512i)WORDS(
+    a, b, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 19, 20, 21, 25, 26, 27, 28, 29, 30, 31, 32, 36, 37, 38, 39, 40,
+    41, 42, 43);
+  v8 scales = halves_to_floats(WORDS(a, b, 0, 11, 22, 33, 0, 11, 22, 33)) * load8(x->units);
+  __m512i excess = _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1]));
+  __m512i sums = times_five_bits(p, 22, 2, blocks, codes, x);
+  total[0] += floats_of(_mm512_sub_epi32(sums, excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
+}
+
+INLINE void add_q5_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
+  words32 a = first_bytes(p, 24 * blocks), b = first_bytes(p + 64, 24 * blocks - 64);
+  __m512i codes = (__m512i)WORDS(
+    a, b, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23, 28, 29, 30, 31, 32, 33, 34, 35, 40, 41, 42, 43, 44,
+    45, 46, 47);
+  v8 scales = halves_to_floats(WORDS(a, b, 0, 12, 24, 36, 1, 13, 25, 37)) * load8(x->units);
+  *minima += scales;
+  total[0] += floats_of(times_five_bits(p, 24, 4, blocks, codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
+}
+
 // The codes of two blocks of q8_0; missing blocks are zero.
 INLINE __m512i two_blocks(const uint8_t *p, long blocks) {
   __m256i first = blocks > 0 ? _mm256_loadu_si256((const __m256i *)(p + 2)) : _mm256_setzero_si256();
@@ -149,7 +205,9 @@ INLINE void add_q8_0(const uint8_t *p, long blocks, const x_group *x, lanes tota
 
 // Blocks of 256 take two groups of 128 elements.
 
-INLINE void add_half_q4_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2], v8 *minima) {
+// Half a block of q4_K or, with fifth bits, q5_K.
+INLINE void add_sub_blocks(
+  const uint8_t *p, const bool has_fifth, const int half_of, const x_group *x, lanes total[2], v8 *minima) {
   // Four of the eight 6-bit scales and minimums, as scale_and_minimum reads them.
   uint32_t a = word(p + 4), b = word(p + 8), c = word(p + 12);
   uint32_t six_bits[2] = {a & 0x3f3f3f3f, b & 0x3f3f3f3f};
@@ -161,9 +219,21 @@ INLINE void add_half_q4_K(const uint8_t *p, long half_of, const x_group *x, lane
   v8 scales =
     bytes_to_floats((const uint8_t *)six_bits) * (v8){d, d, d, d, -dmin, -dmin, -dmin, -dmin} * load8(x->units);
   *minima += scales;
-  __m512i codes = bytes64(p + 16 + 64 * half_of);
-  total[0] += floats_of(times_digits(nibbles(codes), x->digits[0])) * EIGHT_LANES(scales, 0, 2);
-  total[1] += floats_of(times_digits(high(codes), x->digits[1])) * EIGHT_LANES(scales, 1, 3);
+  __m512i codes = bytes64(p + (has_fifth ? 48 : 16) + 64 * half_of), low = nibbles(codes), upper = high(codes);
+  if (has_fifth) {
+    // A byte has one bit for each of the eight sub-blocks. The low nibbles are those of sub-blocks 0 and 2 of this
+    // half.
+    __m512i bits = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(p + 16)));
+    const int first = 1 << 4 * half_of;
+    const __m512i even = _mm512_inserti64x4(_mm512_set1_epi8((char)first), _mm256_set1_epi8((char)(first << 2)), 1);
+    const __m512i odd =
+      _mm512_inserti64x4(_mm512_set1_epi8((char)(first << 1)), _mm256_set1_epi8((char)(first << 3)), 1);
+    const __m512i sixteen = _mm512_set1_epi8(16);
+    low |= _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(bits, even), sixteen);
+    upper |= _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(bits, odd), sixteen);
+  }
+  total[0] += floats_of(times_digits(low, x->digits[0])) * EIGHT_LANES(scales, 0, 2);
+  total[1] += floats_of(times_digits(upper, x->digits[1])) * EIGHT_LANES(scales, 1, 3);
 }
 
 INLINE void add_half_q6_K(const uint8_t *p, long half_of, const x_group *x, lanes total[2]) {
@@ -208,7 +278,12 @@ INLINE float sum_of(lanes total[2], v8 minima) {
   }
 INTEGER_DOT_512(q4_0, 128, 72, add_q4_0(p, blocks, x, total))
 INTEGER_DOT_512(q4_1, 128, 80, add_q4_1(p, blocks, x, total, &minima))
+INTEGER_DOT_512(q5_0, 128, 88, add_q5_0(p, blocks, x, total))
+INTEGER_DOT_512(q5_1, 128, 96, add_q5_1(p, blocks, x, total, &minima))
 INTEGER_DOT_512(q8_0, 128, 136, add_q8_0(p, blocks, x, total))
-INTEGER_DOT_512(q4_K, 256, 144, add_half_q4_K(p, 0, x, total, &minima); add_half_q4_K(p, 1, x + 1, total, &minima))
+INTEGER_DOT_512(q4_K, 256, 144, add_sub_blocks(p, false, 0, x, total, &minima);
+                add_sub_blocks(p, false, 1, x + 1, total, &minima))
+INTEGER_DOT_512(q5_K, 256, 176, add_sub_blocks(p, true, 0, x, total, &minima);
+                add_sub_blocks(p, true, 1, x + 1, total, &minima))
 INTEGER_DOT_512(q6_K, 256, 210, add_half_q6_K(p, 0, x, total); add_half_q6_K(p, 1, x + 1, total))
 #endif

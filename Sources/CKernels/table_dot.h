@@ -2,7 +2,7 @@
 // up in four tables, one for each byte of a level, and the bytes are interleaved to floats. The lookups of formats.h
 // take twice the instructions, but leave the elements in order.
 
-#if defined(CK_AVX2) && !defined(CK_AVX512)
+#if defined(CK_AVX2)
 // The order in which each eight elements come out: even ones first.
 INLINE void prepare_table_dot(const float *x, long k, float *out) {
   for (long i = 0; i + 8 <= k; i += 8) {
@@ -32,7 +32,7 @@ INLINE float table_dot(prepared_row x, stored_row row, long k, const uint8_t byt
   float rest = 0;
   long i = 0;
   for (; i + 32 <= k; i += 32, p += 16) {
-    if (i % 128 == 0) __builtin_prefetch(p + 2048, 0, 0);
+    if (i % 128 == 0) __builtin_prefetch(p + prefetch_distance);
     __m128i bytes = _mm_loadu_si128((const __m128i *)p);
     __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_srli_epi16(bytes, 4)), bytes, 1);
     __m256i codes = _mm256_and_si256(both, _mm256_set1_epi8(15));

@@ -4,6 +4,7 @@ import CVersion
 import Recipes
 import Swiftlet
 import Essentials
+import Tensors
 import Terminal
 
 /// The command. Each subcommand has its own file.
@@ -30,6 +31,7 @@ enum Main {
     signal(SIGXFSZ, SIG_IGN)
     var isRunning = false
     do {
+      try useInstructionSet(named: ProcessInfo.processInfo.environment[InstructionSet.variable])
       let words = withDashes(try ThreadOptions.apply(Array(CommandLine.arguments.dropFirst())))
       if let script = RecipeCompletions.script(for: words) { return Output.standardOutput.writeText(script) }
       try checkSubcommand(words)
@@ -43,6 +45,18 @@ enum Main {
     } catch {
       leave(error, of: isRunning ? CommandLine.arguments.dropFirst().first : nil)
     }
+  }
+
+  /// Uses the kernels that the environment names, for benchmarks and to narrow down a fault.
+  private static func useInstructionSet(named name: String?) throws {
+    guard let name, !name.isEmpty else { return }
+    let supported = InstructionSet.supported
+    guard let chosen = supported.first(where: { $0.rawValue == name }) else {
+      let names = supported.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError(
+        "\(InstructionSet.variable) must be one of \(names) on this processor (got \(name.quotedExcerpt))")
+    }
+    chosen.use()
   }
 
   /// Options may be spelled with underscores, as recipe keys are. Subcommands that take keys read both spellings

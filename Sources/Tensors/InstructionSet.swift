@@ -22,6 +22,15 @@ package enum InstructionSet: String, CaseIterable, Sendable {
   /// The instruction set of the calling thread: the processor's best, unless inside `run`.
   package static var current: InstructionSet { InstructionSet(rawValue: String(cString: ck_target())) ?? .portable }
 
+  /// The environment variable that makes a run use the kernels for a lesser instruction set than the processor's best.
+  package static let variable = "SWIFTLET_INSTRUCTION_SET"
+
+  /// The instruction sets that the processor supports, the best first.
+  package static var supported: [InstructionSet] { allCases.filter { $0.run {} != nil } }
+
+  /// Makes the calling thread, and all that have not computed yet, use the kernels for this instruction set.
+  package func use() { ck_select_usual_target(rawValue) }
+
   /// Runs `body` with the kernels for this instruction set, including the work it distributes to a thread pool. Calls
   /// from other threads are not affected.
   /// - Returns: `nil` if the processor doesn't support the instruction set; then `body` isn't called.

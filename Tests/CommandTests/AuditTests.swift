@@ -122,6 +122,16 @@ import Testing
     #expect(try await workspace.run(line: "doctor").text().contains("processor"))
   }
 
+  @Test func environmentNamesTheInstructionSet() async throws {
+    let workspace = try Workspace()
+    let variable = "SWIFTLET_INSTRUCTION_SET"
+    let refused = try await workspace.run("doctor", environment: [variable: "sse9"])
+    #expect(refused.status == 2 && refused.errors.contains(variable) && refused.errors.contains("\"sse9\""))
+    let least = refused.errors.contains("portable") ? "portable" : "neon"
+    let report = try await workspace.run("doctor", "--json", environment: [variable: least]).json()
+    #expect(report["machine"]?["kernels"]?["value"]?.string == least)
+  }
+
   /// Folders and FIFOs among the files of the cache have no size, and reading them would fail or wait.
   @Test func doctorCountsOnlyRegularFiles() async throws {
     let workspace = try Workspace()

@@ -71,6 +71,12 @@ const char *ck_target(void);
 // Selects a target for the calling thread; false if the processor does not support it.
 bool ck_select_target(const char *name);
 
+// The same, also for threads that have not used kernels yet.
+bool ck_select_usual_target(const char *name);
+
+// Whether reading floats in order is faster with prefetching, as on Intel's processors. Set when the program starts.
+extern bool ck_prefetches_floats;
+
 // The processors in this process's affinity mask.
 long ck_processors(void);
 // The processors in the mask, in ascending order: writes up to `capacity` numbers and returns how many there are.
@@ -150,6 +156,9 @@ typedef struct {
 // order of additions depends on the shapes alone.
 void ck_sum_of_products(
   const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part);
+
+// The most rows of activations for which ck_gemv is faster than packing the matrix for ck_sum_of_products.
+long ck_max_gemv_rows(ck_format format);
 
 // Floats per prepared row of activations for GEMV with a matrix of this format.
 long ck_gemv_prepared_count(ck_format format, long k);

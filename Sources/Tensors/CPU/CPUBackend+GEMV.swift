@@ -3,12 +3,17 @@ import CKernels
 /// Matrix-vector products for decoding: products with very few rows, which read each weight once, in its storage
 /// format.
 extension CPUBackend {
-  /// The maximum number of rows for GEMV. Larger products are worth packing their operands.
-  static let maxGEMVRows = 4
+  /// The maximum number of rows for GEMV, whatever the format. Larger products are worth packing their operands.
+  static let maxGEMVRows = 8
 
   /// Whether a product can use GEMV: few rows, and right operands `[n, depth]`.
   func isGEMV(_ product: Product) -> Bool {
-    product.terms.allSatisfy { $0.left.packed == nil && !$0.left.isTransposed && $0.transposed }
+    product.terms.allSatisfy { term in
+      guard term.left.packed == nil, !term.left.isTransposed, term.transposed, let right = term.right.matrix else {
+        return false
+      }
+      return term.left.rows <= ck_max_gemv_rows(right.format)
+    }
   }
 
   /// Computes products that can all use GEMV. The rows of all their weights are divided among the threads at once.
@@ -35,16 +40,22 @@ extension CPUBackend {
     }
     let ranges = GEMVRanges(
       rows: sums.last?.endRow ?? 0, depth: terms.first?.right.columns ?? 0, threads: threadCount)
-    pool.run(ranges.count) { task in
-      let range = ranges[task]
-      for sum in sums where range.overlaps(sum.firstRow..<sum.endRow) {
-        let begin = max(range.lowerBound - sum.firstRow, 0)
-        let end = min(range.upperBound - sum.firstRow, sum.n)
-        for number in sum.terms {
-          withUnsafePointer(to: terms[number].right) {
-            ck_gemv(
-              terms[number].x, terms[number].stride, terms[number].prepared, sum.m, $0, sum.out, sum.stride,
-              sum.accumulate || number > sum.terms.lowerBound, begin, end)
+    // Through pointers: each task would retain the arrays, whose counts all threads then write to.
+    terms.withUnsafeBufferPointer { terms in
+      sums.withUnsafeBufferPointer { sums in
+        pool.run(ranges.count) { task in
+          let range = ranges[task]
+          for sum in sums {
+            let begin = max(range.lowerBound - sum.firstRow, 0)
+            let end = min(range.upperBound - sum.firstRow, sum.n)
+            guard begin < end else { continue }
+            for number in sum.terms {
+              withUnsafePointer(to: terms[number].right) {
+                ck_gemv(
+                  terms[number].x, terms[number].stride, terms[number].prepared, sum.m, $0, sum.out, sum.stride,
+                  sum.accumulate || number > sum.terms.lowerBound, begin, end)
+              }
+            }
           }
         }
       }

@@ -31,7 +31,7 @@ extension CPUBackend {
   }
 
   /// Divides each product into parts of rows and columns; the parts of all products are one region of the thread pool.
-  /// Products with up to `maxGEMVRows` rows use GEMV instead.
+  /// Products of very few rows use GEMV instead.
   public func compute(_ products: [Product]) {
     for product in products { check(product) }
     if products.allSatisfy(isGEMV) { return computeGEMV(products) }
