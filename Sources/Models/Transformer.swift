@@ -77,6 +77,12 @@ public final class Transformer {
     return [embedding] + perLayer + layers.flatMap(\.parameters) + [finalNorm] + heads
   }
 
+  /// The weights of which a pass reads only the rows of its tokens, unless they are trained.
+  package var lookupTables: [Parameter] {
+    let isHead = head === embedding && sequenceHead == nil
+    return (isHead ? [] : [embedding]) + (perLayerEmbedding.map { [$0.table] } ?? [])
+  }
+
   /// The weights of norms to which the configuration's offset is added.
   var offsetNorms: [Parameter] { layers.flatMap(\.offsetNorms) + [finalNorm] }
 

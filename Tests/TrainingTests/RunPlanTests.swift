@@ -178,6 +178,18 @@ import Testing
     #expect(many.parts.reduce(0) { $0 + $1.bytes } == many.total)
   }
 
+  /// Gemma 4's table of per-layer embeddings is most of the file, but only the rows of the tokens are read.
+  @Test func tablesAreCountedWhereTheyAreRead() throws {
+    let rows = 262_144
+    let table = rows * 35 * 256 * 2
+    func bytes(_ read: Int) -> Int { RunEstimator.residentBytes(ofTable: table, rows: rows, read: read) }
+    #expect(bytes(0) == 0 && bytes(1000) == 1000 << 16 && bytes(10 * rows) == table)
+    #expect(RunEstimator.residentBytes(ofTable: 1000, rows: 10, read: 3) == 1000)
+    let names = try TinyModel.model("gemma4").transformer.lookupTables.map(\.name)
+    #expect(names == ["model.embed_tokens_per_layer.weight"], "\(names)")
+    #expect(try TinyModel.model("phi3").transformer.lookupTables.map(\.name) == ["model.embed_tokens.weight"])
+  }
+
   @Test func optimizersAreCounted() throws {
     let model = try TinyModel.model(inFloat32: true)
     let weights = model.transformer.parameters.reduce(0) { $0 + $1.value.count }

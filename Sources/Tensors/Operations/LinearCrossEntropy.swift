@@ -1,7 +1,11 @@
 extension Tape {
-  /// The number of rows of logits that exist at a time: 32 MB of them, and another 32 MB when packed. With fewer than
-  /// 96 rows, packing the head would dominate the time of the product.
-  package static func logitChunkRows(vocabulary: Int) -> Int { min(max(96, (8 << 20) / max(1, vocabulary)), 1024) }
+  /// The number of rows of logits that exist at a time: at most 64 MB of them, and another 64 MB when packed, or else 96
+  /// rows, because packing the head would dominate the time of a product of fewer. All chunks have about the same size.
+  package static func logitChunkRows(vocabulary: Int, of rows: Int) -> Int {
+    let most = min(max(96, (16 << 20) / max(1, vocabulary)), 1024)
+    let chunks = max(1, (rows + most - 1) / most)
+    return max(1, (rows + chunks - 1) / chunks)
+  }
 
   /// The language model head and its cross-entropy, fused: logits exist for a few hundred rows at a time, and only for
   /// rows with a target, and are replaced by their gradient immediately.
@@ -55,7 +59,7 @@ extension Tape {
     let products = HeadProducts(head: head, backend: backend, precision: precision)
     let dHidden: Tensor? = needsGradient && hidden.requiresGradient ? backend.empty(hidden.value.shape, .float32) : nil
     if let dHidden { backend.clear(dHidden) }
-    let chunk = Self.logitChunkRows(vocabulary: head.value.rows)
+    let chunk = Self.logitChunkRows(vocabulary: head.value.rows, of: counted.count)
     let result = backend.empty([counted.count, PendingLoss.columns], .float32)
     for start in stride(from: 0, to: counted.count, by: chunk) {
       let rows = Array(counted[start..<min(counted.count, start + chunk)])

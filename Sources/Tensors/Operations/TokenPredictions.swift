@@ -100,7 +100,7 @@ private struct HeadPass {
 
   /// Calls `body` with a range of `rows`, their hidden states, and their logits.
   func forEachChunk(of rows: [Int32], _ body: (Range<Int>, Tensor, Tensor) -> Void) {
-    let size = Tape.logitChunkRows(vocabulary: products.head.value.rows)
+    let size = Tape.logitChunkRows(vocabulary: products.head.value.rows, of: rows.count)
     for start in stride(from: 0, to: rows.count, by: size) {
       let range = start..<min(rows.count, start + size)
       var states = backend.gatherRows(hidden, Array(rows[range]))

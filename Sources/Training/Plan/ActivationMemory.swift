@@ -94,7 +94,7 @@ package struct ActivationMemory {
 
   /// The bytes of the head: a chunk of logits, a packed copy, and the chunk's hidden states with their gradient.
   func head(targets: Int) -> Int {
-    let rows = min(targets, Tape.logitChunkRows(vocabulary: vocabulary))
+    let rows = Tape.logitChunkRows(vocabulary: vocabulary, of: targets)
     return 4 * rows * (2 * vocabulary + 4 * hiddenSize)
   }
 
@@ -114,7 +114,7 @@ package struct ActivationMemory {
 
   /// The peak without a backward pass: in a layer's MLP, or at the head.
   func evaluation(tokens: Int, targets: Int) -> Int {
-    let rows = min(targets, Tape.logitChunkRows(vocabulary: vocabulary))
+    let rows = Tape.logitChunkRows(vocabulary: vocabulary, of: targets)
     let widest = 4 * tokens * (4 * intermediateSize + 4 * hiddenSize)
     return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * hiddenSize + rows * (vocabulary + 2 * hiddenSize)))
   }

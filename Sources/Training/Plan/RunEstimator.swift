@@ -235,7 +235,7 @@ package struct RunEstimator {
       // Its pass comes first; then its hidden states are kept, and its logits exist beside the model's.
       let passed = ActivationMemory(teacher).evaluation(tokens: tokens, targets: 0)
       let vocabulary = teacher.configuration.vocabularySize
-      let logits = 8 * min(targets, Tape.logitChunkRows(vocabulary: vocabulary)) * vocabulary
+      let logits = 8 * Tape.logitChunkRows(vocabulary: vocabulary, of: targets) * vocabulary
       let kept = 4 * tokens * teacher.configuration.hiddenSize + logits
       estimate.working = max(estimate.working + kept, passed - estimate.activations)
     }
@@ -354,12 +354,26 @@ package struct RunEstimator {
 
   private var trainedCount: Int { trained.reduce(0) { $0 + $1.value.count } }
 
-  /// NF4 takes half a byte per weight and, with double quantization, one byte per block of 64.
+  /// NF4 takes half a byte per weight and, with double quantization, one byte per block of 64. Tables that stay in a
+  /// mapped file take memory where they are read.
   private func weightBytes(quantized: Bool) -> Int {
-    let all = model.transformer.parameters.reduce(0) { $0 + $1.value.totalByteCount }
+    var all = model.transformer.parameters.reduce(0) { $0 + $1.value.totalByteCount }
+    if model.transformer.backend.availableMemory == nil {
+      for table in model.transformer.lookupTables where adapter != nil && !table.isTrainable {
+        let bytes = table.value.totalByteCount
+        all -= bytes - Self.residentBytes(ofTable: bytes, rows: table.value.rows, read: set.tokenCount)
+      }
+    }
     guard quantized else { return all }
     return model.transformer.linearLayers.reduce(all) {
       $0 - $1.weight.value.totalByteCount + $1.weight.value.count * 33 / 64
     }
+  }
+
+  /// The memory that a mapped table takes if `read` tokens look up its rows. The system maps 64 KB around what is read.
+  package static func residentBytes(ofTable bytes: Int, rows: Int, read: Int) -> Int {
+    let unit = 64 << 10
+    let row = (bytes / max(1, rows) + unit - 1) / unit * unit
+    return min(bytes, min(read, rows) * row)
   }
 }
