@@ -197,20 +197,24 @@ public final class CausalLM {
   ///   - prompt: at least one token.
   ///   - cache: the KV cache of an earlier part of the conversation, to be continued.
   ///   - stream: called with each piece of text that can no longer change; return `false` to stop.
+  ///   - reading: called before each chunk of a long prompt with the number of its tokens that have been read, and of
+  ///     all; return `false` to stop.
   /// - Returns: the text without special tokens, and the generated tokens.
   public func generate(
     _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
-    maxNewTokens: Int = 512, stream: (String) -> Bool = { _ in true }
+    maxNewTokens: Int = 512, stream: (String) -> Bool = { _ in true },
+    reading: (_ read: Int, _ total: Int) -> Bool = { _, _ in true }
   ) -> (text: String, generation: Generation) {
     var text = ""
     var streamDecoder = tokenizer.streamDecoder(skipSpecialTokens: true)
     let generation = transformer.generate(
-      prompt, cache: cache, sampling: sampling, maxNewTokens: maxNewTokens, stopTokens: stopTokens
-    ) { id in
-      let piece = streamDecoder.append(id)
-      text += piece
-      return piece.isEmpty || stream(piece)
-    }
+      prompt, cache: cache, sampling: sampling, maxNewTokens: maxNewTokens, stopTokens: stopTokens,
+      each: { id in
+        let piece = streamDecoder.append(id)
+        text += piece
+        return piece.isEmpty || stream(piece)
+      },
+      reading: reading)
     let rest = streamDecoder.finish()
     if !rest.isEmpty { _ = stream(rest) }
     return (text + rest, generation)

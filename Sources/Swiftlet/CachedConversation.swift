@@ -69,9 +69,11 @@ package final class CachedConversation {
     }
 
     /// Generates one token.
+    /// - Parameter reading: called before each chunk of a long prompt with the number of its tokens that have been read,
+    ///   and of all; return `false` to end the answer.
     /// - Returns: the text that became certain with it, which may be empty; `nil` at the end of the answer.
-    package func next() -> String? {
-      guard let id = tokens.next() else { return nil }
+    package func next(reading: (_ read: Int, _ total: Int) -> Bool = { _, _ in true }) -> String? {
+      guard let id = tokens.next(reading: reading) else { return nil }
       let piece = decoder.append(id)
       text += piece
       return piece

@@ -174,10 +174,19 @@ private struct Session {
       let begin = ContinuousClock.now
       let reply = try conversation.reply(to: text, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens)
       var count = 0
-      while signals.caught == nil, let piece = reply.next() {
+      var progress = PromptProgress()
+      func next() -> String? {
+        reply.next { read, total in
+          progress.update(read, of: total)
+          return signals.caught == nil
+        }
+      }
+      while signals.caught == nil, let piece = next() {
+        progress.end()
         output.writeText(piece)
         count += 1
       }
+      progress.end()
       output.writeText(reply.finish())
       output.write("\n")
       try model.transformer.backend.check()

@@ -39,12 +39,19 @@ struct Generate: AsyncParsableCommand {
     let ids = try model.ids(of: question, thinking: thinking?.isOn)
     let output = Output.standardOutput
     let signals = json ? nil : StopSignals()
+    var progress = PromptProgress()
     let (answer, generation) = model.generate(
-      ids, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens
-    ) { piece in
-      if !json { output.writeText(piece) }
-      return signals?.caught == nil
-    }
+      ids, sampling: sampling.options, maxNewTokens: sampling.maxNewTokens,
+      stream: { piece in
+        progress.end()
+        if !json { output.writeText(piece) }
+        return signals?.caught == nil
+      },
+      reading: {
+        progress.update($0, of: $1)
+        return signals?.caught == nil
+      })
+    progress.end()
     signals?.end()
     try model.transformer.backend.check()
     if json {

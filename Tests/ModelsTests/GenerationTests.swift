@@ -86,6 +86,28 @@ import Testing
     #expect(generation.ids == expected)
   }
 
+  @Test func readingALongPromptCanBeFollowedAndStopped() throws {
+    let transformer = try FamilyTests.transformer("llama")
+    let prompt = (0..<1100).map { Int32(3 + $0 % 50) }
+    func chunks(of prompt: [Int32], until last: Int = .max) -> (read: [Int], ids: [Int32], cached: Int) {
+      let cache = KeyValueCache(for: transformer, capacity: 2048)
+      var read: [Int] = []
+      let generation = transformer.generate(
+        prompt, cache: cache, maxNewTokens: 1, stopTokens: [],
+        reading: { done, total in
+          read.append(done)
+          return total == prompt.count && done < last
+        })
+      return (read, generation.ids, cache.count)
+    }
+    let whole = chunks(of: prompt)
+    #expect(whole.read == [0, 512, 1024] && whole.cached == 1100)
+    #expect(whole.ids == transformer.generate(prompt, maxNewTokens: 1, stopTokens: []).ids)
+    let stopped = chunks(of: prompt, until: 512)
+    #expect(stopped.read == [0, 512] && stopped.ids.isEmpty && stopped.cached == 512)
+    #expect(chunks(of: Array(prompt.prefix(512))).read.isEmpty)
+  }
+
   @Test func endsAtStopTokensAndLimits() throws {
     let transformer = try FamilyTests.transformer("llama")
     let golden = try #require(Goldens.json("models/llama/golden.json")["greedy"])

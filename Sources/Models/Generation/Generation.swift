@@ -55,10 +55,15 @@ public final class TokenGenerator {
   }
 
   /// Generates the next token.
+  /// - Parameter reading: called before each chunk of a long prompt with the number of its tokens that have been read,
+  ///   and of all; return `false` to end the generation.
   /// - Returns: `nil` if the generation has ended, or the device has failed.
-  public func next() -> Int32? {
+  public func next(reading: (_ read: Int, _ total: Int) -> Bool = { _, _ in true }) -> Int32? {
     guard isGoing else { return nil }
-    let hidden = transformer.extend(cache, by: pending)
+    guard let hidden = transformer.extend(cache, by: pending, reading: reading) else {
+      pending = []
+      return nil
+    }
     return choose(transformer.logits(hidden.rows(hidden.rows - 1..<hidden.rows)))
   }
 
@@ -150,22 +155,29 @@ extension Transformer {
   ///   - cache: the KV cache of an earlier part of the conversation, to be continued. The prompt and the new tokens are
   ///     added to it.
   ///   - each: called with each new token as soon as it is sampled; return `false` to stop.
+  ///   - reading: called before each chunk of a long prompt with the number of its tokens that have been read, and of
+  ///     all; return `false` to stop.
   public func generate(
     _ prompt: [Int32], cache: KeyValueCache? = nil, sampling: SamplingConfiguration = SamplingConfiguration(),
-    maxNewTokens: Int, stopTokens: Set<Int32>, each: (Int32) -> Bool = { _ in true }
+    maxNewTokens: Int, stopTokens: Set<Int32>, each: (Int32) -> Bool = { _ in true },
+    reading: (_ read: Int, _ total: Int) -> Bool = { _, _ in true }
   ) -> Generation {
     let generator = TokenGenerator(
       self, prompt: prompt, cache: cache, sampling: sampling, maxNewTokens: maxNewTokens, stopTokens: stopTokens)
-    while let id = generator.next(), each(id) {}
+    while let id = generator.next(reading: reading), each(id) {}
     return generator.generation
   }
 
   /// Adds a prompt to the cache.
-  package func read(_ prompt: [Int32], into cache: KeyValueCache) { _ = extend(cache, by: prompt) }
+  package func read(_ prompt: [Int32], into cache: KeyValueCache) {
+    _ = extend(cache, by: prompt) { _, _ in true }
+  }
 
-  /// Adds tokens to the cache and returns the hidden states of the last ones. Long prompts are processed in chunks, so
-  /// that they need no more memory than short ones.
-  fileprivate func extend(_ cache: KeyValueCache, by newIDs: [Int32]) -> Tensor {
+  /// Adds tokens to the cache and returns the hidden states of the last ones; `nil` if `reading` stopped it. Long prompts
+  /// are processed in chunks, so that they need no more memory than short ones.
+  fileprivate func extend(
+    _ cache: KeyValueCache, by newIDs: [Int32], reading: (_ read: Int, _ total: Int) -> Bool
+  ) -> Tensor? {
     let length = cache.count + newIDs.count
     var ids = newIDs
     if cache.count > 0,
@@ -177,10 +189,11 @@ extension Transformer {
       cache.truncate(to: 0)
     }
     let chunk = 512
-    var hidden = hiddenStates([CachedStep(ids: Array(ids.prefix(chunk)), cache: cache, length: length)])
-    for start in Swift.stride(from: chunk, to: ids.count, by: chunk) {
-      let ids = Array(ids[start..<min(ids.count, start + chunk)])
-      hidden = hiddenStates([CachedStep(ids: ids, cache: cache, length: length)])
+    var hidden: Tensor?
+    for start in Swift.stride(from: 0, to: ids.count, by: chunk) {
+      guard ids.count <= chunk || reading(start, ids.count) else { return nil }
+      let part = Array(ids[start..<min(ids.count, start + chunk)])
+      hidden = hiddenStates([CachedStep(ids: part, cache: cache, length: length)])
     }
     return hidden
   }
