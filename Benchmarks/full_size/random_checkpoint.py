@@ -20,6 +20,11 @@ QWEN3 = {
 CONFIGURATIONS = {
     "Qwen3-0.6B": QWEN3,
     "Qwen3-0.6B-Base": QWEN3 | {"max_position_embeddings": 32768},
+    "Qwen2.5-0.5B-Instruct": {
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,
+        "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936,
+        "rms_norm_eps": 1e-6, "rope_theta": 1000000, "max_position_embeddings": 32768, "tie_word_embeddings": True,
+    },
     "DeepSeek-R1-Distill-Qwen-1.5B": {
         "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960,
         "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151936,
