@@ -4,12 +4,15 @@ extension CPUBackend {
   /// Whether the selected kernels have a bfloat16 dot product (AVX512-BF16).
   public var multipliesBFloat16: Bool { ck_multiplies_bfloat16() }
 
+  /// Operands with fewer rows are never rounded to bfloat16: it would save no time.
+  private static let leastRoundedRows = 5
+
   /// Packs the operand into tiles, unless the product will use GEMV, or a transposed float32 operand that has the
   /// tiles' layout already.
   public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
     let rows = transposed ? source.count : source.rows
     let depth = transposed ? source.rows : source.count
-    let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows > Self.maxGEMVRows
+    let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows >= Self.leastRoundedRows
     // A transposed matrix already has the elements of a float32 tile side by side; GEMV reads its operand unpacked.
     let isRead = !isRounded && (transposed || rows <= Self.maxGEMVRows)
     return LeftOperand(
