@@ -360,6 +360,9 @@ DISPATCH(float, ck_largest, (const float *x, long count), (x, count))
 DISPATCH(
   double, ck_exponential_sum, (const float *x, long count, float divisor, float shift), (x, count, divisor, shift))
 DISPATCH(
+  long, ck_pick_exponential, (const float *x, long count, float divisor, float shift, double position),
+  (x, count, divisor, shift, position))
+DISPATCH(
   long, ck_at_least, (const float *x, long count, float threshold, int32_t *indices), (x, count, threshold, indices))
 DISPATCH(
   void, ck_logit_statistics, (const float *logits, long columns, float cap, float *found, long begin, long end),

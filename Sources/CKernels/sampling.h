@@ -10,16 +10,45 @@ float CK(ck_largest)(const float *x, long count) {
   return largest;
 }
 
+enum { weight_chunk = 1024 };
+
+// The weights of one chunk, e^(x / divisor - shift), added up.
+INLINE double chunk_weight(const float *x, long count, float divisor, float shift) {
+  long i = 0;
+  v8 sum = splat8(0);
+  for (; i + 8 <= count; i += 8) sum += exp8(load8(x + i) / divisor - shift);
+  double total = sum_lanes8(sum);
+  for (; i < count; i++) total += expf(x[i] / divisor - shift);
+  return total;
+}
+
 double CK(ck_exponential_sum)(const float *x, long count, float divisor, float shift) {
   double total = 0;
-  for (long chunk = 0; chunk < count; chunk += 1024) {
-    long i = chunk, last = chunk + 1024 < count ? chunk + 1024 : count;
-    v8 sum = splat8(0);
-    for (; i + 8 <= last; i += 8) sum += exp8(load8(x + i) / divisor - shift);
-    total += sum_lanes8(sum);
-    for (; i < last; i++) total += expf(x[i] / divisor - shift);
-  }
+  for (long i = 0; i < count; i += weight_chunk)
+    total += chunk_weight(x + i, count - i < weight_chunk ? count - i : weight_chunk, divisor, shift);
   return total;
+}
+
+long CK(ck_pick_exponential)(const float *x, long count, float divisor, float shift, double position) {
+  long last = 0;
+  for (long first = 0; first < count; first += weight_chunk) {
+    long length = count - first < weight_chunk ? count - first : weight_chunk;
+    double weight = chunk_weight(x + first, length, divisor, shift);
+    if (position >= weight && first + length < count) {
+      position -= weight;
+      continue;
+    }
+    for (long i = first; i < first + length; i++) {
+      float own = expf(x[i] / divisor - shift);
+      if (!(own > 0)) continue;
+      last = i;
+      position -= own;
+      if (position < 0) return i;
+    }
+    // The single weights add up to a bit less than the chunk's: the last of them, or the first of the next.
+    position = 0;
+  }
+  return last;
 }
 
 long CK(ck_at_least)(const float *x, long count, float threshold, int32_t *indices) {

@@ -16,6 +16,20 @@ static void passes(long count, float divisor) {
   float sum = (float)ck_exponential_sum(x, count, divisor, largest / divisor);
   expect_close(&sum, &total, 1, 2e-6, "sum of %ld exponentials, divided by %g", count, (double)divisor);
 
+  // The middle of the share of a token that is likely enough not to drown in rounding.
+  const long picked[] = {count / 2, count - 1, 1 % count};
+  for (size_t p = 0; p < sizeof picked / sizeof *picked; p++) {
+    double before = 0;
+    for (long i = 0; i < picked[p]; i++) before += exp((double)(x[i] / divisor) - (double)(largest / divisor));
+    double own = exp((double)(x[picked[p]] / divisor) - (double)(largest / divisor));
+    if (own < 1e-4 * total) continue;
+    long pick = ck_pick_exponential(x, count, divisor, largest / divisor, before + own / 2);
+    expect_equal(&pick, &picked[p], sizeof pick, "pick of %ld, divided by %g", count, (double)divisor);
+  }
+  long end = ck_pick_exponential(x, count, divisor, largest / divisor, 2 * total), y_end = count - 1;
+  while (expf(x[y_end] / divisor - largest / divisor) <= 0) y_end--;
+  expect_equal(&end, &y_end, sizeof end, "pick past the end of %ld", count);
+
   static const float thresholds[] = {-1e9f, 0, 22, 23, 24};
   for (size_t t = 0; t < sizeof thresholds / sizeof *thresholds; t++) {
     long y_count = 0, n;

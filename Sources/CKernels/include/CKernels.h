@@ -371,6 +371,10 @@ float ck_largest(const float *x, long count);
 // The sum of e^(x / divisor - shift) over `count` floats.
 double ck_exponential_sum(const float *x, long count, float divisor, float shift);
 
+// The first index at which the sum of these weights up to and including it exceeds `position`; the last one that has a
+// weight if none does.
+long ck_pick_exponential(const float *x, long count, float divisor, float shift, double position);
+
 // Writes the indices of all floats >= threshold in ascending order and returns how many there are. `indices` must have
 // room for `count`.
 long ck_at_least(const float *x, long count, float threshold, int32_t *indices);

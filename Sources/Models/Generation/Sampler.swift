@@ -95,7 +95,8 @@ public struct Sampler: Sendable {
 
   private mutating func draw(_ logits: [Float]) -> Int32 {
     let share = Double(random.uniform())
-    guard let (tokens, total) = candidates(logits, share: share) else { return LogitScan.argmax(logits) }
+    guard isFiltered(logits.count) else { return unfilteredDraw(logits, share) }
+    guard let (tokens, total) = candidates(logits) else { return LogitScan.argmax(logits) }
     var left = share * total
     for token in tokens {
       left -= token.weight
@@ -104,16 +105,29 @@ public struct Sampler: Sendable {
     return tokens.last?.id ?? 0
   }
 
+  private func isFiltered(_ count: Int) -> Bool {
+    configuration.topK > 0 && configuration.topK < count || configuration.topP < 1 || configuration.minP > 0
+  }
+
+  /// The token at `share` of the sum of all weights, which needs no ranking: at a high temperature, most of a vocabulary
+  /// is likely enough to be ranked.
+  private func unfilteredDraw(_ logits: [Float], _ share: Double) -> Int32 {
+    let temperature = configuration.temperature
+    let highest = LogitScan.largest(logits) / temperature
+    let total = LogitScan.exponentialSum(logits, temperature: temperature, highest: highest)
+    guard highest.isFinite, total.isFinite else { return LogitScan.argmax(logits) }
+    return LogitScan.pick(logits, temperature: temperature, highest: highest, position: share * total)
+  }
+
   /// The distribution of the next token, most likely first.
   package func distribution(_ logits: [Float]) -> [(id: Int32, probability: Double)] {
-    guard let (tokens, total) = candidates(penalized(logits), share: .infinity) else { return [] }
+    guard let (tokens, total) = candidates(penalized(logits)) else { return [] }
     return tokens.map { ($0.id, $0.weight / total) }
   }
 
-  /// The tokens that pass the filters, most likely first, and the sum of their weights. If no filter applies, at least
-  /// those that make up `share` of the sum.
+  /// The tokens that pass the filters, most likely first, and the sum of their weights.
   /// - Returns: `nil` if the temperature is so low that quotients overflow, or if a logit isn't a number.
-  private func candidates(_ logits: [Float], share: Double) -> (tokens: [RankedToken], total: Double)? {
+  private func candidates(_ logits: [Float]) -> (tokens: [RankedToken], total: Double)? {
     guard var ranking = TokenRanking(logits, temperature: configuration.temperature) else { return nil }
     var tokens: [RankedToken] = []
     let total: Double
@@ -128,7 +142,7 @@ public struct Sampler: Sendable {
       } else if configuration.minP > 0 {
         tokens = ranking.atLeast(configuration.minP)
       } else {
-        tokens = ranking.covering(share * total)
+        tokens = ranking.covering(.infinity)
       }
     }
     if configuration.topP < 1 {

@@ -22,6 +22,13 @@ package enum LogitScan {
     }
   }
 
+  /// The first token at which the sum of the weights e^(logit / temperature - highest) exceeds `position`.
+  package static func pick(_ logits: [Float], temperature: Float, highest: Float, position: Double) -> Int32 {
+    logits.withUnsafeBufferPointer { logits in
+      logits.baseAddress.map { Int32(ck_pick_exponential($0, logits.count, temperature, highest, position)) } ?? 0
+    }
+  }
+
   /// The tokens whose logit is at least `threshold`, in ascending order.
   package static func tokens(_ logits: [Float], atLeast threshold: Float) -> [Int32] {
     [Int32](unsafeUninitializedCapacity: logits.count) { tokens, count in
