@@ -54,8 +54,10 @@ let package = Package(
     .target(
       name: "Hub",
       dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "CLoader", "CCurl", "CCrypto"]),
-    .target(name: "Tokenizers", dependencies: ["Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "CPCRE2"]),
-    .target(name: "ChatTemplates", dependencies: ["Tokenizers", "OrderedJSON", "Diagnostics", "Essentials"]),
+    .target(name: "ChatTemplates", dependencies: ["OrderedJSON", "Diagnostics", "Essentials"]),
+    .target(
+      name: "Tokenizers",
+      dependencies: ["ChatTemplates", "Checkpoints", "OrderedJSON", "Diagnostics", "Essentials", "CPCRE2"]),
     .target(
       name: "Datasets",
       dependencies: [
