@@ -219,14 +219,17 @@ INLINE void two_scales(const uint8_t *p, float *first, float *second) {
 #endif
 }
 
-// The float16 at the start of each of eight blocks: in order, or with `pairs` those of even blocks before odd ones.
-INLINE v8 block_scales(const uint8_t *p, const long size, const bool pairs) {
+INLINE long smaller(long a, long b) { return a < b ? a : b; }
+
+// The float16 at the start of each of eight blocks: in order, or with `pairs` those of even blocks before odd ones. In
+// place of blocks from number `blocks` on, it reads the last one.
+INLINE v8 block_scales(const uint8_t *p, const long size, const long blocks, const bool pairs) {
   const int step = pairs ? 2 : 1, fourth = pairs ? 1 : 4;
   u16x8 bits;
 #pragma clang loop unroll(full)
   for (int i = 0; i < 4; i++) {
-    bits[i] = (uint16_t)load_u16(p + step * i * size);
-    bits[i + 4] = (uint16_t)load_u16(p + (step * i + fourth) * size);
+    bits[i] = (uint16_t)load_u16(p + smaller(step * i, blocks - 1) * size);
+    bits[i + 4] = (uint16_t)load_u16(p + smaller(step * i + fourth, blocks - 1) * size);
   }
   return half_floats(bits);
 }
@@ -279,16 +282,17 @@ typedef struct {
 } row_sums;
 
 // Eight blocks of 32 at p, in pairs: `size` bytes each, nibbles from `nibbles` on, fifth bits at `fifth` if
-// that is not 0. With `has_minimum`, the block's second float16 is added to each element. `blocks` of them exist.
+// that is not 0. With `has_minimum`, the block's second float16 is added to each element. `blocks` of them exist; the
+// digits, units and sums of x are zero for the others.
 INLINE void add_pairs_of_blocks(
   const ck_format format, const long size, const long nibbles, const long fifth, const bool has_minimum,
   const uint8_t *p, const long blocks, const x_group *x, row_sums *out) {
-  v8 scales = block_scales(p, size, true) * load8(x->units);
-  if (has_minimum) out->minima += block_scales(p + 2, size, true) * load8(x->sums);
+  v8 scales = block_scales(p, size, blocks, true) * load8(x->units);
+  if (has_minimum) out->minima += block_scales(p + 2, size, blocks, true) * load8(x->sums);
 #pragma clang loop unroll(full)
   for (int pair = 0; pair < 4; pair++) {
     if (2 * pair >= blocks) break;
-    const uint8_t *a = p + 2 * pair * size, *b = a + size;
+    const uint8_t *a = p + 2 * pair * size, *b = 2 * pair + 1 < blocks ? a + size : a;
     u8x32 codes = two_halves(a + nibbles, b + nibbles), low = codes & 15, high = codes >> 4;
     if (fifth) {
       u8x32 bits = two_words(a + fifth, b + fifth);
@@ -365,7 +369,7 @@ INLINE void add_q6_K(const uint8_t *p, const x_group *x, row_sums *out) {
 // Eight blocks of q8_0. Signed codes: NEON multiplies them as they are; x86 needs unsigned ones, with 128 added.
 INLINE void add_q8_0(const uint8_t *p, const long blocks, const x_group *x, row_sums *out) {
   float scales[8];
-  store8(scales, block_scales(p, 34, false) * load8(x->units));
+  store8(scales, block_scales(p, 34, blocks, false) * load8(x->units));
 #pragma clang loop unroll(full)
   for (int b = 0; b < 8; b++) {
     if (b >= blocks) break;
@@ -416,7 +420,7 @@ INLINE void add_q6_K(const uint8_t *p, const x_group *x, row_sums *out) {
 #endif
 
 // The dot product of a row. STEP handles eight blocks of 32 at p, `size` bytes in all, of which the first `blocks`
-// exist; an incomplete group at the end of a row is copied to zeros first.
+// exist.
 #define INTEGER_DOT(format, size, STEP)                                              \
   INLINE float integer_dot_##format(prepared_row prepared, stored_row row, long k) { \
     const x_group *x = (const x_group *)prepared.prepared;                           \
@@ -429,8 +433,6 @@ INLINE void add_q6_K(const uint8_t *p, const x_group *x, row_sums *out) {
     }                                                                                \
     blocks = k / 32;                                                                 \
     if (blocks > 0) {                                                                \
-      uint8_t rest[size] = {};                                                       \
-      p = memcpy(rest, p, blocks * (size) / 8);                                      \
       STEP;                                                                          \
     }                                                                                \
     return sum_lanes8(sums.total + sums.minima);                                     \
