@@ -95,9 +95,8 @@ DOT32(q4_K) {
   *rest -= load_half(block + 2) * minimum * x_sum;
 }
 
-// Dot product of x with a row. Rows are contiguous, so the row's end prefetches the next row's start. Formats that take
-// some arithmetic outrun the hardware prefetcher, hence the explicit prefetch; Intel's does not keep up with floats
-// either.
+// Formats that take some arithmetic outrun the hardware prefetcher, hence the explicit prefetch; Intel's does not keep
+// up with floats either. Rows are contiguous, so the row's end prefetches the next row's start.
 INLINE void prefetch_elements(stored_row row, ck_format format, long i) {
   if (format < ck_q4_0 && !ck_prefetches_floats) return;
   const uint8_t *p = row.bytes + row_bytes(format, i) + prefetch_distance;
@@ -105,6 +104,7 @@ INLINE void prefetch_elements(stored_row row, ck_format format, long i) {
   if (format == ck_float32) __builtin_prefetch(p + 64);
 }
 
+// Dot product of x with a row.
 #define DOT(format)                                                                           \
   INLINE float float_dot_##format(prepared_row x, stored_row row, long k) {                   \
     lanes total = splat(0);                                                                   \

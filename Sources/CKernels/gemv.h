@@ -1,7 +1,7 @@
 // Decode: a few rows of activations times a matrix in its storage format (GEMV). Bound by reading the matrix, so each
 // of its rows is read once, straight into a dot product.
 
-#if defined(CK_VNNI) || defined(CK_DOT_INSTRUCTION) || (defined(CK_AVX2) && !defined(CK_VNNI))
+#if defined(CK_AVX2) || defined(CK_DOT_INSTRUCTION)
 INLINE long prepared_groups(long k) { return (k + group - 1) / group * (long)sizeof(x_group) / 4; }
 #else
 INLINE long prepared_groups(long k) { return 0; }

@@ -21,7 +21,7 @@
 #define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q8_0) DO(q4_K) DO(q5_K) DO(q6_K)
 #define FLOAT_FORMATS(DO) \
   DO(float32) DO(float16) DO(bfloat16) DO(q2_K) DO(q3_K) TABLE_FORMATS_AS_FLOAT(DO) LATER_FORMATS(DO)
-#elif defined(CK_AVX2) && !defined(CK_VNNI)
+#elif defined(CK_AVX2)
 // q8_0 takes fewer instructions in float32 than as products of bytes that must not saturate.
 #define INTEGER_FORMATS(DO) DO(q4_0) DO(q4_1) DO(q5_0) DO(q5_1) DO(q4_K) DO(q5_K) DO(q6_K)
 #define FLOAT_FORMATS(DO) DO(float32) DO(float16) DO(bfloat16) DO(q8_0) DO(q2_K) DO(q3_K) LATER_FORMATS(DO)
@@ -37,6 +37,11 @@ INLINE bool uses_integer_dot(ck_format format) {
     INTEGER_FORMATS(IS_INTEGER)
     default: return false;
   }
+}
+
+// What the stored codes exceed the signed ones by.
+INLINE int code_offset(ck_format format) {
+  return format == ck_q8_0 ? 128 : format == ck_q6_K ? 32 : format == ck_q5_0 ? 16 : format == ck_q4_0 ? 8 : 0;
 }
 
 INLINE bool uses_table_dot(ck_format format) {

@@ -33,11 +33,6 @@ INLINE bool pairs_blocks(ck_format format) {
   return format == ck_q4_0 || format == ck_q4_1 || format == ck_q5_0 || format == ck_q5_1;
 }
 
-// What the stored codes exceed the signed ones by.
-INLINE int code_offset(ck_format format) {
-  return format == ck_q4_0 ? 8 : format == ck_q5_0 ? 16 : format == ck_q6_K ? 32 : format == ck_q8_0 ? 128 : 0;
-}
-
 #if defined(CK_DOT_INSTRUCTION)
 // sum += products of unsigned codes below 128 and digits, four adjacent ones per lane.
 INLINE i32x8 add_dot(i32x8 sum, u8x32 codes, u8x32 digits) {

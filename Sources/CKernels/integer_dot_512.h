@@ -44,6 +44,11 @@ INLINE __m512i less_excess(__m512i codes, const x_group *x, int set) {
   return _mm512_sub_epi32(times_digits(codes, x->digits[set]), bytes64(x->excess[set]));
 }
 
+// Sums over both sets of codes stored with an offset, minus the offset's contribution.
+INLINE __m512i less_both_excesses(__m512i sums, const x_group *x) {
+  return _mm512_sub_epi32(sums, _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1])));
+}
+
 // Adjacent elements per set: blocks of 32 alternate between low and high nibbles every 16 elements, q4_K and q5_K every
 // 32.
 INLINE long run_of(ck_format format) {
@@ -56,11 +61,6 @@ INLINE long run_of(ck_format format) {
     case ck_q5_K: return 32;
     default: return 64;
   }
-}
-
-// What the stored codes exceed the signed ones by.
-INLINE int code_offset(ck_format format) {
-  return format == ck_q8_0 ? 128 : format == ck_q6_K ? 32 : format == ck_q5_0 ? 16 : format == ck_q4_0 ? 8 : 0;
 }
 
 INLINE void write_digits(const float *x, float per_unit, int8_t *out) {
@@ -121,6 +121,15 @@ INLINE uint32_t word(const uint8_t *p) {
 #define FOUR_LANES(x, i, j, k, l) ((lanes)__builtin_shufflevector(x, x, i, i, i, i, j, j, j, j, k, k, k, k, l, l, l, l))
 #define EIGHT_LANES(x, i, j) FOUR_LANES(x, i, i, j, j)
 
+// Of four blocks of `size` words in a and b: their codes, eight words each from word `first` on; and their words 0 and
+// `second`, which are scales.
+#define EIGHT(i) i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7
+#define FOUR_CODES(a, b, first, size) \
+  (__m512i) WORDS(a, b, EIGHT(first), EIGHT(first + size), EIGHT(first + 2 * size), EIGHT(first + 3 * size))
+#define FOUR_SCALES(a, b, second, size) \
+  halves_to_floats(                     \
+    WORDS(a, b, 0, size, 2 * size, 3 * size, second, second + size, second + 2 * size, second + 3 * size))
+
 // Eight float16 to float32.
 INLINE v8 halves_to_floats(u16x8 words) { return (v8)_mm256_cvtph_ps((__m128i)words); }
 
@@ -129,20 +138,15 @@ INLINE v8 halves_to_floats(u16x8 words) { return (v8)_mm256_cvtph_ps((__m128i)wo
 
 INLINE void add_q4_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
   words32 a = first_bytes(p, 18 * blocks), b = first_bytes(p + 64, 18 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(
-    a, b, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32,
-    33, 34, 35);
-  v8 scales = halves_to_floats(WORDS(a, a, 0, 9, 18, 27, 0, 9, 18, 27)) * load8(x->units);
-  __m512i excess = _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1]));
-  total[0] += floats_of(_mm512_sub_epi32(times_nibbles(codes, x), excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
+  __m512i codes = FOUR_CODES(a, b, 1, 9);
+  v8 scales = FOUR_SCALES(a, b, 0, 9) * load8(x->units);
+  total[0] += floats_of(less_both_excesses(times_nibbles(codes, x), x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
 INLINE void add_q4_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
   words32 a = first_bytes(p, 20 * blocks), b = first_bytes(p + 64, 20 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(
-    a, b, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 24, 25, 26, 27, 28, 29, 32, 33, 34, 35, 36,
-    37, 38, 39);
-  v8 scales = halves_to_floats(WORDS(a, a, 0, 10, 20, 30, 1, 11, 21, 31)) * load8(x->units);
+  __m512i codes = FOUR_CODES(a, b, 2, 10);
+  v8 scales = FOUR_SCALES(a, b, 1, 10) * load8(x->units);
   *minima += scales;
   total[0] += floats_of(times_nibbles(codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
@@ -166,21 +170,16 @@ times_five_bits(const uint8_t *p, const long size, const long fifth, long blocks
 
 INLINE void add_q5_0(const uint8_t *p, long blocks, const x_group *x, lanes total[2]) {
   words32 a = first_bytes(p, 22 * blocks), b = first_bytes(p + 64, 22 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(
-    a, b, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 19, 20, 21, 25, 26, 27, 28, 29, 30, 31, 32, 36, 37, 38, 39, 40,
-    41, 42, 43);
-  v8 scales = halves_to_floats(WORDS(a, b, 0, 11, 22, 33, 0, 11, 22, 33)) * load8(x->units);
-  __m512i excess = _mm512_add_epi32(bytes64(x->excess[0]), bytes64(x->excess[1]));
+  __m512i codes = FOUR_CODES(a, b, 3, 11);
+  v8 scales = FOUR_SCALES(a, b, 0, 11) * load8(x->units);
   __m512i sums = times_five_bits(p, 22, 2, blocks, codes, x);
-  total[0] += floats_of(_mm512_sub_epi32(sums, excess)) * FOUR_LANES(scales, 0, 1, 2, 3);
+  total[0] += floats_of(less_both_excesses(sums, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }
 
 INLINE void add_q5_1(const uint8_t *p, long blocks, const x_group *x, lanes total[2], v8 *minima) {
   words32 a = first_bytes(p, 24 * blocks), b = first_bytes(p + 64, 24 * blocks - 64);
-  __m512i codes = (__m512i)WORDS(
-    a, b, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23, 28, 29, 30, 31, 32, 33, 34, 35, 40, 41, 42, 43, 44,
-    45, 46, 47);
-  v8 scales = halves_to_floats(WORDS(a, b, 0, 12, 24, 36, 1, 13, 25, 37)) * load8(x->units);
+  __m512i codes = FOUR_CODES(a, b, 4, 12);
+  v8 scales = FOUR_SCALES(a, b, 1, 12) * load8(x->units);
   *minima += scales;
   total[0] += floats_of(times_five_bits(p, 24, 4, blocks, codes, x)) * FOUR_LANES(scales, 0, 1, 2, 3);
 }

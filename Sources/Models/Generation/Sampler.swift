@@ -113,10 +113,10 @@ public struct Sampler: Sendable {
   /// is likely enough to be ranked.
   private func unfilteredDraw(_ logits: [Float], _ share: Double) -> Int32 {
     let temperature = configuration.temperature
-    let highest = LogitScan.largest(logits) / temperature
-    let total = LogitScan.exponentialSum(logits, temperature: temperature, highest: highest)
-    guard highest.isFinite, total.isFinite else { return LogitScan.argmax(logits) }
-    return LogitScan.pick(logits, temperature: temperature, highest: highest, position: share * total)
+    guard let ranking = TokenRanking(logits, temperature: temperature) else { return LogitScan.argmax(logits) }
+    let total = ranking.total
+    guard total.isFinite else { return LogitScan.argmax(logits) }
+    return LogitScan.pick(logits, temperature: temperature, highest: ranking.highest, position: share * total)
   }
 
   /// The distribution of the next token, most likely first.

@@ -358,8 +358,8 @@ package struct RunEstimator {
   /// mapped file take memory where they are read.
   private func weightBytes(quantized: Bool) -> Int {
     var all = model.transformer.parameters.reduce(0) { $0 + $1.value.totalByteCount }
-    if model.transformer.backend.availableMemory == nil {
-      for table in model.transformer.lookupTables where adapter != nil && !table.isTrainable {
+    if adapter != nil, model.transformer.backend.availableMemory == nil {
+      for table in model.transformer.lookupTables where !table.isTrainable {
         let bytes = table.value.totalByteCount
         all -= bytes - Self.residentBytes(ofTable: bytes, rows: table.value.rows, read: set.tokenCount)
       }
