@@ -1,5 +1,5 @@
 // Decode: a few rows of activations times a matrix in its storage format (GEMV). Bound by reading the matrix, so each
-// of its rows is read once, straight into a dot product.
+// of its rows is read once, straight into a dot product; or into a buffer, if there are more than a few.
 
 #if defined(CK_AVX2) || defined(CK_DOT_INSTRUCTION)
 INLINE long prepared_groups(long k) { return (k + group - 1) / group * (long)sizeof(x_group) / 4; }
@@ -13,8 +13,15 @@ long CK(ck_gemv_prepared_count)(ck_format format, long k) {
   return uses_integer_dot(format) ? prepared_groups(k) : (k / 32 + 15) / 16 * 16;
 }
 
-// Integer dot products read a row of the matrix faster than packing it for GEMM takes.
-long CK(ck_max_gemv_rows)(ck_format format) { return uses_integer_dot(format) ? 8 : 4; }
+// Measured with AVX2: where dequantizing the matrix once, for all rows, takes as long as a dot product for each.
+long CK(ck_max_prepared_rows)(ck_format format) {
+  switch (format) {
+    case ck_q6_K: return 8;
+    case ck_q4_K:
+    case ck_q5_K: return 6;
+    default: return format < ck_q4_0 || uses_integer_dot(format) || uses_table_dot(format) ? 4 : 1;
+  }
+}
 
 void CK(ck_gemv_prepare)(const float *x, long ldx, long m, ck_format format, long k, float *out) {
   for (long i = 0; i < m; i++, x += ldx, out += CK(ck_gemv_prepared_count)(format, k)) {
@@ -67,6 +74,7 @@ TABLE_FORMATS(TABLE_ROWS)
 void CK(ck_gemv)(
   const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
   long row_begin, long row_end) {
+  if (!prepared) return dequantized_dot(x, ldx, m, right, y, ldy, accumulate, row_begin, row_end);
   const gemv_input f = {x, prepared, ldx, m, y, ldy, accumulate};
 #define X(format) rows_##format(f, *right, row_begin, row_end);
   FOR_FORMAT(right->format)

@@ -79,13 +79,13 @@ void test_products(void) {
     }
 }
 
-// m rows of x against a stored matrix, rows 1 to n - 1 of it in two calls.
-static void gemv(ck_format format, long m, long n, long k, float outlier) {
+// m rows of x, as given or prepared, against a stored matrix, rows 1 to n - 1 of it in two calls.
+static void gemv(ck_format format, bool prepares, long m, long n, long k, float outlier) {
   stored_matrix right = random_matrix(format, n, k, (uint64_t)(n + k + m));
   float *x = random_floats(m * (k + 3), (uint64_t)(m + k));
   if (outlier != 0) x[k / 2] = outlier;
-  float *prepared = floats(m * ck_gemv_prepared_count(format, k));
-  ck_gemv_prepare(x, k + 3, m, format, k, prepared);
+  float *prepared = prepares ? floats(m * ck_gemv_prepared_count(format, k)) : NULL;
+  if (prepares) ck_gemv_prepare(x, k + 3, m, format, k, prepared);
   float *y = random_floats(m * n, 3);
   double *expected = doubles(m * n), *exact_x = doubles(m * k);
   for (long i = 0; i < m; i++)
@@ -107,13 +107,13 @@ static void gemv(ck_format format, long m, long n, long k, float outlier) {
       }
       double error = fabs(y[i * n + j] - expected[i * n + j]) / (sqrt(x_squares * squares) + fabs(expected[i * n + j]));
       expect(
-        error <= 2e-7, "%s gemv m %ld n %ld k %ld outlier %g: off by %.2g of the lengths", format_name(format), m, n, k,
-        (double)outlier, error);
+        error <= 2e-7, "%s gemv prepared %d m %ld n %ld k %ld outlier %g: off by %.2g of the lengths",
+        format_name(format), prepares, m, n, k, (double)outlier, error);
     }
   if (outlier == 0)
     expect_close(
-      y, expected, m * n, tolerance, "%s gemv m %ld n %ld k %ld outlier %g", format_name(format), m, n, k,
-      (double)outlier);
+      y, expected, m * n, tolerance, "%s gemv prepared %d m %ld n %ld k %ld outlier %g", format_name(format), prepares,
+      m, n, k, (double)outlier);
   free_matrix(&right);
   free(x);
   free(prepared);
@@ -173,17 +173,19 @@ void test_gemv(void) {
   for (int f = 0; f < format_count; f++) {
     ck_format format = all_formats[f];
     long length = block_length(format);
-    for (long m = 1; m <= 4; m++) {
-      if (length == 1) {
-        gemv(format, m, 9, 7, 0);
-        gemv(format, m, 9, 333, 0);
+    for (int prepares = 0; prepares < 2; prepares++)
+      for (long m = 1; m <= (prepares ? 4 : 9); m += m < 5 ? 1 : 4) {
+        if (length == 1) {
+          gemv(format, prepares, m, 9, 7, 0);
+          gemv(format, prepares, m, 9, 333, 0);
+        }
+        for (long blocks = 1; blocks <= (length == 256 ? 3 : 19); blocks += prepares ? 1 : 2) {
+          gemv(format, prepares, m, 7, blocks * (length == 1 ? 32 : length), 0);
+          gemv(format, prepares, m, 7, blocks * (length == 1 ? 32 : length), 300);
+        }
+        // Several chunks of k.
+        gemv(format, prepares, m, 33, prepares ? 1024 : 2560, 0);
       }
-      for (long blocks = 1; blocks <= (length == 256 ? 3 : 19); blocks++) {
-        gemv(format, m, 7, blocks * (length == 1 ? 32 : length), 0);
-        gemv(format, m, 7, blocks * (length == 1 ? 32 : length), 300);
-      }
-      gemv(format, m, 33, 1024, 0);
-    }
     for (int fill = 0; fill < 256; fill += 51)
       for (int sign = -1; sign <= 1; sign += 2) gemv_extremes(format, (uint8_t)fill, (float)sign);
     gemv_extremes(format, 128, 1);

@@ -157,8 +157,8 @@ typedef struct {
 void ck_sum_of_products(
   const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part);
 
-// The most rows of activations for which ck_gemv is faster than packing the matrix for ck_sum_of_products.
-long ck_max_gemv_rows(ck_format format);
+// The most rows of activations that are worth preparing for ck_gemv.
+long ck_max_prepared_rows(ck_format format);
 
 // Floats per prepared row of activations for GEMV with a matrix of this format.
 long ck_gemv_prepared_count(ck_format format, long k);
@@ -166,8 +166,9 @@ long ck_gemv_prepared_count(ck_format format, long k);
 // Prepares activations x [m, k] for ck_gemv.
 void ck_gemv_prepare(const float *x, long ldx, long m, ck_format format, long k, float *out);
 
-// GEMV for decode, m up to about 4: y[i][row] (+)= x[i] . right[row] for rows [row_begin, row_end) of right [n, k].
-// `prepared` was made from x. Reads the right operand once, in its storage format.
+// GEMV for decode, m up to about 32: y[i][row] (+)= x[i] . right[row] for rows [row_begin, row_end) of right [n, k].
+// Reads the right operand once, in its storage format. `prepared` was made from x; if it is NULL, each row of the right
+// operand is dequantized once for all rows of x.
 void ck_gemv(
   const float *x, long ldx, const float *prepared, long m, const ck_matrix *right, float *y, long ldy, bool accumulate,
   long row_begin, long row_end);

@@ -9,6 +9,7 @@
 #include "../integer_dot_256.h"
 #include "../float_dot.h"
 #include "../table_dot.h"
+#include "../dequantized_dot.h"
 #include "../gemv.h"
 #include "../decode_attention.h"
 #include "../attention.h"

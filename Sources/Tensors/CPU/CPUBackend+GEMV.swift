@@ -3,16 +3,13 @@ import CKernels
 /// Matrix-vector products for decoding: products with very few rows, which read each weight once, in its storage
 /// format.
 extension CPUBackend {
-  /// The maximum number of rows for GEMV, whatever the format. Larger products are worth packing their operands.
-  static let maxGEMVRows = 8
+  /// The maximum number of rows for GEMV. Larger products are worth packing their operands.
+  static let maxGEMVRows = 32
 
   /// Whether a product can use GEMV: few rows, and right operands `[n, depth]`.
   func isGEMV(_ product: Product) -> Bool {
     product.terms.allSatisfy { term in
-      guard term.left.packed == nil, !term.left.isTransposed, term.transposed, let right = term.right.matrix else {
-        return false
-      }
-      return term.left.rows <= ck_max_gemv_rows(right.format)
+      term.left.packed == nil && !term.left.isTransposed && term.transposed && term.left.rows <= Self.maxGEMVRows
     }
   }
 
@@ -39,7 +36,8 @@ extension CPUBackend {
           accumulate: product.accumulate, firstRow: sums.last?.endRow ?? 0, n: product.into.count))
     }
     let ranges = GEMVRanges(
-      rows: sums.last?.endRow ?? 0, depth: terms.first?.right.columns ?? 0, threads: threadCount)
+      rows: sums.last?.endRow ?? 0, depth: terms.first?.right.columns ?? 0,
+      isDequantized: terms.contains { $0.prepared == nil }, threads: threadCount)
     // Through pointers: each task would retain the arrays, whose counts all threads then write to.
     terms.withUnsafeBufferPointer { terms in
       sums.withUnsafeBufferPointer { sums in
@@ -66,7 +64,7 @@ extension CPUBackend {
   private struct GEMVTerm {
     let x: UnsafePointer<Float>
     let stride: Int
-    let prepared: UnsafePointer<Float>
+    let prepared: UnsafePointer<Float>?
     let right: ck_matrix
   }
 
@@ -89,9 +87,9 @@ extension CPUBackend {
     private let rows: Int
     private let size: Int
 
-    init(rows: Int, depth: Int, threads: Int) {
-      // A multiple of this many rows, so that threads write to different cache lines.
-      let line = 16
+    init(rows: Int, depth: Int, isDequantized: Bool, threads: Int) {
+      // Threads write to different cache lines, and dequantize groups of three or four rows.
+      let line = isDequantized ? 48 : 16
       self.rows = rows
       size = max(line, min(rows / (16 * threads), 262_144 / max(1, depth)) / line * line)
     }
@@ -110,10 +108,12 @@ extension CPUBackend {
     let memory: Tensor
   }
 
-  /// Converts activations for a storage format, or returns those converted for another layer with the same input.
+  /// Converts activations for a storage format, or returns those converted for another layer with the same input; nil
+  /// for more rows than are worth it.
   private func prepared(
     _ rows: Columns, for format: ck_format, _ known: inout [PreparedRows]
-  ) -> UnsafePointer<Float> {
+  ) -> UnsafePointer<Float>? {
+    guard rows.rows <= ck_max_prepared_rows(format) else { return nil }
     let source = UnsafePointer(rows.pointer)
     for other in known where other.source == source && other.format == format {
       if other.count == rows.rows && other.depth == rows.count { return UnsafePointer(other.memory.pointer()) }
