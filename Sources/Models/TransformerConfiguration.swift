@@ -155,12 +155,10 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
   /// The features of a backend that the model needs.
   var requiredFeatures: Set<BackendFeature> {
     var features: Set<BackendFeature> = []
-    if attentionSoftcap > 0 { features.insert(.attentionSoftcap) }
     if hasHeadGates { features.insert(.headGates) }
     if hasAttentionSinks { features.insert(.attentionSinks) }
     for layer in layers {
       if layer.experts != nil { features.insert(.experts) }
-      if layer.sharedLayer != nil || layer.keysAreValues || normsValues { features.insert(.sharedKeysAndValues) }
       switch layer.mixer {
       case .attention: break
       case .shortConvolution: features.insert(.shortConvolution)

@@ -168,16 +168,12 @@ public struct DeltaShape: Sendable, Hashable, Codable {
 
 /// A part of a model that not every backend computes.
 public enum BackendFeature: String, Sendable, CaseIterable {
-  /// A softcap on attention scores.
-  case attentionSoftcap = "a softcap on attention scores"
   /// Convolutions over the last few tokens.
   case shortConvolution = "short convolutions"
   /// Linear attention by the gated delta rule.
   case gatedDeltaRule = "linear attention (Gated DeltaNet)"
   /// Mixtures of experts.
   case experts = "a mixture of experts"
-  /// Values with a norm, keys as values, or keys and values of another layer.
-  case sharedKeysAndValues = "shared keys and values"
   /// A gate for each head of attention.
   case headGates = "gates on attention heads"
   /// Sinks: logits that take a share of attention and have no value.

@@ -41,8 +41,7 @@ struct AttentionTests {
     OperationCheck(
       variables: [Operand([starts[starts.count - 1], columns], seed: 3, range: 2)], parameters: [],
       run: { tape, x, _ in [tape.attention(x[0], starts: starts, shape: shape)] },
-      reference: { _, x, _ in [x[0].attention(starts: starts, shape: shape).flat] },
-      features: test.softcap > 0 ? [.attentionSoftcap] : []
+      reference: { _, x, _ in [x[0].attention(starts: starts, shape: shape).flat] }
     ).verify()
   }
 
@@ -156,10 +155,13 @@ struct AttentionTests {
   }
 
   /// A single query is split into one to four parts along the keys.
-  @Test(arguments: [1, 7, 63, 64, 65, 128, 191, 192, 300], [(0, 24), (70, 24), (0, 12), (70, 20)])
-  func singleCachedQuery(keys: Int, attention: (window: Int, headDim: Int)) {
-    let (window, headDim) = attention
-    let shape = AttentionShape(attentionHeads: 6, keyValueHeads: 2, headDim: headDim, window: window, scale: 0.25)
+  @Test(
+    arguments: [1, 7, 63, 64, 65, 128, 191, 192, 300],
+    [(0, 24, 0), (70, 24, 0), (0, 12, 0), (70, 20, 0), (0, 20, 1.5)] as [(Int, Int, Float)])
+  func singleCachedQuery(keys: Int, attention: (window: Int, headDim: Int, softcap: Float)) {
+    let (window, headDim, softcap) = attention
+    let shape = AttentionShape(
+      attentionHeads: 6, keyValueHeads: 2, headDim: headDim, window: window, scale: 0.25, softcap: softcap)
     let qkv = Operand([keys, shape.queryColumns + 2 * shape.keyColumns], seed: 5, range: 2)
     for (target, values) in Backends.results({ backend in
       let all = backend.tensor(qkv.values, qkv.shape)

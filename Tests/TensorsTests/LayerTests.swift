@@ -163,8 +163,7 @@ struct LayerTests {
         guard hasKeys else { return [queries.flat] }
         let ones = ReferenceMatrix(graph, [Float](repeating: 1, count: 16), columns: 16).flat
         return [normed(normed(queries, 32, 1, p[1].flat), 48, 1, ones).flat]
-      },
-      features: [.sharedKeysAndValues]
+      }
     ).verify()
   }
 

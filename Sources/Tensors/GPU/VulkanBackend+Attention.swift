@@ -67,13 +67,13 @@ extension VulkanBackend {
   private struct AttentionArguments: BitwiseCopyable {
     var q, k, v, out, lse, tasks: UInt64
     var queryStride, keyStride, keyHeadStride, outStride, heads, group, window: UInt32
-    var scale: Float
+    var scale, softcap: Float
   }
 
   private struct GradientArguments: BitwiseCopyable {
     var qkv, dOut, lse, delta, gradient, tasks, sequences: UInt64
     var stride, outStride, heads, group, window: UInt32
-    var scale: Float
+    var scale, softcap: Float
   }
 
   private struct DeltaArguments: BitwiseCopyable { var out, dOut, delta: UInt64, count, heads: UInt32 }
@@ -92,7 +92,8 @@ extension VulkanBackend {
           q: address(qkv), k: key, v: key + UInt64(4 * shape.keyColumns), out: address(out), lse: address(lse),
           tasks: lists.queries.address, queryStride: UInt32(qkv.columns), keyStride: UInt32(qkv.columns),
           keyHeadStride: UInt32(shape.headDim), outStride: UInt32(out.columns), heads: UInt32(shape.attentionHeads),
-          group: UInt32(shape.attentionHeads / shape.keyValueHeads), window: UInt32(shape.window), scale: shape.scale),
+          group: UInt32(shape.attentionHeads / shape.keyValueHeads), window: UInt32(shape.window), scale: shape.scale,
+          softcap: shape.softcap),
         tasks: lists.queryCount, shape)
       return (out, lse)
     }
@@ -122,7 +123,7 @@ extension VulkanBackend {
         tasks: lists.keys.address, sequences: lists.sequences.address, stride: UInt32(qkv.columns),
         outStride: UInt32(dOut.columns), heads: UInt32(shape.attentionHeads),
         group: UInt32(shape.attentionHeads / shape.keyValueHeads),
-        window: UInt32(shape.window), scale: shape.scale)
+        window: UInt32(shape.window), scale: shape.scale, softcap: shape.softcap)
       device.run(
         "attentionBackwardKey", constant: shape.headDim, arguments,
         groups: (lists.keyCount, shape.keyValueHeads, groups(shape.headDim, of: 64)))
@@ -143,7 +144,7 @@ extension VulkanBackend {
   private struct OneQueryArguments: BitwiseCopyable {
     var q, k, v, parts, out: UInt64
     var keyStride, keyHeadStride, heads, group, first, last, partCount: UInt32
-    var scale: Float
+    var scale, softcap: Float
   }
 
   /// Appends the new keys and values to the caches on the device. A single query is split along the keys. There are no sinks:
@@ -177,7 +178,8 @@ extension VulkanBackend {
             q: address(qkv), k: address(keys), v: address(values), out: address(out), lse: 0, tasks: address(tasks),
             queryStride: UInt32(qkv.columns), keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements),
             outStride: UInt32(out.columns), heads: UInt32(shape.attentionHeads), group: UInt32(group),
-            window: UInt32(shape.window), scale: shape.scale), tasks: groups(rows, of: Self.tile), shape)
+            window: UInt32(shape.window), scale: shape.scale, softcap: shape.softcap),
+          tasks: groups(rows, of: Self.tile), shape)
         return out
       }
       let first = shape.window > 0 ? max(0, before + 1 - shape.window) : 0
@@ -187,7 +189,7 @@ extension VulkanBackend {
         q: address(qkv), k: address(keys), v: address(values), parts: address(parts), out: address(out),
         keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements), heads: UInt32(shape.attentionHeads),
         group: UInt32(group), first: UInt32(first), last: UInt32(before + 1), partCount: UInt32(partCount),
-        scale: shape.scale)
+        scale: shape.scale, softcap: shape.softcap)
       device.run("attentionPart", constant: shape.headDim, arguments, groups: (partCount, shape.attentionHeads, 1))
       device.run("attentionJoin", constant: shape.headDim, arguments, groups: (shape.attentionHeads, 1, 1))
       return out
