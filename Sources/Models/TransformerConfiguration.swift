@@ -155,16 +155,8 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
   /// The features of a backend that the model needs.
   var requiredFeatures: Set<BackendFeature> {
     var features: Set<BackendFeature> = []
-    if hasHeadGates { features.insert(.headGates) }
     if hasAttentionSinks { features.insert(.attentionSinks) }
-    for layer in layers {
-      if layer.experts != nil { features.insert(.experts) }
-      switch layer.mixer {
-      case .attention: break
-      case .shortConvolution: features.insert(.shortConvolution)
-      case .gatedDelta: features.insert(.gatedDeltaRule)
-      }
-    }
+    if layers.contains(where: { $0.experts != nil }) { features.insert(.experts) }
     return features
   }
 

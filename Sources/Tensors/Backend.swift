@@ -158,6 +158,9 @@ public struct DeltaShape: Sendable, Hashable, Codable {
     self.valueDim = valueDim
   }
 
+  /// The largest key dim: a GPU has columns of a state in its shared memory.
+  public static let largestKeyDim = 4096
+
   /// The columns of all query heads, or of all key heads.
   public var keyColumns: Int { keyHeads * keyDim }
   /// The columns of all value heads.
@@ -168,14 +171,8 @@ public struct DeltaShape: Sendable, Hashable, Codable {
 
 /// A part of a model that not every backend computes.
 public enum BackendFeature: String, Sendable, CaseIterable {
-  /// Convolutions over the last few tokens.
-  case shortConvolution = "short convolutions"
-  /// Linear attention by the gated delta rule.
-  case gatedDeltaRule = "linear attention (Gated DeltaNet)"
   /// Mixtures of experts.
   case experts = "a mixture of experts"
-  /// A gate for each head of attention.
-  case headGates = "gates on attention heads"
   /// Sinks: logits that take a share of attention and have no value.
   case attentionSinks = "attention sinks"
   /// Weights in formats that came later: see ``ElementType/requiredFeature``.
@@ -345,6 +342,10 @@ public protocol Backend: Sendable {
   func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape, sinks: Tensor?
   ) -> Tensor
+  /// Each head of `x`, `[rows, heads · head dim]`, times the sigmoid of its gate in `gates`, `[rows, heads]`.
+  func gatedHeads(_ x: Tensor, by gates: Tensor) -> Tensor
+  /// The gradient of the gates, given that of the result of `gatedHeads`.
+  func headGateGradient(_ x: Tensor, by gates: Tensor, dOut: Tensor) -> Tensor
   /// Adds a logit without a value to the softmax of each head (Xiao et al. 2023, arXiv:2309.17453): changes the outputs of
   /// attention and their log-sum-exp in place. `attentionBackward` takes both as they are then.
   func applySinks(_ sinks: Tensor, out: Tensor, lse: Tensor, shape: AttentionShape)

@@ -9,7 +9,7 @@ import Testing
 @Suite(.enabled(if: TestGPU.isExpected)) struct GPUFamilyTests {
   /// Families that need what GPUs don't compute yet.
   static let refused = [
-    "lfm2", "qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "gpt_oss", "granitemoe", "lfm3",
+    "qwen3_moe", "qwen3_moe_mixed", "gpt_oss", "granitemoe",
   ]
   static let names = FamilyTests.names.filter { !refused.contains($0) }
   static let ggufNames = FamilyTests.ggufNames.filter { !refused.contains($0) }

@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// Gated short convolutions, which only the CPU computes.
+/// Gated short convolutions.
 struct ConvolutionTests {
   @Test func taps() {
     #expect(ConvolutionTaps(starts: [0, 2, 3], length: 3).rows == [-1, -1, 0, -1, 0, 1, -1, -1, 2])
@@ -36,7 +36,7 @@ struct ConvolutionTests {
           }
         }
         return [ReferenceMatrix(graph, out).flat]
-      }, features: [.shortConvolution]
+      }
     ).verify()
   }
 }

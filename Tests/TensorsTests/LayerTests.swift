@@ -181,8 +181,7 @@ struct LayerTests {
             }
           }
         ]
-      },
-      features: [.headGates]
+      }
     ).verify()
   }
 
@@ -228,7 +227,7 @@ struct LayerTests {
       variables: [Operand([6, 2 * columns], seed: 5, range: 4)], parameters: [],
       run: { tape, x, _ in [tape.gatedMLP(x[0], activation)] },
       reference: { _, x, _ in [x[0].gated(activation).flat] },
-      features: activation == .sigmoid ? [.gatedDeltaRule] : activation == .clampedSwiGLU ? [.experts] : []
+      features: activation == .clampedSwiGLU ? [.experts] : []
     ).verify()
   }
 

@@ -40,7 +40,7 @@ extension ConfigurationReader {
     let shape = DeltaShape(
       keyHeads: try optionalSize("linear_num_key_heads", atMost: 1 << 14) ?? 16,
       valueHeads: try optionalSize("linear_num_value_heads", atMost: 1 << 14) ?? 32,
-      keyDim: try optionalSize("linear_key_head_dim", atMost: 1 << 12) ?? 128,
+      keyDim: try optionalSize("linear_key_head_dim", atMost: DeltaShape.largestKeyDim) ?? 128,
       valueDim: try optionalSize("linear_value_head_dim", atMost: 1 << 12) ?? 128)
     guard shape.valueHeads % shape.keyHeads == 0 else {
       throw error("linear_num_value_heads must be a multiple of linear_num_key_heads")

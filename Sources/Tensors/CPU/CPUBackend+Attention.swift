@@ -133,6 +133,25 @@ extension CPUBackend {
     }
   }
 
+  private func headRows(_ x: Tensor, _ gates: Tensor) -> Tensor {
+    x.reshaped([x.rows * gates.columns, x.columns / max(1, gates.columns)])
+  }
+
+  private func shares(_ gates: Tensor) -> [Float] { floats(gates).map { 1 / (1 + exp(-$0)) } }
+
+  /// Scales copies of the heads.
+  public func gatedHeads(_ x: Tensor, by gates: Tensor) -> Tensor {
+    let out = scaled(x, 1)
+    scaleRows(headRows(out, gates), by: shares(gates))
+    return out
+  }
+
+  /// Multiplies the dot product of each head and its gradient by the slope of the sigmoid.
+  public func headGateGradient(_ x: Tensor, by gates: Tensor, dOut: Tensor) -> Tensor {
+    let dots = rowDots(headRows(dOut, gates), headRows(x, gates))
+    return tensor(zip(dots, shares(gates)).map { $0 * $1 * (1 - $1) }, gates.shape)
+  }
+
   /// The softmax with the sink is the one without it, times the share that the sink leaves.
   public func applySinks(_ sinks: Tensor, out: Tensor, lse: Tensor, shape: AttentionShape) {
     let (logits, outputs, sums): (UnsafeMutablePointer<Float>, _, UnsafeMutablePointer<Float>) = (

@@ -1,21 +1,7 @@
-import Synchronization
-
-/// The lists of query and key blocks of the last batch, made once and used by every layer.
-final class AttentionTaskCache: Sendable {
-  struct Lists: Sendable {
-    let queries, keys, sequences: DeviceMemory
-    let queryCount, keyCount: Int
-  }
-  private let last = Mutex<(starts: [Int], lists: Lists)?>(nil)
-
-  func lists(_ starts: [Int], make: () -> Lists) -> Lists {
-    last.withLock { last in
-      if let last, last.starts == starts { return last.lists }
-      let lists = make()
-      last = (starts, lists)
-      return lists
-    }
-  }
+/// The lists of query and key blocks of a batch.
+struct AttentionLists: Sendable {
+  let queries, keys, sequences: DeviceMemory
+  let queryCount, keyCount: Int
 }
 
 extension VulkanBackend {
@@ -31,7 +17,7 @@ extension VulkanBackend {
     var reserved: UInt32 = 0
   }
 
-  private func lists(_ starts: [Int]) -> AttentionTaskCache.Lists {
+  private func lists(_ starts: [Int]) -> AttentionLists {
     attentionTasks.lists(starts) {
       let shared = starts.first ?? 0
       let ranges = (shared > 0 ? [0..<shared] : []) + zip(starts, starts.dropFirst()).map { $0..<$1 }
@@ -57,7 +43,7 @@ extension VulkanBackend {
               sequences: UInt32(isShared ? ranges.count : 1)))
         }
       }
-      return AttentionTaskCache.Lists(
+      return AttentionLists(
         queries: uploadedArray(queries), keys: uploadedArray(keys), sequences: uploadedArray(sequences),
         queryCount: queries.count,
         keyCount: keys.count)
@@ -193,6 +179,33 @@ extension VulkanBackend {
       device.run("attentionPart", constant: shape.headDim, arguments, groups: (partCount, shape.attentionHeads, 1))
       device.run("attentionJoin", constant: shape.headDim, arguments, groups: (shape.attentionHeads, 1, 1))
       return out
+    }
+  }
+
+  private struct HeadGateArguments: BitwiseCopyable { var x, dOut, gates, into: UInt64, count, columns: UInt32 }
+
+  /// Runs one thread per element.
+  public func gatedHeads(_ x: Tensor, by gates: Tensor) -> Tensor {
+    device.operation {
+      let out = allocate(x.shape)
+      run(
+        "gateHeads",
+        ElementArguments(
+          y: address(out), x: address(x), other: address(gates), count: UInt32(x.count),
+          columns: UInt32(x.columns / max(1, gates.columns))))
+      return out
+    }
+  }
+
+  /// Runs one thread per gate.
+  public func headGateGradient(_ x: Tensor, by gates: Tensor, dOut: Tensor) -> Tensor {
+    device.operation {
+      let gradient = allocate(gates.shape)
+      let arguments = HeadGateArguments(
+        x: address(x), dOut: address(dOut), gates: address(gates), into: address(gradient),
+        count: UInt32(gates.count), columns: UInt32(x.columns / max(1, gates.columns)))
+      device.run("headGateGradient", arguments, groupCount: groups(gates.count))
+      return gradient
     }
   }
 }

@@ -161,6 +161,26 @@ extension VulkanBackend {
   }
 
   /// Runs one thread per element.
+  public func silu(_ x: Tensor) -> Tensor {
+    device.operation {
+      let out = allocate(x.shape)
+      run("silu", ElementArguments(y: address(out), x: address(x), count: UInt32(out.count)))
+      return out
+    }
+  }
+
+  /// Runs one thread per element.
+  public func siluBackward(_ x: Tensor, dOut: Tensor) -> Tensor {
+    device.operation {
+      let dx = allocate(x.shape)
+      run(
+        "siluBackward",
+        ElementArguments(y: address(dx), x: address(x), other: address(dOut), count: UInt32(dx.count)))
+      return dx
+    }
+  }
+
+  /// Runs one thread per element.
   public func add(_ x: Tensor, scale: Float, into y: Tensor) {
     device.operation {
       precondition(x.count == y.count, "tensors that are added have the same number of elements")

@@ -9,7 +9,8 @@ import Essentials
 /// bit by bit: quantization and conversion to 16 bits. Results are deterministic for a device and driver.
 public final class VulkanBackend: Backend {
   let device: OpenDevice
-  let attentionTasks = AttentionTaskCache()
+  let attentionTasks = LastLists<[Int], AttentionLists>()
+  let convolutionTaps = LastLists<ConvolutionKey, ConvolutionLists>()
   let dynamicMaps = DynamicMapCache()
   var host: CPUBackend { CPUBackend.shared }
 
