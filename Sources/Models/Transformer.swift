@@ -34,8 +34,6 @@ public final class Transformer {
     let configuration = files.configuration
     let reader = WeightReader(
       files: files, backend: backend, inFloat32: inFloat32, quantization: inFloat32 ? nil : quantization)
-    let missing = configuration.requiredFeatures.subtracting(backend.features)
-    if let feature = missing.min(by: { $0.rawValue < $1.rawValue }) { throw Self.refusal(of: feature, files) }
     self.configuration = configuration
     self.backend = backend
     let prefix = configuration.modulePrefix
@@ -52,12 +50,6 @@ public final class Transformer {
     }
     self.layers = layers
     sequenceHead = try reader.sequenceHead()
-  }
-
-  /// The error for a model that needs what the backend doesn't compute.
-  static func refusal(of feature: BackendFeature, _ files: ModelFiles) -> SwiftletError {
-    SwiftletError.model(
-      "the model has \(feature.rawValue), which a GPU can't compute yet; use --device cpu", in: files.url.path)
   }
 
   /// The linear layers but the head, in order: those that LoRA updates can be added to.

@@ -152,14 +152,6 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     }
   }
 
-  /// The features of a backend that the model needs.
-  var requiredFeatures: Set<BackendFeature> {
-    var features: Set<BackendFeature> = []
-    if hasAttentionSinks { features.insert(.attentionSinks) }
-    if layers.contains(where: { $0.experts != nil }) { features.insert(.experts) }
-    return features
-  }
-
   /// Whether a layer carries a state from token to token, from which no earlier one can be recovered.
   package var isRecurrent: Bool { layers.contains { $0.mixer != .attention } }
 

@@ -19,7 +19,7 @@ struct WeightReader {
   func matrix(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
     let tensor = try tensor(name, shape)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
-    guard inFloat32 || !isReadable else { return Parameter(name: name, value: try resident(tensor)) }
+    guard inFloat32 || !isReadable else { return Parameter(name: name, value: backend.resident(tensor)) }
     defer { tensor.releasePages() }
     return Parameter(name: name, value: backend.converted(tensor, to: .float32))
   }
@@ -47,7 +47,7 @@ struct WeightReader {
       return Parameter(name: name, value: backend.empty(shape, quantization.format.type))
     }
     let tensor = try tensor(name, shape)
-    if tensor.type.isQuantized { return Parameter(name: name, value: try resident(tensor)) }
+    if tensor.type.isQuantized { return Parameter(name: name, value: backend.resident(tensor)) }
     guard let quantized = backend.quantized(tensor, to: quantization.format) else {
       throw SwiftletError.model(
         "\(name) can't be quantized: it has a value that is not finite; download the file again", in: files.url.path)
@@ -55,14 +55,6 @@ struct WeightReader {
     // At most one float tensor of the file stays in memory.
     tensor.releasePages()
     return Parameter(name: name, value: quantized)
-  }
-
-  /// The tensor where the backend computes.
-  private func resident(_ tensor: Tensor) throws(SwiftletError) -> Tensor {
-    if let feature = tensor.type.requiredFeature, !backend.features.contains(feature) {
-      throw Transformer.refusal(of: feature, files)
-    }
-    return backend.resident(tensor)
   }
 
   private func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {

@@ -169,25 +169,12 @@ public struct DeltaShape: Sendable, Hashable, Codable {
   public var columns: Int { 2 * keyColumns + valueColumns }
 }
 
-/// A part of a model that not every backend computes.
-public enum BackendFeature: String, Sendable, CaseIterable {
-  /// Mixtures of experts.
-  case experts = "a mixture of experts"
-  /// Sinks: logits that take a share of attention and have no value.
-  case attentionSinks = "attention sinks"
-  /// Weights in formats that came later: see ``ElementType/requiredFeature``.
-  case laterFormats = "weights in IQ4, MXFP4, FP8 or MLX's codes"
-}
-
 /// The operations that touch the elements of tensors. Models and trainers call these and never see a pointer, so a new
 /// device needs only a new `Backend`. A device may lag behind: operations return once they are requested, and only
 /// `floats`, `sumOfSquares`, `finish` and `Tensor.withBytes` wait for it.
 ///
 /// Activations and gradients are float32; weights can have any type. Results don't depend on the number of threads.
 public protocol Backend: Sendable {
-  /// The optional features that this backend computes.
-  var features: Set<BackendFeature> { get }
-
   // MARK: Memory
 
   /// Allocates a tensor with undefined elements.
@@ -270,8 +257,8 @@ public protocol Backend: Sendable {
   func add(_ x: Tensor, scale: Float, into y: Tensor)
   /// Multiplies every element of `y` by `factor`, in place.
   func scale(_ y: Tensor, by factor: Float)
-  /// The dot product of each row of `x` with the same row of `y`. Waits for the device.
-  func rowDots(_ x: Tensor, _ y: Tensor) -> [Float]
+  /// The dot product of each row of `x` with the same row of `y`: `[rows]`.
+  func rowDots(_ x: Tensor, _ y: Tensor) -> Tensor
   /// Multiplies row i of `y` by factors[i].
   func scaleRows(_ y: Tensor, by factors: [Float])
   /// x · scale, in a new tensor.

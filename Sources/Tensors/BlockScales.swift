@@ -74,6 +74,14 @@ public final class BlockScales {
     self.original = original
   }
 
+  /// The scales of `other`, with its tensors replaced by what `move` makes of them: copies in another place.
+  init(_ other: BlockScales, moving move: (Tensor) -> Tensor) {
+    (blockSize, blockRows, original) = (other.blockSize, other.blockRows, other.original)
+    absmax = move(other.absmax)
+    nested = other.nested.map { Nested(map: move($0.map), absmax: move($0.absmax), offset: $0.offset) }
+    biases = other.biases.map(move)
+  }
+
   /// The number of bytes that the scales take.
   public var byteCount: Int {
     absmax.byteCount + (biases?.byteCount ?? 0) + (nested.map { $0.absmax.byteCount + $0.map.byteCount } ?? 0)

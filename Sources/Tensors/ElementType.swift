@@ -69,14 +69,6 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
   /// Whether the scales of elements are apart from them, in `Tensor.scales`.
   public var hasScales: Bool { isFourBitCode || isAffineCode || self == .float4 || self == .float8 }
 
-  /// What a backend needs to compute with weights of this type; `nil` for what all backends can.
-  public var requiredFeature: BackendFeature? {
-    switch self {
-    case .iq4_nl, .iq4_xs, .mxfp4, .float4, .affine4, .affine8, .float8: .laterFormats
-    default: nil
-    }
-  }
-
   /// Whether this is a floating-point type without blocks.
   public var isFloat: Bool {
     switch self {

@@ -5,28 +5,21 @@ import Tensors
 import TestSupport
 import Testing
 
-/// Every family that a GPU computes, within the CPU's tolerances.
+/// Every family on a GPU, within the CPU's tolerances.
 @Suite(.enabled(if: TestGPU.isExpected)) struct GPUFamilyTests {
-  /// Families that need what GPUs don't compute yet.
-  static let refused = [
-    "qwen3_moe", "qwen3_moe_mixed", "gpt_oss", "granitemoe",
-  ]
-  static let names = FamilyTests.names.filter { !refused.contains($0) }
-  static let ggufNames = FamilyTests.ggufNames.filter { !refused.contains($0) }
+  static let names = FamilyTests.names
+  static let ggufNames = FamilyTests.ggufNames
 
-  @Test(arguments: refused) func refusalNamesTheRemedy(_ name: String) throws {
-    let message = AdapterTests.message { _ = try FamilyTests.transformer(name, on: Self.gpu()) }
-    #expect(message.contains("--device cpu"))
-  }
-
-  /// So are formats that no shader reads.
-  @Test(arguments: ["mlx/llama_4bit", "mlx/qwen3_8bit", "mlx/llama_mxfp4", "quantization/llama_fp8"])
-  func refusalOfFormatsNamesTheRemedy(_ path: String) throws {
+  /// Weights with scales apart, whose goldens the CPU's tests compare with.
+  @Test(arguments: [
+    "mlx/llama_4bit", "mlx/qwen3_8bit", "mlx/qwen3_5_4bit", "mlx/llama_mxfp4", "quantization/llama_fp8",
+    "quantization/gpt_oss_mxfp4",
+  ])
+  func logitsOfStoredFormatsEqualTheCPUs(_ path: String) throws {
     let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent(path))
-    let message = AdapterTests.message { _ = try Transformer(files, on: Self.gpu()) }
-    #expect(message.contains("--device cpu"))
-    // Converted to floats, they are computed there.
-    #expect(throws: Never.self) { try Transformer(files, on: Self.gpu(), inFloat32: true) }
+    let ids: [Int32] = [5, 9, 2, 7, 7, 1, 30]
+    let found = try AdapterTests.logits(Transformer(files, on: Self.gpu()), ids)
+    #expect(relativeError(found, try AdapterTests.logits(Transformer(files), ids)) < 1e-5)
   }
 
   private static func gpu() throws -> VulkanBackend { try #require(TestGPU.backend) }

@@ -123,8 +123,7 @@ struct AttentionTests {
       run: { tape, x, p in
         [tape.attention(x[0], parts: [(0..<40, starts)], shape: shape, sinks: p[0])]
       },
-      reference: { _, x, p in [x[0].attention(starts: starts, shape: shape, sinks: p[0].flat).flat] },
-      features: [.attentionSinks]
+      reference: { _, x, p in [x[0].attention(starts: starts, shape: shape, sinks: p[0].flat).flat] }
     ).verify()
   }
 
@@ -133,23 +132,20 @@ struct AttentionTests {
     let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: 20, window: 30, scale: 0.25)
     let qkv = Operand([100, shape.queryColumns + 2 * shape.keyColumns], seed: 4, range: 2)
     let logits = Operand([4], seed: 5, range: 3)
-    for (target, values) in Backends.results(
-      features: [.attentionSinks],
-      { backend in
-        let all = backend.tensor(qkv.values, qkv.shape)
-        let sinks = backend.tensor(logits.values, [4])
-        let caches = [0, 1].map { _ in backend.empty([2, 100, shape.paddedHeadDim], .float32) }
-        func attend(_ range: Range<Int>) -> Tensor {
-          backend.cachedAttention(
-            all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape, sinks: sinks)
-        }
-        _ = attend(0..<100 - newRows)
-        let (whole, lse) = backend.attention(all, starts: [0, 100], shape: shape, keepsLogSumExp: true)
-        guard let lse else { return [] }
-        backend.applySinks(sinks, out: whole, lse: lse, shape: shape)
-        return [backend.floats(attend(100 - newRows..<100)), backend.floats(whole.rows(100 - newRows..<100))]
-      })
-    {
+    for (target, values) in Backends.results({ backend in
+      let all = backend.tensor(qkv.values, qkv.shape)
+      let sinks = backend.tensor(logits.values, [4])
+      let caches = [0, 1].map { _ in backend.empty([2, 100, shape.paddedHeadDim], .float32) }
+      func attend(_ range: Range<Int>) -> Tensor {
+        backend.cachedAttention(
+          all.rows(range), keys: caches[0], values: caches[1], before: range.lowerBound, shape: shape, sinks: sinks)
+      }
+      _ = attend(0..<100 - newRows)
+      let (whole, lse) = backend.attention(all, starts: [0, 100], shape: shape, keepsLogSumExp: true)
+      guard let lse else { return [] }
+      backend.applySinks(sinks, out: whole, lse: lse, shape: shape)
+      return [backend.floats(attend(100 - newRows..<100)), backend.floats(whole.rows(100 - newRows..<100))]
+    }) {
       #expect(values.count == 2 && worstError(values[0], values[1].map(Double.init)) < 4e-6, "\(target)")
     }
   }

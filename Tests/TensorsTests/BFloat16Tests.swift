@@ -14,7 +14,7 @@ struct BFloat16Tests {
   /// themselves. Products of bfloat16 are exact in float32, so only the additions round: 2e-6.
   private func expectProduct(
     _ a: [Float], _ b: [Float], m: Int, n: Int, k: Int, leftTransposed: Bool = false, transposed: Bool,
-    features: Set<BackendFeature> = [], _ left: (any Backend) -> Tensor, _ right: (any Backend) -> Tensor,
+    _ left: (any Backend) -> Tensor, _ right: (any Backend) -> Tensor,
     _ name: String
   ) {
     func reference(_ a: [Float], _ b: [Float]) -> [Double] {
@@ -22,7 +22,7 @@ struct BFloat16Tests {
     }
     let exact = reference(a, b)
     let coarse = reference(a.map(rounded), b.map(rounded))
-    let results = Backends.results(features: features) { backend in
+    let results = Backends.results { backend in
       let operand = backend.leftOperand(Columns(left(backend)), transposed: leftTransposed, precision: .bfloat16)
       let into = backend.tensor([Float](repeating: 1, count: m * n), [m, n])
       backend.compute([
@@ -67,7 +67,7 @@ struct BFloat16Tests {
       let (n, k) = transposed ? (rows, blocks.columns) : (blocks.columns, rows)
       let a = Operand([17, k], seed: 3)
       expectProduct(
-        a.values, values, m: 17, n: n, k: k, transposed: transposed, features: blocks.features,
+        a.values, values, m: 17, n: n, k: k, transposed: transposed,
         { $0.tensor(a.values, a.shape) },
         { $0.permutedRows(blocks.tensor($0), (0..<rows).map { $0 % 4 }) }, "\(blocks), transposed: \(transposed)")
     }

@@ -2,7 +2,7 @@ import Foundation
 import Tensors
 import Testing
 
-/// Mixtures of experts, which only the CPU computes.
+/// Mixtures of experts.
 struct ExpertTests {
   /// Experts are linear layers here.
   @Test(arguments: [1, 2, 3], [false, true])
@@ -32,7 +32,7 @@ struct ExpertTests {
           return (0..<width).map { column in graph.sum(outputs.map { (1, $0[column]) }) }
         }
         return [ReferenceMatrix(graph, out).flat]
-      }, features: [.experts]
+      }
     ).verify()
   }
 

@@ -11,13 +11,10 @@ struct FormatTests {
   /// The reference computes in float32 too, so only the order of a multiplication and a subtraction may differ.
   @Test(arguments: StoredBlocks.all)
   func blocksAreDequantized(_ blocks: StoredBlocks) {
-    for (target, values) in Backends.results(
-      features: blocks.features,
-      { backend in
-        let tensor = blocks.tensor(backend)
-        return [backend.floats(tensor), backend.floats(backend.gatherRows(tensor, [3, 1, 3]))]
-      })
-    {
+    for (target, values) in Backends.results({ backend in
+      let tensor = blocks.tensor(backend)
+      return [backend.floats(tensor), backend.floats(backend.gatherRows(tensor, [3, 1, 3]))]
+    }) {
       #expect(worstError(values[0], blocks.values.map(Double.init)) < 1.5e-7, "\(target)")
       let rows = [3, 1, 3].flatMap { values[0][$0 * blocks.columns..<($0 + 1) * blocks.columns] }
       #expect(sameBits(values[1], rows), "\(target)")

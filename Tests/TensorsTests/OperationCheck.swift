@@ -30,8 +30,6 @@ struct OperationCheck {
   /// The largest relative error of a directional derivative compared with central differences in float32.
   var differenceTolerance = 2e-3
   var step: Float = 1.0 / 128
-  /// What a backend must compute to be checked.
-  var features: Set<BackendFeature> = []
 
   /// Outputs, then gradients of variables, then of trained parameters.
   private func evaluate(
@@ -86,7 +84,7 @@ struct OperationCheck {
     graph.backward(expected.flatMap { $0 }, seeds)
 
     var derivatives: [[Float]] = []
-    let results = Backends.results(features: features, sourceLocation: sourceLocation) { backend in
+    let results = Backends.results(sourceLocation: sourceLocation) { backend in
       let (outputs, gradients) = evaluate(backend, variables, parameters, runsBackward: true)
       for (index, gradient) in gradients.enumerated() {
         #expect((gradient != nil) == isExpected(index), "gradient \(index)", sourceLocation: sourceLocation)

@@ -156,7 +156,7 @@ struct ProductTests {
       for transposed in [true, false] {
         let (n, k) = transposed ? (rows, columns) : (columns, rows)
         let a = Operand([m, k], seed: m)
-        let results = Backends.results(features: blocks.features) { backend in
+        let results = Backends.results { backend in
           let right = backend.permutedRows(blocks.tensor(backend), (0..<rows).map { $0 % 4 })
           let into = backend.empty([m, n], .float32)
           let left = backend.leftOperand(Columns(backend.tensor(a.values, a.shape)), transposed: false)
@@ -176,7 +176,7 @@ struct ProductTests {
     for k in [32, 64, 96, 128, 160, 320, 480, 512] {
       let a = Operand([m, k], seed: k)
       var wide: [Float] = []
-      let results = Backends.results(features: blocks.features) { backend in
+      let results = Backends.results { backend in
         let right = blocks.matrix(rows: n, columns: k, backend)
         wide = right.values
         let into = backend.empty([m, n], .float32)

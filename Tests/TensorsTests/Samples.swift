@@ -79,23 +79,22 @@ enum Backends {
 
   /// Runs `body` for each instruction set and number of threads, expects the same bits from every number of threads,
   /// and returns the result of each instruction set. If there is a GPU, it runs twice there, with the same bits, and
-  /// its result comes last, unless it lacks one of `features`.
+  /// its result comes last.
   static func results(
-    features: Set<BackendFeature> = [], sourceLocation: SourceLocation = #_sourceLocation,
+    sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (any Backend) -> [[Float]]
   ) -> [(target: ComputeTarget, values: [[Float]])] {
-    processorResults(sourceLocation, body) + gpuResults(features, sourceLocation, body)
+    processorResults(sourceLocation, body) + gpuResults(sourceLocation, body)
   }
 
   private static func gpuResults(
-    _ features: Set<BackendFeature>, _ sourceLocation: SourceLocation, _ body: (any Backend) -> [[Float]]
+    _ sourceLocation: SourceLocation, _ body: (any Backend) -> [[Float]]
   ) -> [(target: ComputeTarget, values: [[Float]])] {
     guard let gpu else {
       #expect(
         !expectsGPU, "no Vulkan device; install mesa-vulkan-drivers and libvulkan1", sourceLocation: sourceLocation)
       return []
     }
-    guard gpu.features.isSuperset(of: features) else { return [] }
     let found = [body(gpu), body(gpu)]
     #expect(throws: Never.self, sourceLocation: sourceLocation) { try gpu.check() }
     for (index, (a, b)) in zip(found[0], found[1]).enumerated() {

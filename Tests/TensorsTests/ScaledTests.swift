@@ -29,27 +29,29 @@ struct ScaledTests {
   private static func float8(
     columns: Int, rows: Int, blockSize: Int, blockRows: Int, on backend: any Backend
   ) -> Tensor {
-    let codes = backend.empty([rows, columns], .float8)
+    let host = CPUBackend.shared
+    let codes = host.empty([rows, columns], .float8)
     for index in 0..<rows * columns {
       let byte = UInt8(truncatingIfNeeded: index &* 2_654_435_761 >> 7)
       codes.storage.base.storeBytes(of: byte & 0x7F == 0x7F ? 0 : byte, toByteOffset: index, as: UInt8.self)
     }
     let count = ((rows - 1) / blockRows + 1) * ((columns - 1) / blockSize + 1)
-    let scales = backend.tensor((0..<count).map { Float($0 % 7 + 1) / 512 }, [count])
-    return Tensor(
-      type: .float8, shape: [rows, columns], storage: codes.storage,
-      scales: BlockScales(
-        rows: rows, columns: columns, blockSize: blockSize, blockRows: blockRows, scales: scales, original: .bfloat16))
+    let scales = host.tensor((0..<count).map { Float($0 % 7 + 1) / 512 }, [count])
+    return backend.resident(
+      Tensor(
+        type: .float8, shape: [rows, columns], storage: codes.storage,
+        scales: BlockScales(
+          rows: rows, columns: columns, blockSize: blockSize, blockRows: blockRows, scales: scales,
+          original: .bfloat16)))
   }
 
   private func expectProducts(of weight: Operand, _ quantized: (any Backend) -> Tensor?) throws {
     for m in [1, 3, 9, 33] {
       for transposed in [true, false] {
         let a = Operand([m, weight.shape[transposed ? 1 : 0]], seed: m)
-        for (target, values) in Backends.results(
-          features: [.laterFormats],
-          { backend in quantized(backend).map { backend.products(a, $0, transposed: transposed) } ?? [] })
-        {
+        for (target, values) in Backends.results({ backend in
+          quantized(backend).map { backend.products(a, $0, transposed: transposed) } ?? []
+        }) {
           try #require(values.count == 2)
           #expect(worstError(values[0], values[1].map(Double.init)) < 2e-6, "\(target), \(m) rows, \(transposed)")
         }

@@ -9,8 +9,6 @@ struct StoredBlocks: CustomTestStringConvertible, Sendable {
   let bytes: [UInt8]
   let values: [Float]
   var columns: Int { values.count / 4 }
-  /// What a backend needs to compute with them.
-  var features: Set<BackendFeature> { type.requiredFeature.map { [$0] } ?? [] }
   var testDescription: String { type.rawValue }
 
   static let all = ElementType.allCases.filter(\.isQuantized).compactMap { try? StoredBlocks($0) }

@@ -148,7 +148,7 @@ extension CPUBackend {
 
   /// Multiplies the dot product of each head and its gradient by the slope of the sigmoid.
   public func headGateGradient(_ x: Tensor, by gates: Tensor, dOut: Tensor) -> Tensor {
-    let dots = rowDots(headRows(dOut, gates), headRows(x, gates))
+    let dots = floats(rowDots(headRows(dOut, gates), headRows(x, gates)))
     return tensor(zip(dots, shares(gates)).map { $0 * $1 * (1 - $1) }, gates.shape)
   }
 

@@ -130,7 +130,7 @@ extension CPUBackend {
   public func scale(_ y: Tensor, by factor: Float) { scale(y, by: factor, into: y) }
 
   /// Each task computes a range of rows.
-  public func rowDots(_ x: Tensor, _ y: Tensor) -> [Float] {
+  public func rowDots(_ x: Tensor, _ y: Tensor) -> Tensor {
     precondition(x.shape == y.shape, "rows that are multiplied are of equal size")
     let dots = empty([x.rows])
     let (left, right): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (x.pointer(), y.pointer())
@@ -138,7 +138,7 @@ extension CPUBackend {
     pool.runRanges(x.rows, grain: rowGrain(x.columns)) { range in
       for row in range { out[row] = ck_dot(left + row * x.columns, right + row * x.columns, x.columns) }
     }
-    return floats(dots)
+    return dots
   }
 
   /// Each task scales a range of rows.

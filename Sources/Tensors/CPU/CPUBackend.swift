@@ -13,9 +13,6 @@ public final class CPUBackend: Backend {
     pool = ThreadPool(threadCount: threads, processors: processors)
   }
 
-  /// All features.
-  public var features: Set<BackendFeature> { Set(BackendFeature.allCases) }
-
   /// The number of threads that compute, including the caller's.
   public var threadCount: Int { pool.threadCount }
 

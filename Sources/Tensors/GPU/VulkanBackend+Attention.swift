@@ -91,18 +91,24 @@ extension VulkanBackend {
       groups: (tasks, shape.attentionHeads, groups(shape.headDim, of: 128)))
   }
 
+  /// The dot product of output and gradient of each row and head.
+  private func delta(_ out: Tensor, _ dOut: Tensor, _ shape: AttentionShape) -> Tensor {
+    let delta = allocate([out.rows, shape.attentionHeads])
+    device.run(
+      "attentionDelta", constant: shape.headDim,
+      DeltaArguments(
+        out: address(out), dOut: address(dOut), delta: address(delta), count: UInt32(delta.count),
+        heads: UInt32(shape.attentionHeads)), groupCount: groups(delta.count))
+    return delta
+  }
+
   /// Recomputes the scores tile by tile, in one kernel for keys and values and one for queries.
   public func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor {
     device.operation {
       let gradient = allocate(qkv.shape)
-      let delta = allocate(lse.shape)
-      device.run(
-        "attentionDelta", constant: shape.headDim,
-        DeltaArguments(
-          out: address(out), dOut: address(dOut), delta: address(delta), count: UInt32(delta.count),
-          heads: UInt32(shape.attentionHeads)), groupCount: groups(delta.count))
+      let delta = delta(out, dOut, shape)
       let lists = lists(starts)
       var arguments = GradientArguments(
         qkv: address(qkv), dOut: address(dOut), lse: address(lse), delta: address(delta), gradient: address(gradient),
@@ -128,13 +134,12 @@ extension VulkanBackend {
   }
 
   private struct OneQueryArguments: BitwiseCopyable {
-    var q, k, v, parts, out: UInt64
+    var q, k, v, parts, out, sinks: UInt64
     var keyStride, keyHeadStride, heads, group, first, last, partCount: UInt32
     var scale, softcap: Float
   }
 
-  /// Appends the new keys and values to the caches on the device. A single query is split along the keys. There are no sinks:
-  /// models that have some are refused.
+  /// Appends the new keys and values to the caches on the device. A single query is split along the keys.
   public func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape, sinks: Tensor?
   ) -> Tensor {
@@ -155,17 +160,20 @@ extension VulkanBackend {
       let out = allocate([rows, shape.queryColumns])
       let group = shape.attentionHeads / shape.keyValueHeads
       if rows > 1 {
+        let lse = sinks.map { _ in allocate([rows, shape.attentionHeads]) }
         let tasks = uploaded(
           (0..<groups(rows, of: Self.tile)).reversed().map {
             QueryTask(queryRow: 0, queries: UInt32(rows), keyRow: 0, past: UInt32(before), shared: 0, block: UInt32($0))
           })
         forward(
           AttentionArguments(
-            q: address(qkv), k: address(keys), v: address(values), out: address(out), lse: 0, tasks: address(tasks),
+            q: address(qkv), k: address(keys), v: address(values), out: address(out), lse: address(lse),
+            tasks: address(tasks),
             queryStride: UInt32(qkv.columns), keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements),
             outStride: UInt32(out.columns), heads: UInt32(shape.attentionHeads), group: UInt32(group),
             window: UInt32(shape.window), scale: shape.scale, softcap: shape.softcap),
           tasks: groups(rows, of: Self.tile), shape)
+        if let sinks, let lse { applySinks(sinks, out: out, lse: lse, shape: shape) }
         return out
       }
       let first = shape.window > 0 ? max(0, before + 1 - shape.window) : 0
@@ -173,12 +181,44 @@ extension VulkanBackend {
       let parts = allocate([shape.attentionHeads, partCount, shape.headDim + 2])
       let arguments = OneQueryArguments(
         q: address(qkv), k: address(keys), v: address(values), parts: address(parts), out: address(out),
-        keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements), heads: UInt32(shape.attentionHeads),
+        sinks: address(sinks), keyStride: UInt32(shape.headDim), keyHeadStride: UInt32(headElements),
+        heads: UInt32(shape.attentionHeads),
         group: UInt32(group), first: UInt32(first), last: UInt32(before + 1), partCount: UInt32(partCount),
         scale: shape.scale, softcap: shape.softcap)
       device.run("attentionPart", constant: shape.headDim, arguments, groups: (partCount, shape.attentionHeads, 1))
       device.run("attentionJoin", constant: shape.headDim, arguments, groups: (shape.attentionHeads, 1, 1))
       return out
+    }
+  }
+
+  private struct SinkArguments: BitwiseCopyable {
+    var sinks, out, lse, delta: UInt64
+    var count, heads: UInt32
+  }
+
+  /// Runs one thread per element.
+  public func applySinks(_ sinks: Tensor, out: Tensor, lse: Tensor, shape: AttentionShape) {
+    device.operation {
+      var arguments = SinkArguments(
+        sinks: address(sinks), out: address(out), lse: address(lse), delta: 0, count: UInt32(out.count),
+        heads: UInt32(shape.attentionHeads))
+      device.run("scaleBySinks", constant: shape.headDim, arguments, groupCount: groups(out.count))
+      arguments.count = UInt32(lse.count)
+      device.run("addSinks", constant: shape.headDim, arguments, groupCount: groups(lse.count))
+    }
+  }
+
+  /// Adds column sums of what each row and head contributes.
+  public func addSinkGradient(
+    _ sinks: Tensor, out: Tensor, lse: Tensor, dOut: Tensor, shape: AttentionShape, into: Tensor
+  ) {
+    device.operation {
+      let delta = delta(out, dOut, shape)
+      let arguments = SinkArguments(
+        sinks: address(sinks), out: 0, lse: address(lse), delta: address(delta), count: UInt32(delta.count),
+        heads: UInt32(shape.attentionHeads))
+      device.run("sinkSlopes", constant: shape.headDim, arguments, groupCount: groups(delta.count))
+      addColumnSums(Columns(delta), into: into)
     }
   }
 

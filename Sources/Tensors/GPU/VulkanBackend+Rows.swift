@@ -23,7 +23,7 @@ extension VulkanBackend {
     }
   }
 
-  /// Quantizes on the CPU. The result is in host memory: this backend doesn't compute with such weights.
+  /// Quantizes on the CPU. The result is in host memory.
   public func quantized(_ tensor: Tensor, to format: AffineFormat, scaleType: ElementType) -> Tensor? {
     device.operation { host.quantized(downloaded(tensor), to: format, scaleType: scaleType) }
   }
@@ -95,6 +95,20 @@ extension VulkanBackend {
   }
 
   private struct ScatterArguments { var from, into, targets, starts, sources: UInt64, targetCount, columns: UInt32 }
+
+  private struct DotArguments: BitwiseCopyable { var x, y, out: UInt64, rows, columns: UInt32 }
+
+  /// Runs one group of threads per row.
+  public func rowDots(_ x: Tensor, _ y: Tensor) -> Tensor {
+    device.operation {
+      precondition(x.shape == y.shape, "rows that are multiplied are of equal size")
+      let dots = allocate([x.rows])
+      let arguments = DotArguments(
+        x: address(x), y: address(y), out: address(dots), rows: UInt32(x.rows), columns: UInt32(x.columns))
+      device.run("rowDots", arguments, groupCount: x.rows)
+      return dots
+    }
+  }
 }
 
 /// The number of a storage format in CKernels and in the shaders.
@@ -106,11 +120,12 @@ struct KernelFormat: Hashable {
 
   private static let types: [ElementType] = [
     .float32, .float16, .bfloat16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .nf4, .fp4,
+    .iq4_nl, .iq4_xs, .mxfp4, .float4, .affine4, .affine8, .float8,
   ]
 
   /// The format of a tensor; `nil` for types that can't be operands of a product.
   init?(_ tensor: Tensor) {
-    guard let number = Self.types.firstIndex(of: tensor.type), !tensor.type.isFourBitCode || tensor.scales != nil
+    guard let number = Self.types.firstIndex(of: tensor.type), !tensor.type.hasScales || tensor.scales != nil
     else { return nil }
     rawValue = number
   }
@@ -128,8 +143,15 @@ extension VulkanBackend {
   func matrix(_ tensor: Tensor) -> MatrixArguments {
     let scales = tensor.scales
     return MatrixArguments(
-      data: address(tensor), absmax: address(scales?.absmax), map: address(scales?.nested?.map),
+      data: address(tensor), absmax: address(scales?.absmax), map: address(scales?.biases ?? scales?.nested?.map),
       nested: address(scales?.nested?.absmax), rows: UInt32(tensor.rows), columns: UInt32(tensor.columns),
-      offset: scales?.nested?.offset ?? 0, shift: UInt32(scales?.blockSize.trailingZeroBitCount ?? 0))
+      offset: scales?.nested?.offset ?? 0, shift: scales.map(shift) ?? 0)
+  }
+
+  /// How many bits of an element's and a row's number leave that of the scale, and the type of scales.
+  private func shift(_ scales: BlockScales) -> UInt32 {
+    func bits(_ size: Int) -> UInt32 { UInt32(min(31, size.trailingZeroBitCount)) }
+    let type: UInt32 = scales.absmax.type == .float16 ? 1 : scales.absmax.type == .bfloat16 ? 2 : 0
+    return bits(scales.blockSize) | bits(scales.blockRows) << 8 | type << 16
   }
 }

@@ -36,13 +36,8 @@ public final class VulkanBackend: Backend {
     let copy = allocate(tensor.shape, tensor.type)
     tensor.withBytes { upload($0, to: copy) }
     guard let scales = tensor.scales else { return copy }
-    let nested = scales.nested.map {
-      BlockScales.Nested(map: uploaded($0.map), absmax: uploaded($0.absmax), offset: $0.offset)
-    }
-    let onDevice = BlockScales(
-      count: tensor.count, blockSize: scales.blockSize, absmax: uploaded(scales.absmax), nested: nested,
-      original: scales.original)
-    return Tensor(type: tensor.type, shape: tensor.shape, storage: copy.storage, scales: onDevice)
+    return Tensor(
+      type: tensor.type, shape: tensor.shape, storage: copy.storage, scales: BlockScales(scales, moving: uploaded))
   }
 
   /// The tensor in host memory: itself, or a copy.
@@ -53,13 +48,8 @@ public final class VulkanBackend: Backend {
       if let from = bytes.baseAddress { copy.storage.base.copyMemory(from: from, byteCount: bytes.count) }
     }
     guard let scales = tensor.scales else { return copy }
-    let nested = scales.nested.map {
-      BlockScales.Nested(map: downloaded($0.map), absmax: downloaded($0.absmax), offset: $0.offset)
-    }
-    let onHost = BlockScales(
-      count: tensor.count, blockSize: scales.blockSize, absmax: downloaded(scales.absmax), nested: nested,
-      original: scales.original)
-    return Tensor(type: tensor.type, shape: tensor.shape, storage: copy.storage, scales: onHost)
+    return Tensor(
+      type: tensor.type, shape: tensor.shape, storage: copy.storage, scales: BlockScales(scales, moving: downloaded))
   }
 
   private func upload(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) {
@@ -108,9 +98,6 @@ public final class VulkanBackend: Backend {
   func groups(_ count: Int, of size: Int = 64) -> Int { (count + size - 1) / size }
 
   // MARK: Memory
-
-  /// None so far; see `VulkanBackend+Refused.swift`.
-  public var features: Set<BackendFeature> { [] }
 
   /// Allocates device memory.
   public func empty(_ shape: [Int], _ type: ElementType) -> Tensor { allocate(shape, type) }

@@ -82,7 +82,8 @@ public struct ExpertRouting: Sendable {
 extension Tape {
   /// A mixture of experts (Shazeer et al. 2017, arXiv:1701.06538): each token goes through the experts that the router
   /// prefers, and their outputs are added with the router's weights. An expert computes all of its tokens at once, and
-  /// is not touched without any.
+  /// is not touched without any. The host chooses the experts, so it waits for the device once forward and, if the
+  /// router's logits require a gradient, once backward.
   ///
   /// - Parameters:
   ///   - x: `[tokens, hidden]`
@@ -116,16 +117,18 @@ extension Tape {
       record { [unowned self] in
         guard let upstream = slot.take() else { return }
         for weight in idle.flatMap(weights) where weight.isTrainable { _ = weight.gradient(on: backend) }
-        var dWeights = [Float](repeating: 0, count: routing.weights.count)
+        var dots: [Tensor] = []
         for part in kept {
           let gradient = backend.gatherRows(upstream, part.tokens)
-          if source.requiresGradient {
-            for (place, dot) in zip(part.weights, backend.rowDots(gradient, part.value)) { dWeights[place] = dot }
-          }
+          if source.requiresGradient { dots.append(backend.rowDots(gradient, part.value)) }
           backend.scaleRows(gradient, by: part.weights.map { routing.weights[$0] })
           accumulate(gradient, into: part.slot)
         }
         guard source.requiresGradient else { return }
+        var dWeights = [Float](repeating: 0, count: routing.weights.count)
+        for (part, values) in zip(kept, backend.floats(dots)) {
+          for (place, dot) in zip(part.weights, values) { dWeights[place] = dot }
+        }
         accumulate(backend.tensor(routing.backward(dWeights), [upstream.rows, count]), into: source)
       }
     }
