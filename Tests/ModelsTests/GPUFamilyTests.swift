@@ -39,6 +39,23 @@ import Testing
     try FamilyTests.checkGradients(name, checkpointed: false, on: Self.gpu())
   }
 
+  /// In the middle of a batch the host waits only for routers: once forward, and once backward.
+  @Test(arguments: ["gemma4", "lfm3", "qwen3_5", "gpt_oss"]) func onlyRoutersWait(_ name: String) throws {
+    let gpu = try VulkanBackend(try #require(TestGPU.information))
+    let transformer = try FamilyTests.transformer(name, inFloat32: true, on: gpu)
+    for parameter in transformer.parameters { parameter.isTrainable = true }
+    let batch = TokenBatch([[5, 6, 7, 8, 9, 10, 11], [12, 13]])
+    let before = gpu.counts.waits
+    let tape = Tape(on: gpu, isRecording: true)
+    _ = tape.linearCrossEntropy(
+      transformer.hiddenStates(batch, on: tape), head: transformer.head, targets: batch.targets, gradientScale: 1,
+      softcap: transformer.configuration.logitSoftcap)
+    tape.backward()
+    let routers = transformer.configuration.layers.filter { $0.experts != nil }.count
+    #expect(gpu.counts.waits - before == 2 * routers)
+    try gpu.finish()
+  }
+
   @Test(arguments: names) func greedyTokensEqualTheReference(_ name: String) throws {
     let greedy = try #require(Goldens.json("models/\(name)/golden.json")["greedy"])
     let prompt = try #require(greedy["prompt"]?.ids)
