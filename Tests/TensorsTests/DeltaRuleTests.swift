@@ -130,6 +130,26 @@ struct DeltaRuleTests {
     return graph.apply(product, exp(-graph[product]), slope: -exp(-graph[product]))
   }
 
+  /// States so large that a GPU goes backward through one sequence after the other.
+  @Test func largeStates() throws {
+    let shape = DeltaShape(keyHeads: 1, valueHeads: 1, keyDim: 1024, valueDim: 1024)
+    let inputs = Operand([4, shape.columns], seed: 5, range: 0.05)
+    let rates = Operand([4, 2], seed: 6)
+    let upstream = Operand([4, shape.valueColumns], seed: 7)
+    let results = Backends.results { backend in
+      let qkv = backend.tensor(inputs.values, inputs.shape)
+      let gates = backend.tensor(rates.values.enumerated().map { $0 % 2 == 0 ? -abs($1) : abs($1) }, rates.shape)
+      let out = backend.deltaRule(qkv, gates: gates, starts: [1, 2, 4], shape: shape, state: nil)
+      let gradients = backend.deltaRuleBackward(
+        qkv, gates: gates, dOut: backend.tensor(upstream.values, upstream.shape), starts: [1, 2, 4], shape: shape)
+      return backend.floats([out, gradients.qkv, gradients.gates])
+    }
+    let expected = try #require(results.first).values.map { $0.map(Double.init) }
+    for (target, values) in results {
+      for (found, right) in zip(values, expected) { #expect(worstError(found, right) < 1e-5, "\(target)") }
+    }
+  }
+
   /// A sequence in two parts, the second of which continues from the state of the first, is the sequence.
   @Test func statesContinue() {
     let shape = DeltaShape(keyHeads: 1, valueHeads: 2, keyDim: 4, valueDim: 8)

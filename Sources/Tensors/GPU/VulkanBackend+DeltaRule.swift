@@ -2,7 +2,7 @@
 extension VulkanBackend {
   /// The rows whose states are kept together for the backward pass.
   private static let deltaChunk = 32
-  /// The device memory that the states and parts of one chunk should not exceed.
+  /// The device memory that the states and parts of the sequences in work should not exceed.
   private static let deltaMemory = 256 << 20
 
   private struct DeltaSequence: BitwiseCopyable {
@@ -93,30 +93,27 @@ extension VulkanBackend {
     }
   }
 
-  /// Goes backward through chunks of 32 rows, whose states are computed once more.
+  /// Goes backward through chunks of 32 rows, whose states are computed once more. Each step is an operation of its own:
+  /// only at its end can the next have its memory.
   public func deltaRuleBackward(
     _ qkv: Tensor, gates: Tensor, dOut: Tensor, starts: [Int], shape: DeltaShape
   ) -> (qkv: Tensor, gates: Tensor) {
+    let (prefix, sequences) = ranges(starts)
+    let state = shape.valueHeads * shape.keyDim * shape.valueDim
+    let pass = DeltaBackward(
+      qkv: qkv, gates: gates, dOut: dOut, shape: shape, dQKV: allocate(qkv.shape), dGates: allocate(gates.shape))
+    let common = prefix.isEmpty ? nil : allocate([1, state])
     device.operation {
-      let (prefix, sequences) = ranges(starts)
-      let size = shape.keyDim * shape.valueDim
-      let pass = DeltaBackward(
-        qkv: qkv, gates: gates, dOut: dOut, shape: shape, dQKV: allocate(qkv.shape), dGates: allocate(gates.shape))
-      var common: Tensor?
-      if !prefix.isEmpty {
-        let state = allocate([shape.valueHeads, size])
-        rule(prefix.map(DeltaSequence.init), qkv, gates, shape, last: state)
-        common = state
-      }
-      let dStates = zeros([max(1, sequences.count), shape.valueHeads * size])
-      backward(sequences, pass, from: common, dStates)
-      if !prefix.isEmpty {
-        let dCommon = zeros([1, shape.valueHeads * size])
-        addColumnSums(Columns(dStates), into: dCommon)
-        backward(prefix, pass, from: nil, dCommon)
-      }
-      return (pass.dQKV, pass.dGates)
+      if let common { rule(prefix.map(DeltaSequence.init), qkv, gates, shape, last: common) }
     }
+    let dStates = zeros([max(1, sequences.count), state])
+    backward(sequences, pass, from: common, dStates)
+    if !prefix.isEmpty {
+      let dCommon = zeros([1, state])
+      addColumnSums(Columns(dStates), into: dCommon)
+      backward(prefix, pass, from: nil, dCommon)
+    }
+    return (pass.dQKV, pass.dGates)
   }
 
   private struct DeltaBackward {
@@ -141,26 +138,39 @@ extension VulkanBackend {
     let sizes = DeltaSizes(shape, stride: pass.qkv.columns)
     let state = shape.valueHeads * shape.keyDim * shape.valueDim
     let part = shape.valueHeads * sizes.columnGroups * (2 * shape.keyDim + 2)
-    // As many sequences at once as their memory allows.
-    let wave = max(1, Self.deltaMemory / (4 * Self.deltaChunk * (state + part)))
-    for first in stride(from: 0, to: sequences.count, by: wave) {
-      let count = min(wave, sequences.count - first)
-      var list = sequences[first..<first + count].map(DeltaSequence.init)
-      var chunks = 0
-      for index in list.indices {
-        (list[index].saved, list[index].last) = (UInt32(chunks), UInt32(first + index))
-        chunks += groups(Int(list[index].rows), of: Self.deltaChunk)
+    var first = 0
+    while first < sequences.count {
+      // As many sequences at once as their memory allows, but at least one.
+      var (list, chunks, bytes) = ([DeltaSequence](), 0, 0)
+      for rows in sequences[first...] {
+        var sequence = DeltaSequence(rows)
+        (sequence.saved, sequence.last) = (UInt32(chunks), UInt32(first + list.count))
+        let own = groups(rows.count, of: Self.deltaChunk)
+        bytes += 4 * (Self.deltaChunk * (state + part) + own * state)
+        if !list.isEmpty, bytes > Self.deltaMemory { break }
+        list.append(sequence)
+        chunks += own
       }
-      let saved = allocate([chunks, state])
-      rule(list, pass.qkv, pass.gates, shape, from: initial, saving: saved, every: Self.deltaChunk)
-      let states = allocate([count * Self.deltaChunk, state])
-      let parts = allocate([count * Self.deltaChunk, part])
-      let errors = allocate(pass.dOut.shape)
-      let longest = list.map { Int($0.rows) }.max() ?? 0
-      for chunk in (0..<groups(longest, of: Self.deltaChunk)).reversed() {
-        backward(
-          Self.chunk(chunk, of: list), pass, from: saved, states: states, errors: errors, parts: parts, dStates, sizes)
-      }
+      first += list.count
+      device.operation { backward(list, chunkCount: chunks, pass, from: initial, dStates, sizes) }
+    }
+  }
+
+  private func backward(
+    _ sequences: [DeltaSequence], chunkCount: Int, _ pass: DeltaBackward, from initial: Tensor?, _ dStates: Tensor,
+    _ sizes: DeltaSizes
+  ) {
+    let saved = allocate([chunkCount, dStates.columns])
+    rule(sequences, pass.qkv, pass.gates, pass.shape, from: initial, saving: saved, every: Self.deltaChunk)
+    let states = allocate([sequences.count * Self.deltaChunk, dStates.columns])
+    let parts = allocate(
+      [sequences.count * Self.deltaChunk, pass.shape.valueHeads * sizes.columnGroups * (2 * pass.shape.keyDim + 2)])
+    let errors = allocate(pass.dOut.shape)
+    let longest = sequences.map { Int($0.rows) }.max() ?? 0
+    for chunk in (0..<groups(longest, of: Self.deltaChunk)).reversed() {
+      backward(
+        Self.chunk(chunk, of: sequences), pass, from: saved, states: states, errors: errors, parts: parts, dStates,
+        sizes)
     }
   }
 
