@@ -8,8 +8,8 @@ import Models
 import Tensors
 import Tokenizers
 
-/// A result of training, opened afresh from its files to be verified: an adapter, a merged model, a GGUF file, or a zip
-/// file of one of them.
+/// A result of training, opened afresh from its files to be verified: an adapter or a model in any format that is
+/// written, or a zip file of one.
 public final class VerifiedModel {
   /// The model, with the adapter on it.
   public let model: CausalLM
@@ -50,24 +50,29 @@ public final class VerifiedModel {
     do {
       let record = try record(for: place, recordPath, path)
       let baseURL = try await baseLocation(of: place, base, progress)
-      return try VerifiedModel(place, base: baseURL, record, on: backend, unpacked: unpacked)
+      return try VerifiedModel(place, base: baseURL, texts: place, record, on: backend, unpacked: unpacked)
     } catch {
       if let unpacked { try? FileManager.default.removeItem(at: unpacked) }
       throw error
     }
   }
 
-  private init(_ url: URL, base: URL?, _ record: VerificationRecord, on backend: any Backend, unpacked: URL?) throws {
+  /// - Parameters:
+  ///   - base: the base model of an adapter.
+  ///   - texts: the folder with the tokenizer and the template that an adapter was trained with. Those of the base model
+  ///     take the place of missing ones, as in a program that loads the adapter.
+  private init(
+    _ url: URL, base: URL?, texts: URL, _ record: VerificationRecord, on backend: any Backend, unpacked: URL? = nil
+  ) throws {
     let files = try ModelFiles(opening: base ?? ModelLocation.file(in: url))
     if base == nil {
       model = try CausalLM(files, tokenizer: files.tokenizer(), on: backend)
       adapter = nil
     } else {
-      // The adapter's folder has the tokenizer and the template that it was trained with.
-      let hasTokenizer = FileManager.default.fileExists(atPath: url.appendingPathComponent("tokenizer.json").path)
+      let hasTokenizer = FileManager.default.fileExists(atPath: texts.appendingPathComponent("tokenizer.json").path)
       model = try CausalLM(
-        files, tokenizer: hasTokenizer ? Tokenizer(directory: url) : files.tokenizer(),
-        chatTemplate: ChatRenderer.templateSource(in: url), on: backend, quantization: record.quantization)
+        files, tokenizer: hasTokenizer ? Tokenizer(directory: texts) : files.tokenizer(),
+        chatTemplate: ChatRenderer.templateSource(in: texts), on: backend, quantization: record.quantization)
       adapter = try Adapter(reading: url, onto: model.transformer)
     }
     self.record = record
@@ -76,7 +81,15 @@ public final class VerifiedModel {
 
   /// Opens a model that was just written.
   package convenience init(written url: URL, _ record: VerificationRecord) throws {
-    try self.init(url, base: nil, record, on: CPUBackend.shared, unpacked: nil)
+    try self.init(url, base: nil, texts: url, record, on: CPUBackend.shared)
+  }
+
+  /// Opens an adapter that was just exported.
+  /// - Parameter original: the folder of the adapter that it was made from.
+  package convenience init(
+    exportedAdapter url: URL, of original: URL, base: URL, _ record: VerificationRecord
+  ) throws {
+    try self.init(url, base: base, texts: original, record, on: CPUBackend.shared)
   }
 
   deinit {
@@ -86,17 +99,24 @@ public final class VerifiedModel {
   /// Compares the model with the record.
   /// - Parameter progress: called with the number of answers generated and of all.
   public func verify(progress: (Int, Int) -> Void = { _, _ in }) throws -> Verification {
-    try Verification(record, of: model, isAdapter: adapter != nil, progress: progress)
+    try Verification(record, of: model, adapter: adapter, progress: progress)
   }
 
-  /// Unpacks a zip file, and finds what it holds: the files themselves, or one folder.
+  /// Unpacks a zip file, and finds what it holds: the files themselves, one folder, or a GGUF file.
   private static func unpack(_ url: URL, into folder: URL) throws(SwiftletError) -> URL {
     try ZipArchive.extract(url, to: folder)
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-    guard names.count == 1, FileManager.default.isFolder(folder.appendingPathComponent(names[0]).path) else {
-      return folder
+    func names(_ folder: URL) -> [String] {
+      (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
     }
-    return folder.appendingPathComponent(names[0])
+    var place = folder
+    let outer = names(folder)
+    if outer.count == 1, FileManager.default.isFolder(folder.appendingPathComponent(outer[0]).path) {
+      place = folder.appendingPathComponent(outer[0])
+    }
+    let inner = names(place)
+    let files = inner.filter { $0.lowercased().hasSuffix(".gguf") }
+    let isFolder = inner.contains("config.json") || inner.contains("adapter_config.json")
+    return files.count == 1 && !isFolder ? place.appendingPathComponent(files[0]) : place
   }
 
   private static func record(
@@ -117,8 +137,9 @@ public final class VerifiedModel {
   private static func baseLocation(
     of url: URL, _ base: String?, _ progress: (@Sendable (HubProgress) -> Void)?
   ) async throws -> URL? {
-    guard FileManager.default.fileExists(atPath: url.appendingPathComponent("adapter_config.json").path) else {
-      return nil
+    guard let format = AdapterFormat(of: url) else { return nil }
+    if format == .gguf, base == nil {
+      throw SwiftletError.model("\(url.path) doesn't say which model the adapter is for; name it with --model")
     }
     let name = try base ?? LoRAExport.base(of: url)
     do {

@@ -38,7 +38,7 @@ struct Export: AsyncParsableCommand {
   @Option(name: [.short, .long], help: "An adapter folder that Swiftlet or PEFT saved.")
   var adapter: String?
 
-  @Option(help: "For an adapter alone: its base model. Only its config.json is read.")
+  @Option(help: "For an adapter alone: its base model. Only its config.json is needed.")
   var base: String?
 
   @Option(
@@ -62,7 +62,12 @@ struct Export: AsyncParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Write an Ollama Modelfile next to the model.")
   var modelfile = true
 
-  @Flag(inversion: .prefixedNo, help: "Open the written model and compare it with the exported one on a few rows.")
+  @Flag(
+    inversion: .prefixedNo,
+    help: """
+      Open what was written and compare it with what was exported on a few rows; of an adapter alone, if the weights of \
+      its base model are on this machine.
+      """)
   var verify = true
 
   @Flag(help: "Overwrite another model's Modelfile, or the exported model itself.")
@@ -121,7 +126,7 @@ struct Export: AsyncParsableCommand {
     bar.finish()
     Printing.note("Saved the model to \(output).")
     for note in notes { Printing.remark("Note: \(note).", indent: 0) }
-    let record = try WrittenModel.copyRecord(ofAdapter: adapter, to: file)
+    let record = try WrittenModel.copyRecord(of: adapter ?? model, to: file)
     if verify { try await WrittenModel.verify(file, against: record, opened, attached) }
     guard modelfile else { return printResult() }
     let place = modelfilePlace
@@ -167,16 +172,20 @@ struct Export: AsyncParsableCommand {
         "\(folder.path): adapter_config.json names the base model \(place), which is not available (\(error)); name it with --base"
       )
     }
-    let configuration = try ModelFiles(opening: url).configuration
+    let files = try ModelFiles(opening: url)
     if format == .mlx {
       if !overwrite { try OutputFolder.checkUnused(output, besides: [adapter]) }
-      try MLXAdapterExport.write(folder, base: configuration, to: file)
+      try MLXAdapterExport.write(folder, base: files.configuration, to: file)
       Printing.note(
         "Saved the adapter to \(output). Use it with: mlx_lm.generate --model BASE --adapter-path \(output)")
-      return printResult()
+    } else {
+      try LoRAExport.write(folder, base: files.configuration, to: file, type: stored ?? .f32, name: name)
+      Printing.note("Saved the adapter to \(output). Use it with: llama-cli --model BASE.gguf --lora \(output)")
     }
-    try LoRAExport.write(folder, base: configuration, to: file, type: stored ?? .f32, name: name)
-    Printing.note("Saved the adapter to \(output). Use it with: llama-cli --model BASE.gguf --lora \(output)")
+    let record = try WrittenModel.copyRecord(of: adapter, to: file)
+    if verify, files.hasWeights {
+      try await WrittenModel.verifyAdapter(file, of: folder, base: url, against: record)
+    }
     printResult()
   }
 
@@ -194,7 +203,7 @@ struct Export: AsyncParsableCommand {
     bar.finish()
     try opened.writeTokenizer(to: file)
     Printing.note("Saved the model to \(output). Use it with: mlx_lm.generate --model \(Shell.quoted(output))")
-    let record = try WrittenModel.copyRecord(ofAdapter: adapter, to: file)
+    let record = try WrittenModel.copyRecord(of: adapter ?? model, to: file)
     if verify { try await WrittenModel.verify(file, against: record, opened, attached) }
     printResult()
   }

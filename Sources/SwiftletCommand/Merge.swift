@@ -65,7 +65,7 @@ struct Merge: AsyncParsableCommand {
     Printing.note("Saved the merged model to \(output), with weights in \(type).")
     let check = try logits.map { try MergeCheck($0, of: model, mergedIn: folder) }
     if let check { report(check) }
-    let record = try WrittenModel.copyRecord(ofAdapter: modelOptions.adapter, to: folder)
+    let record = try WrittenModel.copyRecord(of: modelOptions.adapter ?? modelOptions.model, to: folder)
     if scoresSequences {
       if verify { try checkScores(model, folder) }
     } else if verify {

@@ -14,7 +14,9 @@ struct ModelOptions: ParsableArguments {
   @Option(name: [.short, .long], help: "A model folder, a GGUF file, or org/name.")
   var model: String
 
-  @Option(name: [.short, .long], help: "An adapter folder that Swiftlet or PEFT saved.")
+  @Option(
+    name: [.short, .long],
+    help: "An adapter folder that Swiftlet, PEFT or mlx-lm saved, or a GGUF adapter for llama.cpp.")
   var adapter: String?
 
   @OptionGroup var quantization: QuantizationOptions

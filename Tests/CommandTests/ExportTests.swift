@@ -43,6 +43,8 @@ import Testing
       #expect(bytes.range(of: Data(text.utf8)) != nil, "\(text)")
     }
     #expect(!workspace.exists("Modelfile"))
+    let expected = try await Self.ids(workspace, "--model m --adapter out")
+    #expect(try await Self.ids(workspace, "--model m --adapter adapter.gguf") == expected)
     // The base model may have been moved since.
     try FileManager.default.moveItem(
       at: workspace.url.appendingPathComponent("m"), to: workspace.url.appendingPathComponent("n"))
@@ -70,6 +72,7 @@ import Testing
     #expect(config["quantization"] == config["quantization_config"])
     let adapter = try await workspace.run(line: "export --format mlx --adapter out --output adapter")
     #expect(adapter.status == 0 && workspace.exists("adapter/adapters.safetensors"), "\(adapter.errors)")
+    #expect(try await Self.ids(workspace, "--model m --adapter adapter") == expected)
     for (arguments, part) in [
       ("--model m --output a.gguf", ".gguf"), ("--model m --output a --type q8_0", "4bit"),
       ("--model m --output a --group-size 48", "--group-size"), ("--adapter out --output a --type 4bit", "--type"),

@@ -87,6 +87,69 @@ import Tokenizers
     #expect(relativeError(Self.logits(transformer, ids), expected) < 1e-5)
   }
 
+  /// Adapters that are exported for llama.cpp and mlx-lm are read again.
+  @Test(arguments: names, [true, false]) func exportedAdaptersComputeTheSame(_ name: String, asGGUF: Bool) throws {
+    let golden = try Goldens.json("peft/\(name).json")
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let output = folder.appendingPathComponent(asGGUF ? "a.gguf" : "a")
+    do {
+      try Self.export(golden, to: output)
+    } catch {
+      // These programs can't apply every adapter.
+      let isSupported = ["lora", "fused", "all_linear"].contains(name) || name == "dora" && !asGGUF
+      #expect(!isSupported, "\(error)")
+      return
+    }
+    let (transformer, adapter) = try Self.open(golden, adapter: output)
+    let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+    #expect(relativeError(Self.logits(transformer, try #require(golden["ids"]?.ids)), expected) < 1e-5)
+    withExtendedLifetime(adapter) {}
+  }
+
+  private static func export(_ golden: JSONValue, to output: URL) throws {
+    let base = Goldens.folder.appendingPathComponent(try #require(golden["base"]?.string))
+    let adapter = Goldens.folder.appendingPathComponent(try #require(golden["adapter"]?.string))
+    let configuration = try ModelFiles(opening: base).configuration
+    if output.pathExtension == "gguf" {
+      try LoRAExport.write(adapter, base: configuration, to: output, name: "a")
+    } else {
+      try MLXAdapterExport.write(adapter, base: configuration, to: output)
+    }
+  }
+
+  @Test func exportedAdaptersNeedTheirBase() throws {
+    let golden = try Goldens.json("peft/lora.json")
+    let folder = try Self.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (gguf, mlx) = (folder.appendingPathComponent("a.gguf"), folder.appendingPathComponent("a"))
+    try Self.export(golden, to: gguf)
+    try Self.export(golden, to: mlx)
+    func message(_ url: URL, _ base: String) -> String {
+      Self.message {
+        let transformer = try Transformer(ModelFiles(opening: Goldens.folder.appendingPathComponent("models/\(base)")))
+        _ = try Adapter(reading: url, onto: transformer)
+      }
+    }
+    #expect(message(gguf, "qwen2").contains("architecture \"llama\""))
+    #expect(message(mlx, "phi3").contains("use the adapter's own base model"), "\(message(mlx, "phi3"))")
+    let config = mlx.appendingPathComponent("adapter_config.json")
+    try Data(#"{"fine_tune_type": "full"}"#.utf8).write(to: config)
+    #expect(message(mlx, "llama").contains("must be lora or dora"))
+    let missing = folder.appendingPathComponent("missing.gguf")
+    #expect(message(missing, "llama").contains("there is no adapter_config.json"))
+  }
+
+  /// What llama.cpp's convert_lora_to_gguf.py wrote.
+  @Test(arguments: ["lora", "fused"]) func adaptersForLlamaCppEqualPEFT(_ name: String) throws {
+    let golden = try Goldens.json("peft/\(name).json")
+    let file = Goldens.folder.appendingPathComponent("gguf_export/\(name).gguf")
+    let (transformer, adapter) = try Self.open(golden, adapter: file)
+    let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+    #expect(relativeError(Self.logits(transformer, try #require(golden["ids"]?.ids)), expected) < 1e-5)
+    withExtendedLifetime(adapter) {}
+  }
+
   @Test(arguments: names) func mergedWeightsEqualPEFT(_ name: String) throws {
     let golden = try Goldens.json("peft/\(name).json")
     let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent(golden["base"]?.string ?? ""))

@@ -75,6 +75,52 @@ import Training
     #expect(found.isEmpty, "\(found)")
   }
 
+  /// `nil` for floats.
+  @Test(arguments: [nil, AffineFormat(bits: 8, groupSize: 32), AffineFormat(groupSize: 32)])
+  func aFolderForMLXAndItsZipPass(_ format: AffineFormat?) async throws {
+    let (trainer, record) = try trained()
+    try writeMLX(trainer, format, to: "mlx")
+    try record.write(for: place("mlx"))
+    let found = try await problems("mlx")
+    #expect(found.isEmpty, "\(found)")
+    try ZipArchive.write(folder: place("mlx"), to: place("mlx.zip"))
+    #expect(try await problems("mlx.zip").isEmpty)
+  }
+
+  private func writeMLX(_ trainer: Trainer, _ format: AffineFormat?, to name: String) throws {
+    try trainer.model.writeMLX(to: place(name), format: format, type: .bfloat16)
+    try trainer.model.writeTokenizer(to: place(name))
+  }
+
+  @Test(arguments: [GGUFType.f32, .f16, .q8_0])
+  func anAdapterForLlamaCppAndItsZipPass(_ type: GGUFType) async throws {
+    let (_, record) = try trained()
+    try FileManager.default.createDirectory(at: place("files"), withIntermediateDirectories: true)
+    try export("a", type: type, gguf: "files/a.gguf", mlx: nil)
+    try record.write(for: place("files/a.gguf"))
+    let found = try await problems("files/a.gguf", base: "base")
+    #expect(found.isEmpty, "\(found)")
+    try ZipArchive.write(folder: place("files"), to: place("files.zip"))
+    #expect(try await problems("files.zip", base: "base").isEmpty)
+    // The file doesn't say what it is for.
+    await #expect(throws: SwiftletError.self) { _ = try await problems("files/a.gguf") }
+  }
+
+  @Test func anAdapterForMLXPasses() async throws {
+    let (_, record) = try trained()
+    try export("a", gguf: nil, mlx: "mlx")
+    try record.write(for: place("mlx"))
+    let found = try await problems("mlx", base: "base")
+    #expect(found.isEmpty, "\(found)")
+  }
+
+  /// Exports an adapter for llama.cpp and mlx-lm.
+  private func export(_ name: String, type: GGUFType = .f32, gguf: String?, mlx: String?) throws {
+    let configuration = try ModelFiles(opening: base).configuration
+    if let gguf { try LoRAExport.write(place(name), base: configuration, to: place(gguf), type: type, name: name) }
+    if let mlx { try MLXAdapterExport.write(place(name), base: configuration, to: place(mlx)) }
+  }
+
   @Test func aModelTrainedInFullPasses() async throws {
     let trainer = try TinyTrainer.trainer(dropout: nil) { $0.learningRate = 1e-3 }
     try trainer.train()
@@ -93,9 +139,12 @@ import Training
         [Float](repeating: 0, count: parameter.value.count), parameter.value.shape)
     }
     try trainer.saveModel(to: place("zeroed"))
-    try record.write(for: place("zeroed"))
-    let found = try await problems("zeroed", base: "base")
-    #expect(found.contains { $0.hasPrefix("The training is lost") }, "\(found)")
+    try export("zeroed", gguf: "zeroed.gguf", mlx: "zeroed-mlx")
+    for name in ["zeroed", "zeroed.gguf", "zeroed-mlx"] {
+      try record.write(for: place(name))
+      let found = try await problems(name, base: "base")
+      #expect(found.contains { $0.hasPrefix("The training is lost") }, "\(name): \(found)")
+    }
   }
 
   @Test func anAdapterOverAnotherBaseFails() async throws {
@@ -103,8 +152,11 @@ import Training
     // The merged model is a base of the same shape: the adapter would apply twice.
     try trainer.model.write(to: place("other"), type: .float32)
     try trainer.model.writeTokenizer(to: place("other"))
-    let found = try await problems("a", base: "other")
-    #expect(found.contains { $0.hasPrefix("The weights differ") }, "\(found)")
+    try export("a", gguf: "a.gguf", mlx: "a-mlx")
+    for name in ["a", "a.gguf", "a-mlx"] {
+      let found = try await problems(name, base: "other", record: "a")
+      #expect(found.contains { $0.hasPrefix("The weights differ") }, "\(name): \(found)")
+    }
   }
 
   @Test func aMergeWithoutTheAdapterFails() async throws {
@@ -112,8 +164,12 @@ import Training
     trainer.adapter?.isEnabled = false
     try trainer.model.write(to: place("unmerged"), type: .bfloat16)
     try trainer.model.writeTokenizer(to: place("unmerged"))
-    let found = try await problems("unmerged", record: "a")
-    #expect(found.contains { $0.hasPrefix("The training is lost") }, "\(found)")
+    try writeMLX(trainer, AffineFormat(bits: 8, groupSize: 32), to: "unmerged-mlx")
+    _ = try trainer.model.writeGGUF(to: place("unmerged.gguf"), type: .q8_0, name: "m") { _, _ in }
+    for name in ["unmerged", "unmerged-mlx", "unmerged.gguf"] {
+      let found = try await problems(name, record: "a")
+      #expect(found.contains { $0.hasPrefix("The training is lost") }, "\(name): \(found)")
+    }
   }
 
   /// The first is what bfloat16 did to five-token answers that a run on twenty rows had learned to a loss of 0.226.
@@ -135,13 +191,16 @@ import Training
     #expect(found == ["The chat template differs from the one that the model was trained with."], "\(found)")
   }
 
-  @Test func aGGUFFileWithAnotherEndTokenFails() async throws {
+  @Test func filesWithAnotherEndTokenFail() async throws {
     let (trainer, _) = try trained()
     let token = try #require(trainer.model.tokenizer.token(5))
     try trainer.model.setEndOfSequence(token)
     _ = try trainer.model.writeGGUF(to: place("end.gguf"), type: .f32, name: "m") { _, _ in }
-    let found = try await problems("end.gguf", record: "a")
-    #expect(found.contains { $0.hasPrefix("The EOS token is") }, "\(found)")
+    try writeMLX(trainer, nil, to: "end-mlx")
+    for name in ["end.gguf", "end-mlx"] {
+      let found = try await problems(name, record: "a")
+      #expect(found.contains { $0.hasPrefix("The EOS token is") }, "\(name): \(found)")
+    }
   }
 
   @Test func swappedRowsOfQueriesAndKeysFail() async throws {
@@ -161,8 +220,13 @@ import Training
     }
     try model.write(to: place("swapped"), type: .float32)
     try model.writeTokenizer(to: place("swapped"))
-    let found = try await problems("swapped", record: "a")
-    #expect(found.contains { $0.hasPrefix("The weights differ") }, "\(found)")
+    _ = try model.writeGGUF(to: place("swapped.gguf"), type: .f16, name: "m") { _, _ in }
+    try model.writeMLX(to: place("swapped-mlx"), format: nil, type: .float16)
+    try model.writeTokenizer(to: place("swapped-mlx"))
+    for name in ["swapped", "swapped.gguf", "swapped-mlx"] {
+      let found = try await problems(name, record: "a")
+      #expect(found.contains { $0.hasPrefix("The weights differ") }, "\(name): \(found)")
+    }
   }
 
   @Test func aTruncatedZipFails() async throws {

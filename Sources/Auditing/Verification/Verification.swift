@@ -28,16 +28,18 @@ public struct Verification: Sendable {
   /// Compares a model with a record.
   /// - Parameters:
   ///   - model: the model as its files load, with the adapter if there is one.
-  ///   - isAdapter: whether the adapter is a file of its own, over the base model that it was trained on.
+  ///   - adapter: the adapter on it, if its files are apart from those of the base model that it was trained on.
   ///   - progress: called with the number of answers generated and of all.
   /// - Throws: `SwiftletError` if a device fails.
   public init(
-    _ record: VerificationRecord, of model: CausalLM, isAdapter: Bool = false,
+    _ record: VerificationRecord, of model: CausalLM, adapter: Adapter? = nil,
     progress: (Int, Int) -> Void = { _, _ in }
   ) throws {
     self.record = record
     // Trained over a base in 4 bits, the weights fit that base best.
-    precision = isAdapter ? .exact : record.quantization != nil ? .fourBit : Precision(model.transformer)
+    precision =
+      adapter.map { Precision(ofAdapterIn: $0.storedType) }
+      ?? (record.quantization != nil ? .fourBit : Precision(model.transformer))
     checkTokenizer(model)
     checkTemplate(model)
     checkEnd(model)
@@ -177,9 +179,15 @@ extension Verification {
   package enum Precision {
     /// The weights of the run.
     case exact
-    /// Merged weights in float32.
+    /// Merged weights in float32, or an adapter in 16 bits.
     case single
     case half, eightBit, fourBit
+
+    /// The precision of an adapter with factors of this type. Its updates are small next to the weights, and so is what
+    /// rounding changes.
+    init(ofAdapterIn type: ElementType) {
+      self = type == .float32 ? .exact : type.isFloat ? .single : .half
+    }
 
     /// The precision of a model's linear layers.
     init(_ transformer: Transformer) {

@@ -43,8 +43,8 @@ public enum LoRAExport {
       throw SwiftletError.model(
         "adapters of model_type \"\(base.modelType)\" can't be exported as GGUF", in: folder.path)
     }
-    let tensors = try file.tensors.tensorNames.compactMap { name in
-      try file.tensors.tensor(named: name).map { try source(name, $0, configuration, base, architecture, type, folder) }
+    let tensors = try file.tensors.map {
+      try source($0.name, $0.tensor, configuration, base, architecture, type, folder)
     }
     try GGUFWriter.write(metadata: header(architecture, configuration, name), tensors: tensors, to: url)
   }
@@ -89,7 +89,9 @@ public enum LoRAExport {
       return path
     }
     let config = folder.appendingPathComponent("adapter_config.json")
-    guard let base = try ModelFiles.json(at: config)["base_model_name_or_path"]?.string, !base.isEmpty,
+    let json = try ModelFiles.json(at: config)
+    // mlx-lm's name for it is "model".
+    guard let base = (json["base_model_name_or_path"] ?? json["model"])?.string, !base.isEmpty,
       base != BaseModelReference.placeholder
     else {
       throw SwiftletError.model("base_model_name_or_path is missing; name the base model with --base", in: config.path)

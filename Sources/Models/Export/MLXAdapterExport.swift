@@ -6,6 +6,16 @@ import Tensors
 
 /// Exports a LoRA adapter in the layout of mlx-lm: `adapters.safetensors` and its own `adapter_config.json`.
 public enum MLXAdapterExport {
+  static let fileName = "adapters.safetensors"
+  /// The ends of the names in PEFT's files and in mlx-lm's.
+  static let factors = ["lora_A": "lora_a", "lora_B": "lora_b", "lora_magnitude_vector": "m"]
+
+  /// mlx-lm's path of the layer that transformers calls `path`. It has the language model of a larger one under
+  /// language_model.
+  static func layerPath(of path: String, _ base: TransformerConfiguration) -> String {
+    (base.modulePrefix == "model." ? "" : "language_model.") + ModuleNames.textOnly(path)
+  }
+
   /// Converts an adapter folder that PEFT or Swiftlet wrote.
   ///
   /// mlx-lm gives the named layers of all blocks an update of one rank and one scale. So smaller ranks are filled up with
@@ -22,9 +32,7 @@ public enum MLXAdapterExport {
         "mlx-lm's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
         in: folder.path)
     }
-    let parts = try file.tensors.tensorNames.compactMap { name in
-      try file.tensors.tensor(named: name).map { try Part(name, $0, base, folder) }
-    }
+    let parts = try file.tensors.map { try Part($0.name, $0.tensor, base, folder) }
     let rank = parts.filter { $0.factor == "lora_A" }.map(\.tensor.rows).max() ?? configuration.rank
     let scale = configuration.scale(of: "")
     let tensors = parts.map { part in
@@ -41,7 +49,7 @@ public enum MLXAdapterExport {
     ]
     try? FileManager.default.createDirectory(at: output, withIntermediateDirectories: true)
     try SafetensorsWriter.write(
-      tensors, metadata: ["format": "mlx"], to: output.appendingPathComponent("adapters.safetensors"))
+      tensors, metadata: ["format": "mlx"], to: output.appendingPathComponent(fileName))
     try AtomicFile.write(values.text(.pretty) + "\n", to: output.appendingPathComponent("adapter_config.json"))
   }
 
@@ -57,8 +65,6 @@ public enum MLXAdapterExport {
     /// The tensor's name in mlx-lm's file.
     let name: String
 
-    private static let names = ["lora_A": "lora_a", "lora_B": "lora_b", "lora_magnitude_vector": "m"]
-
     init(_ stored: String, _ tensor: Tensor, _ base: TransformerConfiguration, _ folder: URL) throws(SwiftletError) {
       let prefix = AdapterFile.prefix
       var components = stored.split(separator: ".").map(String.init)
@@ -66,7 +72,8 @@ public enum MLXAdapterExport {
       let factor = components.popLast() ?? ""
       path = components.joined(separator: ".").dropping(prefix: prefix)
       let inModel = ModuleNames.textOnly(path).split(separator: ".", maxSplits: 3).map(String.init)
-      guard stored.hasPrefix(prefix), let renamed = Self.names[factor], inModel.count == 4, inModel[0] == "model",
+      guard stored.hasPrefix(prefix), let renamed = MLXAdapterExport.factors[factor], inModel.count == 4,
+        inModel[0] == "model",
         inModel[1] == "layers", tensor.shape.count == (renamed == "m" ? 1 : 2)
       else {
         throw SwiftletError.model(
@@ -76,9 +83,7 @@ public enum MLXAdapterExport {
       self.factor = factor
       self.tensor = tensor
       key = inModel[3]
-      // mlx-lm has the language model of a larger one under language_model.
-      let outer = base.modulePrefix == "model." ? "" : "language_model."
-      name = "\(outer)\(inModel.joined(separator: ".")).\(renamed)"
+      name = "\(MLXAdapterExport.layerPath(of: path, base)).\(renamed)"
     }
 
     /// The transpose with a larger rank, times a factor for B.

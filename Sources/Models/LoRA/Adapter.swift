@@ -12,6 +12,8 @@ public final class Adapter {
   public let configuration: LoRAConfiguration
   /// The layers that have an update, in order.
   public let layers: [Linear]
+  /// The type that its file has the factors in; float32 for a new adapter.
+  package let storedType: ElementType
   let updates: [LoRAUpdate]
   let backend: any Backend
   /// The names of the layers, or their paths if others have these names too and a regular expression selected them.
@@ -37,6 +39,7 @@ public final class Adapter {
     trainedTokens = try TrainedTokens.all(configuration, transformer, savedModules)
     labels = transformer.sequenceHead?.labels
     backend = transformer.backend
+    storedType = .float32
     let backend = backend
     var random = RandomSource(seed: seed)
     updates = layers.map { layer in
@@ -54,9 +57,11 @@ public final class Adapter {
 
   /// Reads an adapter that PEFT or Swiftlet wrote, and adds its updates to `transformer`. If it doesn't fit, the
   /// transformer doesn't change.
+  /// - Parameter url: the folder, also of an adapter of mlx-lm; or a GGUF file for llama.cpp.
   /// - Throws: `SwiftletError` if a file is missing or contradicts the model.
-  public init(reading folder: URL, onto transformer: Transformer) throws {
-    let file = try AdapterFile(folder)
+  public init(reading url: URL, onto transformer: Transformer) throws {
+    let file = try AdapterFile(url, for: transformer)
+    storedType = file.storedType
     let configuration = file.configuration.resolved(for: transformer)
     self.configuration = configuration
     let former = transformer.sequenceHead
@@ -70,7 +75,7 @@ public final class Adapter {
       layers = try Self.targets(of: configuration, in: transformer)
       saved = try SavedModules(configuration, transformer)
     } catch {
-      throw SwiftletError.model("\(error)", in: folder.path)
+      throw SwiftletError.model("\(error)", in: url.path)
     }
     try saved.addEmbeddings(in: file, transformer)
     let tokens = try TrainedTokens.all(configuration, transformer, saved)

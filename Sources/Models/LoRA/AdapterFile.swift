@@ -4,34 +4,66 @@ import Essentials
 import OrderedJSON
 import Tensors
 
-/// The files of a saved adapter.
+/// The files of a saved adapter. Adapters for llama.cpp and mlx-lm have PEFT's names and shapes here too.
 struct AdapterFile {
   /// PEFT's prefix of module paths.
   static let prefix = "base_model.model."
 
-  let folder: URL
-  /// `adapter_config.json`.
+  /// The folder, or the GGUF file.
+  let url: URL
+  /// The name of the file with the tensors.
+  let fileName: String
+  /// `adapter_config.json`; of a GGUF file, an empty object.
   let json: JSONValue
   let configuration: LoRAConfiguration
-  let tensors: SafetensorsCheckpoint
+  /// The tensors in the order of the file.
+  let tensors: [(name: String, tensor: Tensor)]
+  private let byName: [String: Tensor]
 
+  init(
+    _ url: URL, fileName: String, json: JSONValue, _ configuration: LoRAConfiguration,
+    _ tensors: [(name: String, tensor: Tensor)]
+  ) {
+    (self.url, self.fileName, self.json, self.configuration, self.tensors) =
+      (url, fileName, json, configuration, tensors)
+    byName = Dictionary(tensors.map { ($0.name, $0.tensor) }) { first, _ in first }
+  }
+
+  /// Opens an adapter of any kind: a folder of PEFT or mlx-lm, or a GGUF file.
+  /// - Parameter transformer: the base model, without which the names of other formats mean nothing.
+  init(_ url: URL, for transformer: Transformer) throws {
+    switch AdapterFormat(of: url) {
+    case .gguf: try self.init(gguf: url, for: transformer)
+    case .mlx: try self.init(mlx: url, for: transformer)
+    case .peft, nil: try self.init(url)
+    }
+  }
+
+  /// Opens a folder of PEFT.
   init(_ folder: URL) throws {
     let config = folder.appendingPathComponent("adapter_config.json")
     guard FileManager.default.fileExists(atPath: config.path) else {
       throw SwiftletError.model(
         "there is no adapter_config.json; name an adapter folder that Swiftlet or PEFT saved", in: folder.path)
     }
-    self.folder = folder
-    json = try ModelFiles.json(at: config)
-    configuration = try LoRAConfiguration(json: json, path: config.path)
-    tensors = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
+    let json = try ModelFiles.json(at: config)
+    let configuration = try LoRAConfiguration(json: json, path: config.path)
+    let file = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors"))
+    let tensors = file.tensorNames.compactMap { name in file.tensor(named: name).map { (name: name, tensor: $0) } }
+    self.init(folder, fileName: "adapter_model.safetensors", json: json, configuration, tensors)
+  }
+
+  /// The type that loses the most of the values.
+  var storedType: ElementType {
+    let types = tensors.map(\.tensor.type)
+    return types.first { !$0.isFloat } ?? types.first { $0 != .float32 } ?? .float32
   }
 
   static func name(_ layer: Linear, _ factor: String) -> String { "\(prefix)\(layer.path).lora_\(factor).weight" }
 
   /// The tensor `name`, also if the adapter was trained on the text-only class of a model with a vision tower.
   func stored(_ name: String) -> Tensor? {
-    tensors.tensor(named: name) ?? tensors.tensor(named: Self.textOnly(name))
+    byName[name] ?? byName[Self.textOnly(name)]
   }
 
   private static func textOnly(_ name: String) -> String {
@@ -45,13 +77,13 @@ struct AdapterFile {
   /// Gives the transformer the head that the adapter has in the file, unless it has one.
   func addSequenceHead(to transformer: Transformer) throws(SwiftletError) {
     guard transformer.sequenceHead == nil, let weight = stored(Self.prefix + SequenceHead.weightName) else { return }
-    let names = folder.appendingPathComponent(SequenceHead.labelsFileName)
+    let names = url.appendingPathComponent(SequenceHead.labelsFileName)
     let given =
       FileManager.default.fileExists(atPath: names.path) ? SequenceHead.labels(try ModelFiles.json(at: names)) : nil
     guard weight.shape.count == 2, given == nil || given?.count == weight.rows else {
       throw SwiftletError.model(
         "\(SequenceHead.labelsFileName) names \(given?.count ?? 0) labels, but the head has the shape \(weight.shape); "
-          + "restore the file that was saved with the adapter", in: folder.path)
+          + "restore the file that was saved with the adapter", in: url.path)
     }
     try transformer.addSequenceHead(
       labels: given ?? SequenceHead.defaultLabels(weight.rows), padding: nil, seed: 0)
@@ -94,12 +126,12 @@ struct AdapterFile {
   private func tensor(_ name: String, _ shape: [Int], on backend: any Backend) throws(SwiftletError) -> Tensor {
     guard let tensor = stored(name) else {
       throw SwiftletError.model(
-        "adapter_model.safetensors has no \(name); use the adapter's own base model", in: folder.path)
+        "\(fileName) has no \(name); use the adapter's own base model", in: url.path)
     }
     guard tensor.shape == shape else {
       throw SwiftletError.model(
         "\(name) has shape \(tensor.shape), but this base model needs \(shape); use the adapter's own base model",
-        in: folder.path)
+        in: url.path)
     }
     return backend.converted(tensor, to: .float32)
   }
@@ -107,10 +139,13 @@ struct AdapterFile {
   /// Throws if the file has a tensor with a name that is not in `known`.
   func checkForOthers(than known: [String]) throws(SwiftletError) {
     let known = Set(known + known.map(Self.textOnly))
-    if let other = tensors.tensorNames.first(where: { !known.contains($0) }) {
-      throw SwiftletError.model(
-        "adapter_model.safetensors has \(other.escapedLine(limit: 200)), which matches no layer of this base model",
-        in: folder.path)
+    if let other = tensors.first(where: { !known.contains($0.name) }) {
+      throw Self.unmatched(other.name, in: fileName, url)
     }
+  }
+
+  static func unmatched(_ name: String, in fileName: String, _ url: URL) -> SwiftletError {
+    SwiftletError.model(
+      "\(fileName) has \(name.escapedLine(limit: 200)), which matches no layer of this base model", in: url.path)
   }
 }

@@ -81,7 +81,7 @@ struct SavedModules {
         throw SwiftletError.model(
           "the adapter has its own embeddings (\(parameter.name)) of shape \(tensor.shape), but the base model's have "
             + "\(parameter.value.shape), because tokens were added; merge the adapter with PEFT and open the result",
-          in: file.folder.path)
+          in: file.url.path)
       }
       all.append(SavedModule(parameter, isTrained: false, on: transformer.backend))
     }
