@@ -16,6 +16,7 @@ package final class FileBytes: @unchecked Sendable {
   private var window: [UInt8] = []
   private var windowStart = 0
   static let windowSize = 1 << 16
+  private let lineBreaks = Mutex<[Int]?>(nil)
 
   /// Opens `path`. Error messages call it `name`, which is the original's path for a decompressed copy.
   /// - Throws: `SwiftletError` if it is missing, not a regular file or not readable.
@@ -96,13 +97,31 @@ package final class FileBytes: @unchecked Sendable {
     return hash.hexadecimal
   }
 
-  /// The line of the byte at `offset`, counted from 1.
+  /// The line of the byte at `offset`, counted from 1. The first call reads the file once.
   func line(at offset: Int) -> Int {
-    var line = 1
-    try? scan { chunk, start throws(SwiftletError) in
-      for byte in chunk.prefix(max(0, offset - start)) where byte == 10 { line += 1 }
-      return start + chunk.count < offset
+    let breaks = breaksBeforeBlocks
+    let block = min(max(0, offset) / Self.windowSize, breaks.count - 1)
+    guard block >= 0 else { return 1 }
+    let start = block * Self.windowSize
+    let range = start..<min(count, max(start, offset))
+    let rest = (try? lock.withLock { _ throws(SwiftletError) in try readFromFile(range) }) ?? []
+    return 1 + breaks[block] + rest.count { $0 == 10 }
+  }
+
+  /// The number of line breaks before each block of the file.
+  private var breaksBeforeBlocks: [Int] {
+    lineBreaks.withLock { known in
+      if let known { return known }
+      var (breaks, total) = ([Int](), 0)
+      try? scan { chunk, _ throws(SwiftletError) in
+        for start in stride(from: 0, to: chunk.count, by: Self.windowSize) {
+          breaks.append(total)
+          for byte in chunk[start..<min(chunk.count, start + Self.windowSize)] where byte == 10 { total += 1 }
+        }
+        return true
+      }
+      known = breaks
+      return breaks
     }
-    return line
   }
 }

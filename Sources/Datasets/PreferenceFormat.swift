@@ -3,7 +3,7 @@ import Diagnostics
 import OrderedJSON
 
 /// A prompt and its continuations, once the columns of a preference row have been recognized.
-enum PreferenceFormat {
+package enum PreferenceFormat {
   case text(prompt: String, completions: [String])
   case messages(prompt: [Message], completions: [[Message]])
 
@@ -20,7 +20,7 @@ enum PreferenceFormat {
   /// Recognizes a row with `chosen` and `rejected`. Without `prompt`, what both begin with is the prompt, as TRL's
   /// `extract_prompt` finds it; so too if the prompt is a string, but the completions are whole conversations.
   /// - Throws: `SwiftletError` with the column that is missing or wrong.
-  init(pair row: Row) throws(SwiftletError) {
+  package init(pair row: Row) throws(SwiftletError) {
     let prompt = row.present("prompt")
     switch (try Self.value(row, "chosen"), try Self.value(row, "rejected")) {
     case (.string(let chosen), .string(let rejected)):

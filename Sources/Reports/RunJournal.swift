@@ -40,6 +40,8 @@ package final class RunJournal: TrainerCallback {
     package static let request = "request"
     package static let output = "output.txt"
     package static let lock = "lock"
+    /// Written by `swiftlet audit`, and not by the run.
+    package static let audit = "audit.jsonl"
   }
 
   private let folder: URL

@@ -4,6 +4,7 @@ import Datasets
 import Diagnostics
 import Essentials
 import OrderedJSON
+import Reports
 import Swiftlet
 import Terminal
 import Tokenizers
@@ -30,7 +31,9 @@ struct AuditCommand: AsyncParsableCommand {
       --write FILE    Write the remaining rows as JSON Lines.
       --drop KINDS    The kinds to drop, separated by commas, or all.
       --overwrite     Overwrite FILE.
-      --json          Print JSON.
+      --json          Print JSON Lines: a summary, then an object for each finding.
+
+      If the recipe names an output_dir, `swiftlet board` shows the findings too.
 
       Kinds: \(FindingKind.allCases.map(\.rawValue).joined(separator: ", ")).
       """)
@@ -48,23 +51,38 @@ struct AuditCommand: AsyncParsableCommand {
     let tokenizer = await tokenizer(of: recipe)
     let rowTokenizer = try tokenizer.map { try RowTokenizer($0, template: recipe.chatTemplate(), recipe.training) }
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer)
+    let kind = recipe.training.rowKind
+    if settings.measuresLoss, kind != .sequence {
+      throw ValidationError("--model-loss and --adapter measure the answers of sft; leave them out")
+    }
+    func audited(_ source: any RowSource) -> any RowSource {
+      AuditedRows.of(source, kind, textField: recipe.training.preparation.textField)
+    }
+    let train = audited(rows.train)
 
     var options = Audit.Options()
     options.similarity = settings.similarity
     options.textField = recipe.training.preparation.textField
+    options.expectsOneAnswer = AuditedRows.expectOneAnswer(kind)
     if let tokenizer { options.special = SpecialText(specialTokens: tokenizer.specialTokenTexts) }
     if let rowTokenizer { options.preparation = (rowTokenizer, recipe.training.preparation) }
-    var bar = ProgressBar("auditing", total: rows.train.count, quantity: .items("rows"))
-    var audit = try Audit(rows.train, validation: rows.evaluation, options: options) { done, total in
+    var bar = ProgressBar("auditing", total: train.count, quantity: .items("rows"))
+    var audit = try Audit(train, validation: rows.evaluation.map(audited), options: options) { done, total in
       bar.update(done, total: total)
     }
     bar.clear()
     if settings.measuresLoss {
       try recipe.checkComplete()
       let losses = LossAuditing(recipe, rows, adapter: settings.adapter, most: settings.lossRows)
-      audit.add(try await losses.findings(), of: rows.train, options: options)
+      audit.add(try await losses.findings(), of: train, options: options)
     }
-    if settings.json { Printing.json(audit.json) } else { AuditReport(audit, rows.train, shown: settings.shown).show() }
+    let lines = AuditLines(audit, of: train, textField: options.textField)
+    if settings.json {
+      lines.forEach { Printing.json($0) }
+    } else {
+      AuditReport(audit, train, shown: settings.shown).show()
+    }
+    try writeForBoard(lines, recipe)
     if let file = settings.file { try write(rows.train, audit, to: file, settings) }
   }
 
@@ -77,6 +95,16 @@ struct AuditCommand: AsyncParsableCommand {
       Printing.note("Note: rows beyond max_length are not looked for, because there is no tokenizer: \(error)")
       return nil
     }
+  }
+
+  /// Writes the findings to where the board looks for them, if the recipe names a folder.
+  private func writeForBoard(_ lines: AuditLines, _ recipe: Recipe) throws {
+    guard recipe.origins["output_dir"] != nil else { return }
+    let folder = URL(fileURLWithPath: recipe.training.outputDir)
+    try lines.write(
+      to: folder.appendingPathComponent(RunJournal.Name.folder).appendingPathComponent(RunJournal.Name.audit))
+    let watched = folder.standardizedFileURL.deletingLastPathComponent().path
+    Printing.note("The board shows these findings: swiftlet board \(Shell.quoted(watched))")
   }
 
   private func write(_ rows: any RowSource, _ audit: Audit, to file: String, _ settings: Settings) throws {

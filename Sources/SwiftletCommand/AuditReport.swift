@@ -54,9 +54,7 @@ struct AuditReport {
     rows.prefix(3).map { String($0 + 1) }.joined(separator: ", ") + (rows.count > 3 ? " +\(rows.count - 3)" : "")
   }
 
-  /// File and line of a row. Counting lines means reading the file once more.
   private func place(_ row: Int) -> String {
-    if audit.rowCount > 200_000 { return "" }
     let location = rows.location(of: row)
     let file = location.file.map { URL(fileURLWithPath: $0).lastPathComponent } ?? ""
     return file + ((location.line ?? location.row).map { ":\($0)" } ?? "")

@@ -91,6 +91,54 @@ import Testing
     #expect(try DataFile.open(file.path).count == 1)
   }
 
+  /// Pairs, prompts and labels are audited as what they are.
+  @Test func rowsOfEveryMethodAreAudited() throws {
+    func audit(_ rows: [Row], _ kind: PreparationOptions.RowKind) throws -> [Finding] {
+      var options = Audit.Options()
+      options.expectsOneAnswer = AuditedRows.expectOneAnswer(kind)
+      return try Audit(AuditedRows.of(InMemoryRows(rows), kind, textField: "text"), options: options).findings
+    }
+    let sources = rows(200)
+    func pair(_ index: Int, rejected: Int) -> Row {
+      [
+        "prompt": .string(sources[index].text(0)), "chosen": .string(sources[index].text(1)),
+        "rejected": .string(sources[rejected].text(1)),
+      ]
+    }
+    var pairs = (0..<100).map { pair($0, rejected: 100 + $0) }
+    for kind in [PreparationOptions.RowKind.preferencePair, .scoredPair] { #expect(try audit(pairs, kind).isEmpty) }
+    // The same answer was chosen over another one.
+    pairs.append(pair(3, rejected: 150))
+    #expect(try audit(pairs, .preferencePair).isEmpty)
+    pairs += [pairs[5], ["prompt": "Why?", "chosen": "Because it is so."]]
+    pairs.append(["prompt": "Why is this so?", "chosen": "Because it is.", "rejected": " "])
+    #expect(try audit(pairs, .preferencePair).map(\.kind) == [.unreadable, .empty, .exactDuplicate])
+
+    let messages = (0..<100).map { index -> Row in
+      func message(_ role: String, _ content: String) -> JSONValue {
+        ["role": .string(role), "content": .string(content)]
+      }
+      let prompt = message("user", sources[index].text(0))
+      return [
+        "chosen": [prompt, message("assistant", sources[index].text(1))],
+        "rejected": [prompt, message("assistant", sources[100 + index].text(1))],
+      ]
+    }
+    #expect(try audit(messages + [messages[7]], .preferencePair).map(\.rows) == [[7, 100]])
+
+    let prompts = sources.map { row -> Row in ["prompt": .string(row.text(0)), "answer": 3] }
+    #expect(try audit(prompts + [prompts[9]], .prompt).map(\.rows) == [[9, 200]])
+
+    let labels = sources.enumerated().map { index, row -> Row in
+      ["text": .string(row.text(1)), "label": .integer(index % 3)]
+    }
+    let kind = PreparationOptions.RowKind.labeledText(ClassLabels(["a", "b", "c"]))
+    #expect(try audit(labels, kind).isEmpty)
+    let other: Row = ["text": .string(sources[4].text(1)), "label": 2]
+    let found = try audit(labels + [other, ["text": "none"]], kind)
+    #expect(found.map(\.kind).filter { $0 != .nearDuplicate } == [.unreadable, .conflictingAnswers], "\(found)")
+  }
+
   @Test func anEmptySetIsAnError() {
     #expect(throws: (any Error).self) { try Audit(InMemoryRows([])) }
   }

@@ -23,23 +23,31 @@ import Testing
     let workspace = try Workspace()
     try rows(workspace)
     let call = "audit --model_name_or_path m --dataset_name many.jsonl"
-    let json = try await workspace.run(line: "\(call) --json").json()
-    #expect(json["rows"] == 32)
-    #expect(json["suspects"]?["exact_duplicate"] == 1 && json["suspects"]?["empty"] == 1)
-    let duplicate = try #require(json["findings"]?.array?.first { $0["kind"] == "exact_duplicate" })
-    #expect(duplicate["rows"] == [7, 31] && duplicate["drop"] == [31])
+    let lines = try Self.lines(await workspace.run(line: "\(call) --json").text())
+    let summary = try #require(lines.first)
+    #expect(summary["rows"] == 32 && summary["validation_rows"] == 0 && summary["suspects"] == 2)
+    let kinds = summary["kinds"]?.array ?? []
+    #expect(kinds.map { $0["kind"]?.string } == ["empty", "exact_duplicate"])
+    #expect(kinds.allSatisfy { $0["findings"] == 1 && $0["suspects"] == 1 && $0["title"]?.string != nil })
+    #expect(lines.dropFirst().map { $0["kind"]?.string } == ["empty", "exact_duplicate"])
+    let duplicate = try #require(lines.last)
+    #expect(duplicate["rows"] == [7, 31] && duplicate["drop"] == [31] && duplicate["line"] == 7)
+    #expect(duplicate["file"]?.string?.hasSuffix("many.jsonl") == true)
+    #expect(duplicate["sentence"]?.string?.hasPrefix("Rows 7, 31: ") == true)
+    #expect(duplicate["texts"]?.array?.map { $0["row"] } == [7, 31])
+    #expect(duplicate["texts"]?[0]?["prompt"]?.string == "Question 6 about the window?")
 
     let text = try await workspace.run(line: call).text()
     #expect(text.contains("exact duplicates: 1 row") && text.contains("many.jsonl:7"), "\(text)")
 
     let written = try await workspace.run(line: "\(call) --write clean.jsonl --drop exact_duplicate,empty")
     #expect(written.status == 0, "\(written.errors)")
-    let lines = String(decoding: try workspace.data("clean.jsonl"), as: UTF8.self).split(separator: "\n")
-    #expect(lines.count == 30)
+    let remaining = String(decoding: try workspace.data("clean.jsonl"), as: UTF8.self).split(separator: "\n")
+    #expect(remaining.count == 30)
     // What exists stays.
     let again = try await workspace.run(line: "\(call) --write clean.jsonl --drop all")
     #expect(again.status != 0 && again.errors.contains("--overwrite"), "\(again.errors)")
-    #expect(String(decoding: try workspace.data("clean.jsonl"), as: UTF8.self).split(separator: "\n") == lines)
+    #expect(String(decoding: try workspace.data("clean.jsonl"), as: UTF8.self).split(separator: "\n") == remaining)
     #expect(try await workspace.run(line: "\(call) --write clean.jsonl --drop empty --overwrite").status == 0)
     // There is no terminal to ask on.
     let asked = try await workspace.run(line: "\(call) --write other.jsonl")
@@ -49,12 +57,34 @@ import Testing
     #expect(!workspace.exists("other.jsonl"))
   }
 
+  private static func lines(_ text: String) throws -> [JSONValue] {
+    try text.split(separator: "\n").map { try JSONValue(parsing: String($0)) }
+  }
+
+  /// The board reads what is printed; a run in the same folder leaves it there.
+  @Test func anAuditIsWrittenForTheBoard() async throws {
+    let workspace = try Workspace()
+    try rows(workspace)
+    let call = "--model_name_or_path m --dataset_name many.jsonl"
+    #expect(try await workspace.run(line: "audit \(call)").status == 0)
+    #expect(!workspace.exists("trainer_output"), "the recipe names no folder")
+    let outcome = try await workspace.run(line: "audit \(call) --output_dir runs/one --json")
+    #expect(outcome.status == 0 && outcome.errors.contains("swiftlet board"), "\(outcome.errors)")
+    let written = try workspace.data("runs/one/board/audit.jsonl")
+    #expect(try Self.lines(String(decoding: written, as: UTF8.self)) == Self.lines(outcome.text()))
+    let run = try await workspace.run(
+      line: "sft --model_name_or_path m --dataset_name rows.jsonl \(Self.adapter) --output_dir runs/one")
+    #expect(run.status == 0, "\(run.errors)")
+    #expect(try workspace.data("runs/one/board/audit.jsonl") == written)
+  }
+
   @Test func anAuditNeedsNoModel() async throws {
     let workspace = try Workspace()
     try rows(workspace)
-    #expect(try await workspace.run(line: "audit --dataset_name many.jsonl --json").json()["rows"] == 32)
+    let alone = try await workspace.run(line: "audit --dataset_name many.jsonl --json").text()
+    #expect(try Self.lines(alone).first?["rows"] == 32)
     let missing = try await workspace.run(line: "audit --dataset_name many.jsonl --model_name_or_path none --json")
-    #expect(try missing.json()["rows"] == 32)
+    #expect(try Self.lines(missing.text()).first?["rows"] == 32)
     #expect(missing.errors.contains("no tokenizer"), "\(missing.errors)")
   }
 
@@ -83,6 +113,30 @@ import Testing
     #expect(try JSONValue(parsing: failed.output)["passed"] == false)
     let without = try await workspace.run(line: "verify base")
     #expect(without.status == 1 && without.errors.contains("--record"), "\(without.errors)")
+  }
+
+  @Test func verifyReadsEverythingThatExportWrites() async throws {
+    let workspace = try Workspace()
+    try await workspace.train(Self.adapter, to: "out")
+    for (arguments, path) in [
+      ("--adapter out --output a.gguf --type f16", "a.gguf"), ("--format mlx --adapter out --output a-mlx", "a-mlx"),
+      ("--format mlx --model m --adapter out --output mlx --type bf16", "mlx"),
+    ] {
+      let exported = try await workspace.run(line: "export \(arguments)")
+      #expect(exported.status == 0 && exported.errors.contains("Verified"), "\(exported.errors)")
+      let base = path.hasPrefix("a") ? " --model m" : ""
+      let verified = try await workspace.run(line: "verify \(path)\(base)")
+      #expect(verified.status == 0, "\(verified.errors)")
+    }
+    let unnamed = try await workspace.run(line: "verify a.gguf")
+    #expect(unnamed.status == 1 && unnamed.errors.contains("--model"), "\(unnamed.errors)")
+    // A model that was trained in full has its own record.
+    try await workspace.train("--max_steps 3 --learning_rate 1e-2", to: "full")
+    #expect(try await workspace.run(line: "export --model full --output full.gguf --type f32").status == 0)
+    #expect(try await workspace.run(line: "verify full.gguf").status == 0)
+    // A record that was left by another model is not kept.
+    #expect(try await workspace.run(line: "export --model m --output full.gguf --type f32").status == 0)
+    #expect(!workspace.exists("full.gguf.verification.json"))
   }
 
   @Test func theRunStartsFromAnUntouchedAdapter() async throws {

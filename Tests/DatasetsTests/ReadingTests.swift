@@ -31,6 +31,16 @@ final class Scratch {
 
   init() throws { scratch = try Scratch() }
 
+  /// Lines are counted in blocks.
+  @Test func rowsOfLargeFilesHaveTheirLines() throws {
+    let line = "{\"text\": \"\(String(repeating: "x", count: 3000))\"}\n"
+    let text = (0..<500).map { $0 % 7 == 0 ? "\n" + line : line }.joined()
+    let rows = try DataFile.open(try scratch.write("large.jsonl", text))
+    for index in [0, 1, 20, 21, 22, 250, 499] {
+      #expect(rows.location(of: index).line == index + 1 + (index / 7 + 1), "row \(index)")
+    }
+  }
+
   private func rows(_ name: String, _ text: String) throws -> [String] {
     try DataFile.open(try scratch.write(name, text)).allRows().map { JSONValue.object($0).text() }
   }

@@ -53,6 +53,44 @@ import Testing
     #expect(try await board.get("/api/runs/first/rows").json[0]?["parts"]?[0]?[0]?["text"]?.string == "<script>")
   }
 
+  /// An audit needs no run.
+  @Test func auditsAreShownByKind() async throws {
+    let root = try Self.folder()
+    let folder = root.appendingPathComponent("deep/new/board")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    var lines = [
+      #"{"rows":200,"validation_rows":0,"suspects":61,"kinds":[{"kind":"empty","findings":1},{"kind":"thinking","findings":60}]}"#,
+      #"{"kind":"empty","rows":[3],"sentence":"Row 3: <script>alert(1)</script>","evidence":"<b>"}"#,
+    ]
+    lines += (0..<60).map { "{\"kind\":\"thinking\",\"rows\":[\($0 + 10)]}" }
+    try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: folder.appendingPathComponent("audit.jsonl"))
+    let board = Self.board(root)
+    let audits = try await board.get("/api/audits").json.array ?? []
+    #expect(audits.map { $0["id"]?.string } == ["deep/new"] && audits.first?["suspects"] == 61)
+    let all = try await board.get("/api/audits/deep%2Fnew").json
+    #expect(all["summary"]?["rows"] == 200 && all["findings"]?.array?.count == 50 && all["more"] == true)
+    #expect(all["findings"]?[0]?["sentence"]?.string == "Row 3: <script>alert(1)</script>")
+    let rest = try await board.get("/api/audits/deep%2Fnew?from=50").json
+    #expect(rest["findings"]?.array?.count == 11 && rest["more"] == false)
+    let empty = try await board.get("/api/audits/deep%2Fnew?kind=empty").json
+    #expect(empty["findings"]?.array?.count == 1 && empty["more"] == false)
+    let last = try await board.get("/api/audits/deep%2Fnew?kind=thinking&from=50").json
+    #expect(last["findings"]?.array?.compactMap { $0["rows"]?[0]?.integer } == Array(60..<70))
+    for query in ["kind=%22", "from=-5", "from=9999999999999999999", "from=1000"] {
+      #expect(try await board.get("/api/audits/deep%2Fnew?\(query)").status == 200)
+    }
+    for id in ["first", "deep", "..%2F..", "deep%2Fnew%2Fboard", "%2Fetc"] {
+      #expect(try await board.get("/api/audits/\(id)").status == 404, "\(id)")
+    }
+    // It is no data file, and no run.
+    #expect(try await board.get("/api/data").json.array?.compactMap(\.string) == ["outside.txt", "rows.jsonl"])
+    #expect(try await board.get("/api/runs").json["runs"]?.array?.count == 2)
+    // Links lead nowhere.
+    try FileManager.default.moveItem(at: folder, to: root.appendingPathComponent("elsewhere"))
+    try FileManager.default.createSymbolicLink(at: folder, withDestinationURL: root.appendingPathComponent("elsewhere"))
+    #expect(try await board.get("/api/audits").json.array?.isEmpty == true)
+  }
+
   @Test func aLogIsReadPieceByPiece() async throws {
     let root = try Self.folder()
     let board = Self.board(root)

@@ -1,6 +1,5 @@
 import Datasets
 import Diagnostics
-import OrderedJSON
 
 /// An audit of training rows, before any model sees them: duplicates, contradictions, leaks into the validation set,
 /// and rows that are damaged or unlike the others. The thresholds are those of `Documentation/Audit.md`.
@@ -11,6 +10,8 @@ public struct Audit: Sendable {
     public var similarity = 0.7
     /// The column with plain text.
     public var textField = "text"
+    /// Whether two answers to the same prompt contradict each other.
+    public var expectsOneAnswer = true
     /// What chat templates consist of.
     public var special = SpecialText()
     /// Tokenizer and settings of the run, to find rows beyond `max_length`; `nil` to not look for them.
@@ -44,7 +45,8 @@ public struct Audit: Sendable {
     validationRowCount = validation?.count ?? 0
     let profiles = RowProfiles(rows, validation: validation, options: options, progress: progress)
     var found = profiles.faults() + profiles.differences()
-    found += profiles.exactDuplicates() + profiles.conflictingAnswers()
+    found += profiles.exactDuplicates()
+    if options.expectsOneAnswer { found += profiles.conflictingAnswers() }
     found += profiles.similarRows(atLeast: options.similarity)
     findings = Evidence(rows, options).added(to: Self.sorted(found))
   }
@@ -71,16 +73,5 @@ public struct Audit: Sendable {
   public func remainingRows(dropping kinds: Set<FindingKind>) -> [Int] {
     let dropped = Set(suspects(kinds))
     return (0..<rowCount).filter { !dropped.contains($0) }
-  }
-}
-
-extension Audit {
-  /// The audit as `swiftlet audit --json` prints it. Row numbers count from 1.
-  public var json: JSONValue {
-    let kinds = FindingKind.allCases.map { kind in (kind.rawValue, JSONValue.integer(suspects([kind]).count)) }
-    return [
-      "rows": .integer(rowCount), "validation_rows": .integer(validationRowCount),
-      "suspects": .object(JSONObject(kinds.filter { $0.1 != 0 })), "findings": .array(findings.map(\.json)),
-    ]
   }
 }

@@ -72,7 +72,8 @@ struct RowProfile: Sendable {
     profile.describe(text)
     profile.markers = profile.findMarkers(text, special)
     if let tokenCount, tokenCount.exceedsLimit(row, byteCount: text.byteCount) { profile.faults.insert(.tooLong) }
-    let own = (promptUnits.shingles + answerUnits.shingles).filter { !set.shingles.contains($0) }
+    let others = text.rejected.map { TextUnits($0).shingles } ?? []
+    let own = (promptUnits.shingles + answerUnits.shingles + others).filter { !set.shingles.contains($0) }
     return (profile, own.count < leastShingles ? nil : MinHash(own))
   }
 

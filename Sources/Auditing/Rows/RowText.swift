@@ -10,8 +10,10 @@ struct RowText {
   var prompt = ""
   /// The last answer.
   var answer = ""
-  /// All answers; more than one in a conversation with several turns.
+  /// All answers; more than one in a conversation with several turns. The rejected one is the last.
   var answers: [String] = []
+  /// The answer that was rejected in favor of `answer`.
+  var rejected: String?
   /// The messages of a conversation.
   var messages: [Message] = []
   /// Whether a chat template will be applied, so that the text must not contain its tokens.
@@ -32,6 +34,8 @@ struct RowText {
     case .conversationCompletion(let prompt, let completion): set(prompt + completion, promptCount: prompt.count)
     }
     answer = answers.last ?? ""
+    rejected = row[AuditedRows.rejected]?.string
+    if let rejected { answers.append(rejected) }
   }
 
   private mutating func set(_ messages: [Message], promptCount: Int) {

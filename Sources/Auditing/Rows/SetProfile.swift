@@ -59,6 +59,6 @@ struct SetProfile: Sendable {
 
   /// The shingles of a row that are its own.
   func ownShingles(_ text: RowText) -> [UInt64] {
-    (TextUnits(text.prompt).shingles + TextUnits(text.answer).shingles).filter { !shingles.contains($0) }
+    [text.prompt, text.answer, text.rejected ?? ""].flatMap { TextUnits($0).shingles }.filter { !shingles.contains($0) }
   }
 }

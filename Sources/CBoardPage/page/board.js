@@ -177,7 +177,7 @@ function poll(body) {
   return () => { isEnded = true; clearTimeout(timer); };
 }
 
-const routes = { "": showRuns, run: showRun, new: showNew, compare: showCompare, jobs: showJobs };
+const routes = { "": showRuns, run: showRun, new: showNew, compare: showCompare, audits: showAudits, audit: showAudit, jobs: showJobs };
 
 function show() {
   generation += 1;
@@ -456,7 +456,7 @@ function showRun([id, part = ""]) {
 
   let buttonKey = "";
   function showButtons(run) {
-    const key = [isActive(run), run.status, run.request, run.can_resume, run.has_result, run.is_adapter].join();
+    const key = [isActive(run), run.status, run.request, run.can_resume, run.has_result, run.is_adapter, run.has_audit].join();
     if (key === buttonKey) return;
     buttonKey = key;
     const made = [];
@@ -471,6 +471,7 @@ function showRun([id, part = ""]) {
     }
     if (run.can_resume && run.status !== "complete") made.push(ask("Resume", "resume", "The run goes on from its last checkpoint."));
     if (run.has_result && !isActive(run)) made.push(exportForm(id, run));
+    if (run.has_audit) made.push(h("a", { href: auditLink(id) }, "Audit of the rows"));
     buttons.replaceChildren(...made);
   }
 
@@ -751,6 +752,90 @@ function showCompare(_, query) {
   pick().catch(report);
   const end = poll(refresh);
   return { stop() { end(); for (const one of charts) one.stop(); } };
+}
+
+// MARK: Audits
+
+const auditLink = (id) => "#/audit/" + encodeURIComponent(id);
+
+const auditFacts = (audit) => facts([["Training rows", audit.rows], ["Validation rows", audit.validation_rows],
+  ["Rows to drop or mend", audit.suspects], ["Kinds of findings", (audit.kinds || []).length], ["Audited", time(audit.updated)]]);
+
+function showAudits() {
+  const list = h("ul", { class: "runs" });
+  const empty = h("p", { class: "faint" }, "Looking for audits…");
+  add(main, h("h1", null, "Audits"), h("p", { class: "faint" }, "What swiftlet audit found in the rows of recipes."), empty, list);
+  let shown = "";
+  return { stop: poll(async () => {
+    const audits = await get("api/audits");
+    const now = JSON.stringify(audits);
+    if (now === shown) return;
+    shown = now;
+    empty.hidden = audits.length > 0;
+    setText(empty, "There is no audit in this folder yet. To make one of the rows of a recipe with an output_dir here, type: swiftlet audit recipe.yaml");
+    list.replaceChildren(...audits.map((audit) => h("li", { class: "card" },
+      h("h2", null, h("a", { href: auditLink(audit.id) }, text("bdi", audit.id === "." ? audit.name : audit.id))), auditFacts(audit))));
+  }) };
+}
+
+function auditFinding(finding, title) {
+  const place = (finding.file || "") + (finding.line ? ", line " + finding.line : "");
+  const texts = finding.texts || [];
+  return h("li", { class: "card" }, h("div", { class: "row apart" }, h("strong", null, title), text("span", place, { class: "faint" })),
+    text("p", finding.sentence), finding.evidence && text("p", finding.evidence, { class: "evidence" }),
+    texts.length > 0 && h("details", null, h("summary", null, texts.length === 1 ? "The row" : "The first rows"),
+      texts.map((one) => h("dl", { class: "texts" },
+        one.prompt && [h("dt", null, "Row " + one.row + ", prompt"), text("dd", one.prompt)],
+        [h("dt", null, "Row " + one.row + ", answer"), text("dd", one.answer || "(empty)")]))));
+}
+
+/** One audit: how often each kind was found, and the findings, all or of one kind. */
+function showAudit([id], query) {
+  const about = h("div");
+  const kinds = h("div");
+  const kind = h("select");
+  const count = h("p", { class: "faint", role: "status" });
+  const list = h("ol", { class: "rows" });
+  const more = action("Show more", () => load(list.children.length), { hidden: true });
+  add(main, text("h1", "Audit of " + (id === "." ? "this folder" : id)), about, h("h2", null, "Kinds"), kinds, h("h2", null, "Findings"),
+    field("Kind of findings", kind), count, list, more);
+  const titles = new Map();
+  let counts = new Map();
+  let request = 0;
+
+  function showSummary(summary) {
+    const found = summary.kinds || [];
+    about.replaceChildren(auditFacts(summary));
+    for (const one of found) titles.set(one.kind, one.title);
+    counts = new Map(found.map((one) => [one.kind, one.findings]));
+    counts.set("", found.reduce((sum, one) => sum + one.findings, 0));
+    kinds.replaceChildren(found.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Kinds" }, h("table", { class: "kinds" },
+      h("thead", null, h("tr", null, ["Kind", "Rows", "What to do"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", null, found.map((one) => h("tr", null, h("th", { scope: "row" }, text("bdi", one.title)), h("td", { class: "number" }, one.suspects),
+        text("td", one.advice))))))
+      : h("p", null, "Nothing was found."));
+    const chosen = kind.value || query.get("kind") || "";
+    kind.replaceChildren(h("option", { value: "" }, "all (" + counts.get("") + ")"),
+      ...found.map((one) => h("option", { value: one.kind }, one.title + " (" + one.findings + ")")));
+    kind.value = counts.has(chosen) ? chosen : "";
+  }
+
+  /** Shows the findings from a number on. */
+  async function load(from, wanted = kind.value) {
+    const mine = ++request;
+    const page = await get("api/audits/" + encodeURIComponent(id) + "?from=" + from + "&kind=" + encodeURIComponent(wanted));
+    if (mine !== request) return;
+    if (from === 0) { showSummary(page.summary); list.replaceChildren(); }
+    add(list, page.findings.map((finding) => auditFinding(finding, titles.get(finding.kind) || finding.kind)));
+    more.hidden = !page.more;
+    setText(count, list.children.length + " of " + (counts.get(kind.value) || 0) + " findings are shown.");
+  }
+
+  kind.addEventListener("change", () => {
+    history.replaceState(null, "", auditLink(id) + (kind.value ? "?kind=" + encodeURIComponent(kind.value) : ""));
+    load(0).catch(report);
+  });
+  load(0, query.get("kind") || "").catch(report);
 }
 
 // MARK: Programs

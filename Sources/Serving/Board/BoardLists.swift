@@ -39,7 +39,9 @@ struct DataList {
       let isOther = names.contains {
         ["config.json", "adapter_config.json", "board", "trainer_state.json"].contains($0)
       }
-      let isJournal = names.contains(RunJournal.Name.run) && folder.hasSuffix(RunJournal.Name.folder)
+      let isJournal =
+        folder.split(separator: "/").last.map(String.init) == RunJournal.Name.folder
+        && [RunJournal.Name.run, RunJournal.Name.audit].contains { names.contains($0) }
       guard folder.isEmpty || !isOther, !isJournal else { return [] }
       return names.filter(Self.isData).map { folder.isEmpty ? $0 : folder + "/" + $0 }
     }

@@ -87,6 +87,9 @@ package struct BoardServer: Sendable {
     case ("GET", "runs", 2): return .json(try await runs())
     case (_, "runs", 3...4):
       return try await respond(to: request, about: try await run(path[2]), path.count == 4 ? path[3] : "")
+    case ("GET", "audits", 2):
+      return .json(try await BlockingWork.run { .array(BoardAudit.find(in: root).map(\.summary)) })
+    case ("GET", "audits", 3): return .json(try await audit(path[2], request))
     case ("GET", "jobs", 2): return .json(.array(await program.jobs.map(\.json)))
     case ("GET", "models", 2):
       return .json(try await BlockingWork.run { .array(ModelList(root).names.map { .string($0) }) })
@@ -131,6 +134,16 @@ package struct BoardServer: Sendable {
       throw APIError.notFound("There is no such run.")
     }
     return run
+  }
+
+  private func audit(_ id: String, _ request: HTTPRequest) async throws -> JSONValue {
+    let kind = request.queryValue("kind") ?? ""
+    let start = Int(request.queryValue("from") ?? "") ?? 0
+    let page = try await BlockingWork.run {
+      try BoardAudit.find(id, in: root)?.page(of: kind.isEmpty ? nil : kind, from: start)
+    }
+    guard let page else { throw APIError.notFound("There is no such audit.") }
+    return page
   }
 
   private func respond(to request: HTTPRequest, about run: RunFolder, _ part: String) async throws -> HTTPResponse {

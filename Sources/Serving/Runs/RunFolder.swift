@@ -136,11 +136,12 @@ package struct RunFolder: Sendable {
     details["has_result"] = .bool(hasResult)
     details["is_adapter"] = .bool(isAdapter)
     details["can_resume"] = .bool(!isRunning && !checkpoints.isEmpty && facts?["command"] != nil)
+    details["has_audit"] = .bool(BoardAudit.exists(in: url))
     details["request"] = request.map { .string($0.rawValue) } ?? .null
     return .object(details)
   }
 
-  private static func modified(_ url: URL) -> Int? {
+  static func modified(_ url: URL) -> Int? {
     var status = stat()
     guard stat(url.path, &status) == 0 else { return nil }
     #if canImport(Darwin)
