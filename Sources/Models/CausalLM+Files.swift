@@ -49,7 +49,8 @@ extension CausalLM {
     let backend = transformer.backend
     let shift = files.normShift
     let shifted = Set(shift == 0 ? [] : transformer.offsetNorms.map(ObjectIdentifier.init))
-    let stacked = files.stackedExperts?.sources(of: transformer.parameters, type: type, on: backend)
+    let stacked = files.stackedExperts?.sources(
+      of: transformer.parameters, merging: merging, type: type, on: backend)
     let single = (transformer.parameters + transformer.constants).filter { stacked?.names.contains($0.name) != true }
     let sources = try single.flatMap { parameter -> [TensorSource] in
       if let sources = try quantized(parameter, linearLayers[parameter.name]) { return sources }
@@ -109,8 +110,10 @@ extension CausalLM {
     for key in ["quantization", "quantization_config"] {
       config[key] = quantization.first { $0.0 == key }?.1
     }
-    // Experts in MXFP4 are written as they are.
-    if transformer.parameters.contains(where: { $0.value.type == .float4 }), files.stackedExperts != nil {
+    // Experts in MXFP4 are written as they are, unless some are merged.
+    if transformer.expertLayers.contains(where: { $0.weight.value.type == .float4 }), files.stackedExperts != nil,
+      !transformer.expertLayers.contains(where: { $0.lora != nil })
+    {
       config["quantization_config"] = files.configurationJSON["quantization_config"]
     }
     config["torch_dtype"] = nil
@@ -161,7 +164,7 @@ extension Transformer {
   var merging: [String: () -> Tensor?] {
     var merging: [String: () -> Tensor?] = [:]
     let backend = backend
-    for layer in linearLayers where layer.lora != nil {
+    for layer in linearLayers + expertLayers where layer.lora != nil {
       merging[layer.weight.name] = { layer.mergedWeight(on: backend) }
       if let bias = layer.bias, layer.lora?.bias != nil { merging[bias.name] = { layer.mergedBias(on: backend) } }
     }

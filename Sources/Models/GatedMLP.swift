@@ -3,8 +3,8 @@ import Tensors
 
 /// A gated MLP: activation(gate) · up, projected back to the hidden size.
 struct GatedMLP: FeedForward {
-  private let inputs: [Linear]
-  private let output: Linear
+  let inputs: [Linear]
+  let output: Linear
   private let activation: Activation
 
   /// - Parameters:

@@ -4,11 +4,13 @@ import Tensors
 /// A router and gated MLPs, of which each token goes through the few that the router prefers.
 ///
 /// Files have each expert's matrices by themselves, or all of a kind in one tensor; here they are always apart. transformers
-/// keeps them in one parameter, which is no linear layer: "all-linear" leaves them out, as in PEFT.
+/// keeps them in one parameter, which is no linear layer: "all-linear" leaves them out, as in PEFT, and `target_parameters`
+/// selects them.
 struct MixtureOfExperts: FeedForward {
   private let configuration: TransformerConfiguration.Experts
   private let router: Linear
   private let experts: [GatedMLP]
+  private let path: String
 
   init(_ configuration: TransformerConfiguration.Experts, _ weights: LayerWeights) throws(SwiftletError) {
     self.configuration = configuration
@@ -22,9 +24,16 @@ struct MixtureOfExperts: FeedForward {
           weights, path: "\(module).experts.\(index)", intermediateSize: configuration.intermediateSize))
     }
     self.experts = experts
+    path = "\(weights.path).\(module).experts"
   }
 
   var linearLayers: [Linear] { [] }
+  var expertParameters: [ExpertParameter] {
+    [
+      ExpertParameter(module: path, name: "gate_up_proj", experts: experts.map(\.inputs)),
+      ExpertParameter(module: path, name: "down_proj", experts: experts.map { [$0.output] }),
+    ]
+  }
   var others: [Parameter] { ([router] + experts.flatMap(\.linearLayers)).flatMap(\.ownParameters) }
 
   func forward(_ x: Variable, on tape: Tape) -> Variable {

@@ -1,3 +1,14 @@
+import Tensors
+
+extension Parameter {
+  /// The number in `layers.N.` of its name; `nil` for parameters outside the layers.
+  package var layerIndex: Int? {
+    let parts = name.split(separator: ".")
+    guard let index = parts.firstIndex(of: "layers"), index + 1 < parts.count else { return nil }
+    return Int(parts[index + 1])
+  }
+}
+
 /// Under which names a checkpoint holds the modules of the language model.
 ///
 /// Models with a vision tower have its modules under `model.language_model.` since transformers 4.52, and adapters name them

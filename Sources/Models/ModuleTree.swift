@@ -43,9 +43,22 @@ public struct ModuleTree: Sendable {
       if let bias = lora.bias { add(bias, at: path + ["lora_B_bias"]) }
       if let magnitude = lora.magnitude { add(magnitude.parameter, at: path + ["lora_magnitude_vector"]) }
     }
+    for parameter in transformer.expertParameters { addUpdates(of: parameter) }
   }
 
   private init(name: String) { self.name = name }
+
+  /// Adds the updates of experts. The layers of one expert that are one matrix for an update have its A in common.
+  private mutating func addUpdates(of parameter: ExpertParameter) {
+    for layers in parameter.experts {
+      for (index, layer) in layers.enumerated() {
+        guard let lora = layer.lora else { continue }
+        let path = layer.path.split(separator: ".").map(String.init)
+        if index == 0 { add(lora.a, at: path + ["lora_A"]) }
+        add(lora.b, at: path + ["lora_B"])
+      }
+    }
+  }
 
   private mutating func add(_ parameter: Parameter, at path: [String]) {
     guard let first = path.first else { return }

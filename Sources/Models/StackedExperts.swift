@@ -69,9 +69,10 @@ struct StackedExperts {
   // MARK: Writing
 
   /// The tensors that hold the experts of `parameters`: codes as they are if none has changed, or else stacks of floats.
+  /// - Parameter merging: what the parameters become that an adapter changes, by their names.
   /// - Returns: the sources, and the names of the parameters in them.
   func sources(
-    of parameters: [Parameter], type: ElementType, on backend: any Backend
+    of parameters: [Parameter], merging: [String: () -> Tensor?], type: ElementType, on backend: any Backend
   ) -> (sources: [TensorSource], names: Set<String>) {
     var stacks: [(name: String, kind: String, members: [Parameter])] = []
     for parameter in parameters {
@@ -82,8 +83,10 @@ struct StackedExperts {
         stacks.append((stack, kind, [parameter]))
       }
     }
+    // transformers takes codes for all or for none.
+    let keepsCodes = !stacks.contains { $0.members.contains { merging[$0.name] != nil } }
     let sources = stacks.flatMap { stack -> [TensorSource] in
-      if stack.kind == "weight", stack.members.allSatisfy({ $0.value.type == .float4 }) { return codes(of: stack.name) }
+      if keepsCodes, stack.kind == "weight", stack.members.allSatisfy({ $0.value.type == .float4 }) { return codes(of: stack.name) }
       let own = stack.members[0].value.shape
       let isTransposed = storage == .transposedStacks
       let file = fileName(stack.name)
@@ -91,7 +94,7 @@ struct StackedExperts {
       let shape = [stack.members.count] + (isTransposed ? own.reversed() : own)
       return [
         TensorSource(name: name, type: type, shape: shape) {
-          let members = stack.members.map { backend.floats($0.value) }
+          let members = stack.members.map { backend.floats(merging[$0.name]?() ?? $0.value) }
           let values = isTransposed ? members.flatMap { Self.transposed($0, own) } : members.flatMap { $0 }
           return CPUBackend.shared.converted(CPUBackend.shared.tensor(values, shape), to: type)
         }

@@ -55,6 +55,12 @@ public final class Transformer {
   /// The linear layers but the head, in order: those that LoRA updates can be added to.
   public var linearLayers: [Linear] { (perLayerEmbedding?.linearLayers ?? []) + layers.flatMap(\.linearLayers) }
 
+  /// The matrices of experts that LoRA updates can be added to.
+  package var expertParameters: [ExpertParameter] { layers.flatMap(\.expertParameters) }
+
+  /// The layers of all experts.
+  var expertLayers: [Linear] { expertParameters.flatMap { $0.experts.joined() } }
+
   /// What files hold besides the parameters, under its name.
   var constants: [Parameter] { layers.flatMap(\.constants) }
 

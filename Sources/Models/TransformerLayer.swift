@@ -15,10 +15,16 @@ protocol TokenMixer {
 protocol FeedForward {
   /// The layers that LoRA updates can be added to.
   var linearLayers: [Linear] { get }
+  /// The matrices of experts that LoRA updates can be added to.
+  var expertParameters: [ExpertParameter] { get }
   /// The other parameters.
   var others: [Parameter] { get }
   /// What it adds to the hidden states, given these after their norm: `[tokens, hidden]`.
   func forward(_ x: Variable, on tape: Tape) -> Variable
+}
+
+extension FeedForward {
+  var expertParameters: [ExpertParameter] { [] }
 }
 
 /// One layer: a token mixer, usually attention, and a gated MLP, each normed before, after or both, and added to the
@@ -63,6 +69,8 @@ final class TransformerLayer {
   }
 
   var linearLayers: [Linear] { mixer.linearLayers + mlp.linearLayers + (perLayerInput?.linearLayers ?? []) }
+
+  var expertParameters: [ExpertParameter] { mlp.expertParameters }
 
   /// What files have of the layer besides its parameters.
   var constants: [Parameter] { scalar.map { [$0.stored] } ?? [] }

@@ -73,7 +73,6 @@ extension RecipeKey {
       .refused("inference_mode", .lora, "a recipe always trains"),
       .refused("fan_in_fan_out", .lora, "no supported architecture stores transposed weights"),
       .refused("layer_replication", .lora, "layers cannot be repeated"),
-      .refused("lora_target_parameters", .lora, "adapters are for linear layers only"),
       .refused("ensure_weight_tying", .lora, "lora_modules_to_save trains a tied embedding and head separately"),
     ],
     refused(
@@ -88,7 +87,7 @@ extension RecipeKey {
       .refused("label_names", .data, "labels follow from the rows' columns"),
       .refused("model_init_kwargs", .model, "use the keys on this page, such as dtype"),
       .refused(
-        "router_aux_loss_coef", .tokens, harmless: ["0", "0.0", "0.001"], "mixture-of-experts models are not supported"),
+        "router_aux_loss_coef", .tokens, harmless: ["0", "0.0"], "no loss of the router is added"),
       .refused("activation_offloading", .optimization, "activations stay in memory; gradient_checkpointing saves more"),
       .refused("optim_target_modules", .optimization, "it is an option of GaLore"),
       .refused(

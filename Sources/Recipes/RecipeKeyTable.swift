@@ -65,6 +65,10 @@ extension RecipeKey {
         + "choice for the architecture."
     ),
     .honored(
+      "lora_target_parameters", .lora, \.lora.targetParameters,
+      "Parameters of experts to adapt, such as `experts.gate_up_proj` and `experts.down_proj`; needs `lora_dropout: 0`. "
+        + "Without `lora_target_modules` nothing else is adapted."),
+    .honored(
       "lora_modules_to_save", .lora, \.lora.modulesToSave, "Modules to train in full and to save with the adapter."),
     .honored(
       "exclude_modules", .lora, \.lora.excludeModules,

@@ -116,6 +116,9 @@ struct RecipeReader {
     if draft.usesPEFT, draft.lora.usesDoRA, draft.lora.dropout > 0 {
       throw error("use_dora", "use_dora needs lora_dropout: 0")
     }
+    if draft.usesPEFT, !draft.lora.targetParameters.isEmpty, draft.lora.dropout > 0 {
+      throw error("lora_target_parameters", "lora_target_parameters needs lora_dropout: 0")
+    }
     if let layers = draft.lora.layersToTransform {
       if layers.isEmpty || layers.contains(where: { $0 < 0 }) {
         throw error("layers_to_transform", "layers_to_transform must contain layer numbers of at least 0")

@@ -4,7 +4,16 @@ public final class Parameter {
   /// The tensor's name in checkpoints.
   public let name: String
   /// The weight in the type it is stored in. A trainable parameter is float32 and updated in place.
-  public var value: Tensor
+  public var value: Tensor {
+    get {
+      switch content {
+      case .tensor(let tensor): tensor
+      case .rows(let rows, let whole): whole.value.rows(rows)
+      }
+    }
+    set { content = .tensor(newValue) }
+  }
+  private var content: Content
   /// Whether the backward pass computes its gradient.
   public var isTrainable: Bool
   /// Whether `value` replaced the one in the model's file.
@@ -17,12 +26,25 @@ public final class Parameter {
   /// Creates a parameter without a gradient, frozen by default.
   public init(name: String, value: Tensor, isTrainable: Bool = false) {
     self.name = name
-    self.value = value
+    content = .tensor(value)
     self.isTrainable = isTrainable
+  }
+
+  /// Some rows of another parameter, for a layer that has only these. Their gradient is added to that parameter's.
+  public init(_ rows: Range<Int>, of whole: Parameter) {
+    name = whole.name
+    content = .rows(rows, of: whole)
+    isTrainable = whole.isTrainable
+  }
+
+  private enum Content {
+    case tensor(Tensor)
+    case rows(Range<Int>, of: Parameter)
   }
 
   /// The gradient to add to; zeros if nothing has been accumulated.
   func gradient(on backend: any Backend) -> Tensor {
+    if case .rows(let rows, let whole) = content { return whole.gradient(on: backend).rows(rows) }
     if let gradient { return gradient }
     let zero = backend.empty(value.shape, .float32)
     backend.clear(zero)
@@ -32,6 +54,7 @@ public final class Parameter {
 
   /// The product that adds `terms` to the gradient. The first one overwrites, which saves clearing it.
   func gradientProduct(_ terms: [ProductTerm], on backend: any Backend) -> Product {
+    if case .rows = content { return Product(terms, into: Columns(gradient(on: backend)), accumulate: true) }
     let isFirst = gradient == nil
     let target = gradient ?? backend.empty(value.shape, .float32)
     gradient = target

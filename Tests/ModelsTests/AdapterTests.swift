@@ -7,12 +7,15 @@ import Tokenizers
 
 /// Adapters that PEFT wrote, and Swiftlet's own; see Tests/Goldens/generators/peft.py.
 @Suite struct AdapterTests {
-  static let names = [
-    "lora", "lora_patterns", "fused", "all_linear", "dora", "pattern", "gemma3_vision", "mistral3", "ministral3",
-    "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "granite4", "gemma4_embeddings",
-    "gemma4_keys", "gpt_oss", "granitemoe", "lfm3", "lora_tied_head", "lora_tied_embedding", "lora_tokens",
-    "lora_tied_tokens", "pissa", "bias", "tokens_apart",
-  ]
+  static let names =
+    [
+      "lora", "lora_patterns", "fused", "all_linear", "dora", "pattern", "gemma3_vision", "mistral3", "ministral3",
+      "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "granite4",
+      "gemma4_embeddings",
+      "gemma4_keys", "gpt_oss", "granitemoe", "lfm3", "lora_tied_head", "lora_tied_embedding", "lora_tokens",
+      "lora_tied_tokens", "pissa", "bias", "tokens_apart",
+    ] + expertNames
+  static let expertNames = ["qwen3_moe_experts", "qwen3_moe_down", "gpt_oss_experts", "granitemoe_experts"]
 
   static func open(_ golden: JSONValue, adapter folder: URL? = nil) throws -> (Transformer, Adapter) {
     let base = try #require(golden["base"]?.string)

@@ -19,6 +19,9 @@ import Testing
     var configuration = LoRAConfiguration()
     configuration.rank = 8
     configuration.targetModules = .allLinear
+    if !model.transformer.expertParameters.isEmpty {
+      configuration.targetParameters = ["experts.gate_up_proj", "experts.down_proj"]
+    }
     return try Adapter(configuration, on: model.transformer, seed: 1)
   }
 

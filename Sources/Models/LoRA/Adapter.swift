@@ -15,6 +15,7 @@ public final class Adapter {
   /// The type that its file has the factors in; float32 for a new adapter.
   package let storedType: ElementType
   let updates: [LoRAUpdate]
+  let expertUpdates: [ExpertUpdate]
   let backend: any Backend
   /// The names of the layers, or their paths if others have these names too and a regular expression selected them.
   private let targetList: [String]
@@ -33,6 +34,7 @@ public final class Adapter {
     let configuration = configuration.resolved(for: transformer)
     self.configuration = configuration
     layers = try Self.targets(of: configuration, in: transformer)
+    let expertTargets = try ExpertUpdate.targets(of: configuration, in: transformer)
     try configuration.check(layers)
     targetList = Self.targetList(of: layers, configuration, in: transformer)
     savedModules = try SavedModules(configuration, transformer)
@@ -51,6 +53,14 @@ public final class Adapter {
         of: layer, configuration, factors, magnitudes: magnitudes.map { backend.tensor($0, [layer.outputSize]) },
         bias: configuration.hasBias
           ? backend.tensor([Float](repeating: 0, count: layer.outputSize), [layer.outputSize]) : nil, on: backend)
+    }
+    expertUpdates = expertTargets.map { target in
+      let (experts, parameter) = (target.parameter.experts.count, target.parameter)
+      let factors = configuration.initialization.values(
+        rank: target.rank, copies: experts, inputSize: parameter.inputSize, outputSize: parameter.outputSize, &random)
+      return ExpertUpdate(
+        target, a: backend.tensor(factors.a, target.shapeOfA),
+        b: backend.tensor(factors.b, target.savedB(on: backend).trainedShape), on: backend)
     }
     attach(to: transformer)
   }
@@ -71,8 +81,10 @@ public final class Adapter {
     try file.addSequenceHead(to: transformer)
     labels = transformer.sequenceHead?.labels
     var saved: SavedModules
+    let expertTargets: [ExpertUpdate.Target]
     do {
       layers = try Self.targets(of: configuration, in: transformer)
+      expertTargets = try ExpertUpdate.targets(of: configuration, in: transformer)
       saved = try SavedModules(configuration, transformer)
     } catch {
       throw SwiftletError.model("\(error)", in: url.path)
@@ -81,11 +93,13 @@ public final class Adapter {
     let tokens = try TrainedTokens.all(configuration, transformer, saved)
     targetList = Self.targetList(of: layers, configuration, in: transformer)
     updates = try file.updates(of: layers, configuration, on: transformer.backend)
+    expertUpdates = try file.updates(of: expertTargets, on: transformer.backend)
     try file.read(saved.all, on: transformer.backend)
     try file.read(tokens, on: transformer.backend)
     (savedModules, trainedTokens) = (saved, tokens)
     try file.checkForOthers(
-      than: updates.flatMap { $0.parameters.map(\.name) } + saved.all.map(\.name) + tokens.map(\.values.name))
+      than: (updates.flatMap(\.parameters) + expertUpdates.flatMap(\.parameters)).map(\.name) + saved.all.map(\.name)
+        + tokens.map(\.values.name))
     attach(to: transformer)
     isAttached = true
   }
@@ -103,7 +117,7 @@ public final class Adapter {
       }
     }
     let layers = transformer.linearLayers.filter { configuration.targets($0.path) }
-    guard !layers.isEmpty else {
+    guard !layers.isEmpty || !configuration.targetParameters.isEmpty else {
       throw SwiftletError.model(
         "target_modules matches no layer of this model; its linear layers are \(transformer.linearLayerNames)")
     }
@@ -133,7 +147,8 @@ public final class Adapter {
       Magnitude(trained(AdapterFile.magnitudeName(layer), values), weight: layer.weight.value, on: backend)
     }
     return LoRAUpdate(
-      a: trained(AdapterFile.name(layer, "A"), factors.a), b: trained(AdapterFile.name(layer, "B"), factors.b),
+      a: trained(AdapterFile.name(layer.path, "A"), factors.a),
+      b: trained(AdapterFile.name(layer.path, "B"), factors.b),
       scale: configuration.scale(of: layer.path),
       // Adapters with magnitudes are only read with dropout, and then not trained.
       dropout: configuration.usesDoRA ? 0 : Float(configuration.dropout), magnitude: magnitude,
@@ -142,6 +157,7 @@ public final class Adapter {
 
   private func attach(to transformer: Transformer) {
     for (layer, update) in zip(layers, updates) { layer.lora = update }
+    for update in expertUpdates { update.attach(true) }
     if let head = savedModules.untiedHead {
       head.isReplaced = true
       transformer.head = head
@@ -161,9 +177,18 @@ public final class Adapter {
 
   /// The trained parameters, in the order of the layers.
   public var parameters: [Parameter] {
-    updates.flatMap(\.parameters) + savedModules.all.filter(\.isTrained).map(\.parameter)
-      + trainedTokens.map(\.values)
+    updateParameters + savedModules.all.filter(\.isTrained).map(\.parameter) + trainedTokens.map(\.values)
   }
+
+  private var updateParameters: [Parameter] {
+    let linear = updates.flatMap(\.parameters)
+    guard hasExpertUpdates else { return linear }
+    let all = linear + expertUpdates.flatMap(\.parameters)
+    return all.indices.sorted { (all[$0].layerIndex ?? -1, $0) < (all[$1].layerIndex ?? -1, $1) }.map { all[$0] }
+  }
+
+  /// Whether experts have updates, whose factors are trained in another form than PEFT's.
+  package var hasExpertUpdates: Bool { !expertUpdates.isEmpty }
 
   /// Call this when a parameter has changed: DoRA keeps norms that depend on A and B.
   public func parametersChanged() { for update in updates { update.magnitude?.invalidate() } }
@@ -172,6 +197,7 @@ public final class Adapter {
   public var isEnabled = true {
     didSet {
       for (layer, update) in zip(layers, updates) { layer.lora = isEnabled ? update : nil }
+      for update in expertUpdates { update.attach(isEnabled) }
       for module in savedModules.all {
         module.parameter.value = isEnabled ? module.value : module.base
         module.parameter.isReplaced = isEnabled
@@ -186,14 +212,8 @@ public final class Adapter {
   /// - Throws: `SwiftletError` if the folder can't be written.
   public func write(to folder: URL, base: String) throws {
     try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let tensors = updates.flatMap(\.parameters).map { parameter in
-      let joined = joinedFactors[parameter.name]
-      return TensorSource(name: parameter.name, type: .float32, shape: joined?.shape ?? parameter.value.shape) {
-        joined?.joined(parameter.value) ?? parameter.value
-      }
-    }
     let all =
-      tensors + savedModules.all.map { TensorSource(name: $0.name, tensor: $0.value) }
+      savedUpdates + savedModules.all.map { TensorSource(name: $0.name, tensor: $0.value) }
       + trainedTokens.map { TensorSource(name: $0.values.name, tensor: $0.values.value) }
     try SafetensorsWriter.write(
       all, metadata: ["format": "pt"], to: folder.appendingPathComponent("adapter_model.safetensors"))

@@ -59,7 +59,7 @@ struct AdapterFile {
     return types.first { !$0.isFloat } ?? types.first { $0 != .float32 } ?? .float32
   }
 
-  static func name(_ layer: Linear, _ factor: String) -> String { "\(prefix)\(layer.path).lora_\(factor).weight" }
+  static func name(_ path: String, _ factor: String) -> String { "\(prefix)\(path).lora_\(factor).weight" }
 
   /// The tensor `name`, also if the adapter was trained on the text-only class of a model with a vision tower.
   func stored(_ name: String) -> Tensor? {
@@ -95,14 +95,27 @@ struct AdapterFile {
     var updates: [LoRAUpdate] = []
     for layer in layers {
       let rank = configuration.rank(of: layer.path)
-      let a = try tensor(Self.name(layer, "A"), [rank, layer.inputSize], on: backend)
-      let b = try tensor(Self.name(layer, "B"), [layer.outputSize, rank], on: backend)
+      let a = try tensor(Self.name(layer.path, "A"), [rank, layer.inputSize], on: backend)
+      let b = try tensor(Self.name(layer.path, "B"), [layer.outputSize, rank], on: backend)
       let magnitudes =
         configuration.usesDoRA ? try tensor(Self.magnitudeName(layer), [layer.outputSize], on: backend) : nil
       let bias = configuration.hasBias ? try tensor(Self.biasName(layer), [layer.outputSize], on: backend) : nil
       updates.append(
         Adapter.update(
           of: layer, configuration, InitialFactors(a: a, b: b), magnitudes: magnitudes, bias: bias, on: backend))
+    }
+    return updates
+  }
+
+  func updates(
+    of targets: [ExpertUpdate.Target], on backend: any Backend
+  ) throws(SwiftletError) -> [ExpertUpdate] {
+    var updates: [ExpertUpdate] = []
+    for target in targets {
+      let form = target.savedB(on: backend)
+      let a = try tensor(Self.name(target.path, "A"), target.shapeOfA, on: backend)
+      let b = try tensor(Self.name(target.path, "B"), form.shape, on: backend)
+      updates.append(ExpertUpdate(target, a: a, b: form.trained(b), on: backend))
     }
     return updates
   }

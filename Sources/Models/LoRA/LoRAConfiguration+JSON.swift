@@ -29,7 +29,7 @@ extension LoRAConfiguration {
     "fan_in_fan_out": .refused, "megatron_config": .refused, "trainable_token_indices": .supported,
     "use_dora": .supported, "velora_config": .refused, "alora_invocation_tokens": .refused, "use_qalora": .refused,
     "monteclora_config": .refused, "layer_replication": .refused, "lora_bias": .supported,
-    "target_parameters": .refused, "use_bdlora": .refused, "arrow_config": .refused, "kasa_config": .refused,
+    "target_parameters": .supported, "use_bdlora": .refused, "arrow_config": .refused, "kasa_config": .refused,
   ]
 
   /// Reads an `adapter_config.json`; `path` is named in errors.
@@ -53,6 +53,12 @@ extension LoRAConfiguration {
     task = config.json["task_type"]?.string.flatMap(Task.init(rawValue:)) ?? .languageModel
     targetModules = try Self.modules(config, "target_modules")
     excludeModules = try Self.modules(config, "exclude_modules")
+    if let parameters = config.json["target_parameters"], !Self.isUnset(parameters) {
+      guard let names = parameters.array?.map(\.string), !names.contains(nil) else {
+        throw config.error("\"target_parameters\" must be a list of names")
+      }
+      targetParameters = names.compactMap(\.self)
+    }
     for (key, value) in config.json["rank_pattern"]?.object?.members ?? [] {
       guard let rank = value.integer, rank > 0 else { throw config.error("rank_pattern must have positive integers") }
       rankPattern.append(ModulePattern(key, rank))
@@ -199,7 +205,8 @@ extension LoRAConfiguration {
       ("lora_dropout", .number(dropout)),
       ("modules_to_save", modulesToSave.isEmpty ? .null : .array(modulesToSave.map { .string($0) })),
       ("peft_type", "LORA"), ("r", .integer(rank)), ("rank_pattern", patterns(rankPattern) { .integer($0) }),
-      ("target_modules", modules(targetModules ?? .allLinear, keepsPattern: names.isEmpty)),
+      ("target_modules", modules(targetModules ?? .allLinear, keepsPattern: names.isEmpty && targetParameters.isEmpty)),
+      ("target_parameters", targetParameters.isEmpty ? .null : list(targetParameters)),
       ("task_type", .string(task.rawValue)),
       ("trainable_token_indices", trainableTokens.map(tokens) ?? .null), ("use_dora", .bool(usesDoRA)),
       ("use_rslora", .bool(usesRSLoRA)),

@@ -14,6 +14,9 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
   public var dropout = 0.0
   /// The layers that get an update; `nil` for those PEFT chooses for the model's architecture.
   public var targetModules: TargetModules?
+  /// Parameters of experts that get an update, by their paths or the ends of these, such as `mlp.experts.gate_up_proj`
+  /// (`target_parameters`). With some, and without `targetModules`, no layers get one.
+  public var targetParameters: [String] = []
   /// Layers that get none even if `targetModules` selects them.
   public var excludeModules: TargetModules?
   /// Whether the scale is alpha / √rank (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732).
@@ -133,6 +136,14 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
 
   /// Why these settings can't be combined; `nil` if they can.
   var contradiction: String? {
+    if !targetParameters.isEmpty {
+      if dropout > 0 { return "target_parameters has no dropout; set lora_dropout to 0" }
+      if usesDoRA { return "target_parameters can't be combined with use_dora; leave out one of them" }
+      if hasBias { return "target_parameters can't be combined with lora_bias; leave out one of them" }
+      guard [.kaiming, .gaussian].contains(initialization) else {
+        return "target_parameters needs init_lora_weights true or gaussian (got \(initialization.name)); change it"
+      }
+    }
     if hasBias {
       if usesDoRA { return "lora_bias can't be combined with use_dora; leave out one of them" }
       guard initialization == .kaiming else {
@@ -240,7 +251,7 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
     return names.filter { name in !paths.contains { Self.isNamed(name, $0) } }
   }
 
-  private static func isNamed(_ name: String, _ path: String) -> Bool { path == name || path.hasSuffix("." + name) }
+  static func isNamed(_ name: String, _ path: String) -> Bool { path == name || path.hasSuffix("." + name) }
 
   private static func isSelected(_ path: String, by modules: TargetModules) -> Bool {
     switch modules {
@@ -257,6 +268,10 @@ public struct LoRAConfiguration: Sendable, Hashable, Codable {
       resolved.modulesToSave += Self.headNames.filter { !modulesToSave.contains($0) }
     }
     guard targetModules == nil else { return resolved }
+    guard targetParameters.isEmpty else {
+      resolved.targetModules = .names([])
+      return resolved
+    }
     let names = Set(transformer.linearLayers.map(\.name))
     resolved.targetModules = .names(transformer.configuration.family.defaultLoRATargets.filter(names.contains))
     return resolved

@@ -25,14 +25,15 @@ extension LoRAConfiguration.Initialization {
   }
 
   /// The elements of new matrices A `[rank, inputSize]` and B `[outputSize, rank]` that don't depend on the layer's weight.
-  private func values(
-    rank: Int, inputSize: Int, outputSize: Int, _ random: inout RandomSource
+  /// - Parameter copies: the number of such matrices, one after the other; not with `orthogonal`.
+  func values(
+    rank: Int, copies: Int = 1, inputSize: Int, outputSize: Int, _ random: inout RandomSource
   ) -> (a: [Float], b: [Float]) {
     let bound = 1 / Float(inputSize).squareRoot()
-    let zero = [Float](repeating: 0, count: outputSize * rank)
+    let (count, zero) = (copies * rank * inputSize, [Float](repeating: 0, count: copies * outputSize * rank))
     switch self {
-    case .kaiming, .pissa: return ((0..<rank * inputSize).map { _ in (2 * random.uniform() - 1) * bound }, zero)
-    case .gaussian: return ((0..<rank * inputSize).map { _ in random.normal() / Float(rank) }, zero)
+    case .kaiming, .pissa: return ((0..<count).map { _ in (2 * random.uniform() - 1) * bound }, zero)
+    case .gaussian: return ((0..<count).map { _ in random.normal() / Float(rank) }, zero)
     case .orthogonal:
       let basis = Self.orthonormalRows(rank, &random)
       // A's rows are combined from even rows of the basis and B's from odd ones, so B A is zero.

@@ -169,7 +169,7 @@ extension Tape {
         dDown: slice.branches.map { backend.empty($0.down.shape, .float32) })
     }
     computeDownGradients(gradients)
-    var products = gradients.flatMap { weightGradients($0, input: input) }
+    var products = gradients.flatMap { weightGradients($0, input: input) } + downGradients(gradients, input: input)
     guard source.requiresGradient else { return backend.compute(products) }
     let dx = backend.empty([upstream.rows, slices.first?.layer.inputSize ?? 0], .float32)
     products.append(inputGradient(gradients, into: dx))
@@ -189,7 +189,7 @@ extension Tape {
     for (branch, dDown) in gradients.flatMap(\.branches) { scaleInPlace(dDown, branch.scale) }
   }
 
-  /// dW = dyᵀ x, dA and dB, as products to compute later. The bias's gradient is added immediately.
+  /// dW = dyᵀ x and dB, as products to compute later. The bias's gradient is added immediately.
   private func weightGradients(_ gradient: SliceGradient, input: Tensor?) -> [Product] {
     var products: [Product] = []
     let layer = gradient.slice.layer
@@ -207,23 +207,29 @@ extension Tape {
       backend.addColumnSums(gradient.dy, into: sums)
       backend.add(sums, scale: lora.scale, into: bias.gradient(on: backend))
     }
-    return products + loraGradients(gradient, input: input)
-  }
-
-  /// dB = dyᵀ down and dA = dDownᵀ x. They are small, and float32 doesn't need its left operand packed.
-  private func loraGradients(_ gradient: SliceGradient, input x: Tensor?) -> [Product] {
-    guard let (branch, dDown) = gradient.branches.first, let (a, b) = branch.trained else { return [] }
-    var products: [Product] = []
-    if b.isTrainable {
+    // dB = dyᵀ down, which is small, and float32 doesn't need its left operand packed.
+    if let branch = gradient.slice.branches.first, let b = branch.trained?.b, b.isTrainable {
       let left = backend.leftOperand(gradient.dy, transposed: true)
       products.append(b.gradientProduct([ProductTerm(left, branch.down, transposed: false)], on: backend))
     }
-    if a.isTrainable, let x {
-      let left = backend.leftOperand(Columns(dDown), transposed: true)
-      let input = branch.input(of: x, on: backend)
-      products.append(a.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
-    }
     return products
+  }
+
+  /// dA = dDownᵀ x. Layers that have one A in common, as the gate and input of an expert do, add to one product.
+  private func downGradients(_ gradients: [SliceGradient], input x: Tensor?) -> [Product] {
+    guard let x else { return [] }
+    var sums: [(a: Parameter, terms: [ProductTerm])] = []
+    for gradient in gradients {
+      guard let (branch, dDown) = gradient.branches.first, let a = branch.trained?.a, a.isTrainable else { continue }
+      let left = backend.leftOperand(Columns(dDown), transposed: true)
+      let term = ProductTerm(left, branch.input(of: x, on: backend), transposed: false)
+      if let index = sums.firstIndex(where: { $0.a === a }) {
+        sums[index].terms.append(term)
+      } else {
+        sums.append((a, [term]))
+      }
+    }
+    return sums.map { $0.a.gradientProduct($0.terms, on: backend) }
   }
 
   /// dx = sum over layers of dy W + dDown A. Updates with dropout are added later, because their inputs were masked.

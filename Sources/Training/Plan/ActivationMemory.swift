@@ -34,12 +34,23 @@ package struct ActivationMemory {
     // DoRA keeps each layer's output before magnitudes are applied.
     let unscaled =
       transformer.linearLayers.reduce(0) { $0 + ($1.lora?.magnitude == nil ? 0 : $1.outputSize) } / max(1, layerCount)
-    keptFloats = configuration.layers.indices.map { ranks + unscaled + Self.keptFloats(configuration, layer: $0) }
+    let expertRanks = Self.expertRanks(transformer) / max(1, layerCount)
+    keptFloats = configuration.layers.indices.map {
+      ranks + expertRanks + unscaled + Self.keptFloats(configuration, layer: $0)
+    }
     checkpointedFloats = 2 * hidden + perLayer
     // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
     // layer's input and its gradient. The gradient of the hidden states exists all the time.
     workingFloats = max(3 * intermediate, 2 * intermediate + 3 * hidden) + 2 * hidden
     edgeFloats = 2 * hidden + widestHead + 2 * perLayer * layerCount
+  }
+
+  /// The floats that the tape keeps of the updates of experts, per token.
+  private static func expertRanks(_ transformer: Transformer) -> Int {
+    let chosen = transformer.configuration.layers.compactMap { $0.experts?.chosen }.max() ?? 0
+    return transformer.expertParameters.reduce(0) { sum, parameter in
+      sum + chosen * (parameter.experts.first ?? []).reduce(0) { $0 + ($1.lora?.keptRanks ?? 0) }
+    }
   }
 
   /// What the tape keeps of one layer, without adapters, per token.

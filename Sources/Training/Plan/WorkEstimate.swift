@@ -20,12 +20,18 @@ struct WorkEstimate {
     let experts = configuration.layers.reduce(0.0) { sum, layer in
       sum + (layer.experts.map { Double(3 * $0.chosen * $0.intermediateSize * configuration.hiddenSize) } ?? 0)
     }
-    let factors = transformer.linearLayers.reduce(0.0) { sum, linear in
-      sum + (linear.lora.map { Double($0.keptRanks * (linear.inputSize + linear.outputSize)) } ?? 0)
+    func factors(_ layers: [Linear]) -> Double {
+      layers.reduce(0) { sum, linear in
+        sum + (linear.lora.map { Double($0.keptRanks * (linear.inputSize + linear.outputSize)) } ?? 0)
+      }
     }
+    let chosen = Double(configuration.layers.compactMap { $0.experts?.chosen }.max() ?? 0)
+    let updates =
+      factors(transformer.linearLayers)
+      + transformer.expertParameters.reduce(0) { $0 + chosen * factors($1.experts.first ?? []) }
     // Backward: always the input's gradient, and the weight's gradient if it is trained.
-    forward = 2 * (weights + experts + factors)
-    backward = 2 * (weights + experts) * (trainsWeights ? 2 : 1) + 4 * factors
+    forward = 2 * (weights + experts + updates)
+    backward = 2 * (weights + experts) * (trainsWeights ? 2 : 1) + 4 * updates
     head = 2 * Double(transformer.activeHead.value.count) * (trainsWeights ? 3 : 2)
     layerCount = configuration.layers.count
     // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of

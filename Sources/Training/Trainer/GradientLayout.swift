@@ -1,4 +1,5 @@
 import Collectives
+import Models
 import Tensors
 
 /// The layout of all gradients in one flat buffer: the offset of each parameter, the buckets that ranks exchange, and
@@ -44,7 +45,7 @@ package struct GradientLayout {
       starts.append((starts.last ?? 0) + (count + Self.alignment - 1) / Self.alignment * Self.alignment)
     }
     // Whole parameters are too uneven shares of a few layers.
-    let layers = isDivisible?.contains(false) == true ? [] : parameters.map { Self.layer(of: $0.name) }
+    let layers = isDivisible?.contains(false) == true ? [] : parameters.map(\.layerIndex)
     let groups =
       Self.groups(layers, starts: starts, least: Self.leastBucket(ranks: ranks)) ?? [
         Group(parameters: parameters.indices)
@@ -76,13 +77,6 @@ package struct GradientLayout {
     let parameters: Range<Int>
     /// The first layer that they belong to; `nil` outside the layers.
     var layer: Int?
-  }
-
-  /// The number in `model.layers.N.` of a name; `nil` for parameters outside the layers.
-  private static func layer(of name: String) -> Int? {
-    let parts = name.split(separator: ".")
-    guard let index = parts.firstIndex(of: "layers"), index + 1 < parts.count else { return nil }
-    return Int(parts[index + 1])
   }
 
   /// Groups of consecutive layers large enough for a bucket, from the last layer to the first, then the parameters

@@ -140,6 +140,11 @@ public final class Trainer {
     actions = StepSchedule(configuration, totalSteps: total, stepsPerEpoch: order.stepsPerEpoch)
     let parameters = try Self.trainableParameters(model, adapter)
     let rules = try configuration.optimizer.updateRules(for: parameters, replacedBy: components.updateRule)
+    if adapter?.hasExpertUpdates == true, components.updateRule == nil, !rules.allSatisfy(\.isElementwise) {
+      throw SwiftletError.training(
+        "`optimizer`: \(configuration.optimizer.kind.rawValue) depends on the rows and columns of A and B, which an adapter "
+          + "on experts (target_parameters) has in another order than PEFT; use adamw_torch")
+    }
     let parallelism = try DataParallelism(
       collective, parameters: parameters, trainsEveryWeight: adapter == nil, rules: rules,
       on: model.transformer.backend)

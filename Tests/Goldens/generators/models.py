@@ -557,32 +557,33 @@ def forward(model, ids):
 
 
 def named_gradients(model):
-    """Every gradient under the name that the saved file has for its parameter; a vision tower has none.
-
-    Files have the matrices of each expert by themselves.
-    """
+    """Every gradient under the name that the saved file has for its parameter; a vision tower has none."""
     for name, parameter in model.named_parameters():
-        if parameter.grad is None:
-            continue
-        if hasattr(model.config, "residual_multiplier") and ".experts." in name:  # Granite, gate and up in one matrix
-            module, projection = name.rsplit(".", 1)
-            for index, gradient in enumerate(parameter.grad):
-                yield f"{module}.{index}.{projection}.weight", gradient
-        elif hasattr(model.config, "swiglu_limit") and ".experts." in name:  # gpt-oss, whose matrices are transposed
-            stem, kind = name.removesuffix("_bias"), "bias" if name.endswith("_bias") else "weight"
-            module, projection = stem.rsplit(".", 1)
-            for index, gradient in enumerate(parameter.grad):
-                yield f"{module}.{index}.{projection}.{kind}", gradient.mT if kind == "weight" else gradient
-        elif name.endswith("experts.gate_up_proj"):
-            for index, both in enumerate(parameter.grad):
-                gate, up = both.chunk(2)
-                yield name.replace("gate_up_proj", f"{index}.gate_proj.weight"), gate
-                yield name.replace("gate_up_proj", f"{index}.up_proj.weight"), up
-        elif name.endswith("experts.down_proj"):
-            for index, gradient in enumerate(parameter.grad):
-                yield name.replace("down_proj", f"{index}.down_proj.weight"), gradient
-        else:
-            yield name, parameter.grad
+        if parameter.grad is not None:
+            yield from in_files(model, name, parameter.grad)
+
+
+def in_files(model, name, tensor):
+    """A parameter, or its gradient, under the names that files have: each expert's matrices by themselves."""
+    if hasattr(model.config, "residual_multiplier") and ".experts." in name:  # Granite, gate and up in one matrix
+        module, projection = name.rsplit(".", 1)
+        for index, own in enumerate(tensor):
+            yield f"{module}.{index}.{projection}.weight", own
+    elif hasattr(model.config, "swiglu_limit") and ".experts." in name:  # gpt-oss, whose matrices are transposed
+        stem, kind = name.removesuffix("_bias"), "bias" if name.endswith("_bias") else "weight"
+        module, projection = stem.rsplit(".", 1)
+        for index, own in enumerate(tensor):
+            yield f"{module}.{index}.{projection}.{kind}", own.mT if kind == "weight" else own
+    elif name.endswith("experts.gate_up_proj"):
+        for index, both in enumerate(tensor):
+            gate, up = both.chunk(2)
+            yield name.replace("gate_up_proj", f"{index}.gate_proj.weight"), gate
+            yield name.replace("gate_up_proj", f"{index}.up_proj.weight"), up
+    elif name.endswith("experts.down_proj"):
+        for index, own in enumerate(tensor):
+            yield name.replace("down_proj", f"{index}.down_proj.weight"), own
+    else:
+        yield name, tensor
 
 
 def gradients(model, sequences):

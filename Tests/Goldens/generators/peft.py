@@ -9,7 +9,7 @@ import json
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from .models import load
+from .models import in_files, load
 from .training import save_initial_adapter
 from .values import rounded, seed, summary, write
 
@@ -17,6 +17,7 @@ from .values import rounded, seed, summary, write
 FROM_TRAINING = [
     "lora", "dora", "lora_patterns", "lora_tied_head", "lora_tied_embedding", "lora_tokens", "lora_tied_tokens", "pissa",
 ]
+EXPERTS = ["experts.gate_up_proj", "experts.down_proj"]
 WITHIN = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 # name -> (base, LoRA configuration)
 ADAPTERS = {
@@ -49,6 +50,34 @@ ADAPTERS = {
     "granitemoe": ("granitemoe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj", "o_proj"]}),
     "lfm3": ("lfm3", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     "granite4": ("granite4", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
+    # Experts: two parameters of a module are nested, one alone is not; gpt-oss has them transposed.
+    "qwen3_moe_experts": (
+        "qwen3_moe",
+        {
+            "r": 2,
+            "lora_alpha": 4,
+            "target_modules": ["q_proj", "o_proj"],
+            "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+            "rank_pattern": {"experts.down_proj": 3},
+        },
+    ),
+    "qwen3_moe_down": (
+        "qwen3_moe_mixed",
+        {
+            "r": 2,
+            "lora_alpha": 4,
+            "target_modules": [],
+            "target_parameters": ["down_proj"],
+            "alpha_pattern": {"layers.1.mlp.experts.down_proj": 6},
+        },
+    ),
+    "gpt_oss_experts": (
+        "gpt_oss",
+        {"r": 2, "lora_alpha": 4, "target_modules": [], "use_rslora": True, "target_parameters": EXPERTS},
+    ),
+    "granitemoe_experts": (
+        "granitemoe", {"r": 2, "lora_alpha": 4, "target_modules": ["v_proj"], "target_parameters": EXPERTS}
+    ),
     # Only these layers of Qwen2 have biases, to which those of the adapter are added.
     "bias": (
         "qwen2", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "k_proj", "v_proj"], "lora_bias": True}
@@ -72,6 +101,7 @@ def adapted(goldens, name, base, adapter):
     seed(f"peft {name} ids")
     ids = torch.randint(3, model.config.get_text_config().vocab_size, (12,)).tolist()
     batch = torch.tensor([ids])
+    gradients = expert_gradients(model, batch)
     with torch.no_grad():
         output = model(input_ids=batch, labels=batch)
         parameters = model.get_nb_trainable_parameters()[1]
@@ -80,8 +110,11 @@ def adapted(goldens, name, base, adapter):
         merged = model.merge_and_unload()
         difference = (merged(input_ids=batch).logits - output.logits).abs().max().item()
     after = merged.state_dict()
-    changed = {key: summary(after[key]) for key in before if key in after and not torch.equal(before[key], after[key])}
-    write(goldens / "peft" / f"{name}.json", {
+    changed = {}
+    for key in before:
+        if key in after and not torch.equal(before[key], after[key]):
+            changed |= {name: summary(own) for name, own in in_files(merged, key, after[key])}
+    golden = {
         "base": base,
         "adapter": adapter,
         "parameters": parameters,
@@ -90,8 +123,24 @@ def adapted(goldens, name, base, adapter):
         "loss": rounded(output.loss.item(), 9),
         "logits": rounded(output.logits[0]),
         "merged": changed,
-    })
+    }
+    write(goldens / "peft" / f"{name}.json", golden | ({"gradients": gradients} if gradients else {}))
     print(f"{name}: loss {output.loss.item():.6f}; merging changes {len(changed)} tensors, logits by {difference:.2g}")
+
+
+def expert_gradients(model, batch):
+    """The gradients of an adapter on experts, under the names of its file."""
+    if not model.peft_config["default"].target_parameters:
+        return {}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    model(input_ids=batch, labels=batch).loss.backward()
+    gradients = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            gradients[name.replace(".default", "")] = summary(parameter.grad)
+            parameter.grad = None
+    return gradients
 
 
 def make(folder, arguments):

@@ -92,9 +92,39 @@ RUNS = {
         {"optim": "schedule_free_adamw", "lr_scheduler_type": "constant", "warmup_steps": 4, "weight_decay": 0.01},
     ),
     "dora": ({"r": 4, "lora_alpha": 8, "target_modules": LINEARS, "use_dora": True}, {}),
+    # Adapters on experts, which take no dropout. By default, the trainer adds a loss of the router.
+    "lora_experts": (
+        {
+            "r": 4,
+            "lora_alpha": 8,
+            "target_modules": ["q_proj", "v_proj"],
+            "target_parameters": ["experts.gate_up_proj", "experts.down_proj"],
+        },
+        {"router_aux_loss_coef": 0.0},
+    ),
+    "lora_experts_gpt_oss": (
+        {
+            "r": 4,
+            "lora_alpha": 8,
+            "target_modules": [],
+            "target_parameters": ["experts.gate_up_proj", "experts.down_proj"],
+        },
+        {"router_aux_loss_coef": 0.0},
+    ),
+    "lora_experts_granite": (
+        {"r": 4, "lora_alpha": 8, "target_modules": [], "target_parameters": ["experts.gate_up_proj"]},
+        {"weight_decay": 0.01, "router_aux_loss_coef": 0.0},
+    ),
     # Two epochs.
     "full_twenty": (None, {"max_steps": 20}),
     "lora_twenty": ("lora", {"max_steps": 20}),
+}
+
+# The models of runs on another one than the tiny Llama, with or without tied embeddings.
+BASES = {
+    "lora_experts": "models/qwen3_moe",
+    "lora_experts_gpt_oss": "models/gpt_oss",
+    "lora_experts_granite": "models/granitemoe",
 }
 
 
@@ -164,8 +194,9 @@ def clean(folder, base_name):
     configuration_file = folder / "adapter_config.json"
     saved = json.loads(configuration_file.read_text())
     saved["base_model_name_or_path"] = base_name
-    if isinstance(saved["target_modules"], list):
-        saved["target_modules"].sort()  # PEFT keeps a set: its order changes between runs
+    for key in ("target_modules", "target_parameters"):
+        if isinstance(saved[key], list):
+            saved[key].sort()  # PEFT keeps a set: its order changes between runs
     configuration_file.write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
 
 
@@ -258,7 +289,7 @@ def run(goldens, name, rows):
     lora, changes = RUNS[name]
     if name == "pissa":
         return run_pissa(goldens, name, rows, lora)
-    base_name = "models/llama_tied" if "tied" in name else "models/llama"
+    base_name = BASES.get(name, "models/llama_tied" if "tied" in name else "models/llama")
     base = goldens / base_name
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     folder = goldens / "training" / name

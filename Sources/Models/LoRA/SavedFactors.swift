@@ -2,8 +2,53 @@ import Checkpoints
 import Diagnostics
 import Tensors
 
+/// The form in which A or B is saved, if it isn't the one that is trained.
+protocol SavedFactor {
+  /// The shape as saved.
+  var shape: [Int] { get }
+  /// The factor as it is saved.
+  func saved(_ value: Tensor) -> Tensor
+  /// What is trained of a saved factor.
+  func trained(_ saved: Tensor) -> Tensor
+  /// Takes from a saved factor what training doesn't change.
+  func restoreInitial(from saved: Tensor)
+}
+
+/// B of all experts: trained as `[experts · out, rank]`, saved as `[out, rank · experts]`, where column k · experts + e is
+/// column k of expert e.
+struct StackedFactor: SavedFactor {
+  let experts: Int
+  let outputs: Int
+  let rank: Int
+  let backend: any Backend
+
+  var shape: [Int] { [outputs, rank * experts] }
+  var trainedShape: [Int] { [experts * outputs, rank] }
+
+  func saved(_ value: Tensor) -> Tensor { reordered(value, shape) { ($1, $0) } }
+  func trained(_ saved: Tensor) -> Tensor { reordered(saved, trainedShape) { ($0, $1) } }
+  func restoreInitial(from saved: Tensor) {}
+
+  /// - Parameter places: from the indices of an element as trained and as saved, the one to write and the one to read.
+  private func reordered(
+    _ value: Tensor, _ shape: [Int], _ places: (_ trained: Int, _ saved: Int) -> (to: Int, from: Int)
+  ) -> Tensor {
+    let values = backend.floats(value)
+    var result = values
+    for expert in 0..<experts {
+      for output in 0..<outputs {
+        for k in 0..<rank {
+          let place = places((expert * outputs + output) * rank + k, (output * rank + k) * experts + expert)
+          result[place.to] = values[place.from]
+        }
+      }
+    }
+    return backend.tensor(result, shape)
+  }
+}
+
 /// A or B as it is saved if its initial value is subtracted: [A; A₀] and [B, −B₀], whose product is B A − B₀ A₀.
-struct JoinedFactor {
+struct JoinedFactor: SavedFactor {
   enum Side { case a, b }
 
   let side: Side
@@ -11,13 +56,11 @@ struct JoinedFactor {
   let initial: Tensor
   let backend: any Backend
 
-  /// The shape as saved.
   var shape: [Int] {
     side == .a ? [2 * initial.rows, initial.columns] : [initial.rows, 2 * initial.columns]
   }
 
-  /// The factor as it is saved.
-  func joined(_ value: Tensor) -> Tensor {
+  func saved(_ value: Tensor) -> Tensor {
     let all = backend.empty(shape, .float32)
     copy(value, to: all, second: false)
     copy(side == .a ? initial : backend.scaled(initial, -1), to: all, second: true)
@@ -57,24 +100,41 @@ struct JoinedFactor {
 
 extension Adapter {
   /// The factors whose saved form differs, by the name of the parameter.
-  var joinedFactors: [String: JoinedFactor] {
-    var joined: [String: JoinedFactor] = [:]
+  private var savedFactors: [String: any SavedFactor] {
+    var factors: [String: any SavedFactor] = [:]
     for update in updates {
       guard let initial = update.initial else { continue }
-      joined[update.a.name] = JoinedFactor(side: .a, initial: initial.a, backend: backend)
-      joined[update.b.name] = JoinedFactor(side: .b, initial: initial.b, backend: backend)
+      factors[update.a.name] = JoinedFactor(side: .a, initial: initial.a, backend: backend)
+      factors[update.b.name] = JoinedFactor(side: .b, initial: initial.b, backend: backend)
     }
-    return joined
+    for update in expertUpdates { factors[update.b.name] = update.savedB }
+    return factors
+  }
+
+  /// What `adapter_model.safetensors` has of A and B.
+  var savedUpdates: [TensorSource] {
+    let factors = savedFactors
+    return (updates.flatMap(\.parameters) + expertUpdates.flatMap(\.parameters)).map { parameter in
+      let factor = factors[parameter.name]
+      return TensorSource(name: parameter.name, type: .float32, shape: factor?.shape ?? parameter.value.shape) {
+        factor?.saved(parameter.value) ?? parameter.value
+      }
+    }
+  }
+
+  /// A trained parameter, or its gradient, as it is saved.
+  package func saved(_ value: Tensor, of parameter: Parameter) -> Tensor {
+    savedFactors[parameter.name]?.saved(value) ?? value
   }
 
   /// Reads trained parameters that `write` saved, in order to resume a run.
   /// - Throws: `SwiftletError` if one is missing or has another shape.
   package func restore(from file: SafetensorsCheckpoint, folder: String) throws(SwiftletError) {
     defer { parametersChanged() }
-    let joined = joinedFactors
+    let factors = savedFactors
     for parameter in parameters {
       let name = Self.fileName(of: parameter)
-      let factor = joined[parameter.name]
+      let factor = factors[parameter.name]
       guard let saved = file.tensor(named: name), saved.type == .float32,
         saved.shape == factor?.shape ?? parameter.value.shape
       else {

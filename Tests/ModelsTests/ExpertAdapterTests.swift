@@ -1,0 +1,131 @@
+import Checkpoints
+import Foundation
+import Models
+import OrderedJSON
+import Tensors
+import Testing
+import Tokenizers
+
+/// LoRA on experts through PEFT's `target_parameters`: what AdapterTests and TrainingGoldenTests don't show.
+@Suite struct ExpertAdapterTests {
+  /// Experts that are given no token have gradients of zero.
+  @Test(arguments: AdapterTests.expertNames) func gradientsEqualPEFT(_ name: String) throws {
+    let golden = try Goldens.json("peft/\(name).json")
+    let (transformer, adapter) = try AdapterTests.open(golden)
+    let backend = transformer.backend
+    let batch = TokenBatch([try #require(golden["ids"]?.ids)])
+    let tape = Tape(on: backend, isRecording: true)
+    _ = tape.linearCrossEntropy(
+      transformer.hiddenStates(batch, on: tape), head: transformer.head, targets: batch.targets,
+      gradientScale: 1 / Float(batch.targetCount), softcap: 0)
+    tape.backward()
+    let expected = try #require(golden["gradients"]?.object)
+    #expect(expected.count == adapter.parameters.count)
+    for parameter in adapter.parameters {
+      let reference = try #require(expected[Adapter.fileName(of: parameter)], "\(parameter.name)")
+      let gradient = adapter.saved(try #require(parameter.gradient, "\(parameter.name)"), of: parameter)
+      let values = backend.floats(gradient).map(Double.init)
+      let norm = try #require(reference["l2"]?.double)
+      let tolerance = 1e-5 * norm
+      #expect(gradient.shape.map(Double.init) == reference["shape"]?.doubles)
+      #expect(abs(values.reduce(0) { $0 + $1 * $1 }.squareRoot() - norm) < tolerance, "norm of \(parameter.name)")
+      #expect(
+        abs(values.reduce(0, +) - (reference["sum"]?.double ?? .nan)) < tolerance * Double(values.count).squareRoot(),
+        "sum of \(parameter.name)")
+      for (a, b) in zip(values, reference["first"]?.doubles ?? []) {
+        #expect(abs(a - b) < tolerance, "\(parameter.name)")
+      }
+    }
+  }
+
+  static func configuration(_ names: [String] = ["experts.gate_up_proj", "experts.down_proj"]) -> LoRAConfiguration {
+    var configuration = LoRAConfiguration()
+    configuration.targetParameters = names
+    return configuration
+  }
+
+  /// A is distributed as PEFT initializes it, and B is zero. Nothing but the experts has an update.
+  @Test func freshUpdatesChangeNothing() throws {
+    let transformer = try FamilyTests.transformer("qwen3_moe")
+    let before = AdapterTests.logits(transformer, [4, 5, 6, 7])
+    let adapter = try Adapter(Self.configuration(), on: transformer, seed: 1)
+    #expect(AdapterTests.logits(transformer, [4, 5, 6, 7]) == before)
+    #expect(adapter.layers.isEmpty && adapter.parameters.count == 2 * 2 * 2)
+    for parameter in adapter.parameters where parameter.name.contains("lora_A") {
+      let values = transformer.backend.floats(parameter.value)
+      let bound = 1 / Float(parameter.value.columns).squareRoot()
+      #expect(parameter.value.rows == 6 * 8 && values.allSatisfy { abs($0) <= bound })
+      let meanSquare = values.reduce(0) { $0 + $1 * $1 } / Float(values.count)
+      #expect(abs(meanSquare / (bound * bound) - 1.0 / 3) < 0.05)
+    }
+    // The backward pass completes gradients layer by layer.
+    let layers = adapter.parameters.map { $0.name.contains("layers.1.") ? 1 : 0 }
+    #expect(layers == layers.sorted())
+    let tree = ModuleTree(transformer)
+    #expect(
+      tree.allWeights.filter { $0.name.hasPrefix("lora_") }.reduce(0) { $0 + $1.count }
+        == adapter.parameters.reduce(0) { $0 + $1.value.count })
+  }
+
+  /// What a checkpoint of a run has is what resumes.
+  @Test func savedFactorsAreRestored() throws {
+    let golden = try Goldens.json("peft/qwen3_moe_experts.json")
+    let (transformer, adapter) = try AdapterTests.open(golden)
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try adapter.write(to: folder, base: "base")
+    var configuration = adapter.configuration
+    configuration.targetModules = .names(["q_proj", "o_proj"])
+    let resumed = try FamilyTests.transformer("qwen3_moe")
+    let other = try Adapter(configuration, on: resumed, seed: 9)
+    try other.restore(
+      from: SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent("adapter_model.safetensors")),
+      folder: folder.path)
+    #expect(AdapterTests.logits(resumed, [4, 5, 6]) == AdapterTests.logits(transformer, [4, 5, 6]))
+  }
+
+  /// A merged model has no codes for its experts, and says so; one whose experts have no update keeps them.
+  @Test(arguments: [true, false]) func mergedExpertsAreNotInCodes(_ hasUpdate: Bool) throws {
+    let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent("quantization/gpt_oss_mxfp4"))
+    let model = try CausalLM(
+      files, tokenizer: Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer")))
+    var configuration = Self.configuration(hasUpdate ? ["experts.down_proj"] : [])
+    if !hasUpdate { configuration.targetModules = .names(["q_proj"]) }
+    configuration.initialization = .gaussian
+    let adapter = try Adapter(configuration, on: model.transformer, seed: 1)
+    let backend = model.transformer.backend
+    for parameter in adapter.parameters where parameter.name.contains("lora_B") {
+      let count = parameter.value.count
+      backend.copy(
+        backend.tensor((0..<count).map { Float($0 % 7 - 3) / 20 }, parameter.value.shape), to: parameter.value)
+    }
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try model.write(to: folder, type: .float32)
+    let written = try ModelFiles(opening: folder)
+    #expect((written.configurationJSON["quantization_config"] == nil) == hasUpdate)
+    let ids: [Int32] = [3, 4, 5, 6, 7]
+    let ours = AdapterTests.logits(model.transformer, ids)
+    #expect(relativeError(AdapterTests.logits(try Transformer(written), ids), ours) < 2e-6)
+    adapter.isEnabled = false
+    #expect(relativeError(AdapterTests.logits(model.transformer, ids), ours) > 1e-3)
+  }
+
+  @Test func settingsThatPEFTRefusesAreRejected() throws {
+    let transformer = try FamilyTests.transformer("qwen3_moe")
+    func message(_ transformer: Transformer, _ change: (inout LoRAConfiguration) -> Void) -> String {
+      var configuration = Self.configuration()
+      change(&configuration)
+      return AdapterTests.message { _ = try Adapter(configuration, on: transformer, seed: 0) }
+    }
+    #expect(message(transformer) { $0.dropout = 0.1 }.contains("set lora_dropout to 0"))
+    #expect(message(transformer) { $0.usesDoRA = true }.contains("use_dora"))
+    #expect(message(transformer) { $0.hasBias = true }.contains("lora_bias"))
+    #expect(message(transformer) { $0.initialization = .orthogonal }.contains("orthogonal"))
+    #expect(
+      message(transformer) { $0.targetParameters = ["experts.up_proj"] }
+        .contains("name experts.down_proj and experts.gate_up_proj"))
+    #expect(message(try FamilyTests.transformer("llama")) { _ in }.contains("this model has none"))
+    #expect(transformer.linearLayers.allSatisfy { $0.lora == nil })
+  }
+}
