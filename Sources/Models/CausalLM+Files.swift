@@ -24,7 +24,7 @@ extension CausalLM {
     let entries = quantization.map {
       [("quantization_config", files.configurationJSON["quantization_config"] ?? $0.json)]
     }
-    try write(to: folder, type: type, format: "pt", quantizationEntries: entries ?? [], progress) { parameter, linear in
+    try write(to: folder, type: type, format: "pt", entries: entries ?? [], progress) { parameter, linear in
       guard let quantization, let linear else { return nil }
       return try linear.mergedAndQuantized(quantization, on: backend).map {
         TensorSource.bitsandbytes(name: files.fileName(of: parameter.name), $0, dtype: type)
@@ -35,13 +35,14 @@ extension CausalLM {
   /// Writes the model as a folder.
   /// - Parameters:
   ///   - format: what the weights' metadata calls the framework.
-  ///   - quantizationEntries: what config.json says about quantization.
+  ///   - entries: what to add to config.json; it says nothing else about quantization.
+  ///   - experts: the tensors of the experts' matrices; `nil` for those of transformers.
   ///   - quantized: the tensors of a quantized parameter; `nil` for one that is stored in `type`. The linear layer is that
   ///     of its weight.
   func write(
-    to folder: URL, type: ElementType, format: String, quantizationEntries: [(String, JSONValue)],
+    to folder: URL, type: ElementType, format: String, entries: [(String, JSONValue)],
     _ progress: @escaping (Int, Int) -> Void,
-    quantized: (Parameter, Linear?) throws -> [TensorSource]?
+    experts: ((ExpertParameter) -> [TensorSource])? = nil, quantized: (Parameter, Linear?) throws -> [TensorSource]?
   ) throws {
     try transformer.checkMergeable(files.url.path)
     let linearLayers = Dictionary(uniqueKeysWithValues: transformer.linearLayers.map { ($0.weight.name, $0) })
@@ -49,8 +50,13 @@ extension CausalLM {
     let backend = transformer.backend
     let shift = files.normShift
     let shifted = Set(shift == 0 ? [] : transformer.offsetNorms.map(ObjectIdentifier.init))
-    let stacked = files.stackedExperts?.sources(
-      of: transformer.parameters, merging: merging, type: type, on: backend)
+    let stacked: (sources: [TensorSource], names: Set<String>)? =
+      if let experts {
+        (transformer.expertParameters.flatMap(experts), Set(transformer.expertLayers.map(\.weight.name)))
+      } else {
+        files.stackedExperts?.sources(
+          of: transformer.expertParameters, merging: merging, type: type, on: backend)
+      }
     let single = (transformer.parameters + transformer.constants).filter { stacked?.names.contains($0.name) != true }
     let sources = try single.flatMap { parameter -> [TensorSource] in
       if let sources = try quantized(parameter, linearLayers[parameter.name]) { return sources }
@@ -69,7 +75,7 @@ extension CausalLM {
       sources + (stacked?.sources ?? []) + files.otherTensors(than: transformer.parameters + transformer.constants)
     try SafetensorsWriter.write(counted(all, progress), metadata: ["format": format], toFolder: folder)
     try AtomicFile.write(
-      configuration(type, quantizationEntries).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
+      configuration(type, entries).text(.pretty) + "\n", to: folder.appendingPathComponent("config.json"))
     if transformer.sequenceHead != nil { return }
     try AtomicFile.write(
       generationConfiguration().text(.pretty) + "\n", to: folder.appendingPathComponent("generation_config.json"))
@@ -105,11 +111,12 @@ extension CausalLM {
   }
 
   /// The base model's config.json; for a GGUF base, what transformers needs.
-  private func configuration(_ type: ElementType, _ quantization: [(String, JSONValue)]) -> JSONValue {
+  private func configuration(_ type: ElementType, _ entries: [(String, JSONValue)]) -> JSONValue {
     var config = (files.configurationJSON.object ?? JSONObject()).withoutPrivateNames
-    for key in ["quantization", "quantization_config"] {
-      config[key] = quantization.first { $0.0 == key }?.1
+    for key in ["quantization", "quantization_config"] where !entries.contains(where: { $0.0 == key }) {
+      config[key] = nil
     }
+    for (key, value) in entries { config[key] = value }
     // Experts in MXFP4 are written as they are, unless some are merged.
     if transformer.expertLayers.contains(where: { $0.weight.value.type == .float4 }), files.stackedExperts != nil,
       !transformer.expertLayers.contains(where: { $0.lora != nil })

@@ -19,7 +19,7 @@ enum MLXQuantization {
   }
 
   /// The keys of config.json for weights in this format. mlx-lm writes them twice, for its own loader and for the Hub.
-  static func entries(_ format: AffineFormat) -> [(key: String, value: JSONValue)] {
+  static func entries(_ format: AffineFormat) -> [(String, JSONValue)] {
     let value: JSONValue = [
       "group_size": .integer(format.groupSize), "bits": .integer(format.bits), "mode": "affine",
     ]

@@ -53,6 +53,9 @@ public struct ModelFiles: Sendable {
         configuration.tiesEmbeddings = false
       }
       if Self.isSequenceClassifier(configurationJSON) { configuration.tiesEmbeddings = true }
+      if StackedExperts.areSwitched(checkpoint?.tensorNames ?? []) {
+        configuration.mlpInputs = ["gate_proj", "up_proj"]
+      }
       normShift = Self.hasShiftedNorms(checkpoint, configuration) ? configuration.normOffset : 0
       configuration.normOffset -= normShift
       self.configuration = configuration
@@ -123,7 +126,7 @@ public struct ModelFiles: Sendable {
     switch source {
     case .folder(let checkpoint):
       if let stacked = stackedExperts, StackedExperts.place(of: name) != nil {
-        try stacked.tensor(named: names.fileName(of: name))
+        try stacked.tensor(named: names.fileName(of: name), columns: columns)
       } else {
         try checkpoint?.weight(named: fileName(of: name), columns: columns)
       }
@@ -134,9 +137,11 @@ public struct ModelFiles: Sendable {
   /// The experts of a folder that holds them in stacks; `nil` if they are apart, or there are none.
   var stackedExperts: StackedExperts? {
     guard case .folder(let checkpoint?) = source,
-      let storage = configuration.layers.lazy.compactMap({ $0.experts?.storage }).first, storage != .apart
+      let storage = configuration.layers.lazy.compactMap({ $0.experts?.storage }).first
     else { return nil }
-    return StackedExperts(checkpoint: checkpoint, storage: storage, fileName: fileName)
+    let isMLX = StackedExperts.areSwitched(checkpoint.tensorNames)
+    guard storage != .apart || isMLX else { return nil }
+    return StackedExperts(checkpoint: checkpoint, storage: storage, isMLX: isMLX, fileName: fileName)
   }
 
   /// The name that the files have for the tensor `name` of a module.

@@ -4,11 +4,14 @@ import Tensors
 
 /// Experts whose matrices a checkpoint holds together: in the weight of one module, `[experts, out, in]`; or as in gpt-oss,
 /// `experts.gate_up_proj` `[experts, in, out]`, or the MXFP4 codes `experts.gate_up_proj_blocks` `[experts, out, in / 32, 16]`
-/// with exponents `experts.gate_up_proj_scales`, and biases `experts.gate_up_proj_bias` `[experts, out]`. The model has them
-/// apart, as `experts.3.gate_up_proj.weight` `[out, in]`.
+/// with exponents `experts.gate_up_proj_scales`, and biases `experts.gate_up_proj_bias` `[experts, out]`; or as in mlx-lm,
+/// `switch_mlp.gate_proj`, `up_proj` and `down_proj`. The model has them apart, as `experts.3.gate_up_proj.weight` `[out, in]`.
 struct StackedExperts {
   let checkpoint: SafetensorsCheckpoint
+  /// The way in transformers' files.
   let storage: TransformerConfiguration.Experts.Storage
+  /// Whether the checkpoint has mlx-lm's layout instead.
+  let isMLX: Bool
   /// The name that the file has for a module.
   let fileName: (String) -> String
 
@@ -21,10 +24,21 @@ struct StackedExperts {
     return (stack, expert, parts[parts.count - 1])
   }
 
+  /// Whether a checkpoint with these tensors has mlx-lm's layout.
+  static func areSwitched(_ tensorNames: [String]) -> Bool { tensorNames.contains { $0.contains(".switch_mlp.") } }
+
   /// The tensor of an expert; `nil` if there is none.
+  /// - Parameter columns: the number of columns that it must have, without which codes of MLX stay words.
   /// - Throws: `SwiftletError` if a stack has the wrong shape.
-  func tensor(named name: String) throws(SwiftletError) -> Tensor? {
+  func tensor(named name: String, columns: Int?) throws(SwiftletError) -> Tensor? {
     guard let (module, expert, kind) = Self.place(of: name) else { return nil }
+    if isMLX {
+      let stack = module.replacing(".experts.", with: ".switch_mlp.")
+      guard let all = try checkpoint.weight(named: "\(stack).\(kind)", columns: columns), all.shape.count == 3,
+        expert < all.shape[0], all.type.isFloat || all.affineFormat != nil || all.type == .float4 && all.scales != nil
+      else { return nil }
+      return all.matrix(expert)
+    }
     let stack = fileName(module)
     if storage == .stacks {
       guard let all = checkpoint.tensor(named: "\(stack).\(kind)"), all.shape.count > 1, expert < all.shape[0] else {
@@ -68,39 +82,45 @@ struct StackedExperts {
 
   // MARK: Writing
 
-  /// The tensors that hold the experts of `parameters`: codes as they are if none has changed, or else stacks of floats.
+  /// The tensors that hold the experts: codes as they are if none has changed, or else stacks of floats.
   /// - Parameter merging: what the parameters become that an adapter changes, by their names.
   /// - Returns: the sources, and the names of the parameters in them.
   func sources(
-    of parameters: [Parameter], merging: [String: () -> Tensor?], type: ElementType, on backend: any Backend
+    of parameters: [ExpertParameter], merging: [String: () -> Tensor?], type: ElementType, on backend: any Backend
   ) -> (sources: [TensorSource], names: Set<String>) {
-    var stacks: [(name: String, kind: String, members: [Parameter])] = []
-    for parameter in parameters {
-      guard let (stack, _, kind) = Self.place(of: parameter.name) else { continue }
-      if let last = stacks.firstIndex(where: { $0.name == stack && $0.kind == kind }) {
-        stacks[last].members.append(parameter)
-      } else {
-        stacks.append((stack, kind, [parameter]))
-      }
-    }
+    guard storage != .apart else { return ([], []) }
+    let layers = parameters.flatMap { $0.experts.joined() }
     // transformers takes codes for all or for none.
-    let keepsCodes = !stacks.contains { $0.members.contains { merging[$0.name] != nil } }
-    let sources = stacks.flatMap { stack -> [TensorSource] in
-      if keepsCodes, stack.kind == "weight", stack.members.allSatisfy({ $0.value.type == .float4 }) { return codes(of: stack.name) }
-      let own = stack.members[0].value.shape
-      let isTransposed = storage == .transposedStacks
-      let file = fileName(stack.name)
-      let name = !isTransposed ? "\(file).\(stack.kind)" : stack.kind == "bias" ? "\(file)_bias" : file
-      let shape = [stack.members.count] + (isTransposed ? own.reversed() : own)
-      return [
-        TensorSource(name: name, type: type, shape: shape) {
-          let members = stack.members.map { backend.floats(merging[$0.name]?() ?? $0.value) }
-          let values = isTransposed ? members.flatMap { Self.transposed($0, own) } : members.flatMap { $0 }
-          return CPUBackend.shared.converted(CPUBackend.shared.tensor(values, shape), to: type)
-        }
-      ]
+    let keepsCodes = layers.allSatisfy { merging[$0.weight.name] == nil }
+    let sources = parameters.flatMap { parameter -> [TensorSource] in
+      let biases = parameter.experts.map { $0.compactMap(\.bias) }
+      let isCoded = parameter.experts.allSatisfy { $0.allSatisfy { $0.weight.value.type == .float4 } }
+      let weights =
+        keepsCodes && isCoded && !isMLX
+        ? codes(of: parameter.path)
+        : [stack(parameter, "weight", parameter.experts.map { $0.map(\.weight) }, merging, type, backend)]
+      return weights + (biases.contains(where: \.isEmpty) ? [] : [stack(parameter, "bias", biases, merging, type, backend)])
     }
-    return (sources, Set(stacks.flatMap { $0.members.map(\.name) }))
+    return (sources, Set(layers.flatMap(\.ownParameters).map(\.name)))
+  }
+
+  /// The weights or biases of all experts in one tensor of floats.
+  private func stack(
+    _ parameter: ExpertParameter, _ kind: String, _ members: [[Parameter]], _ merging: [String: () -> Tensor?],
+    _ type: ElementType, _ backend: any Backend
+  ) -> TensorSource {
+    let isTransposed = storage == .transposedStacks
+    let own = [parameter.outputSize] + (kind == "weight" ? [parameter.inputSize] : [])
+    let shape = [members.count] + (isTransposed ? own.reversed() : own)
+    let file = fileName(parameter.path)
+    let name = !isTransposed ? "\(file).\(kind)" : kind == "bias" ? "\(file)_bias" : file
+    return TensorSource(name: name, type: type, shape: shape) {
+      let values = members.flatMap { parts in
+        let values = parts.flatMap { backend.floats(merging[$0.name]?() ?? $0.value) }
+        return isTransposed ? Self.transposed(values, own) : values
+      }
+      return CPUBackend.shared.converted(CPUBackend.shared.tensor(values, shape), to: type)
+    }
   }
 
   private func codes(of stack: String) -> [TensorSource] {

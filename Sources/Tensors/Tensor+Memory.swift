@@ -81,6 +81,22 @@ extension Tensor {
       type: type, shape: [range.count, columns], storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes)
   }
 
+  /// One of the matrices of a stack `[count, rows, columns]`. Shares the storage. Scales must be those of blocks in a row.
+  package func matrix(_ index: Int) -> Tensor {
+    precondition(shape.count == 3 && !type.isFourBitCode && type != .float8, "a stack whose matrices are apart")
+    let bytes = byteCount / max(shape[0], 1)
+    let own = scales.map { scales in
+      let count = scales.absmax.count / max(shape[0], 1)
+      let range = index * count..<(index + 1) * count
+      return BlockScales(
+        rows: shape[1], columns: shape[2], blockSize: scales.blockSize, scales: scales.absmax.elements(range),
+        biases: scales.biases?.elements(range), original: scales.original)
+    }
+    return Tensor(
+      type: type, shape: Array(shape.dropFirst()), storage: storage, byteOffset: byteOffset + index * bytes, scales: own
+    )
+  }
+
   /// Tells the system that it can drop the tensor's pages of a memory-mapped file; later accesses read the file again.
   /// Does nothing for tensors in other memory.
   public func releasePages() {

@@ -8,7 +8,7 @@ import Tokenizers
 
 /// MLX's codes: models as mlx-lm saves them, and what we write for it (Tests/Goldens/mlx).
 @Suite struct MLXTests {
-  static let names = ["llama_4bit", "qwen3_8bit", "qwen3_5_4bit", "llama_mxfp4"]
+  static let names = ["llama_4bit", "qwen3_8bit", "qwen3_5_4bit", "llama_mxfp4", "qwen3_moe_4bit", "granitemoe_4bit"]
   private static let affine = [
     ("llama_4bit", AffineFormat()), ("qwen3_8bit", AffineFormat(bits: 8, groupSize: 32)),
   ]
@@ -57,6 +57,55 @@ import Tokenizers
       let bytes = { (tensor: Tensor) in parts(tensor).map { part in part.withBytes { Array($0) } } }
       #expect(bytes(a.value) == bytes(b.value), "scales of \(a.name)")
     }
+  }
+
+  /// The same for experts, which mlx-lm has in one tensor: all but the router, which it has in 8 bits.
+  @Test(arguments: ["qwen3_moe_4bit", "granitemoe_4bit"]) func writtenExpertsHaveTheBytesOfTheReference(
+    _ name: String
+  ) throws {
+    let base = try #require(Goldens.json("mlx/\(name)/golden.json")["base"]?.string)
+    let model = try Self.model(base)
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try model.writeMLX(to: folder, format: AffineFormat(bits: 4, groupSize: 32), type: .bfloat16)
+    let config = try ModelFiles(opening: folder).configurationJSON
+    #expect(config["num_experts"] != nil && config["rope_theta"] != nil)
+    let ours = try SafetensorsCheckpoint(contentsOf: folder)
+    let theirs = try SafetensorsCheckpoint(contentsOf: Goldens.folder.appendingPathComponent("mlx/\(name)"))
+    func isRouter(_ name: String) -> Bool { name.contains("mlp.gate.") || name.contains("router") }
+    #expect(Set(ours.tensorNames.filter { !isRouter($0) }) == Set(theirs.tensorNames.filter { !isRouter($0) }))
+    for name in theirs.tensorNames where !isRouter(name) {
+      let (a, b) = (try #require(ours.tensor(named: name)), try #require(theirs.tensor(named: name)))
+      #expect(a.shape == b.shape && a.type == b.type, "\(name)")
+      #expect(a.withBytes { Array($0) } == b.withBytes { Array($0) }, "\(name)")
+    }
+  }
+
+  /// An adapter on experts is trained over codes, and merged into what transformers reads, and mlx-lm.
+  @Test(arguments: ["qwen3_moe_4bit", "granitemoe_4bit"]) func expertsInCodesAreMerged(_ name: String) throws {
+    let model = try Self.model("mlx/\(name)")
+    var configuration = ExpertAdapterTests.configuration()
+    configuration.initialization = .gaussian
+    let adapter = try Adapter(configuration, on: model.transformer, seed: 1)
+    let backend = model.transformer.backend
+    for parameter in adapter.parameters where parameter.name.contains("lora_B") {
+      let values = (0..<parameter.value.count).map { Float($0 % 13 - 6) / 100 }
+      backend.copy(backend.tensor(values, parameter.value.shape), to: parameter.value)
+    }
+    let ids: [Int32] = [5, 9, 100, 30, 7]
+    let expected = AdapterTests.logits(model.transformer, ids)
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (plain, floats) = (folder.appendingPathComponent("hf"), folder.appendingPathComponent("mlx"))
+    try model.write(to: plain, type: .float32)
+    try model.writeMLX(to: floats, format: nil, type: .float32)
+    for written in [plain, floats] {
+      #expect(relativeError(AdapterTests.logits(try Transformer(ModelFiles(opening: written)), ids), expected) < 2e-6)
+    }
+    let names = try SafetensorsCheckpoint(contentsOf: plain).tensorNames
+    #expect(!names.contains { $0.contains("switch_mlp") || $0.hasSuffix(".scales") })
+    adapter.isEnabled = false
+    #expect(relativeError(AdapterTests.logits(model.transformer, ids), expected) > 1e-3)
   }
 
   /// Without an adapter, nothing is quantized again.

@@ -20,8 +20,13 @@ extension CausalLM {
   ) throws {
     if let problem = mlxRefusal { throw SwiftletError.model(problem, in: files.url.path) }
     let backend = transformer.backend
-    let entries = format.map(MLXQuantization.entries) ?? []
-    try write(to: folder, type: type, format: "mlx", quantizationEntries: entries, progress) { parameter, linear in
+    let experts = MLXExperts(
+      format: format, type: type, merging: transformer.merging, backend: backend, path: files.url.path)
+    try write(
+      to: folder, type: type, format: "mlx", entries: (format.map(MLXQuantization.entries) ?? []) + expertEntries,
+      progress,
+      experts: experts.sources
+    ) { parameter, linear in
       let isMatrix = linear != nil || parameter === transformer.embedding || parameter === transformer.head
       guard let format, isMatrix, parameter.value.columns % format.groupSize == 0 else { return nil }
       let name = files.fileName(of: parameter.name)
@@ -42,9 +47,18 @@ extension CausalLM {
     if transformer.sequenceHead != nil {
       return "a model with a classification head can't be written for MLX; use merge to save it for transformers"
     }
-    if transformer.configuration.layers.contains(where: { $0.experts != nil }) {
-      return "a mixture of experts can't be written for MLX yet; use merge and mlx-lm's convert"
+    if transformer.configuration.layers.contains(where: { $0.experts?.storage == .transposedStacks }) {
+      return
+        "experts of \(transformer.configuration.modelType) can't be written for MLX yet; use merge and mlx-lm's convert"
     }
     return nil
+  }
+
+  /// What mlx-lm's mixtures of experts look for in config.json, where transformers 5 has other names.
+  private var expertEntries: [(String, JSONValue)] {
+    guard let experts = transformer.configuration.layers.lazy.compactMap(\.experts).first else { return [] }
+    let json = files.configurationJSON
+    let base = json["rope_theta"] ?? json["rope_parameters"]?["rope_theta"]
+    return [("num_experts", .integer(experts.count))] + (base.map { [("rope_theta", $0)] } ?? [])
   }
 }

@@ -21,6 +21,11 @@ public enum LoRAExport {
   ) throws {
     let file = try AdapterFile(folder)
     let configuration = file.configuration
+    guard configuration.targetParameters.isEmpty else {
+      throw SwiftletError.model(
+        "an adapter on experts (target_parameters) can't be exported for llama.cpp; use --model to export the merged model",
+        in: folder.path)
+    }
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
         "llama.cpp's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",

@@ -27,6 +27,11 @@ public enum MLXAdapterExport {
   public static func write(_ folder: URL, base: TransformerConfiguration, to output: URL) throws {
     let file = try AdapterFile(folder)
     let configuration = file.configuration
+    guard configuration.targetParameters.isEmpty else {
+      throw SwiftletError.model(
+        "an adapter on experts (target_parameters) can't be exported for mlx-lm; use --model to export the merged model",
+        in: folder.path)
+    }
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
         "mlx-lm's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",

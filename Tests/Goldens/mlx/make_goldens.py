@@ -26,6 +26,9 @@ MODELS = {
     # Convolutions and norms have another layout in mlx-lm.
     "qwen3_5_4bit": ("qwen3_5", mx.bfloat16, 32, 4, "affine"),
     "llama_mxfp4": ("llama", mx.bfloat16, 32, 4, "mxfp4"),
+    # All experts in one tensor; some of their rows are no whole groups.
+    "qwen3_moe_4bit": ("qwen3_moe", mx.bfloat16, 32, 4, "affine"),
+    "granitemoe_4bit": ("granitemoe", mx.bfloat16, 32, 4, "affine"),
 }
 
 
@@ -38,6 +41,11 @@ def logits(model, ids):
     return [[float(f"{value:.8g}") for value in row] for row in values.tolist()]
 
 
+def predicate(group_size):
+    """Routers in 8 bits, as mlx-lm has them, in groups that are not larger than the rows of the tiny models."""
+    return lambda path, _: {"group_size": group_size, "bits": 8} if path.endswith(("mlp.gate", "router.layer")) else True
+
+
 def make(name):
     base, dtype, group_size, bits, mode = MODELS[name]
     folder = HERE / name
@@ -48,11 +56,14 @@ def make(name):
     if "linear_attention" in text.get("layer_types", []):  # which mlx-lm doesn't read
         text["full_attention_interval"] = text["layer_types"].index("full_attention") + 1
         text["tie_word_embeddings"] = config["tie_word_embeddings"]
+    if "num_local_experts" in config:  # mlx-lm's mixtures of experts have the names of transformers 4
+        config["num_experts"] = config["num_local_experts"]
+        config["rope_theta"] = config["rope_parameters"]["rope_theta"]
     model, config = load_model(HERE.parent / "models" / base, model_config=config)
     in_type(model, dtype)
     config["dtype"] = str(dtype).removeprefix("mlx.core.")
     config.get("text_config", {}).pop("dtype", None)
-    model, config = quantize_model(model, config, group_size, bits, mode)
+    model, config = quantize_model(model, config, group_size, bits, mode, quant_predicate=predicate(group_size))
     with tempfile.TemporaryDirectory() as scratch:
         save_model(scratch, model, donate_model=False)
         shutil.copyfile(Path(scratch) / "model.safetensors", folder / "model.safetensors")

@@ -1,0 +1,114 @@
+import Checkpoints
+import Diagnostics
+import Tensors
+
+/// The experts of a model in mlx-lm's layout: one tensor each for `gate_proj`, `up_proj` and `down_proj` of a layer, which
+/// holds the matrices of all experts.
+struct MLXExperts {
+  /// How to quantize matrices whose rows are whole groups; `nil` for floats.
+  let format: AffineFormat?
+  /// The float type of everything else, and of scales and biases.
+  let type: ElementType
+  /// What the weights become that an adapter changes, by their names.
+  let merging: [String: () -> Tensor?]
+  let backend: any Backend
+  /// The model's files, for errors.
+  let path: String
+
+  /// mlx-lm's name for the module that transformers calls `experts`, given its path.
+  static func module(_ path: String) -> String {
+    path.hasSuffix(".experts") ? path.dropLast("experts".count) + "switch_mlp" : path
+  }
+
+  /// The matrices of all experts in one tensor: the rows of a layer of each.
+  private struct Stack {
+    let name: String
+    let layers: [Linear]
+    /// `nil` for all rows.
+    var rows: Range<Int>?
+
+    var shape: [Int] { [layers.count, rows?.count ?? layers.first?.outputSize ?? 0, layers.first?.inputSize ?? 0] }
+  }
+
+  /// The tensors of a parameter.
+  func sources(of parameter: ExpertParameter) -> [TensorSource] {
+    stacks(of: parameter).flatMap { stack in
+      guard let format, stack.shape[2] % format.groupSize == 0 else {
+        return [
+          TensorSource(name: "\(stack.name).weight", type: type, shape: stack.shape) {
+            try joined(stack, stack.shape, type) { backend.converted($0, to: type) }
+          }
+        ]
+      }
+      let groups = [stack.shape[0], stack.shape[1], stack.shape[2] / format.groupSize]
+      let words = [stack.shape[0], stack.shape[1], stack.shape[2] * format.bits / 32]
+      return [
+        TensorSource(name: "\(stack.name).weight", type: .uint32, shape: words) {
+          try joined(stack, words, .uint32) { quantized in
+            Tensor(
+              type: .uint32, shape: Array(words.dropFirst()), storage: quantized.storage,
+              byteOffset: quantized.byteOffset)
+          }
+        },
+        TensorSource(name: "\(stack.name).scales", type: type, shape: groups) {
+          try joined(stack, groups, type) { $0.scales?.absmax }
+        },
+        TensorSource(name: "\(stack.name).biases", type: type, shape: groups) {
+          try joined(stack, groups, type) { $0.scales?.biases }
+        },
+      ]
+    }
+  }
+
+  private func stacks(of parameter: ExpertParameter) -> [Stack] {
+    let module = Self.module(parameter.module)
+    let first = parameter.experts.first ?? []
+    guard parameter.name == "gate_up_proj", first.count == 1 else {
+      return first.indices.map { index in
+        Stack(name: "\(module).\(first[index].name)", layers: parameter.experts.map { $0[index] })
+      }
+    }
+    let layers = parameter.experts.map { $0[0] }
+    let half = first[0].outputSize / 2
+    return [
+      Stack(name: "\(module).gate_proj", layers: layers, rows: 0..<half),
+      Stack(name: "\(module).up_proj", layers: layers, rows: half..<2 * half),
+    ]
+  }
+
+  /// A part of each expert's matrix, one after the other.
+  private func joined(
+    _ stack: Stack, _ shape: [Int], _ type: ElementType, _ part: (Tensor) -> Tensor?
+  ) throws -> Tensor {
+    let all = backend.empty(shape, type)
+    let count = shape[1] * shape[2]
+    for (index, layer) in stack.layers.enumerated() {
+      guard let own = part(try matrix(of: layer, stack)), own.count == count, own.type == type else {
+        throw SwiftletError.model("\(layer.path) has other scales than its format; this is a bug in Swiftlet", in: path)
+      }
+      let elements = all.elements(index * count..<(index + 1) * count)
+      backend.copy(own.reshaped([count]), to: elements)
+    }
+    return all
+  }
+
+  /// The matrix of an expert, with its update, in the format. Codes of the same format stay as they are.
+  private func matrix(of layer: Linear, _ stack: Stack) throws -> Tensor {
+    let merged = merging[layer.weight.name]?()
+    if merged == nil, stack.rows == nil, layer.weight.value.affineFormat == format, format != nil,
+      layer.weight.value.scales?.absmax.type == type
+    {
+      return layer.weight.value
+    }
+    // Rounded first, as by mlx-lm; not what was merged in float32.
+    var value = merged ?? backend.converted(layer.weight.value, to: type)
+    if let rows = stack.rows { value = value.rows(rows) }
+    guard let format, stack.shape[2] % format.groupSize == 0 else { return value }
+    guard let quantized = backend.quantized(value, to: format, scaleType: type) else {
+      throw SwiftletError.model(
+        "\(layer.weight.name) can't be quantized: it has a value that is not finite; check the adapter or download the file "
+          + "again", in: path)
+    }
+    return quantized
+  }
+}
