@@ -163,11 +163,29 @@ INLINE void store_pairs(float *p, long left, v8 first, v8 second) {
   if (left > 4) store_part(p + 8, __builtin_shufflevector(first, second, 4, 12, 5, 13, 6, 14, 7, 15), 2 * left - 8);
 }
 
-static void clamped_swiglu(const float *gate_up, float *out, long columns, long begin, long end) {
+// Gate and up of eight columns of a row: of neighbors, or of the row's halves; and back.
+INLINE void load_gate_up(const float *row, long columns, long j, int halves, v8 *gate, v8 *up) {
+  if (!halves) {
+    load_pairs(row + 2 * j, columns - j, gate, up);
+    return;
+  }
+  *gate = load_part(row + j, columns - j);
+  *up = load_part(row + columns + j, columns - j);
+}
+INLINE void store_gate_up(float *row, long columns, long j, int halves, v8 gate, v8 up) {
+  if (!halves) {
+    store_pairs(row + 2 * j, columns - j, gate, up);
+    return;
+  }
+  store_part(row + j, gate, columns - j);
+  store_part(row + columns + j, up, columns - j);
+}
+
+static void clamped_swiglu(const float *gate_up, float *out, long columns, int halves, long begin, long end) {
   for (long row = begin; row < end; row++)
     for (long j = 0; j < columns; j += 8) {
       v8 gate, up;
-      load_pairs(gate_up + 2 * (row * columns + j), columns - j, &gate, &up);
+      load_gate_up(gate_up + 2 * row * columns, columns, j, halves, &gate, &up);
       gate = min8(gate, splat8(7));
       up = max8(min8(up, splat8(7)), splat8(-7));
       store_part(out + row * columns + j, gate * sigmoid8(1.702f * gate) * (up + 1.0f), columns - j);
@@ -175,22 +193,22 @@ static void clamped_swiglu(const float *gate_up, float *out, long columns, long 
 }
 
 static void clamped_swiglu_backward(
-  const float *gate_up, const float *d_out, float *d_gate_up, long columns, long begin, long end) {
+  const float *gate_up, const float *d_out, float *d_gate_up, long columns, int halves, long begin, long end) {
   for (long row = begin; row < end; row++)
     for (long j = 0; j < columns; j += 8) {
       v8 gate, up, d = load_part(d_out + row * columns + j, columns - j), zero = splat8(0);
-      load_pairs(gate_up + 2 * (row * columns + j), columns - j, &gate, &up);
+      load_gate_up(gate_up + 2 * row * columns, columns, j, halves, &gate, &up);
       v8 g = min8(gate, splat8(7)), u = max8(min8(up, splat8(7)), splat8(-7)), s = sigmoid8(1.702f * g);
       v8 d_gate = d * (u + 1.0f) * (s + 1.702f * g * s * (1.0f - s)), d_up = d * g * s;
-      store_pairs(
-        d_gate_up + 2 * (row * columns + j), columns - j, select8(gate > 7.0f, zero, d_gate),
+      store_gate_up(
+        d_gate_up + 2 * row * columns, columns, j, halves, select8(gate > 7.0f, zero, d_gate),
         select8((up > 7.0f) | (up < -7.0f), zero, d_up));
     }
 }
 
 void CK(ck_gated)(const float *gate_up, float *out, long columns, int activation, long begin, long end) {
-  if (activation == 3) {
-    clamped_swiglu(gate_up, out, columns, begin, end);
+  if (activation >= 3) {
+    clamped_swiglu(gate_up, out, columns, activation == 4, begin, end);
     return;
   }
   for (long row = begin; row < end; row++) {
@@ -205,8 +223,8 @@ void CK(ck_gated)(const float *gate_up, float *out, long columns, int activation
 
 void CK(ck_gated_backward)(
   const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end) {
-  if (activation == 3) {
-    clamped_swiglu_backward(gate_up, d_out, d_gate_up, columns, begin, end);
+  if (activation >= 3) {
+    clamped_swiglu_backward(gate_up, d_out, d_gate_up, columns, activation == 4, begin, end);
     return;
   }
   for (long row = begin; row < end; row++) {

@@ -118,7 +118,11 @@ struct GGUFModel: Sendable {
   /// The tensor that transformers calls `name`, or `nil`.
   func tensor(named name: String, configuration: TransformerConfiguration) -> Tensor? {
     if let (ggufName, expert) = architecture.expertTensorName(of: name) {
-      guard let all = file.tensor(named: ggufName), all.shape.count == 3, expert < all.shape[0] else { return nil }
+      guard let all = file.tensor(named: ggufName), expert < all.shape[0] else { return nil }
+      if all.shape.count == 2, all.type.blockLength == 1 {  // biases
+        return all.elements(expert * all.columns..<(expert + 1) * all.columns)
+      }
+      guard all.shape.count == 3 else { return nil }
       let rows = all.shape[1]
       return all.reshaped([all.shape[0] * rows, all.shape[2]]).rows(expert * rows..<(expert + 1) * rows)
     }

@@ -29,9 +29,11 @@ struct MixtureOfExperts: FeedForward {
 
   var linearLayers: [Linear] { [] }
   var expertParameters: [ExpertParameter] {
-    [
-      ExpertParameter(module: path, name: "gate_up_proj", experts: experts.map(\.inputs)),
-      ExpertParameter(module: path, name: "down_proj", experts: experts.map { [$0.output] }),
+    let isInterleaved = configuration.storage == .transposedStacks
+    return [
+      ExpertParameter(
+        module: path, name: "gate_up_proj", experts: experts.map(\.inputs), isInterleaved: isInterleaved),
+      ExpertParameter(module: path, name: "down_proj", experts: experts.map { [$0.output] }, isInterleaved: false),
     ]
   }
   var others: [Parameter] { ([router] + experts.flatMap(\.linearLayers)).flatMap(\.ownParameters) }

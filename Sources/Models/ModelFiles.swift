@@ -54,7 +54,7 @@ public struct ModelFiles: Sendable {
       }
       if Self.isSequenceClassifier(configurationJSON) { configuration.tiesEmbeddings = true }
       if StackedExperts.areSwitched(checkpoint?.tensorNames ?? []) {
-        configuration.mlpInputs = ["gate_proj", "up_proj"]
+        configuration.separateExpertInputs()
       }
       normShift = Self.hasShiftedNorms(checkpoint, configuration) ? configuration.normOffset : 0
       configuration.normOffset -= normShift
@@ -66,6 +66,7 @@ public struct ModelFiles: Sendable {
       // llama.cpp's converter has already added the offset to the weights.
       normShift = configuration.normOffset
       configuration.normOffset = 0
+      configuration.separateExpertInputs()
       self.configuration = configuration
       quantization = nil
       source = .gguf(model)
@@ -134,12 +135,11 @@ public struct ModelFiles: Sendable {
     }
   }
 
-  /// The experts of a folder that holds them in stacks; `nil` if they are apart, or there are none.
+  /// The experts of a model whose folders hold them in stacks; `nil` if they are apart, or there are none.
   var stackedExperts: StackedExperts? {
-    guard case .folder(let checkpoint?) = source,
-      let storage = configuration.layers.lazy.compactMap({ $0.experts?.storage }).first
-    else { return nil }
-    let isMLX = StackedExperts.areSwitched(checkpoint.tensorNames)
+    guard let storage = configuration.layers.lazy.compactMap({ $0.experts?.storage }).first else { return nil }
+    let checkpoint: SafetensorsCheckpoint? = if case .folder(let checkpoint) = source { checkpoint } else { nil }
+    let isMLX = StackedExperts.areSwitched(checkpoint?.tensorNames ?? [])
     guard storage != .apart || isMLX else { return nil }
     return StackedExperts(checkpoint: checkpoint, storage: storage, isMLX: isMLX, fileName: fileName)
   }

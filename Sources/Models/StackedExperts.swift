@@ -7,7 +7,8 @@ import Tensors
 /// with exponents `experts.gate_up_proj_scales`, and biases `experts.gate_up_proj_bias` `[experts, out]`; or as in mlx-lm,
 /// `switch_mlp.gate_proj`, `up_proj` and `down_proj`. The model has them apart, as `experts.3.gate_up_proj.weight` `[out, in]`.
 struct StackedExperts {
-  let checkpoint: SafetensorsCheckpoint
+  /// `nil` for a model from a GGUF file, which has stacks only when it is written.
+  let checkpoint: SafetensorsCheckpoint?
   /// The way in transformers' files.
   let storage: TransformerConfiguration.Experts.Storage
   /// Whether the checkpoint has mlx-lm's layout instead.
@@ -34,14 +35,14 @@ struct StackedExperts {
     guard let (module, expert, kind) = Self.place(of: name) else { return nil }
     if isMLX {
       let stack = module.replacing(".experts.", with: ".switch_mlp.")
-      guard let all = try checkpoint.weight(named: "\(stack).\(kind)", columns: columns), all.shape.count == 3,
+      guard let all = try checkpoint?.weight(named: "\(stack).\(kind)", columns: columns), all.shape.count == 3,
         expert < all.shape[0], all.type.isFloat || all.affineFormat != nil || all.type == .float4 && all.scales != nil
       else { return nil }
       return all.matrix(expert)
     }
     let stack = fileName(module)
     if storage == .stacks {
-      guard let all = checkpoint.tensor(named: "\(stack).\(kind)"), all.shape.count > 1, expert < all.shape[0] else {
+      guard let all = checkpoint?.tensor(named: "\(stack).\(kind)"), all.shape.count > 1, expert < all.shape[0] else {
         return nil
       }
       let shape = Array(all.shape.dropFirst())
@@ -49,13 +50,13 @@ struct StackedExperts {
       return all.elements(expert * count..<(expert + 1) * count).reshaped(shape)
     }
     if kind == "bias" {
-      guard let all = checkpoint.tensor(named: "\(stack)_bias"), all.shape.count == 2, expert < all.shape[0] else {
+      guard let all = checkpoint?.tensor(named: "\(stack)_bias"), all.shape.count == 2, expert < all.shape[0] else {
         return nil
       }
       return all.elements(expert * all.columns..<(expert + 1) * all.columns)
     }
-    if let codes = checkpoint.tensor(named: "\(stack)_blocks") { return try coded(codes, stack, expert) }
-    guard let all = checkpoint.tensor(named: stack), all.shape.count == 3, expert < all.shape[0], all.type.isFloat
+    if let codes = checkpoint?.tensor(named: "\(stack)_blocks") { return try coded(codes, stack, expert) }
+    guard let all = checkpoint?.tensor(named: stack), all.shape.count == 3, expert < all.shape[0], all.type.isFloat
     else {
       return nil
     }
@@ -64,7 +65,7 @@ struct StackedExperts {
   }
 
   private func coded(_ codes: Tensor, _ stack: String, _ expert: Int) throws(SwiftletError) -> Tensor {
-    guard let scales = checkpoint.tensor(named: "\(stack)_scales"), codes.type == .uint8, scales.type == .uint8,
+    guard let scales = checkpoint?.tensor(named: "\(stack)_scales"), codes.type == .uint8, scales.type == .uint8,
       codes.shape.count == 4, codes.shape[3] == 16, scales.shape == Array(codes.shape.dropLast()),
       expert < codes.shape[0], codes.count > 0
     else {
@@ -99,7 +100,8 @@ struct StackedExperts {
         keepsCodes && isCoded && !isMLX
         ? codes(of: parameter.path)
         : [stack(parameter, "weight", parameter.experts.map { $0.map(\.weight) }, merging, type, backend)]
-      return weights + (biases.contains(where: \.isEmpty) ? [] : [stack(parameter, "bias", biases, merging, type, backend)])
+      return weights
+        + (biases.contains(where: \.isEmpty) ? [] : [stack(parameter, "bias", biases, merging, type, backend)])
     }
     return (sources, Set(layers.flatMap(\.ownParameters).map(\.name)))
   }
@@ -116,16 +118,27 @@ struct StackedExperts {
     let name = !isTransposed ? "\(file).\(kind)" : kind == "bias" ? "\(file)_bias" : file
     return TensorSource(name: name, type: type, shape: shape) {
       let values = members.flatMap { parts in
-        let values = parts.flatMap { backend.floats(merging[$0.name]?() ?? $0.value) }
+        let joined = parts.flatMap { backend.floats(merging[$0.name]?() ?? $0.value) }
+        let values = parameter.rowOrder.map { Self.reordered(joined, $0) } ?? joined
         return isTransposed ? Self.transposed(values, own) : values
       }
       return CPUBackend.shared.converted(CPUBackend.shared.tensor(values, shape), to: type)
     }
   }
 
+  /// Rows of equal length, moved to these places.
+  private static func reordered(_ values: [Float], _ order: [Int]) -> [Float] {
+    let length = values.count / max(order.count, 1)
+    var result = values
+    for (row, place) in order.enumerated() {
+      result.replaceSubrange(place * length..<(place + 1) * length, with: values[row * length..<(row + 1) * length])
+    }
+    return result
+  }
+
   private func codes(of stack: String) -> [TensorSource] {
     ["blocks", "scales"].compactMap { kind in
-      checkpoint.tensor(named: "\(stack)_\(kind)").map { TensorSource(name: "\(stack)_\(kind)", tensor: $0) }
+      checkpoint?.tensor(named: "\(stack)_\(kind)").map { TensorSource(name: "\(stack)_\(kind)", tensor: $0) }
     }
   }
 
@@ -133,5 +146,14 @@ struct StackedExperts {
   private static func transposed(_ values: [Float], _ shape: [Int]) -> [Float] {
     let (rows, columns) = (shape[0], shape.count > 1 ? shape[1] : 1)
     return (0..<columns).flatMap { column in (0..<rows).map { values[$0 * columns + column] } }
+  }
+}
+
+extension TransformerConfiguration {
+  /// For files that have the gates and the inputs of experts apart, whatever the family has.
+  mutating func separateExpertInputs() {
+    guard layers.contains(where: { $0.experts != nil }) else { return }
+    mlpInputs = ["gate_proj", "up_proj"]
+    if activation == .clampedSwiGLU { activation = .clampedSwiGLUOfHalves }
   }
 }

@@ -127,6 +127,8 @@ public enum Activation: String, Sendable, Hashable, Codable {
   /// gpt-oss's SwiGLU: g · sigmoid(1.702 g) · (u + 1), where g is the gate, at most 7, and u is up, between −7 and 7. Gate and
   /// up alternate in a row, instead of lying side by side.
   case clampedSwiGLU
+  /// The same with gate and up side by side.
+  case clampedSwiGLUOfHalves
 
   /// The kernels' number of the activation (`ck_gated`).
   var kernelCode: Int32 {
@@ -135,6 +137,7 @@ public enum Activation: String, Sendable, Hashable, Codable {
     case .gelu: 1
     case .sigmoid: 2
     case .clampedSwiGLU: 3
+    case .clampedSwiGLUOfHalves: 4
     }
   }
 }

@@ -111,6 +111,57 @@ import Tokenizers
     #expect(relativeError(AdapterTests.logits(model.transformer, ids), ours) > 1e-3)
   }
 
+  /// GGUF files have gate and input of an expert apart, which are one matrix for PEFT, and alternate in gpt-oss's. What is
+  /// written of the adapter has PEFT's bytes, and what is merged its logits.
+  @Test(arguments: ["qwen3_moe_experts", "gpt_oss_experts", "granitemoe_experts"])
+  func adaptersFitGGUFFiles(_ name: String) throws {
+    let golden = try Goldens.json("peft/\(name).json")
+    let file = Goldens.folder.appendingPathComponent("\(golden["base"]?.string ?? "")/model.gguf")
+    let model = try CausalLM(opening: file)
+    let source = Goldens.folder.appendingPathComponent(try #require(golden["adapter"]?.string))
+    let adapter = try Adapter(reading: source, onto: model.transformer)
+    let ids = try #require(golden["ids"]?.ids)
+    let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+    #expect(relativeError(AdapterTests.logits(model.transformer, ids), expected) < 1e-5)
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try adapter.write(to: folder, base: "base")
+    let weights = "adapter_model.safetensors"
+    let ours = try SafetensorsCheckpoint(contentsOf: folder.appendingPathComponent(weights))
+    let theirs = try SafetensorsCheckpoint(contentsOf: source.appendingPathComponent(weights))
+    #expect(Set(ours.tensorNames) == Set(theirs.tensorNames))
+    for name in theirs.tensorNames {
+      let (a, b) = (try #require(ours.tensor(named: name)), try #require(theirs.tensor(named: name)))
+      #expect(a.shape == b.shape && a.withBytes { Array($0) } == b.withBytes { Array($0) }, "\(name)")
+    }
+    let (plain, gguf) = (folder.appendingPathComponent("hf"), folder.appendingPathComponent("merged.gguf"))
+    try model.write(to: plain, type: .float32)
+    try model.writeGGUF(to: gguf, type: .f32, name: "merged")
+    for written in [plain, gguf] {
+      let merged = try Transformer(ModelFiles(opening: written))
+      #expect(relativeError(AdapterTests.logits(merged, ids), expected) < 1e-5)
+    }
+  }
+
+  /// MXFP4 stays MXFP4, in GGML's blocks.
+  @Test func codesOfExpertsStayInGGUFFiles() throws {
+    let model = try CausalLM(
+      ModelFiles(opening: Goldens.folder.appendingPathComponent("quantization/gpt_oss_mxfp4")),
+      tokenizer: Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer")))
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appendingPathComponent("model.gguf")
+    try model.writeGGUF(to: file, type: nil, name: "codes")
+    let written = try CausalLM(opening: file)
+    let stacks = try GGUFFile(contentsOf: file)
+    for name in ["gate", "up", "down"] {
+      #expect(stacks.tensor(named: "blk.0.ffn_\(name)_exps.weight")?.type == .mxfp4)
+    }
+    let ids: [Int32] = [3, 4, 5, 6, 7]
+    let expected = AdapterTests.logits(model.transformer, ids)
+    #expect(relativeError(AdapterTests.logits(written.transformer, ids), expected) < 2e-6)
+  }
+
   @Test func settingsThatPEFTRefusesAreRejected() throws {
     let transformer = try FamilyTests.transformer("qwen3_moe")
     func message(_ transformer: Transformer, _ change: (inout LoRAConfiguration) -> Void) -> String {

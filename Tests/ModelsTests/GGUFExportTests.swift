@@ -68,7 +68,7 @@ import Tokenizers
 
   /// What GGUF files are not written of.
   static let refused = [
-    "qwen3_5", "qwen3_moe", "qwen3_moe_mixed", "granite4", "gemma4", "gemma4_keys", "gpt_oss", "granitemoe", "lfm3",
+    "qwen3_5", "qwen3_moe_mixed", "granite4", "gemma4", "gemma4_keys", "lfm3",
   ]
   static let names = FamilyTests.names.filter { !refused.contains($0) }
 
@@ -77,7 +77,9 @@ import Tokenizers
       let message = AdapterTests.message {
         try Self.model(name).writeGGUF(to: folder.appendingPathComponent("model.gguf"), type: .f32, name: name)
       }
-      #expect(message.contains("can't be exported as GGUF") || message.contains("exporting a mixture of experts"))
+      #expect(
+        message.contains("can't be exported as GGUF") || message.contains("norm_topk_prob")
+          || message.contains("without experts"))
       let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
       #expect(files.isEmpty)
     }
@@ -90,7 +92,7 @@ import Tokenizers
       let notes = try model.writeGGUF(to: file, type: .f32, name: "tiny")
       let longest = Self.lossy[name] ?? .max
       let sequences = try Self.ids(name).map { Array($0.prefix(longest)) }
-      let isNoted = Self.lossy[name] != nil || ["phi3", "phi3_longrope", "phi4_mini"].contains(name)
+      let isNoted = Self.lossy[name] != nil || ["phi3", "phi3_longrope", "phi4_mini", "gpt_oss"].contains(name)
       #expect(notes.isEmpty != isNoted, "\(notes)")
       let read = try CausalLM(opening: file)
       let expected = Self.logits(model.transformer, sequences)

@@ -218,7 +218,7 @@ struct LayerTests {
     }
   }
 
-  @Test(arguments: [Activation.silu, .gelu, .sigmoid, .clampedSwiGLU], [1, 8, 43])
+  @Test(arguments: [Activation.silu, .gelu, .sigmoid, .clampedSwiGLU, .clampedSwiGLUOfHalves], [1, 8, 43])
   func gatedMLP(activation: Activation, columns: Int) {
     OperationCheck(
       variables: [Operand([6, 2 * columns], seed: 5, range: 4)], parameters: [],

@@ -127,11 +127,12 @@ struct ReferenceMatrix {
     mapRows { row in
       let half = row.count / 2
       return (0..<half).map { j in
+        if activation == .clampedSwiGLUOfHalves { return clampedSwiGLU(row[j], row[half + j]) }
         if activation == .clampedSwiGLU { return clampedSwiGLU(row[2 * j], row[2 * j + 1]) }
         let x = graph[row[j]]
         let active: Node
         switch activation {
-        case .sigmoid, .clampedSwiGLU:
+        case .sigmoid, .clampedSwiGLU, .clampedSwiGLUOfHalves:
           let s = 1 / (1 + exp(-x))
           active = graph.apply(row[j], s, slope: s * (1 - s))
         case .silu:

@@ -266,8 +266,9 @@ void ck_rotary(
   long begin, long end);
 
 // Gated unit: out [rows, columns] = activation(gate) * up for rows [begin, end), with gate and up adjacent in a row of
-// gate_up [rows, 2 * columns]. activation: 0 SiLU, 1 GELU (tanh approximation), 2 sigmoid; or 3, g * sigmoid(1.702 g) *
-// (u + 1) with g = min(gate, 7) and u = up within -7 and 7, where gate and up alternate. And d_gate_up from d_out.
+// gate_up [rows, 2 * columns]. activation: 0 SiLU, 1 GELU (tanh approximation), 2 sigmoid; or g * sigmoid(1.702 g) *
+// (u + 1) with g = min(gate, 7) and u = up within -7 and 7, where gate and up alternate (3) or not (4). And d_gate_up
+// from d_out.
 void ck_gated(const float *gate_up, float *out, long columns, int activation, long begin, long end);
 void ck_gated_backward(
   const float *gate_up, const float *d_out, float *d_gate_up, long columns, int activation, long begin, long end);

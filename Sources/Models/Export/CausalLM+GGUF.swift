@@ -48,12 +48,15 @@ extension CausalLM {
     var tensors = configuration.ropeTensors.map { name, factors in
       TensorSource(name: name, tensor: transformer.backend.tensor(factors, [factors.count]))
     }
-    let names = transformer.parameters.compactMap { header.architecture.tensorName(of: $0.name) }
-    let mixture = type.map { GGUFMixture($0, names: names) }
     let merging = transformer.merging
-    for parameter in transformer.parameters {
-      tensors.append(try source(of: parameter, header.architecture, mixture, merging))
-    }
+    let experts = GGUFExperts(architecture: header.architecture, merging: merging, backend: transformer.backend)
+    let entries = experts.entries(of: transformer.expertParameters)
+    let parts = Set(transformer.expertLayers.flatMap(\.ownParameters).map(\.name))
+    let parameters = transformer.parameters.filter { !parts.contains($0.name) }
+    let names = parameters.compactMap { header.architecture.tensorName(of: $0.name) } + entries.map(\.name)
+    let mixture = type.map { GGUFMixture($0, names: names) }
+    for parameter in parameters { tensors.append(try source(of: parameter, header.architecture, mixture, merging)) }
+    tensors += entries.map { experts.source(of: $0, mixture) }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
     return notes
   }
@@ -80,9 +83,8 @@ extension CausalLM {
     let shape = parameter.value.shape
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
-    let stored =
-      mixture?.type(of: name, shape: shape, isHead: parameter === transformer.head)
-      ?? keptType(parameter.value.type, isChanged: merged != nil)
+    let kept = GGUFMixture.isRouter(name) ? .float32 : keptType(parameter.value.type, isChanged: merged != nil)
+    let stored = mixture?.type(of: name, shape: shape, isHead: parameter === transformer.head) ?? kept
     // GGUF files have no dimensions of 1 inside.
     let storedShape = shape.count > 2 ? shape.filter { $0 != 1 } : shape
     return TensorSource(name, stored, shape: storedShape, on: backend) {
@@ -120,8 +122,15 @@ extension CausalLM {
     var sources: [String: TensorSource] = [:]
     if let architecture = transformer.configuration.family.gguf {
       let merging = transformer.merging
+      let experts = GGUFExperts(architecture: architecture, merging: merging, backend: transformer.backend)
+      for entry in experts.entries(of: transformer.expertParameters) where experts.isChanged(entry) {
+        sources[entry.name] = experts.source(of: entry, mixture)
+      }
+      let parts = Set(transformer.expertLayers.flatMap(\.ownParameters).map(\.name))
       for parameter in transformer.parameters
-      where parameter.isTrainable || parameter.isReplaced || merging[parameter.name] != nil {
+      where !parts.contains(parameter.name)
+        && (parameter.isTrainable || parameter.isReplaced || merging[parameter.name] != nil)
+      {
         let source = try source(of: parameter, architecture, mixture, merging)
         sources[source.name] = source
       }

@@ -46,6 +46,10 @@ struct GGUFHeader {
       set("attention.value_length", transformer.headDim)
     }
     set("attention.layer_norm_rms_epsilon", .float32(transformer.normEpsilon))
+    if let experts = transformer.layers.lazy.compactMap(\.experts).first {
+      set("expert_count", experts.count)
+      set("expert_used_count", experts.chosen)
+    }
     if architecture.writesVocabularySize { set("vocab_size", transformer.vocabularySize) }
     if transformer.logitSoftcap > 0 { set("final_logit_softcapping", .float32(transformer.logitSoftcap)) }
   }
@@ -67,6 +71,9 @@ struct GGUFHeader {
     case .dynamic(_, let limit):
       notes.append("llama.cpp has no dynamic RoPE scaling; its answers differ beyond \(limit) tokens")
     case .yarn(let yarn):
+      if !yarn.truncates {
+        notes.append("llama.cpp rounds the bounds of YaRN's frequencies, so its answers may differ a little")
+      }
       set("rope.scaling.type", .string("yarn"))
       set("rope.scaling.factor", .float32(Float(yarn.factor)))
       set("rope.scaling.original_context_length", yarn.original)
@@ -109,10 +116,14 @@ struct GGUFHeader {
     case .longrope:
       if !features.contains(.longRope) { throw refusal("longrope scaling") }
     case .yarn(let yarn):
-      if !features.contains(.yarn) || !yarn.truncates { throw refusal("this yarn scaling") }
+      guard features.contains(.yarn), yarn.truncates || features.contains(.exactYarn) else {
+        throw refusal("this yarn scaling")
+      }
     case .proportional: throw refusal("rope_type proportional")
     default: break
     }
+    let withExperts = transformer.layers.count { $0.experts != nil }
+    if withExperts > 0, withExperts < transformer.layers.count { throw refusal("layers without experts") }
     if transformer.globalRotary?.queryGrowth != nil, !features.contains(.queryGrowth) {
       throw refusal("llama_4_scaling_beta")
     }

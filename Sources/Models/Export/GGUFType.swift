@@ -63,16 +63,21 @@ package struct GGUFMixture {
     return names.indices.filter { $0 < eighth || $0 >= 7 * names.count / 8 || ($0 - eighth) % 3 == 2 }.map { names[$0] }
   }
 
+  /// Whether a tensor chooses between experts. It is always float32.
+  static func isRouter(_ name: String) -> Bool { name.contains(".ffn_gate_inp.") }
+
   /// The type to store the tensor `name` in.
   ///
-  /// Vectors and norms stay float32. The head, also if it is the embedding, is q6_K in a file of 4 bits if its rows are
+  /// Vectors, norms and routers stay float32. The head, also if it is the embedding, is q6_K in a file of 4 bits if its rows are
   /// blocks of 256, else q8_0. Other matrices whose rows aren't whole blocks of their type have the nearest type of blocks of
   /// 32, or float16.
   ///
   /// - Parameter isHead: whether the tensor computes the logits.
   package func type(of name: String, shape: [Int], isHead: Bool) -> ElementType {
     // Convolutions are tiny, and llama.cpp leaves them alone.
-    guard shape.count > 1, !name.hasSuffix("_norm.weight"), !name.contains("conv.conv.") else { return .float32 }
+    guard shape.count > 1, !name.hasSuffix("_norm.weight"), !name.contains("conv.conv."), !Self.isRouter(name) else {
+      return .float32
+    }
     let columns = shape.last ?? 0
     var type = type.elementType
     switch type {

@@ -20,22 +20,13 @@ struct MLXExperts {
     path.hasSuffix(".experts") ? path.dropLast("experts".count) + "switch_mlp" : path
   }
 
-  /// The matrices of all experts in one tensor: the rows of a layer of each.
-  private struct Stack {
-    let name: String
-    let layers: [Linear]
-    /// `nil` for all rows.
-    var rows: Range<Int>?
-
-    var shape: [Int] { [layers.count, rows?.count ?? layers.first?.outputSize ?? 0, layers.first?.inputSize ?? 0] }
-  }
-
   /// The tensors of a parameter.
   func sources(of parameter: ExpertParameter) -> [TensorSource] {
-    stacks(of: parameter).flatMap { stack in
+    parameter.stacks.flatMap { stack in
+      let name = "\(Self.module(parameter.module)).\(stack.name)"
       guard let format, stack.shape[2] % format.groupSize == 0 else {
         return [
-          TensorSource(name: "\(stack.name).weight", type: type, shape: stack.shape) {
+          TensorSource(name: "\(name).weight", type: type, shape: stack.shape) {
             try joined(stack, stack.shape, type) { backend.converted($0, to: type) }
           }
         ]
@@ -43,42 +34,26 @@ struct MLXExperts {
       let groups = [stack.shape[0], stack.shape[1], stack.shape[2] / format.groupSize]
       let words = [stack.shape[0], stack.shape[1], stack.shape[2] * format.bits / 32]
       return [
-        TensorSource(name: "\(stack.name).weight", type: .uint32, shape: words) {
+        TensorSource(name: "\(name).weight", type: .uint32, shape: words) {
           try joined(stack, words, .uint32) { quantized in
             Tensor(
               type: .uint32, shape: Array(words.dropFirst()), storage: quantized.storage,
               byteOffset: quantized.byteOffset)
           }
         },
-        TensorSource(name: "\(stack.name).scales", type: type, shape: groups) {
+        TensorSource(name: "\(name).scales", type: type, shape: groups) {
           try joined(stack, groups, type) { $0.scales?.absmax }
         },
-        TensorSource(name: "\(stack.name).biases", type: type, shape: groups) {
+        TensorSource(name: "\(name).biases", type: type, shape: groups) {
           try joined(stack, groups, type) { $0.scales?.biases }
         },
       ]
     }
   }
 
-  private func stacks(of parameter: ExpertParameter) -> [Stack] {
-    let module = Self.module(parameter.module)
-    let first = parameter.experts.first ?? []
-    guard parameter.name == "gate_up_proj", first.count == 1 else {
-      return first.indices.map { index in
-        Stack(name: "\(module).\(first[index].name)", layers: parameter.experts.map { $0[index] })
-      }
-    }
-    let layers = parameter.experts.map { $0[0] }
-    let half = first[0].outputSize / 2
-    return [
-      Stack(name: "\(module).gate_proj", layers: layers, rows: 0..<half),
-      Stack(name: "\(module).up_proj", layers: layers, rows: half..<2 * half),
-    ]
-  }
-
   /// A part of each expert's matrix, one after the other.
   private func joined(
-    _ stack: Stack, _ shape: [Int], _ type: ElementType, _ part: (Tensor) -> Tensor?
+    _ stack: ExpertParameter.Stack, _ shape: [Int], _ type: ElementType, _ part: (Tensor) -> Tensor?
   ) throws -> Tensor {
     let all = backend.empty(shape, type)
     let count = shape[1] * shape[2]
@@ -93,7 +68,7 @@ struct MLXExperts {
   }
 
   /// The matrix of an expert, with its update, in the format. Codes of the same format stay as they are.
-  private func matrix(of layer: Linear, _ stack: Stack) throws -> Tensor {
+  private func matrix(of layer: Linear, _ stack: ExpertParameter.Stack) throws -> Tensor {
     let merged = merging[layer.weight.name]?()
     if merged == nil, stack.rows == nil, layer.weight.value.affineFormat == format, format != nil,
       layer.weight.value.scales?.absmax.type == type
@@ -101,8 +76,7 @@ struct MLXExperts {
       return layer.weight.value
     }
     // Rounded first, as by mlx-lm; not what was merged in float32.
-    var value = merged ?? backend.converted(layer.weight.value, to: type)
-    if let rows = stack.rows { value = value.rows(rows) }
+    let value = stack.part(of: merged ?? backend.converted(layer.weight.value, to: type), on: backend)
     guard let format, stack.shape[2] % format.groupSize == 0 else { return value }
     guard let quantized = backend.quantized(value, to: format, scaleType: type) else {
       throw SwiftletError.model(

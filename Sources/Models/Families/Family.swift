@@ -107,7 +107,7 @@ extension TransformerConfiguration {
     switch activation {
     case .silu: try config.checkActivation("hidden_act", isOneOf: ["silu", "swish"])
     case .gelu: try config.checkActivation("hidden_activation", isOneOf: ["gelu_pytorch_tanh", "gelu_new"])
-    case .sigmoid, .clampedSwiGLU: break
+    case .sigmoid, .clampedSwiGLU, .clampedSwiGLUOfHalves: break
     }
   }
 

@@ -46,6 +46,8 @@ struct GGUFArchitecture: Sendable {
     static let yarn = Features(rawValue: 16)
     /// Queries that are scaled up with their position (Llama 4's temperature tuning).
     static let queryGrowth = Features(rawValue: 32)
+    /// YaRN whose bounds aren't rounded in the reference, although llama.cpp rounds them.
+    static let exactYarn = Features(rawValue: 64)
   }
 
   // MARK: Tensor names
@@ -65,6 +67,7 @@ struct GGUFArchitecture: Sendable {
       let kind = parts.last
     else { return nil }
     let part = parts[3..<parts.count - 1].joined(separator: ".")
+    if part == "self_attn", kind == "sinks" { return "blk.\(layer).attn_sinks.weight" }
     return (renamedParts[part] ?? Self.partNames[part]).map { "blk.\(layer).\($0).\(kind)" }
   }
 
@@ -80,7 +83,7 @@ struct GGUFArchitecture: Sendable {
   func expertTensorName(of moduleName: String) -> (name: String, expert: Int)? {
     let parts = ModuleNames.textOnly(moduleName).split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 8, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]), layer >= 0,
-      parts[3] == "mlp", parts[4] == "experts", let expert = Int(parts[5]), expert >= 0,
+      parts[4] == "experts", let expert = Int(parts[5]), expert >= 0,
       let part = Self.partNames["mlp.\(parts[6])"]
     else { return nil }
     return ("blk.\(layer).\(part)_exps.\(parts[7])", expert)

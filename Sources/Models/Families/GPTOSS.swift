@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import OrderedJSON
 
@@ -11,7 +12,7 @@ extension Family {
       "num_attention_heads": 64, "num_key_value_heads": 8, "sliding_window": 128, "max_position_embeddings": 131_072,
       "rms_norm_eps": 1e-5, "rope_theta": 150_000,
     ],
-    className: "GptOssForCausalLM", endOfTurnTokens: ["<|return|>", "<|call|>"]
+    className: "GptOssForCausalLM", endOfTurnTokens: ["<|return|>", "<|call|>"], gguf: .gptOSS
   ) { transformer, config throws(SwiftletError) in
     transformer.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? true
     transformer.hasAttentionOutputBias = transformer.hasAttentionInputBias
@@ -37,6 +38,30 @@ extension Family {
       isLocal: { $0 % 2 == 0 })
     for index in transformer.layers.indices { transformer.layers[index].experts = experts }
   }
+}
+
+extension GGUFArchitecture {
+  fileprivate static let gptOSS = GGUFArchitecture(
+    name: "gpt-oss", renamedParts: ["mlp.router": "ffn_gate_inp", "post_attention_layernorm": "post_attention_norm"],
+    features: [.biases, .yarn, .exactYarn], appliesWindows: true,
+    writeHeader: { transformer, header in
+      header.set("expert_feed_forward_length", transformer.intermediateSize)
+      if let window = transformer.layers.map(\.window).filter({ $0 > 0 }).min() {
+        header.set("attention.sliding_window", window)
+      }
+    },
+    readHeader: { file, config in
+      for (key, ggufKey) in [
+        ("num_local_experts", "expert_count"), ("num_experts_per_tok", "expert_used_count"),
+        ("intermediate_size", "expert_feed_forward_length"),
+      ] {
+        config[key] = file.metadata["gpt-oss.\(ggufKey)"]?.integer.map { .integer($0) }
+      }
+      if var scaling = config["rope_scaling"]?.object {
+        scaling["truncate"] = false
+        config["rope_scaling"] = .object(scaling)
+      }
+    })
 }
 
 extension ConfigurationReader {

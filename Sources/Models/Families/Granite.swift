@@ -56,22 +56,32 @@ extension TransformerConfiguration {
 }
 
 extension GGUFArchitecture {
-  fileprivate static let granite = GGUFArchitecture(
-    name: "granite", permutesQueryKeyRows: true, writesVocabularySize: true, writesRotaryDim: true,
-    features: [.biases, .ropeFactors], derivesHeadDim: true,
-    writeHeader: { transformer, header in
-      header.set("embedding_scale", .float32(transformer.embeddingScale))
-      header.set("attention.scale", .float32(transformer.attentionScale))
-      header.set("residual_scale", .float32(transformer.residualScale))
-      header.set("logit_scale", .float32(1 / transformer.logitScale))
-    },
-    readHeader: { file, config in
-      let scalars = [
-        ("embedding_multiplier", "embedding_scale"), ("attention_multiplier", "attention.scale"),
-        ("residual_multiplier", "residual_scale"), ("logits_scaling", "logit_scale"),
-      ]
-      for (key, ggufKey) in scalars {
-        if let value = file.metadata["granite.\(ggufKey)"]?.double { config[key] = .number(value) }
-      }
-    })
+  fileprivate static let granite = granite("granite")
+
+  /// Granite's scalars under the keys of an architecture.
+  static func granite(
+    _ name: String, renamedParts: [String: String] = [:],
+    readExperts: @escaping @Sendable (GGUFFile, inout JSONObject) -> Void = { _, _ in }
+  ) -> GGUFArchitecture {
+    GGUFArchitecture(
+      name: name, permutesQueryKeyRows: true, renamedParts: renamedParts, writesVocabularySize: true,
+      writesRotaryDim: true,
+      features: [.biases, .ropeFactors], derivesHeadDim: true,
+      writeHeader: { transformer, header in
+        header.set("embedding_scale", .float32(transformer.embeddingScale))
+        header.set("attention.scale", .float32(transformer.attentionScale))
+        header.set("residual_scale", .float32(transformer.residualScale))
+        header.set("logit_scale", .float32(1 / transformer.logitScale))
+      },
+      readHeader: { file, config in
+        let scalars = [
+          ("embedding_multiplier", "embedding_scale"), ("attention_multiplier", "attention.scale"),
+          ("residual_multiplier", "residual_scale"), ("logits_scaling", "logit_scale"),
+        ]
+        for (key, ggufKey) in scalars {
+          if let value = file.metadata["\(name).\(ggufKey)"]?.double { config[key] = .number(value) }
+        }
+        readExperts(file, &config)
+      })
+  }
 }

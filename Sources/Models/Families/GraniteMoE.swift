@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import OrderedJSON
 
@@ -5,7 +6,7 @@ extension Family {
   /// Granite 3's mixtures of experts: Granite with experts whose matrices files hold together.
   static let graniteMoE = Family(
     modelTypes: ["granitemoe"], defaults: ["intermediate_size": 11008], className: "GraniteMoeForCausalLM",
-    endOfTurnTokens: ["<|end_of_text|>"], classifier: .missing
+    endOfTurnTokens: ["<|end_of_text|>"], classifier: .missing, gguf: .graniteMoE
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGranite(config)
     transformer.mlpInputs = ["gate_up_proj"]
@@ -22,4 +23,14 @@ extension Family {
     try config.check(experts, countKey: "num_local_experts")
     for index in transformer.layers.indices { transformer.layers[index].experts = experts }
   }
+}
+
+extension GGUFArchitecture {
+  fileprivate static let graniteMoE = granite(
+    "granitemoe", renamedParts: ["block_sparse_moe.router": "ffn_gate_inp"],
+    readExperts: { file, config in
+      for (key, ggufKey) in [("num_local_experts", "expert_count"), ("num_experts_per_tok", "expert_used_count")] {
+        config[key] = file.metadata["granitemoe.\(ggufKey)"]?.integer.map { .integer($0) }
+      }
+    })
 }

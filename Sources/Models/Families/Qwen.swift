@@ -56,7 +56,15 @@ extension Family {
 extension GGUFArchitecture {
   fileprivate static let qwen3MoE = GGUFArchitecture(
     name: "qwen3moe", renamedParts: ["mlp.gate": "ffn_gate_inp"],
-    check: { _, refusal throws(SwiftletError) in throw refusal("exporting a mixture of experts") },
+    check: { transformer, refusal throws(SwiftletError) in
+      if transformer.layers.contains(where: { $0.experts?.normalizesWeights == false }) {
+        throw refusal("routers whose weights don't add up to 1 (norm_topk_prob)")
+      }
+    },
+    writeHeader: { transformer, header in
+      guard let experts = transformer.layers.first?.experts else { return }
+      header.set("expert_feed_forward_length", experts.intermediateSize)
+    },
     readHeader: { file, config in
       for (key, ggufKey) in [
         ("num_experts", "expert_count"), ("num_experts_per_tok", "expert_used_count"),

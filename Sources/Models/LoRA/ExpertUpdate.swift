@@ -24,7 +24,9 @@ struct ExpertUpdate {
     var shapeOfA: [Int] { [parameter.experts.count * rank, parameter.inputSize] }
 
     func savedB(on backend: any Backend) -> StackedFactor {
-      StackedFactor(experts: parameter.experts.count, outputs: parameter.outputSize, rank: rank, backend: backend)
+      StackedFactor(
+        experts: parameter.experts.count, outputs: parameter.outputSize, rank: rank, rowOrder: parameter.rowOrder,
+        backend: backend)
     }
   }
 

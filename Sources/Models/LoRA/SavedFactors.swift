@@ -20,6 +20,8 @@ struct StackedFactor: SavedFactor {
   let experts: Int
   let outputs: Int
   let rank: Int
+  /// For each row of an expert as trained, the one as saved; `nil` if it is the same.
+  let rowOrder: [Int]?
   let backend: any Backend
 
   var shape: [Int] { [outputs, rank * experts] }
@@ -37,8 +39,9 @@ struct StackedFactor: SavedFactor {
     var result = values
     for expert in 0..<experts {
       for output in 0..<outputs {
+        let row = rowOrder?[output] ?? output
         for k in 0..<rank {
-          let place = places((expert * outputs + output) * rank + k, (output * rank + k) * experts + expert)
+          let place = places((expert * outputs + output) * rank + k, (row * rank + k) * experts + expert)
           result[place.to] = values[place.from]
         }
       }
