@@ -10,13 +10,21 @@ public struct ModelFiles: Sendable {
   /// The folder, config.json or GGUF file that was opened.
   public let url: URL
   /// The sizes and switches of the transformer.
-  public let configuration: TransformerConfiguration
+  public internal(set) var configuration: TransformerConfiguration
   /// config.json, or the equivalent made from a GGUF header.
-  public let configurationJSON: JSONValue
+  public internal(set) var configurationJSON: JSONValue
   /// How the stored weights are quantized; `nil` if config.json doesn't say so.
   public let quantization: QuantizationConfiguration?
   /// What the stored weights of norms are larger by than those in transformers' files.
   let normShift: Float
+  /// The tokenizer with the tokens that were added; `nil` if none were.
+  var extendedTokenizer: Tokenizer?
+  /// The tokens that were added, see `adding(_:)`.
+  package internal(set) var addedTokens: [AddedToken] = []
+  /// The ids of those that the tokenizer didn't have.
+  package internal(set) var addedTokenIDs: [Int32] = []
+  /// The number of rows that embedding and head have more than in the files; negative if they lose some.
+  var addedRows = 0
   private var source: Source
   private let names: ModuleNames
 
@@ -167,6 +175,7 @@ public struct ModelFiles: Sendable {
   /// Loads the tokenizer of the folder, or of the GGUF header.
   /// - Throws: `SwiftletError` if there is none or it can't be read.
   public func tokenizer() throws -> Tokenizer {
+    if let extendedTokenizer { return extendedTokenizer }
     if let gguf { return try Tokenizer(gguf: GGUFVocabulary(gguf)) }
     return try Tokenizer(directory: url)
   }

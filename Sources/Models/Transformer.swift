@@ -38,8 +38,10 @@ public final class Transformer {
     self.backend = backend
     let prefix = configuration.modulePrefix
     let shape = [configuration.vocabularySize, configuration.hiddenSize]
-    embedding = try reader.matrix("\(prefix)embed_tokens.weight", shape)
-    head = configuration.tiesEmbeddings ? embedding : try reader.linearWeight("lm_head", shape)
+    embedding = try reader.matrix("\(prefix)embed_tokens.weight", shape, addedRows: files.addedRows)
+    head =
+      configuration.tiesEmbeddings
+      ? embedding : try reader.linearWeight("lm_head", shape, addedRows: files.addedRows)
     finalNorm = try reader.vector(
       "\(prefix)\(configuration.moduleNames["norm"] ?? "norm").weight", configuration.hiddenSize)
     perLayerEmbedding = configuration.perLayerInputSize > 0 ? try PerLayerEmbedding(configuration, reader) : nil

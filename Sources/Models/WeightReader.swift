@@ -16,12 +16,16 @@ struct WeightReader {
   }
 
   /// A matrix in its storage format, or in float32 if all weights are.
-  func matrix(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
-    let tensor = try tensor(name, shape)
+  /// - Parameter addedRows: by how many rows `shape` is larger than in the file; negative if it is smaller.
+  func matrix(_ name: String, _ shape: [Int], addedRows: Int = 0) throws(SwiftletError) -> Parameter {
+    let tensor = try tensor(name, shape, addedRows: addedRows)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
-    guard inFloat32 || !isReadable else { return Parameter(name: name, value: backend.resident(tensor)) }
-    defer { tensor.releasePages() }
-    return Parameter(name: name, value: backend.converted(tensor, to: .float32))
+    let isKept = isReadable && !inFloat32
+    defer { if !isKept { tensor.releasePages() } }
+    let parameter = Parameter(
+      name: name, value: isKept ? backend.resident(tensor) : backend.converted(tensor, to: .float32))
+    parameter.isReplaced = addedRows != 0
+    return parameter
   }
 
   /// The weight of a norm, or a bias: small, and always float32.
@@ -40,13 +44,15 @@ struct WeightReader {
   }
 
   /// The matrix of the linear layer at `path`, quantized on loading if the configuration says so.
-  func linearWeight(_ path: String, _ shape: [Int]) throws(SwiftletError) -> Parameter {
+  func linearWeight(_ path: String, _ shape: [Int], addedRows: Int = 0) throws(SwiftletError) -> Parameter {
     let name = "\(path).weight"
-    guard let quantization, quantization.quantizes(path) else { return try matrix(name, shape) }
+    guard let quantization, quantization.quantizes(path) else {
+      return try matrix(name, shape, addedRows: addedRows)
+    }
     guard files.hasWeights else {
       return Parameter(name: name, value: backend.empty(shape, quantization.format.type))
     }
-    let tensor = try tensor(name, shape)
+    let tensor = try tensor(name, shape, addedRows: addedRows)
     if tensor.type.isQuantized { return Parameter(name: name, value: backend.resident(tensor)) }
     guard let quantized = backend.quantized(tensor, to: quantization.format) else {
       throw SwiftletError.model(
@@ -57,9 +63,19 @@ struct WeightReader {
     return Parameter(name: name, value: quantized)
   }
 
-  private func tensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
+  private func tensor(_ name: String, _ shape: [Int], addedRows: Int = 0) throws(SwiftletError) -> Tensor {
     // Memory that is never touched costs nothing.
     if !files.hasWeights { return backend.empty(shape, shapeOnlyType) }
+    if addedRows == 0 { return try storedTensor(name, shape) }
+    let cpu = CPUBackend.shared
+    var stored = try storedTensor(name, [shape[0] - addedRows] + shape.dropFirst())
+    if inFloat32 { stored = cpu.converted(stored, to: .float32) }
+    if addedRows > 0 { return cpu.addingMeanRows(addedRows, to: stored) }
+    // Scales that are apart don't follow rows.
+    return (stored.type.hasScales ? cpu.converted(stored, to: .float16) : stored).rows(0..<shape[0])
+  }
+
+  private func storedTensor(_ name: String, _ shape: [Int]) throws(SwiftletError) -> Tensor {
     let found: Tensor?
     do {
       found = try files.tensor(named: name, columns: shape.last)

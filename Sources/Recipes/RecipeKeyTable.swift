@@ -155,6 +155,13 @@ extension RecipeKey {
       "pad_token", .tokens, \.training.padToken,
       "The padding token to save with the tokenizer; null for its own. Training does not pad."),
     .honored(
+      "add_tokens", .tokens, \.training.addedTokens,
+      "Texts to add to the vocabulary as tokens. Those that are new get embeddings, which begin as the mean of the others; an "
+        + "adapter trains them, as `trainable_token_indices` does, unless `lora_modules_to_save` trains whole modules."),
+    .honored(
+      "add_special_tokens", .tokens, \.training.addedSpecialTokens,
+      "The same for special tokens, such as those of a chat template: answers don't show them."),
+    .honored(
       "chat_template_path", .tokens, \.training.chatTemplatePath,
       "The chat template: a Jinja file, or a model folder to take it from."),
   ]

@@ -47,7 +47,8 @@ public struct RecipeSpelling: Sendable, Hashable {
     "model": "model_name_or_path", "model_name": "model_name_or_path", "train_dataset": "dataset_name",
     "tokenizer": "chat_template_path", "processing_class": "chat_template_path", "random_state": "seed",
     "use_gradient_checkpointing": "gradient_checkpointing", "num_of_sequences": "packing", "chars_per_token": "packing",
-    "train_on_responses_only": "assistant_only_loss",
+    "train_on_responses_only": "assistant_only_loss", "new_tokens": "add_tokens",
+    "additional_special_tokens": "add_special_tokens",
     // axolotl
     "base_model": "model_name_or_path", "sequence_len": "max_length", "sample_packing": "packing",
     "eval_sample_packing": "eval_packing", "micro_batch_size": "per_device_train_batch_size",
@@ -56,6 +57,7 @@ public struct RecipeSpelling: Sendable, Hashable {
     "lora_target_linear": "lora_target_modules", "train_on_inputs": "completion_only_loss",
     "special_tokens": "eos_token", "flash_attention": "attn_implementation", "evals_per_epoch": "eval_steps",
     "saves_per_epoch": "save_steps", "chat_template": "chat_template_path",
+    "tokens": "add_tokens", "resize_token_embeddings_to_32x": "add_tokens",
     "auto_resume_from_checkpoints":
       "resume_from_checkpoint", "peft_use_dora": "use_dora", "peft_use_rslora": "use_rslora",
     // LLaMA-Factory
@@ -65,6 +67,7 @@ public struct RecipeSpelling: Sendable, Hashable {
     "quantization_bit": "load_in_4bit", "double_quantization": "use_bnb_nested_quant", "val_size": "test_split_size",
     "max_samples": "max_train_samples", "neat_packing": "packing", "flash_attn": "attn_implementation",
     "plot_loss": "output_dir", "stage": "method", "pref_beta": "beta", "pref_loss": "loss_type",
+    "resize_vocab": "add_tokens",
     // mlx-lm
     "data": "dataset_name", "hf_dataset": "dataset_name", "iters": "max_steps",
     "batch_size": "per_device_train_batch_size", "steps_per_report": "logging_steps", "steps_per_eval": "eval_steps",

@@ -30,6 +30,7 @@ enum RecipeTerms {
     "usesWeighting": "use_weighting",
     "adamBeta2": "adam_beta2",
     "embeddingLearningRate": "embedding_learning_rate",
+    "addedTokens": "add_tokens",
     "chatTemplatePath": "chat_template_path",
     "checkpointing": "gradient_checkpointing",
     "eosToken": "eos_token",

@@ -16,6 +16,8 @@ public struct ModelCard: Sendable {
   public var baseName: String
   /// The rank of the LoRA adapter; `nil` if every weight was trained.
   public var adapterRank: Int?
+  /// The number of embeddings of a base model that tokens were added to; `nil` if none were.
+  public var vocabularySize: Int?
   /// The options of `swiftlet chat` that quantize the base model as in training; empty if it was not quantized.
   public var quantizationOptions: [String] = []
   /// The sources of the training rows.
@@ -211,11 +213,36 @@ public struct ModelCard: Sendable {
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        base = AutoModelForCausalLM.from_pretrained(\(source)
+        base = AutoModelForCausalLM.from_pretrained(\(source)\(resizing)
         model = PeftModel.from_pretrained(base, ".")
         tokenizer = AutoTokenizer.from_pretrained(".")
         """
     }
+  }
+
+  /// The line of Python after the one that opens the base model.
+  private var resizing: String { vocabularySize.map { "\nbase.resize_token_embeddings(\($0))" } ?? "" }
+
+  /// llama.cpp's adapters have no place for the embeddings of added tokens.
+  private var useInLlamaCpp: String {
+    if vocabularySize != nil {
+      return """
+        With llama.cpp, merged into the base model:
+
+        ```
+        swiftlet export --model \(basePlace) --adapter . --output merged.gguf
+        llama-cli -m merged.gguf
+        ```
+        """
+    }
+    return """
+      With llama.cpp, together with the base model as GGUF:
+
+      ```
+      swiftlet export --adapter . --base \(basePlace) --output adapter.gguf
+      llama-cli -m base.gguf --lora adapter.gguf
+      ```
+      """
   }
 
   private var useOfAdapter: String {
@@ -234,12 +261,7 @@ public struct ModelCard: Sendable {
     \(peft)
     ```
 
-    With llama.cpp, together with the base model as GGUF:
-
-    ```
-    swiftlet export --adapter . --base \(basePlace) --output adapter.gguf
-    llama-cli -m base.gguf --lora adapter.gguf
-    ```
+    \(useInLlamaCpp)
 
     To merge it into the base model:
 
@@ -292,7 +314,7 @@ public struct ModelCard: Sendable {
     let load =
       isAdapter
       ? """
-      base = AutoModelForSequenceClassification.from_pretrained(\(JSONValue.string(original).text()), num_labels=\(count))
+      base = AutoModelForSequenceClassification.from_pretrained(\(JSONValue.string(original).text()), num_labels=\(count))\(resizing)
       model = PeftModel.from_pretrained(base, ".")
       tokenizer = AutoTokenizer.from_pretrained(".")
       model.config.pad_token_id = tokenizer.pad_token_id

@@ -5,6 +5,7 @@ import Essentials
 import Models
 import Recipes
 import Tensors
+import Tokenizers
 import Training
 
 /// Owns a model and everything that computes with it: chats and training runs. All of it runs on the model's thread,
@@ -43,14 +44,16 @@ actor ModelCore {
   /// Opens the model, and the adapter in a folder if there is one.
   func open(adapter folder: URL?, chatTemplate: String?) throws {
     let template = try chatTemplate ?? folder.flatMap { try ChatRenderer.templateSource(in: $0) }
-    let opened = try openModel(chatTemplate: template)
+    let opened = try openModel(chatTemplate: template, adapter: folder)
     adapter = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }
     try folder.map { try opened.takeSpecialTokens(ofAdapter: $0) }
     model = opened
   }
 
-  private func openModel(chatTemplate: String?, isFloat32: Bool = false) throws -> CausalLM {
-    let files = try ModelFiles(opening: url)
+  private func openModel(
+    chatTemplate: String?, adapter: URL? = nil, adding tokens: [AddedToken] = [], isFloat32: Bool = false
+  ) throws -> CausalLM {
+    let files = try ModelFiles(opening: url).adding(tokens).extended(by: adapter)
     return try CausalLM(
       files, tokenizer: files.tokenizer(), chatTemplate: chatTemplate, on: backend, inFloat32: isFloat32,
       quantization: quantization)
@@ -151,8 +154,8 @@ actor ModelCore {
       return run
     }
     try RunAgreement(collective: job.collective).check(job.recipe)
-    let rows = try PreparedRows(job, model: try opened)
     try reopenIfNeeded(for: job)
+    let rows = try PreparedRows(job, model: try opened)
     let run = try TrainingRun(
       job.recipe, model: try opened, rows: rows, components: job.components, callbacks: callbacks + job.callbacks,
       collective: job.collective)
@@ -161,7 +164,7 @@ actor ModelCore {
     return run
   }
 
-  /// A run that trains every weight, or uses another chat template, needs another instance of the model.
+  /// A run that trains every weight, or uses another chat template or more tokens, needs another instance of the model.
   private func reopenIfNeeded(for job: FineTuning.Job) throws {
     let current = try opened
     guard adapter == nil else {
@@ -175,12 +178,16 @@ actor ModelCore {
       throw SwiftletError.model("the weights are quantized, so they cannot be trained; pass an adapter")
     }
     let template = try job.recipe.chatTemplate()
-    guard needsFloat32 || (template != nil && template != current.chatTemplate?.source) else { return }
+    let tokens = job.recipe.training.newTokens.isEmpty ? current.files.addedTokens : job.recipe.training.newTokens
+    let needsTokens = tokens != current.files.addedTokens
+    guard needsFloat32 || needsTokens || (template != nil && template != current.chatTemplate?.source) else { return }
     guard weightsVersion == 0 else {
       throw SwiftletError.model(
-        "the weights have been trained already, so `chatTemplatePath` can't change; open the model with the template")
+        "the weights have been trained already, so `chatTemplatePath` and `addedTokens` can't change; open the model again"
+      )
     }
-    model = try openModel(chatTemplate: template ?? current.chatTemplate?.source, isFloat32: needsFloat32 || isFloat32)
+    model = try openModel(
+      chatTemplate: template ?? current.chatTemplate?.source, adding: tokens, isFloat32: needsFloat32 || isFloat32)
     isFloat32 = isFloat32 || needsFloat32
     chats = [:]
   }

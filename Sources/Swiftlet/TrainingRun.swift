@@ -52,7 +52,7 @@ public final class TrainingRun {
     // Prepare the rows before the weights are read, to find mistakes in them sooner.
     let (files, tokenizer, template, rows) = try Recipe.translating {
       if collective.rank == 0 { try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir)) }
-      let files = try ModelFiles(opening: modelURL)
+      let files = try ModelFiles(opening: modelURL).adding(recipe.training.newTokens)
       let tokenizer = try files.tokenizer()
       let template = try recipe.chatTemplate()
       let rowTokenizer = try RowTokenizer(tokenizer, template: template, recipe.training)
@@ -110,8 +110,10 @@ public final class TrainingRun {
         labels: rows.labels?.names ?? SequenceHead.defaultLabels(1), padding: model.padding?.id,
         seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
-    let adapter = try recipe.lora.map {
-      try Adapter($0, on: model.transformer, seed: UInt64(truncatingIfNeeded: recipe.training.seed))
+    let adapter = try recipe.lora.map { lora in
+      try Adapter(
+        lora.training(addedTokens: model.files.addedTokenIDs, of: model.transformer), on: model.transformer,
+        seed: UInt64(truncatingIfNeeded: recipe.training.seed))
     }
     let teacher = try recipe.training.distillation.map { distillation in
       let url = teacherURL ?? ModelLocation.file(in: URL(fileURLWithPath: recipe.locate(distillation.teacher)))
@@ -346,6 +348,7 @@ public final class TrainingRun {
     card.trainableParameters = parameterCounts.trainable
     card.totalParameters = parameterCounts.total
     card.answers = answers
+    if !model.files.addedTokenIDs.isEmpty { card.vocabularySize = model.transformer.configuration.vocabularySize }
     card.labels = model.transformer.sequenceHead?.labels
     card.method = recipe.training.method.name.rawValue
     card.hasLossCurve = LossCurve.isAvailable

@@ -64,7 +64,7 @@ public final class VerifiedModel {
   private init(
     _ url: URL, base: URL?, texts: URL, _ record: VerificationRecord, on backend: any Backend, unpacked: URL? = nil
   ) throws {
-    let files = try ModelFiles(opening: base ?? ModelLocation.file(in: url))
+    let files = try ModelFiles(opening: base ?? ModelLocation.file(in: url)).extended(by: base.map { _ in texts })
     if base == nil {
       model = try CausalLM(files, tokenizer: files.tokenizer(), on: backend)
       adapter = nil

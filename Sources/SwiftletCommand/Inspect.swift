@@ -69,12 +69,13 @@ struct Inspect: AsyncParsableCommand {
   func run() async throws {
     if template { return try await showTemplate() }
     let url = try await ModelLocation.description(of: model, progress: DownloadProgress().report)
-    let files = try ModelFiles(opening: url)
+    let folder = adapterFolder.map { URL(fileURLWithPath: $0.expandingTilde) }
+    let files = try ModelFiles(opening: url).extended(by: folder)
     let shown = quantization == nil ? files : files.shapeOnly
     let configuration = quantization(of: files)
     let transformer = try Transformer(shown, quantization: shown.hasWeights ? nil : configuration)
-    if let adapterFolder {
-      _ = try Adapter(reading: URL(fileURLWithPath: adapterFolder.expandingTilde), onto: transformer)
+    if let folder {
+      _ = try Adapter(reading: folder, onto: transformer)
     } else if let loraR {
       var configuration = LoRAConfiguration()
       configuration.rank = loraR

@@ -29,7 +29,8 @@ struct LossAuditing {
       recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: DownloadProgress().report)
     let device = try recipe.model.device.open(
       kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment))
-    let files = try ModelFiles(opening: url)
+    let folder = adapterFolder.map { URL(fileURLWithPath: $0.expandingTilde) }
+    let files = try ModelFiles(opening: url).adding(recipe.training.newTokens).extended(by: folder)
     let model = try CausalLM(
       files, tokenizer: files.tokenizer(), chatTemplate: recipe.chatTemplate(), on: device.backend,
       quantization: recipe.model.quantization)
@@ -41,9 +42,8 @@ struct LossAuditing {
     let base = try measure(model, rows.train, training, "base model")
     Printing.note("Loss under the base model: \(base.summary).")
     let audit = LossAudit(base: base)
-    guard let adapterFolder else { return audit.beforeTraining() }
+    guard let folder else { return audit.beforeTraining() }
 
-    let folder = URL(fileURLWithPath: adapterFolder.expandingTilde)
     let held = rows.evaluation.map { RowLosses.sample($0.count, count: most) } ?? []
     let heldBase = try rows.evaluation.map { try measure(model, $0, held, "base model, validation") }
     let adapter = try Adapter(reading: folder, onto: model.transformer)

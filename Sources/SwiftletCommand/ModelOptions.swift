@@ -41,8 +41,8 @@ struct ModelOptions: ParsableArguments {
     model: String, adapter: String?, load: (_ files: ModelFiles, _ chatTemplate: String?) throws -> CausalLM
   ) async throws -> (model: CausalLM, adapter: Adapter?) {
     let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
-    let files = try ModelFiles(opening: url)
     let folder = adapter.map { URL(fileURLWithPath: $0.expandingTilde) }
+    let files = try ModelFiles(opening: url).extended(by: folder)
     let template = try folder.flatMap { try ChatRenderer.templateSource(in: $0) }
     let opened = try load(files, template)
     let applied = try folder.map { try Adapter(reading: $0, onto: opened.transformer) }

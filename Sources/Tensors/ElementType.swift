@@ -69,6 +69,14 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
   /// Whether the scales of elements are apart from them, in `Tensor.scales`.
   public var hasScales: Bool { isFourBitCode || isAffineCode || self == .float4 || self == .float8 }
 
+  /// Whether tensors can be converted to it.
+  var isConversionTarget: Bool {
+    switch self {
+    case .float32, .float16, .bfloat16, .q4_0, .q5_0, .q8_0, .q4_K, .q6_K: true
+    default: false
+    }
+  }
+
   /// Whether this is a floating-point type without blocks.
   public var isFloat: Bool {
     switch self {

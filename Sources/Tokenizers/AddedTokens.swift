@@ -2,9 +2,9 @@ import Diagnostics
 import OrderedJSON
 
 /// A token that is matched in the text before pre-tokenization, such as `<|im_start|>`.
-struct AddedToken: Sendable, Hashable {
-  var id: Int32
-  var content: [UInt8]
+package struct AddedToken: Sendable, Hashable {
+  package var id: Int32
+  package var content: [UInt8]
   /// Whether a match includes the whitespace to its left (`lstrip`).
   var stripsLeft = false
   /// Whether a match includes the whitespace to its right (`rstrip`).
@@ -15,6 +15,9 @@ struct AddedToken: Sendable, Hashable {
   var isNormalized = false
   /// Whether it controls the model and is not part of the text.
   var isSpecial = false
+
+  /// The spelling as text.
+  package var text: String { String(decoding: content, as: UTF8.self) }
 }
 
 extension AddedToken {
@@ -27,6 +30,15 @@ extension AddedToken {
     stripsRight = try configuration.bool("rstrip", default: false)
     isSingleWord = try configuration.bool("single_word", default: false)
     isNormalized = try configuration.bool("normalized", default: !isSpecial)
+  }
+
+  /// The element of `added_tokens` in a `tokenizer.json`.
+  var json: JSONValue {
+    [
+      "id": .integer(Int(id)), "content": .string(text), "single_word": .bool(isSingleWord),
+      "lstrip": .bool(stripsLeft), "rstrip": .bool(stripsRight), "normalized": .bool(isNormalized),
+      "special": .bool(isSpecial),
+    ]
   }
 }
 

@@ -267,14 +267,3 @@ struct GGUFConversion: Sendable {
     return TokenizerFiles(contents)
   }
 }
-
-extension AddedToken {
-  /// An element of `added_tokens`.
-  fileprivate var json: JSONValue {
-    [
-      "id": .integer(Int(id)), "content": .string(String(decoding: content, as: UTF8.self)),
-      "single_word": .bool(isSingleWord), "lstrip": .bool(stripsLeft), "rstrip": .bool(stripsRight),
-      "normalized": .bool(isNormalized), "special": .bool(isSpecial),
-    ]
-  }
-}

@@ -6,6 +6,8 @@ import OrderedJSON
 /// The contents of a tokenizer's files, by name.
 struct TokenizerFiles: Sendable {
   var contents: [(name: String, bytes: [UInt8])] = []
+  /// Tokens that the files are to get when they are written.
+  var addedTokens: [AddedToken] = []
 
   subscript(name: String) -> [UInt8]? { contents.first { $0.name == name }?.bytes }
 
@@ -54,7 +56,7 @@ struct TokenizerFiles: Sendable {
 
   /// Writes all files, each of them atomically.
   func write(to directory: URL) throws(SwiftletError) {
-    for (name, bytes) in contents {
+    for (name, bytes) in try withAddedTokens(path: directory.path).contents {
       let url = directory.appendingPathComponent(name)
       do {
         try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
@@ -118,8 +120,8 @@ extension Tokenizer {
     return templates
   }
 
-  /// Writes the files that the tokenizer was read from, unchanged. For a tokenizer from a GGUF file, writes equivalent
-  /// Hugging Face files.
+  /// Writes the files that the tokenizer was read from, unchanged but for tokens that were added. For a tokenizer from a
+  /// GGUF file, writes equivalent Hugging Face files.
   /// - Throws: `SwiftletError` if a file cannot be written.
   public func write(to directory: URL) throws(SwiftletError) {
     switch source {

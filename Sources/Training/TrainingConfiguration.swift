@@ -31,6 +31,10 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var eosToken: String?
   /// The padding token to save with the tokenizer, if it should not be the tokenizer's own. Training itself never pads.
   public var padToken: String?
+  /// Texts to add to the vocabulary as tokens. Adapters train the embeddings of tokens that are new.
+  public var addedTokens: [String] = []
+  /// Special tokens to add to the vocabulary.
+  public var addedSpecialTokens: [String] = []
   /// A Jinja file, or a model folder whose chat template is used.
   public var chatTemplatePath: String?
 

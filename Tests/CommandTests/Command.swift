@@ -154,3 +154,9 @@ extension JSONValue {
   /// A list's whole numbers.
   var integers: [Int]? { array?.compactMap(\.integer) }
 }
+
+/// Two numbers that agree to seven digits.
+func expectClose(_ a: JSONValue?, _ b: JSONValue?, sourceLocation: SourceLocation = #_sourceLocation) throws {
+  let (a, b) = (try #require(a?.double), try #require(b?.double))
+  #expect(abs(a - b) <= 1e-6 * max(abs(a), abs(b)), sourceLocation: sourceLocation)
+}

@@ -146,14 +146,6 @@ import Testing
     #expect(!workspace.exists("fromrecipe"))
   }
 
-  /// Two numbers that agree to seven digits.
-  private func expectClose(
-    _ a: JSONValue?, _ b: JSONValue?, sourceLocation: SourceLocation = #_sourceLocation
-  ) throws {
-    let (a, b) = (try #require(a?.double), try #require(b?.double))
-    #expect(abs(a - b) <= 1e-6 * max(abs(a), abs(b)), sourceLocation: sourceLocation)
-  }
-
   /// `eval --config` prepares rows as the run did, so it finds the validation loss that training logged.
   @Test(arguments: [
     "packing: true\npacking_strategy: wrapped\nmax_length: 16", "max_length: 8\ncompletion_only_loss: false",

@@ -42,6 +42,7 @@ def main():
         "method_runs": "twenty steps of TRL's preference trainers from recipes",
         "scoring_runs": "twenty steps of TRL's RewardTrainer, and of transformers' Trainer with a classifier",
         "peft": "logits of PEFT adapters over tiny models, and what merging them gives",
+        "added_tokens": "adapters and training after tokens were added to tiny models",
         "quantization": "bitsandbytes: 4-bit tensors, checkpoints and training; 8-bit AdamW",
         "optimizers": "learning-rate schedules; optimizers on fixed gradients",
         "distillation": "TRL's divergences from a teacher, and twenty steps of its GKDTrainer",

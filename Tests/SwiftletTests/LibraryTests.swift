@@ -306,6 +306,27 @@ import Testing
     #expect(rates == [0.125, 0.125] && counter.steps.withLock { $0 } == 2)
   }
 
+  /// A run that adds tokens opens the model again; another one goes on with it.
+  @Test func tokensAreAdded() async throws {
+    let workspace = try Workspace()
+    let model = try await LanguageModel(workspace.model)
+    let run = try FineTuning(
+      model, adapter: .lora(rank: 2), data: Dataset(workspace.rows).map { "<note>\($0["sentence"])" }
+    ) {
+      $0.addedTokens = ["<note>"]
+      $0.maxSteps = 2
+      $0.outputDir = workspace.path("tokens")
+    }
+    try await run.train()
+    try await run.save()
+    #expect(try await model.withModel { $0.tokenizer.encode("<note>") } == [256])
+    let reopened = try await LanguageModel(workspace.model, adapter: workspace.path("tokens"))
+    #expect(try await reopened.withModel { $0.tokenizer.encode("<note>") } == [256])
+    let ours = try await model.respond(to: "<note>", maxNewTokens: 4)
+    let theirs = try await reopened.respond(to: "<note>", maxNewTokens: 4)
+    #expect(ours == theirs)
+  }
+
   // MARK: Chats
 
   @Test func aChatRemembersAndReusesItsCache() async throws {

@@ -162,7 +162,7 @@ import Testing
     try Self.check(trainer, reference["trained"], tolerance: tolerance)
   }
 
-  private static func checkLog(_ trainer: Trainer, _ reference: JSONValue) throws {
+  static func checkLog(_ trainer: Trainer, _ reference: JSONValue) throws {
     let steps = try #require(reference["steps"]?.array)
     #expect(trainer.state.logHistory.count == steps.count)
     for (log, step) in zip(trainer.state.logHistory, steps) {

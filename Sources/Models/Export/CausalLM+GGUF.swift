@@ -118,6 +118,16 @@ extension CausalLM {
     if let padding, padding != tokenizer.specialTokens.pad {
       metadata["tokenizer.ggml.padding_token_id"] = .uint32(UInt32(clamping: padding.id))
     }
+    if files.extendedTokenizer != nil {
+      let rows = transformer.configuration.vocabularySize
+      for entry in try GGUFVocabulary(tokenizer, size: rows).entries
+      where ["tokens", "token_type", "scores"].contains(where: { entry.key == "tokenizer.ggml.\($0)" }) {
+        metadata[entry.key] = entry.value
+      }
+      if let name = transformer.configuration.family.gguf?.name, metadata["\(name).vocab_size"] != nil {
+        metadata["\(name).vocab_size"] = .uint32(UInt32(clamping: rows))
+      }
+    }
     let mixture = type.map { GGUFMixture($0, names: Self.inLayerOrder(gguf.tensorNames)) }
     var sources: [String: TensorSource] = [:]
     if let architecture = transformer.configuration.family.gguf {

@@ -99,7 +99,8 @@ public final class Adapter {
     (savedModules, trainedTokens) = (saved, tokens)
     try file.checkForOthers(
       than: (updates.flatMap(\.parameters) + expertUpdates.flatMap(\.parameters)).map(\.name) + saved.all.map(\.name)
-        + tokens.map(\.values.name))
+        + tokens.map(\.values.name),
+      isTied: transformer.head === transformer.embedding && saved.untiedHead == nil)
     attach(to: transformer)
     isAttached = true
   }

@@ -59,6 +59,25 @@ struct AdapterFile {
     return types.first { !$0.isFloat } ?? types.first { $0 != .float32 } ?? .float32
   }
 
+  /// The number of rows of an embedding or head in the file; `nil` if it has neither.
+  var vocabularyRows: Int? {
+    let matrices = tensors.filter { name, tensor in
+      let path = name.split(separator: ".")
+      return path.last == "weight" && !name.contains(".lora_") && tensor.shape.count == 2
+        && path.contains { $0 == "embed_tokens" || $0 == "lm_head" }
+    }
+    return matrices.first?.tensor.rows
+  }
+
+  /// The largest id of a trained token; `nil` if there is none.
+  var largestToken: Int? {
+    switch configuration.trainableTokens {
+    case .embedding(let indices): indices.max()
+    case .modules(let modules): modules.flatMap(\.value).max()
+    case nil: nil
+    }
+  }
+
   static func name(_ path: String, _ factor: String) -> String { "\(prefix)\(path).lora_\(factor).weight" }
 
   /// The tensor `name`, also if the adapter was trained on the text-only class of a model with a vision tower.
@@ -149,10 +168,21 @@ struct AdapterFile {
     return backend.converted(tensor, to: .float32)
   }
 
-  /// Throws if the file has a tensor with a name that is not in `known`.
-  func checkForOthers(than known: [String]) throws(SwiftletError) {
-    let known = Set(known + known.map(Self.textOnly))
-    if let other = tensors.first(where: { !known.contains($0.name) }) {
+  /// Throws if the file has a tensor with a name that is not in `known`, and that is no copy of one that is: PEFT repeats
+  /// tensors of a resized embedding.
+  /// - Parameter isTied: whether the head is the embedding.
+  func checkForOthers(than known: [String], isTied: Bool) throws(SwiftletError) {
+    var known = known
+    if isTied {
+      known += ["", ".token_adapter.base_layer"].map { "\(Self.prefix)lm_head\($0).weight" }
+      known.append("\(Self.prefix)lm_head.token_adapter.trainable_tokens_delta")
+    }
+    known += known.filter { $0.hasSuffix(".weight") }.flatMap { name in
+      ["modules_to_save", "original_module"].map { "\(name.dropLast("weight".count))\($0).weight" }
+    }
+    known += known.map(Self.textOnly)
+    let names = Set(known)
+    if let other = tensors.first(where: { !names.contains($0.name) }) {
       throw Self.unmatched(other.name, in: fileName, url)
     }
   }

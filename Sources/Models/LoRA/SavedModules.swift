@@ -10,16 +10,16 @@ struct SavedModule {
   let value: Tensor
   /// Whether it is trained, as `modules_to_save` says, or only stored with the adapter.
   let isTrained: Bool
+  /// The name in `adapter_model.safetensors`.
+  let name: String
 
-  init(_ parameter: Parameter, isTrained: Bool, on backend: any Backend) {
+  init(_ parameter: Parameter, isTrained: Bool, storedAs name: String? = nil, on backend: any Backend) {
     self.parameter = parameter
+    self.name = name ?? AdapterFile.prefix + parameter.name
     base = parameter.value
     value = backend.converted(parameter.value, to: .float32)
     self.isTrained = isTrained
   }
-
-  /// The name in `adapter_model.safetensors`.
-  var name: String { AdapterFile.prefix + parameter.name }
 }
 
 /// The modules that are saved whole with an adapter.
@@ -53,6 +53,9 @@ struct SavedModules {
 
   func contains(_ parameter: Parameter) -> Bool { all.contains { $0.parameter === parameter } }
 
+  /// Whether the module of a parameter is trained whole.
+  func trains(_ parameter: Parameter) -> Bool { all.contains { $0.parameter === parameter && $0.isTrained } }
+
   private static func untiedHead(
     _ configuration: LoRAConfiguration, _ transformer: Transformer
   ) throws(SwiftletError) -> Parameter? {
@@ -71,19 +74,23 @@ struct SavedModules {
   }
 
   /// Adds an embedding or head that the adapter's file has although `modules_to_save` doesn't name it: PEFT saves them
-  /// if tokens were added.
+  /// if the vocabulary was resized, under another name if some of their tokens are trained.
   mutating func addEmbeddings(in file: AdapterFile, _ transformer: Transformer) throws(SwiftletError) {
     let head = untiedHead ?? transformer.head
     for parameter in [transformer.embedding] + (head === transformer.embedding ? [] : [head])
     where !contains(parameter) {
-      guard let tensor = file.stored(AdapterFile.prefix + parameter.name) else { continue }
+      let plain = AdapterFile.prefix + parameter.name
+      let wrapped = "\(AdapterFile.prefix)\(Self.module(of: parameter)).token_adapter.base_layer.weight"
+      guard let name = [wrapped, plain].first(where: { file.stored($0) != nil }), let tensor = file.stored(name) else {
+        continue
+      }
       guard tensor.shape == parameter.value.shape else {
         throw SwiftletError.model(
           "the adapter has its own embeddings (\(parameter.name)) of shape \(tensor.shape), but the base model's have "
-            + "\(parameter.value.shape), because tokens were added; merge the adapter with PEFT and open the result",
+            + "\(parameter.value.shape); use the adapter's own base model",
           in: file.url.path)
       }
-      all.append(SavedModule(parameter, isTrained: false, on: transformer.backend))
+      all.append(SavedModule(parameter, isTrained: false, storedAs: name, on: transformer.backend))
     }
   }
 }

@@ -39,7 +39,7 @@ struct TrainedTokens {
     _ indices: [Int], of table: Parameter, _ transformer: Transformer, _ saved: SavedModules
   ) throws(SwiftletError) {
     let module = SavedModules.module(of: table)
-    guard !saved.contains(table) else {
+    guard !saved.trains(table) else {
       throw SwiftletError.model(
         "\(module) is trained whole (modules_to_save), so trainable_token_indices can't name it; leave out one of them")
     }
@@ -58,6 +58,40 @@ struct TrainedTokens {
       parameter: Parameter(
         name: "\(AdapterFile.prefix)\(module).token_adapter.trainable_tokens_delta",
         value: transformer.backend.gatherRows(table.value, rows), isTrainable: true))
+  }
+}
+
+extension LoRAConfiguration {
+  /// The settings with tokens that were added to the model among those that are trained, as TRL trains the tokens that it
+  /// adds. Modules that are trained whole train them anyway.
+  /// - Throws: `SwiftletError` if only one of a tied embedding and head is trained whole.
+  package func training(addedTokens ids: [Int32], of transformer: Transformer) throws(SwiftletError) -> Self {
+    if ids.isEmpty { return self }
+    let path = SavedModules.module(of: transformer.embedding)
+    func saves(_ path: String) -> Bool { modulesToSave.contains { savesModule($0, at: path) } }
+    func extended(_ indices: [Int]?) -> [Int] {
+      (indices ?? []) + ids.map(Int.init).filter { indices?.contains($0) != true }
+    }
+    let hasHead = transformer.sequenceHead == nil
+    let isTied = transformer.head === transformer.embedding
+    if hasHead, isTied, saves(path) != saves("lm_head") {
+      throw SwiftletError.model(
+        "modules_to_save names only one of embed_tokens and lm_head, which are tied, so that the other would not learn the "
+          + "added tokens; name both or neither")
+    }
+    var selection = try trainableTokens?.indices(embedding: path) ?? TokenIndices.Selection()
+    if !saves(path) { selection.embedding = extended(selection.embedding) }
+    // A tied head shares the embedding's rows, unless it has others.
+    if hasHead, !saves("lm_head"), !isTied || selection.head != nil { selection.head = extended(selection.head) }
+    var configuration = self
+    if let head = selection.head {
+      let name = path.split(separator: ".").last.map(String.init) ?? path
+      configuration.trainableTokens = .modules(
+        (selection.embedding.map { [ModulePattern(name, $0)] } ?? []) + [ModulePattern("lm_head", head)])
+    } else {
+      configuration.trainableTokens = selection.embedding.map { .embedding($0) }
+    }
+    return configuration
   }
 }
 

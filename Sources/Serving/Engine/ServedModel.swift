@@ -33,7 +33,7 @@ final class ServedModel {
 
   init(_ source: ModelSource, on backend: any Backend) throws {
     id = source.id
-    let files = try ModelFiles(opening: source.url)
+    let files = try ModelFiles(opening: source.url).extended(by: source.adapter)
     let template = try source.adapter.flatMap { try ChatRenderer.templateSource(in: $0) }
     model = try CausalLM(
       files, tokenizer: files.tokenizer(), chatTemplate: template, on: backend, quantization: source.quantization)

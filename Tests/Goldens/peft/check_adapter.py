@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def unused_tensors(model, adapter):
@@ -37,6 +37,10 @@ def main():
     arguments = parser.parse_args()
 
     base = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.float32)
+    if (arguments.adapter / "tokenizer.json").exists():  # tokens may have been added
+        size = len(AutoTokenizer.from_pretrained(arguments.adapter))
+        if size > base.get_input_embeddings().weight.shape[0]:
+            base.resize_token_embeddings(size)
     model = PeftModel.from_pretrained(base, arguments.adapter).eval()
     unused = unused_tensors(model, arguments.adapter)
     ours = json.loads(arguments.logits.read_text())
