@@ -178,7 +178,7 @@ actor ModelCore {
       throw SwiftletError.model("the weights are quantized, so they cannot be trained; pass an adapter")
     }
     let template = try job.recipe.chatTemplate()
-    let tokens = job.recipe.training.newTokens.isEmpty ? current.files.addedTokens : job.recipe.training.newTokens
+    let tokens = job.recipe.newTokens.isEmpty ? current.files.addedTokens : job.recipe.newTokens
     let needsTokens = tokens != current.files.addedTokens
     guard needsFloat32 || needsTokens || (template != nil && template != current.chatTemplate?.source) else { return }
     guard weightsVersion == 0 else {

@@ -52,7 +52,7 @@ public final class TrainingRun {
     // Prepare the rows before the weights are read, to find mistakes in them sooner.
     let (files, tokenizer, template, rows) = try Recipe.translating {
       if collective.rank == 0 { try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir)) }
-      let files = try ModelFiles(opening: modelURL).adding(recipe.training.newTokens)
+      let files = try ModelFiles(opening: modelURL).adding(recipe.newTokens)
       let tokenizer = try files.tokenizer()
       let template = try recipe.chatTemplate()
       let rowTokenizer = try RowTokenizer(tokenizer, template: template, recipe.training)

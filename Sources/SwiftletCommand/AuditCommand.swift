@@ -90,7 +90,7 @@ struct AuditCommand: AsyncParsableCommand {
   private func tokenizer(of recipe: Recipe) async -> Tokenizer? {
     if recipe.model.name.isEmpty { return nil }
     do {
-      return try await Tokenize.tokenizer(recipe.locate(recipe.model.name)).adding(recipe.training.newTokens).tokenizer
+      return try await Tokenize.tokenizer(recipe.locate(recipe.model.name)).adding(recipe.newTokens).tokenizer
     } catch {
       Printing.note("Note: rows beyond max_length are not looked for, because there is no tokenizer: \(error)")
       return nil

@@ -30,7 +30,7 @@ struct LossAuditing {
     let device = try recipe.model.device.open(
       kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment))
     let folder = adapterFolder.map { URL(fileURLWithPath: $0.expandingTilde) }
-    let files = try ModelFiles(opening: url).adding(recipe.training.newTokens).extended(by: folder)
+    let files = try ModelFiles(opening: url).adding(recipe.newTokens).extended(by: folder)
     let model = try CausalLM(
       files, tokenizer: files.tokenizer(), chatTemplate: recipe.chatTemplate(), on: device.backend,
       quantization: recipe.model.quantization)

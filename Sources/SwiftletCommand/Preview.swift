@@ -33,7 +33,7 @@ struct Preview: AsyncParsableCommand {
     var recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.name)).adding(recipe.training.newTokens)
+    let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.name)).adding(recipe.newTokens)
       .tokenizer
     let rowTokenizer = try RowTokenizer(tokenizer, template: recipe.chatTemplate(), recipe.training)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train

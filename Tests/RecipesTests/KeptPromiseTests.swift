@@ -37,6 +37,7 @@ import Training
     "max_new_tokens": "5", "max_length": "5", "truncation_mode": "keep_end", "packing": "true",
     "packing_strategy": "wrapped\npacking: true", "eval_packing": "true", "completion_only_loss": "true",
     "assistant_only_loss": "true", "loss_type": "dft", "eos_token": "x", "pad_token": "x", "chat_template_path": "x",
+    "add_tokens": "[x]", "add_special_tokens": "[x]",
     "per_device_train_batch_size": "3", "gradient_accumulation_steps": "3", "num_train_epochs": "7", "max_steps": "7",
     "auto_find_batch_size": "true", "dataloader_drop_last": "true", "train_sampling_strategy": "sequential",
     "seed": "7", "data_seed": "7", "learning_rate": "0.5", "lr_scheduler_type": "cosine",
