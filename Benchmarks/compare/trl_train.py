@@ -61,11 +61,12 @@ with tempfile.TemporaryDirectory() as folder:
     )
     trainer.train()
 counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
-tokens = counts[len(Clock.ends) - 1] - counts[0]  # padding is not among them
+# Padding is not among them. Before version 1, DPOTrainer doesn't count tokens.
+tokens = counts[len(Clock.ends) - 1] - counts[0] if counts else 0
 seconds = Clock.ends[-1] - Clock.ends[0]
 rows = (len(Clock.ends) - 1) * call.batch * call.accumulation
 print(json.dumps({
     "rows_per_s": round(rows / seconds, 2),
-    "tokens_per_s": round(tokens / seconds, 1),
+    **({"tokens_per_s": round(tokens / seconds, 1)} if counts else {}),
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
 }))
