@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -50,10 +51,11 @@ def train(example, output, keys):
         raise SystemExit(f"{' '.join(words)}\n{run.stderr}")
     with open(output + "/trainer_state.json", encoding="utf-8") as file:
         losses = [entry["eval_loss"] for entry in json.load(file)["log_history"] if "eval_loss" in entry]
+    print(f"{example} {' '.join(keys)}: {losses[-1]:.4f}", file=sys.stderr, flush=True)
     return losses[-1]
 
 
-print(f"{'example':<18} {'suggested':>9} {'loss':>7}   {'best of grid':>12} {'loss':>7}   difference")
+print(f"{'example':<18} {'suggested':>9} {'loss':>7}   {'best of grid':>12} {'loss':>7}   difference", flush=True)
 for example in call.examples:
     with tempfile.TemporaryDirectory() as folder:
         found = train(example, folder + "/found", ["--find-learning-rate"])
