@@ -218,6 +218,7 @@ DISPATCH(
   void, ck_sum_of_products,
   (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part),
   (terms, term_count, m, n, c, ldc, accumulate, part))
+DISPATCH(long, ck_max_gemv_rows, (ck_format format), (format))
 DISPATCH(long, ck_max_prepared_rows, (ck_format format), (format))
 DISPATCH(long, ck_gemv_prepared_count, (ck_format format, long k), (format, k))
 DISPATCH(

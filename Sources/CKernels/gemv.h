@@ -13,6 +13,11 @@ long CK(ck_gemv_prepared_count)(ck_format format, long k) {
   return uses_integer_dot(format) ? prepared_groups(k) : (k / 32 + 15) / 16 * 16;
 }
 
+// Float types and bitsandbytes' codes, which models are trained over with short rows too, keep to the sums of GEMM.
+long CK(ck_max_gemv_rows)(ck_format format) {
+  return format < ck_q4_0 || format == ck_nf4 || format == ck_fp4 ? 4 : 32;
+}
+
 // Measured with AVX2: where dequantizing the matrix once, for all rows, takes as long as a dot product for each.
 long CK(ck_max_prepared_rows)(ck_format format) {
   switch (format) {

@@ -35,7 +35,10 @@ extension ModelFiles {
     let adapter = try AdapterFile(folder)
     if let rows = adapter.vocabularyRows, rows >= (files.extendedTokenizer?.vocabularySize ?? 0) {
       try files.resize(to: rows)
-    } else if let last = adapter.largestToken {
+    } else if let last = adapter.trainedTokens.max(),
+      // Otherwise there are not so many new tokens, and reading the adapter says so.
+      last < files.configuration.vocabularySize + adapter.trainedTokens.count
+    {
       try files.resize(to: max(files.configuration.vocabularySize, last + 1))
     }
     return files

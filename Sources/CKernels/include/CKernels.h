@@ -157,6 +157,9 @@ typedef struct {
 void ck_sum_of_products(
   const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part);
 
+// The most rows of activations for ck_gemv; for more, the matrix is packed for ck_sum_of_products.
+long ck_max_gemv_rows(ck_format format);
+
 // The most rows of activations that are worth preparing for ck_gemv.
 long ck_max_prepared_rows(ck_format format);
 

@@ -69,12 +69,12 @@ struct AdapterFile {
     return matrices.first?.tensor.rows
   }
 
-  /// The largest id of a trained token; `nil` if there is none.
-  var largestToken: Int? {
+  /// The ids of tokens with embeddings of their own.
+  var trainedTokens: [Int] {
     switch configuration.trainableTokens {
-    case .embedding(let indices): indices.max()
-    case .modules(let modules): modules.flatMap(\.value).max()
-    case nil: nil
+    case .embedding(let indices): indices
+    case .modules(let modules): modules.flatMap(\.value)
+    case nil: []
     }
   }
 

@@ -3,13 +3,16 @@ import CKernels
 /// Matrix-vector products for decoding: products with very few rows, which read each weight once, in its storage
 /// format.
 extension CPUBackend {
-  /// The maximum number of rows for GEMV. Larger products are worth packing their operands.
+  /// The maximum number of rows for GEMV, whatever the format. Larger products are worth packing their operands.
   static let maxGEMVRows = 32
 
   /// Whether a product can use GEMV: few rows, and right operands `[n, depth]`.
   func isGEMV(_ product: Product) -> Bool {
     product.terms.allSatisfy { term in
-      term.left.packed == nil && !term.left.isTransposed && term.transposed && term.left.rows <= Self.maxGEMVRows
+      guard term.left.packed == nil, !term.left.isTransposed, term.transposed, let right = term.right.matrix else {
+        return false
+      }
+      return term.left.rows <= ck_max_gemv_rows(right.format)
     }
   }
 
