@@ -63,6 +63,12 @@ public final class Transformer {
   /// The layers of all experts.
   var expertLayers: [Linear] { expertParameters.flatMap { $0.experts.joined() } }
 
+  /// The parameters but those of experts, which files have in stacks.
+  var parametersOutsideExperts: [Parameter] {
+    let names = Set(expertLayers.flatMap(\.ownParameters).map(\.name))
+    return parameters.filter { !names.contains($0.name) }
+  }
+
   /// What files hold besides the parameters, under its name.
   var constants: [Parameter] { layers.flatMap(\.constants) }
 

@@ -51,8 +51,7 @@ extension CausalLM {
     let merging = transformer.merging
     let experts = GGUFExperts(architecture: header.architecture, merging: merging, backend: transformer.backend)
     let entries = experts.entries(of: transformer.expertParameters)
-    let parts = Set(transformer.expertLayers.flatMap(\.ownParameters).map(\.name))
-    let parameters = transformer.parameters.filter { !parts.contains($0.name) }
+    let parameters = transformer.parametersOutsideExperts
     let names = parameters.compactMap { header.architecture.tensorName(of: $0.name) } + entries.map(\.name)
     let mixture = type.map { GGUFMixture($0, names: names) }
     for parameter in parameters { tensors.append(try source(of: parameter, header.architecture, mixture, merging)) }
@@ -83,7 +82,7 @@ extension CausalLM {
     let shape = parameter.value.shape
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
-    let kept = GGUFMixture.isRouter(name) ? .float32 : keptType(parameter.value.type, isChanged: merged != nil)
+    let kept = GGUFMixture.isRouter(name) ? .float32 : parameter.value.type.keptInGGUF(isChanged: merged != nil)
     let stored = mixture?.type(of: name, shape: shape, isHead: parameter === transformer.head) ?? kept
     // GGUF files have no dimensions of 1 inside.
     let storedShape = shape.count > 2 ? shape.filter { $0 != 1 } : shape
@@ -96,11 +95,6 @@ extension CausalLM {
       let matrix = shape.count == 1 ? tensor.reshaped([tensor.count, 1]) : tensor
       return backend.permutedRows(matrix, order).reshaped(shape)
     }
-  }
-
-  /// The type to store a tensor in if none was requested.
-  private func keptType(_ type: ElementType, isChanged: Bool) -> ElementType {
-    type.isSupportedByGGUF && (type.isFloat || !isChanged) ? type : .float16
   }
 
   // MARK: From a GGUF file
@@ -136,11 +130,8 @@ extension CausalLM {
       for entry in experts.entries(of: transformer.expertParameters) where experts.isChanged(entry) {
         sources[entry.name] = experts.source(of: entry, mixture)
       }
-      let parts = Set(transformer.expertLayers.flatMap(\.ownParameters).map(\.name))
-      for parameter in transformer.parameters
-      where !parts.contains(parameter.name)
-        && (parameter.isTrainable || parameter.isReplaced || merging[parameter.name] != nil)
-      {
+      for parameter in transformer.parametersOutsideExperts
+      where parameter.isTrainable || parameter.isReplaced || merging[parameter.name] != nil {
         let source = try source(of: parameter, architecture, mixture, merging)
         sources[source.name] = source
       }

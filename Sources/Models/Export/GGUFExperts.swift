@@ -68,6 +68,6 @@ struct GGUFExperts {
   /// The type to store matrices in if none was requested. Codes with exponents apart become GGML's blocks, without loss.
   private func keptType(_ type: ElementType, isChanged: Bool) -> ElementType {
     if type == .float4, !isChanged { return .mxfp4 }
-    return type.isSupportedByGGUF && (type.isFloat || !isChanged) ? type : .float16
+    return type.keptInGGUF(isChanged: isChanged)
   }
 }

@@ -102,3 +102,11 @@ extension TensorSource {
     }
   }
 }
+
+extension ElementType {
+  /// The type in which a GGUF file has a tensor of this type if none was requested.
+  /// - Parameter isChanged: whether its values are no longer those of its blocks.
+  func keptInGGUF(isChanged: Bool) -> ElementType {
+    isSupportedByGGUF && (isFloat || !isChanged) ? self : .float16
+  }
+}

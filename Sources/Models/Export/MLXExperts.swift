@@ -20,11 +20,16 @@ struct MLXExperts {
     path.hasSuffix(".experts") ? path.dropLast("experts".count) + "switch_mlp" : path
   }
 
+  /// The format of a stack's matrices; `nil` for floats.
+  private func format(of stack: ExpertParameter.Stack) -> AffineFormat? {
+    format.flatMap { stack.shape[2] % $0.groupSize == 0 ? $0 : nil }
+  }
+
   /// The tensors of a parameter.
   func sources(of parameter: ExpertParameter) -> [TensorSource] {
     parameter.stacks.flatMap { stack in
       let name = "\(Self.module(parameter.module)).\(stack.name)"
-      guard let format, stack.shape[2] % format.groupSize == 0 else {
+      guard let format = format(of: stack) else {
         return [
           TensorSource(name: "\(name).weight", type: type, shape: stack.shape) {
             try joined(stack, stack.shape, type) { backend.converted($0, to: type) }
@@ -77,7 +82,7 @@ struct MLXExperts {
     }
     // Rounded first, as by mlx-lm; not what was merged in float32.
     let value = stack.part(of: merged ?? backend.converted(layer.weight.value, to: type), on: backend)
-    guard let format, stack.shape[2] % format.groupSize == 0 else { return value }
+    guard let format = format(of: stack) else { return value }
     guard let quantized = backend.quantized(value, to: format, scaleType: type) else {
       throw SwiftletError.model(
         "\(layer.weight.name) can't be quantized: it has a value that is not finite; check the adapter or download the file "

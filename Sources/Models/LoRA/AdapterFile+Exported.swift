@@ -117,12 +117,6 @@ extension AdapterFile {
     guard tensor.shape.count == 2 else {
       throw SwiftletError.model("the update of \(layer.path) is no matrix (its shape is \(tensor.shape))", in: url.path)
     }
-    let (rows, columns) = (tensor.rows, tensor.columns)
-    let values = CPUBackend.shared.floats(tensor)
-    var result = [Float](repeating: 0, count: values.count)
-    for row in 0..<rows {
-      for column in 0..<columns { result[column * rows + row] = values[row * columns + column] }
-    }
-    return CPUBackend.shared.tensor(result, [columns, rows])
+    return CPUBackend.shared.converted(tensor, to: .float32).transposed()
   }
 }
