@@ -150,6 +150,27 @@ public final class Transformer {
     return normed(x, residual, on: tape)
   }
 
+  /// What layer `index` by itself makes of a batch's embeddings, for measuring how fast it trains. Set the gradients of all
+  /// results before a backward pass.
+  package func outputs(ofLayer index: Int, _ batch: TokenBatch, on tape: Tape) -> [Variable] {
+    let embedded = tape.embedding(batch.ids, embedding, scale: configuration.embeddingScale).value
+    func input(_ value: Tensor) -> Variable { Variable(value, requiresGradient: true) }
+    var context = TokenContext(
+      angles: angles(batch.positions, segments: batch.segments)[index],
+      past: .batch([TokenContext.Part(rows: 0..<batch.ids.count, starts: batch.sequenceStarts)]))
+    if configuration.perLayerInputSize > 0 {
+      let zeros = backend.empty([batch.ids.count, configuration.perLayerInputSize], .float32)
+      backend.clear(zeros)
+      context.perLayerInput = input(zeros)
+    }
+    let (x, residual) = layers[index].forward(input(embedded), residual: input(embedded), &context, on: tape)
+    return [x, residual]
+  }
+
+  /// The linear layers of layer `index`, and its experts' matrices.
+  package func linearLayers(ofLayer index: Int) -> [Linear] { layers[index].linearLayers }
+  package func expertParameters(ofLayer index: Int) -> [ExpertParameter] { layers[index].expertParameters }
+
   /// New tokens of a sequence whose earlier tokens are in a cache.
   struct CachedStep {
     var ids: [Int32]

@@ -47,7 +47,7 @@ extension RunPlan {
       object["time"] = .object(
         JSONObject([
           ("step_s", .number(time.step)), ("total_s", .number(time.total)),
-          ("product_gflops", .number(time.operationsPerSecond / 1e9)),
+          ("layer_gflops", .number(time.operationsPerSecond / 1e9)),
         ]))
     }
     if let exchange {

@@ -84,7 +84,7 @@ struct Plan: AsyncParsableCommand {
         ),
         ("per step", Format.duration(time.step) + sampling), ("all steps", Format.duration(time.total) + sampling),
         ("tokens", "\(Int(Double(plan.tokens) / max(time.total, 1e-9))) per second"),
-        ("products", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s"),
+        ("layers", "\(Int(time.operationsPerSecond / 1e9)) GFLOP/s forward and backward"),
       ]
       if let exchange = plan.exchange {
         facts += [

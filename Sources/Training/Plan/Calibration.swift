@@ -4,52 +4,92 @@ import Tensors
 
 /// The speed of this machine for the operations of training, measured in about a second.
 struct Calibration: Sendable {
-  /// The rate of matrix products of the model's own shapes, in operations per second.
+  /// The operations per second in the forward and backward pass of the model's own layers, with everything besides
+  /// products that these take time for.
   let operationsPerSecond: Double
   /// The time of an optimizer step per trained parameter, in seconds.
   let secondsPerWeight: Double
 
-  /// - Parameter tokens: the rows of the products, as in a batch of the run.
+  /// - Parameters:
+  ///   - trained: the parameters that the run trains, which must have no gradients.
+  ///   - tokens: how many there are in a batch of the run.
+  ///   - length: how many of them a sequence has.
   init(
-    _ transformer: Transformer, _ configuration: TrainingConfiguration, updateRule: (any UpdateRule)?, tokens: Int
+    _ transformer: Transformer, _ configuration: TrainingConfiguration, updateRule: (any UpdateRule)?,
+    trained: [Parameter], trainsWeights: Bool, tokens: Int, length: Int
   ) throws(SwiftletError) {
     let clock = ContinuousClock()
-    operationsPerSecond = try Self.productRate(
-      transformer, rows: max(8, min(tokens, 512)), configuration.precision, clock)
+    let batch = Self.batch(
+      tokens: max(8, min(tokens, Self.mostTokens)), length: max(1, length),
+      vocabulary: transformer.configuration.vocabularySize)
+    var size = Workload.Size()
+    size.tokens = batch.ids.count
+    size.squares = batch.lengths.reduce(0) { $0 + Double($1 * $1) }
+    var (operations, seconds) = (0.0, 0.0)
+    let kinds = Self.kinds(transformer.configuration)
+    for kind in kinds {
+      let work = WorkEstimate(transformer, layer: kind.layer, trainsWeights: trainsWeights)
+      operations += Double(kind.count) * work.operations(size, checkpointedLayers: 0)
+      seconds +=
+        Double(kind.count)
+        * (try Self.layerTime(
+          transformer, kind.layer, batch, configuration.precision, trained, clock,
+          for: .milliseconds(700) / kinds.count))
+    }
+    operationsPerSecond = operations / max(seconds, 1e-9)
     secondsPerWeight = try Self.optimizerTime(transformer.backend, configuration, updateRule, clock)
   }
 
-  /// Measures a layer's forward and backward products. The shortest time of each counts, because other programs can
-  /// only make it longer.
-  private static func productRate(
-    _ transformer: Transformer, rows: Int, _ precision: Precision, _ clock: ContinuousClock
-  ) throws(SwiftletError) -> Double {
-    let layers = transformer.linearLayers.prefix(
-      transformer.linearLayers.count / max(1, transformer.configuration.layers.count))
-    let weights = layers.flatMap { [($0.weight.value, true), ($0.weight.value, false)] }
-    var shortest = [Double](repeating: .infinity, count: weights.count)
-    let begin = clock.now
-    // The first round loads weights and buffers into memory.
-    for round in 0..<100 where round < 3 || clock.now - begin < .milliseconds(700) {
-      for (index, (weight, transposed)) in weights.enumerated() {
-        let start = clock.now
-        multiply(weight, transposed, rows: rows, precision, on: transformer.backend)
-        try transformer.backend.finish()
-        shortest[index] = min(shortest[index], (clock.now - start) / .seconds(1))
-      }
-    }
-    let operations = weights.reduce(0.0) { $0 + 2 * Double(rows) * Double($1.0.count) }
-    return operations / max(shortest.reduce(0, +), 1e-9)
+  /// More tokens are hardly faster, and take longer.
+  private static let mostTokens = 512
+
+  /// A batch of sequences of this length, of ids from all parts of the vocabulary.
+  private static func batch(tokens: Int, length: Int, vocabulary: Int) -> TokenBatch {
+    let ids = (0..<tokens).map { Int32(($0 &* 7919) % max(1, vocabulary)) }
+    return TokenBatch(
+      stride(from: 0, to: tokens, by: length).map { Array(ids[$0..<min(tokens, $0 + length)]) })
   }
 
-  private static func multiply(
-    _ weight: Tensor, _ transposed: Bool, rows: Int, _ precision: Precision, on backend: any Backend
-  ) {
-    let left = backend.empty([rows, transposed ? weight.columns : weight.rows], .float32)
-    let out = backend.empty([rows, transposed ? weight.rows : weight.columns], .float32)
-    backend.clear(left)
-    let operand = backend.leftOperand(Columns(left), transposed: false, precision: precision)
-    backend.compute([Product([ProductTerm(operand, weight, transposed: transposed)], into: Columns(out))])
+  /// One layer of each kind, and how many there are. A layer that attends to another one's keys counts with those that
+  /// have their own.
+  private static func kinds(_ configuration: TransformerConfiguration) -> [(layer: Int, count: Int)] {
+    var kinds: [(kind: TransformerConfiguration.LayerConfiguration, layer: Int, count: Int)] = []
+    for (index, layer) in configuration.layers.enumerated() {
+      var kind = layer
+      (kind.rotary, kind.sharedLayer) = (nil, nil)
+      if let known = kinds.firstIndex(where: { $0.kind == kind }) {
+        kinds[known].count += 1
+      } else if layer.sharedLayer == nil {
+        kinds.append((kind, index, 1))
+      } else if !kinds.isEmpty {
+        kinds[0].count += 1
+      }
+    }
+    return kinds.map { ($0.layer, $0.count) }
+  }
+
+  /// The seconds of a layer's forward and backward pass. The shortest time counts, because other programs can only make it
+  /// longer.
+  private static func layerTime(
+    _ transformer: Transformer, _ layer: Int, _ batch: TokenBatch, _ precision: Precision, _ trained: [Parameter],
+    _ clock: ContinuousClock, for duration: Duration
+  ) throws(SwiftletError) -> Double {
+    let backend = transformer.backend
+    let begin = clock.now
+    var shortest = Double.infinity
+    // The first round loads weights and buffers into memory.
+    for round in 0..<100 where round < 2 || clock.now - begin < duration {
+      let start = clock.now
+      let tape = Tape(on: backend, isRecording: true, precision: precision)
+      for output in transformer.outputs(ofLayer: layer, batch, on: tape) {
+        output.gradient = output.value
+      }
+      tape.backward()
+      try backend.finish()
+      if round > 0 { shortest = min(shortest, (clock.now - start) / .seconds(1)) }
+      for parameter in trained { parameter.gradient = nil }
+    }
+    return shortest
   }
 
   private static func optimizerTime(

@@ -92,7 +92,9 @@ package struct RunEstimator {
     var calibration: Calibration?
     if calibrated {
       let measured = try Calibration(
-        model.transformer, configuration, updateRule: updateRule, tokens: workload.largest.tokens)
+        model.transformer, configuration, updateRule: updateRule, trained: trained, trainsWeights: adapter == nil,
+        tokens: workload.largest.tokens,
+        length: Int(workload.total.squares / Double(max(1, workload.total.tokens))))
       calibration = measured
       var seconds = seconds(workload, memory, measured)
       if let network {

@@ -31,7 +31,7 @@ public struct RunPlan: Sendable {
     public let step: Double
     /// The time of the whole run, without evaluations and checkpoints.
     public let total: Double
-    /// The measured rate of the layers' matrix products, in operations per second.
+    /// The measured rate of the layers' forward and backward pass, in operations per second.
     public let operationsPerSecond: Double
   }
 

@@ -15,10 +15,23 @@ struct WorkEstimate {
   private let layerCount: Int
 
   init(_ transformer: Transformer, trainsWeights: Bool) {
+    self.init(
+      transformer, layers: Array(transformer.configuration.layers.indices), linears: transformer.linearLayers,
+      trainsWeights: trainsWeights)
+  }
+
+  /// The operations of one layer by itself; the head doesn't count.
+  init(_ transformer: Transformer, layer: Int, trainsWeights: Bool) {
+    self.init(
+      transformer, layers: [layer], linears: transformer.linearLayers(ofLayer: layer), trainsWeights: trainsWeights)
+  }
+
+  private init(_ transformer: Transformer, layers: [Int], linears: [Linear], trainsWeights: Bool) {
     let configuration = transformer.configuration
-    let weights = transformer.linearLayers.reduce(0.0) { $0 + Double($1.weight.value.count) }
-    let experts = configuration.layers.reduce(0.0) { sum, layer in
-      sum + (layer.experts.map { Double(3 * $0.chosen * $0.intermediateSize * configuration.hiddenSize) } ?? 0)
+    let weights = linears.reduce(0.0) { $0 + Double($1.weight.value.count) }
+    let experts = layers.reduce(0.0) { sum, index in
+      let experts = configuration.layers[index].experts
+      return sum + (experts.map { Double(3 * $0.chosen * $0.intermediateSize * configuration.hiddenSize) } ?? 0)
     }
     func factors(_ layers: [Linear]) -> Double {
       layers.reduce(0) { sum, linear in
@@ -27,16 +40,17 @@ struct WorkEstimate {
     }
     let chosen = Double(configuration.layers.compactMap { $0.experts?.chosen }.max() ?? 0)
     let updates =
-      factors(transformer.linearLayers)
-      + transformer.expertParameters.reduce(0) { $0 + chosen * factors($1.experts.first ?? []) }
+      factors(linears)
+      + layers.flatMap(transformer.expertParameters(ofLayer:))
+      .reduce(0) { $0 + chosen * factors($1.experts.first ?? []) }
     // Backward: always the input's gradient, and the weight's gradient if it is trained.
     forward = 2 * (weights + experts + updates)
     backward = 2 * (weights + experts) * (trainsWeights ? 2 : 1) + 4 * updates
     head = 2 * Double(transformer.activeHead.value.count) * (trainsWeights ? 3 : 2)
-    layerCount = configuration.layers.count
+    layerCount = layers.count
     // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of
     // its two halves, and five products of their size.
-    let columns = configuration.layers.indices.reduce(0.0) { sum, index in
+    let columns = layers.reduce(0.0) { sum, index in
       let isAttention = configuration.layers[index].mixer == .attention
       return sum + (isAttention ? Double(configuration.attentionShape(layer: index).queryColumns) : 0)
     }
