@@ -31,14 +31,21 @@ static int64_t microseconds(void) {
 // which none was finished.
 static int finish(int error, MPI_Request *requests, int count) {
   if (error) return error;
+  enum { part = 64 };
+  int indices[part];
+  MPI_Status statuses[part];
   int64_t begin = microseconds();
   for (int left = count; left > 0;) {
-    int done = 0, indices[64];
-    // In parts, because the list of those that are done has room for as many.
-    for (int first = 0; first < count; first += 64) {
-      int part = count - first < 64 ? count - first : 64, finished = 0;
-      if ((error = MPI_Testsome(part, requests + first, &finished, indices, MPI_STATUSES_IGNORE))) return error;
-      if (finished != MPI_UNDEFINED) done += finished;
+    int done = 0;
+    for (int first = 0; first < count; first += part) {
+      int finished = 0, most = count - first < part ? count - first : part;
+      error = MPI_Testsome(most, requests + first, &finished, indices, statuses);
+      // Of requests that were finished earlier, none is left.
+      if (finished == MPI_UNDEFINED) finished = 0;
+      for (int i = 0; error == MPI_ERR_IN_STATUS && i < finished; i++)
+        if (statuses[i].MPI_ERROR) return statuses[i].MPI_ERROR;
+      if (error) return error;
+      done += finished;
     }
     left -= done;
     const int64_t now = microseconds();
