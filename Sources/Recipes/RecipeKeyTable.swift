@@ -253,8 +253,8 @@ extension RecipeKey {
       "The `checkpoint-N` folder to resume from, or true for the latest."),
     .honored(
       "verify_after_training", .reports, \.training.verifiesAfterTraining,
-      "Open the result afresh at the end and compare its losses, answers, tokenizer and template with those of the run, as "
-        + "`swiftlet verify` does."),
+      "Open the result afresh at the end and compare its losses and answers or its scores, tokenizer and template with those "
+        + "of the run, as `swiftlet verify` does."),
     .honored(
       "verification_answers", .reports, \.training.verificationAnswers, .within(0...1000),
       "How many greedy answers to record at the end, for `swiftlet verify`."),

@@ -183,9 +183,6 @@ struct RecipeReader {
       if method == .reward, origins["truncation_mode"] != nil {
         throw error("truncation_mode", "reward drops rows that are longer than max_length; leave out truncation_mode")
       }
-      if draft.training.verifiesAfterTraining {
-        throw error("verify_after_training", "\(method.rawValue) predicts no tokens to verify; leave it out")
-      }
     }
     if let problem = resolved.training.methodProblem(trainsAdapter: draft.usesPEFT) {
       let first = RecipeKey.methodKeys(method).first { origins[$0.name] != nil }

@@ -308,10 +308,8 @@ public final class TrainingRun {
     try recordVerification(progress)
   }
 
-  /// Records losses, answers, tokenizer and template, for `Verification`.
+  /// Records losses and answers, or scores; tokenizer and template, for `Verification`.
   private func recordVerification(_ progress: (Int, Int) -> Void) throws {
-    // It is about predicted tokens.
-    if recipe.training.method.scoresSequences { return }
     var record = try VerificationRecord(
       of: model, adapter: adapter, rows: (rows.validation ?? rows.training).set,
       answerCount: recipe.training.verificationAnswers, progress: progress)

@@ -59,18 +59,13 @@ struct Merge: AsyncParsableCommand {
       }
     }
     let (model, adapter) = try await modelOptions.open()
-    let scoresSequences = model.transformer.sequenceHead != nil
-    let logits = adapter == nil || scoresSequences ? nil : MergeCheck.logits(of: model)
+    let logits = adapter == nil || model.transformer.sequenceHead != nil ? nil : MergeCheck.logits(of: model)
     let type = try write(model, to: folder)
     Printing.note("Saved the merged model to \(output), with weights in \(type).")
     let check = try logits.map { try MergeCheck($0, of: model, mergedIn: folder) }
     if let check { report(check) }
     let record = try WrittenModel.copyRecord(of: modelOptions.adapter ?? modelOptions.model, to: folder)
-    if scoresSequences {
-      if verify { try checkScores(model, folder) }
-    } else if verify {
-      try await WrittenModel.verify(folder, against: record, model, adapter)
-    }
+    if verify { try await WrittenModel.verify(folder, against: record, model, adapter) }
     if zip { try archive(folder) }
     if json { Printing.json(result(type, check)) }
   }
@@ -110,17 +105,6 @@ struct Merge: AsyncParsableCommand {
       "Compared with base model and adapter on sample prompts, the logits differ by \(mean) on average and \(largest) at "
         + "most, and the most likely token at \(check.changedChoices.count) of \(check.changedChoices.of) positions.",
       indent: 0)
-  }
-
-  /// Opens the written classifier or reward model, and reports how far its scores are from the merged ones.
-  private func checkScores(_ model: CausalLM, _ folder: URL) throws {
-    let prompts = MergeCheck.prompts(for: model)
-    let written = try CausalLM(opening: folder)
-    let pairs = Swift.zip(try model.scores(of: prompts).joined(), try written.scores(of: prompts).joined())
-    let largest = pairs.map { abs($0 - $1) }.max() ?? 0
-    Printing.remark(
-      "Compared with base model and adapter on sample texts, the scores differ by "
-        + "\(String(cFormat: "%.3g", largest)) at most.", indent: 0)
   }
 
   private func archive(_ folder: URL) throws {

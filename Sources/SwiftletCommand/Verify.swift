@@ -11,8 +11,8 @@ struct Verify: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Check that an adapter, a model, a GGUF file, a folder for MLX or a zip file contains what was trained.",
     discussion: """
-      Opens PATH again and compares it with what the run recorded in verification.json when it ended: losses, greedy \
-      answers, tokenizer, chat template and EOS token. The exit status is 1 if something differs.
+      Opens PATH again and compares it with what the run recorded in verification.json when it ended: losses and greedy \
+      answers, or scores; tokenizer, chat template and EOS token. The exit status is 1 if something differs.
       """)
 
   @Argument(help: "The folder of an adapter or a model, also one for MLX; a .gguf file; or a .zip file of one of them.")

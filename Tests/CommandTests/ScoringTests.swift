@@ -46,7 +46,11 @@ import Testing
 
     let merge = try await workspace.run(
       line: "merge --model m --adapter out --output whole --save-method merged_32bit")
-    #expect(merge.status == 0 && merge.errors.contains("the scores differ by"), "\(merge.errors)")
+    #expect(merge.status == 0 && merge.errors.contains("4 with the same label"), "\(merge.errors)")
+    for path in ["out", "whole"] {
+      let verified = try await workspace.run(line: "verify \(path)")
+      #expect(verified.status == 0 && verified.output.contains("4 with the same label"), "\(verified.errors)")
+    }
     let config = try workspace.json("whole/config.json")
     #expect(config["architectures"]?.array?.first?.string == "LlamaForSequenceClassification")
     #expect(config["label2id"]?["thing"]?.integer == 1 && config["pad_token_id"]?.integer == 0)
@@ -69,8 +73,8 @@ import Testing
     try workspace.write("pairs.jsonl", Self.pairs)
     let run = try await workspace.run(
       line: "reward --model_name_or_path m --dataset_name pairs.jsonl --output_dir out --learning_rate 0.003"
-        + " --max_steps 12 --per_device_train_batch_size 3 --logging_steps 1")
-    #expect(run.status == 0, "\(run.errors)")
+        + " --max_steps 12 --per_device_train_batch_size 3 --logging_steps 1 --verify_after_training")
+    #expect(run.status == 0 && run.errors.contains("Verified out: "), "\(run.errors)")
     let log = try #require(try workspace.json("out/trainer_state.json")["log_history"]?.array)
     #expect(log.last { $0["accuracy"] != nil }?["accuracy"]?.double == 1)
     try workspace.write("texts.jsonl", "{\"text\": \"yes please\"}\n{\"text\": \"no\"}\n")

@@ -19,7 +19,7 @@ import Training
   }
 
   /// The trainer of a recipe under `scoring_runs`, and its rows.
-  private static func trainer(
+  static func trainer(
     _ name: String, output: URL? = nil, _ change: (inout TrainingConfiguration) -> Void = { _ in }
   ) throws -> (trainer: Trainer, set: TrainingSet) {
     let expected = try golden("scoring_runs/\(name)/golden.json")

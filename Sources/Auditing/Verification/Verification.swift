@@ -22,8 +22,8 @@ public struct Verification: Sendable {
   /// What is wrong, a sentence each; empty if the files hold what was trained.
   public var problems: [String] { checks.compactMap(\.problem) }
 
-  private let record: VerificationRecord
-  private let precision: Precision
+  let record: VerificationRecord
+  let precision: Precision
 
   /// Compares a model with a record.
   /// - Parameters:
@@ -43,7 +43,9 @@ public struct Verification: Sendable {
     checkTokenizer(model)
     checkTemplate(model)
     checkEnd(model)
-    let largest = record.rows.flatMap(\.ids).max() ?? 0
+    guard checkHead(model) else { return }
+    let tokens = record.rows.map { $0.ids + $0.labels } + record.answers.map(\.prompt) + record.texts.map(\.ids)
+    let largest = tokens.joined().max() ?? 0
     guard largest < model.transformer.configuration.vocabularySize else {
       let size = model.transformer.configuration.vocabularySize
       add(
@@ -52,11 +54,12 @@ public struct Verification: Sendable {
       return
     }
     checkLoss(record.rows.map { $0.measured(on: model) })
+    try checkScores(record.texts.map { try $0.measured(on: model) }, model)
     try model.transformer.backend.check()
     checkAnswers(model, progress)
   }
 
-  private mutating func add(_ name: String, _ recorded: String, _ found: String, _ problem: String?) {
+  mutating func add(_ name: String, _ recorded: String, _ found: String, _ problem: String?) {
     checks.append(Check(name: name, recorded: recorded, found: found, problem: problem))
   }
 
@@ -108,9 +111,10 @@ public struct Verification: Sendable {
     let distances = zip(losses, zip(record.rows, targets)).map { abs($0 - $1.0.loss) / $1.1 }
     let distance = distances.reduce(0, +) / Double(distances.count)
     var problem: String?
-    if let base = record.baseLoss, isLost(found, recorded: recorded, losses) {
+    let base = record.rows.map { $0.baseLoss ?? $0.loss }
+    if let baseLoss = record.baseLoss, isLost(losses, trained: record.rows.map(\.loss), base: base) {
       problem =
-        "The training is lost: the loss on the recorded rows is \(number(found)), and the base model's \(number(base)); "
+        "The training is lost: the loss on the recorded rows is \(number(found)), and the base model's \(number(baseLoss)); "
         + "after training it was \(number(recorded))."
     } else if !found.isFinite || !precision.explains(distance, loss: recorded) {
       problem =
@@ -120,20 +124,13 @@ public struct Verification: Sendable {
     add("loss", number(recorded), number(found), problem)
   }
 
-  /// Whether the losses are those of the base model, row by row. A run that hardly changed them can't be told
-  /// from none.
-  private func isLost(_ found: Double, recorded: Double, _ losses: [Double]) -> Bool {
-    guard found.isFinite else { return false }
-    var (toBase, toTrained, trained, targets) = (0.0, 0.0, 0.0, 0)
-    for (loss, row) in zip(losses, record.rows) {
-      let base = row.baseLoss ?? row.loss
-      toBase += abs(loss - base)
-      toTrained += abs(loss - row.loss)
-      trained += abs(base - row.loss)
-      targets += row.targetCount
-    }
-    let isMeasurable = trained / Double(max(1, targets)) > min(precision.tolerance, 0.02) * recorded
-    return isMeasurable && toBase < toTrained / 4
+  /// Whether losses or scores are those of the base model, one by one. A run that hardly changed them can't be told from
+  /// none.
+  func isLost(_ found: [Double], trained: [Double], base: [Double]) -> Bool {
+    func distance(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + abs($1.0 - $1.1) } }
+    let size = trained.reduce(0) { $0 + abs($1) }
+    let isMeasurable = distance(base, trained) > min(precision.tolerance, 0.02) * size
+    return isMeasurable && distance(found, base) < distance(found, trained) / 4
   }
 
   // MARK: Answers
@@ -162,7 +159,7 @@ public struct Verification: Sendable {
     )
   }
 
-  private func number(_ value: Double) -> String { String(cFormat: "%.4g", value) }
+  func number(_ value: Double) -> String { String(cFormat: "%.4g", value) }
 
   /// The comparison as a JSON object.
   public var json: JSONValue {
@@ -214,6 +211,19 @@ extension Verification {
       case .half: 0.03
       case .eightBit: 0.05
       case .fourBit: 0.4
+      }
+    }
+
+    /// The largest mean difference of a score, as a share of its size. Rounding moves scores by a larger share than losses:
+    /// of SmolLM2-135M by 5% to 12% in 16 bits and by 11% to 21% in 4 bits. That updates are missing, the scores without
+    /// them tell.
+    var scoreTolerance: Double {
+      switch self {
+      case .exact: 0.002
+      case .single: 0.02
+      case .half: 0.3
+      case .eightBit: 0.35
+      case .fourBit: 0.6
       }
     }
 

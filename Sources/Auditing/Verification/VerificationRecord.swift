@@ -5,8 +5,8 @@ import Models
 import OrderedJSON
 import Tensors
 
-/// What a run knew about its result when it ended: losses on a few rows, greedy answers, tokenizer, template and end
-/// tokens. `Verification` compares a file with it. `verification.json` holds it.
+/// What a run knew about its result when it ended: losses on a few rows and greedy answers, or the scores of a few texts;
+/// tokenizer, template and end tokens. `Verification` compares a file with it. `verification.json` holds it.
 public struct VerificationRecord: Sendable, Hashable {
   /// Tokens that the loss was measured on.
   struct Row: Sendable, Hashable {
@@ -37,8 +37,20 @@ public struct VerificationRecord: Sendable, Hashable {
     var ids: [Int32]
   }
 
+  /// A text and what a head that scores whole sequences gives it.
+  struct ScoredText: Sendable, Hashable {
+    var ids: [Int32]
+    /// The logit of each label, or the reward.
+    var scores: [Double]
+    /// The same of the base model with the trained head; `nil` if every weight was trained.
+    var baseScores: [Double]?
+  }
+
   var rows: [Row] = []
   var answers: [Answer] = []
+  var texts: [ScoredText] = []
+  /// The labels of a classifier or reward model, to which `texts` belong; `nil` for a language model.
+  var labels: [String]?
   var tokenizer: [TokenizerSample] = []
   /// A hash of the chat template's source; `nil` without a template.
   var template: String?
@@ -63,10 +75,11 @@ public struct VerificationRecord: Sendable, Hashable {
     return losses.count == rows.count && targets > 0 ? losses.reduce(0, +) / Double(targets) : nil
   }
 
-  /// The record with at most this many rows and answers, for a quick check.
+  /// The record with at most this many rows or texts, and answers, for a quick check.
   package func limited(rows rowCount: Int, answers answerCount: Int) -> VerificationRecord {
     var record = self
     record.rows = Array(rows.prefix(rowCount))
+    record.texts = Array(texts.prefix(rowCount))
     record.answers = Array(answers.prefix(answerCount))
     return record
   }
@@ -109,7 +122,7 @@ extension VerificationRecord {
   var json: JSONValue {
     func list(_ ids: [Int32]) -> JSONValue { .array(ids.map { .integer(Int($0)) }) }
     var object = JSONObject()
-    object["loss"] = .number(loss)
+    object["loss"] = labels == nil ? .number(loss) : nil
     object["base_loss"] = baseLoss.map { .number($0) }
     object["validation_loss"] = validationLoss.map { .number($0) }
     object["chat_template_hash"] = template.map { .string($0) } ?? .null
@@ -130,6 +143,16 @@ extension VerificationRecord {
       })
     object["answers"] = .array(
       answers.map { ["prompt": list($0.prompt), "ids": list($0.ids), "ends": .bool($0.ends)] })
+    guard let labels else { return .object(object) }
+    func numbers(_ values: [Double]) -> JSONValue { .array(values.map { .number($0) }) }
+    object["labels"] = .array(labels.map { .string($0) })
+    object["texts"] = .array(
+      texts.map { text in
+        [
+          "input_ids": list(text.ids), "scores": numbers(text.scores),
+          "base_scores": text.baseScores.map(numbers) ?? .null,
+        ]
+      })
     return .object(object)
   }
 
@@ -139,19 +162,40 @@ extension VerificationRecord {
       let ids = elements.compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
       return ids.count == elements.count ? ids : nil
     }
+    /// What a model can read.
+    func tokens(_ value: JSONValue?) -> [Int32]? {
+      ids(value).flatMap { $0.isEmpty || $0.contains { $0 < 0 } ? nil : $0 }
+    }
+    func numbers(_ value: JSONValue?) -> [Double]? {
+      guard let elements = value?.array else { return nil }
+      let numbers = elements.compactMap(\.double)
+      return numbers.count == elements.count ? numbers : nil
+    }
     guard let rows = json["rows"]?.array, let answers = json["answers"]?.array, let samples = json["tokenizer"]?.array
     else { return nil }
     for row in rows {
-      guard let input = ids(row["input_ids"]), let labels = ids(row["labels"]), labels.count == input.count,
-        let loss = row["loss"]?.double
+      guard let input = tokens(row["input_ids"]), let labels = ids(row["labels"]), labels.count == input.count,
+        labels.allSatisfy({ $0 >= 0 || $0 == TokenBatch.ignoredLabel }), let loss = row["loss"]?.double
       else { return nil }
       self.rows.append(Row(ids: input, labels: labels, loss: loss, baseLoss: row["base_loss"]?.double))
     }
     for answer in answers {
-      guard let prompt = ids(answer["prompt"]), !prompt.isEmpty, let found = ids(answer["ids"]),
+      guard let prompt = tokens(answer["prompt"]), let found = ids(answer["ids"]),
         let ends = answer["ends"]?.bool
       else { return nil }
       self.answers.append(Answer(prompt: prompt, ids: found, ends: ends))
+    }
+    if let names = json["labels"]?.array {
+      let labels = names.compactMap(\.string)
+      guard labels.count == names.count, !labels.isEmpty, let texts = json["texts"]?.array else { return nil }
+      self.labels = labels
+      for text in texts {
+        let base = numbers(text["base_scores"])
+        guard let input = tokens(text["input_ids"]), let scores = numbers(text["scores"]),
+          scores.count == labels.count, base == nil || base?.count == labels.count
+        else { return nil }
+        self.texts.append(ScoredText(ids: input, scores: scores, baseScores: base))
+      }
     }
     for sample in samples {
       guard let text = sample["text"]?.string, let found = ids(sample["ids"]) else { return nil }
