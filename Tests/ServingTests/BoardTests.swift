@@ -222,8 +222,7 @@ import Testing
   @Test(arguments: [
     ("name", "../x"), ("name", ""), ("name", ".hidden"), ("name", "a/b"), ("name", "-x"), ("data", "outside.jsonl"),
     ("data", "/etc/passwd"), ("data", "first/training_args.json"), ("model", "../../m"), ("model", "/etc"),
-    ("method", "grpo"),
-    ("method", "rm"), ("form", "preference"),
+    ("method", "rm"), ("form", "preference"), ("form", "solved"), ("form", "x"),
   ])
   func badSettingsAreNamed(_ key: String, _ value: String) async throws {
     let root = try Self.folder()
@@ -242,6 +241,116 @@ import Testing
       try FileManager.default.contentsOfDirectory(atPath: root.path).sorted() == [
         "deep", "first", "outside.txt", "rows.jsonl",
       ])
+  }
+
+  /// A folder with a program that rewards completions, and others that are none.
+  private static func folderWithPrograms() throws -> URL {
+    let root = try folder()
+    for (name, mode) in [
+      ("deep/score.sh", 0o755), ("notes.sh", 0o644), ("data.jsonl", 0o755), ("two words.sh", 0o755),
+      (".hidden.sh", 0o755),
+    ] {
+      let url = root.appendingPathComponent(name)
+      try Data("#!/bin/sh\n".utf8).write(to: url)
+      try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: url.path)
+    }
+    try FileManager.default.createSymbolicLink(
+      at: root.appendingPathComponent("linked.sh"), withDestinationURL: URL(fileURLWithPath: "/bin/sh"))
+    return root
+  }
+
+  private static func grpo(_ change: (inout JSONObject) -> Void = { _ in }) -> JSONValue {
+    var settings = JSONObject([
+      ("name", "new"), ("model", "org/name"), ("data", "rows.jsonl"), ("method", "grpo"), ("form", "solved"),
+      ("columns", ["prompt": "question", "solution": "answer"]), ("rewards", ["accuracy_reward"]), ("generations", 4),
+      ("completion_length", 16), ("batch_size", 8),
+    ])
+    change(&settings)
+    return .object(settings)
+  }
+
+  @Test func settingsOfGRPOBecomeARecipe() async throws {
+    let board = Self.board(try Self.folderWithPrograms())
+    #expect(try await board.get("/api/programs").json.array?.compactMap(\.string) == ["deep/score.sh"])
+    let made = try await board.post("/api/recipe", Self.grpo()).json
+    let recipe = try #require(made["recipe"]?.string)
+    for line in [
+      "method: \"grpo\"", "reward_funcs: [\"accuracy_reward\"]", "num_generations: 4", "max_completion_length: 16",
+      "per_device_train_batch_size: 8", "per_device_eval_batch_size: 4",
+      #"  - {"select_columns": ["question", "answer"]}"#,
+      #"  - {"rename_columns": {"question": "prompt", "answer": "solution"}}"#,
+      #"  - {"messages": {"to": "prompt", "messages": [{"role": "user", "content": "{prompt}"}]}}"#,
+    ] { #expect(recipe.contains(line + "\n"), "\(recipe)") }
+    #expect(made["command"]?.string == "swiftlet grpo new/recipe.yaml")
+
+    // A program reads every column of the rows.
+    let judged = try await board.post(
+      "/api/recipe",
+      Self.grpo {
+        $0["form"] = "prompts"
+        $0["columns"] = ["prompt": "question"]
+        $0["rewards"] = ["think_format_reward", "soft_overlong_punishment"]
+        $0["program"] = "deep/score.sh"
+      }
+    ).json["recipe"]?.string
+    #expect(
+      judged?.contains(
+        #"reward_funcs: ["think_format_reward", "soft_overlong_punishment", "./deep/score.sh"]"# + "\n") == true)
+    #expect(judged?.contains("select_columns") == false)
+  }
+
+  /// A page names programs of its list only, whatever a recipe could name.
+  @Test(
+    arguments: [
+      ("program", "/bin/sh"), ("program", "deep/../deep/score.sh"), ("program", "deep/score.sh -x"),
+      ("program", "notes.sh"),
+      ("program", "data.jsonl"), ("program", "two words.sh"), ("program", "linked.sh"), ("program", ".hidden.sh"),
+      ("program", "python3"), ("program", ""), ("rewards", "./deep/score.sh"), ("rewards", "sh -c true"),
+      ("rewards", []),
+      ("rewards", ["accuracy_reward", "accuracy_reward"]), ("rewards", nil), ("rewards", [1]), ("generations", 1),
+      ("generations", 1.5), ("completion_length", 0),
+    ] as [(String, JSONValue?)])
+  func badSettingsOfGRPOAreNamed(_ key: String, _ value: JSONValue?) async throws {
+    let root = try Self.folderWithPrograms()
+    let board = Self.board(root)
+    for path in ["/api/recipe", "/api/plan", "/api/start"] {
+      let answer = try await board.post(path, Self.grpo { $0[key] = value })
+      #expect(answer.status == 400)
+      #expect(try answer.json["error"]?["param"]?.string == key, "\(answer.text)")
+    }
+    #expect(!FileManager.default.fileExists(atPath: root.appendingPathComponent("new").path))
+  }
+
+  @Test func settingsOfGRPOMustFitEachOther() async throws {
+    let board = Self.board(try Self.folderWithPrograms())
+    let unsolved = try await board.post(
+      "/api/recipe",
+      Self.grpo {
+        $0["form"] = "prompts"
+        $0["columns"] = ["prompt": "question"]
+      })
+    #expect(unsolved.status == 400 && unsolved.text.contains("solutions"), "\(unsolved.text)")
+    // What the recipe finds wrong is told too.
+    let uneven = try await board.post("/api/recipe", Self.grpo { $0["batch_size"] = 6 })
+    #expect(uneven.status == 400 && uneven.text.contains("num_generations"), "\(uneven.text)")
+  }
+
+  /// Naming a program runs it, so no other page may.
+  @Test func onlyThePageItselfNamesPrograms() async throws {
+    let root = try Self.folderWithPrograms()
+    let board = Self.board(root)
+    let body = Array(Self.grpo { $0["program"] = "deep/score.sh" }.text(.compact).utf8)
+    for headers in [
+      [("Host", "localhost:8080")], [("Host", "localhost:8080"), ("X-Swiftlet-Token", "wrong")],
+      [("Host", "localhost:8080"), ("X-Swiftlet-Token", board.token), ("Origin", "http://evil.example")],
+      [("Host", "evil.example"), ("X-Swiftlet-Token", board.token), ("Origin", "http://evil.example")],
+    ] {
+      let status = await board.respond(
+        to: HTTPRequest(method: "POST", target: "/api/start", headers: .init(headers), body: body)
+      ).status
+      #expect(status == 403, "\(headers)")
+    }
+    #expect(!FileManager.default.fileExists(atPath: root.appendingPathComponent("new").path))
   }
 
   @Test func uploadsStayInTheFolder() async throws {

@@ -567,7 +567,8 @@ function showRows(id, content) {
   } };
 }
 
-function planView(plan) {
+/** A plan. Of a method that samples completions, the time that this takes is not known before. */
+function planView(plan, samples) {
   const memory = plan.memory || {};
   const parts = ["program", "weights", "adapter", "gradients", "optimizer", "exchange", "activations", "working", "evaluation"];
   return [
@@ -575,7 +576,7 @@ function planView(plan) {
     h("h3", null, "Memory"),
     facts([...parts.map((name) => [name, memory[name] ? bytes(memory[name]) : ""]), ["total", bytes(memory.total)],
       ["available", plan.machine && bytes(plan.machine.reachable)]]),
-    h("h3", null, "Time"),
+    h("h3", null, samples ? "Time, without sampling the answers" : "Time"),
     facts([["steps", plan.steps], ["tokens", plan.tokens], ["steps per epoch", plan.steps_per_epoch],
       ["largest batch", plan.largest_batch && plan.largest_batch + " tokens"],
       ["per step", plan.time && duration(plan.time.step_s)], ["all steps", plan.time && duration(plan.time.total_s)]]),
@@ -596,7 +597,7 @@ function showPlan(id, content) {
     const now = JSON.stringify(run.plan || null);
     if (now === shown) return;
     shown = now;
-    if (run.plan) add(box, planView(run.plan));
+    if (run.plan) add(box, planView(run.plan, run.method === "grpo"));
     else box.replaceChildren(h("p", { class: "faint" }, "There is no plan yet."));
   } };
 }
@@ -867,12 +868,14 @@ const forms = {
   dpo: [["preference", "prompt, chosen and rejected answer", ["prompt", "chosen", "rejected"]]],
   kto: [["rated", "prompt, answer and whether it is good", ["prompt", "completion", "label"]]],
   classify: [["labeled", "text and label", ["text", "label"]]],
+  grpo: [["solved", "prompt and solution", ["prompt", "solution"]], ["prompts", "prompts", ["prompt"]]],
 };
 forms.orpo = forms.cpo = forms.reward = forms.dpo;
 /** Names under which columns are often found. */
 const aliases = {
   prompt: ["prompt", "question", "instruction", "input", "query", "source"], completion: ["completion", "answer", "output", "response", "target"],
   messages: ["messages", "conversations", "conversation"], text: ["text", "content", "sentence"], chosen: ["chosen"], rejected: ["rejected"], label: ["label", "labels", "class"],
+  solution: ["solution", "answer", "completion", "output", "response", "target"],
 };
 
 function showNew() {
@@ -883,7 +886,8 @@ function showNew() {
   const data = h("select", { required: true });
   const file = h("input", { type: "file", accept: ".jsonl,.json,.ndjson,.csv,.tsv,.txt,.parquet" });
   const method = h("select", null, option("sft", "SFT: imitate the answers"), option("dpo", "DPO: prefer one answer"), option("orpo", "ORPO: imitate and prefer"), option("cpo", "CPO: prefer, without reference"),
-    option("kto", "KTO: good and bad answers"), option("reward", "Reward model"), option("classify", "Classifier"));
+    option("kto", "KTO: good and bad answers"), option("grpo", "GRPO: sample answers, and reward them"),
+    option("reward", "Reward model"), option("classify", "Classifier"));
   const form = h("select");
   const system = h("textarea", { rows: 2, dir: "auto" });
   const columnBox = h("div", { class: "form" });
@@ -897,6 +901,12 @@ function showNew() {
   const accumulation = number(1, { min: 1 });
   const length = number(1024, { min: 8 });
   const validation = number(10, { min: 0, max: 90 });
+  const accuracy = h("input", { type: "checkbox", checked: true });
+  const thinking = h("input", { type: "checkbox" });
+  const overlong = h("input", { type: "checkbox" });
+  const program = h("select", null, option("", "none"));
+  const generations = number(8, { min: 2 });
+  const completionLength = number(256, { min: 1 });
   const all = h("input", { type: "checkbox" });
   const four = h("input", { type: "checkbox" });
   const questions = h("textarea", { rows: 3, dir: "auto" });
@@ -916,6 +926,11 @@ function showNew() {
       system: system.value.trim() || null, rank: value(rank), learning_rate: Number(rate.value), epochs: value(epochs), max_steps: value(maxSteps),
       batch_size: value(batch), accumulation: value(accumulation), max_length: value(length), validation_percent: value(validation),
       all_weights: all.checked, four_bit: four.checked, questions: questions.value.split("\n").map((line) => line.trim()).filter(Boolean),
+      ...(method.value === "grpo" && {
+        rewards: [[accuracy, "accuracy_reward"], [thinking, "think_format_reward"], [overlong, "soft_overlong_punishment"]]
+          .filter(([box]) => box.checked && !box.disabled).map(([, reward]) => reward),
+        program: program.value || null, generations: value(generations), completion_length: value(completionLength),
+      }),
     };
   }
 
@@ -941,16 +956,21 @@ function showNew() {
     }, 300);
   }
 
+  const findsSolutions = () => aliases.solution.some((alias) => columns.includes(alias));
+
   function showForms() {
     const before = form.value;
     form.replaceChildren(...forms[method.value].map(([value, label]) => option(value, label)));
     if (forms[method.value].some((one) => one[0] === before)) form.value = before;
+    if (method.value === "grpo" && columns.length && !findsSolutions()) form.value = "prompts";
     showColumns();
   }
 
   function showColumns() {
     mapping = {};
     system.parentElement.hidden = ["messages", "text", "labeled"].includes(form.value);
+    // It compares completions with solutions.
+    accuracy.disabled = form.value !== "solved";
     columnBox.replaceChildren(...currentForm()[2].map((target) => {
       const guess = aliases[target].find((alias) => columns.includes(alias)) || columns.find((column) => !Object.values(mapping).includes(column)) || target;
       mapping[target] = guess;
@@ -973,6 +993,7 @@ function showNew() {
         else if (aliases.completion.some((alias) => columns.includes(alias))) form.value = "chat";
         else if (columns.length === 1) form.value = "text";
       }
+      if (method.value === "grpo") form.value = findsSolutions() ? "solved" : "prompts";
       table.replaceChildren(h("p", { class: "faint" }, found.count + " rows; the first " + found.rows.length + ":"),
         h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "First rows" }, h("table", null,
           h("thead", null, h("tr", null, columns.map((column) => text("th", column, { scope: "col" })))),
@@ -997,7 +1018,16 @@ function showNew() {
     } catch (error) { report(error); }
   });
   data.addEventListener("change", showTable);
-  method.addEventListener("change", () => { showForms(); rate.value = method.value === "sft" ? "2e-4" : method.value === "classify" ? "1e-4" : "5e-6"; });
+  method.addEventListener("change", () => {
+    const samples = method.value === "grpo";
+    rewards.hidden = !samples;
+    // Of grpo, batches are counted in completions and hold whole groups.
+    setText(batch.previousElementSibling, samples ? "Answers per batch" : "Rows per batch");
+    batch.value = samples ? generations.value : 4;
+    rate.value = { sft: "2e-4", classify: "1e-4", grpo: "1e-5" }[method.value] || "5e-6";
+    showForms();
+  });
+  generations.addEventListener("change", () => { batch.value = generations.value; });
   form.addEventListener("change", showColumns);
 
   const planButton = action("Plan memory and time", async () => {
@@ -1005,7 +1035,7 @@ function showNew() {
     try {
       const made = await post("api/plan", settings());
       plan.replaceChildren();
-      add(plan, h("h2", null, "Plan"), planView(made),
+      add(plan, h("h2", null, "Plan"), planView(made, method.value === "grpo"),
         made.warnings && made.warnings.length > 0 && h("section", { class: "warnings" }, h("h2", null, "Warnings"), h("ul", null, made.warnings.map((sentence) => text("li", sentence)))),
         made.rows && made.rows.length > 0 && [h("h3", null, "The first rows, with the trained tokens highlighted"), tokenRows(made.rows)]);
     } catch (error) { plan.replaceChildren(); throw error; }
@@ -1016,11 +1046,17 @@ function showNew() {
     location.hash = runLink(id);
   }, { class: "main" });
 
+  const rewards = h("fieldset", { hidden: true }, h("legend", null, "Answers and their rewards"), h("div", { class: "form" },
+    h("label", null, accuracy, " 1 for the solution (accuracy_reward)"), h("label", null, thinking, " 1 for thinking first (think_format_reward)"),
+    h("label", null, overlong, " Up to -1 for the last fifth of the length (soft_overlong_punishment)"),
+    field("Program that gives rewards", program, "an executable file in this folder, which reads JSON lines"),
+    field("Answers per prompt", generations), field("Most tokens per answer", completionLength)));
   const page = h("form", { onsubmit: (event) => event.preventDefault(), oninput: changed, onchange: changed },
     h("fieldset", null, h("legend", null, "Model and data"), h("div", { class: "form" },
       field("Name of the run", name, "also its folder"), field("Model", model, "from the list, or org/name"), models,
       field("Data file", data), field("Or add a file", file, "is saved in this folder"), field("Method", method), field("Rows are", form)),
     table, columnBox, field("System message", system, "for every row; may stay empty", true)),
+    rewards,
     h("fieldset", null, h("legend", null, "Training"), h("div", { class: "form" },
       field("LoRA rank", rank), field("Learning rate", rate), field("Epochs", epochs), field("Or steps", maxSteps), field("Rows per batch", batch), field("Batches per step", accumulation),
       field("Most tokens per row", length), field("Rows for validation, percent", validation),
@@ -1030,7 +1066,8 @@ function showNew() {
     h("h2", null, "Recipe"), recipe, h("h2", null, "Command"), command);
   showForms();
   (async () => {
-    const [names, runs] = await Promise.all([get("api/models"), getRuns(), showFiles()]);
+    const [names, programs, runs] = await Promise.all([get("api/models"), get("api/programs"), getRuns(), showFiles()]);
+    add(program, programs.map((one) => option(one)));
     models.replaceChildren(...names.map((one) => option(one)));
     if (names.length === 1 && !model.value) model.value = names[0];
     const taken = new Set(runs.map((run) => run.id));

@@ -47,7 +47,7 @@ struct DataList {
     }
   }
 
-  private static func isData(_ name: String) -> Bool {
+  static func isData(_ name: String) -> Bool {
     var name = name.lowercased()
     for ending in [".gz", ".zst"] where name.hasSuffix(ending) { name.removeLast(ending.count) }
     return uploadable.contains { name.hasSuffix("." + $0) }
@@ -78,6 +78,27 @@ struct DataList {
       "columns": .array(columns.map { .string($0) }), "count": .integer(rows.count), "rows": .array(cells),
       "conversations": .array(conversations.map { .string($0) }),
     ]
+  }
+}
+
+/// The programs in the watched folder that can reward completions. A page can name no others, and can add none: what it
+/// uploads is data, which is never started.
+struct ProgramList {
+  let names: [String]
+
+  init(_ root: URL) {
+    names = FolderWalk.paths(below: root) { folder, names in
+      names.map { folder.isEmpty ? $0 : folder + "/" + $0 }.filter { name in
+        let place = root.appendingPathComponent(name)
+        return Self.isWord(name) && !DataList.isData(name) && RunFolder.isOwnFile(place)
+          && FileManager.default.isExecutableFile(atPath: place.path)
+      }
+    }
+  }
+
+  /// Whether a command line has the path as one word.
+  private static func isWord(_ path: String) -> Bool {
+    !path.contains { $0.isWhitespace || $0 == "'" || $0 == "\"" }
   }
 }
 

@@ -95,6 +95,8 @@ package struct BoardServer: Sendable {
       return .json(try await BlockingWork.run { .array(ModelList(root).names.map { .string($0) }) })
     case ("GET", "data", 2):
       return .json(try await BlockingWork.run { .array(DataList(root).names.map { .string($0) }) })
+    case ("GET", "programs", 2):
+      return .json(try await BlockingWork.run { .array(ProgramList(root).names.map { .string($0) }) })
     case ("GET", "rows", 2):
       let name = request.queryValue("file") ?? ""
       return .json(try await BlockingWork.run { try DataList(root).table(of: name) })
@@ -217,9 +219,7 @@ package struct BoardServer: Sendable {
 
   /// The settings of the form, as a valid recipe.
   private func settings(_ json: JSONValue) async throws -> RunSettings {
-    let settings = try await BlockingWork.run {
-      try RunSettings(json, files: DataList(root).names, models: ModelList(root).names)
-    }
+    let settings = try await BlockingWork.run { try RunSettings(json, in: root) }
     _ = try settings.recipe()
     return settings
   }

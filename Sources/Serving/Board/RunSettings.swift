@@ -23,6 +23,10 @@ struct RunSettings {
     case rated
     /// A text and its label.
     case labeled
+    /// A prompt with the solution that a reward compares completions with.
+    case solved
+    /// A prompt alone.
+    case prompts
 
     var columns: [String] {
       switch self {
@@ -32,6 +36,8 @@ struct RunSettings {
       case .preference: ["prompt", "chosen", "rejected"]
       case .rated: ["prompt", "completion", "label"]
       case .labeled: ["text", "label"]
+      case .solved: ["prompt", "solution"]
+      case .prompts: ["prompt"]
       }
     }
 
@@ -41,7 +47,7 @@ struct RunSettings {
       case .sft: [.chat, .messages, .text]
       case .kto: [.rated]
       case .classify: [.labeled]
-      case .grpo: []
+      case .grpo: [.solved, .prompts]
       case .dpo, .orpo, .cpo, .reward: [.preference]
       }
     }
@@ -52,34 +58,36 @@ struct RunSettings {
   /// The keys in the order in which the recipe has them.
   private(set) var keys: [(key: String, value: JSONValue)] = []
 
-  /// - Parameters:
-  ///   - files: the data files that may be named.
-  ///   - models: the models that may be named besides `org/name`.
+  /// - Parameter root: the watched folder, whose data files, models and programs may be named, and models as `org/name`.
   /// - Throws: `APIError` naming the setting at fault.
-  init(_ json: JSONValue, files: [String], models: [String]) throws {
+  init(_ json: JSONValue, in root: URL) throws {
     let reader = RequestReader(json: json)
     name = try reader.string("name") ?? ""
     guard Self.isName(name) else {
       throw APIError.invalidRequest(
         "The name of a run must have letters, digits, '-', '_' and '.' only.", parameter: "name")
     }
-    guard let method = TrainingMethod.Name(rawValue: try reader.string("method") ?? "sft"),
-      let standard = Form.forms(of: method).first
-    else { throw APIError.invalidRequest("There is no such method here.", parameter: "method") }
+    guard let method = TrainingMethod.Name(rawValue: try reader.string("method") ?? "sft") else {
+      throw APIError.invalidRequest("There is no such method.", parameter: "method")
+    }
     self.method = method
-    guard let model = try reader.string("model"), models.contains(model) || BaseModelReference.isHubName(model) else {
+    guard let model = try reader.string("model"),
+      ModelList(root).names.contains(model) || BaseModelReference.isHubName(model)
+    else {
       throw APIError.invalidRequest("Choose a model of the list, or type org/name.", parameter: "model")
     }
-    guard let file = try reader.string("data"), files.contains(file) else {
+    guard let file = try reader.string("data"), DataList(root).names.contains(file) else {
       throw APIError.invalidRequest("Choose a data file of the list.", parameter: "data")
     }
     if method != .sft { keys.append(("method", .string(method.rawValue))) }
     keys += [("model_name_or_path", .string(model)), ("dataset_name", .string(file))]
-    let form = try reader.string("form").flatMap(Form.init) ?? standard
-    guard Form.forms(of: method).contains(form) else {
+    let forms = Form.forms(of: method)
+    guard let form = try reader.string("form").map(Form.init(rawValue:)) ?? forms.first, forms.contains(form) else {
       throw APIError.invalidRequest("Rows of this form don't go with \(method.rawValue).", parameter: "form")
     }
-    try addSteps(form, reader)
+    let program = method == .grpo ? try reader.string("program") : nil
+    try addSteps(form, reader, keepsOthers: program != nil)
+    if method == .grpo { try addRewards(form, reader, program: program, in: root) }
     try addTraining(form, reader)
     keys.append(("output_dir", .string(name)))
   }
@@ -95,7 +103,8 @@ struct RunSettings {
 
   /// Maps the columns of the file, and makes messages of prompts and completions, so that the model's chat template
   /// applies.
-  private mutating func addSteps(_ form: Form, _ reader: RequestReader) throws {
+  /// - Parameter keepsOthers: whether rows keep the columns that are not mapped.
+  private mutating func addSteps(_ form: Form, _ reader: RequestReader, keepsOthers: Bool) throws {
     let mapping = try reader.object("columns")
     var steps: [JSONValue] = []
     let renamings = try form.columns.map { column in
@@ -105,7 +114,7 @@ struct RunSettings {
       throw APIError.invalidRequest("Two columns are mapped to the same one.", parameter: "columns")
     }
     if renamings.contains(where: { $0.old != $0.new }) {
-      steps.append(["select_columns": .array(renamings.map { .string($0.old) })])
+      if !keepsOthers { steps.append(["select_columns": .array(renamings.map { .string($0.old) })]) }
       // In one step, columns may also change places.
       steps.append([
         "rename_columns": .object(
@@ -118,7 +127,7 @@ struct RunSettings {
     func step(_ column: String, _ messages: [JSONValue]) -> JSONValue {
       ["messages": ["to": .string(column), "messages": .array(messages)]]
     }
-    if [.chat, .preference, .rated].contains(form) {
+    if [.chat, .preference, .rated, .solved, .prompts].contains(form) {
       var prompt: [JSONValue] = []
       if let system = try reader.string("system"), !system.isEmpty {
         let text = system.replacing("{", with: "{{").replacing("}", with: "}}")
@@ -131,6 +140,42 @@ struct RunSettings {
     }
     if !steps.isEmpty { keys.append(("steps", .array(steps))) }
     if form == .messages, try reader.bool("assistant_only") ?? true { keys.append(("assistant_only_loss", true)) }
+  }
+
+  /// The rewards of completions, and how these are sampled.
+  private mutating func addRewards(_ form: Form, _ reader: RequestReader, program: String?, in root: URL) throws {
+    var rewards: [String] = []
+    for value in try reader.array("rewards") ?? [] {
+      guard let reward = value.string.flatMap(BuiltInReward.init(rawValue:)) else {
+        throw APIError.invalidRequest(
+          "There is no built-in reward \(value.text().quotedExcerpt).", parameter: "rewards")
+      }
+      if reward == .accuracy, form != .solved {
+        throw APIError.invalidRequest(
+          "\(reward.rawValue) compares completions with solutions; choose rows with prompts and solutions.",
+          parameter: "rewards")
+      }
+      rewards.append(reward.rawValue)
+    }
+    if let program {
+      guard ProgramList(root).names.contains(program) else {
+        throw APIError.invalidRequest("Choose a program of the list.", parameter: "program")
+      }
+      rewards.append("./" + program)
+    }
+    guard !rewards.isEmpty else {
+      throw APIError.invalidRequest("Choose a reward, or a program that computes one.", parameter: "rewards")
+    }
+    guard Set(rewards).count == rewards.count else {
+      throw APIError.invalidRequest("A reward is there twice.", parameter: "rewards")
+    }
+    let generations = try reader.integer("generations", in: 2...4096) ?? 8
+    keys += [
+      ("reward_funcs", .array(rewards.map { .string($0) })), ("num_generations", .integer(generations)),
+      ("max_completion_length", .integer(try reader.integer("completion_length", in: 1...1_000_000) ?? 256)),
+      // It counts completions, so it must hold whole groups.
+      ("per_device_eval_batch_size", .integer(generations)),
+    ]
   }
 
   private mutating func addTraining(_ form: Form, _ reader: RequestReader) throws {

@@ -30,7 +30,7 @@ public protocol Reward: Sendable {
 }
 
 /// The rewards that recipes can name.
-enum BuiltInReward: String, CaseIterable {
+package enum BuiltInReward: String, CaseIterable {
   case accuracy = "accuracy_reward"
   case thinkFormat = "think_format_reward"
   case softOverlong = "soft_overlong_punishment"
