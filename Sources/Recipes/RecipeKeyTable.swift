@@ -163,7 +163,8 @@ extension RecipeKey {
       "The same for special tokens, such as those of a chat template: answers don't show them."),
     .honored(
       "chat_template_path", .tokens, \.training.chatTemplatePath,
-      "The chat template: a Jinja file, or a model folder to take it from."),
+      "The chat template: a Jinja file; or a model (a folder or org/name) to take it from, together with the tokens that the "
+        + "vocabulary lacks, and the EOS token."),
   ]
 
   private static let optimizationKeys: [RecipeKey] = [

@@ -32,7 +32,8 @@ public struct Evaluation: Sendable {
     logProbabilities: Bool = false, progress: (Int, Int) -> Void = { _, _ in }
   ) throws {
     let tokenizer = try RowTokenizer(
-      model.tokenizer, renderer: model.chatRenderer, marksAssistant: options.assistantOnlyLoss)
+      model.tokenizer, renderer: model.chatRenderer, eosToken: model.endOfSequence?.text,
+      marksAssistant: options.assistantOnlyLoss)
     try self.init(
       model, rows: source, tokenizer: tokenizer, options: options, batchSize: batchSize,
       logProbabilities: logProbabilities, progress: progress)

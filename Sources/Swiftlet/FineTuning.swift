@@ -152,10 +152,10 @@ public final class FineTuning: Sendable {
 
 extension PreparedRows {
   /// The rows of a run that was configured in Swift.
-  init(_ job: FineTuning.Job, model: CausalLM) throws {
-    let template = try job.recipe.chatTemplate() ?? model.chatTemplate?.source
+  init(_ job: FineTuning.Job, _ tokens: RecipeTokens, model: CausalLM) throws {
+    let template = tokens.template ?? model.chatTemplate?.source
     try self.init(
       training: job.data.resolve(), validation: job.validation?.resolve(),
-      tokenizer: RowTokenizer(model.tokenizer, template: template, job.recipe.training), job.recipe.training)
+      tokenizer: RowTokenizer(model.tokenizer, template: template, tokens.training), tokens.training)
   }
 }

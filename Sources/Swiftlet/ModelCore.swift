@@ -154,18 +154,19 @@ actor ModelCore {
       return run
     }
     try RunAgreement(collective: job.collective).check(job.recipe)
-    try reopenIfNeeded(for: job)
-    let rows = try PreparedRows(job, model: try opened)
+    let tokens = try job.recipe.tokens(of: ModelFiles(opening: url).tokenizer())
+    try reopenIfNeeded(for: job, tokens)
+    let rows = try PreparedRows(job, tokens, model: try opened)
     let run = try TrainingRun(
-      job.recipe, model: try opened, rows: rows, components: job.components, callbacks: callbacks + job.callbacks,
-      collective: job.collective)
+      job.recipe.taking(tokens, of: try opened.files), model: try opened, rows: rows, components: job.components,
+      callbacks: callbacks + job.callbacks, collective: job.collective)
     adapter = run.adapter
     runs[id] = run
     return run
   }
 
   /// A run that trains every weight, or uses another chat template or more tokens, needs another instance of the model.
-  private func reopenIfNeeded(for job: FineTuning.Job) throws {
+  private func reopenIfNeeded(for job: FineTuning.Job, _ recipeTokens: RecipeTokens) throws {
     let current = try opened
     guard adapter == nil else {
       throw SwiftletError.model("the model has an adapter already; open it without one to train a new adapter")
@@ -177,8 +178,8 @@ actor ModelCore {
     {
       throw SwiftletError.model("the weights are quantized, so they cannot be trained; pass an adapter")
     }
-    let template = try job.recipe.chatTemplate()
-    let tokens = job.recipe.newTokens.isEmpty ? current.files.addedTokens : job.recipe.newTokens
+    let template = recipeTokens.template
+    let tokens = recipeTokens.added.isEmpty ? current.files.addedTokens : recipeTokens.added
     let needsTokens = tokens != current.files.addedTokens
     guard needsFloat32 || needsTokens || (template != nil && template != current.chatTemplate?.source) else { return }
     guard weightsVersion == 0 else {

@@ -50,17 +50,18 @@ public final class TrainingRun {
   ) throws {
     try RunAgreement(collective: collective).check(recipe)
     // Prepare the rows before the weights are read, to find mistakes in them sooner.
-    let (files, tokenizer, template, rows) = try Recipe.translating {
+    let (files, tokenizer, tokens, rows) = try Recipe.translating {
       if collective.rank == 0 { try Self.checkWritable(URL(fileURLWithPath: recipe.training.outputDir)) }
-      let files = try ModelFiles(opening: modelURL).adding(recipe.newTokens)
+      let plain = try ModelFiles(opening: modelURL)
+      let tokens = try recipe.tokens(of: plain.tokenizer())
+      let files = try plain.adding(tokens.added)
       let tokenizer = try files.tokenizer()
-      let template = try recipe.chatTemplate()
-      let rowTokenizer = try RowTokenizer(tokenizer, template: template, recipe.training)
+      let rowTokenizer = try RowTokenizer(tokenizer, template: tokens.template, tokens.training)
       var located = recipe
       located.data = data ?? recipe.data
       let rows = try RecipeRows(located, tokenizer: rowTokenizer)
       return (
-        files, tokenizer, template,
+        files, tokenizer, tokens,
         try collective.leadersFirst {
           try PreparedRows(
             training: rows.train, validation: rows.evaluation, tokenizer: rowTokenizer, recipe.training, cache: cache,
@@ -73,10 +74,11 @@ public final class TrainingRun {
       ?? Self.open(recipe.model.device, collective)
     let quantization = recipe.model.quantization
     let model = try CausalLM(
-      files, tokenizer: tokenizer, chatTemplate: template, on: device.backend, inFloat32: recipe.lora == nil,
+      files, tokenizer: tokenizer, chatTemplate: tokens.template, on: device.backend, inFloat32: recipe.lora == nil,
       quantization: quantization, progress: quantization == nil ? { _, _ in } : loading)
     do {
-      try self.init(recipe, model: model, rows: rows, teacherURL: teacherURL, collective: collective)
+      try self.init(
+        recipe.taking(tokens, of: files), model: model, rows: rows, teacherURL: teacherURL, collective: collective)
       self.device = device
     } catch let error as SwiftletError {
       throw error.inRecipeTerms

@@ -48,9 +48,9 @@ struct AuditCommand: AsyncParsableCommand {
     var recipe = try Recipe(commandLine: words.words)
     for note in recipe.notes { Printing.note("Note: \(note)") }
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let tokenizer = await tokenizer(of: recipe)
-    let rowTokenizer = try tokenizer.map { try RowTokenizer($0, template: recipe.chatTemplate(), recipe.training) }
-    let rows = try RecipeRows(recipe, tokenizer: rowTokenizer)
+    recipe = try await recipe.locatingTemplate(progress: DownloadProgress().report)
+    let tokenizers = try await tokenizer(of: recipe).map { try recipe.tokenizers(of: $0) }
+    let rows = try RecipeRows(recipe, tokenizer: tokenizers?.rows)
     let kind = recipe.training.rowKind
     if settings.measuresLoss, kind != .sequence {
       throw ValidationError("--model-loss and --adapter measure the answers of sft; leave them out")
@@ -64,8 +64,10 @@ struct AuditCommand: AsyncParsableCommand {
     options.similarity = settings.similarity
     options.textField = recipe.training.preparation.textField
     options.expectsOneAnswer = AuditedRows.expectOneAnswer(kind)
-    if let tokenizer { options.special = SpecialText(specialTokens: tokenizer.specialTokenTexts) }
-    if let rowTokenizer { options.preparation = (rowTokenizer, recipe.training.preparation) }
+    if let tokenizers {
+      options.special = SpecialText(specialTokens: tokenizers.tokenizer.specialTokenTexts)
+      options.preparation = (tokenizers.rows, recipe.training.preparation)
+    }
     var bar = ProgressBar("auditing", total: train.count, quantity: .items("rows"))
     var audit = try Audit(train, validation: rows.evaluation.map(audited), options: options) { done, total in
       bar.update(done, total: total)
@@ -86,11 +88,11 @@ struct AuditCommand: AsyncParsableCommand {
     if let file = settings.file { try write(rows.train, audit, to: file, settings) }
   }
 
-  /// The recipe's tokenizer, if it is available.
+  /// The tokenizer of the recipe's model, if it is available.
   private func tokenizer(of recipe: Recipe) async -> Tokenizer? {
     if recipe.model.name.isEmpty { return nil }
     do {
-      return try await Tokenize.tokenizer(recipe.locate(recipe.model.name)).adding(recipe.newTokens).tokenizer
+      return try await Tokenize.tokenizer(recipe.locate(recipe.model.name))
     } catch {
       Printing.note("Note: rows beyond max_length are not looked for, because there is no tokenizer: \(error)")
       return nil

@@ -76,12 +76,13 @@ struct Eval: AsyncParsableCommand {
     var rows = try recipe == nil ? data.map { try DataFile.open($0.expandingTilde) } : nil
     let (model, _) = try await modelOptions.open(on: device)
     var tokenizer = try RowTokenizer(
-      model.tokenizer, renderer: model.chatRenderer, marksAssistant: options.assistantOnlyLoss)
+      model.tokenizer, renderer: model.chatRenderer, eosToken: model.endOfSequence?.text,
+      marksAssistant: options.assistantOnlyLoss)
     if let recipe {
-      var training = recipe.training
-      training.preparation.assistantOnlyLoss = options.assistantOnlyLoss
-      tokenizer = try RowTokenizer(
-        model.tokenizer, template: recipe.chatTemplate(), training)
+      var recipe = try await recipe.locatingTemplate(progress: DownloadProgress().report)
+      recipe.training.preparation.assistantOnlyLoss = options.assistantOnlyLoss
+      let tokens = try recipe.tokens(of: model.tokenizer)
+      tokenizer = try RowTokenizer(model.tokenizer, template: tokens.template, tokens.training)
       rows = try await self.rows(recipe, tokenizer)
     }
     guard let rows else { return }

@@ -30,27 +30,29 @@ struct LossAuditing {
     let device = try recipe.model.device.open(
       kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment))
     let folder = adapterFolder.map { URL(fileURLWithPath: $0.expandingTilde) }
-    let files = try ModelFiles(opening: url).adding(recipe.newTokens).extended(by: folder)
+    let plain = try ModelFiles(opening: url)
+    let tokens = try recipe.tokens(of: plain.tokenizer())
+    let files = try plain.adding(tokens.added).extended(by: folder)
     let model = try CausalLM(
-      files, tokenizer: files.tokenizer(), chatTemplate: recipe.chatTemplate(), on: device.backend,
+      files, tokenizer: files.tokenizer(), chatTemplate: tokens.template, on: device.backend,
       quantization: recipe.model.quantization)
     let training = RowLosses.sample(rows.train.count, count: most)
     if training.count < rows.train.count {
       Printing.note(
         "Measuring \(training.count) of \(rows.train.count) rows, evenly spread; --loss-rows N changes that.")
     }
-    let base = try measure(model, rows.train, training, "base model")
+    let base = try measure(model, tokens, rows.train, training, "base model")
     Printing.note("Loss under the base model: \(base.summary).")
     let audit = LossAudit(base: base)
     guard let folder else { return audit.beforeTraining() }
 
     let held = rows.evaluation.map { RowLosses.sample($0.count, count: most) } ?? []
-    let heldBase = try rows.evaluation.map { try measure(model, $0, held, "base model, validation") }
+    let heldBase = try rows.evaluation.map { try measure(model, tokens, $0, held, "base model, validation") }
     let adapter = try Adapter(reading: folder, onto: model.transformer)
     defer { withExtendedLifetime(adapter) {} }
-    let trained = try measure(model, rows.train, training, "adapter")
+    let trained = try measure(model, tokens, rows.train, training, "adapter")
     Printing.note("Loss with the adapter: \(trained.summary).")
-    let heldTrained = try rows.evaluation.map { try measure(model, $0, held, "adapter, validation") }
+    let heldTrained = try rows.evaluation.map { try measure(model, tokens, $0, held, "adapter, validation") }
     var neighbors: [Int: [Int]] = [:]
     if let evaluation = rows.evaluation {
       neighbors = LossAudit.neighbors(
@@ -62,9 +64,9 @@ struct LossAuditing {
   }
 
   private func measure(
-    _ model: CausalLM, _ source: any RowSource, _ indices: [Int], _ label: String
+    _ model: CausalLM, _ tokens: RecipeTokens, _ source: any RowSource, _ indices: [Int], _ label: String
   ) throws -> RowLosses {
-    let tokenizer = try RowTokenizer(model.tokenizer, template: recipe.chatTemplate(), recipe.training)
+    let tokenizer = try RowTokenizer(model.tokenizer, template: tokens.template, tokens.training)
     var bar = ProgressBar("measuring: \(label)", total: indices.count, quantity: .items("rows"))
     defer { bar.clear() }
     return try RowLosses(model, source, indices, tokenizer: tokenizer, options: recipe.training.preparation) {

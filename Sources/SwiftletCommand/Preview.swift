@@ -33,9 +33,9 @@ struct Preview: AsyncParsableCommand {
     var recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
     recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    let tokenizer = try await Tokenize.tokenizer(recipe.locate(recipe.model.name)).adding(recipe.newTokens)
-      .tokenizer
-    let rowTokenizer = try RowTokenizer(tokenizer, template: recipe.chatTemplate(), recipe.training)
+    recipe = try await recipe.locatingTemplate(progress: DownloadProgress().report)
+    let (tokenizer, rowTokenizer) = try await recipe.tokenizers(
+      of: Tokenize.tokenizer(recipe.locate(recipe.model.name)))
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train
     if !json {
       let output = Output.standardOutput

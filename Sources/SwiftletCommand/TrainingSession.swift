@@ -36,7 +36,7 @@ struct TrainingSession {
 
   /// The run, with the model loaded and the rows prepared.
   func prepared() async throws -> TrainingRun {
-    let (modelURL, teacherURL, data) = try await ranks.inTurn {
+    let (modelURL, teacherURL, data, located) = try await ranks.inTurn {
       var teacher: URL?
       if let distillation = recipe.training.distillation {
         teacher = try await ModelLocation.find(
@@ -45,13 +45,14 @@ struct TrainingSession {
       return (
         try await ModelLocation.find(
           recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: downloading()),
-        teacher, try await DatasetLocation.find(recipe, progress: downloading())
+        teacher, try await DatasetLocation.find(recipe, progress: downloading()),
+        try await recipe.locatingTemplate(progress: downloading())
       )
     }
     let (loading, preparing) = (QuantizationProgress(), PreparationProgress())
     defer { loading.finish() }
     return try TrainingRun(
-      recipe, modelURL: modelURL, teacherURL: teacherURL, data: data,
+      located, modelURL: modelURL, teacherURL: teacherURL, data: data,
       cache: PreparationCache.standard(environment: ProcessInfo.processInfo.environment),
       collective: ranks.collective, loading: ranks.leads ? loading.report : { _, _ in },
       preparing: ranks.leads ? preparing.update : { _, _ in })

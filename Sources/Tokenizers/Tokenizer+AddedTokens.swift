@@ -56,6 +56,22 @@ extension Tokenizer {
     return (tokenizer, newIDs)
   }
 
+  /// The tokens that are matched before pre-tokenization.
+  package var addedTokens: [AddedToken] { pipeline.addedTokens }
+
+  /// Those of another tokenizer's tokens that this one lacks, in the order of their ids.
+  package func lackedTokens(among tokens: [AddedToken]) -> [AddedToken] {
+    tokens.filter { id(of: $0.text) == nil }.sorted { $0.id < $1.id }
+  }
+
+  /// Tokens that fill the vocabulary up to a multiple of `count`: `<extra_id_0>` and so on, as TRL names them.
+  package func fillers(toMultipleOf count: Int) -> [AddedToken] {
+    let missing = (count - vocabularySize % count) % count
+    // Some of the names may be taken.
+    let names = (0...).lazy.map { "<extra_id_\($0)>" }.filter { self.id(of: $0) == nil }
+    return names.prefix(missing).map { AddedToken($0, isSpecial: false) }
+  }
+
   /// The added tokens of the tokenizer in a folder that this one lacks, in the order of their ids; none if the folder has no
   /// tokenizer.
   /// - Throws: `SwiftletError` if the file can't be read.
@@ -64,12 +80,8 @@ extension Tokenizer {
     guard let bytes = files[TokenizerFiles.tokenizer] else { return [] }
     let path = directory.appendingPathComponent(TokenizerFiles.tokenizer).path
     let main = try TokenizerFiles.json(TokenizerJSONScanner(bytes)?.rest ?? bytes, path: path)
-    var tokens: [AddedToken] = []
-    for element in try main.member("added_tokens")?.elements() ?? [] {
-      let token = try AddedToken(element)
-      if id(of: token.text) == nil { tokens.append(token) }
-    }
-    return tokens.sorted { $0.id < $1.id }
+    let elements = try main.member("added_tokens")?.elements() ?? []
+    return lackedTokens(among: try elements.map { element throws(SwiftletError) in try AddedToken(element) })
   }
 }
 

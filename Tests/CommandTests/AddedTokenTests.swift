@@ -98,6 +98,40 @@ import Testing
     #expect(refused.status != 0 && refused.errors.contains("add_tokens"), "\(refused.errors)")
   }
 
+  /// A model folder in chat_template_path brings its tokens, and its EOS token.
+  @Test(arguments: ["llama", "llama_tied"]) func aTemplateIsClonedWithItsTokens(_ family: String) async throws {
+    let workspace = try Self.workspace(family)
+    let source = Workspace.goldens.appendingPathComponent("added_tokens/source").path
+    let keys =
+      "--chat_template_path \(source) --max_steps 4 --learning_rate 0.02 --max_length 64 --eval_dataset rows.jsonl"
+      + " --eval_strategy steps --eval_steps 4 --verify_after_training true"
+    try await workspace.train("\(keys) \(Self.lora)", to: "out")
+    let config = try workspace.json("out/adapter_config.json")
+    #expect(config["trainable_token_indices"]?.array?.compactMap(\.integer) == Array(256..<320))
+    #expect(config["modules_to_save"]?.array?.compactMap(\.string) == (family == "llama" ? ["lm_head"] : nil))
+    #expect(try workspace.json("out/tokenizer_config.json")["eos_token"]?.string == "<|tool|>")
+    let contents = try workspace.json("out/tokenizer.json")["added_tokens"]?.array?.compactMap { $0["content"]?.string }
+    #expect(contents?.suffix(64).prefix(5) == ["<note>", "<|tool|>", "<extra_id_1>", "<extra_id_0>", "<extra_id_2>"])
+    let template = try workspace.data("out/chat_template.jinja")
+    #expect(String(decoding: template, as: UTF8.self).contains("<note>"))
+    let after = try await Self.loss(workspace, "--model m --adapter out")
+    try expectClose(try Self.logged(workspace), after)
+    _ = try await workspace.run(
+      line: "merge --model m --adapter out --output merged --save-method merged_32bit")
+    #expect(try workspace.json("merged/config.json")["vocab_size"]?.integer == 320)
+    #expect(try workspace.json("merged/config.json")["eos_token_id"]?.integer == 257)
+    try expectClose(try await Self.loss(workspace, "--model merged"), after)
+
+    let shown = try await workspace.run(
+      line: "preview --ids --model_name_or_path m --dataset_name rows.jsonl --chat_template_path \(source)")
+    // The prompt and completion are text, which ends in the EOS token of the folder.
+    #expect(shown.status == 0 && shown.output.contains("257"), "\(shown.output) \(shown.errors)")
+    let refused = try await workspace.run(
+      line: "sft --model_name_or_path m --dataset_name rows.jsonl --output_dir no --eos_token <|im_end|>"
+        + " --chat_template_path \(source)")
+    #expect(refused.status == 1 && refused.errors.contains("leave out eos_token"), "\(refused.errors)")
+  }
+
   /// An adapter that PEFT saved with its resized embeddings.
   @Test func publishedAdaptersBringTheirTokens() async throws {
     let workspace = try Self.workspace("llama_tied")

@@ -24,7 +24,8 @@ import Tokenizers
     let recipe = try Recipe(commandLine: ["--config", folder.appendingPathComponent("recipe.yaml").path])
     let tokenizer = try Tokenizer(directory: TinyModel.folder.appendingPathComponent("models/tokenizer"))
     let rowTokenizer = try RowTokenizer(
-      tokenizer, template: recipe.chatTemplate(), marksAssistant: recipe.training.preparation.assistantOnlyLoss)
+      tokenizer, template: recipe.tokens(of: tokenizer).template,
+      marksAssistant: recipe.training.preparation.assistantOnlyLoss)
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer)
     let (set, _) = try Preparation(rowTokenizer, options: recipe.training.preparation).prepare(rows.train)
     try checkFirstBatch(set, recipe.training, reference)

@@ -2,15 +2,15 @@ import Datasets
 import Foundation
 import Models
 import OrderedJSON
+import Recipes
 import TestSupport
 import Testing
-import Tokenizers
 import Training
 
 /// Ten steps of TRL's trainer with two added tokens: see Tests/Goldens/generators/added_tokens.py. The tolerances are those of
 /// `TrainingGoldenTests`.
 @Suite struct AddedTokenTrainingTests {
-  @Test(arguments: ["full", "lora", "tokens", "whole", "apart"]) func runEqualsTRL(_ name: String) throws {
+  @Test(arguments: ["full", "lora", "tokens", "whole", "apart", "cloned"]) func runEqualsTRL(_ name: String) throws {
     let reference = try golden("added_tokens/\(name).json")
     let base = try #require(reference["base"]?.string)
     let folder = try scratchFolder("added-tokens")
@@ -19,9 +19,12 @@ import Training
       let file = TinyModel.folder.appendingPathComponent(path)
       try FileManager.default.copyItem(at: file, to: folder.appendingPathComponent(file.lastPathComponent))
     }
-    let files = try ModelFiles(opening: folder).adding([
-      AddedToken("<note>", isSpecial: false), AddedToken("<|tool|>", isSpecial: true),
-    ])
+    let plain = try ModelFiles(opening: folder)
+    let source = TinyModel.folder.appendingPathComponent("added_tokens/source").path
+    let recipe = try Recipe(
+      commandLine: name == "cloned"
+        ? ["--chat_template_path", source] : ["--add_tokens", "<note>", "--add_special_tokens", "<|tool|>"])
+    let files = try plain.adding(recipe.tokens(of: plain.tokenizer()).added)
     let path = reference["adapter"]?.string
     let model = try CausalLM(files, tokenizer: files.tokenizer(), inFloat32: path == nil)
     let adapter = try path.map {
