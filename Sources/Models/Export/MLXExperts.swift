@@ -27,47 +27,46 @@ struct MLXExperts {
 
   /// The tensors of a parameter.
   func sources(of parameter: ExpertParameter) -> [TensorSource] {
-    parameter.stacks.flatMap { stack in
+    parameter.stacks.flatMap { stack -> [TensorSource] in
       let name = "\(Self.module(parameter.module)).\(stack.name)"
       guard let format = format(of: stack) else {
         return [
           TensorSource(name: "\(name).weight", type: type, shape: stack.shape) {
-            try joined(stack, stack.shape, type) { backend.converted($0, to: type) }
+            try joined(stack, [(type, stack.shape)]) { [backend.converted($0, to: type)] }[0]
           }
         ]
       }
       let groups = [stack.shape[0], stack.shape[1], stack.shape[2] / format.groupSize]
       let words = [stack.shape[0], stack.shape[1], stack.shape[2] * format.bits / 32]
-      return [
-        TensorSource(name: "\(name).weight", type: .uint32, shape: words) {
-          try joined(stack, words, .uint32) { quantized in
-            Tensor(
-              type: .uint32, shape: Array(words.dropFirst()), storage: quantized.storage,
-              byteOffset: quantized.byteOffset)
-          }
-        },
-        TensorSource(name: "\(name).scales", type: type, shape: groups) {
-          try joined(stack, groups, type) { $0.scales?.absmax }
-        },
-        TensorSource(name: "\(name).biases", type: type, shape: groups) {
-          try joined(stack, groups, type) { $0.scales?.biases }
-        },
-      ]
+      let parts: [(type: ElementType, shape: [Int])] = [(.uint32, words), (type, groups), (type, groups)]
+      let coded = TakenOnce {
+        try joined(stack, parts) { quantized in
+          let words = Tensor(
+            type: .uint32, shape: Array(words.dropFirst()), storage: quantized.storage, byteOffset: quantized.byteOffset
+          )
+          return [words, quantized.scales?.absmax, quantized.scales?.biases]
+        }
+      }
+      return zip(["weight"] + MLXQuantization.partNames, parts).enumerated().map { index, part in
+        TensorSource(name: "\(name).\(part.0)", type: part.1.type, shape: part.1.shape) { try coded.take(index) }
+      }
     }
   }
 
-  /// A part of each expert's matrix, one after the other.
+  /// Parts of each expert's matrix, each for all experts one after the other.
   private func joined(
-    _ stack: ExpertParameter.Stack, _ shape: [Int], _ type: ElementType, _ part: (Tensor) -> Tensor?
-  ) throws -> Tensor {
-    let all = backend.empty(shape, type)
-    let count = shape[1] * shape[2]
+    _ stack: ExpertParameter.Stack, _ kinds: [(type: ElementType, shape: [Int])], _ parts: (Tensor) -> [Tensor?]
+  ) throws -> [Tensor] {
+    let all = kinds.map { backend.empty($0.shape, $0.type) }
     for (index, layer) in stack.layers.enumerated() {
-      guard let own = part(try matrix(of: layer, stack)), own.count == count, own.type == type else {
-        throw SwiftletError.model("\(layer.path) has other scales than its format; this is a bug in Swiftlet", in: path)
+      for (whole, own) in zip(all, parts(try matrix(of: layer, stack))) {
+        let count = whole.shape[1] * whole.shape[2]
+        guard let own, own.count == count, own.type == whole.type else {
+          throw SwiftletError.model(
+            "\(layer.path) has other scales than its format; this is a bug in Swiftlet", in: path)
+        }
+        backend.copy(own.reshaped([count]), to: whole.elements(index * count..<(index + 1) * count))
       }
-      let elements = all.elements(index * count..<(index + 1) * count)
-      backend.copy(own.reshaped([count]), to: elements)
     }
     return all
   }
@@ -89,5 +88,25 @@ struct MLXExperts {
           + "again", in: path)
     }
     return quantized
+  }
+}
+
+/// Tensors that are made together but taken one by one: quantizing gives the codes, the scales and the biases, which a file
+/// has apart. Those that are not taken yet are kept.
+private final class TakenOnce {
+  private let make: () throws -> [Tensor]
+  private var kept: [Tensor?] = []
+
+  init(_ make: @escaping () throws -> [Tensor]) { self.make = make }
+
+  func take(_ index: Int) throws -> Tensor {
+    if kept.indices.contains(index), let known = kept[index] {
+      kept[index] = nil
+      return known
+    }
+    let all = try make()
+    kept = all
+    kept[index] = nil
+    return all[index]
   }
 }
