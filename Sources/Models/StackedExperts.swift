@@ -120,7 +120,8 @@ struct StackedExperts {
       let values = members.flatMap { parts in
         let joined = parts.flatMap { backend.floats(merging[$0.name]?() ?? $0.value) }
         let values = parameter.rowOrder.map { Self.reordered(joined, $0) } ?? joined
-        return isTransposed ? Self.transposed(values, own) : values
+        guard isTransposed, own.count == 2 else { return values }
+        return CPUBackend.shared.floats(CPUBackend.shared.tensor(values, own).transposed())
       }
       return CPUBackend.shared.converted(CPUBackend.shared.tensor(values, shape), to: type)
     }
@@ -140,12 +141,6 @@ struct StackedExperts {
     ["blocks", "scales"].compactMap { kind in
       checkpoint?.tensor(named: "\(stack)_\(kind)").map { TensorSource(name: "\(stack)_\(kind)", tensor: $0) }
     }
-  }
-
-  /// The elements of a matrix, or of a vector, column by column.
-  private static func transposed(_ values: [Float], _ shape: [Int]) -> [Float] {
-    let (rows, columns) = (shape[0], shape.count > 1 ? shape[1] : 1)
-    return (0..<columns).flatMap { column in (0..<rows).map { values[$0 * columns + column] } }
   }
 }
 

@@ -59,18 +59,31 @@ extension Tensor {
   /// A matrix with rows and columns exchanged, in new host memory. Not for types with blocks.
   package func transposed() -> Tensor {
     precondition(shape.count == 2 && !type.isQuantized, "only matrices of single elements are transposed")
-    let size = type.blockByteCount
     let result = CPUBackend.shared.empty([columns, rows], type)
     withBytes { bytes in
       guard let from = bytes.baseAddress else { return }
       let to = result.storage.base + result.byteOffset
-      for row in 0..<rows {
-        for column in 0..<columns {
-          (to + (column * rows + row) * size).copyMemory(from: from + (row * columns + column) * size, byteCount: size)
-        }
+      switch type.blockByteCount {
+      case 1: transpose(UInt8.self, from, to)
+      case 2: transpose(UInt16.self, from, to)
+      case 4: transpose(UInt32.self, from, to)
+      default: transpose(UInt64.self, from, to)
       }
     }
     return result
+  }
+
+  /// Copies elements of this size, in whatever type they are.
+  private func transpose<Element: BitwiseCopyable>(
+    _ type: Element.Type, _ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer
+  ) {
+    let size = MemoryLayout<Element>.size
+    for row in 0..<rows {
+      for column in 0..<columns {
+        let element = from.loadUnaligned(fromByteOffset: (row * columns + column) * size, as: Element.self)
+        to.storeBytes(of: element, toByteOffset: (column * rows + row) * size, as: Element.self)
+      }
+    }
   }
 
   /// A range of rows of a matrix. Shares the storage. Not for types with scales apart.

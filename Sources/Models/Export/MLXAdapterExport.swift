@@ -94,18 +94,15 @@ public enum MLXAdapterExport {
     /// The transpose with a larger rank, times a factor for B.
     func value(rank: Int, scale: Float) -> Tensor {
       let backend = CPUBackend.shared
-      let values = backend.floats(tensor)
-      guard factor != "lora_magnitude_vector" else { return backend.tensor(values, tensor.shape) }
+      let values = backend.converted(tensor, to: .float32)
+      guard factor != "lora_magnitude_vector" else { return values }
       let isA = factor == "lora_A"
-      let (rows, columns) = (tensor.rows, tensor.columns)
-      let shape = isA ? [columns, rank] : [rank, rows]
-      var transposed = [Float](repeating: 0, count: shape[0] * shape[1])
-      for row in 0..<rows {
-        for column in 0..<columns {
-          transposed[column * shape[1] + row] = values[row * columns + column] * (isA ? 1 : scale)
-        }
-      }
-      return backend.tensor(transposed, shape)
+      let transposed = isA ? values.transposed() : backend.scaled(values.transposed(), scale)
+      let filled = backend.empty(isA ? [transposed.rows, rank] : [rank, transposed.columns], .float32)
+      backend.clear(filled)
+      backend.copyRows(
+        Columns(transposed), 0, to: Columns(filled, 0..<transposed.columns), 0, count: transposed.rows)
+      return filled
     }
   }
 }

@@ -15,7 +15,7 @@ extension CPUBackend {
   public func convolution(_ x: Tensor, weight: Tensor, bias: Tensor?, taps: ConvolutionTaps) -> Tensor {
     let rows = taps.rows.count / taps.length
     let out = empty([rows, x.columns])
-    let byTap = transposed(weight, taps.length)
+    let byTap = weight.reshaped([weight.count / max(1, taps.length), taps.length]).transposed()
     pool.runRanges(rows, grain: max(1, 16384 / max(1, x.columns * taps.length))) { range in
       ck_convolution(
         x.pointer(), x.columns, taps.rows, taps.length, byTap.pointer(), bias?.pointer(), out.pointer(),
@@ -30,7 +30,7 @@ extension CPUBackend {
   ) -> Tensor {
     let dx = empty(x.shape)
     clear(dx)
-    let byTap = transposed(weight, taps.length)
+    let byTap = weight.reshaped([weight.count / max(1, taps.length), taps.length]).transposed()
     let sums = dWeight.map { _ in empty(byTap.shape) }
     if let sums { clear(sums) }
     pool.runRanges(x.columns, grain: 64) { range in
@@ -38,18 +38,7 @@ extension CPUBackend {
         x.pointer(), x.columns, taps.rows, taps.length, byTap.pointer(), dOut.pointer(), dOut.rows, dx.pointer(),
         sums?.pointer(), dBias?.pointer(), range.lowerBound, range.upperBound)
     }
-    if let dWeight, let sums { add(transposed(sums, x.columns).reshaped(dWeight.shape), scale: 1, into: dWeight) }
+    if let dWeight, let sums { add(sums.transposed().reshaped(dWeight.shape), scale: 1, into: dWeight) }
     return dx
-  }
-
-  /// `[n, columns]` to `[columns, n]`.
-  private func transposed(_ matrix: Tensor, _ columns: Int) -> Tensor {
-    let rows = matrix.count / max(1, columns)
-    let result = empty([columns, rows])
-    let (from, to): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (matrix.pointer(), result.pointer())
-    for row in 0..<rows {
-      for column in 0..<columns { to[column * rows + row] = from[row * columns + column] }
-    }
-    return result
   }
 }
