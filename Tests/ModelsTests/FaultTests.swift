@@ -55,6 +55,20 @@ import Tokenizers
     #expect(!message.contains("\n"))
   }
 
+  /// A list of layer types that leaves layers out tells nothing about them.
+  @Test(arguments: ["gemma2", "gemma3_text", "olmo3", "gpt_oss", "lfm3"])
+  func layerTypesMustBeComplete(_ name: String) throws {
+    var object = try #require(Goldens.json("models/\(name)/config.json").object)
+    let types = try #require(object["layer_types"]?.array)
+    for wrong in [Array(types.dropLast()), types + ["full_attention"]] {
+      object["layer_types"] = .array(wrong)
+      let message = AdapterTests.message {
+        _ = try TransformerConfiguration(json: .object(object), path: "model/config.json")
+      }
+      #expect(message.hasPrefix("model/config.json") && message.contains("one entry for each of the"), "\(message)")
+    }
+  }
+
   @Test func theUnchangedConfigurationIsAccepted() throws {
     let shape = try TransformerConfiguration(json: Self.configuration("bos_token_id", "1"), path: "config.json")
     #expect(shape.hiddenSize == 64)

@@ -33,7 +33,7 @@ extension Family {
       storage: .transposedStacks)
     try config.check(experts, countKey: "num_local_experts")
     let rotary = transformer.layers.first?.rotary
-    transformer.setWindows(
+    try transformer.setWindows(
       config, window: try config.optionalSize("sliding_window") ?? 128, local: rotary, global: rotary,
       isLocal: { $0 % 2 == 0 })
     for index in transformer.layers.indices { transformer.layers[index].experts = experts }

@@ -15,7 +15,7 @@ extension Family {
     transformer.attentionSoftcap = try config.softcap("attn_logit_softcapping", default: 50)
     let window = try config.optionalSize("sliding_window") ?? 4096
     let rotary = transformer.layers.first?.rotary
-    transformer.setWindows(
+    try transformer.setWindows(
       config, window: window, local: rotary, global: rotary, isLocal: { ($0 + 1) % 2 != 0 })
   }
 }

@@ -22,7 +22,7 @@ extension Family {
     let pattern = try config.optionalSize("sliding_window_pattern") ?? 6
     let (local, global) = try transformer.windowedRotaries(
       config, localBase: 10000, globalBase: 1_000_000)
-    transformer.setWindows(
+    try transformer.setWindows(
       config, window: window, local: local, global: global, isLocal: { ($0 + 1) % pattern != 0 })
   }
 }

@@ -4,19 +4,20 @@ import OrderedJSON
 extension TransformerConfiguration {
   /// Gives the layers that `layer_types` calls sliding a window and local positions, and all others global ones.
   /// - Parameter isLocal: which layers are sliding if the key is missing.
+  /// - Throws: `SwiftletError` if the key lists other than all layers.
   mutating func setWindows(
     _ config: ConfigurationReader, window: Int, local: RotaryConfiguration?, global: RotaryConfiguration?,
     isLocal usual: (Int) -> Bool
-  ) {
-    let types = config.json["layer_types"]?.array?.compactMap(\.string)
+  ) throws(SwiftletError) {
+    let types = try layerTypes(config)
     for index in layers.indices {
-      let isListed = types.map { $0.indices.contains(index) } ?? false
-      let isLocal = isListed ? types?[index] == "sliding_attention" : usual(index)
+      let isLocal = types.map { $0[index] == "sliding_attention" } ?? usual(index)
       layers[index] = .init(window: isLocal ? window : 0, rotary: isLocal ? local : global)
     }
   }
 
   /// The types that `layer_types` lists; `nil` if the key is missing.
+  /// - Throws: `SwiftletError` if it lists other than all layers.
   func layerTypes(_ config: ConfigurationReader) throws(SwiftletError) -> [String]? {
     guard let types = config.json["layer_types"]?.array?.map({ $0.string ?? "" }) else { return nil }
     guard types.count == layers.count else {

@@ -21,7 +21,7 @@ extension Family {
     let window = try config.optionalSize("sliding_window") ?? 4096
     let (local, global) = try transformer.windowedRotaries(
       config, localBase: nil, globalBase: 500_000)
-    transformer.setWindows(
+    try transformer.setWindows(
       config, window: window, local: local, global: global, isLocal: { ($0 + 1) % 4 != 0 })
   }
 }
