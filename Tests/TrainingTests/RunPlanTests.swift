@@ -193,6 +193,13 @@ import Testing
     #expect(try TinyModel.model("phi3").transformer.lookupTables.map(\.name) == ["model.embed_tokens.weight"])
   }
 
+  /// A head that scores whole sequences has no logits of tokens.
+  @Test func noTargetsNeedNoLogits() throws {
+    let planned = ActivationMemory(try TinyModel.model().transformer)
+    #expect(planned.head(targets: 0) == 0)
+    #expect(planned.head(targets: 1) > 0 && planned.head(targets: 2) == 2 * planned.head(targets: 1))
+  }
+
   @Test func optimizersAreCounted() throws {
     let model = try TinyModel.model(inFloat32: true)
     let weights = model.transformer.parameters.reduce(0) { $0 + $1.value.count }

@@ -103,9 +103,14 @@ package struct ActivationMemory {
   /// The bytes of a layer while it recomputes its activations and runs backward.
   private func recomputed(tokens: Int) -> Int { 4 * tokens * ((keptFloats.max() ?? 0) + workingFloats) }
 
+  /// The rows of logits that exist at a time: none without targets.
+  private func logitRows(targets: Int) -> Int {
+    min(targets, Tape.logitChunkRows(vocabulary: vocabulary, of: targets))
+  }
+
   /// The bytes of the head: a chunk of logits, a packed copy, and the chunk's hidden states with their gradient.
-  func head(targets: Int) -> Int {
-    let rows = Tape.logitChunkRows(vocabulary: vocabulary, of: targets)
+  package func head(targets: Int) -> Int {
+    let rows = logitRows(targets: targets)
     return 4 * rows * (2 * vocabulary + 4 * hiddenSize)
   }
 
@@ -125,7 +130,7 @@ package struct ActivationMemory {
 
   /// The peak without a backward pass: in a layer's MLP, or at the head.
   func evaluation(tokens: Int, targets: Int) -> Int {
-    let rows = Tape.logitChunkRows(vocabulary: vocabulary, of: targets)
+    let rows = logitRows(targets: targets)
     let widest = 4 * tokens * (4 * intermediateSize + 4 * hiddenSize)
     return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * hiddenSize + rows * (vocabulary + 2 * hiddenSize)))
   }
