@@ -103,11 +103,7 @@ struct HubUpload {
     let digest = try MessageDigest(.sha256)
     do {
       try item.file.seek(to: 0)
-      while true {
-        let part = try item.file.read(upTo: 1 << 20)
-        if part.isEmpty { break }
-        try digest.update(part)
-      }
+      try digest.update(item.file)
     } catch let error as FileFailure {
       throw SwiftletError.hub(item.path, "cannot be read: \(error.reason)")
     } catch let error as SwiftletError {

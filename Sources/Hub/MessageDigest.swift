@@ -31,6 +31,16 @@ package final class MessageDigest {
     try check(data.withUnsafeBytes { EVP_DigestUpdate(context, $0.baseAddress, $0.count) })
   }
 
+  /// Adds the rest of a file.
+  /// - Throws: `FileFailure` if it can't be read, or `SwiftletError`.
+  func update(_ file: OpenFile) throws {
+    while true {
+      let part = try file.read(upTo: 4 << 20)
+      if part.isEmpty { return }
+      try update(part)
+    }
+  }
+
   /// The hash in lowercase hexadecimal digits. Call it once.
   package func hexadecimal() throws(SwiftletError) -> String {
     var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))

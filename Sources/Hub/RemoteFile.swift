@@ -38,21 +38,15 @@ enum ContentDigest: Sendable, Hashable {
   /// Whether the file has this hash. Takes seconds for large files.
   func matches(_ url: URL, size: Int) throws -> Bool {
     let file = try OpenFile(url.path)
+    let (digest, expected): (MessageDigest, String)
     switch self {
-    case .sha256(let expected): return try Self.hash(file, MessageDigest(.sha256)) == expected
-    case .gitSHA1(let expected):
-      let digest = try MessageDigest(.sha1)
+    case .sha256(let hash): (digest, expected) = (try MessageDigest(.sha256), hash)
+    case .gitSHA1(let hash):
+      (digest, expected) = (try MessageDigest(.sha1), hash)
       try digest.update(Data("blob \(size)\0".utf8))
-      return try Self.hash(file, digest) == expected
     }
-  }
-
-  private static func hash(_ file: OpenFile, _ digest: MessageDigest) throws -> String {
-    while true {
-      let part = try file.read(upTo: 4 << 20)
-      if part.isEmpty { return try digest.hexadecimal() }
-      try digest.update(part)
-    }
+    try digest.update(file)
+    return try digest.hexadecimal() == expected
   }
 }
 

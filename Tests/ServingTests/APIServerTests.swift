@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Models
 import OrderedJSON
@@ -90,6 +91,27 @@ import Testing
     #expect(chunks.contains { $0["choices"]?[0]?["finish_reason"]?.string == "length" })
     #expect(chunks.last?["usage"]?["completion_tokens"]?.integer == 12)
     #expect(Set(chunks.compactMap { $0["id"]?.string }).count == 1)
+  }
+
+  /// An error is of the same type whether it comes before an answer or in the middle of a stream.
+  @Test func errorsOfStreamsHaveTheirTypes() async throws {
+    let errors: [(error: any Error, type: String)] = [
+      (SwiftletError.model("broken"), "invalid_request_error"), (CancellationError(), "server_error"),
+      (APIError.conflict("busy"), "invalid_request_error"),
+    ]
+    for (error, type) in errors {
+      guard case .bytes(let whole) = APIError.response(to: error).body,
+        case .stream(let chunks) = HTTPResponse.events({ _ in throw error }).body
+      else {
+        Issue.record("an error is a whole response, and events are a stream")
+        continue
+      }
+      var events = ""
+      for try await chunk in chunks { events += String(decoding: chunk, as: UTF8.self) }
+      let streamed = try JSONValue(parsing: String(events.dropFirst("data: ".count)))
+      #expect(streamed["error"]?["type"]?.string == type)
+      #expect(try streamed == JSONValue(parsing: whole))
+    }
   }
 
   @Test func severalAnswersAndProbabilities() async throws {

@@ -25,13 +25,9 @@ package struct APIError: Error {
     APIError(status: 409, type: "invalid_request_error", message: message)
   }
 
-  /// The response for any error; what isn't the client's fault is a 500.
+  /// The response for any error.
   package static func response(to error: any Error) -> HTTPResponse {
-    let error =
-      error as? APIError
-      ?? APIError(
-        status: error is SwiftletError ? 400 : 500,
-        type: error is SwiftletError ? "invalid_request_error" : "server_error", message: String(describing: error))
+    let error = APIError(error)
     return .json(error.json, status: error.status)
   }
 
@@ -42,5 +38,17 @@ package struct APIError: Error {
         "code": code.map { .string($0) } ?? nil,
       ]
     ]
+  }
+}
+
+extension APIError {
+  /// What a client is told of any error; what isn't the client's fault is a 500.
+  init(_ error: any Error) {
+    let isRequest = error is SwiftletError
+    self =
+      error as? APIError
+      ?? APIError(
+        status: isRequest ? 400 : 500, type: isRequest ? "invalid_request_error" : "server_error",
+        message: String(describing: error))
   }
 }

@@ -94,9 +94,7 @@ package struct HTTPResponse: Sendable {
           send("[DONE]")
         } catch {
           // The status has been sent; OpenAI's clients look for this member.
-          let error =
-            error as? APIError ?? APIError(status: 500, type: "server_error", message: String(describing: error))
-          send(error.json.text(.compact))
+          send(APIError(error).json.text(.compact))
         }
         continuation.finish()
       }
