@@ -18,8 +18,12 @@ long CK(ck_max_gemv_rows)(ck_format format) {
   return format < ck_q4_0 || format == ck_nf4 || format == ck_fp4 ? 4 : 32;
 }
 
-// Measured with AVX2: where dequantizing the matrix once, for all rows, takes as long as a dot product for each.
+// Measured: where dequantizing the matrix once, for all rows, takes as long as a dot product for each. With AVX-512
+// VNNI, where rows share the decoding of codes, it is never faster.
 long CK(ck_max_prepared_rows)(ck_format format) {
+#ifdef CK_VNNI
+  if (uses_integer_dot(format)) return CK(ck_max_gemv_rows)(format);
+#endif
   switch (format) {
     case ck_q6_K: return 8;
     case ck_q4_K:
@@ -70,7 +74,33 @@ INLINE void store_result(const gemv_input f, long i, long row, float value) {
       }                                                                                         \
   }
 #define FLOAT_ROWS(name) ROWS(name, float_dot_##name)
+#ifdef CK_VNNI
+// Rows of activations in groups, so that their digits stay in the L1 cache while the rows of the matrix pass.
+#define INTEGER_ROWS_OF(name, inputs)                                            \
+  for (long row = row_begin; row < row_end; row++) {                             \
+    float sums[inputs];                                                          \
+    integer_dots_##name(inputs, prepared, count, row_of(&matrix, row), k, sums); \
+    for (long j = 0; j < inputs; j++) store_result(f, i + j, row, sums[j]);      \
+  }                                                                              \
+  i += inputs;
+#define INTEGER_ROWS(name)                                                                      \
+  static void rows_##name(const gemv_input f, ck_matrix matrix, long row_begin, long row_end) { \
+    matrix.format = ck_##name;                                                                  \
+    long k = matrix.columns, count = CK(ck_gemv_prepared_count)(ck_##name, k);                  \
+    for (long i = 0; i < f.m;) {                                                                \
+      const float *prepared = f.prepared + i * count;                                           \
+      if (f.m - i >= 4) {                                                                       \
+        INTEGER_ROWS_OF(name, 4)                                                                \
+      } else if (f.m - i >= 2) {                                                                \
+        INTEGER_ROWS_OF(name, 2)                                                                \
+      } else {                                                                                  \
+        INTEGER_ROWS_OF(name, 1)                                                                \
+      }                                                                                         \
+    }                                                                                           \
+  }
+#else
 #define INTEGER_ROWS(name) ROWS(name, integer_dot_##name)
+#endif
 FLOAT_FORMATS(FLOAT_ROWS)
 INTEGER_FORMATS(INTEGER_ROWS)
 #define TABLE_ROWS(name) ROWS(name, table_dot_##name)

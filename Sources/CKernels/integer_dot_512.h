@@ -256,33 +256,45 @@ INLINE float sum_of(lanes total[2], v8 minima) {
   return _mm512_reduce_add_ps((__m512)(total[0] + total[1])) + ((minima[4] + minima[5]) + (minima[6] + minima[7]));
 }
 
-// The dot product of a row. STEP handles `elements` elements in `size` bytes at p, of which `blocks` blocks of 32
-// exist.
-#define INTEGER_DOT_512(format, elements, size, step)                                \
-  INLINE float integer_dot_##format(prepared_row prepared, stored_row row, long k) { \
-    const x_group *x = (const x_group *)prepared.prepared;                           \
-    const uint8_t *p = row.bytes;                                                    \
-    lanes total[2] = {};                                                             \
-    v8 minima = splat8(0);                                                           \
-    long blocks = elements / 32, i = 0;                                              \
-    for (; i + elements <= k; i += elements, p += size, x += elements / group) {     \
-      prefetch(p, size);                                                             \
-      step;                                                                          \
-    }                                                                                \
-    blocks = k % elements / 32;                                                      \
-    if (blocks) {                                                                    \
-      step;                                                                          \
-    }                                                                                \
-    return sum_of(total, minima);                                                    \
+// The most rows of activations that a row of the matrix is multiplied by at once.
+enum { dot_inputs_512 = 4 };
+
+// The dot products of a row of the matrix with `inputs` rows of activations, `stride` floats apart, which share the
+// decoding of its codes. STEP handles `elements` elements in `size` bytes at p, of which `blocks` blocks of 32 exist.
+#define INTEGER_DOTS_512(format, elements, size, step)                                           \
+  INLINE void integer_dots_##format(                                                             \
+    const int inputs, const float *prepared, long stride, stored_row row, long k, float *sums) { \
+    lanes totals[dot_inputs_512][2] = {};                                                        \
+    v8 all_minima[dot_inputs_512] = {};                                                          \
+    const uint8_t *p = row.bytes;                                                                \
+    long blocks = elements / 32, i = 0;                                                          \
+    for (; i + elements <= k; i += elements, p += size) {                                        \
+      prefetch(p, size);                                                                         \
+      FOR_INPUTS(step)                                                                           \
+    }                                                                                            \
+    blocks = k % elements / 32;                                                                  \
+    if (blocks) {                                                                                \
+      FOR_INPUTS(step)                                                                           \
+    }                                                                                            \
+    for (int j = 0; j < inputs; j++) sums[j] = sum_of(totals[j], all_minima[j]);                 \
   }
-INTEGER_DOT_512(q4_0, 128, 72, add_q4_0(p, blocks, x, total))
-INTEGER_DOT_512(q4_1, 128, 80, add_q4_1(p, blocks, x, total, &minima))
-INTEGER_DOT_512(q5_0, 128, 88, add_q5_0(p, blocks, x, total))
-INTEGER_DOT_512(q5_1, 128, 96, add_q5_1(p, blocks, x, total, &minima))
-INTEGER_DOT_512(q8_0, 128, 136, add_q8_0(p, blocks, x, total))
-INTEGER_DOT_512(q4_K, 256, 144, add_sub_blocks(p, false, 0, x, total, &minima);
-                add_sub_blocks(p, false, 1, x + 1, total, &minima))
-INTEGER_DOT_512(q5_K, 256, 176, add_sub_blocks(p, true, 0, x, total, &minima);
-                add_sub_blocks(p, true, 1, x + 1, total, &minima))
-INTEGER_DOT_512(q6_K, 256, 210, add_half_q6_K(p, 0, x, total); add_half_q6_K(p, 1, x + 1, total))
+#define FOR_INPUTS(step)                                                     \
+  _Pragma("clang loop unroll(full)") for (int j = 0; j < inputs; j++) {      \
+    const x_group *x = (const x_group *)(prepared + j * stride) + i / group; \
+    lanes *total = totals[j];                                                \
+    v8 *minima = all_minima + j;                                             \
+    (void)minima;                                                            \
+    step;                                                                    \
+  }
+INTEGER_DOTS_512(q4_0, 128, 72, add_q4_0(p, blocks, x, total))
+INTEGER_DOTS_512(q4_1, 128, 80, add_q4_1(p, blocks, x, total, minima))
+INTEGER_DOTS_512(q5_0, 128, 88, add_q5_0(p, blocks, x, total))
+INTEGER_DOTS_512(q5_1, 128, 96, add_q5_1(p, blocks, x, total, minima))
+INTEGER_DOTS_512(q8_0, 128, 136, add_q8_0(p, blocks, x, total))
+INTEGER_DOTS_512(q4_K, 256, 144, add_sub_blocks(p, false, 0, x, total, minima);
+                 add_sub_blocks(p, false, 1, x + 1, total, minima))
+INTEGER_DOTS_512(q5_K, 256, 176, add_sub_blocks(p, true, 0, x, total, minima);
+                 add_sub_blocks(p, true, 1, x + 1, total, minima))
+INTEGER_DOTS_512(q6_K, 256, 210, add_half_q6_K(p, 0, x, total); add_half_q6_K(p, 1, x + 1, total))
+#undef FOR_INPUTS
 #endif
