@@ -233,7 +233,7 @@ extension VulkanBackend {
       let arguments = ColumnSumArguments(
         x: address(dy), into: address(into), rows: UInt32(dy.rows), columns: UInt32(dy.count),
         stride: UInt32(dy.tensor.columns))
-      device.run("columnSums", arguments, groups: (groups(dy.count, of: 16), 1, 1))
+      device.run("columnSums", arguments, groupCount: groups(dy.count, of: 16))
     }
   }
 
