@@ -9,7 +9,11 @@ import Tensors
 struct MixtureOfExperts: FeedForward {
   private let configuration: TransformerConfiguration.Experts
   private let router: Linear
-  private let experts: [GatedMLP]
+  /// Of each expert the layers for gate and input, which may be one.
+  private let inputs: [[Linear]]
+  /// Of each expert the layer for the output.
+  private let outputs: [[Linear]]
+  private let activation: Activation
   private let path: String
 
   init(_ configuration: TransformerConfiguration.Experts, _ weights: LayerWeights) throws(SwiftletError) {
@@ -23,7 +27,9 @@ struct MixtureOfExperts: FeedForward {
         try GatedMLP(
           weights, path: "\(module).experts.\(index)", intermediateSize: configuration.intermediateSize))
     }
-    self.experts = experts
+    inputs = experts.map(\.inputs)
+    outputs = experts.map { [$0.output] }
+    activation = weights.configuration.activation
     path = "\(weights.path).\(module).experts"
   }
 
@@ -32,18 +38,21 @@ struct MixtureOfExperts: FeedForward {
     let isInterleaved = configuration.storage == .transposedStacks
     return [
       ExpertParameter(
-        module: path, name: "gate_up_proj", experts: experts.map(\.inputs), isInterleaved: isInterleaved),
-      ExpertParameter(module: path, name: "down_proj", experts: experts.map { [$0.output] }, isInterleaved: false),
+        module: path, name: "gate_up_proj", experts: inputs, isInterleaved: isInterleaved),
+      ExpertParameter(module: path, name: "down_proj", experts: outputs, isInterleaved: false),
     ]
   }
-  var others: [Parameter] { ([router] + experts.flatMap(\.linearLayers)).flatMap(\.ownParameters) }
+  var others: [Parameter] {
+    ([router] + zip(inputs, outputs).flatMap { $0 + $1 }).flatMap(\.ownParameters)
+  }
 
   func forward(_ x: Variable, on tape: Tape) -> Variable {
     let logits = tape.linear(x, [router])
     return tape.experts(
-      x, logits: logits, count: configuration.count, chosen: configuration.chosen,
-      normalizes: configuration.normalizesWeights,
-      weights: { [experts] in experts[$0].linearLayers.flatMap(\.ownParameters) }
-    ) { index, tokens in experts[index].forward(tokens, on: tape) }
+      x, logits: logits, chosen: configuration.chosen, normalizes: configuration.normalizesWeights
+    ) { rows, experts in
+      let gateUp = tape.linear(rows, inputs, groups: experts)
+      return tape.linear(tape.gatedMLP(gateUp, activation), outputs, groups: experts)
+    }
   }
 }

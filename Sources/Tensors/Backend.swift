@@ -19,6 +19,9 @@ public struct Columns {
 
   /// The number of rows, which is that of the whole matrix.
   public var rows: Int { tensor.rows }
+
+  /// The same columns of these rows.
+  func rows(_ range: Range<Int>) -> Columns { Columns(tensor.rows(range), offset..<offset + count) }
 }
 
 /// The left operand of products, `[rows, depth]`, packed once for all of them.
@@ -30,9 +33,11 @@ public struct LeftOperand {
   /// The unpacked operand: `[rows, depth]`, or `[depth, rows]` if transposed.
   let source: Columns
   let isTransposed: Bool
-  let packed: Tensor?
+  var packed: Tensor?
   /// The precision of its products.
   let precision: Precision
+  /// Of rows in groups, the operand of each group that has rows, on a backend that takes one after the other.
+  var parts: [LeftOperand] = []
 }
 
 /// The type that the operands of a product are rounded to. Sums are always float32.
@@ -49,33 +54,69 @@ public enum Precision: Sendable {
 public struct ProductTerm {
   /// The left operand, `[m, depth]`.
   public let left: LeftOperand
-  /// The right operand, in any float or block type; it is dequantized while the product is computed.
-  public let right: Tensor
-  /// Whether `right` is `[n, depth]` instead of `[depth, n]`.
+  /// The right operand of each group of rows, in any float or block type; it is dequantized while the product is computed.
+  /// Without groups it is that of group 0.
+  let rights: (Int) -> Tensor
+  /// Whether the right operand is `[n, depth]` instead of `[depth, n]`.
   public let transposed: Bool
 
   /// Creates a term; the depths of both operands must be equal.
   public init(_ left: LeftOperand, _ right: Tensor, transposed: Bool) {
+    self.init(left, rights: { _ in right }, transposed: transposed)
+  }
+
+  /// Creates a term of a product of rows in groups, each of which has a right operand of the same shape.
+  package init(_ left: LeftOperand, rights: @escaping (Int) -> Tensor, transposed: Bool) {
     self.left = left
-    self.right = right
+    self.rights = rights
     self.transposed = transposed
   }
+
+  /// The right operand, or that of the first group.
+  var right: Tensor { rights(0) }
 }
 
 /// A sum of matrix products, stored in or added to `into`.
 public struct Product {
   /// The terms, at least one.
   public let terms: [ProductTerm]
-  /// Receives the sum, `[m, n]`.
+  /// Receives the sum, `[m, n]`. If there is one for each group of rows, that of the first.
   public let into: Columns
   /// Whether to add the sum to `into` instead of overwriting it.
   public let accumulate: Bool
+  /// What groups divide; `nil` without groups.
+  let division: Division?
+
+  enum Division {
+    /// The rows of the left operands and of `into`: each group has right operands of its own.
+    case rows(RowGroups)
+    /// The rows of both operands, which the products sum over: each group has a target of its own.
+    case depth(RowGroups, [Target])
+  }
+
+  /// A matrix for a sum, and whether to add the sum to it.
+  package typealias Target = (into: Columns, accumulate: Bool)
 
   /// Creates a sum of products; the shapes of all terms must be those of `into`.
   public init(_ terms: [ProductTerm], into: Columns, accumulate: Bool = false) {
+    self.init(terms, into: into, accumulate: accumulate, groups: nil)
+  }
+
+  /// The same for rows in groups: the right operands of the terms are those of each row's group.
+  package init(_ terms: [ProductTerm], into: Columns, accumulate: Bool = false, groups: RowGroups?) {
     self.terms = terms
     self.into = into
     self.accumulate = accumulate
+    division = groups.map { .rows($0) }
+  }
+
+  /// For each group the sum over its rows of transposed left operands times right operands, which are float32: the gradients
+  /// of matrices that these rows were multiplied by. Sums of groups without rows are zero.
+  package init(_ terms: [ProductTerm], into targets: [Target], groups: RowGroups) {
+    precondition(targets.count == groups.count && !targets.isEmpty, "there must be a target for each group")
+    self.terms = terms
+    (into, accumulate) = targets[0]
+    division = .depth(groups, targets)
   }
 }
 
@@ -227,8 +268,9 @@ public protocol Backend: Sendable {
   /// Whether products in `Precision.bfloat16` are faster than in float32.
   var multipliesBFloat16: Bool { get }
   /// Packs `source`, `[rows, depth]` or its transpose, as the left operand of products.
-  func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand
-  /// Computes several products, which must not depend on each other.
+  /// - Parameter groups: the groups of the rows of `source`, if those of the products have some.
+  func leftOperand(_ source: Columns, transposed: Bool, precision: Precision, groups: RowGroups?) -> LeftOperand
+  /// Computes several products, which must not depend on each other. Right operands of groups without rows are not read.
   func compute(_ products: [Product])
 
   // MARK: Layers
@@ -263,15 +305,35 @@ public protocol Backend: Sendable {
   /// The dot product of each row of `x` with the same row of `y`: `[rows]`.
   func rowDots(_ x: Tensor, _ y: Tensor) -> Tensor
   /// Multiplies row i of `y` by factors[i].
-  func scaleRows(_ y: Tensor, by factors: [Float])
+  func scaleRows(_ y: Tensor, by factors: Tensor)
   /// x · scale, in a new tensor.
   func scaled(_ x: Tensor, _ scale: Float) -> Tensor
   /// Adds `bias` to every row.
   func addBias(_ bias: Tensor, to y: Columns)
+  /// Adds to every row the bias of its group.
+  func addBias(_ biases: @escaping (Int) -> Tensor, to y: Columns, groups: RowGroups)
   /// Adds the column sums of `dy` to `into`: the gradient of a bias.
   func addColumnSums(_ dy: Columns, into: Tensor)
+  /// Adds the column sums of the rows of each group to a tensor of its own.
+  func addColumnSums(_ dy: Columns, into: [Tensor], groups: RowGroups)
   /// x · mask / (1 − rate). Equal keys give equal masks.
   func dropout(_ x: Tensor, rate: Float, key: UInt64, into: Tensor, accumulate: Bool)
+
+  // MARK: Mixtures of experts
+
+  /// Chooses experts for each token by the softmax of the router's logits, `[tokens, experts]`: the most likely, of equal
+  /// ones the first.
+  /// - Parameters:
+  ///   - chosen: how many a token goes to.
+  ///   - normalizes: whether the weights of a token add up to 1.
+  func route(_ logits: Tensor, chosen: Int, normalizes: Bool) -> ExpertRouting
+  /// The row of its token for each row of a routing: `[rows, columns]`.
+  func tokenRows(_ x: Tensor, _ routing: ExpertRouting) -> Tensor
+  /// Adds the rows of each token to its row of `into`: times their weights and in the order of experts, or without weights
+  /// and in the opposite order, which is that of the backward pass.
+  func addExpertRows(_ rows: Tensor, _ routing: ExpertRouting, isWeighted: Bool, into: Tensor)
+  /// The gradient of the router's logits, given that of the weights of rows.
+  func routingGradient(_ routing: ExpertRouting, dWeights: Tensor) -> Tensor
 
   // MARK: Convolution
 
@@ -402,6 +464,16 @@ extension Backend {
   /// Packs `source` as the left operand of products in float32.
   public func leftOperand(_ source: Columns, transposed: Bool) -> LeftOperand {
     leftOperand(source, transposed: transposed, precision: .float32)
+  }
+
+  /// Packs `source` as the left operand of products of rows without groups.
+  public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
+    leftOperand(source, transposed: transposed, precision: precision, groups: nil)
+  }
+
+  /// Multiplies row i of `y` by factors[i].
+  public func scaleRows(_ y: Tensor, by factors: [Float]) {
+    scaleRows(y, by: tensor(factors, [factors.count]))
   }
 
   /// Copies the elements to a host array, converted to float32. Waits for the device.

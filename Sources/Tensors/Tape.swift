@@ -52,13 +52,19 @@ public final class Parameter {
     return zero
   }
 
-  /// The product that adds `terms` to the gradient. The first one overwrites, which saves clearing it.
+  /// The product that adds `terms` to the gradient.
   func gradientProduct(_ terms: [ProductTerm], on backend: any Backend) -> Product {
-    if case .rows = content { return Product(terms, into: Columns(gradient(on: backend)), accumulate: true) }
+    let target = gradientTarget(on: backend)
+    return Product(terms, into: target.into, accumulate: target.accumulate)
+  }
+
+  /// Where products add to the gradient. The first one overwrites, which saves clearing it.
+  func gradientTarget(on backend: any Backend) -> Product.Target {
+    if case .rows = content { return (Columns(gradient(on: backend)), true) }
     let isFirst = gradient == nil
     let target = gradient ?? backend.empty(value.shape, .float32)
     gradient = target
-    return Product(terms, into: Columns(target), accumulate: !isFirst)
+    return (Columns(target), !isFirst)
   }
 }
 

@@ -17,9 +17,11 @@ import Tokenizers
     ] + expertNames
   static let expertNames = ["qwen3_moe_experts", "qwen3_moe_down", "gpt_oss_experts", "granitemoe_experts"]
 
-  static func open(_ golden: JSONValue, adapter folder: URL? = nil) throws -> (Transformer, Adapter) {
+  static func open(
+    _ golden: JSONValue, adapter folder: URL? = nil, on backend: any Backend = CPUBackend.shared
+  ) throws -> (Transformer, Adapter) {
     let base = try #require(golden["base"]?.string)
-    let transformer = try Transformer(ModelFiles(opening: Goldens.folder.appendingPathComponent(base)))
+    let transformer = try Transformer(ModelFiles(opening: Goldens.folder.appendingPathComponent(base)), on: backend)
     let path = try #require(golden["adapter"]?.string)
     return (transformer, try Adapter(reading: folder ?? Goldens.folder.appendingPathComponent(path), onto: transformer))
   }

@@ -10,9 +10,12 @@ import Tokenizers
 @Suite struct ExpertAdapterTests {
   /// Experts that are given no token have gradients of zero.
   @Test(arguments: AdapterTests.expertNames) func gradientsEqualPEFT(_ name: String) throws {
+    try Self.checkGradients(name, on: CPUBackend.shared)
+  }
+
+  static func checkGradients(_ name: String, on backend: any Backend) throws {
     let golden = try Goldens.json("peft/\(name).json")
-    let (transformer, adapter) = try AdapterTests.open(golden)
-    let backend = transformer.backend
+    let (transformer, adapter) = try AdapterTests.open(golden, on: backend)
     let batch = TokenBatch([try #require(golden["ids"]?.ids)])
     let tape = Tape(on: backend, isRecording: true)
     _ = tape.linearCrossEntropy(

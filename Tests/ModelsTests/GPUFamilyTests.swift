@@ -12,8 +12,8 @@ import Testing
 
   /// Weights with scales apart, whose goldens the CPU's tests compare with.
   @Test(arguments: [
-    "mlx/llama_4bit", "mlx/qwen3_8bit", "mlx/qwen3_5_4bit", "mlx/llama_mxfp4", "quantization/llama_fp8",
-    "quantization/gpt_oss_mxfp4",
+    "mlx/llama_4bit", "mlx/qwen3_8bit", "mlx/qwen3_5_4bit", "mlx/llama_mxfp4", "mlx/qwen3_moe_4bit",
+    "mlx/granitemoe_4bit", "quantization/llama_fp8", "quantization/gpt_oss_mxfp4",
   ])
   func logitsOfStoredFormatsEqualTheCPUs(_ path: String) throws {
     let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent(path))
@@ -39,8 +39,21 @@ import Testing
     try FamilyTests.checkGradients(name, checkpointed: false, on: Self.gpu())
   }
 
-  /// In the middle of a batch the host waits only for routers: once forward, and once backward.
-  @Test(arguments: ["gemma4", "lfm3", "qwen3_5", "gpt_oss"]) func onlyRoutersWait(_ name: String) throws {
+  /// Mixtures of experts, whose layers choose the same experts when they are recomputed.
+  @Test(arguments: ["qwen3_moe", "gpt_oss", "granitemoe"]) func checkpointedGradientsEqualTheReference(_ name: String)
+    throws
+  {
+    try FamilyTests.checkGradients(name, checkpointed: true, on: Self.gpu())
+  }
+
+  /// LoRA on experts.
+  @Test(arguments: AdapterTests.expertNames) func gradientsOfExpertsEqualPEFT(_ name: String) throws {
+    try ExpertAdapterTests.checkGradients(name, on: Self.gpu())
+  }
+
+  /// In the middle of a batch the host doesn't wait for the device, whatever the family.
+  @Test(arguments: ["gemma4", "lfm3", "qwen3_5", "gpt_oss", "qwen3_moe", "granitemoe"])
+  func nothingWaitsInABatch(_ name: String) throws {
     let gpu = try VulkanBackend(try #require(TestGPU.information))
     let transformer = try FamilyTests.transformer(name, inFloat32: true, on: gpu)
     for parameter in transformer.parameters { parameter.isTrainable = true }
@@ -51,9 +64,19 @@ import Testing
       transformer.hiddenStates(batch, on: tape), head: transformer.head, targets: batch.targets, gradientScale: 1,
       softcap: transformer.configuration.logitSoftcap)
     tape.backward()
-    let routers = transformer.configuration.layers.filter { $0.experts != nil }.count
-    #expect(gpu.counts.waits - before == 2 * routers)
+    #expect(gpu.counts.waits == before)
     try gpu.finish()
+  }
+
+  /// The prompt and each further token are waited for once.
+  @Test(arguments: ["llama", "gpt_oss", "qwen3_moe", "granitemoe"]) func aTokenWaitsOnce(_ name: String) throws {
+    let gpu = try VulkanBackend(try #require(TestGPU.information))
+    let transformer = try FamilyTests.transformer(name, on: gpu)
+    let generator = TokenGenerator(transformer, prompt: [5, 6, 7], maxNewTokens: 4, stopTokens: [])
+    for _ in 0..<4 {
+      let before = gpu.counts.waits
+      #expect(generator.next() != nil && gpu.counts.waits - before == 1)
+    }
   }
 
   @Test(arguments: names) func greedyTokensEqualTheReference(_ name: String) throws {

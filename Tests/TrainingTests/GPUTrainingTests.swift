@@ -105,6 +105,21 @@ import Training
     for (before, after) in zip(counter.waits, counter.waits.dropFirst()) { #expect(after - before <= 2) }
   }
 
+  /// Mixtures of experts, with updates on experts and with every weight trained.
+  @Test(arguments: ["qwen3_moe", "gpt_oss", "granitemoe"], [true, false])
+  func aStepOfExpertsWaitsTwice(_ name: String, hasAdapter: Bool) throws {
+    let gpu = try VulkanBackend(try #require(TestGPU.information))
+    let counter = WaitCounter(gpu)
+    let model = try TinyModel.model(name, inFloat32: !hasAdapter, on: gpu)
+    let trainer = try Trainer(
+      model, adapter: hasAdapter ? RunPlanTests.adapter(on: model) : nil,
+      configuration: TinyTrainer.arguments(batch: 2, steps: 3), trainingSet: TinyModel.rows(0..<16),
+      callbacks: [counter])
+    try trainer.train()
+    #expect(counter.waits.count == 3)
+    for (before, after) in zip(counter.waits, counter.waits.dropFirst()) { #expect(after - before <= 2) }
+  }
+
   /// Runs that share a device compute the same bits as each alone.
   @Test func runsShareADevice() throws {
     let gpu = try Self.gpu()

@@ -3,7 +3,7 @@ import Essentials
 
 extension CPUBackend {
   /// The minimum number of rows per task, for kernels that do little work per element of `columns`-wide rows.
-  private func rowGrain(_ columns: Int) -> Int { max(1, 16384 / max(1, columns)) }
+  func rowGrain(_ columns: Int) -> Int { max(1, 16384 / max(1, columns)) }
 
   /// Each task normalizes a range of rows.
   public func rmsNorm(
@@ -142,9 +142,9 @@ extension CPUBackend {
   }
 
   /// Each task scales a range of rows.
-  public func scaleRows(_ y: Tensor, by factors: [Float]) {
+  public func scaleRows(_ y: Tensor, by factors: Tensor) {
     precondition(factors.count == y.rows, "there must be one factor per row")
-    let rows: UnsafeMutablePointer<Float> = y.pointer()
+    let (rows, factors): (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) = (y.pointer(), factors.pointer())
     pool.runRanges(y.rows, grain: rowGrain(y.columns)) { range in
       for row in range { ck_scale(rows, rows, factors[row], row * y.columns, (row + 1) * y.columns) }
     }
@@ -163,11 +163,21 @@ extension CPUBackend {
     }
   }
 
+  /// One group after the other.
+  public func addBias(_ biases: @escaping (Int) -> Tensor, to y: Columns, groups: RowGroups) {
+    for (group, rows) in groups.occupied { addBias(biases(group), to: y.rows(rows)) }
+  }
+
   /// Each task sums a range of columns over all rows, in order.
   public func addColumnSums(_ dy: Columns, into: Tensor) {
     pool.runRanges(dy.count, grain: 64) { range in
       ck_column_sums(dy.pointer, dy.stride, dy.rows, into.pointer(), range.lowerBound, range.upperBound)
     }
+  }
+
+  /// One group after the other.
+  public func addColumnSums(_ dy: Columns, into: [Tensor], groups: RowGroups) {
+    for (group, rows) in groups.occupied { addColumnSums(dy.rows(rows), into: into[group]) }
   }
 
   /// Each task computes a range of elements. An element's mask depends on the key and its index only.

@@ -9,33 +9,81 @@ extension CPUBackend {
 
   /// Packs the operand into tiles, unless the product will use GEMV, or a transposed float32 operand that has the
   /// tiles' layout already.
-  public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
-    let rows = transposed ? source.count : source.rows
-    let depth = transposed ? source.rows : source.count
-    let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows >= Self.leastRoundedRows
-    // A transposed matrix already has the elements of a float32 tile side by side; GEMV reads its operand unpacked.
-    let isRead = !isRounded && (transposed || rows <= Self.maxGEMVRows)
+  public func leftOperand(
+    _ source: Columns, transposed: Bool, precision: Precision, groups: RowGroups?
+  ) -> LeftOperand {
+    guard let groups else { return leftOperands([source], transposed: transposed, precision: precision)[0] }
     return LeftOperand(
-      rows: rows, depth: depth, source: source, isTransposed: transposed,
-      packed: isRead ? nil : pack(source, transposed: transposed, pairs: isRounded),
-      precision: isRounded ? .bfloat16 : .float32)
+      rows: transposed ? source.count : source.rows, depth: transposed ? source.rows : source.count, source: source,
+      isTransposed: transposed, packed: nil, precision: .float32,
+      parts: leftOperands(
+        groups.occupied.map { source.rows($0.rows) }, transposed: transposed, precision: precision))
   }
 
-  private func pack(_ source: Columns, transposed: Bool = false, pairs: Bool = false) -> Tensor {
-    let (rows, depth) = transposed ? (source.count, source.rows) : (source.rows, source.count)
-    let packed = empty([ck_packed_count(rows, depth, pairs)])
-    let from = source.pointer
-    let to: UnsafeMutablePointer<Float> = packed.pointer()
-    let tileRows = ck_tile_rows()
-    pool.runRanges((rows + tileRows - 1) / tileRows, grain: max(1, 4096 / max(1, depth))) { range in
-      ck_pack_left(to, from, source.stride, transposed, pairs, rows, depth, range.lowerBound, range.upperBound)
+  private func leftOperands(_ sources: [Columns], transposed: Bool, precision: Precision) -> [LeftOperand] {
+    var packing: [(index: Int, source: PackedSource)] = []
+    var operands = sources.enumerated().map { index, source in
+      let rows = transposed ? source.count : source.rows
+      let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows >= Self.leastRoundedRows
+      // A transposed matrix already has the elements of a float32 tile side by side; GEMV reads its operand unpacked.
+      let isRead = !isRounded && (transposed || rows <= Self.maxGEMVRows)
+      if !isRead { packing.append((index, PackedSource(source, transposed: transposed, pairs: isRounded))) }
+      return LeftOperand(
+        rows: rows, depth: transposed ? source.rows : source.count, source: source, isTransposed: transposed,
+        packed: nil, precision: isRounded ? .bfloat16 : .float32)
     }
-    return packed
+    for (index, packed) in zip(packing.map { $0.index }, pack(packing.map { $0.source })) {
+      operands[index].packed = packed
+    }
+    return operands
+  }
+
+  /// An operand, or the rows of a group of it, to be packed.
+  private struct PackedSource {
+    let source: Columns
+    let transposed: Bool
+    let pairs: Bool
+    let rows: Int
+    let depth: Int
+
+    init(_ source: Columns, transposed: Bool = false, pairs: Bool = false) {
+      (self.source, self.transposed, self.pairs) = (source, transposed, pairs)
+      (rows, depth) = transposed ? (source.count, source.rows) : (source.rows, source.count)
+    }
+  }
+
+  /// Packs operands side by side, in one region of the thread pool.
+  private func pack(_ sources: [PackedSource]) -> [Tensor] {
+    if sources.isEmpty { return [] }
+    let tileRows = ck_tile_rows()
+    var (firstTile, offsets) = ([0], [0])
+    for (index, source) in sources.enumerated() {
+      firstTile.append(firstTile[index] + (source.rows + tileRows - 1) / tileRows)
+      // Each begins with a cache line.
+      offsets.append(offsets[index] + (ck_packed_count(source.rows, source.depth, source.pairs) + 15) / 16 * 16)
+    }
+    let packed = empty([offsets[sources.count]])
+    let to: UnsafeMutablePointer<Float> = packed.pointer()
+    let depth = sources.reduce(1) { max($0, $1.depth) }
+    pool.runRanges(firstTile[sources.count], grain: max(1, 4096 / depth)) { range in
+      var (index, tile) = (0, range.lowerBound)
+      while tile < range.upperBound {
+        while firstTile[index + 1] <= tile { index += 1 }
+        let (operand, end) = (sources[index], min(range.upperBound, firstTile[index + 1]))
+        let columns = operand.source
+        ck_pack_left(
+          to + offsets[index], columns.pointer, columns.stride, operand.transposed, operand.pairs, operand.rows,
+          operand.depth, tile - firstTile[index], end - firstTile[index])
+        tile = end
+      }
+    }
+    return sources.indices.map { packed.elements(offsets[$0]..<offsets[$0 + 1]) }
   }
 
   /// Divides each product into parts of rows and columns; the parts of all products are one region of the thread pool.
-  /// Products of very few rows use GEMV instead.
+  /// Products of very few rows use GEMV instead, and those of rows in groups are as many products.
   public func compute(_ products: [Product]) {
+    let products = products.contains { $0.division != nil } ? products.flatMap(divided) : products
     for product in products { check(product) }
     if products.allSatisfy(isGEMV) { return computeGEMV(products) }
     computeGEMV(products.filter(isGEMV))
@@ -47,6 +95,30 @@ extension CPUBackend {
       var index = 0
       while firstTask[index + 1] <= task { index += 1 }
       work[index].run(task - firstTask[index])
+    }
+  }
+
+  /// The products of the groups that have rows. Sums of the others are zero.
+  private func divided(_ product: Product) -> [Product] {
+    switch product.division {
+    case nil: return [product]
+    case .rows(let groups):
+      return groups.occupied.enumerated().map { index, part in
+        Product(
+          product.terms.map {
+            ProductTerm($0.left.parts[index], $0.rights(part.group), transposed: $0.transposed)
+          }, into: product.into.rows(part.rows), accumulate: product.accumulate)
+      }
+    case .depth(let groups, let targets):
+      let occupied = groups.occupied
+      let idle = Set(targets.indices).subtracting(occupied.map { $0.group })
+      for group in idle where !targets[group].accumulate { clear(targets[group].into.tensor) }
+      return occupied.enumerated().map { index, part in
+        Product(
+          product.terms.map {
+            ProductTerm($0.left.parts[index], $0.right.rows(part.rows), transposed: false)
+          }, into: targets[part.group].into, accumulate: targets[part.group].accumulate)
+      }
     }
   }
 
@@ -79,7 +151,7 @@ extension CPUBackend {
           left: source.pointer, left_stride: source.stride, k: term.left.depth, right: right,
           transposed: term.transposed, pairs: false)
       }
-      let packed = term.left.packed ?? pack(source)
+      let packed = term.left.packed ?? pack([PackedSource(source)])[0]
       packedOperands.append(packed)
       return ck_term(
         left: packed.pointer(), left_stride: 0, k: term.left.depth, right: right, transposed: term.transposed,

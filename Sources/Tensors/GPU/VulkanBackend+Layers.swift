@@ -205,11 +205,10 @@ extension VulkanBackend {
     }
   }
 
-  /// Uploads the factors and runs one thread per element.
-  public func scaleRows(_ y: Tensor, by factors: [Float]) {
+  /// Runs one thread per element.
+  public func scaleRows(_ y: Tensor, by factors: Tensor) {
     device.operation {
       precondition(factors.count == y.rows, "a factor for each row")
-      let factors = uploaded(factors, .float32)
       run(
         "scaleRows",
         ElementArguments(y: address(y), x: address(factors), count: UInt32(y.count), columns: UInt32(y.columns)))

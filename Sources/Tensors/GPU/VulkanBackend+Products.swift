@@ -1,11 +1,14 @@
 extension VulkanBackend {
-  /// Uploads the operand if necessary, and packs it for matrix units if they compute the product.
-  public func leftOperand(_ source: Columns, transposed: Bool, precision: Precision) -> LeftOperand {
+  /// Uploads the operand if necessary, and packs it for matrix units if they compute the product, which they don't for rows
+  /// in groups.
+  public func leftOperand(
+    _ source: Columns, transposed: Bool, precision: Precision, groups: RowGroups?
+  ) -> LeftOperand {
     device.operation {
       let tensor = uploaded(source.tensor)
       let columns = Columns(tensor, source.offset..<source.offset + source.count)
       let rows = transposed ? source.count : source.rows
-      let usesMatrixUnits = precision == .bfloat16 && multipliesBFloat16 && rows > Self.gemvRows
+      let usesMatrixUnits = groups == nil && precision == .bfloat16 && multipliesBFloat16 && rows > Self.gemvRows
       return LeftOperand(
         rows: rows, depth: transposed ? source.rows : source.count, source: columns, isTransposed: transposed,
         packed: usesMatrixUnits ? packed(columns, transposed: transposed) : nil,
@@ -14,7 +17,7 @@ extension VulkanBackend {
   }
 
   /// Products with up to this many rows read the right operand once, on the shader cores.
-  private static let gemvRows = 4
+  static let gemvRows = 4
 
   /// A term with its right operand on the device.
   struct DeviceTerm {
@@ -25,6 +28,24 @@ extension VulkanBackend {
     let format: KernelFormat
   }
 
+  /// Terms that one dispatch sums. Those of a group have one storage format, besides float32.
+  struct DeviceTerms {
+    /// Of each group; without groups there is one.
+    var formats: [KernelFormat]
+    /// Each term of the sum, for each group.
+    var terms: [[DeviceTerm]]
+
+    /// Adds the next term; returns false if the format of a group is another one.
+    mutating func add(_ term: [DeviceTerm]) -> Bool {
+      for (format, next) in zip(formats, term) where format != next.format {
+        if format != .float32, next.format != .float32 { return false }
+      }
+      terms.append(term)
+      for (group, next) in term.enumerated() where next.format != .float32 { formats[group] = next.format }
+      return true
+    }
+  }
+
   /// Enqueues one dispatch per product and storage format, without barriers between the products.
   public func compute(_ products: [Product]) {
     device.operation {
@@ -33,63 +54,67 @@ extension VulkanBackend {
       // all products are recorded.
       var kept: [Tensor] = []
       var needsBarrier = true
-      for (product, terms) in zip(products, prepared) {
-        // Terms with the same storage format, and float32 terms next to them, are summed in one dispatch.
-        var groups: [(format: KernelFormat, terms: [DeviceTerm])] = []
-        for term in terms {
-          let last = groups.count - 1
-          if last >= 0,
-            term.format == groups[last].format || term.format == .float32 || groups[last].format == .float32
-          {
-            groups[last].terms.append(term)
-            if term.format != .float32 { groups[last].format = term.format }
-          } else {
-            groups.append((term.format, [term]))
-          }
-        }
-        for (index, group) in groups.enumerated() {
+      for (product, sums) in zip(products, prepared) {
+        for (index, sum) in sums.enumerated() {
           if index > 0 { needsBarrier = true }
-          sum(
-            group.terms, group.format, into: product.into, accumulate: product.accumulate || index > 0, &needsBarrier,
-            &kept)
+          let accumulate = product.accumulate || index > 0
+          switch product.division {
+          case nil:
+            self.sum(
+              sum.terms.map { $0[0] }, sum.formats[0], into: product.into, accumulate: accumulate,
+              needsBarrier: needsBarrier, &kept)
+          case .rows(let groups):
+            self.sum(sum, groups.device, into: product.into, accumulate: accumulate, needsBarrier: needsBarrier)
+          case .depth(let groups, let targets):
+            sumGroups(sum.terms.map { $0[0] }, groups.device, into: targets, needsBarrier: needsBarrier)
+          }
+          needsBarrier = false
         }
       }
       withExtendedLifetime((prepared, kept)) {}
     }
   }
 
-  /// Uploads and packs the right operands of all products, before the first product.
-  private func prepare(_ products: [Product]) -> [[DeviceTerm]] {
+  /// Uploads and packs the right operands of all products, before the first product. Terms with the same storage format,
+  /// and float32 terms next to them, are summed in one dispatch.
+  private func prepare(_ products: [Product]) -> [[DeviceTerms]] {
     var needsBarrier = true
     return products.map { product in
       let usesMatrixUnits = usesMatrixUnits(product.terms)
-      return product.terms.map { term in
-        check(term, product)
-        guard let format = KernelFormat(term.right) else {
-          preconditionFailure("a product reads float and block types only")
+      var sums: [DeviceTerms] = []
+      for term in product.terms {
+        let groups = (0..<product.rightCount).map { group in
+          let right = uploaded(term.rights(group))
+          check(term, right, product)
+          guard let format = KernelFormat(right) else {
+            preconditionFailure("a product reads float and block types only")
+          }
+          var packedRight: Tensor?
+          if usesMatrixUnits, format == .float32 {
+            packedRight = packed(Columns(right), transposed: !term.transposed, needsBarrier: needsBarrier)
+            needsBarrier = false
+          }
+          return DeviceTerm(term: term, right: right, packedRight: packedRight, format: format)
         }
-        let right = uploaded(term.right)
-        var packedRight: Tensor?
-        if usesMatrixUnits, format == .float32 {
-          packedRight = packed(Columns(right), transposed: !term.transposed, needsBarrier: needsBarrier)
-          needsBarrier = false
+        if sums.isEmpty || !sums[sums.count - 1].add(groups) {
+          sums.append(DeviceTerms(formats: groups.map(\.format), terms: [groups]))
         }
-        return DeviceTerm(term: term, right: right, packedRight: packedRight, format: format)
       }
+      return sums
     }
   }
 
-  private func check(_ term: ProductTerm, _ product: Product) {
+  private func check(_ term: ProductTerm, _ right: Tensor, _ product: Product) {
     let (m, n) = (product.into.rows, product.into.count)
     precondition(term.left.rows == m, "a product has as many rows as its left operand")
-    precondition(term.right.rows == (term.transposed ? n : term.left.depth), "operands of a product must fit")
-    precondition(term.right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
+    precondition(right.rows == (term.transposed ? n : term.left.depth), "operands of a product must fit")
+    precondition(right.columns == (term.transposed ? term.left.depth : n), "operands of a product must fit")
   }
 
   private func usesMatrixUnits(_ terms: [ProductTerm]) -> Bool { terms.allSatisfy { $0.left.packed != nil } }
 
   private func sum(
-    _ terms: [DeviceTerm], _ format: KernelFormat, into: Columns, accumulate: Bool, _ needsBarrier: inout Bool,
+    _ terms: [DeviceTerm], _ format: KernelFormat, into: Columns, accumulate: Bool, needsBarrier: Bool,
     _ kept: inout [Tensor]
   ) {
     let (m, n) = (into.rows, into.count)
@@ -97,7 +122,6 @@ extension VulkanBackend {
     var arguments = ProductArguments(
       out: address(into), parts: 0, m: UInt32(m), n: UInt32(n), stride: UInt32(into.tensor.columns),
       termCount: UInt32(terms.count), accumulate: accumulate ? 1 : 0, share: UInt32(max(1, steps)))
-    defer { needsBarrier = false }
     let usesMatrixUnits = usesMatrixUnits(terms.map(\.term))
     if m <= Self.gemvRows, !usesMatrixUnits, terms.allSatisfy({ !$0.term.left.isTransposed && $0.term.transposed }) {
       terms.map(termArguments).withUnsafeBytes {
@@ -141,7 +165,7 @@ extension VulkanBackend {
     }
   }
 
-  private func termArguments(_ term: DeviceTerm) -> TermArguments {
+  func termArguments(_ term: DeviceTerm) -> TermArguments {
     let left = term.term.left
     return TermArguments(
       left: address(left.source), right: matrix(term.right), k: UInt32(left.depth),
@@ -149,7 +173,7 @@ extension VulkanBackend {
       flags: (left.isTransposed ? 1 : 0) | (term.term.transposed ? 2 : 0) | (term.format == .float32 ? 4 : 0))
   }
 
-  private struct TermArguments: BitwiseCopyable {
+  struct TermArguments: BitwiseCopyable {
     var left: UInt64
     var right: MatrixArguments
     var k, leftStride, flags: UInt32

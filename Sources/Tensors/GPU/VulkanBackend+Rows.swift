@@ -62,7 +62,7 @@ extension VulkanBackend {
     }
   }
 
-  private func gather(_ from: MatrixArguments, _ format: KernelFormat, rows: Tensor?, into result: Tensor) {
+  func gather(_ from: MatrixArguments, _ format: KernelFormat, rows: Tensor?, into result: Tensor) {
     let arguments = GatherArguments(
       from: from, rows: address(rows), out: address(result), count: UInt32(result.count),
       columns: UInt32(result.columns))

@@ -4,23 +4,35 @@ extension Tape {
   ///
   /// The input is packed once for all layers. Each LoRA update is one more term of its layer's product, and the
   /// gradient of the input is a single sum of products over all layers.
-  public func linear(_ x: Variable, _ layers: [Linear]) -> Variable {
-    let slices = slices(of: layers, rows: x.value.rows)
+  public func linear(_ x: Variable, _ layers: [Linear]) -> Variable { linear(x, [layers], groups: nil) }
+
+  /// The same for rows in groups, such as the tokens of each expert.
+  ///
+  /// - Parameter layers: those of each group: in all groups as many, of the same sizes, trained alike, and with the same kind
+  ///   of update or none. Updates have neither magnitudes nor biases. Gradients of a group without rows are zero, not
+  ///   missing: optimizers then decay its moments, as they do those of one parameter that holds all groups.
+  public func linear(_ x: Variable, _ layers: [[Linear]], groups: RowGroups) -> Variable {
+    linear(x, layers, groups: Optional(groups))
+  }
+
+  private func linear(_ x: Variable, _ layers: [[Linear]], groups: RowGroups?) -> Variable {
+    let slices = slices(of: layers, groups, rows: x.value.rows)
     let output = backend.empty([x.value.rows, slices.last?.columns.upperBound ?? 0], .float32)
-    let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision)
-    computeDown(slices.flatMap(\.branches), x.value, left)
+    let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision, groups: groups)
+    computeDown(slices.flatMap(\.branches), x.value, left, groups)
     // The outputs of layers with magnitudes before these are applied.
     let directions = slices.map { slice in
       slice.magnitude == nil ? nil : backend.empty([x.value.rows, slice.layer.outputSize], .float32)
     }
     backend.compute(
       zip(slices, directions).map { slice, direction in
-        var terms = [ProductTerm(left, slice.layer.weight.value, transposed: true)]
+        var terms = [ProductTerm(left, rights: slice.weight, transposed: true)]
         for branch in slice.branches {
-          let down = backend.leftOperand(Columns(branch.down), transposed: false, precision: precision)
-          terms.append(ProductTerm(down, branch.b, transposed: true))
+          let down = backend.leftOperand(
+            Columns(branch.down), transposed: false, precision: precision, groups: groups)
+          terms.append(ProductTerm(down, rights: branch.b, transposed: true))
         }
-        return Product(terms, into: direction.map { Columns($0) } ?? Columns(output, slice.columns))
+        return Product(terms, into: direction.map { Columns($0) } ?? Columns(output, slice.columns), groups: groups)
       })
     for (slice, direction) in zip(slices, directions) {
       guard let direction, let factors = slice.factors(on: backend) else { continue }
@@ -29,18 +41,18 @@ extension Tape {
         count: direction.rows)
     }
     for slice in slices {
-      if let bias = slice.layer.bias { backend.addBias(bias.value, to: Columns(output, slice.columns)) }
-      if let lora = slice.layer.lora, let bias = lora.bias {
+      addBias(of: slice, to: Columns(output, slice.columns))
+      if let lora = slice.update, let bias = lora.bias {
         backend.addBias(backend.scaled(bias.value, lora.scale), to: Columns(output, slice.columns))
       }
     }
 
-    let needsGradient = isRecording && (x.requiresGradient || layers.contains(where: \.isTrainable))
+    let needsGradient = isRecording && (x.requiresGradient || layers.joined().contains(where: \.isTrainable))
     let result = Variable(output, requiresGradient: needsGradient)
     if needsGradient {
       let (slot, source) = (result.slot, x.slot)
       // A frozen layer without an update doesn't need its input for the backward pass.
-      let needsInput = layers.contains { $0.weight.isTrainable || $0.lora?.a.isTrainable == true }
+      let needsInput = layers.joined().contains { $0.weight.isTrainable || $0.lora?.a.isTrainable == true }
       let recompute = needsInput ? x.recompute : nil
       record { [unowned self] in
         guard let upstream = slot.take() else { return }
@@ -52,32 +64,41 @@ extension Tape {
 
   // MARK: Forward
 
-  /// One layer of a call to `linear`: its columns of the joint output, and its low-rank branches.
+  /// One layer of a call to `linear`, or one of each group: its columns of the joint output, and its low-rank branches.
   private struct Slice {
-    let layer: Linear
+    let layers: [Linear]
+    let groups: RowGroups?
     let columns: Range<Int>
+    /// The layers' LoRA updates; none without an adapter.
+    let updates: [LoRAUpdate]
     /// The LoRA update, and its initial factors; none without an adapter.
     let branches: [LowRankBranch]
 
-    var magnitude: Magnitude? { layer.lora?.magnitude }
+    /// The layer, or that of the first group.
+    var layer: Linear { layers[0] }
+    /// Its update.
+    var update: LoRAUpdate? { updates.first }
+    /// The weight of a group's layer.
+    var weight: (Int) -> Tensor { { [layers] in layers[$0].weight.value } }
+
+    var magnitude: Magnitude? { update?.magnitude }
 
     func factors(on backend: any Backend) -> Magnitude.Factors? {
-      guard let update = layer.lora else { return nil }
+      guard let update else { return nil }
       return update.magnitude?.factors(update, weight: layer.weight.value, on: backend)
     }
   }
 
   /// The forward pass of a low-rank product, as far as the backward pass needs it.
   private struct LowRankBranch {
-    let a: Tensor
-    let b: Tensor
+    /// A and B of a group's layer.
+    let a: (Int) -> Tensor
+    let b: (Int) -> Tensor
     let scale: Float
     /// scale · dropout(x) Aᵀ, `[rows, rank]`
     let down: Tensor
     /// `nil` without dropout.
     let dropout: (rate: Float, key: UInt64)?
-    /// A and B of the update; `nil` for initial factors.
-    let trained: (a: Parameter, b: Parameter)?
 
     /// The branch's input: the layer's input after dropout, whose mask is determined by the key.
     func input(of x: Tensor, on backend: any Backend) -> Tensor {
@@ -88,39 +109,59 @@ extension Tape {
     }
   }
 
-  private func slices(of layers: [Linear], rows: Int) -> [Slice] {
+  private func slices(of layers: [[Linear]], _ groups: RowGroups?, rows: Int) -> [Slice] {
+    precondition(layers.count == groups?.count ?? 1, "each group must have its layers")
     var end = 0
-    return layers.map { layer in
+    return (0..<(layers.first?.count ?? 0)).map { index in
+      let own = layers.map { $0[index] }
+      let updates = own.compactMap(\.lora)
+      precondition(updates.isEmpty || updates.count == own.count, "all groups must have an update, or none")
+      precondition(
+        groups == nil || updates.allSatisfy { $0.magnitude == nil && $0.bias == nil },
+        "updates of groups must not have magnitudes or biases")
       let start = end
-      end += layer.outputSize
+      end += own[0].outputSize
       return Slice(
-        layer: layer, columns: start..<end, branches: layer.lora.map { branches(of: $0, rows: rows) } ?? [])
+        layers: own, groups: groups, columns: start..<end, updates: updates, branches: branches(of: updates, rows: rows)
+      )
     }
   }
 
-  private func branches(of update: LoRAUpdate, rows: Int) -> [LowRankBranch] {
-    let usesDropout = appliesDropout && update.dropout > 0
+  private func branches(of updates: [LoRAUpdate], rows: Int) -> [LowRankBranch] {
+    guard let first = updates.first else { return [] }
+    let usesDropout = appliesDropout && first.dropout > 0
     let own = LowRankBranch(
-      a: update.a.value, b: update.b.value, scale: update.scale, down: backend.empty([rows, update.rank], .float32),
-      dropout: usesDropout ? (update.dropout, nextDropoutKey()) : nil, trained: (update.a, update.b))
-    guard let initial = update.initial else { return [own] }
+      a: { updates[$0].a.value }, b: { updates[$0].b.value }, scale: first.scale,
+      down: backend.empty([rows, first.rank], .float32),
+      dropout: usesDropout ? (first.dropout, nextDropoutKey()) : nil)
+    guard let initial = first.initial else { return [own] }
     let subtracted = LowRankBranch(
-      a: initial.a, b: initial.b, scale: -update.scale, down: backend.empty([rows, initial.a.rows], .float32),
-      dropout: nil, trained: nil)
+      a: { updates[$0].initial?.a ?? initial.a }, b: { updates[$0].initial?.b ?? initial.b }, scale: -first.scale,
+      down: backend.empty([rows, initial.a.rows], .float32), dropout: nil)
     return [own, subtracted]
   }
 
   /// down = scale · dropout(x) Aᵀ. Without dropout, `left` is the operand, which is packed already.
-  private func computeDown(_ branches: [LowRankBranch], _ x: Tensor, _ left: LeftOperand) {
+  private func computeDown(
+    _ branches: [LowRankBranch], _ x: Tensor, _ left: LeftOperand, _ groups: RowGroups?
+  ) {
     backend.compute(
       branches.map { branch in
         let operand =
           branch.dropout == nil
           ? left
-          : backend.leftOperand(Columns(branch.input(of: x, on: backend)), transposed: false, precision: precision)
-        return Product([ProductTerm(operand, branch.a, transposed: true)], into: Columns(branch.down))
+          : backend.leftOperand(
+            Columns(branch.input(of: x, on: backend)), transposed: false, precision: precision, groups: groups)
+        return Product(
+          [ProductTerm(operand, rights: branch.a, transposed: true)], into: Columns(branch.down), groups: groups)
       })
     for branch in branches { scaleInPlace(branch.down, branch.scale) }
+  }
+
+  private func addBias(of slice: Slice, to y: Columns) {
+    guard let bias = slice.layer.bias else { return }
+    guard let groups = slice.groups else { return backend.addBias(bias.value, to: y) }
+    backend.addBias({ [layers = slice.layers] in layers[$0].bias?.value ?? bias.value }, to: y, groups: groups)
   }
 
   private func scaleInPlace(_ tensor: Tensor, _ scale: Float) {
@@ -165,7 +206,8 @@ extension Tape {
       let dy = directionGradient(slice, direction, Columns(upstream, slice.columns))
       return SliceGradient(
         slice: slice, dy: dy,
-        left: needsLeft ? backend.leftOperand(dy, transposed: false, precision: precision) : nil,
+        left: needsLeft
+          ? backend.leftOperand(dy, transposed: false, precision: precision, groups: slice.groups) : nil,
         dDown: slice.branches.map { backend.empty($0.down.shape, .float32) })
     }
     computeDownGradients(gradients)
@@ -183,7 +225,11 @@ extension Tape {
     backend.compute(
       gradients.flatMap { gradient in
         gradient.branches.compactMap { branch, dDown in
-          gradient.left.map { Product([ProductTerm($0, branch.b, transposed: false)], into: Columns(dDown)) }
+          gradient.left.map {
+            Product(
+              [ProductTerm($0, rights: branch.b, transposed: false)], into: Columns(dDown),
+              groups: gradient.slice.groups)
+          }
         }
       })
     for (branch, dDown) in gradients.flatMap(\.branches) { scaleInPlace(dDown, branch.scale) }
@@ -192,25 +238,32 @@ extension Tape {
   /// dW = dyᵀ x and dB, as products to compute later. The bias's gradient is added immediately.
   private func weightGradients(_ gradient: SliceGradient, input: Tensor?) -> [Product] {
     var products: [Product] = []
-    let layer = gradient.slice.layer
+    let (slice, layer, groups) = (gradient.slice, gradient.slice.layer, gradient.slice.groups)
     if layer.weight.isTrainable, let input {
-      let left = backend.leftOperand(gradient.dy, transposed: true, precision: precision)
-      products.append(layer.weight.gradientProduct([ProductTerm(left, input, transposed: false)], on: backend))
+      let left = backend.leftOperand(gradient.dy, transposed: true, precision: precision, groups: groups)
+      products.append(
+        gradientProduct(slice.layers.map(\.weight), [ProductTerm(left, input, transposed: false)], groups))
     }
     if let bias = layer.bias, bias.isTrainable {
       // Biases and magnitudes are never trained together.
-      backend.addColumnSums(gradient.dy, into: bias.gradient(on: backend))
+      if let groups {
+        let sums = slice.layers.compactMap { $0.bias?.gradient(on: backend) }
+        backend.addColumnSums(gradient.dy, into: sums, groups: groups)
+      } else {
+        backend.addColumnSums(gradient.dy, into: bias.gradient(on: backend))
+      }
     }
-    if let lora = layer.lora, let bias = lora.bias, bias.isTrainable {
+    if let lora = slice.update, let bias = lora.bias, bias.isTrainable {
       let sums = backend.empty(bias.value.shape, .float32)
       backend.clear(sums)
       backend.addColumnSums(gradient.dy, into: sums)
       backend.add(sums, scale: lora.scale, into: bias.gradient(on: backend))
     }
     // dB = dyᵀ down, which is small, and float32 doesn't need its left operand packed.
-    if let branch = gradient.slice.branches.first, let b = branch.trained?.b, b.isTrainable {
-      let left = backend.leftOperand(gradient.dy, transposed: true)
-      products.append(b.gradientProduct([ProductTerm(left, branch.down, transposed: false)], on: backend))
+    if let branch = slice.branches.first, slice.update?.b.isTrainable == true {
+      let left = backend.leftOperand(gradient.dy, transposed: true, precision: .float32, groups: groups)
+      products.append(
+        gradientProduct(slice.updates.map(\.b), [ProductTerm(left, branch.down, transposed: false)], groups))
     }
     return products
   }
@@ -218,18 +271,27 @@ extension Tape {
   /// dA = dDownᵀ x. Layers that have one A in common, as the gate and input of an expert do, add to one product.
   private func downGradients(_ gradients: [SliceGradient], input x: Tensor?) -> [Product] {
     guard let x else { return [] }
-    var sums: [(a: Parameter, terms: [ProductTerm])] = []
+    var sums: [(slice: Slice, terms: [ProductTerm])] = []
     for gradient in gradients {
-      guard let (branch, dDown) = gradient.branches.first, let a = branch.trained?.a, a.isTrainable else { continue }
-      let left = backend.leftOperand(Columns(dDown), transposed: true)
+      guard let (branch, dDown) = gradient.branches.first, let a = gradient.slice.update?.a, a.isTrainable else {
+        continue
+      }
+      let left = backend.leftOperand(
+        Columns(dDown), transposed: true, precision: .float32, groups: gradient.slice.groups)
       let term = ProductTerm(left, branch.input(of: x, on: backend), transposed: false)
-      if let index = sums.firstIndex(where: { $0.a === a }) {
+      if let index = sums.firstIndex(where: { $0.slice.update?.a === a }) {
         sums[index].terms.append(term)
       } else {
-        sums.append((a, [term]))
+        sums.append((gradient.slice, [term]))
       }
     }
-    return sums.map { $0.a.gradientProduct($0.terms, on: backend) }
+    return sums.map { gradientProduct($0.slice.updates.map(\.a), $0.terms, $0.slice.groups) }
+  }
+
+  /// The product that adds `terms` to the gradient of a parameter, or to those of one for each group.
+  private func gradientProduct(_ parameters: [Parameter], _ terms: [ProductTerm], _ groups: RowGroups?) -> Product {
+    guard let groups else { return parameters[0].gradientProduct(terms, on: backend) }
+    return Product(terms, into: parameters.map { $0.gradientTarget(on: backend) }, groups: groups)
   }
 
   /// dx = sum over layers of dy W + dDown A. Updates with dropout are added later, because their inputs were masked.
@@ -237,23 +299,25 @@ extension Tape {
     var terms: [ProductTerm] = []
     for gradient in gradients {
       if let left = gradient.left {
-        terms.append(ProductTerm(left, gradient.slice.layer.weight.value, transposed: false))
+        terms.append(ProductTerm(left, rights: gradient.slice.weight, transposed: false))
       }
       for (branch, dDown) in gradient.branches where branch.dropout == nil {
-        let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
-        terms.append(ProductTerm(left, branch.a, transposed: false))
+        let left = backend.leftOperand(
+          Columns(dDown), transposed: false, precision: precision, groups: gradient.slice.groups)
+        terms.append(ProductTerm(left, rights: branch.a, transposed: false))
       }
     }
-    return Product(terms, into: Columns(dx))
+    return Product(terms, into: Columns(dx), groups: gradients.first?.slice.groups)
   }
 
   /// dx += dropout(dDown A), with the mask of the forward pass.
   private func addDroppedGradient(_ gradient: SliceGradient, into dx: Tensor) {
     guard let (branch, dDown) = gradient.branches.first, let (rate, key) = branch.dropout else { return }
     let dropped = backend.empty(dx.shape, .float32)
-    let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision)
+    let groups = gradient.slice.groups
+    let left = backend.leftOperand(Columns(dDown), transposed: false, precision: precision, groups: groups)
     backend.compute([
-      Product([ProductTerm(left, branch.a, transposed: false)], into: Columns(dropped))
+      Product([ProductTerm(left, rights: branch.a, transposed: false)], into: Columns(dropped), groups: groups)
     ])
     backend.dropout(dropped, rate: rate, key: key, into: dx, accumulate: true)
   }

@@ -18,17 +18,25 @@ package struct ActivationMemory {
   private let edgeFloats: Int
   private let vocabulary: Int
   private let hiddenSize: Int
+  /// Floats per token of the widest MLP's input and of its gated unit. In a mixture of experts, those of all that are chosen.
+  private let mlpInputSize: Int
   private let intermediateSize: Int
 
   package init(_ transformer: Transformer) {
     let configuration = transformer.configuration
     let widestHead = configuration.layers.indices.map { configuration.attentionShape(layer: $0).headDim }.max() ?? 0
     let hidden = configuration.hiddenSize
-    let intermediate = configuration.layers.map { $0.intermediateSize ?? configuration.intermediateSize }.max() ?? 0
+    let intermediate =
+      configuration.layers.map { layer in
+        layer.experts.map { $0.chosen * $0.intermediateSize } ?? layer.intermediateSize
+          ?? configuration.intermediateSize
+      }.max() ?? 0
+    let inputs = hidden * (configuration.layers.compactMap { $0.experts?.chosen }.max() ?? 1)
     let perLayer = configuration.perLayerInputSize
     layerCount = configuration.layers.count
     vocabulary = transformer.activeHead.value.rows
     hiddenSize = hidden
+    mlpInputSize = inputs
     intermediateSize = intermediate
     let ranks = transformer.linearLayers.reduce(0) { $0 + ($1.lora?.keptRanks ?? 0) } / max(1, layerCount)
     // DoRA keeps each layer's output before magnitudes are applied.
@@ -40,8 +48,8 @@ package struct ActivationMemory {
     }
     checkpointedFloats = 2 * hidden + perLayer
     // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
-    // layer's input and its gradient. The gradient of the hidden states exists all the time.
-    workingFloats = max(3 * intermediate, 2 * intermediate + 3 * hidden) + 2 * hidden
+    // MLP's input and its gradient. The gradient of the hidden states exists all the time.
+    workingFloats = max(3 * intermediate, 2 * intermediate + 3 * inputs) + 2 * hidden
     edgeFloats = 2 * hidden + widestHead + 2 * perLayer * layerCount
   }
 
@@ -60,8 +68,8 @@ package struct ActivationMemory {
     // Both norms' sums; gate and up.
     var kept = 2 * (width + 1)
     if let experts = layer.experts {
-      // Of each chosen expert, its output too; the router's logits and softmax.
-      kept += experts.chosen * (2 * experts.intermediateSize + width) + 2 * experts.count
+      // Of each chosen expert, its output too; the router's softmax, and for each chosen expert token, row and weight.
+      kept += experts.chosen * (2 * experts.intermediateSize + width + 5) + experts.count
     } else {
       kept += 2 * hidden
     }
@@ -131,7 +139,7 @@ package struct ActivationMemory {
   /// The peak without a backward pass: in a layer's MLP, or at the head.
   func evaluation(tokens: Int, targets: Int) -> Int {
     let rows = logitRows(targets: targets)
-    let widest = 4 * tokens * (4 * intermediateSize + 4 * hiddenSize)
+    let widest = 4 * tokens * (4 * intermediateSize + 2 * mlpInputSize + 2 * hiddenSize)
     return edges(tokens: tokens) + max(widest, 4 * (2 * tokens * hiddenSize + rows * (vocabulary + 2 * hiddenSize)))
   }
 
