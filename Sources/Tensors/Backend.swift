@@ -375,6 +375,8 @@ public protocol Backend: Sendable {
   func deltaRuleBackward(
     _ qkv: Tensor, gates: Tensor, dOut: Tensor, starts: [Int], shape: DeltaShape
   ) -> (qkv: Tensor, gates: Tensor)
+  /// The bytes that `deltaRuleBackward` needs besides its results, for sequences that each have `rows` rows.
+  func deltaRuleBackwardMemory(sequences: Int, rows: Int, shape: DeltaShape) -> Int
 
   // MARK: Attention
 

@@ -41,6 +41,25 @@ struct DeltaRuleTests {
     ).verify()
   }
 
+  /// A device needs what a plan counts, apart from rounding buffer sizes to eight classes per power of two.
+  @Test(.enabled(if: Backends.expectsGPU), arguments: [(1, 640), (5, 40)])
+  func memoryOfTheBackwardPass(sequences: Int, rows: Int) throws {
+    let gpu = try VulkanBackend(try #require(Backends.gpu).information)
+    let shape = DeltaShape(keyHeads: 1, valueHeads: 2, keyDim: 32, valueDim: 32)
+    let operands = [shape.columns, 2 * shape.valueHeads, shape.valueColumns].map { columns in
+      let operand = gpu.empty([sequences * rows, columns], .float32)
+      gpu.clear(operand)
+      return operand
+    }
+    let before = gpu.memoryStatistics.inUse
+    let gradients = gpu.deltaRuleBackward(
+      operands[0], gates: operands[1], dOut: operands[2], starts: (0...sequences).map { $0 * rows }, shape: shape)
+    let needed = gpu.memoryStatistics.peak - before - gradients.qkv.byteCount - gradients.gates.byteCount
+    let planned = gpu.deltaRuleBackwardMemory(sequences: sequences, rows: rows, shape: shape)
+    #expect((0.95..<1.15).contains(Double(needed) / Double(planned)), "\(needed) bytes needed, \(planned) planned")
+    try gpu.finish()
+  }
+
   private static func reference(
     _ graph: ReferenceGraph, _ rows: [[Node]], _ weights: [[Node]], _ shape: DeltaShape, _ taps: ConvolutionTaps,
     _ starts: [Int], _ epsilon: Double

@@ -57,6 +57,48 @@ import Testing
     }
   }
 
+  /// The peak of forward and backward pass, with an adapter.
+  @Test(arguments: ["llama", "qwen3_moe", "gpt_oss", "granitemoe", "qwen3_5"], [false, true])
+  func peaksAreCounted(_ name: String, checkpointed: Bool) throws {
+    let backend = CPUBackend(threads: 1)
+    let model = try TinyModel.model(name, on: backend)
+    _ = try Self.adapter(on: model)
+    let batch = TokenBatch((0..<4).map { row in (0..<300).map { Int32(3 + ($0 + row) % 200) } })
+    let layers = checkpointed ? model.transformer.configuration.layers.count : 0
+    let before = backend.memoryStatistics.inUse
+    let tape = Tape(on: backend, isRecording: true)
+    _ = tape.linearCrossEntropy(
+      model.transformer.hiddenStates(batch, on: tape, checkpointed: Set(0..<layers)), head: model.transformer.head,
+      targets: batch.targets, gradientScale: 1, softcap: model.transformer.configuration.logitSoftcap)
+    tape.backward()
+    var size = Workload.Size()
+    (size.tokens, size.sequences, size.squares) = (1200, 4, 4 * 300 * 300)
+    let planned = ActivationMemory(model.transformer).peak(size, targets: 1196, checkpointed: layers)
+    let needed = backend.memoryStatistics.peak - before
+    #expect((0.8..<1.1).contains(Double(needed) / Double(planned)), "\(needed) bytes needed, \(planned) planned")
+  }
+
+  /// Linear attention computes the states of long sequences again, which takes more memory than those of short ones.
+  @Test func statesOfLinearAttentionAreCounted() throws {
+    let transformer = try TinyModel.model("qwen3_5").transformer
+    let shapes = transformer.configuration.layers.compactMap { layer -> DeltaShape? in
+      guard case .gatedDelta(let shape, _) = layer.mixer else { return nil }
+      return shape
+    }
+    let shape = try #require(shapes.first)
+    let (peaks, states) = (
+      [1, 10].map { sequences -> Int in
+        var size = Workload.Size()
+        (size.tokens, size.sequences, size.squares) = (6400, sequences, 6400 * 6400 / Double(sequences))
+        return ActivationMemory(transformer).peak(size, targets: 0, checkpointed: 0)
+      },
+      [1, 10].map { sequences in
+        transformer.backend.deltaRuleBackwardMemory(sequences: sequences, rows: 6400 / sequences, shape: shape)
+      }
+    )
+    #expect(states[0] != states[1] && peaks[0] - peaks[1] == states[0] - states[1])
+  }
+
   @Test func workloadIsCounted() throws {
     let set = try TinyModel.rows()
     var arguments = TrainingConfiguration()

@@ -134,6 +134,14 @@ extension CPUBackend {
     return (dQKV, dGates)
   }
 
+  /// Each thread has the states at every 32nd row and those of 32 rows of one head at a time; all heads have the gradient of a
+  /// state in each sequence.
+  public func deltaRuleBackwardMemory(sequences: Int, rows: Int, shape: DeltaShape) -> Int {
+    let threads = min(threadCount, sequences * shape.keyHeads)
+    let states = threads * ((rows + 31) / 32 + 34) + (sequences + 1) * shape.valueHeads
+    return 4 * states * shape.keyDim * shape.valueDim
+  }
+
   private func zeros(_ shape: [Int]) -> Tensor {
     let tensor = empty(shape)
     clear(tensor)

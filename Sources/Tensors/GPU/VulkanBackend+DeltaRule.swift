@@ -134,10 +134,7 @@ extension VulkanBackend {
   ///   - dStates: `[sequences, heads · size]`: the gradients of the states after the sequences, replaced by those of the
   ///     states before them.
   private func backward(_ sequences: [Range<Int>], _ pass: DeltaBackward, from initial: Tensor?, _ dStates: Tensor) {
-    let shape = pass.shape
-    let sizes = DeltaSizes(shape, stride: pass.qkv.columns)
-    let state = shape.valueHeads * shape.keyDim * shape.valueDim
-    let part = shape.valueHeads * sizes.columnGroups * (2 * shape.keyDim + 2)
+    let sizes = DeltaSizes(pass.shape, stride: pass.qkv.columns)
     var first = 0
     while first < sequences.count {
       // As many sequences at once as their memory allows, but at least one.
@@ -145,15 +142,30 @@ extension VulkanBackend {
       for rows in sequences[first...] {
         var sequence = DeltaSequence(rows)
         (sequence.saved, sequence.last) = (UInt32(chunks), UInt32(first + list.count))
-        let own = groups(rows.count, of: Self.deltaChunk)
-        bytes += 4 * (Self.deltaChunk * (state + part) + own * state)
+        bytes += stateBytes(rows: rows.count, pass.shape)
         if !list.isEmpty, bytes > Self.deltaMemory { break }
         list.append(sequence)
-        chunks += own
+        chunks += groups(rows.count, of: Self.deltaChunk)
       }
       first += list.count
       device.operation { backward(list, chunkCount: chunks, pass, from: initial, dStates, sizes) }
     }
+  }
+
+  /// The bytes of the states and parts of a sequence in work.
+  private func stateBytes(rows: Int, _ shape: DeltaShape) -> Int {
+    let state = shape.valueHeads * shape.keyDim * shape.valueDim
+    let columnGroups = DeltaSizes(shape, stride: shape.columns).columnGroups
+    let part = shape.valueHeads * columnGroups * (2 * shape.keyDim + 2)
+    return 4 * (Self.deltaChunk * (state + part) + groups(rows, of: Self.deltaChunk) * state)
+  }
+
+  /// The states and parts of the sequences in work, the gradient of a state in each sequence, and the errors of rows.
+  public func deltaRuleBackwardMemory(sequences: Int, rows: Int, shape: DeltaShape) -> Int {
+    let own = stateBytes(rows: rows, shape)
+    let state = shape.valueHeads * shape.keyDim * shape.valueDim
+    return max(1, min(sequences, Self.deltaMemory / own)) * own
+      + 4 * sequences * (state + rows * shape.valueColumns)
   }
 
   private func backward(

@@ -16,6 +16,9 @@ package struct ActivationMemory {
   private let workingFloats: Int
   /// Floats per token outside the layers: the final norm's input and output, and rotary angles.
   private let edgeFloats: Int
+  /// The same of linear attention, without its states; `nil` without such layers.
+  private let delta: (shape: DeltaShape, workingFloats: Int)?
+  private let backend: any Backend
   private let vocabulary: Int
   private let hiddenSize: Int
   /// Floats per token of the widest MLP's input and of its gated unit. In a mixture of experts, those of all that are chosen.
@@ -50,6 +53,15 @@ package struct ActivationMemory {
     // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
     // MLP's input and its gradient. The gradient of the hidden states exists all the time.
     workingFloats = max(3 * intermediate, 2 * intermediate + 3 * inputs) + 2 * hidden
+    backend = transformer.backend
+    delta =
+      configuration.layers.lazy.compactMap { layer -> (shape: DeltaShape, workingFloats: Int)? in
+        guard case .gatedDelta(let shape, _) = layer.mixer else { return nil }
+        // The gradients of all projections and of the rule's output. Of queries, keys and values: the projected, the
+        // convolved, the same after SiLU and after norms, and the gradient.
+        let joined = shape.columns + shape.valueColumns + 2 * shape.valueHeads
+        return (shape, joined + shape.valueColumns + 5 * shape.columns + 2 * hidden)
+      }.first
     edgeFloats = 2 * hidden + widestHead + 2 * perLayer * layerCount
   }
 
@@ -108,8 +120,20 @@ package struct ActivationMemory {
   /// The bytes outside the layers.
   package func edges(tokens: Int) -> Int { 4 * tokens * edgeFloats }
 
+  /// The bytes that a layer's backward pass needs at its peak, beyond those kept: in its MLP, or in linear attention, which
+  /// computes states again.
+  private func working(_ size: Workload.Size) -> Int {
+    let inMLP = 4 * size.tokens * workingFloats
+    guard let delta, size.tokens > 0 else { return inMLP }
+    let states = backend.deltaRuleBackwardMemory(
+      sequences: size.sequences, rows: Int((size.squares / Double(size.tokens)).rounded(.up)), shape: delta.shape)
+    return max(inMLP, 4 * size.tokens * delta.workingFloats + states)
+  }
+
   /// The bytes of a layer while it recomputes its activations and runs backward.
-  private func recomputed(tokens: Int) -> Int { 4 * tokens * ((keptFloats.max() ?? 0) + workingFloats) }
+  private func recomputed(_ size: Workload.Size) -> Int {
+    4 * size.tokens * (keptFloats.max() ?? 0) + working(size)
+  }
 
   /// The rows of logits that exist at a time: none without targets.
   private func logitRows(targets: Int) -> Int {
@@ -123,18 +147,17 @@ package struct ActivationMemory {
   }
 
   /// The peak of a batch: at the head, where all activations exist, or in a layer's backward pass.
-  func peak(tokens: Int, targets: Int, checkpointed: Int) -> Int {
+  package func peak(_ size: Workload.Size, targets: Int, checkpointed: Int) -> Int {
+    let tokens = size.tokens
     let all = kept(tokens: tokens, checkpointed: checkpointed)
-    let working = 4 * tokens * workingFloats
-    let atTop = all + max(head(targets: targets), checkpointed < layerCount ? working : 0)
-    let atFirst =
-      checkpointed > 0 ? 4 * tokens * checkpointed * checkpointedFloats + recomputed(tokens: tokens) : 0
+    let atTop = all + max(head(targets: targets), checkpointed < layerCount ? working(size) : 0)
+    let atFirst = checkpointed > 0 ? 4 * tokens * checkpointed * checkpointedFloats + recomputed(size) : 0
     // Two more gradients exist outside the layers.
     return edges(tokens: tokens) + 8 * tokens * hiddenSize + max(atTop, atFirst)
   }
 
   /// The peak at the end of the backward pass, when one layer's activations are left.
-  func end(tokens: Int) -> Int { edges(tokens: tokens) + recomputed(tokens: tokens) }
+  func end(_ size: Workload.Size) -> Int { edges(tokens: size.tokens) + recomputed(size) }
 
   /// The peak without a backward pass: in a layer's MLP, or at the head.
   func evaluation(tokens: Int, targets: Int) -> Int {

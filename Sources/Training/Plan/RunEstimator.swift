@@ -232,7 +232,7 @@ package struct RunEstimator {
     estimate.checkpointedLayers = checkpointed
     estimate.activations = activations.kept(tokens: tokens, checkpointed: checkpointed)
     estimate.working =
-      activations.peak(tokens: tokens, targets: targets, checkpointed: checkpointed) - estimate.activations
+      activations.peak(workload.largest, targets: targets, checkpointed: checkpointed) - estimate.activations
     if let teacher {
       // Its pass comes first; then its hidden states are kept, and its logits exist beside the model's.
       let passed = ActivationMemory(teacher).evaluation(tokens: tokens, targets: 0)
@@ -242,7 +242,7 @@ package struct RunEstimator {
       estimate.working = max(estimate.working + kept, passed - estimate.activations)
     }
     if settings.configuration.gradientAccumulationSteps == 1, ranks == 1 {
-      separateGradients(&estimate, tokens: tokens)
+      separateGradients(&estimate, workload.largest)
     }
     let held = estimate.program + estimate.weights + estimate.adapter + estimate.optimizer
     let evaluated =
@@ -283,9 +283,9 @@ package struct RunEstimator {
 
   /// In a step of one batch, gradients are allocated while activations are released. The peak is either at the head,
   /// whose gradient is the first, or at the end.
-  private func separateGradients(_ estimate: inout MemoryEstimate, tokens: Int) {
+  private func separateGradients(_ estimate: inout MemoryEstimate, _ size: Workload.Size) {
     let first = adapter == nil ? 4 * model.transformer.activeHead.value.count : 0
-    let end = activations.end(tokens: tokens)
+    let end = activations.end(size)
     if first + estimate.activations + estimate.working >= estimate.gradients + end {
       estimate.gradients = min(first, estimate.gradients)
     } else {
@@ -346,7 +346,7 @@ package struct RunEstimator {
     case .never: return .max
     case .auto:
       let least = activations.peak(
-        tokens: workload.largest.tokens, targets: workload.mostTargets, checkpointed: activations.layerCount)
+        workload.largest, targets: workload.mostTargets, checkpointed: activations.layerCount)
       let most = model.transformer.backend.availableMemory == nil ? system.total / 4 : system.total
       return max(0, min(most, system.reachable - fixed.needed - least))
     }

@@ -12,6 +12,9 @@ package struct Workload: Sendable {
     /// Sequences that are not empty.
     package var sequences = 0
 
+    /// The size of nothing.
+    package init() {}
+
     static func += (a: inout Size, b: Size) {
       a.tokens += b.tokens
       a.targets += b.targets
