@@ -52,7 +52,10 @@ extension CausalLM {
     let shifted = Set(shift == 0 ? [] : transformer.offsetNorms.map(ObjectIdentifier.init))
     let stacked: (sources: [TensorSource], names: Set<String>)? =
       if let experts {
-        (transformer.expertParameters.flatMap(experts), Set(transformer.expertLayers.map(\.weight.name)))
+        (
+          transformer.expertParameters.flatMap(experts),
+          Set(transformer.expertLayers.flatMap(\.ownParameters).map(\.name))
+        )
       } else {
         files.stackedExperts?.sources(
           of: transformer.expertParameters, merging: merging, type: type, on: backend)
@@ -118,7 +121,9 @@ extension CausalLM {
     }
     for (key, value) in entries { config[key] = value }
     // Experts in MXFP4 are written as they are, unless some are merged.
-    if transformer.expertLayers.contains(where: { $0.weight.value.type == .float4 }), files.stackedExperts != nil,
+    if !entries.contains(where: { $0.0 == "quantization_config" }),
+      transformer.expertLayers.contains(where: { $0.weight.value.type == .float4 }),
+      files.stackedExperts?.isMLX == false,
       !transformer.expertLayers.contains(where: { $0.lora != nil })
     {
       config["quantization_config"] = files.configurationJSON["quantization_config"]

@@ -18,11 +18,19 @@ enum MLXQuantization {
     return true
   }
 
-  /// The keys of config.json for weights in this format. mlx-lm writes them twice, for its own loader and for the Hub.
-  static func entries(_ format: AffineFormat) -> [(String, JSONValue)] {
-    let value: JSONValue = [
-      "group_size": .integer(format.groupSize), "bits": .integer(format.bits), "mode": "affine",
-    ]
-    return [("quantization", value), ("quantization_config", value)]
+  /// The keys of config.json for weights in codes. mlx-lm writes them twice, for its own loader and for the Hub.
+  /// - Parameters:
+  ///   - format: that of `modules`; `nil` if they are floats.
+  ///   - hasMXFP4: whether experts are in MXFP4 besides. Then each of `modules` is named.
+  static func entries(_ format: AffineFormat?, modules: [String], hasMXFP4: Bool) -> [(String, JSONValue)] {
+    let affine = format.map { value(groupSize: $0.groupSize, bits: $0.bits, mode: "affine") }
+    var common = hasMXFP4 ? value(groupSize: 32, bits: 4, mode: "mxfp4") : affine
+    if hasMXFP4, let affine { for module in modules { common?[module] = .object(affine) } }
+    guard let common else { return [] }
+    return [("quantization", .object(common)), ("quantization_config", .object(common))]
+  }
+
+  private static func value(groupSize: Int, bits: Int, mode: String) -> JSONObject {
+    ["group_size": .integer(groupSize), "bits": .integer(bits), "mode": .string(mode)]
   }
 }

@@ -5,7 +5,7 @@ import Tensors
 /// Experts whose matrices a checkpoint holds together: in the weight of one module, `[experts, out, in]`; or as in gpt-oss,
 /// `experts.gate_up_proj` `[experts, in, out]`, or the MXFP4 codes `experts.gate_up_proj_blocks` `[experts, out, in / 32, 16]`
 /// with exponents `experts.gate_up_proj_scales`, and biases `experts.gate_up_proj_bias` `[experts, out]`; or as in mlx-lm,
-/// `switch_mlp.gate_proj`, `up_proj` and `down_proj`. The model has them apart, as `experts.3.gate_up_proj.weight` `[out, in]`.
+/// `switch_mlp.gate_proj`, `up_proj` and `down_proj` (`experts.gate_proj` in gpt-oss). The model has them apart, as `experts.3.gate_up_proj.weight` `[out, in]`.
 struct StackedExperts {
   /// `nil` for a model from a GGUF file, which has stacks only when it is written.
   let checkpoint: SafetensorsCheckpoint?
@@ -26,7 +26,9 @@ struct StackedExperts {
   }
 
   /// Whether a checkpoint with these tensors has mlx-lm's layout.
-  static func areSwitched(_ tensorNames: [String]) -> Bool { tensorNames.contains { $0.contains(".switch_mlp.") } }
+  static func areSwitched(_ tensorNames: [String]) -> Bool {
+    tensorNames.contains { $0.contains(".switch_mlp.") || $0.contains(".experts.gate_proj.") }
+  }
 
   /// The tensor of an expert; `nil` if there is none.
   /// - Parameter columns: the number of columns that it must have, without which codes of MLX stay words.
@@ -34,7 +36,8 @@ struct StackedExperts {
   func tensor(named name: String, columns: Int?) throws(SwiftletError) -> Tensor? {
     guard let (module, expert, kind) = Self.place(of: name) else { return nil }
     if isMLX {
-      let stack = module.replacing(".experts.", with: ".switch_mlp.")
+      let stack = module.replacing(".experts.", with: ".\(storage.mlxModule).")
+      if kind == "bias" { return bias(expert, in: "\(stack).bias") }
       guard let all = try checkpoint?.weight(named: "\(stack).\(kind)", columns: columns), all.shape.count == 3,
         expert < all.shape[0], all.type.isFloat || all.affineFormat != nil || all.type == .float4 && all.scales != nil
       else { return nil }
@@ -49,12 +52,7 @@ struct StackedExperts {
       let count = shape.reduce(1, *)
       return all.elements(expert * count..<(expert + 1) * count).reshaped(shape)
     }
-    if kind == "bias" {
-      guard let all = checkpoint?.tensor(named: "\(stack)_bias"), all.shape.count == 2, expert < all.shape[0] else {
-        return nil
-      }
-      return all.elements(expert * all.columns..<(expert + 1) * all.columns)
-    }
+    if kind == "bias" { return bias(expert, in: "\(stack)_bias") }
     if let codes = checkpoint?.tensor(named: "\(stack)_blocks") { return try coded(codes, stack, expert) }
     guard let all = checkpoint?.tensor(named: stack), all.shape.count == 3, expert < all.shape[0], all.type.isFloat
     else {
@@ -62,6 +60,11 @@ struct StackedExperts {
     }
     let count = all.shape[1] * all.shape[2]
     return all.elements(expert * count..<(expert + 1) * count).reshaped(Array(all.shape.dropFirst())).transposed()
+  }
+
+  private func bias(_ expert: Int, in name: String) -> Tensor? {
+    guard let all = checkpoint?.tensor(named: name), all.shape.count == 2, expert < all.shape[0] else { return nil }
+    return all.elements(expert * all.columns..<(expert + 1) * all.columns)
   }
 
   private func coded(_ codes: Tensor, _ stack: String, _ expert: Int) throws(SwiftletError) -> Tensor {

@@ -121,6 +121,9 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
       case stacks
       /// All of a kind in one tensor, each transposed; or their codes and exponents in MXFP4, not transposed (gpt-oss).
       case transposedStacks
+
+      /// mlx-lm's name for the module that transformers calls `experts`.
+      var mlxModule: String { self == .transposedStacks ? "experts" : "switch_mlp" }
     }
   }
 

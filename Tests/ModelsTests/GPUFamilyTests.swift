@@ -14,6 +14,7 @@ import Testing
   @Test(arguments: [
     "mlx/llama_4bit", "mlx/qwen3_8bit", "mlx/qwen3_5_4bit", "mlx/llama_mxfp4", "mlx/qwen3_moe_4bit",
     "mlx/granitemoe_4bit", "quantization/llama_fp8", "quantization/gpt_oss_mxfp4",
+    "mlx/gpt_oss_mxfp4",
   ])
   func logitsOfStoredFormatsEqualTheCPUs(_ path: String) throws {
     let files = try ModelFiles(opening: Goldens.folder.appendingPathComponent(path))

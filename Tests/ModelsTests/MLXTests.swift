@@ -8,7 +8,9 @@ import Tokenizers
 
 /// MLX's codes: models as mlx-lm saves them, and what we write for it (Tests/Goldens/mlx).
 @Suite struct MLXTests {
-  static let names = ["llama_4bit", "qwen3_8bit", "qwen3_5_4bit", "llama_mxfp4", "qwen3_moe_4bit", "granitemoe_4bit"]
+  static let names = [
+    "llama_4bit", "qwen3_8bit", "qwen3_5_4bit", "llama_mxfp4", "qwen3_moe_4bit", "granitemoe_4bit", "gpt_oss_mxfp4",
+  ]
   private static let affine = [
     ("llama_4bit", AffineFormat()), ("qwen3_8bit", AffineFormat(bits: 8, groupSize: 32)),
   ]
@@ -59,17 +61,24 @@ import Tokenizers
     }
   }
 
-  /// The same for experts, which mlx-lm has in one tensor: all but the router, which it has in 8 bits.
-  @Test(arguments: ["qwen3_moe_4bit", "granitemoe_4bit"]) func writtenExpertsHaveTheBytesOfTheReference(
-    _ name: String
-  ) throws {
+  /// The same for experts, which mlx-lm has in one tensor: all but the router, which it has in 8 bits. gpt-oss's stay in
+  /// MXFP4.
+  @Test(arguments: [("qwen3_moe_4bit", 4), ("granitemoe_4bit", 4), ("gpt_oss_mxfp4", 8)])
+  func writtenExpertsHaveTheBytesOfTheReference(_ name: String, bits: Int) throws {
     let base = try #require(Goldens.json("mlx/\(name)/golden.json")["base"]?.string)
     let model = try Self.model(base)
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
-    try model.writeMLX(to: folder, format: AffineFormat(bits: 4, groupSize: 32), type: .bfloat16)
+    try model.writeMLX(to: folder, format: AffineFormat(bits: bits, groupSize: 32), type: .bfloat16)
     let config = try ModelFiles(opening: folder).configurationJSON
     #expect(config["num_experts"] != nil && config["rope_theta"] != nil)
+    if bits == 8 {
+      #expect(config["rope_scaling"]?["rope_type"] == "yarn")
+      var reference = try #require(Self.files("mlx/\(name)").configurationJSON["quantization"]?.object)
+      for key in reference.keys where key.hasSuffix("router") { reference[key] = nil }
+      #expect(config["quantization"] == .object(reference))
+      #expect(config["quantization_config"] == .object(reference))
+    }
     let ours = try SafetensorsCheckpoint(contentsOf: folder)
     let theirs = try SafetensorsCheckpoint(contentsOf: Goldens.folder.appendingPathComponent("mlx/\(name)"))
     func isRouter(_ name: String) -> Bool { name.contains("mlp.gate.") || name.contains("router") }
@@ -81,8 +90,51 @@ import Tokenizers
     }
   }
 
+  /// What is written in floats is read as the same model, with the keys of transformers 4 beside those of 5.
+  @Test(arguments: FamilyTests.names) func writtenFloatsAreTheSameModel(_ name: String) throws {
+    let model = try Self.model("models/\(name)")
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try model.writeMLX(to: folder, format: nil, type: .float32)
+    let files = try ModelFiles(opening: folder)
+    let ids = try #require(Goldens.json("models/\(name)/golden.json")["sequences"]?[0]?["ids"]?.ids)
+    let expected = AdapterTests.logits(model.transformer, ids)
+    #expect(relativeError(AdapterTests.logits(try Transformer(files), ids), expected) < 1e-6)
+    let (config, original) = (files.configurationJSON, model.files.configurationJSON)
+    if let base = original["rope_parameters"]?["rope_theta"] { #expect(config["rope_theta"] == base) }
+    if original["per_layer_config"] != nil { #expect(config["global_head_dim"]?.integer != nil) }
+  }
+
+  /// Experts in floats, and in codes made of these; then what was read from the folder, written for transformers.
+  @Test(arguments: ["gpt_oss", "granitemoe"]) func expertsInFloatsAreWritten(_ name: String) throws {
+    let model = try Self.model("models/\(name)")
+    let ids: [Int32] = [5, 9, 100, 30, 7]
+    let expected = AdapterTests.logits(model.transformer, ids)
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let floats = folder.appendingPathComponent("floats")
+    let codes = folder.appendingPathComponent("codes")
+    let plain = folder.appendingPathComponent("hf")
+    try model.writeMLX(to: floats, format: nil, type: .float32)
+    #expect(try ModelFiles(opening: floats).configurationJSON["quantization"] == nil)
+    try model.writeMLX(to: codes, format: AffineFormat(bits: 8, groupSize: 32), type: .float32)
+    let tokenizer = try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
+    let read = try CausalLM(ModelFiles(opening: floats), tokenizer: tokenizer)
+    #expect(relativeError(AdapterTests.logits(read.transformer, ids), expected) < 1e-6)
+    try read.write(to: plain, type: .float32)
+    #expect(relativeError(AdapterTests.logits(try Transformer(ModelFiles(opening: plain)), ids), expected) < 1e-6)
+    let coded = try Transformer(ModelFiles(opening: codes))
+    #expect(coded.expertParameters.contains { $0.experts[0][0].weight.value.affineFormat?.bits == 8 })
+    for (a, b) in zip(coded.parameters, read.transformer.parameters) {
+      let (ours, exact) = (coded.backend.floats(a.value), coded.backend.floats(b.value))
+      #expect(a.name == b.name && relativeError(ours, exact) < 1e-2, "\(a.name)")
+    }
+  }
+
   /// An adapter on experts is trained over codes, and merged into what transformers reads, and mlx-lm.
-  @Test(arguments: ["qwen3_moe_4bit", "granitemoe_4bit"]) func expertsInCodesAreMerged(_ name: String) throws {
+  @Test(arguments: ["qwen3_moe_4bit", "granitemoe_4bit", "gpt_oss_mxfp4"]) func expertsInCodesAreMerged(_ name: String)
+    throws
+  {
     let model = try Self.model("mlx/\(name)")
     var configuration = ExpertAdapterTests.configuration()
     configuration.initialization = .gaussian

@@ -10,25 +10,35 @@ extension CausalLM {
   ///
   /// - Parameters:
   ///   - format: how to quantize linear layers, the embedding and the head; those whose rows aren't whole groups stay
-  ///     floats. `nil` to write floats only. Weights without an update that have this format already are copied.
+  ///     floats. `nil` to write floats only. Weights without an update that have this format already are copied, and experts in
+  ///     MXFP4 keep their codes.
   ///   - type: the float type of everything else, and of scales and biases.
   ///   - progress: called with the number of bytes written so far and the total.
-  /// - Throws: `SwiftletError` if mlx-lm has another layout for the model, a weight can't be quantized or the folder can't be
-  ///   written.
+  /// - Throws: `SwiftletError` if mlx-lm has no such model, a weight can't be quantized or the folder can't be written.
   public func writeMLX(
     to folder: URL, format: AffineFormat?, type: ElementType, progress: @escaping (Int, Int) -> Void = { _, _ in }
   ) throws {
-    if let problem = mlxRefusal { throw SwiftletError.model(problem, in: files.url.path) }
+    if transformer.sequenceHead != nil {
+      throw SwiftletError.model(
+        "a model with a classification head can't be written for MLX; use merge to save it for transformers",
+        in: files.url.path)
+    }
     let backend = transformer.backend
+    let matrices = format.map(quantizedMatrices) ?? []
+    let coded = Set(matrices.map(ObjectIdentifier.init))
+    let storage = transformer.configuration.layers.lazy.compactMap(\.experts?.storage).first ?? .apart
     let experts = MLXExperts(
-      format: format, type: type, merging: transformer.merging, backend: backend, path: files.url.path)
+      format: format, type: type, merging: transformer.merging, backend: backend, module: storage.mlxModule,
+      path: files.url.path)
+    let parameters = transformer.expertParameters
+    let modules = matrices.map { String(files.fileName(of: $0.name).dropLast(".weight".count)) }
+    let entries = MLXQuantization.entries(
+      format, modules: modules + parameters.flatMap(experts.quantizedModules),
+      hasMXFP4: parameters.contains { $0.stacks.contains(where: experts.keepsCodes) })
     try write(
-      to: folder, type: type, format: "mlx", entries: (format.map(MLXQuantization.entries) ?? []) + expertEntries,
-      progress,
-      experts: experts.sources
+      to: folder, type: type, format: "mlx", entries: entries + formerEntries, progress, experts: experts.sources
     ) { parameter, linear in
-      let isMatrix = linear != nil || parameter === transformer.embedding || parameter === transformer.head
-      guard let format, isMatrix, parameter.value.columns % format.groupSize == 0 else { return nil }
+      guard let format, coded.contains(ObjectIdentifier(parameter)) else { return nil }
       let name = files.fileName(of: parameter.name)
       let merged = linear?.mergedWeight(on: backend)
       if merged == nil, parameter.value.affineFormat == format { return TensorSource.mlx(name: name, parameter.value) }
@@ -43,22 +53,41 @@ extension CausalLM {
     }
   }
 
-  private var mlxRefusal: String? {
-    if transformer.sequenceHead != nil {
-      return "a model with a classification head can't be written for MLX; use merge to save it for transformers"
+  /// The matrices whose rows are whole groups of a format.
+  private func quantizedMatrices(_ format: AffineFormat) -> [Parameter] {
+    let ends = transformer.head === transformer.embedding ? [] : [transformer.head]
+    return ([transformer.embedding] + transformer.linearLayers.map(\.weight) + ends).filter {
+      $0.value.columns % format.groupSize == 0
     }
-    if transformer.configuration.layers.contains(where: { $0.experts?.storage == .transposedStacks }) {
-      return
-        "experts of \(transformer.configuration.modelType) can't be written for MLX yet; use merge and mlx-lm's convert"
-    }
-    return nil
   }
 
-  /// What mlx-lm's mixtures of experts look for in config.json, where transformers 5 has other names.
-  private var expertEntries: [(String, JSONValue)] {
-    guard let experts = transformer.configuration.layers.lazy.compactMap(\.experts).first else { return [] }
+  /// What mlx-lm looks for in config.json where transformers 5 has other names, as far as it is missing.
+  private var formerEntries: [(String, JSONValue)] {
     let json = files.configurationJSON
-    let base = json["rope_theta"] ?? json["rope_parameters"]?["rope_theta"]
-    return [("num_experts", .integer(experts.count))] + (base.map { [("rope_theta", $0)] } ?? [])
+    var entries: [(String, JSONValue)] = []
+    func add(_ key: String, _ value: JSONValue?) {
+      if let value, json[key] == nil || json[key]?.isNull == true { entries.append((key, value)) }
+    }
+    if let experts = transformer.configuration.layers.lazy.compactMap(\.experts).first {
+      add("num_experts", .integer(experts.count))
+    }
+    if let own = json["per_layer_config"]?.object?.members.first?.value {
+      add("global_head_dim", own["head_dim"])
+      add("num_global_key_value_heads", own["num_key_value_heads"])
+    }
+    guard let parameters = json["rope_parameters"] else { return entries }
+    let global = parameters["full_attention"] ?? parameters
+    let type = global["rope_type"]?.string ?? "default"
+    // mlx-lm knows those of Gemma 4 by their newer names, and another kind of layers must not get their share.
+    if type == "proportional" { return entries }
+    add("rope_theta", global["rope_theta"])
+    add("rope_local_base_freq", parameters["sliding_attention"]?["rope_theta"])
+    add("partial_rotary_factor", global["partial_rotary_factor"])
+    add("original_max_position_embeddings", global["original_max_position_embeddings"])
+    if type != "default", var scaling = global.object {
+      scaling["type"] = .string(type)
+      add("rope_scaling", .object(scaling))
+    }
+    return entries
   }
 }

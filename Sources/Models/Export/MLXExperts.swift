@@ -3,7 +3,7 @@ import Diagnostics
 import Tensors
 
 /// The experts of a model in mlx-lm's layout: one tensor each for `gate_proj`, `up_proj` and `down_proj` of a layer, which
-/// holds the matrices of all experts.
+/// holds the matrices of all experts, and one for their biases.
 struct MLXExperts {
   /// How to quantize matrices whose rows are whole groups; `nil` for floats.
   let format: AffineFormat?
@@ -12,12 +12,24 @@ struct MLXExperts {
   /// What the weights become that an adapter changes, by their names.
   let merging: [String: () -> Tensor?]
   let backend: any Backend
+  /// The name of the module that transformers calls `experts`.
+  let module: String
   /// The model's files, for errors.
   let path: String
 
-  /// mlx-lm's name for the module that transformers calls `experts`, given its path.
-  static func module(_ path: String) -> String {
-    path.hasSuffix(".experts") ? path.dropLast("experts".count) + "switch_mlp" : path
+  /// mlx-lm's path of a stack.
+  private func path(of stack: ExpertParameter.Stack, in parameter: ExpertParameter) -> String {
+    "\(parameter.module.dropLast("experts".count))\(module).\(stack.name)"
+  }
+
+  /// The paths of the stacks of a parameter that are written in the format.
+  func quantizedModules(of parameter: ExpertParameter) -> [String] {
+    parameter.stacks.filter { !keepsCodes($0) && format(of: $0) != nil }.map { path(of: $0, in: parameter) }
+  }
+
+  /// Whether a stack's codes in MXFP4 stay as they are.
+  func keepsCodes(_ stack: ExpertParameter.Stack) -> Bool {
+    stack.layers.allSatisfy { $0.weight.value.type == .float4 && merging[$0.weight.name] == nil }
   }
 
   /// The format of a stack's matrices; `nil` for floats.
@@ -27,28 +39,69 @@ struct MLXExperts {
 
   /// The tensors of a parameter.
   func sources(of parameter: ExpertParameter) -> [TensorSource] {
-    parameter.stacks.flatMap { stack -> [TensorSource] in
-      let name = "\(Self.module(parameter.module)).\(stack.name)"
-      guard let format = format(of: stack) else {
-        return [
-          TensorSource(name: "\(name).weight", type: type, shape: stack.shape) {
-            try joined(stack, [(type, stack.shape)]) { [backend.converted($0, to: type)] }[0]
-          }
-        ]
+    parameter.stacks.flatMap { stack in
+      let name = path(of: stack, in: parameter)
+      let biases = stack.layers.compactMap(\.bias)
+      return weights(of: stack, name)
+        + (biases.count == stack.layers.count ? [bias(stack, biases, "\(name).bias")] : [])
+    }
+  }
+
+  /// The biases of all experts.
+  private func bias(_ stack: ExpertParameter.Stack, _ biases: [Parameter], _ name: String) -> TensorSource {
+    let shape = Array(stack.shape.prefix(2))
+    return TensorSource(name: name, type: type, shape: shape) {
+      let values = biases.flatMap { bias in
+        backend.floats(stack.part(of: merging[bias.name]?() ?? bias.value, on: backend))
       }
-      let groups = [stack.shape[0], stack.shape[1], stack.shape[2] / format.groupSize]
-      let words = [stack.shape[0], stack.shape[1], stack.shape[2] * format.bits / 32]
-      let parts: [(type: ElementType, shape: [Int])] = [(.uint32, words), (type, groups), (type, groups)]
-      let coded = TakenOnce {
-        try joined(stack, parts) { quantized in
-          let words = Tensor(
-            type: .uint32, shape: Array(words.dropFirst()), storage: quantized.storage, byteOffset: quantized.byteOffset
-          )
-          return [words, quantized.scales?.absmax, quantized.scales?.biases]
+      return backend.converted(backend.tensor(values, shape), to: type)
+    }
+  }
+
+  private func weights(of stack: ExpertParameter.Stack, _ name: String) -> [TensorSource] {
+    if keepsCodes(stack) { return codes(of: stack, name) }
+    guard let format = format(of: stack) else {
+      return [
+        TensorSource(name: "\(name).weight", type: type, shape: stack.shape) {
+          try joined(stack, [(type, stack.shape)]) { [backend.converted($0, to: type)] }[0]
         }
+      ]
+    }
+    let groups = [stack.shape[0], stack.shape[1], stack.shape[2] / format.groupSize]
+    let words = [stack.shape[0], stack.shape[1], stack.shape[2] * format.bits / 32]
+    let parts: [(type: ElementType, shape: [Int])] = [(.uint32, words), (type, groups), (type, groups)]
+    let coded = TakenOnce {
+      try joined(stack, parts) { quantized in
+        let words = Tensor(
+          type: .uint32, shape: Array(words.dropFirst()), storage: quantized.storage, byteOffset: quantized.byteOffset)
+        return [words, quantized.scales?.absmax, quantized.scales?.biases]
       }
-      return zip(["weight"] + MLXQuantization.partNames, parts).enumerated().map { index, part in
-        TensorSource(name: "\(name).\(part.0)", type: part.1.type, shape: part.1.shape) { try coded.take(index) }
+    }
+    return zip(["weight"] + MLXQuantization.partNames, parts).enumerated().map { index, part in
+      TensorSource(name: "\(name).\(part.0)", type: part.1.type, shape: part.1.shape) { try coded.take(index) }
+    }
+  }
+
+  /// Codes of MXFP4, 8 in a word, and the exponents of their groups.
+  private func codes(of stack: ExpertParameter.Stack, _ name: String) -> [TensorSource] {
+    let (experts, rows, columns) = (stack.shape[0], stack.shape[1], stack.shape[2])
+    return [("weight", ElementType.uint32, columns / 8), ("scales", .uint8, columns / 32)].map { kind, type, width in
+      let shape = [experts, rows, width]
+      return TensorSource(name: "\(name).\(kind)", type: type, shape: shape) {
+        let all = backend.empty(shape, type)
+        let matrix = all.reshaped([experts * rows, width])
+        for (index, layer) in stack.layers.enumerated() {
+          let value = layer.weight.value
+          guard let exponents = value.scales?.absmax else { continue }
+          let own =
+            kind == "scales"
+            ? exponents.reshaped([layer.outputSize, width])
+            : Tensor(
+              type: type, shape: [layer.outputSize, width], storage: value.storage, byteOffset: value.byteOffset)
+          backend.copy(
+            stack.part(of: own, on: backend), to: matrix.rows(index * rows..<(index + 1) * rows))
+        }
+        return all
       }
     }
   }

@@ -3,7 +3,7 @@
     python3.11 -m venv mlx && mlx/bin/pip install 'mlx[cpu]==0.32.4' mlx-lm==0.32.2
     mlx/bin/python make_goldens.py
 
-The models are those of `models/`, converted to 16 bits first, as `mlx_lm.convert` does.
+The models are those of `models/`, converted to 16 bits first, as `mlx_lm.convert` does; or what another folder has in codes.
 """
 
 import json
@@ -29,6 +29,8 @@ MODELS = {
     # All experts in one tensor; some of their rows are no whole groups.
     "qwen3_moe_4bit": ("qwen3_moe", mx.bfloat16, 32, 4, "affine"),
     "granitemoe_4bit": ("granitemoe", mx.bfloat16, 32, 4, "affine"),
+    # Experts in MXFP4, which stay so.
+    "gpt_oss_mxfp4": ("../quantization/gpt_oss_mxfp4", mx.bfloat16, 32, 8, "affine"),
 }
 
 
@@ -43,15 +45,13 @@ def logits(model, ids):
 
 def predicate(group_size):
     """Routers in 8 bits, as mlx-lm has them, in groups that are not larger than the rows of the tiny models."""
-    return lambda path, _: {"group_size": group_size, "bits": 8} if path.endswith(("mlp.gate", "router.layer")) else True
+    routers = ("mlp.gate", "router.layer", "mlp.router")
+    return lambda path, _: {"group_size": group_size, "bits": 8} if path.endswith(routers) else True
 
 
-def make(name):
-    base, dtype, group_size, bits, mode = MODELS[name]
-    folder = HERE / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    config = json.loads((HERE.parent / "models" / base / "config.json").read_text())
+def configuration(source):
+    """The configuration of a folder of transformers, in the words that mlx-lm looks for."""
+    config = json.loads((source / "config.json").read_text())
     text = config.get("text_config", {})
     if "linear_attention" in text.get("layer_types", []):  # which mlx-lm doesn't read
         text["full_attention_interval"] = text["layer_types"].index("full_attention") + 1
@@ -59,7 +59,20 @@ def make(name):
     if "num_local_experts" in config:  # mlx-lm's mixtures of experts have the names of transformers 4
         config["num_experts"] = config["num_local_experts"]
         config["rope_theta"] = config["rope_parameters"]["rope_theta"]
-    model, config = load_model(HERE.parent / "models" / base, model_config=config)
+    rope = config.get("rope_parameters", {})
+    if rope.get("rope_type") == "yarn":
+        rope["truncate"] = True  # mlx-lm always rounds the bounds
+        config["rope_scaling"] = rope
+    return config
+
+
+def make(name):
+    base, dtype, group_size, bits, mode = MODELS[name]
+    source = (HERE.parent / "models" / base).resolve()
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    model, config = load_model(source, model_config=configuration(source))
     in_type(model, dtype)
     config["dtype"] = str(dtype).removeprefix("mlx.core.")
     config.get("text_config", {}).pop("dtype", None)
@@ -70,8 +83,10 @@ def make(name):
     save_config(config, folder / "config.json")
     model, _ = load_model(folder)
     in_type(model, mx.float32)
-    ids = json.loads((HERE.parent / "models" / base / "golden.json").read_text())["sequences"][0]["ids"]
-    (folder / "golden.json").write_text(json.dumps({"base": f"models/{base}", "ids": ids, "logits": logits(model, ids)}) + "\n")
+    golden = json.loads((source / "golden.json").read_text())
+    ids = golden["ids"] if "ids" in golden else golden["sequences"][0]["ids"]
+    values = {"base": str(source.relative_to(HERE.parent)), "ids": ids, "logits": logits(model, ids)}
+    (folder / "golden.json").write_text(json.dumps(values) + "\n")
     print(name, sum(file.stat().st_size for file in folder.iterdir()))
 
 
