@@ -2,10 +2,12 @@ import Diagnostics
 
 extension GGUFVocabulary {
   /// The GGUF vocabulary of `tokenizer`.
-  /// - Parameter size: the number of rows of the model's embedding. Ids without a token become `[PAD7]` and so on, as
-  ///   in llama.cpp's converter.
+  /// - Parameters:
+  ///   - size: the number of rows of the model's embedding. Ids without a token become `[PAD7]` and so on, as in
+  ///     llama.cpp's converter.
+  ///   - spaceModel: `tokenizer.ggml.model` of a tokenizer that replaces spaces by marks: "llama", or "gemma4".
   /// - Throws: `SwiftletError` if llama.cpp does not support such a tokenizer.
-  public init(_ tokenizer: Tokenizer, size: Int) throws(SwiftletError) {
+  public init(_ tokenizer: Tokenizer, size: Int, spaceModel: String = "llama") throws(SwiftletError) {
     if case .gguf(let conversion) = tokenizer.source {
       self = conversion.vocabulary
       pad(to: size)
@@ -21,18 +23,23 @@ extension GGUFVocabulary {
         "llama.cpp does not support a BPE tokenizer that is neither byte-level nor has byte_fallback; use the model's "
           + "original tokenizer.json")
     }
-    self.init(model: isByteLevel ? "gpt2" : "llama", tokens: [])
+    self.init(model: isByteLevel ? "gpt2" : spaceModel, tokens: [])
     addTokens(of: tokenizer, model)
     pad(to: size)
     let merges = model.merges.pairs
     if isByteLevel {
       preTokenizer = try GGUFPreTokenizer.name(of: tokenizer.pipeline, ignoresMerges: model.options.ignoresMerges)
-      self.merges = merges.map { tokens[Int($0.left)] + " " + tokens[Int($0.right)] }
     } else {
-      preTokenizer = "default"
-      scores = Self.scores(merges.map(\.id), count: tokens.count)
       addSpacePrefix = Self.prefixesSpace(tokenizer.pipeline)
     }
+    if self.model == "llama" {
+      preTokenizer = "default"
+      scores = Self.scores(merges.map(\.id), count: tokens.count)
+    } else {
+      self.merges = merges.map { tokens[Int($0.left)] + " " + tokens[Int($0.right)] }
+    }
+    // The converter writes scores without a meaning.
+    if self.model == "gemma4" { scores = Array(repeating: -1000, count: tokens.count) }
     addRoles(of: tokenizer)
   }
 
@@ -52,9 +59,12 @@ extension GGUFVocabulary {
         continue
       }
       if let token = added[Int32(truncatingIfNeeded: id)] {
-        let isControl = token.isSpecial || Self.looksSpecial(text)
-        // llama.cpp matches user-defined tokens in the original text, before spaces are replaced.
-        tokens.append(isControl ? text : text.replacing("\u{2581}", with: " "))
+        let isShown = self.model == "gemma4" && Self.shownTokens.contains(text)
+        let isControl = (token.isSpecial || Self.looksSpecial(text)) && !isShown
+        // llama.cpp matches user-defined tokens in the original text, before spaces are replaced. Gemma 4's merges name them as
+        // they are.
+        let isRewritten = !isControl && self.model != "gemma4"
+        tokens.append(isRewritten ? text.replacing("\u{2581}", with: " ") : text)
         kinds.append(isControl ? TokenType.control : TokenType.userDefined)
       } else {
         tokens.append(text)
@@ -63,6 +73,11 @@ extension GGUFVocabulary {
     }
     tokenTypes = kinds
   }
+
+  /// Gemma 4's special tokens that llama.cpp shows in answers, where its chat parser looks for them.
+  private static let shownTokens: Set<String> = [
+    "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", "<|\"|>",
+  ]
 
   /// Whether a token is a control token even if its tokenizer does not mark it as special.
   private static func looksSpecial(_ text: String) -> Bool {
@@ -108,7 +123,7 @@ extension GGUFVocabulary {
   }
 
   /// End-of-turn tokens of the supported model families.
-  private static let endsOfTurns = ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>"]
+  private static let endsOfTurns = ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<turn|>"]
 
   private mutating func addRoles(of tokenizer: Tokenizer) {
     let special = tokenizer.specialTokens

@@ -68,7 +68,7 @@ import Tokenizers
 
   /// What GGUF files are not written of.
   static let refused = [
-    "qwen3_5", "qwen3_moe_mixed", "granite4", "gemma4", "gemma4_keys", "lfm3",
+    "qwen3_5", "qwen3_moe_mixed", "granite4", "gemma4", "lfm3",
   ]
   static let names = FamilyTests.names.filter { !refused.contains($0) }
 
@@ -79,7 +79,7 @@ import Tokenizers
       }
       #expect(
         message.contains("can't be exported as GGUF") || message.contains("norm_topk_prob")
-          || message.contains("without experts"))
+          || message.contains("without experts") || message.contains("num_kv_shared_layers"))
       let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
       #expect(files.isEmpty)
     }
@@ -113,6 +113,43 @@ import Tokenizers
     }
   }
 
+  /// A GGUF file has the gradients of the folder it was made from, and becomes the same folder again.
+  @Test(arguments: ["gemma4_gguf", "gemma4_keys"]) func foldersAndFilesAreTheSameModel(_ name: String) throws {
+    try Self.inScratch { folder in
+      let url = Goldens.folder.appendingPathComponent("models/\(name)/model.gguf")
+      let file = try CausalLM(opening: url)
+      try file.write(to: folder, type: .float32)
+      let written = try ModelFiles(opening: folder)
+      let original = try FamilyTests.transformer(name, inFloat32: true)
+      #expect(written.configuration == original.configuration)
+      let sequences = try Self.ids(name)
+      let theirs = Self.gradients(original, sequences)
+      for files in [written, try ModelFiles(opening: url)] {
+        let read = try Transformer(files, inFloat32: true)
+        #expect(relativeError(Self.logits(read, sequences), Self.logits(original, sequences)) < 1e-6)
+        let ours = Self.gradients(read, sequences)
+        #expect(Set(ours.keys) == Set(original.parameters.map(\.name)))
+        for (parameter, gradient) in theirs {
+          #expect(relativeError(try #require(ours[parameter]), gradient) < 1e-5, "\(parameter)")
+        }
+      }
+    }
+  }
+
+  private static func gradients(_ transformer: Transformer, _ sequences: [[Int32]]) -> [String: [Float]] {
+    for parameter in transformer.parameters { parameter.isTrainable = true }
+    let batch = TokenBatch(sequences)
+    let tape = Tape(on: transformer.backend, isRecording: true)
+    _ = tape.linearCrossEntropy(
+      transformer.hiddenStates(batch, on: tape), head: transformer.head, targets: batch.targets,
+      gradientScale: 1 / Float(batch.targetCount), softcap: transformer.configuration.logitSoftcap)
+    tape.backward()
+    return Dictionary(
+      uniqueKeysWithValues: transformer.parameters.compactMap { parameter in
+        parameter.gradient.map { (parameter.name, transformer.backend.floats($0)) }
+      })
+  }
+
   // MARK: Against llama.cpp's converter
 
   @Test(arguments: FamilyTests.ggufNames.filter { !refused.contains($0) }) func filesEqualTheConverters(_ name: String)
@@ -130,8 +167,11 @@ import Tokenizers
         #expect(ours.metadata[key] == value, "\(key)")
       }
       // The converter writes these only if tokenizer_config.json has them; llama.cpp's defaults vary, so we always do.
-      // So with the base of Gemma 2's positions.
-      let explicit = ["tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token", "gemma2.rope.freq_base"]
+      // So with the base of Gemma 2's positions, and the softcap of a Gemma 4 that has none, for which llama.cpp takes 30.
+      let explicit = [
+        "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_eos_token", "gemma2.rope.freq_base",
+        "gemma4.final_logit_softcapping",
+      ]
       for (key, _) in ours.metadata.entries where !explicit.contains(key) {
         #expect(theirs.metadata[key] != nil, "llama.cpp's converter has no \(key)")
       }
@@ -289,18 +329,24 @@ import Tokenizers
     for name in names {
       let isPreferred = ["0", "3", "6", "7"].contains { name.hasPrefix("blk.\($0).") }
       let has6Bits = isPreferred && (name.contains("attn_v") || name.contains("ffn_down"))
-      #expect(mixture.type(of: name, shape: [512, 512], isHead: false) == (has6Bits ? .q6_K : .q4_K), "\(name)")
-      #expect(mixture.type(of: name, shape: [512, 96], isHead: false) == (has6Bits ? .q8_0 : .q5_0), "\(name)")
-      #expect(mixture.type(of: name, shape: [512, 90], isHead: false) == .float16, "\(name)")
+      #expect(mixture.type(of: name, shape: [512, 512]) == (has6Bits ? .q6_K : .q4_K), "\(name)")
+      #expect(mixture.type(of: name, shape: [512, 96]) == (has6Bits ? .q8_0 : .q5_0), "\(name)")
+      #expect(mixture.type(of: name, shape: [512, 90]) == .float16, "\(name)")
     }
     func head(_ type: GGUFType, columns: Int) -> ElementType {
-      GGUFMixture(type, names: []).type(of: "output.weight", shape: [1000, columns], isHead: true)
+      GGUFMixture(type, names: ["output.weight"]).type(of: "output.weight", shape: [1000, columns])
     }
-    #expect(mixture.type(of: "token_embd.weight", shape: [1000, 512], isHead: false) == .q4_K)
+    #expect(mixture.type(of: "token_embd.weight", shape: [1000, 512]) == .q4_K)
     #expect(head(.q4_k_m, columns: 512) == .q6_K && head(.q4_k_m, columns: 96) == .q8_0)
     #expect(head(.q4_0, columns: 512) == .q6_K && head(.q4_0, columns: 96) == .q8_0)
     #expect(head(.q6_k, columns: 512) == .q6_K && head(.q8_0, columns: 512) == .q8_0)
-    #expect(mixture.type(of: "blk.0.attn_norm.weight", shape: [512], isHead: false) == .float32)
+    #expect(mixture.type(of: "blk.0.attn_norm.weight", shape: [512]) == .float32)
+    let tied = GGUFMixture(.q4_k_m, names: ["token_embd.weight", "per_layer_token_embd.weight"])
+    for name in ["token_embd", "per_layer_token_embd"] {
+      #expect(tied.type(of: "\(name).weight", shape: [1000, 512]) == .q6_K, "\(name)")
+    }
+    #expect(tied.type(of: "per_layer_model_proj.weight", shape: [1000, 512]) == .float16)
+    #expect(mixture.type(of: "per_layer_token_embd.weight", shape: [1000, 512]) == .q4_K)
   }
 
   // MARK: Refusals
@@ -319,6 +365,33 @@ import Tokenizers
     #expect(try refusal("gemma3_text", [("query_pre_attn_scalar", 4096)]).contains("query_pre_attn_scalar"))
     let rope: JSONValue = ["rope_type": "default", "rope_theta": 10000, "partial_rotary_factor": 0.5]
     #expect(try refusal("qwen3", [("rope_parameters", rope)]).contains("partial_rotary_factor"))
+  }
+
+  @Test func gemma4sThatLlamaCppCannotComputeAreRefused() throws {
+    func refusal(_ changes: [(String, JSONValue?)]) throws -> String {
+      var config = try #require(Goldens.json("models/gemma4_gguf/config_before_5.json").object)
+      for (key, value) in changes { config[key] = value }
+      let configuration = try TransformerConfiguration(json: .object(config), path: "config.json")
+      return AdapterTests.message { _ = try GGUFHeader(configuration, name: "a", path: "config.json") }
+    }
+    #expect(try refusal([]).isEmpty)
+    #expect(try refusal([("attention_bias", true)]).contains("bias"))
+    let plain: JSONValue = [
+      "sliding_attention": ["rope_type": "default"], "full_attention": ["rope_type": "default"],
+    ]
+    #expect(try refusal([("rope_parameters", plain)]).contains("RoPE other than proportional"))
+  }
+
+  /// llama.cpp reads the update of the projection to per-layer embeddings, but doesn't apply it.
+  @Test func adaptersThatLlamaCppIgnoresAreRefused() throws {
+    try Self.inScratch { folder in
+      let base = try ModelFiles(opening: Goldens.folder.appendingPathComponent("models/gemma4")).configuration
+      let adapter = Goldens.folder.appendingPathComponent("peft/gemma4_embeddings")
+      let file = folder.appendingPathComponent("a.gguf")
+      let message = AdapterTests.message { try LoRAExport.write(adapter, base: base, to: file, name: "a") }
+      #expect(message.contains("per_layer_model_projection") && message.contains("--model"), "\(message)")
+      #expect(!FileManager.default.fileExists(atPath: file.path))
+    }
   }
 
   @Test func adaptersThatLlamaCppCannotApplyAreRefused() throws {

@@ -30,6 +30,24 @@ import Tokenizers
     #expect(read.specialTokens.eos == tokenizer.specialTokens.eos)
   }
 
+  /// Gemma 4's kind has merges instead of scores, and leaves marks of spaces as they are.
+  @Test func gemma4HasMerges() throws {
+    let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder("gemma"))
+    let vocabulary = try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize, spaceModel: "gemma4")
+    #expect(vocabulary.model == "gemma4" && vocabulary.preTokenizer == nil && vocabulary.merges?.isEmpty == false)
+    #expect(vocabulary.addSpacePrefix == false && vocabulary.scores?.allSatisfy { $0 == -1000 } == true)
+    for id in 0..<tokenizer.vocabularySize { #expect(vocabulary.tokens[id] == tokenizer.token(Int32(id))) }
+    let read = try Tokenizer(gguf: vocabulary)
+    // The merges of this tokenizer cross line breaks; Gemma 4's don't.
+    let lines = try #require(try GoldenFiles.json("tiny/lines.json").array).compactMap(\.string)
+    for line in lines where !line.contains(where: \.isNewline) {
+      #expect(read.encode(line) == tokenizer.encode(line), "\(line.debugDescription)")
+    }
+    // A byte-level tokenizer stays one.
+    let byteLevel = try Tokenizer(directory: GoldenFiles.tinyFolder("qwen"))
+    #expect(try GGUFVocabulary(byteLevel, size: byteLevel.vocabularySize, spaceModel: "gemma4").model == "gpt2")
+  }
+
   @Test(arguments: ["unigram", "splits"]) func rejectsTokenizersThatLlamaCppLacks(name: String) throws {
     let tokenizer = try Tokenizer(directory: GoldenFiles.tinyFolder(name))
     #expect(throws: SwiftletError.self) { try GGUFVocabulary(tokenizer, size: tokenizer.vocabularySize) }

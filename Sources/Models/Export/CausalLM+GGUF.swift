@@ -32,7 +32,8 @@ extension CausalLM {
       return []
     }
     let configuration = transformer.configuration
-    var vocabulary = try GGUFVocabulary(tokenizer, size: configuration.vocabularySize)
+    var vocabulary = try GGUFVocabulary(
+      tokenizer, size: configuration.vocabularySize, spaceModel: configuration.family.gguf?.spaceTokenizer ?? "llama")
     vocabulary.chatTemplate = chatTemplate?.source ?? vocabulary.chatTemplate
     vocabulary.eosID = endOfSequence?.id ?? vocabulary.eosID
     vocabulary.padID = padding?.id ?? vocabulary.padID
@@ -51,7 +52,7 @@ extension CausalLM {
     let merging = transformer.merging
     let experts = GGUFExperts(architecture: header.architecture, merging: merging, backend: transformer.backend)
     let entries = experts.entries(of: transformer.expertParameters)
-    let parameters = transformer.parametersOutsideExperts
+    let parameters = transformer.parametersOutsideExperts + transformer.constants
     let names = parameters.compactMap { header.architecture.tensorName(of: $0.name) } + entries.map(\.name)
     let mixture = type.map { GGUFMixture($0, names: names) }
     for parameter in parameters { tensors.append(try source(of: parameter, header.architecture, mixture, merging)) }
@@ -83,7 +84,7 @@ extension CausalLM {
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
     let kept = GGUFMixture.isRouter(name) ? .float32 : parameter.value.type.keptInGGUF(isChanged: merged != nil)
-    let stored = mixture?.type(of: name, shape: shape, isHead: parameter === transformer.head) ?? kept
+    let stored = mixture?.type(of: name, shape: shape) ?? kept
     // GGUF files have no dimensions of 1 inside.
     let storedShape = shape.count > 2 ? shape.filter { $0 != 1 } : shape
     return TensorSource(name, stored, shape: storedShape, on: backend) {
@@ -122,7 +123,11 @@ extension CausalLM {
         metadata["\(name).vocab_size"] = .uint32(UInt32(clamping: rows))
       }
     }
-    let mixture = type.map { GGUFMixture($0, names: Self.inLayerOrder(gguf.tensorNames)) }
+    let head = "output.weight"
+    // A tied head that an adapter replaced is not in the file.
+    let isUntied = gguf.tensor(named: head) == nil && transformer.head !== transformer.embedding
+    let names = gguf.tensorNames + (isUntied ? [head] : [])
+    let mixture = type.map { GGUFMixture($0, names: Self.inLayerOrder(names)) }
     var sources: [String: TensorSource] = [:]
     if let architecture = transformer.configuration.family.gguf {
       let merging = transformer.merging
@@ -136,15 +141,10 @@ extension CausalLM {
         sources[source.name] = source
       }
     }
-    let head = "output.weight"
-    let hasHead = gguf.tensor(named: head) != nil || sources[head] != nil
-    // A tied head that an adapter replaced is not in the file.
-    let names = gguf.tensorNames + (hasHead && gguf.tensor(named: head) == nil ? [head] : [])
     let tensors = names.compactMap { name -> TensorSource? in
       if let source = sources[name] { return source }
       guard let tensor = gguf.tensor(named: name) else { return nil }
-      let isHead = name == (hasHead ? head : "token_embd.weight")
-      let stored = mixture?.type(of: name, shape: tensor.shape, isHead: isHead) ?? tensor.type
+      let stored = mixture?.type(of: name, shape: tensor.shape) ?? tensor.type
       return TensorSource(name, stored, shape: tensor.shape, on: transformer.backend) { tensor }
     }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)

@@ -45,7 +45,7 @@ struct GGUFExperts {
     let stored: ElementType =
       entry.isBias
       ? .float32
-      : mixture?.type(of: entry.name, shape: shape, isHead: false)
+      : mixture?.type(of: entry.name, shape: shape)
         ?? keptType(members.first?.value.type ?? .float32, isChanged: isChanged(entry))
     return TensorSource(name: entry.name, type: stored, shape: shape) { [backend, merging] in
       let all = backend.empty(shape, stored)

@@ -3,7 +3,7 @@ import Diagnostics
 
 /// The header of an exported GGUF model: its configuration in llama.cpp's keys, and notes on what llama.cpp computes
 /// differently.
-struct GGUFHeader {
+package struct GGUFHeader {
   /// `general.*` and the architecture's own keys.
   private(set) var metadata = GGUFMetadata()
   /// Notes on when llama.cpp's results will differ, one sentence each.
@@ -12,7 +12,7 @@ struct GGUFHeader {
 
   /// Creates the header of a model; `path` is named in errors.
   /// - Throws: `SwiftletError` if llama.cpp can't compute the model.
-  init(_ transformer: TransformerConfiguration, name: String, path: String) throws(SwiftletError) {
+  package init(_ transformer: TransformerConfiguration, name: String, path: String) throws(SwiftletError) {
     guard let architecture = transformer.family.gguf else {
       throw SwiftletError.model("model_type \"\(transformer.modelType)\" can't be exported as GGUF", in: path)
     }
@@ -103,8 +103,10 @@ struct GGUFHeader {
       if transformer.hasAttentionOutputBias { throw refusal("a bias on the attention's output") }
       if transformer.hasMLPBias { throw refusal("a bias in the MLP (mlp_bias)") }
     }
-    let isWhole = transformer.globalRotary?.rotaryDim == transformer.headDim
-    if !isWhole, !features.contains(.partialRotation) {
+    let isWhole = transformer.layers.allSatisfy { layer in
+      layer.rotary.map { $0.rotaryDim == layer.headDim ?? transformer.headDim } ?? true
+    }
+    if !isWhole || transformer.globalRotary == nil, !features.contains(.partialRotation) {
       throw refusal("partial rotation (partial_rotary_factor)")
     }
     if architecture.derivesHeadDim, transformer.attentionHeads * transformer.headDim != transformer.hiddenSize {
@@ -119,7 +121,8 @@ struct GGUFHeader {
       guard features.contains(.yarn), yarn.truncates || features.contains(.exactYarn) else {
         throw refusal("this yarn scaling")
       }
-    case .proportional: throw refusal("rope_type proportional")
+    case .proportional:
+      if !features.contains(.proportionalRope) { throw refusal("rope_type proportional") }
     default: break
     }
     let withExperts = transformer.layers.count { $0.experts != nil }
@@ -146,6 +149,9 @@ extension TransformerConfiguration {
     switch globalRotary?.scaling {
     case .factors(let factors): [("rope_freqs.weight", factors.map { Float($0) })]
     case .llama3: [("rope_freqs.weight", globalRotary?.divisors ?? [])]
+    // llama.cpp has the frequencies of whole heads, and no zeros among them.
+    case .proportional(let rotated, let factor):
+      [("rope_freqs.weight", (0..<(globalRotary?.rotaryDim ?? 0) / 2).map { $0 < rotated ? Float(factor) : 1e30 })]
     case .longrope(let short, let long, _, _):
       [
         ("rope_factors_long.weight", long.map { Float($0) }), ("rope_factors_short.weight", short.map { Float($0) }),

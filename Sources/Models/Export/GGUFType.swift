@@ -47,6 +47,8 @@ package struct GGUFMixture {
   /// The matrices that get more bits in a mixture: those of some layers that compute values, or project back to the hidden
   /// size.
   private let preferred: Set<String>
+  /// The head, or the embeddings if they are tied to it: llama.cpp then gives per-layer embeddings its type too.
+  private let heads: Set<String>
 
   /// - Parameter names: the names of all tensors, in the order of the layers.
   package init(_ type: GGUFType, names: [String]) {
@@ -55,6 +57,8 @@ package struct GGUFMixture {
     let values = names.filter { $0.hasSuffix(".attn_v.weight") || $0.hasSuffix(".attn_qkv.weight") }
     let outputs = names.filter { $0.contains(".ffn_down") && $0.hasSuffix(".weight") }
     preferred = isMixture ? Set(Self.preferred(of: values) + Self.preferred(of: outputs)) : []
+    let head = "output.weight"
+    heads = names.contains(head) ? [head] : ["token_embd.weight", "per_layer_token_embd.weight"]
   }
 
   /// The first and the last eighth of the layers, and every third one between.
@@ -70,16 +74,16 @@ package struct GGUFMixture {
   ///
   /// Vectors, norms and routers stay float32. The head, also if it is the embedding, is q6_K in a file of 4 bits if its rows are
   /// blocks of 256, else q8_0. Other matrices whose rows aren't whole blocks of their type have the nearest type of blocks of
-  /// 32, or float16.
-  ///
-  /// - Parameter isHead: whether the tensor computes the logits.
-  package func type(of name: String, shape: [Int], isHead: Bool) -> ElementType {
+  /// 32, or float16. So has the projection to per-layer embeddings, which is never quantized.
+  package func type(of name: String, shape: [Int]) -> ElementType {
     // Convolutions are tiny, and llama.cpp leaves them alone.
     guard shape.count > 1, !name.hasSuffix("_norm.weight"), !name.contains("conv.conv."), !Self.isRouter(name) else {
       return .float32
     }
     let columns = shape.last ?? 0
     var type = type.elementType
+    if name == "per_layer_model_proj.weight" { return type.isFloat ? type : .float16 }
+    let isHead = heads.contains(name)
     switch type {
     case .q4_0: if isHead { type = columns % 256 == 0 ? .q6_K : .q8_0 }
     case .q4_K: if isHead || preferred.contains(name) { type = .q6_K }

@@ -65,8 +65,12 @@ public enum LoRAExport {
         "\(name.escapedLine(limit: 200)) matches no layer of \(base.modelType); use the adapter's own base model",
         in: folder.path)
     }
+    if let layer = path.split(separator: ".").last, architecture.layersWithoutLoRA.contains(String(layer)) {
+      throw SwiftletError.model(
+        "llama.cpp applies no adapter to \(layer); use --model to export the merged model", in: folder.path)
+    }
     let backend = CPUBackend.shared
-    let stored = GGUFMixture(type, names: []).type(of: ggufName, shape: tensor.shape, isHead: false)
+    let stored = GGUFMixture(type, names: []).type(of: ggufName, shape: tensor.shape)
     if factor == "A" {
       return TensorSource(ggufName + ".lora_a", stored, shape: tensor.shape, on: backend) { tensor }
     }

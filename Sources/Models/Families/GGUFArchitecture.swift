@@ -18,6 +18,10 @@ struct GGUFArchitecture: Sendable {
   var writesRotaryDim = false
   /// What llama.cpp's graph of the architecture can compute.
   var features: Features = []
+  /// `tokenizer.ggml.model` of tokenizers that replace spaces by marks and unknown characters by bytes.
+  var spaceTokenizer = "llama"
+  /// The layers that LoRA updates of an adapter have no effect on, by their names.
+  var layersWithoutLoRA: Set<String> = []
   /// Whether it always has a head dim of hidden size / heads, and no key for another one.
   var derivesHeadDim = false
   /// Whether llama.cpp applies sliding windows. If not, exports get a note.
@@ -48,6 +52,8 @@ struct GGUFArchitecture: Sendable {
     static let queryGrowth = Features(rawValue: 32)
     /// YaRN whose bounds aren't rounded in the reference, although llama.cpp rounds them.
     static let exactYarn = Features(rawValue: 64)
+    /// Frequencies of zero in layers with full attention, as Gemma 4 has them.
+    static let proportionalRope = Features(rawValue: 128)
   }
 
   // MARK: Tensor names
@@ -63,9 +69,11 @@ struct GGUFArchitecture: Sendable {
     }
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
     if parts.count == 3, parts[0] == "model" { return renamedParts[String(parts[1])].map { "\($0).\(parts[2])" } }
-    guard parts.count >= 5, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]), layer >= 0,
+    guard parts.count >= 4, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]), layer >= 0,
       let kind = parts.last
     else { return nil }
+    // A tensor of the layer itself.
+    if parts.count == 4 { return renamedParts[String(kind)].map { "blk.\(layer).\($0).weight" } }
     let part = parts[3..<parts.count - 1].joined(separator: ".")
     if part == "self_attn", kind == "sinks" { return "blk.\(layer).attn_sinks.weight" }
     return (renamedParts[part] ?? Self.partNames[part]).map { "blk.\(layer).\($0).\(kind)" }

@@ -19,7 +19,8 @@ from .values import write
 
 NAMES = [
     "llama_tied", "llama_llama3", "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_six_layers", "granite", "olmo2",
-    "gemma2", "phi4_mini", "olmo3", "ministral3", "lfm2", "qwen3_moe", "gpt_oss", "granitemoe",
+    "gemma2", "phi4_mini", "olmo3", "ministral3", "lfm2", "qwen3_moe", "gpt_oss", "granitemoe", "gemma4_gguf",
+    "gemma4_keys",
 ]
 READ_BY_TRANSFORMERS = {"llama_tied", "qwen2", "qwen3", "phi3", "gemma3_six_layers"}
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

@@ -44,6 +44,17 @@ VISION = {
 
 ROPE_BASE = {"rope_theta": 10000.0}
 # name -> (model_type, configuration, lengths of the two sequences)
+GEMMA4 = SMALL | {
+    "num_hidden_layers": 5,
+    "num_kv_shared_layers": 2,
+    "use_double_wide_mlp": True,
+    "head_dim": 4,
+    "global_head_dim": 8,
+    "sliding_window": 8,
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 256,
+    "final_logit_softcapping": 30.0,
+}
 FAMILIES = {
     "llama": ("llama", MEDIUM | {"tie_word_embeddings": False}, (9, 14)),
     "llama_tied": ("llama", SMALL | {"tie_word_embeddings": True, "num_key_value_heads": 1}, (9, 14)),
@@ -396,20 +407,15 @@ FAMILIES = {
     # As in E2B: per-layer embeddings, and the last layers share keys and values and have wider MLPs.
     "gemma4": (
         "gemma4_text",
-        SMALL
-        | {
-            "num_hidden_layers": 5,
-            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"] + [
-                "sliding_attention", "full_attention"],
-            "num_kv_shared_layers": 2,
-            "use_double_wide_mlp": True,
-            "head_dim": 4,
-            "global_head_dim": 8,
-            "sliding_window": 8,
-            "hidden_size_per_layer_input": 8,
-            "vocab_size_per_layer_input": 256,
-            "final_logit_softcapping": 30.0,
-        },
+        GEMMA4
+        | {"layer_types": ["sliding_attention", "full_attention"] + 2 * ["sliding_attention"] + ["full_attention"]},
+        (9, 18),
+    ),
+    # As in E2B, layers share the keys and values of the last two that have their own: the only case that llama.cpp computes.
+    "gemma4_gguf": (
+        "gemma4_text",
+        GEMMA4
+        | {"layer_types": 2 * ["sliding_attention"] + ["full_attention", "sliding_attention", "full_attention"]},
         (9, 18),
     ),
     # As in 31B: keys are values in layers without a window, which have fewer key heads.
