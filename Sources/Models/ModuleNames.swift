@@ -31,6 +31,12 @@ struct ModuleNames: Sendable {
     return name.hasPrefix("lm_head.") ? Self.olderHead + name.dropFirst("lm_head.".count) : name
   }
 
+  /// What follows the number of the layer in a path: `mlp.up_proj` of `model.layers.0.mlp.up_proj`.
+  static func inLayer(_ path: String) -> String {
+    let parts = path.split(separator: ".")
+    return parts.drop { $0 != "layers" }.dropFirst(2).joined(separator: ".")
+  }
+
   /// The name without `language_model.`, as if the model were text only.
   static func textOnly(_ name: String) -> String {
     name.hasPrefix(module) ? "model." + name.dropFirst(module.count) : name

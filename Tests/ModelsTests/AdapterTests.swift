@@ -102,7 +102,8 @@ import Tokenizers
       try Self.export(golden, to: output)
     } catch {
       // These programs can't apply every adapter.
-      let isSupported = ["lora", "fused", "all_linear"].contains(name) || name == "dora" && !asGGUF
+      let isSupported =
+        (["lora", "fused", "all_linear"] + Self.expertNames).contains(name) || name == "dora" && !asGGUF
       #expect(!isSupported, "\(error)")
       return
     }

@@ -146,6 +146,96 @@ import Tokenizers
     }
   }
 
+  /// llama.cpp and mlx-lm have A `[experts, rank, in]` and B `[experts, out, rank]`, of gates and inputs apart. mlx-lm's all have
+  /// the same rank.
+  @Test func exportedFactorsAreThoseOfExperts() throws {
+    let golden = try Goldens.json("peft/qwen3_moe_experts.json")
+    let (transformer, adapter) = try AdapterTests.open(golden)
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (gguf, mlx) = try Self.export(golden, to: folder)
+    let llama = try GGUFFile(contentsOf: gguf)
+    let alpha = try #require(llama.metadata["adapter.lora.alpha"]?.double)
+    let switched = try SafetensorsCheckpoint(contentsOf: mlx.appendingPathComponent("adapters.safetensors"))
+    let json = try JSONValue(parsing: Data(contentsOf: mlx.appendingPathComponent("adapter_config.json")))
+    let settings = try #require(json["lora_parameters"])
+    #expect(settings["keys"]?.array?.contains("mlp.switch_mlp.down_proj") == true)
+    let scale = try #require(settings["scale"]?.double)
+    let names = ["gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps"]
+    for parameter in transformer.expertParameters {
+      for (expert, layers) in parameter.experts.enumerated() {
+        for layer in layers {
+          let (index, lora) = (try #require(layer.weight.layerIndex), try #require(layer.lora))
+          let (inGGUF, inMLX) = (
+            "blk.\(index).\(try #require(names[layer.name])).weight",
+            "model.layers.\(index).mlp.switch_mlp.\(layer.name)"
+          )
+          func update(_ factors: [Tensor?], scale: (Int) -> Double) throws -> [Double] {
+            let (a, b) = (try #require(factors[0]), try #require(factors[1]))
+            let rank = b.columns
+            #expect(a.shape == [parameter.experts.count, rank, layer.inputSize])
+            #expect(b.shape == [parameter.experts.count, layer.outputSize, rank])
+            return Self.product(a.matrix(expert), b.matrix(expert)).map { $0 * scale(rank) }
+          }
+          let expected = Self.product(lora.a.value, lora.b.value).map { $0 * Double(lora.scale) }
+          let factors = ["lora_a", "lora_b"]
+          let theirs = [
+            try update(factors.map { llama.tensor(named: "\(inGGUF).\($0)") }) { alpha / Double($0) },
+            try update(factors.map { switched.tensor(named: "\(inMLX).\($0)") }) { _ in scale },
+          ]
+          for values in theirs {
+            #expect(zip(values, expected).allSatisfy { abs($0 - $1) < 1e-6 }, "\(layer.path)")
+          }
+        }
+      }
+    }
+    withExtendedLifetime(adapter) {}
+  }
+
+  /// B A, row by row.
+  private static func product(_ a: Tensor, _ b: Tensor) -> [Double] {
+    let (left, right) = (CPUBackend.shared.floats(b), CPUBackend.shared.floats(a))
+    return (0..<b.rows).flatMap { row in
+      (0..<a.columns).map { column in
+        (0..<a.rows).reduce(0.0) { $0 + Double(left[row * a.rows + $1]) * Double(right[$1 * a.columns + column]) }
+      }
+    }
+  }
+
+  /// PEFT has one A for gate and input.
+  @Test func factorsThatPEFTLacksAreRefused() throws {
+    let golden = try Goldens.json("peft/qwen3_moe_experts.json")
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (gguf, _) = try Self.export(golden, to: folder)
+    let file = try GGUFFile(contentsOf: gguf)
+    func message(_ change: (String, Tensor) -> Tensor?) throws -> String {
+      let changed = folder.appendingPathComponent("changed.gguf")
+      let tensors = file.tensorNames.compactMap { name in
+        file.tensor(named: name).flatMap { change(name, $0) }.map { TensorSource(name: name, tensor: $0) }
+      }
+      try GGUFWriter.write(metadata: file.metadata, tensors: tensors, to: changed)
+      return AdapterTests.message { _ = try AdapterTests.open(golden, adapter: changed) }
+    }
+    #expect(try message { $1 }.isEmpty)
+    #expect(try message { $0.contains("blk.1.ffn_up_exps") ? nil : $1 }.contains("is not whole"))
+    let backend = CPUBackend.shared
+    #expect(
+      try message { $0 == "blk.1.ffn_up_exps.weight.lora_a" ? backend.scaled($1, 2) : $1 }.contains("an A of their own")
+    )
+  }
+
+  /// Exports an adapter for llama.cpp and mlx-lm.
+  private static func export(_ golden: JSONValue, to folder: URL) throws -> (gguf: URL, mlx: URL) {
+    let (gguf, mlx) = (folder.appendingPathComponent("a.gguf"), folder.appendingPathComponent("mlx"))
+    let base = try ModelFiles(opening: Goldens.folder.appendingPathComponent(golden["base"]?.string ?? ""))
+      .configuration
+    let adapter = Goldens.folder.appendingPathComponent(golden["adapter"]?.string ?? "")
+    try LoRAExport.write(adapter, base: base, to: gguf, name: "a")
+    try MLXAdapterExport.write(adapter, base: base, to: mlx)
+    return (gguf, mlx)
+  }
+
   /// MXFP4 stays MXFP4, in GGML's blocks.
   @Test func codesOfExpertsStayInGGUFFiles() throws {
     let model = try CausalLM(

@@ -21,11 +21,6 @@ public enum LoRAExport {
   ) throws {
     let file = try AdapterFile(folder)
     let configuration = file.configuration
-    guard configuration.targetParameters.isEmpty else {
-      throw SwiftletError.model(
-        "an adapter on experts (target_parameters) can't be exported for llama.cpp; use --model to export the merged model",
-        in: folder.path)
-    }
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
         "llama.cpp's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
@@ -48,8 +43,12 @@ public enum LoRAExport {
       throw SwiftletError.model(
         "adapters of model_type \"\(base.modelType)\" can't be exported as GGUF", in: folder.path)
     }
-    let tensors = try file.tensors.map {
+    let experts = try file.expertFactors(of: base)
+    var tensors = try file.tensors.filter { !experts.names.contains($0.name) }.map {
       try source($0.name, $0.tensor, configuration, base, architecture, type, folder)
+    }
+    for factors in experts.factors {
+      tensors += try sources(factors, alpha: Float(configuration.alpha), architecture, type, folder)
     }
     try GGUFWriter.write(metadata: header(architecture, configuration, name), tensors: tensors, to: url)
   }
@@ -80,6 +79,26 @@ public enum LoRAExport {
       var b = abs(ratio - 1) > 1e-6 ? backend.scaled(backend.converted(tensor, to: .float32), ratio) : tensor
       if let order { b = backend.permutedRows(b, order) }
       return b
+    }
+  }
+
+  /// A and B of all experts.
+  private static func sources(
+    _ factors: ExpertFactors, alpha: Float, _ architecture: GGUFArchitecture, _ type: GGUFType, _ folder: URL
+  ) throws(SwiftletError) -> [TensorSource] {
+    guard let name = architecture.expertTensorName(of: "\(factors.module).0.\(factors.part).weight")?.name else {
+      throw SwiftletError.model(
+        "llama.cpp's \(architecture.name) has no tensor for \(factors.module); use --model to export the merged model",
+        in: folder.path)
+    }
+    let backend = CPUBackend.shared
+    let mixture = GGUFMixture(type, names: [])
+    let ratio = factors.scale * Float(factors.rank) / alpha
+    let b = abs(ratio - 1) > 1e-6 ? backend.scaled(factors.b, ratio) : factors.b
+    return [("lora_a", factors.a), ("lora_b", b)].map { kind, tensor in
+      TensorSource("\(name).\(kind)", mixture.type(of: name, shape: tensor.shape), shape: tensor.shape, on: backend) {
+        tensor
+      }
     }
   }
 

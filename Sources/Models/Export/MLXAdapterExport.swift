@@ -27,27 +27,32 @@ public enum MLXAdapterExport {
   public static func write(_ folder: URL, base: TransformerConfiguration, to output: URL) throws {
     let file = try AdapterFile(folder)
     let configuration = file.configuration
-    guard configuration.targetParameters.isEmpty else {
-      throw SwiftletError.model(
-        "an adapter on experts (target_parameters) can't be exported for mlx-lm; use --model to export the merged model",
-        in: folder.path)
-    }
     guard configuration.modulesToSave.isEmpty else {
       throw SwiftletError.model(
         "mlx-lm's adapters can't contain whole modules (modules_to_save); use --model to export the merged model",
         in: folder.path)
     }
-    let parts = try file.tensors.map { try Part($0.name, $0.tensor, base, folder) }
-    let rank = parts.filter { $0.factor == "lora_A" }.map(\.tensor.rows).max() ?? configuration.rank
+    let experts = try file.expertFactors(of: base)
+    let parts = try file.tensors.filter { !experts.names.contains($0.name) }.map {
+      try Part($0.name, $0.tensor, base, folder)
+    }
+    let ranks = parts.filter { $0.factor == "lora_A" }.map(\.tensor.rows) + experts.factors.map(\.rank)
+    let rank = ranks.max() ?? configuration.rank
     let scale = configuration.scale(of: "")
-    let tensors = parts.map { part in
+    var tensors = parts.map { part in
       TensorSource(name: part.name, tensor: part.value(rank: rank, scale: configuration.scale(of: part.path) / scale))
     }
-    let keys = Set(parts.map(\.key)).sorted()
+    var keys = Set(parts.map(\.key))
+    for factors in experts.factors {
+      let path = expertPath(of: factors.module, factors.part, base)
+      tensors += sources(factors, path, rank: rank, scale: factors.scale / scale)
+      keys.insert(ModuleNames.inLayer(path))
+    }
     let values: JSONValue = [
       "fine_tune_type": configuration.usesDoRA ? "dora" : "lora",
       "lora_parameters": [
-        "dropout": .number(configuration.dropout), "keys": .array(keys.map { .string($0) }), "rank": .integer(rank),
+        "dropout": .number(configuration.dropout), "keys": .array(keys.sorted().map { .string($0) }),
+        "rank": .integer(rank),
         "scale": .number(Double(scale)),
       ],
       "model": file.json["base_model_name_or_path"] ?? .null, "num_layers": .integer(base.layers.count),
@@ -56,6 +61,35 @@ public enum MLXAdapterExport {
     try SafetensorsWriter.write(
       tensors, metadata: ["format": "mlx"], to: output.appendingPathComponent(fileName))
     try AtomicFile.write(values.text(.pretty) + "\n", to: output.appendingPathComponent("adapter_config.json"))
+  }
+
+  /// mlx-lm's path of the matrices of all experts of a module.
+  static func expertPath(of module: String, _ part: String, _ base: TransformerConfiguration) -> String {
+    let storage = base.layers.lazy.compactMap(\.experts?.storage).first ?? .apart
+    return layerPath(of: "\(module.dropLast("experts".count))\(storage.mlxModule).\(part)", base)
+  }
+
+  /// A and B of all experts, which aren't transposed, with a larger rank, and B multiplied by a factor.
+  private static func sources(
+    _ factors: ExpertFactors, _ path: String, rank: Int, scale: Float
+  ) -> [TensorSource] {
+    let backend = CPUBackend.shared
+    func widened(_ tensor: Tensor, axis: Int, by factor: Float) -> Tensor {
+      let values = backend.floats(tensor)
+      // Runs of elements that follow one another before and after.
+      let (from, to) = (
+        axis == 1 ? factors.rank * tensor.shape[2] : factors.rank, axis == 1 ? rank * tensor.shape[2] : rank
+      )
+      var result = [Float](repeating: 0, count: values.count / from * to)
+      for index in values.indices { result[index / from * to + index % from] = values[index] * factor }
+      var shape = tensor.shape
+      shape[axis] = rank
+      return backend.tensor(result, shape)
+    }
+    return [
+      TensorSource(name: "\(path).lora_a", tensor: widened(factors.a, axis: 1, by: 1)),
+      TensorSource(name: "\(path).lora_b", tensor: widened(factors.b, axis: 2, by: scale)),
+    ]
   }
 
   /// A, B or the magnitudes of one layer.

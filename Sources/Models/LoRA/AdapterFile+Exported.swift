@@ -47,11 +47,20 @@ extension AdapterFile {
       }
       return Factors(path: layer.path, a: a, b: b)
     }
+    let experts = try Self.experts(of: base, url) { module, part in
+      guard let name = architecture.expertTensorName(of: "\(module).0.\(part).weight")?.name else { return nil }
+      known.formUnion(["\(name).lora_a", "\(name).lora_b"])
+      return file.tensor(named: name + ".lora_a").flatMap { a in
+        file.tensor(named: name + ".lora_b").map { (a, $0) }
+      }
+    }
     if let other = file.tensorNames.first(where: { !known.contains($0) }) {
       throw Self.unmatched(other, in: url.lastPathComponent, url)
     }
-    let configuration = try Self.configuration(layers, url) { _ in alpha }
-    self.init(url, fileName: url.lastPathComponent, json: [:], configuration, layers.flatMap(\.tensors))
+    let configuration = try Self.configuration(layers, experts, url) { _ in alpha }
+    self.init(
+      url, fileName: url.lastPathComponent, json: [:], configuration,
+      (layers + experts.map(\.factors)).flatMap(\.tensors))
   }
 
   /// Reads what `MLXAdapterExport` or mlx-lm wrote.
@@ -76,13 +85,21 @@ extension AdapterFile {
       try Self.check(first, second, layer, folder)
       return Factors(path: layer.path, a: first, b: second, magnitudes: file.tensor(named: name + ".m"))
     }
+    let experts = try Self.experts(of: transformer.configuration, folder) { module, part in
+      let name = MLXAdapterExport.expertPath(of: module, part, transformer.configuration)
+      known.formUnion(["\(name).lora_a", "\(name).lora_b"])
+      return file.tensor(named: name + ".lora_a").flatMap { a in
+        file.tensor(named: name + ".lora_b").map { (a, $0) }
+      }
+    }
     if let other = file.tensorNames.first(where: { !known.contains($0) }) {
       throw Self.unmatched(other, in: MLXAdapterExport.fileName, folder)
     }
-    var configuration = try Self.configuration(layers, folder) { scale * Double($0) }
+    var configuration = try Self.configuration(layers, experts, folder) { scale * Double($0) }
     configuration.usesDoRA = type == "dora"
     self.init(
-      folder, fileName: MLXAdapterExport.fileName, json: json, configuration, layers.flatMap(\.tensors))
+      folder, fileName: MLXAdapterExport.fileName, json: json, configuration,
+      (layers + experts.map(\.factors)).flatMap(\.tensors))
   }
 
   private static func check(_ a: Tensor, _ b: Tensor, _ layer: Linear, _ url: URL) throws(SwiftletError) {
@@ -96,11 +113,56 @@ extension AdapterFile {
     }
   }
 
+  /// A and B of a parameter of experts.
+  private struct SavedExperts {
+    let matrices: ExpertMatrices
+    let rank: Int
+    var factors: Factors
+  }
+
+  /// The updates of experts as PEFT has them.
+  /// - Parameter find: A and B of one kind of matrices of a module.
+  private static func experts(
+    of base: TransformerConfiguration, _ url: URL, _ find: (_ module: String, _ part: String) -> (a: Tensor, b: Tensor)?
+  ) throws(SwiftletError) -> [SavedExperts] {
+    var updates: [SavedExperts] = []
+    for matrices in ExpertMatrices.all(of: base) {
+      let found = matrices.parts.compactMap { find(matrices.module, $0.name) }
+      guard let first = found.first else { continue }
+      let rank = first.b.columns
+      let areWhole = zip(found, matrices.parts).allSatisfy { factors, part in
+        factors.a.shape == [matrices.experts, rank, matrices.inputSize]
+          && factors.b.shape == [matrices.experts, part.rows.count, rank]
+      }
+      guard found.count == matrices.parts.count, areWhole, rank > 0 else {
+        throw SwiftletError.model(
+          "the update of \(matrices.path) is not whole, or doesn't fit this base model; use the adapter's own base model",
+          in: url.path)
+      }
+      let values = CPUBackend.shared.floats(first.a)
+      guard found.allSatisfy({ CPUBackend.shared.floats($0.a) == values }) else {
+        throw SwiftletError.model(
+          "the updates of gate_proj and up_proj in \(matrices.module) have an A of their own, which PEFT's adapters can't "
+            + "hold; train gate_up_proj instead", in: url.path)
+      }
+      updates.append(
+        SavedExperts(
+          matrices: matrices, rank: rank,
+          factors: Factors(
+            path: "", a: CPUBackend.shared.tensor(values, [matrices.experts * rank, matrices.inputSize]),
+            b: matrices.joined(found.map(\.b), rank: rank))))
+    }
+    for (index, path) in ExpertMatrices.savedPaths(of: updates.map(\.matrices)).enumerated() {
+      updates[index].factors.path = path
+    }
+    return updates
+  }
+
   /// - Parameter alpha: given the rank of most layers.
   private static func configuration(
-    _ layers: [Factors], _ url: URL, alpha: (_ rank: Int) -> Double
+    _ layers: [Factors], _ experts: [SavedExperts], _ url: URL, alpha: (_ rank: Int) -> Double
   ) throws(SwiftletError) -> LoRAConfiguration {
-    let counts = Dictionary(layers.map { ($0.a.rows, 1) }, uniquingKeysWith: +)
+    let counts = Dictionary((layers.map(\.a.rows) + experts.map(\.rank)).map { ($0, 1) }, uniquingKeysWith: +)
     guard let rank = counts.max(by: { ($0.value, $0.key) < ($1.value, $1.key) })?.key else {
       throw SwiftletError.model("the adapter has no update for a layer of this base model", in: url.path)
     }
@@ -109,7 +171,9 @@ extension AdapterFile {
     configuration.alpha = alpha(rank)
     configuration.dropout = 0
     configuration.targetModules = .names(layers.map(\.path))
-    configuration.rankPattern = layers.filter { $0.a.rows != rank }.map { .init($0.path, $0.a.rows) }
+    configuration.targetParameters = experts.map(\.matrices.path)
+    let ranks = layers.map { ($0.path, $0.a.rows) } + experts.map { ($0.matrices.path, $0.rank) }
+    configuration.rankPattern = ranks.filter { $0.1 != rank }.map { .init($0.0, $0.1) }
     return configuration
   }
 

@@ -155,7 +155,7 @@ struct AdapterFile {
     }
   }
 
-  private func tensor(_ name: String, _ shape: [Int], on backend: any Backend) throws(SwiftletError) -> Tensor {
+  func tensor(_ name: String, _ shape: [Int], on backend: any Backend) throws(SwiftletError) -> Tensor {
     guard let tensor = stored(name) else {
       throw SwiftletError.model(
         "\(fileName) has no \(name); use the adapter's own base model", in: url.path)

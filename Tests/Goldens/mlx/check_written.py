@@ -4,6 +4,8 @@
       swiftlet export --format mlx --adapter Tests/Goldens/training/$name/adapter --base Tests/Goldens/models/llama \
         --output /tmp/mlx/$name
     done
+    swiftlet export --format mlx --adapter Tests/Goldens/peft/qwen3_moe_experts --base Tests/Goldens/models/qwen3_moe \
+      --output /tmp/mlx/qwen3_moe_experts
     mlx/bin/python check_written.py /tmp/mlx
     mlx/bin/python check_written.py --model /tmp/mlx/model llama_4bit
 """
@@ -17,7 +19,7 @@ import numpy as np
 from mlx_lm.tuner.utils import load_adapters
 from mlx_lm.utils import load_model
 
-from make_goldens import in_type
+from make_goldens import configuration, in_type
 
 mx.set_default_device(mx.cpu)
 GOLDENS = Path(__file__).resolve().parent.parent
@@ -36,5 +38,6 @@ if sys.argv[1] == "--model":
 else:
     for folder in sorted(Path(sys.argv[1]).iterdir()):
         golden = json.loads((GOLDENS / "peft" / f"{folder.name}.json").read_text())
-        model, _ = load_model(GOLDENS / golden["base"])
+        base = GOLDENS / golden["base"]
+        model, _ = load_model(base, model_config=configuration(base))
         print(folder.name, error(load_adapters(model, str(folder)), golden))
