@@ -23,19 +23,24 @@ public struct LearningRateRangeTest: Sendable, Hashable {
 
   /// The number of steps.
   package static let stepCount = 15
-  /// The rate at which the loss is lowest is too high for a whole run: it is the last one before the loss rises.
-  private static let safety = 4.0
+  /// The number of steps of the run that the rate is for.
+  private let runSteps: Int
 
-  package init(initialLoss: Double, points: [Point]) {
+  package init(initialLoss: Double, points: [Point], runSteps: Int) {
     self.initialLoss = initialLoss
     self.points = points
+    self.runSteps = runSteps
   }
+
+  /// How far below the rate with the lowest loss, which is the last one before the loss rises, a run should stay. Short
+  /// runs can't: they would end before they have learned. The more steps, the smaller each may be, by the square root.
+  private var safety: Double { min(4, max(1.5, (Double(runSteps) / 25).squareRoot())) }
 
   /// The rate to train with, to one significant digit; `nil` if no rate lowered the loss by a percent.
   public var suggestion: Double? {
     guard let best = points.filter(\.loss.isFinite).min(by: { $0.loss < $1.loss }), best.loss < 0.99 * initialLoss
     else { return nil }
-    return Double(String(cFormat: "%.0e", best.rate / Self.safety))
+    return Double(String(cFormat: "%.0e", best.rate / safety))
   }
 
   /// The rates to test: four and a half decades around those that are common for the optimizer and what is trained.
@@ -75,6 +80,8 @@ extension LearningRateRangeTest {
     measured: TrainingSet, activationBudget: Int?, progress: (Int, Int) -> Void
   ) throws {
     let rates = Self.rates(trainsAdapter: adapter != nil, configuration.optimizer.kind)
+    runSteps = configuration.totalSteps(
+      stepsPerEpoch: BatchOrder(itemCount: trainingSet.items.count, configuration).stepsPerEpoch)
     var settings = configuration
     settings.maxSteps = rates.count
     settings.evalStrategy = .no
