@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares the learning rate that `sft --find-learning-rate` suggests with the best of a grid of seven, on the examples.
 
-    python3 Benchmarks/compare/learning_rates.py MODEL.gguf [--examples cantonese yoda] [--epochs 1] [--swiftlet PATH]
+    python3 Benchmarks/compare/learning_rates.py MODEL.gguf [--examples cantonese yoda] [--epochs N] [--swiftlet PATH]
 
-Each example is trained once with the suggested rate and once with each of the grid, for --epochs epochs, and the final
-validation losses are compared. Examples without a validation set keep back a fifth of their rows. All train over MODEL in the
+Each example is trained once with the suggested rate and once with each of the grid, for as long as its recipe says or --epochs
+epochs, and the final validation losses are compared. Examples without a validation set keep back a fifth of their rows. All train over MODEL in the
 type that it is stored in, so yoda without its quantization to NF4. Prints a table, and one JSON object for each example.
 """
 
@@ -17,9 +17,9 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPLIT = ["--test_split_size", "0.2"]
-# What differs from the recipe, besides the epochs.
+# What differs from the recipe.
 EXAMPLES = {
-    "cantonese": ["--max_steps", "-1"],
+    "cantonese": [],
     "assistant": SPLIT,
     "medical-reasoning": SPLIT,
     "yoda": ["--load_in_4bit", "false"],
@@ -32,8 +32,9 @@ FULL_RATES = [rate / 10 for rate in ADAPTER_RATES]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model")
 parser.add_argument("--examples", nargs="+", choices=list(EXAMPLES), default=["cantonese", "assistant", "medical-reasoning", "yoda"])
-parser.add_argument("--epochs", default="1")
+parser.add_argument("--epochs")
 parser.add_argument("--swiftlet", default=ROOT + "/.build/release/swiftlet")
+parser.add_argument("--rates", nargs="+", type=float, help="another grid")
 parser.add_argument("--keys", default="", help="further recipe keys, such as '--max_train_samples 100'")
 call = parser.parse_args()
 
@@ -41,8 +42,10 @@ call = parser.parse_args()
 def train(example, output, keys):
     """Trains, and returns the final validation loss; None if the loss did not stay finite."""
     words = [call.swiftlet, "sft", f"{ROOT}/Examples/{example}/recipe.yaml", "--model_name_or_path", os.path.abspath(call.model),
-             "--output_dir", output, "--num_train_epochs", call.epochs, "--eval_strategy", "epoch", "--save_strategy", "no",
-             "--questions", "null", "--verification_answers", "0"]
+             "--output_dir", output, "--eval_strategy", "epoch", "--save_strategy", "no", "--questions", "null",
+             "--verification_answers", "0"]
+    if call.epochs:
+        words += ["--num_train_epochs", call.epochs, "--max_steps", "-1"]
     words += EXAMPLES[example] + call.keys.split() + keys
     run = subprocess.run(words, capture_output=True, text=True)
     if run.returncode:
@@ -61,7 +64,7 @@ for example in call.examples:
         found = train(example, folder + "/found", ["--find-learning-rate"])
         with open(folder + "/found/learning_rate_test.json", encoding="utf-8") as file:
             suggested = json.load(file)["suggestion"]
-        rates = FULL_RATES if example in FULL else ADAPTER_RATES
+        rates = call.rates or (FULL_RATES if example in FULL else ADAPTER_RATES)
         grid = {rate: train(example, f"{folder}/{rate:g}", ["--learning_rate", f"{rate:g}"]) for rate in rates}
     best = min((rate for rate in rates if grid[rate] is not None), key=grid.get)
     difference = found / grid[best] - 1
