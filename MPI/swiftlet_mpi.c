@@ -3,6 +3,7 @@
 // types cross this border. Every function returns 0, or an MPI error code.
 
 #include <mpi.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,34 +105,46 @@ EXPORT int swiftlet_mpi_all_gather(const void *bytes, int64_t count, void *all) 
 // got half to two thirds of a link's rate. These get nine tenths.
 enum { message_length = 15000 };
 
+static int messages_in(int floats) { return (floats + message_length - 1) / message_length; }
+
 // Messages under way.
 typedef struct {
   MPI_Request *requests;
   int count;
 } messages;
 
-static int messages_in(int floats) { return (floats + message_length - 1) / message_length; }
-
-static messages room_for(int count) { return (messages){malloc(((size_t)count + 1) * sizeof(MPI_Request)), 0}; }
-
-static int begin_sending(messages *all, const float *from, int count, int rank) {
+// Sends the floats `from`, or receives them at `into`; one of both is NULL.
+static int begin(messages *all, const float *from, float *into, int count, int rank) {
   for (int at = 0; at < count; at += message_length) {
     int length = count - at < message_length ? count - at : message_length;
-    int error = MPI_Isend(from + at, length, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, all->requests + all->count);
+    MPI_Request *request = all->requests + all->count;
+    int error = from ? MPI_Isend(from + at, length, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, request)
+                     : MPI_Irecv(into + at, length, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, request);
     if (error) return error;
     all->count++;
   }
   return MPI_SUCCESS;
 }
 
-static int begin_receiving(messages *all, float *into, int count, int rank) {
-  for (int at = 0; at < count; at += message_length) {
-    int length = count - at < message_length ? count - at : message_length;
-    int error = MPI_Irecv(into + at, length, MPI_FLOAT, rank, 0, MPI_COMM_WORLD, all->requests + all->count);
-    if (error) return error;
-    all->count++;
+// Sends every other rank its floats, or if `sends_own` those of this rank, and receives those of every other rank.
+static int exchange(
+  const float *sent, const int *sent_counts, const int *sent_starts, bool sends_own, float *received,
+  const int *received_counts, const int *received_starts) {
+  int rank, size, error, count = 0;
+  if ((error = MPI_Comm_rank(MPI_COMM_WORLD, &rank)) || (error = MPI_Comm_size(MPI_COMM_WORLD, &size))) return error;
+  for (int r = 0; r < size; r++)
+    count += messages_in(sent_counts[sends_own ? rank : r]) + messages_in(received_counts[r]);
+  messages all = {malloc(((size_t)count + 1) * sizeof(MPI_Request)), 0};
+  if (!all.requests) return MPI_ERR_NO_MEM;
+  // Every rank begins with the next one, so that no two send to the same one first.
+  for (int step = 1; step < size && !error; step++) {
+    int from = (rank + size - step) % size, to = (rank + step) % size, part = sends_own ? rank : to;
+    error = begin(&all, NULL, received + received_starts[from], received_counts[from], from);
+    if (!error) error = begin(&all, sent + sent_starts[part], NULL, sent_counts[part], to);
   }
-  return MPI_SUCCESS;
+  error = finish(error, all.requests, all.count);
+  free(all.requests);
+  return error;
 }
 
 // Sends sent_counts[r] floats at sent_starts[r] to every other rank r, and receives received_counts[r] at
@@ -139,37 +152,12 @@ static int begin_receiving(messages *all, float *into, int count, int rank) {
 EXPORT int swiftlet_mpi_exchange(
   const float *sent, const int *sent_counts, const int *sent_starts, float *received, const int *received_counts,
   const int *received_starts) {
-  int rank, size, error, count = 0;
-  if ((error = MPI_Comm_rank(MPI_COMM_WORLD, &rank)) || (error = MPI_Comm_size(MPI_COMM_WORLD, &size))) return error;
-  for (int r = 0; r < size; r++) count += messages_in(sent_counts[r]) + messages_in(received_counts[r]);
-  messages all = room_for(count);
-  if (!all.requests) return MPI_ERR_NO_MEM;
-  // Every rank begins with the next one, so that no two send to the same one first.
-  for (int step = 1; step < size && !error; step++) {
-    int from = (rank + size - step) % size, to = (rank + step) % size;
-    error = begin_receiving(&all, received + received_starts[from], received_counts[from], from);
-    if (!error) error = begin_sending(&all, sent + sent_starts[to], sent_counts[to], to);
-  }
-  error = finish(error, all.requests, all.count);
-  free(all.requests);
-  return error;
+  return exchange(sent, sent_counts, sent_starts, false, received, received_counts, received_starts);
 }
 
 // Collects counts[r] floats at starts[r] from each rank r into every process' buffer, in place.
 EXPORT int swiftlet_mpi_collect(float *buffer, const int *counts, const int *starts) {
-  int rank, size, error, count = 0;
-  if ((error = MPI_Comm_rank(MPI_COMM_WORLD, &rank)) || (error = MPI_Comm_size(MPI_COMM_WORLD, &size))) return error;
-  for (int r = 0; r < size; r++) count += messages_in(counts[r]);
-  messages all = room_for(count + (size - 1) * messages_in(counts[rank]));
-  if (!all.requests) return MPI_ERR_NO_MEM;
-  for (int step = 1; step < size && !error; step++) {
-    int from = (rank + size - step) % size, to = (rank + step) % size;
-    error = begin_receiving(&all, buffer + starts[from], counts[from], from);
-    if (!error) error = begin_sending(&all, buffer + starts[rank], counts[rank], to);
-  }
-  error = finish(error, all.requests, all.count);
-  free(all.requests);
-  return error;
+  return exchange(buffer, counts, starts, true, buffer, counts, starts);
 }
 
 // Sends `count` bytes to another rank, which must receive as many.
