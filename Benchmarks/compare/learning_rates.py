@@ -4,8 +4,9 @@
     python3 Benchmarks/compare/learning_rates.py MODEL.gguf [--examples cantonese yoda] [--epochs N] [--swiftlet PATH]
 
 Each example is trained once with the suggested rate and once with each of the grid, for as long as its recipe says or --epochs
-epochs, and the final validation losses are compared. Examples without a validation set keep back a fifth of their rows. All train over MODEL in the
-type that it is stored in, so yoda without its quantization to NF4. Prints a table, and one JSON object for each example.
+epochs, and the final validation losses are compared. Examples without a validation set keep back a fifth of their rows. All
+train over MODEL in the type that it is stored in, so yoda without its quantization to NF4. Prints a table, and one JSON object
+for each example.
 """
 
 import argparse

@@ -225,7 +225,8 @@ public final class TrainingRun {
       return try LearningRateRangeTest(
         model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
         measured: (rows.validation ?? rows.training).set,
-        activationBudget: estimator.checkpointing(trainer.configuration).budget, progress: progress)
+        activationBudget: estimator.checkpointing(trainer.configuration).budget, runSteps: trainer.state.maxSteps,
+        progress: progress)
     }
   }
 

@@ -26,12 +26,6 @@ public struct LearningRateRangeTest: Sendable, Hashable {
   /// The number of steps of the run that the rate is for.
   private let runSteps: Int
 
-  package init(initialLoss: Double, points: [Point], runSteps: Int) {
-    self.initialLoss = initialLoss
-    self.points = points
-    self.runSteps = runSteps
-  }
-
   /// How far below the rate with the lowest loss, which is the last one before the loss rises, a run should stay. Short
   /// runs can't: they would end before they have learned. The more steps, the smaller each may be, by the square root.
   private var safety: Double { min(4, max(1.5, (Double(runSteps) / 25).squareRoot())) }
@@ -73,15 +67,15 @@ extension LearningRateRangeTest {
   ///   - trainingSet: the rows to train on.
   ///   - measured: the rows to measure the loss on, of which a few suffice.
   ///   - activationBudget: as in `Trainer`.
+  ///   - runSteps: the number of steps of the run that the rate is for.
   ///   - progress: called with the number of steps taken and of all.
   /// - Throws: `SwiftletError` for a configuration that cannot be honored.
   package init(
     _ model: CausalLM, adapter: Adapter?, configuration: TrainingConfiguration, trainingSet: TrainingSet,
-    measured: TrainingSet, activationBudget: Int?, progress: (Int, Int) -> Void
+    measured: TrainingSet, activationBudget: Int?, runSteps: Int, progress: (Int, Int) -> Void
   ) throws {
     let rates = Self.rates(trainsAdapter: adapter != nil, configuration.optimizer.kind)
-    runSteps = configuration.totalSteps(
-      stepsPerEpoch: BatchOrder(itemCount: trainingSet.items.count, configuration).stepsPerEpoch)
+    self.runSteps = runSteps
     var settings = configuration
     settings.maxSteps = rates.count
     settings.evalStrategy = .no
