@@ -145,7 +145,7 @@ public struct ModelFiles: Sendable {
 
   /// The experts of a model whose folders hold them in stacks; `nil` if they are apart, or there are none.
   var stackedExperts: StackedExperts? {
-    guard let storage = configuration.layers.lazy.compactMap({ $0.experts?.storage }).first else { return nil }
+    guard let storage = configuration.expertStorage else { return nil }
     let checkpoint: SafetensorsCheckpoint? = if case .folder(let checkpoint) = source { checkpoint } else { nil }
     let isMLX = StackedExperts.areSwitched(checkpoint?.tensorNames ?? [])
     guard storage != .apart || isMLX else { return nil }

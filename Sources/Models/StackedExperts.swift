@@ -5,7 +5,8 @@ import Tensors
 /// Experts whose matrices a checkpoint holds together: in the weight of one module, `[experts, out, in]`; or as in gpt-oss,
 /// `experts.gate_up_proj` `[experts, in, out]`, or the MXFP4 codes `experts.gate_up_proj_blocks` `[experts, out, in / 32, 16]`
 /// with exponents `experts.gate_up_proj_scales`, and biases `experts.gate_up_proj_bias` `[experts, out]`; or as in mlx-lm,
-/// `switch_mlp.gate_proj`, `up_proj` and `down_proj` (`experts.gate_proj` in gpt-oss). The model has them apart, as `experts.3.gate_up_proj.weight` `[out, in]`.
+/// `switch_mlp.gate_proj`, `up_proj` and `down_proj` (`experts.gate_proj` in gpt-oss). The model has them apart, as
+/// `experts.3.gate_up_proj.weight` `[out, in]`.
 struct StackedExperts {
   /// `nil` for a model from a GGUF file, which has stacks only when it is written.
   let checkpoint: SafetensorsCheckpoint?

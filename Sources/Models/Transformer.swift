@@ -167,8 +167,9 @@ public final class Transformer {
     return [x, residual]
   }
 
-  /// The linear layers of layer `index`, and its experts' matrices.
+  /// Those of `linearLayers` that layer `index` has.
   package func linearLayers(ofLayer index: Int) -> [Linear] { layers[index].linearLayers }
+  /// Those of `expertParameters` that layer `index` has.
   package func expertParameters(ofLayer index: Int) -> [ExpertParameter] { layers[index].expertParameters }
 
   /// New tokens of a sequence whose earlier tokens are in a cache.

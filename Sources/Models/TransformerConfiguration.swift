@@ -155,6 +155,9 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     }
   }
 
+  /// How the model's experts are stored; `nil` if it has none.
+  var expertStorage: Experts.Storage? { layers.lazy.compactMap(\.experts?.storage).first }
+
   /// Whether a layer carries a state from token to token, from which no earlier one can be recovered.
   package var isRecurrent: Bool { layers.contains { $0.mixer != .attention } }
 

@@ -26,7 +26,7 @@ extension CausalLM {
     let backend = transformer.backend
     let matrices = format.map(quantizedMatrices) ?? []
     let coded = Set(matrices.map(ObjectIdentifier.init))
-    let storage = transformer.configuration.layers.lazy.compactMap(\.experts?.storage).first ?? .apart
+    let storage = transformer.configuration.expertStorage ?? .apart
     let experts = MLXExperts(
       format: format, type: type, merging: transformer.merging, backend: backend, module: storage.mlxModule,
       path: files.url.path)

@@ -65,7 +65,7 @@ public enum MLXAdapterExport {
 
   /// mlx-lm's path of the matrices of all experts of a module.
   static func expertPath(of module: String, _ part: String, _ base: TransformerConfiguration) -> String {
-    let storage = base.layers.lazy.compactMap(\.experts?.storage).first ?? .apart
+    let storage = base.expertStorage ?? .apart
     return layerPath(of: "\(module.dropLast("experts".count))\(storage.mlxModule).\(part)", base)
   }
 
@@ -73,23 +73,23 @@ public enum MLXAdapterExport {
   private static func sources(
     _ factors: ExpertFactors, _ path: String, rank: Int, scale: Float
   ) -> [TensorSource] {
-    let backend = CPUBackend.shared
-    func widened(_ tensor: Tensor, axis: Int, by factor: Float) -> Tensor {
-      let values = backend.floats(tensor)
-      // Runs of elements that follow one another before and after.
-      let (from, to) = (
-        axis == 1 ? factors.rank * tensor.shape[2] : factors.rank, axis == 1 ? rank * tensor.shape[2] : rank
-      )
-      var result = [Float](repeating: 0, count: values.count / from * to)
-      for index in values.indices { result[index / from * to + index % from] = values[index] * factor }
-      var shape = tensor.shape
-      shape[axis] = rank
-      return backend.tensor(result, shape)
-    }
+    let (experts, inputs, outputs) = (factors.a.shape[0], factors.a.shape[2], factors.b.shape[1])
+    let a = widened(factors.a.reshaped([experts, factors.rank * inputs]), columns: rank * inputs)
+    let b = widened(
+      CPUBackend.shared.scaled(factors.b, scale).reshaped([experts * outputs, factors.rank]), columns: rank)
     return [
-      TensorSource(name: "\(path).lora_a", tensor: widened(factors.a, axis: 1, by: 1)),
-      TensorSource(name: "\(path).lora_b", tensor: widened(factors.b, axis: 2, by: scale)),
+      TensorSource(name: "\(path).lora_a", tensor: a.reshaped([experts, rank, inputs])),
+      TensorSource(name: "\(path).lora_b", tensor: b.reshaped([experts, outputs, rank])),
     ]
+  }
+
+  /// A matrix with columns of zeros after its own.
+  private static func widened(_ matrix: Tensor, columns: Int) -> Tensor {
+    let backend = CPUBackend.shared
+    let result = backend.empty([matrix.rows, columns], .float32)
+    backend.clear(result)
+    backend.copyRows(Columns(matrix), 0, to: Columns(result, 0..<matrix.columns), 0, count: matrix.rows)
+    return result
   }
 
   /// A, B or the magnitudes of one layer.
@@ -130,13 +130,12 @@ public enum MLXAdapterExport {
       let backend = CPUBackend.shared
       let values = backend.converted(tensor, to: .float32)
       guard factor != "lora_magnitude_vector" else { return values }
-      let isA = factor == "lora_A"
-      let transposed = isA ? values.transposed() : backend.scaled(values.transposed(), scale)
-      let filled = backend.empty(isA ? [transposed.rows, rank] : [rank, transposed.columns], .float32)
-      backend.clear(filled)
-      backend.copyRows(
-        Columns(transposed), 0, to: Columns(filled, 0..<transposed.columns), 0, count: transposed.rows)
-      return filled
+      let transposed = values.transposed()
+      if factor == "lora_A" { return MLXAdapterExport.widened(transposed, columns: rank) }
+      // More rows are elements after those of all rows.
+      let (count, columns) = (transposed.count, transposed.columns)
+      let scaled = backend.scaled(transposed, scale).reshaped([1, count])
+      return MLXAdapterExport.widened(scaled, columns: rank * columns).reshaped([rank, columns])
     }
   }
 }

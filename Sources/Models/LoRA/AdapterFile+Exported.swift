@@ -47,12 +47,8 @@ extension AdapterFile {
       }
       return Factors(path: layer.path, a: a, b: b)
     }
-    let experts = try Self.experts(of: base, url) { module, part in
-      guard let name = architecture.expertTensorName(of: "\(module).0.\(part).weight")?.name else { return nil }
-      known.formUnion(["\(name).lora_a", "\(name).lora_b"])
-      return file.tensor(named: name + ".lora_a").flatMap { a in
-        file.tensor(named: name + ".lora_b").map { (a, $0) }
-      }
+    let experts = try Self.experts(of: base, url, &known, file.tensor(named:)) { module, part in
+      architecture.expertTensorName(of: "\(module).0.\(part).weight")?.name
     }
     if let other = file.tensorNames.first(where: { !known.contains($0) }) {
       throw Self.unmatched(other, in: url.lastPathComponent, url)
@@ -85,12 +81,8 @@ extension AdapterFile {
       try Self.check(first, second, layer, folder)
       return Factors(path: layer.path, a: first, b: second, magnitudes: file.tensor(named: name + ".m"))
     }
-    let experts = try Self.experts(of: transformer.configuration, folder) { module, part in
-      let name = MLXAdapterExport.expertPath(of: module, part, transformer.configuration)
-      known.formUnion(["\(name).lora_a", "\(name).lora_b"])
-      return file.tensor(named: name + ".lora_a").flatMap { a in
-        file.tensor(named: name + ".lora_b").map { (a, $0) }
-      }
+    let experts = try Self.experts(of: transformer.configuration, folder, &known, file.tensor(named:)) { module, part in
+      MLXAdapterExport.expertPath(of: module, part, transformer.configuration)
     }
     if let other = file.tensorNames.first(where: { !known.contains($0) }) {
       throw Self.unmatched(other, in: MLXAdapterExport.fileName, folder)
@@ -121,13 +113,20 @@ extension AdapterFile {
   }
 
   /// The updates of experts as PEFT has them.
-  /// - Parameter find: A and B of one kind of matrices of a module.
+  /// - Parameters:
+  ///   - known: receives the names of the tensors that the file may have of them.
+  ///   - name: the file's name for one kind of matrices of a module.
   private static func experts(
-    of base: TransformerConfiguration, _ url: URL, _ find: (_ module: String, _ part: String) -> (a: Tensor, b: Tensor)?
+    of base: TransformerConfiguration, _ url: URL, _ known: inout Set<String>, _ tensor: (String) -> Tensor?,
+    name: (_ module: String, _ part: String) -> String?
   ) throws(SwiftletError) -> [SavedExperts] {
     var updates: [SavedExperts] = []
     for matrices in ExpertMatrices.all(of: base) {
-      let found = matrices.parts.compactMap { find(matrices.module, $0.name) }
+      var found: [(a: Tensor, b: Tensor)] = []
+      for name in matrices.parts.compactMap({ name(matrices.module, $0.name) }) {
+        known.formUnion(["\(name).lora_a", "\(name).lora_b"])
+        if let a = tensor(name + ".lora_a"), let b = tensor(name + ".lora_b") { found.append((a, b)) }
+      }
       guard let first = found.first else { continue }
       let rank = first.b.columns
       let areWhole = zip(found, matrices.parts).allSatisfy { factors, part in
@@ -150,9 +149,9 @@ extension AdapterFile {
           matrices: matrices, rank: rank,
           factors: Factors(
             path: "", a: CPUBackend.shared.tensor(values, [matrices.experts * rank, matrices.inputSize]),
-            b: matrices.joined(found.map(\.b), rank: rank))))
+            b: matrices.joinedB(found.map(\.b), rank: rank))))
     }
-    for (index, path) in ExpertMatrices.savedPaths(of: updates.map(\.matrices)).enumerated() {
+    for (index, path) in savedPaths(of: updates.map(\.matrices.module)).enumerated() {
       updates[index].factors.path = path
     }
     return updates

@@ -35,45 +35,40 @@ struct ExpertMatrices {
     }
   }
 
-  /// The paths under which PEFT's file has A and B of those that have an update. It wraps a module once for each parameter, so
-  /// of two parameters of a module the first one's are in the inner wrapper.
-  static func savedPaths(of updated: [ExpertMatrices]) -> [String] {
-    updated.enumerated().map { index, matrices in
-      let inner = updated[(index + 1)...].count { $0.module == matrices.module }
-      return matrices.module + String(repeating: ".base_layer", count: inner)
+  /// PEFT's form of B, and ours with the rows of one part after those of another.
+  func savedB(rank: Int) -> StackedFactor {
+    StackedFactor(
+      experts: experts, outputs: outputSize, rank: rank, rowOrder: parts.flatMap(\.rows), backend: CPUBackend.shared)
+  }
+
+  /// B of each part, `[experts, out, rank]`, from PEFT's B.
+  func parts(ofB saved: Tensor, rank: Int) -> [Tensor] {
+    let whole = savedB(rank: rank).trained(saved).reshaped([experts, outputSize * rank])
+    return columns(rank: rank).map { columns in
+      let part = CPUBackend.shared.empty([experts, columns.count], .float32)
+      CPUBackend.shared.copyRows(Columns(whole, columns), 0, to: Columns(part), 0, count: experts)
+      return part.reshaped([experts, columns.count / rank, rank])
     }
-  }
-
-  /// The shapes of PEFT's A and B.
-  func savedShapes(rank: Int) -> (a: [Int], b: [Int]) {
-    ([experts * rank, inputSize], [outputSize, rank * experts])
-  }
-
-  /// B of a part, `[experts, out, rank]`, from PEFT's B.
-  func part(_ rows: [Int], of saved: Tensor, rank: Int) -> Tensor {
-    let values = CPUBackend.shared.floats(saved)
-    var part = [Float](repeating: 0, count: experts * rows.count * rank)
-    forEachElement(rows, rank: rank) { own, whole in part[own] = values[whole] }
-    return CPUBackend.shared.tensor(part, [experts, rows.count, rank])
   }
 
   /// PEFT's B from those of the parts.
-  func joined(_ tensors: [Tensor], rank: Int) -> Tensor {
-    let shape = savedShapes(rank: rank).b
-    var whole = [Float](repeating: 0, count: shape[0] * shape[1])
-    for (tensor, part) in zip(tensors, parts) {
-      let values = CPUBackend.shared.floats(tensor)
-      forEachElement(part.rows, rank: rank) { own, saved in whole[saved] = values[own] }
+  func joinedB(_ tensors: [Tensor], rank: Int) -> Tensor {
+    let whole = CPUBackend.shared.empty([experts, outputSize * rank], .float32)
+    for (tensor, columns) in zip(tensors, columns(rank: rank)) {
+      let part = CPUBackend.shared.converted(tensor, to: .float32).reshaped([experts, columns.count])
+      CPUBackend.shared.copyRows(Columns(part), 0, to: Columns(whole, columns), 0, count: experts)
     }
-    return CPUBackend.shared.tensor(whole, shape)
+    let savedB = savedB(rank: rank)
+    return savedB.saved(whole.reshaped(savedB.trainedShape))
   }
 
-  /// Calls `body` with the place of each element of a part's B, and its place in PEFT's.
-  private func forEachElement(_ rows: [Int], rank: Int, _ body: (_ own: Int, _ whole: Int) -> Void) {
-    for expert in 0..<experts {
-      for (index, row) in rows.enumerated() {
-        for k in 0..<rank { body((expert * rows.count + index) * rank + k, (row * rank + k) * experts + expert) }
-      }
+  /// Where B of all parts of an expert, side by side, has each of them.
+  private func columns(rank: Int) -> [Range<Int>] {
+    var end = 0
+    return parts.map { part in
+      let start = end
+      end += part.rows.count * rank
+      return start..<end
     }
   }
 }
@@ -95,6 +90,14 @@ struct ExpertFactors {
 }
 
 extension AdapterFile {
+  /// The paths under which PEFT's file has A and B of parameters of these modules. PEFT wraps a module once for each
+  /// parameter, so of two parameters of a module the first one's are in the inner wrapper.
+  static func savedPaths(of modules: [String]) -> [String] {
+    modules.enumerated().map { index, module in
+      module + String(repeating: ".base_layer", count: modules[(index + 1)...].count { $0 == module })
+    }
+  }
+
   /// The updates of experts in PEFT's file, and the names of their tensors there.
   func expertFactors(
     of base: TransformerConfiguration
@@ -104,19 +107,17 @@ extension AdapterFile {
     }
     var factors: [ExpertFactors] = []
     var names: Set<String> = []
-    for (matrices, path) in zip(updated, ExpertMatrices.savedPaths(of: updated)) {
+    for (matrices, path) in zip(updated, Self.savedPaths(of: updated.map(\.module))) {
       let rank = configuration.rank(of: matrices.path)
-      let shapes = matrices.savedShapes(rank: rank)
       let backend = CPUBackend.shared
-      let a = try tensor(Self.name(path, "A"), shapes.a, on: backend)
-      let b = try tensor(Self.name(path, "B"), shapes.b, on: backend)
+      let a = try tensor(Self.name(path, "A"), [matrices.experts * rank, matrices.inputSize], on: backend)
+      let b = try tensor(Self.name(path, "B"), matrices.savedB(rank: rank).shape, on: backend)
       names.formUnion(["A", "B"].flatMap { [Self.name(path, $0), Self.name(ModuleNames.textOnly(path), $0)] })
-      for part in matrices.parts {
+      for (part, b) in zip(matrices.parts, matrices.parts(ofB: b, rank: rank)) {
         factors.append(
           ExpertFactors(
             module: matrices.module, part: part.name, scale: configuration.scale(of: matrices.path),
-            a: a.reshaped([matrices.experts, rank, matrices.inputSize]),
-            b: matrices.part(part.rows, of: b, rank: rank)))
+            a: a.reshaped([matrices.experts, rank, matrices.inputSize]), b: b))
       }
     }
     return (factors, names)

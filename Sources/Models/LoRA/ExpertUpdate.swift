@@ -17,8 +17,7 @@ struct ExpertUpdate {
     let parameter: ExpertParameter
     let rank: Int
     let scale: Float
-    /// The path under which the file has A and B. PEFT wraps the module once for each parameter, so of two parameters of a
-    /// module the first one's are in the inner wrapper.
+    /// The path under which the file has A and B.
     let path: String
 
     var shapeOfA: [Int] { [parameter.experts.count * rank, parameter.inputSize] }
@@ -73,12 +72,10 @@ struct ExpertUpdate {
     let selected = all.filter { parameter in
       configuration.targetParameters.contains { LoRAConfiguration.isNamed($0, parameter.path) }
     }
-    return selected.enumerated().map { index, parameter in
-      let inner = selected[(index + 1)...].count { $0.module == parameter.module }
-      return Target(
+    return zip(selected, AdapterFile.savedPaths(of: selected.map(\.module))).map { parameter, path in
+      Target(
         parameter: parameter, rank: configuration.rank(of: parameter.path),
-        scale: configuration.scale(of: parameter.path),
-        path: parameter.module + String(repeating: ".base_layer", count: inner))
+        scale: configuration.scale(of: parameter.path), path: path)
     }
   }
 }
