@@ -26,7 +26,7 @@ struct GatedMLP: FeedForward {
   var linearLayers: [Linear] { inputs + [output] }
   var others: [Parameter] { [] }
 
-  func forward(_ x: Variable, on tape: Tape) -> Variable {
+  func forward(_ x: Variable, _: RouterLoss?, on tape: Tape) -> Variable {
     tape.linear(tape.gatedMLP(tape.linear(x, inputs), activation), [output])
   }
 }

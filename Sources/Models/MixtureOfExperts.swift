@@ -46,10 +46,10 @@ struct MixtureOfExperts: FeedForward {
     ([router] + zip(inputs, outputs).flatMap { $0 + $1 }).flatMap(\.ownParameters)
   }
 
-  func forward(_ x: Variable, on tape: Tape) -> Variable {
+  func forward(_ x: Variable, _ loss: RouterLoss?, on tape: Tape) -> Variable {
     let logits = tape.linear(x, [router])
     return tape.experts(
-      x, logits: logits, chosen: configuration.chosen, normalizes: configuration.normalizesWeights
+      x, logits: logits, chosen: configuration.chosen, normalizes: configuration.normalizesWeights, loss: loss
     ) { rows, experts in
       let gateUp = tape.linear(rows, inputs, groups: experts)
       return tape.linear(tape.gatedMLP(gateUp, activation), outputs, groups: experts)

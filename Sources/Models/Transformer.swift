@@ -102,15 +102,18 @@ public final class Transformer {
   /// - Parameters:
   ///   - checkpointed: indices of the layers whose activations are recomputed in the backward pass instead of kept.
   ///   - noise: noise to add to the embeddings.
+  ///   - routerLoss: an auxiliary loss that the routers of all layers add to, for these rows.
   public func hiddenStates(
-    _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil
+    _ batch: TokenBatch, on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil,
+    routerLoss: RouterLoss? = nil
   ) -> Variable {
-    hiddenStates([batch], on: tape, checkpointed: checkpointed, noise: noise)
+    hiddenStates([batch], on: tape, checkpointed: checkpointed, noise: noise, routerLoss: routerLoss)
   }
 
   /// The same for several batches at once, whose rows follow one another; each may share a prefix of its own.
   package func hiddenStates(
-    _ batches: [TokenBatch], on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil
+    _ batches: [TokenBatch], on tape: Tape, checkpointed: Set<Int> = [], noise: NEFTuneNoise? = nil,
+    routerLoss: RouterLoss? = nil
   ) -> Variable {
     var parts: [TokenContext.Part] = []
     var segments: [(tokens: Range<Int>, length: Int)] = []
@@ -136,7 +139,8 @@ public final class Transformer {
         var next = inputs.dropFirst().makeIterator()
         let given = optional.map { $0 == nil ? nil : next.next() }
         var context = TokenContext(
-          angles: angles[index], past: .batch(parts), perLayerInput: given[1], keysAndValues: given[2])
+          angles: angles[index], past: .batch(parts), perLayerInput: given[1], keysAndValues: given[2],
+          routerLoss: routerLoss)
         let (x, residual) = layer.forward(inputs[0], residual: given[0], &context, on: tape)
         return [x, residual] + (layer.isShared ? context.keysAndValues.map { [$0] } ?? [] : [])
       }

@@ -20,7 +20,8 @@ protocol FeedForward {
   /// The other parameters.
   var others: [Parameter] { get }
   /// What it adds to the hidden states, given these after their norm: `[tokens, hidden]`.
-  func forward(_ x: Variable, on tape: Tape) -> Variable
+  /// - Parameter loss: the auxiliary loss that a router adds to; `nil` for none.
+  func forward(_ x: Variable, _ loss: RouterLoss?, on tape: Tape) -> Variable
 }
 
 extension FeedForward {
@@ -93,7 +94,7 @@ final class TransformerLayer {
     let (entry, normed) = norm(x, residual, inputNorm, tape)
     let attended = output(mixer.forward(normed, &context, on: tape), mixerOutputNorm, tape)
     let (middle, middleNormed) = norm(entry, attended, mlpNorm, tape)
-    var (sum, last) = (middle, output(mlp.forward(middleNormed, on: tape), mlpOutputNorm, tape))
+    var (sum, last) = (middle, output(mlp.forward(middleNormed, context.routerLoss, on: tape), mlpOutputNorm, tape))
     if let perLayerInput, let input = context.perLayerInput {
       sum = tape.add(sum, last)
       last = norm(perLayerInput.forward(sum, input, on: tape), nil, perLayerInput.norm, tape).out
@@ -134,6 +135,8 @@ struct TokenContext {
   var perLayerInput: Variable?
   /// The rotated keys and the values of an earlier layer for one that has none; after a layer that shares its own, these.
   var keysAndValues: Variable?
+  /// What the layer's router adds to when training; `nil` for nothing.
+  var routerLoss: RouterLoss?
 
   /// One of several batches whose rows follow one another.
   struct Part {

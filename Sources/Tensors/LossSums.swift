@@ -24,6 +24,7 @@ public struct MetricSum: Sendable, Hashable {
 public struct LossSums: Sendable {
   private var known = Known()
   private var pending: [PendingLoss] = []
+  private var pendingRouterLosses: [(loss: PendingRouterLoss, weight: Double)] = []
 
   private struct Known: Sendable {
     var loss = 0.0
@@ -69,35 +70,63 @@ public struct LossSums: Sendable {
 
   /// What a loss reports besides the loss itself, by the name in the log, such as `rewards/margins`.
   public var metrics: [String: MetricSum] {
-    get { known.metrics }
-    set { known.metrics = newValue }
+    get { resolved.metrics }
+    set { change { $0.metrics = newValue } }
   }
+
+  /// The name of the metric that routers' auxiliary losses are: TRL's.
+  package static let routerLossName = "aux_loss"
 
   /// Adds sums without waiting for a device.
   public static func += (a: inout LossSums, b: LossSums) {
     a.known += b.known
     a.pending += b.pending
+    a.pendingRouterLosses += b.pendingRouterLosses
+  }
+
+  /// Adds an auxiliary loss of routers to the metrics and, times `weight`, to the loss. Doesn't wait for a device.
+  package mutating func add(_ loss: RouterLoss, weight: Double) {
+    if let loss = loss.pending { pendingRouterLosses.append((loss, weight)) }
   }
 
   /// Reads what is still on a device, for all of these sums with one wait.
   package static func resolve(_ sums: inout [LossSums], on backend: any Backend) {
-    let all = sums.flatMap(\.pending)
+    let all = sums.flatMap(\.pendingResults)
     guard !all.isEmpty else { return }
-    var values = backend.floats(all.map(\.result))[...]
+    var values = backend.floats(all)[...]
     for index in sums.indices {
-      for loss in sums[index].pending { sums[index].known += Self.known(loss, values.popFirst() ?? []) }
-      sums[index].pending = []
+      let count = sums[index].pendingResults.count
+      sums[index].resolve(values.prefix(count))
+      values = values.dropFirst(count)
     }
   }
 
+  private var pendingResults: [Tensor] { pending.map(\.result) + pendingRouterLosses.map(\.loss.result) }
+
+  /// Adds what is pending, given the elements of `pendingResults`.
+  private mutating func resolve(_ values: ArraySlice<[Float]>) {
+    for (loss, values) in zip(pending, values) { known += Self.known(loss, values) }
+    for ((loss, weight), values) in zip(pendingRouterLosses, values.dropFirst(pending.count)) {
+      let value = loss.factor * Double(values.first ?? 0)
+      known.loss += weight * value
+      known.metrics.merge([Self.routerLossName: MetricSum(value)]) { $0 + $1 }
+    }
+    (pending, pendingRouterLosses) = ([], [])
+  }
+
   private var resolved: Known {
-    guard let backend = pending.first?.backend else { return known }
-    return zip(pending, backend.floats(pending.map(\.result))).reduce(into: known) { $0 += Self.known($1.0, $1.1) }
+    var sums = self
+    sums.resolve()
+    return sums.known
+  }
+
+  private mutating func resolve() {
+    guard let backend = pending.first?.backend ?? pendingRouterLosses.first?.loss.backend else { return }
+    resolve(backend.floats(pendingResults)[...])
   }
 
   private mutating func change(_ body: (inout Known) -> Void) {
-    known = resolved
-    pending = []
+    resolve()
     body(&known)
   }
 

@@ -129,6 +129,8 @@ public final class Tape {
   private var dropoutKey: UInt64
   /// Whether dropout applies: in training, including the unrecorded forward pass of a checkpointed layer.
   var appliesDropout: Bool
+  /// Whether this tape computes again what another one has computed: a checkpointed layer in the backward pass.
+  var isRecomputing = false
 
   /// Creates an empty tape. All dropout masks derive from `dropoutSeed`; there are none if `appliesDropout` is false.
   public init(

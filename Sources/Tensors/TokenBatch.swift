@@ -45,6 +45,12 @@ public struct TokenBatch: Sendable, Hashable {
   /// The number of predicted tokens: this batch's share of the loss's divisor.
   public var targetCount: Int { targets.count { $0 != Self.ignoredLabel } }
 
+  /// How many sequences each token is part of: all of them in a shared prefix, else one.
+  package var sequenceCounts: [Float] {
+    let prefix = sequenceStarts.first ?? 0
+    return ids.indices.map { $0 < prefix ? Float(sequenceStarts.count - 1) : 1 }
+  }
+
   /// The tokens of the shared prefix and of each sequence, with the length of the sequence up to its last position.
   package var segments: [(tokens: Range<Int>, length: Int)] {
     zip([0] + sequenceStarts, sequenceStarts).map { start, end in

@@ -57,7 +57,7 @@ import Testing
     }
   }
 
-  /// The peak of forward and backward pass, with an adapter.
+  /// The peak of forward and backward pass, with an adapter and, where there are routers, their loss.
   @Test(arguments: ["llama", "qwen3_moe", "gpt_oss", "granitemoe", "qwen3_5"], [false, true])
   func peaksAreCounted(_ name: String, checkpointed: Bool) throws {
     let backend = CPUBackend(threads: 1)
@@ -67,9 +67,11 @@ import Testing
     let layers = checkpointed ? model.transformer.configuration.layers.count : 0
     let before = backend.memoryStatistics.inUse
     let tape = Tape(on: backend, isRecording: true)
+    let loss = RouterLoss(counts: batch.sequenceCounts, gradientScale: 1, on: backend)
     _ = tape.linearCrossEntropy(
-      model.transformer.hiddenStates(batch, on: tape, checkpointed: Set(0..<layers)), head: model.transformer.head,
-      targets: batch.targets, gradientScale: 1, softcap: model.transformer.configuration.logitSoftcap)
+      model.transformer.hiddenStates(batch, on: tape, checkpointed: Set(0..<layers), routerLoss: loss),
+      head: model.transformer.head, targets: batch.targets, gradientScale: 1,
+      softcap: model.transformer.configuration.logitSoftcap)
     tape.backward()
     var size = Workload.Size()
     (size.tokens, size.sequences, size.squares) = (1200, 4, 4 * 300 * 300)

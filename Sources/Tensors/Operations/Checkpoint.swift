@@ -14,6 +14,7 @@ extension Tape {
     record { [unowned self] in
       let again = Tape(on: backend, isRecording: true, precision: precision, appliesDropout: appliesDropout)
       again.dropoutState = dropoutBefore
+      again.isRecomputing = true
       let freshInputs = inputs.map { Variable($0.value, requiresGradient: $0.requiresGradient) }
       let freshOutputs = body(again, freshInputs)
       for (fresh, output) in zip(freshOutputs, slots) { fresh.gradient = output.take() }

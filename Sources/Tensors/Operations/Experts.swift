@@ -8,11 +8,14 @@ extension Tape {
   ///   - logits: `[tokens, experts]`, the router's.
   ///   - chosen: the number of experts that a token goes to.
   ///   - normalizes: whether the weights of a token add up to 1.
+  ///   - loss: the auxiliary loss that the router adds to; `nil` for none.
   ///   - experts: what the experts make of their tokens, `[rows, hidden]`, whose groups are the experts.
   public func experts(
-    _ x: Variable, logits: Variable, chosen: Int, normalizes: Bool, _ experts: (Variable, RowGroups) -> Variable
+    _ x: Variable, logits: Variable, chosen: Int, normalizes: Bool, loss: RouterLoss? = nil,
+    _ experts: (Variable, RowGroups) -> Variable
   ) -> Variable {
     let routing = backend.route(logits.value, chosen: chosen, normalizes: normalizes)
+    if !isRecomputing { loss?.add(routing) }
     let output = experts(tokenRows(x, routing), routing.groups)
     let sum = zeros(x.value.shape)
     backend.addExpertRows(output.value, routing, isWeighted: true, into: sum)
@@ -25,7 +28,9 @@ extension Tape {
         guard let upstream = slot.take() else { return }
         let gradient = backend.tokenRows(upstream, routing)
         if let kept {
-          accumulate(backend.routingGradient(routing, dWeights: backend.rowDots(gradient, kept)), into: source)
+          let dLogits = backend.routingGradient(routing, dWeights: backend.rowDots(gradient, kept))
+          loss?.addGradient(of: routing, into: dLogits)
+          accumulate(dLogits, into: source)
         }
         backend.scaleRows(gradient, by: routing.weights)
         accumulate(gradient, into: outputSlot)
