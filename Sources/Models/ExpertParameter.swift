@@ -13,7 +13,7 @@ package struct ExpertParameter {
   let isInterleaved: Bool
 
   /// The parameter's path: `model.layers.0.mlp.experts.gate_up_proj`.
-  var path: String { "\(module).\(name)" }
+  package var path: String { "\(module).\(name)" }
   package var inputSize: Int { experts.first?.first?.inputSize ?? 0 }
   package var outputSize: Int { experts.first?.reduce(0) { $0 + $1.outputSize } ?? 0 }
 

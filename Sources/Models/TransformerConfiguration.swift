@@ -112,6 +112,10 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     public var hasRouterBias = false
     /// How transformers stores the experts' matrices.
     public var storage = Storage.apart
+    /// `router_aux_loss_coef`: how much the routers' auxiliary loss counts in training, unless the training says otherwise.
+    public var routerLossCoefficient = 0.001
+    /// `output_router_logits`, which adds that loss in training where transformers or TRL wouldn't by default.
+    public var returnsRouterLogits = false
 
     /// A way to store the matrices of experts.
     public enum Storage: String, Sendable, Hashable, Codable {
@@ -155,8 +159,11 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
     }
   }
 
+  /// The experts of the first layer that has some; `nil` if the model is no mixture of experts.
+  package var experts: Experts? { layers.lazy.compactMap(\.experts).first }
+
   /// How the model's experts are stored; `nil` if it has none.
-  var expertStorage: Experts.Storage? { layers.lazy.compactMap(\.experts?.storage).first }
+  var expertStorage: Experts.Storage? { experts?.storage }
 
   /// Whether a layer carries a state from token to token, from which no earlier one can be recovered.
   package var isRecurrent: Bool { layers.contains { $0.mixer != .attention } }

@@ -4,12 +4,14 @@ extension RecipeKey {
   /// The keys that a method has besides those of all methods.
   static func methodKeys(_ method: TrainingMethod.Name) -> [RecipeKey] {
     switch method {
-    case .sft: sftKeys
-    case .dpo: preferenceKeys + dpoKeys + precomputedReferenceKeys + syncedReferenceKeys + refusedPreferenceKeys
+    case .sft: sftKeys + routerKeys
+    case .dpo:
+      preferenceKeys + dpoKeys + precomputedReferenceKeys + syncedReferenceKeys + routerKeys + refusedPreferenceKeys
     case .orpo: preferenceKeys + orpoKeys + refusedPreferenceKeys
     case .cpo: preferenceKeys + cpoKeys + refusedPreferenceKeys
-    case .kto: preferenceKeys + ktoKeys + precomputedReferenceKeys + syncedReferenceKeys + refusedPreferenceKeys
-    case .grpo: grpoKeys + syncedReferenceKeys + refusedGRPOKeys
+    case .kto:
+      preferenceKeys + ktoKeys + precomputedReferenceKeys + syncedReferenceKeys + routerKeys + refusedPreferenceKeys
+    case .grpo: grpoKeys + syncedReferenceKeys + routerKeys + refusedGRPOKeys
     case .reward: preferenceKeys + rewardKeys + refusedScoringKeys
     case .classify: classifyKeys + refusedScoringKeys
     }
@@ -53,6 +55,14 @@ extension RecipeKey {
     .refused(
       "seq_kd", .sft, harmless: ["false"], "the teacher completes no rows; complete them with swiftlet generate"),
     .refused("teacher_model_init_kwargs", .sft, "the teacher's weights stay as stored"),
+  ]
+
+  /// Keys of the methods whose trainers in TRL add the auxiliary loss of routers by themselves.
+  private static let routerKeys: [RecipeKey] = [
+    .honored(
+      "router_aux_loss_coef", .optimization, \.training.routerLossCoefficient, .orNull(.atLeast(0)),
+      "In `sft`, `dpo`, `kto` and `grpo` of a mixture of experts: the weight of the auxiliary loss that keeps experts equally "
+        + "busy; null for the one in the model's configuration (0.001 if it has none), 0 for no such loss.")
   ]
 
   /// Keys of all methods that learn from preferences.

@@ -86,8 +86,6 @@ extension RecipeKey {
       .refused("dataset_kwargs", .data, "use steps to prepare rows"),
       .refused("label_names", .data, "labels follow from the rows' columns"),
       .refused("model_init_kwargs", .model, "use the keys on this page, such as dtype"),
-      .refused(
-        "router_aux_loss_coef", .tokens, harmless: ["0", "0.0"], "no loss of the router is added"),
       .refused("activation_offloading", .optimization, "activations stay in memory; gradient_checkpointing saves more"),
       .refused("optim_target_modules", .optimization, "it is an option of GaLore"),
       .refused(

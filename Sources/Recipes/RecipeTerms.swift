@@ -20,6 +20,7 @@ enum RecipeTerms {
     "labels": "id2label",
     "divergence": "f_divergence_type",
     "labelSmoothing": "label_smoothing",
+    "routerLossCoefficient": "router_aux_loss_coef",
     "lossTypes": "loss_type",
     "lossWeights": "loss_weights",
     "findsBatchSize": "auto_find_batch_size",

@@ -81,6 +81,9 @@ public struct TrainingConfiguration: Sendable, Hashable, Codable {
   public var lossType = LossType.nll
   /// The share of each target's probability that is spread over the vocabulary (arXiv:1512.00567).
   public var labelSmoothing = 0.0
+  /// How much the auxiliary loss that keeps experts equally busy counts (arXiv:2101.03961); `nil` for what the model's
+  /// configuration says. It has no part in distillation, reward modeling and classification.
+  public var routerLossCoefficient: Double?
   /// The strength of the noise added to embeddings (NEFTune, arXiv:2310.05914).
   public var neftuneNoiseAlpha: Double?
   /// Whether the adapter's dropout is off in training. TRL switches it off for all methods but supervised fine-tuning.

@@ -34,14 +34,16 @@ enum TrainingProbe {
     if collective.rank == 0 { try writeLog(trainer, to: output) }
   }
 
-  /// Trains as the reference did over two processes: `ranks/full.json` or `ranks/lora.json`, see
+  /// Trains as the reference did over two processes: `ranks/full.json`, `ranks/lora.json` or `ranks/experts.json`, see
   /// Tests/Goldens/generators/ranks.py.
-  /// - Parameter arguments: `full` or `lora`, and the output folder.
+  /// - Parameter arguments: `full`, `lora` or `experts`, and the output folder.
   static func runReference(_ arguments: [String], _ collective: any Collective) throws {
     let isLoRA = arguments[0] == "lora"
-    let model = try TinyModel.model(inFloat32: !isLoRA)
+    let isMixture = arguments[0] == "experts"
+    let model = try TinyModel.model(isMixture ? "qwen3_moe" : "llama", inFloat32: !isLoRA)
     var configuration = TinyTrainer.arguments(batch: 2, accumulation: 2, steps: 10)
     configuration.samplingStrategy = .sequential
+    configuration.routerLossCoefficient = isMixture ? 0.1 : nil
     let trainer = try Trainer(
       model, adapter: isLoRA ? TinyModel.adapter("lora", on: model) : nil, configuration: configuration,
       trainingSet: TinyModel.rows(0..<37), collective: collective)
@@ -51,7 +53,7 @@ enum TrainingProbe {
 
   private static func writeLog(_ trainer: Trainer, to output: URL) throws {
     let lines = trainer.state.logHistory.map { entry in
-      ["step", "loss", "grad_norm", "eval_loss", "num_tokens"].map { "\(entry[$0]?.double ?? 0)" }.joined(
+      ["step", "loss", "grad_norm", "eval_loss", "num_tokens", "aux_loss"].map { "\(entry[$0]?.double ?? 0)" }.joined(
         separator: " ")
     }
     try lines.joined(separator: "\n").write(

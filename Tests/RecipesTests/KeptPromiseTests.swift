@@ -44,7 +44,7 @@ import Training
     "lr_scheduler_kwargs": "{num_cycles: 2}", "warmup_steps": "7", "warmup_ratio": "0.5", "optim": "lion",
     "optim_args": "momentum=0.5\noptim: sgd", "weight_decay": "0.5", "adam_beta1": "0.5", "adam_beta2": "0.5",
     "adam_epsilon": "0.5", "max_grad_norm": "7", "neftune_noise_alpha": "7", "label_smoothing_factor": "0.5",
-    "bf16": "true", "gradient_checkpointing": "true", "output_dir": "x", "run_name": "x",
+    "router_aux_loss_coef": "0.5", "bf16": "true", "gradient_checkpointing": "true", "output_dir": "x", "run_name": "x",
     "resume_from_checkpoint": "true", "verify_after_training": "true", "verification_answers": "7",
     "logging_strategy": "epoch", "logging_steps": "7", "logging_first_step": "true",
     "report_to": "jsonl", "logging_dir": "x", "loss_curve_title": "x",
@@ -93,7 +93,7 @@ import Training
       "label_smoothing": "0.5", "f_divergence_type": "forward_kl", "f_alpha_divergence_coef": "0.75",
       "ld_alpha": "0.5", "use_weighting": "true", "discopop_tau": "0.5", "precompute_ref_log_probs": "true",
       "precompute_ref_batch_size": "3", "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5",
-      "ref_model_sync_steps": "7",
+      "ref_model_sync_steps": "7", "router_aux_loss_coef": "0.5",
     ],
     .orpo: ["disable_dropout": "false", "beta": "0.5"],
     .cpo: [
@@ -104,6 +104,7 @@ import Training
       "disable_dropout": "false", "beta": "0.5", "loss_type": "apo_zero_unpaired", "desirable_weight": "0.5",
       "undesirable_weight": "0.5", "precompute_ref_log_probs": "true", "precompute_ref_batch_size": "3",
       "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5", "ref_model_sync_steps": "7",
+      "router_aux_loss_coef": "0.5",
     ],
     .grpo: [
       "reward_funcs": "[accuracy_reward, ./reward.py]", "reward_weights": "[0.5]", "reward_timeout": "7",
@@ -113,6 +114,7 @@ import Training
       "beta": "0.5", "use_bias_correction_kl": "false", "epsilon": "0.5", "epsilon_high": "0.5", "delta": "1.5",
       "importance_sampling_level": "sequence", "mask_truncated_completions": "true", "disable_dropout": "true",
       "sync_ref_model": "true", "ref_model_mixup_alpha": "0.5", "ref_model_sync_steps": "7",
+      "router_aux_loss_coef": "0.5",
     ],
     .reward: ["disable_dropout": "false", "center_rewards_coefficient": "0.5"],
     .classify: ["dataset_text_field": "body", "num_labels": "3", "id2label": "[a, b]"],

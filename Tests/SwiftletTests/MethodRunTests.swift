@@ -14,7 +14,7 @@ import Training
 @Suite struct MethodRunTests {
   static let runs = [
     "dpo_text", "dpo_chat", "dpo_precomputed", "dpo_sync", "orpo_text", "cpo_text", "kto_text", "kto_full",
-    "grpo_text", "grpo_full",
+    "grpo_text", "grpo_full", "dpo_experts", "kto_experts", "grpo_experts", "orpo_experts",
   ]
 
   /// The trainer of a recipe under `method_runs`, with some settings changed.
@@ -52,7 +52,8 @@ import Training
   }
 
   @Test(arguments: runs) func runEqualsTRL(_ name: String) throws {
-    let trainer = try Self.trainer(name)
+    // TRL's recipes for ORPO have no key for it; the reference's model asks for it in its configuration.
+    let trainer = try Self.trainer(name) { if name == "orpo_experts" { $0.routerLossCoefficient = 0.1 } }
     try trainer.train()
     try Self.compare(trainer, try #require(golden("method_runs/\(name)/golden.json")["steps"]?.array))
   }

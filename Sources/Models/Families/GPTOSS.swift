@@ -27,11 +27,11 @@ extension Family {
     let (named, renamed) = (
       try config.optionalSize("num_local_experts", atMost: 4096), try config.optionalSize("num_experts", atMost: 4096)
     )
-    let experts = TransformerConfiguration.Experts(
+    var experts = TransformerConfiguration.Experts(
       count: named ?? renamed ?? 128, chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 4,
       intermediateSize: transformer.intermediateSize, normalizesWeights: true, hasRouterBias: true,
       storage: .transposedStacks)
-    try config.check(experts, countKey: "num_local_experts")
+    try config.readCommon(&experts, countKey: "num_local_experts")
     let rotary = transformer.layers.first?.rotary
     try transformer.setWindows(
       config, window: try config.optionalSize("sliding_window") ?? 128, local: rotary, global: rotary,

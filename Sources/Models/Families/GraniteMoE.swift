@@ -16,11 +16,11 @@ extension Family {
       "block_sparse_moe.experts.down_proj": "block_sparse_moe.output_linear",
       "block_sparse_moe.router": "block_sparse_moe.router.layer",
     ]
-    let experts = TransformerConfiguration.Experts(
+    var experts = TransformerConfiguration.Experts(
       count: try config.optionalSize("num_local_experts", atMost: 4096) ?? 8,
       chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 2,
       intermediateSize: transformer.intermediateSize, normalizesWeights: true, storage: .stacks)
-    try config.check(experts, countKey: "num_local_experts")
+    try config.readCommon(&experts, countKey: "num_local_experts")
     for index in transformer.layers.indices { transformer.layers[index].experts = experts }
   }
 }

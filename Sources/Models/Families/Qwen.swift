@@ -39,12 +39,12 @@ extension Family {
       try config.optionalSize("num_experts", atMost: 4096),
       try config.optionalSize("num_local_experts", atMost: 4096)
     )
-    let experts = TransformerConfiguration.Experts(
+    var experts = TransformerConfiguration.Experts(
       count: named ?? renamed ?? 128,
       chosen: try config.optionalSize("num_experts_per_tok", atMost: 4096) ?? 8,
       intermediateSize: try config.optionalSize("moe_intermediate_size", atMost: 1 << 20) ?? 768,
       normalizesWeights: try config.optionalBool("norm_topk_prob") ?? false)
-    try config.check(experts, countKey: "num_experts")
+    try config.readCommon(&experts, countKey: "num_experts")
     let step = try config.optionalSize("decoder_sparse_step") ?? 1
     let dense = config.json["mlp_only_layers"]?.array?.compactMap(\.integer) ?? []
     for index in transformer.layers.indices where (index + 1) % step == 0 && !dense.contains(index) {

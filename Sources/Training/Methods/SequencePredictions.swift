@@ -49,18 +49,16 @@ extension TrainingPass {
 
   /// The same with logits divided by `temperature`.
   func predictions(temperature: Float) -> SequencePredictions {
-    predictions(on: tape, noise: noise, statistics: false, includingPrompts: false, temperature: temperature)
-  }
-
-  /// The same, on request with the tokens of the prompt of each item's first sequence.
-  func predictions(statistics: Bool, includingPrompts: Bool) -> SequencePredictions {
-    predictions(on: tape, noise: noise, statistics: statistics, includingPrompts: includingPrompts)
+    predictions(statistics: false, includingPrompts: false, temperature: temperature)
   }
 
   /// The same by the model as it is, without gradients. Call it before `predictions`, when no activations are kept.
   func silentPredictions(temperature: Float = 1) -> SequencePredictions {
-    let silent = Tape(on: model.backend, isRecording: false, precision: tape.precision)
-    return predictions(on: silent, noise: nil, statistics: false, includingPrompts: false, temperature: temperature)
+    TrainingPass(
+      batch: batch, model: model, tape: Tape(on: model.backend, isRecording: false, precision: tape.precision),
+      gradientScale: gradientScale, checkpoints: checkpoints, noise: nil, sharesPrefix: sharesPrefix, reference: nil,
+      sequencesPerItem: sequencesPerItem
+    ).predictions(temperature: temperature)
   }
 
   /// The same by the reference model.
@@ -85,20 +83,17 @@ extension TrainingPass {
     if !batch.values.isEmpty { selected.values = chosen.map { batch.values[$0] } }
     return TrainingPass(
       batch: selected, model: model, tape: tape, gradientScale: gradientScale, checkpoints: checkpoints, noise: noise,
-      sharesPrefix: sharesPrefix, reference: reference, sequencesPerItem: 1)
+      sharesPrefix: sharesPrefix, reference: reference, sequencesPerItem: 1, routerLosses: routerLosses)
   }
 
-  private func predictions(
-    on tape: Tape, noise: NEFTuneNoise?, statistics: Bool, includingPrompts: Bool, temperature: Float = 1
-  ) -> SequencePredictions {
+  /// What `predictions` returns, on request with the tokens of the prompt of each item's first sequence.
+  func predictions(statistics: Bool, includingPrompts: Bool, temperature: Float = 1) -> SequencePredictions {
     let items = batch.items(of: sequencesPerItem)
     var parts = sharesPrefix && !model.configuration.isRecurrent ? items.map { $0.sharingPrefix() } : items
     let prompts = parts.indices.map { includingPrompts ? parts[$0].targetPrompt() : 0 }
     let targets = parts.flatMap(\.targets)
-    let hidden = model.hiddenStates(
-      parts, on: tape, checkpointed: checkpoints?.layers(tokens: targets.count) ?? [], noise: noise)
     let found = tape.tokenPredictions(
-      hidden, head: model.head, targets: targets, logitScale: 1 / temperature,
+      hiddenStates(of: parts), head: model.head, targets: targets, logitScale: 1 / temperature,
       softcap: model.configuration.logitSoftcap / temperature, statistics: statistics)
     var next = 0
     func take(_ count: Int) -> Range<Int> {

@@ -21,9 +21,7 @@ extension TrainingPass {
     // A recurrent layer continues the prefix of one item only.
     let isShared = sharesPrefix && (items.count == 1 || !model.configuration.isRecurrent)
     let parts = isShared ? items.map { $0.sharingPrefix() } : items
-    let count = parts.reduce(0) { $0 + $1.ids.count }
-    let hidden = model.hiddenStates(
-      parts, on: tape, checkpointed: checkpoints?.layers(tokens: count) ?? [], noise: noise)
+    let hidden = hiddenStates(of: parts)
     guard let head = model.sequenceHead else { preconditionFailure("the trainer checks that there is a head") }
     return tape.sequenceScores(hidden, rows: model.scoredRows(parts), head: head.weight)
   }

@@ -114,6 +114,9 @@ public final class Trainer {
     if let problem = configuration.methodProblem(trainsAdapter: adapter != nil) {
       throw SwiftletError.training(problem)
     }
+    if let problem = configuration.routerLossProblem(model.transformer.configuration.experts) {
+      throw SwiftletError.training(problem)
+    }
     try Self.checkHead(configuration.method, model.transformer.sequenceHead, [trainingSet, validationSet])
     self.model = model
     self.adapter = adapter
@@ -458,7 +461,7 @@ public final class Trainer {
   /// The sums over all ranks.
   private func summed(_ sums: LossSums, tokens: Int = 0) throws(SwiftletError) -> (sums: LossSums, tokens: Int) {
     guard collective.size > 1 else { return (sums, tokens) }
-    let names = step.loss.metricNames
+    let names = step.metricNames
     let metrics = names.map { sums.metrics[$0] ?? MetricSum(0, weight: 0) }
     let all = try collective.sum(
       [sums.loss, Double(sums.count), Double(sums.correct), sums.entropy, Double(tokens)]

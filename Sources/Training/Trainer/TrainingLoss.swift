@@ -87,12 +87,14 @@ public struct TrainingPass {
   let teacher: Transformer?
   /// How many sequences a row of the dataset became.
   let sequencesPerItem: Int
+  /// Collects the routers' auxiliary losses, if they count.
+  let routerLosses: RouterLosses?
 
   /// A pass in training.
   init(
     batch: TokenBatch, model: Transformer, tape: Tape, gradientScale: Float, checkpoints: CheckpointingPlan?,
     noise: NEFTuneNoise?, sharesPrefix: Bool, reference: ReferenceModel?, teacher: Transformer? = nil,
-    sequencesPerItem: Int
+    sequencesPerItem: Int, routerLosses: RouterLosses? = nil
   ) {
     self.batch = batch
     self.model = model
@@ -104,17 +106,18 @@ public struct TrainingPass {
     self.reference = reference
     self.teacher = teacher
     self.sequencesPerItem = sequencesPerItem
+    self.routerLosses = routerLosses
   }
 
   /// A pass without gradients.
   init(
     evaluating batch: TokenBatch, _ model: Transformer, reference: ReferenceModel?, teacher: Transformer?,
-    sequencesPerItem: Int
+    sequencesPerItem: Int, routerLosses: RouterLosses? = nil
   ) {
     self.init(
       batch: batch, model: model, tape: Tape(on: model.backend, isRecording: false), gradientScale: 1,
       checkpoints: nil, noise: nil, sharesPrefix: model.canSharePrefix, reference: reference,
-      teacher: teacher, sequencesPerItem: sequencesPerItem)
+      teacher: teacher, sequencesPerItem: sequencesPerItem, routerLosses: routerLosses)
   }
 
   /// The final hidden states of another model, without gradients, for the same rows as `hiddenStates(sharingPrefix:)`.
@@ -130,9 +133,15 @@ public struct TrainingPass {
   ///   (`TokenBatch.ignoredLabel` for none).
   public func hiddenStates(sharingPrefix: Bool = true) -> (hidden: Variable, targets: [Int32]) {
     let tokens = sharesPrefix && sharingPrefix ? batch.sharingPrefix() : batch
-    let hidden = model.hiddenStates(
-      tokens, on: tape, checkpointed: checkpoints?.layers(tokens: tokens.ids.count) ?? [], noise: noise)
-    return (hidden, tokens.targets)
+    return (hiddenStates(of: [tokens]), tokens.targets)
+  }
+
+  /// Runs these batches through the transformer at once.
+  func hiddenStates(of batches: [TokenBatch]) -> Variable {
+    let count = batches.reduce(0) { $0 + $1.ids.count }
+    return model.hiddenStates(
+      batches, on: tape, checkpointed: checkpoints?.layers(tokens: count) ?? [], noise: noise,
+      routerLoss: routerLosses?.loss(of: batches, on: model.backend))
   }
 
   /// The cross-entropy of the head's logits, in nats, without ever holding all logits in memory.

@@ -17,14 +17,23 @@ package struct TrainingStep {
   /// The other ranks of the run; `nil` if there is one process.
   let parallelism: DataParallelism?
 
+  /// How much the routers' auxiliary loss counts; 0 for a model or method without it.
+  private var routerLossCoefficient: Double {
+    configuration.routerLossCoefficient(transformer.configuration.experts)
+  }
+
+  /// The names of everything that may be in the metrics of the sums.
+  var metricNames: [String] { loss.metricNames + (routerLossCoefficient == 0 ? [] : [LossSums.routerLossName]) }
+
   /// Accumulates the gradients of `batches`, over all ranks. Each counts by the weight that the loss gives it.
   /// - Throws: `SwiftletError` if the loss or the gradient is not finite.
   func gradients(_ batches: [TokenBatch], step: Int) throws -> (sums: LossSums, norm: Double) {
     let backend = transformer.backend
     var sums: [LossSums] = []
-    var weight = batches.reduce(0) { $0 + loss.weight(of: $1) }
+    var (weight, count) = (batches.reduce(0) { $0 + loss.weight(of: $1) }, batches.count)
     if let parallelism {
-      weight = Int(try parallelism.sum([Double(weight)])[0])
+      let all = try parallelism.sum([Double(weight), Double(count)])
+      (weight, count) = (Int(all[0]), Int(all[1]))
       parallelism.clearGradients()
     }
     let ranks = parallelism?.collective.size ?? 1
@@ -38,15 +47,17 @@ package struct TrainingStep {
         on: backend, isRecording: true, dropoutSeed: seed, precision: configuration.precision,
         appliesDropout: !configuration.disablesDropout)
       if let parallelism, index == batches.count - 1 { tape.passed = { parallelism.passed(layer: $0) } }
-      sums.append(
-        try loss.compute(
-          TrainingPass(
-            batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)),
-            checkpoints: checkpoints,
-            // Dropout masks use the seed itself.
-            noise: configuration.neftuneNoiseAlpha.map { NEFTuneNoise(alpha: $0, seed: ~seed) },
-            sharesPrefix: sharesPrefix, reference: reference, teacher: teacher,
-            sequencesPerItem: configuration.rowKind.sequences)))
+      let routerLosses = routerLosses(share: 1 / Double(count), weight: weight)
+      var found = try loss.compute(
+        TrainingPass(
+          batch: batch, model: transformer, tape: tape, gradientScale: 1 / Float(max(1, weight)),
+          checkpoints: checkpoints,
+          // Dropout masks use the seed itself.
+          noise: configuration.neftuneNoiseAlpha.map { NEFTuneNoise(alpha: $0, seed: ~seed) },
+          sharesPrefix: sharesPrefix, reference: reference, teacher: teacher,
+          sequencesPerItem: configuration.rowKind.sequences, routerLosses: routerLosses))
+      routerLosses?.add(to: &found)
+      sums.append(found)
       tape.backward()
     }
     try parallelism?.sumGradients()
@@ -57,6 +68,17 @@ package struct TrainingStep {
     for (batch, found) in zip(batches, sums) where !found.loss.isFinite { throw notFinite("loss", step, batch) }
     guard norm.isFinite else { throw notFinite("gradient", step, batches.last) }
     return (sums.reduce(into: LossSums()) { $0 += $1 }, norm)
+  }
+
+  /// What collects the routers' auxiliary losses of a batch; `nil` if they don't count.
+  /// - Parameters:
+  ///   - share: the batch's share of the mean over batches.
+  ///   - weight: the weight of all of these batches.
+  private func routerLosses(share: Double, weight: Int) -> RouterLosses? {
+    let coefficient = routerLossCoefficient
+    guard coefficient != 0 else { return nil }
+    let scale = configuration.minimizesRouterLoss ? coefficient * share : 0
+    return RouterLosses(gradientScale: scale, weight: scale * Double(weight))
   }
 
   /// The L2 norm over the gradients of all parameters.
@@ -81,13 +103,16 @@ package struct TrainingStep {
 
   /// The validation loss of a batch.
   func validate(_ batch: TokenBatch) throws -> LossSums {
-    try loss.validate(evaluationPass(batch))
+    let routerLosses = routerLosses(share: 1, weight: loss.weight(of: batch))
+    var sums = try loss.validate(evaluationPass(batch, routerLosses))
+    routerLosses?.add(to: &sums)
+    return sums
   }
 
-  private func evaluationPass(_ batch: TokenBatch) -> TrainingPass {
+  private func evaluationPass(_ batch: TokenBatch, _ routerLosses: RouterLosses? = nil) -> TrainingPass {
     TrainingPass(
       evaluating: batch, transformer, reference: reference, teacher: teacher,
-      sequencesPerItem: configuration.rowKind.sequences)
+      sequencesPerItem: configuration.rowKind.sequences, routerLosses: routerLosses)
   }
 
   /// The log-probability of each predicted token of each sequence of a batch, as training computes it.

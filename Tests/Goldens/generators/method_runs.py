@@ -1,5 +1,5 @@
 """Twenty steps of TRL's preference trainers from a recipe: `method_runs/<name>/recipe.yaml`, read by TRL's own parser, over
-`method_runs/data/`, on the tiny Llama (`models/llama`) with the tokenizer beside it.
+`method_runs/data/`, on the tiny Llama (`models/llama`), or a mixture of experts, with the tokenizer beside it.
 
 A LoRA run begins with `adapter/`, and compares with the base model. `variants.json` of a method has the log of runs that
 differ from `<method>_text` in a few settings.
@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import tempfile
+from pathlib import Path
 
 import torch
 from datasets import load_dataset
@@ -38,7 +39,7 @@ from trl.rewards import get_soft_overlong_punishment, think_format_reward
 from trl.trainer import grpo_trainer
 
 from .recipe_runs import TEMPLATE, sentence
-from .training import save_initial_adapter
+from .training import name_experts, save_initial_adapter
 from .values import rounded, write
 
 METHODS = {
@@ -50,7 +51,7 @@ METHODS = {
 }
 NAMES = [
     "dpo_text", "dpo_chat", "dpo_precomputed", "dpo_sync", "orpo_text", "cpo_text", "kto_text", "kto_full",
-    "grpo_text", "grpo_full",
+    "grpo_text", "grpo_full", "dpo_experts", "kto_experts", "grpo_experts", "orpo_experts",
 ]
 
 # What differs from `<method>_text`, by the name of the variant.
@@ -214,8 +215,12 @@ def train(goldens, name, changes, logged):
             words += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
         script, arguments, model_arguments = parser.parse_args_and_config(words)
         arguments.disable_tqdm = True
-        base = goldens / "models" / "llama"
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(model_arguments.model_name_or_path, dtype=torch.float32)
+        name_experts(model)
+        if name == "orpo_experts":
+            # Unlike the others, this trainer adds the loss of routers only if the model's configuration asks for it.
+            model.config.output_router_logits = True
+            model.config.router_aux_loss_coef = 0.1
         lora = get_peft_config(model_arguments)
         rows = load_dataset(script.dataset_name)["train"]
         rewards = {"reward_funcs": [spread_reward, parity_reward]} if method == "grpo" else {}
@@ -244,8 +249,9 @@ def make_adapter(goldens, folder, name):
     shutil.rmtree(folder / "adapter", ignore_errors=True)
     wanted = ("r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora")
     wanted = {key: getattr(lora, key) for key in wanted}
-    model = AutoModelForCausalLM.from_pretrained(goldens / "models" / "llama", dtype=torch.float32)
-    save_initial_adapter(model, "models/llama", name, wanted, folder / "adapter")
+    base = Path(model_arguments.model_name_or_path)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    save_initial_adapter(model, f"models/{base.name}", name, wanted, folder / "adapter")
 
 
 def make_rewards(path):

@@ -1,4 +1,4 @@
-"""Ten steps of TRL's SFTTrainer on the tiny Llama over two processes with gloo, as `accelerate launch --num_processes 2`
+"""Ten steps of TRL's SFTTrainer on the tiny Llama, or a mixture of experts, over two processes with gloo, as `accelerate launch --num_processes 2`
 starts them on GPUs. On processors that command expects mpirun, so `torch.distributed.run`, which is under it, is called here.
 
 `ranks/<name>.json` is like `training/<name>/golden.json`, from the same rows and adapter. The rows are 37, so that
@@ -17,23 +17,25 @@ from transformers import AutoModelForCausalLM
 from .training import ACCUMULATION, BATCH, STEPS, make_rows, placeholder_tokenizer, train, trained_tensors
 from .values import write
 
-NAMES = ["full", "lora"]
+NAMES = ["full", "lora", "experts"]
 RANKS, ROWS = 2, 37
 
 
 def run(goldens, name):
     """What each of the processes does."""
-    model = AutoModelForCausalLM.from_pretrained(goldens / "models" / "llama", dtype=torch.float32)
+    base = "models/qwen3_moe" if name == "experts" else "models/llama"
+    changes = {"router_aux_loss_coef": 0.1} if name == "experts" else {}
+    model = AutoModelForCausalLM.from_pretrained(goldens / base, dtype=torch.float32)
     adapter = None
     if name == "lora":
         adapter = "training/lora/adapter"
         model = PeftModel.from_pretrained(model, goldens / adapter, is_trainable=True)
     tokenizer = placeholder_tokenizer(model.config.vocab_size)
-    steps, _ = train(model, make_rows(vocabulary=256)[:ROWS], tokenizer, {"ddp_backend": "gloo"})
+    steps, _ = train(model, make_rows(vocabulary=256)[:ROWS], tokenizer, {"ddp_backend": "gloo"} | changes)
     if os.environ["RANK"] != "0":
         return
     write(goldens / "ranks" / f"{name}.json", {
-        "base": "models/llama",
+        "base": base,
         "adapter": adapter,
         "ranks": RANKS,
         "rows": ROWS,
@@ -42,6 +44,7 @@ def run(goldens, name):
             "per_device_train_batch_size": BATCH,
             "gradient_accumulation_steps": ACCUMULATION,
             "learning_rate": 1e-3,
+            **changes,
         },
         "steps": steps,
         "trained": trained_tensors(model),

@@ -22,7 +22,7 @@ from trl import SFTConfig, SFTTrainer
 from .values import rounded, seed, summary, write
 
 STEPS, BATCH, ACCUMULATION = 10, 2, 2
-LOGGED = ("loss", "grad_norm", "learning_rate", "num_tokens", "entropy", "mean_token_accuracy", "epoch")
+LOGGED = ("loss", "grad_norm", "learning_rate", "num_tokens", "entropy", "mean_token_accuracy", "aux_loss", "epoch")
 TOKENS = [5, 6, 7, 255, 40, 90, 91]
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -115,6 +115,17 @@ RUNS = {
         {"r": 4, "lora_alpha": 8, "target_modules": [], "target_parameters": ["experts.gate_up_proj"]},
         {"weight_decay": 0.01, "router_aux_loss_coef": 0.0},
     ),
+    # The loss of the router: of batches that are not added up, with the weight that the model's configuration gives it,
+    # with frozen routers, and with smoothed labels, where the trainer reports it and leaves it out.
+    "router_full": (
+        None,
+        {"router_aux_loss_coef": 0.1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1},
+    ),
+    "router_mixed": (None, {}),
+    "router_gpt_oss": (None, {"router_aux_loss_coef": 0.1}),
+    "router_granite": (None, {"router_aux_loss_coef": 0.1}),
+    "router_lora": ("lora_experts", {"router_aux_loss_coef": 0.1}),
+    "router_smoothing": (None, {"router_aux_loss_coef": 0.1, "label_smoothing_factor": 0.1, "loss_type": "nll"}),
     # Two epochs.
     "full_twenty": (None, {"max_steps": 20}),
     "lora_twenty": ("lora", {"max_steps": 20}),
@@ -125,6 +136,12 @@ BASES = {
     "lora_experts": "models/qwen3_moe",
     "lora_experts_gpt_oss": "models/gpt_oss",
     "lora_experts_granite": "models/granitemoe",
+    "router_full": "models/qwen3_moe",
+    "router_mixed": "models/qwen3_moe_mixed",
+    "router_gpt_oss": "models/gpt_oss",
+    "router_granite": "models/granitemoe",
+    "router_lora": "models/qwen3_moe",
+    "router_smoothing": "models/qwen3_moe",
 }
 
 
@@ -200,6 +217,13 @@ def clean(folder, base_name):
     configuration_file.write_text(json.dumps(saved, indent=2, sort_keys=True) + "\n")
 
 
+def name_experts(model):
+    """TRL 1.16 fails for Granite's mixtures of experts, because it reads their number under the name that other families
+    have for it. transformers' own forward pass reads the right one."""
+    if model.config.model_type == "granitemoe":
+        model.config.num_experts = model.config.num_local_experts
+
+
 def nearest_levels(values, levels, absmax_out, codes_out, block):
     """Encodes 8-bit moments by the nearest level, as bitsandbytes does on a GPU. On a processor it looks levels up in a
     table of 65,536 cells, which are wider than most levels of the second moment are apart."""
@@ -224,10 +248,11 @@ def trained_tensors(model):
     return tensors
 
 
-def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
+def train(model, rows, tokenizer, changes, prepare=lambda trainer: None, finish=lambda trainer: None):
     """Trains `model` in place. Returns the log of every step and the rows as the trainer tokenized them.
 
-    `prepare` is called with the trainer before the first step, to undo what the trainer does to a model on its own.
+    `prepare` is called with the trainer before the first step, to undo what the trainer does to a model on its own, and
+    `finish` after the last one.
     """
     ratio = changes.get("loraplus_lr_ratio")
     changes = {key: value for key, value in changes.items() if key != "loraplus_lr_ratio"}
@@ -250,6 +275,7 @@ def train(model, rows, tokenizer, changes, prepare=lambda trainer: None):
         trainer.train()
         if arguments.optim == "schedule_free_adamw":
             trainer.optimizer.eval()  # the averaged weights
+        finish(trainer)
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     tokenized = [{key: row[key] for key in ("input_ids", "labels")} for row in trainer.train_dataset]
     return [{key: rounded(entry[key], 9) for key in LOGGED if key in entry} for entry in steps], tokenized
@@ -292,6 +318,7 @@ def run(goldens, name, rows):
     base_name = BASES.get(name, "models/llama_tied" if "tied" in name else "models/llama")
     base = goldens / base_name
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    name_experts(model)
     folder = goldens / "training" / name
     adapter = None
     if lora is not None:
@@ -303,13 +330,24 @@ def run(goldens, name, rows):
         for module in model.modules():
             if isinstance(module, TrainableTokensWrapper):
                 module.bias = None  # TRL looks for it, and PEFT's wrapper around a head lacks it
+    evaluation = {}
+
+    def evaluate(trainer):
+        # One batch, because the trainer takes the mean over batches.
+        found = trainer.evaluate(Dataset.from_list(rows[:8]))
+        evaluation.update({key: rounded(found[key], 9) for key in ("eval_loss", "eval_aux_loss")})
+
     with mock.patch("bitsandbytes.backends.cpu.ops._quant_blockwise_fp32_direct", nearest_levels):
-        steps, _ = train(model, rows, placeholder_tokenizer(model.config.vocab_size), changes)
+        steps, _ = train(
+            model, rows, placeholder_tokenizer(model.config.vocab_size), changes,
+            finish=evaluate if name.startswith("router") else lambda trainer: None,
+        )
     write(folder / "golden.json", {
         "base": base_name,
         "adapter": adapter,
         "settings": SETTINGS | changes,
         "steps": steps,
+        **({"evaluation": evaluation} if evaluation else {}),
         "trained": trained_tensors(model),
     })
     print(f"{name}: loss {steps[0]['loss']} to {steps[-1]['loss']}")
