@@ -31,7 +31,8 @@ static void small_product(
   const float *a, long lda, bool a_transposed, const float *b, long ldb, bool b_transposed, float *c, long ldc, long m,
   long n, long k, bool accumulate) {
   const float *left = a;
-  if (!a_transposed) {
+  bool reads_rows = !a_transposed && CK(ck_reads_rows)(lda);
+  if (!a_transposed && !reads_rows) {
     float *packed = scratch(1, CK(ck_packed_count)(m, k, false));
     CK(ck_pack_left)(packed, a, lda, false, false, m, k, 0, padded_rows(m) / tile_rows);
     left = packed;
@@ -46,6 +47,8 @@ static void small_product(
       if (a_transposed)
         panel_times_tiles(
           a + k0 * lda, tile_rows, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
+      else if (reads_rows)
+        panel_times_rows(a + k0, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
       else
         panel_times_tiles(
           left + k0 * padded_rows(m), tile_rows * length, tile_rows, length, panel, m, columns, c + n0, ldc,

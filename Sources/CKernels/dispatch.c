@@ -214,6 +214,7 @@ DISPATCH(
    long tile_end),
   (packed, a, lda, transposed, pairs, m, k, tile_begin, tile_end))
 DISPATCH(long, ck_tile_rows, (void), ())
+DISPATCH(bool, ck_reads_rows, (long stride), (stride))
 DISPATCH(
   void, ck_sum_of_products,
   (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part),

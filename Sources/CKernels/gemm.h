@@ -3,22 +3,40 @@
 // 256-bit vectors (12 multiply-adds per 8 loads), 12 x 32 with 512-bit vectors (24 per 14). `words` counts k as
 // packing.h does.
 
-// Microkernel: c [rows, vectors * LANES] (+)= a [words][tile_rows], `step` floats per word, . b [words][panel_columns].
+// Where a left operand is: its rows `across` floats apart, its words along k `along` floats apart. One of them is 1.
+typedef struct {
+  const float *first;
+  long across, along;
+} left_rows;
+
+// Microkernel: c [rows, vectors * LANES] (+)= a [rows][words] . b [words][panel_columns].
 INLINE void tile(
-  const bool pairs, const int rows, const int vectors, long words, const float *restrict a, long step,
-  const float *restrict b, float *restrict c, long ldc, bool accumulate) {
+  const bool pairs, const int rows, const int vectors, long words, const left_rows left, const float *restrict b,
+  float *restrict c, long ldc, bool accumulate) {
   lanes sum[tile_rows][2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = splat(0);
+  // The result's lines come from memory, and are needed only at the end of the tile.
+  if (accumulate) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < rows; i++)
+#pragma clang loop unroll(full)
+      for (int j = 0; j < vectors; j++) __builtin_prefetch(c + i * ldc + j * LANES, 1, 3);
+  }
+  const float *a = left.first, *thirds[(tile_rows + 2) / 3];  // an address each for three rows
+#pragma clang loop unroll(full)
+  for (int i = 0; i < (rows + 2) / 3; i++) thirds[i] = a + 3 * i * left.across;
   for (long w = 0; w < words; w++) {
     lanes b0 = *(const lanes *)b, b1 = *(const lanes *)(b + LANES);
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++) {
-      lanes x = splat(a[i]);
+      lanes x = splat(left.across == 1 ? a[i] : thirds[i / 3][i % 3 * left.across]);
       sum[i][0] = add_products(pairs, sum[i][0], x, b0);
       if (vectors == 2) sum[i][1] = add_products(pairs, sum[i][1], x, b1);
     }
-    a += step;
+    a += left.along;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < (rows + 2) / 3; i++) thirds[i] += left.along;
     b += panel_columns;
   }
 #pragma clang loop unroll(full)
@@ -32,19 +50,20 @@ INLINE void tile(
 
 // A tile that extends past the edge of the result, computed in a buffer.
 INLINE void edge_tile(
-  const bool pairs, long words, const float *a, long step, const float *panel, float *c, long ldc, long rows,
-  long columns, bool accumulate) {
+  const bool pairs, long words, left_rows left, const float *panel, float *c, long ldc, long rows, long columns,
+  bool accumulate) {
   enum { part = tile_rows / 3 };
   float buffer[tile_rows * panel_columns], padded[max_words * tile_rows];
-  if (step != tile_rows && rows < tile_rows) {  // unpacked operand: do not read past its end
+  if (left.across != 1 || (left.along != tile_rows && rows < tile_rows)) {  // do not read past the operand's end
     for (long w = 0; w < words; w++)
-      for (long i = 0; i < tile_rows; i++) padded[w * tile_rows + i] = i < rows ? a[w * step + i] : 0;
-    a = padded;
-    step = tile_rows;
+      for (long i = 0; i < tile_rows; i++)
+        padded[w * tile_rows + i] = i < rows ? left.first[i * left.across + w * left.along] : 0;
+    left = (left_rows){padded, 1, tile_rows};
   }
-  if (rows <= part) tile(pairs, part, 2, words, a, step, panel, buffer, panel_columns, false);
-  else if (rows <= 2 * part) tile(pairs, 2 * part, 2, words, a, step, panel, buffer, panel_columns, false);
-  else tile(pairs, tile_rows, 2, words, a, step, panel, buffer, panel_columns, false);
+  left.across = 1;
+  if (rows <= part) tile(pairs, part, 2, words, left, panel, buffer, panel_columns, false);
+  else if (rows <= 2 * part) tile(pairs, 2 * part, 2, words, left, panel, buffer, panel_columns, false);
+  else tile(pairs, tile_rows, 2, words, left, panel, buffer, panel_columns, false);
   for (long i = 0; i < rows; i++)
     for (long j = 0; j < columns; j++) {
       float *out = c + i * ldc + j, value = buffer[i * panel_columns + j];
@@ -82,36 +101,46 @@ static __attribute__((noinline)) void prefetch_lines(prefetch_range *upcoming, l
   }
 }
 
-// All tiles of m rows times one panel. Meanwhile prefetches `upcoming`, if not NULL.
+// All tiles of m rows times one panel. Each tile begins `left_tile` floats after the one before. Meanwhile prefetches
+// `upcoming`, if not NULL.
 INLINE void times_tiles(
-  const bool pairs, const float *left, long left_tile, long step, long words, const float *panel, long m, long columns,
+  const bool pairs, const left_rows left, long left_tile, long words, const float *panel, long m, long columns,
   float *c, long ldc, bool accumulate, prefetch_range *upcoming) {
   long t = 0, whole = m / tile_rows,
        lines = upcoming ? (upcoming->bytes / 64 + 1) * upcoming->rows / (whole + 1) + 1 : 0;
+#define TILE ((left_rows){left.first + t * left_tile, left.across, left.along})
   if (columns == panel_columns)
     for (; t < whole; t++) {
       if (upcoming && upcoming->rows) prefetch_lines(upcoming, lines);
-      tile(pairs, tile_rows, 2, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
+      tile(pairs, tile_rows, 2, words, TILE, panel, c + t * tile_rows * ldc, ldc, accumulate);
     }
   else if (columns == LANES)
-    for (; t < whole; t++)
-      tile(pairs, tile_rows, 1, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, accumulate);
+    for (; t < whole; t++) tile(pairs, tile_rows, 1, words, TILE, panel, c + t * tile_rows * ldc, ldc, accumulate);
   for (; t * tile_rows < m; t++) {
     long rows = m - t * tile_rows < tile_rows ? m - t * tile_rows : tile_rows;
-    edge_tile(pairs, words, left + t * left_tile, step, panel, c + t * tile_rows * ldc, ldc, rows, columns, accumulate);
+    edge_tile(pairs, words, TILE, panel, c + t * tile_rows * ldc, ldc, rows, columns, accumulate);
   }
+#undef TILE
 }
 
+// The same for an operand whose rows of a tile are side by side, and for one that has its rows one after the other.
 static void panel_times_tiles(
   const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c,
   long ldc, bool accumulate, prefetch_range *upcoming) {
-  times_tiles(false, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, upcoming);
+  times_tiles(false, (left_rows){left, 1, step}, left_tile, words, panel, m, columns, c, ldc, accumulate, upcoming);
+}
+
+static void panel_times_rows(
+  const float *left, long stride, long words, const float *panel, long m, long columns, float *c, long ldc,
+  bool accumulate, prefetch_range *upcoming) {
+  times_tiles(
+    false, (left_rows){left, stride, 1}, tile_rows * stride, words, panel, m, columns, c, ldc, accumulate, upcoming);
 }
 
 static void pair_panel_times_tiles(
   const float *left, long left_tile, long step, long words, const float *panel, long m, long columns, float *c,
   long ldc, bool accumulate, prefetch_range *upcoming) {
-  times_tiles(has_pairs, left, left_tile, step, words, panel, m, columns, c, ldc, accumulate, upcoming);
+  times_tiles(has_pairs, (left_rows){left, 1, step}, left_tile, words, panel, m, columns, c, ldc, accumulate, upcoming);
 }
 
 // Adds one chunk of k for all units. The left operand's share of the chunk stays in the L2 cache.
@@ -120,11 +149,11 @@ INLINE void add_chunk(
   const ck_part *part) {
   float *panels = scratch(0, max_words * ck_unit_columns);
   long rows = part->row_end - part->row_begin, words = words_of(k, pairs);
+  bool is_packed = !term->row_stride;
   const float *left = term->left
-    + (term->left_stride ? k0 * term->left_stride + part->row_begin
-                         : words_of(k0, pairs) * padded_rows(m) + part->row_begin * words);
-  long left_tile = term->left_stride ? tile_rows : tile_rows * words;
-  long step = term->left_stride ? term->left_stride : tile_rows;
+    + (is_packed ? words_of(k0, pairs) * padded_rows(m) + part->row_begin * words
+                 : k0 * term->k_stride + part->row_begin * term->row_stride);
+  long left_tile = is_packed ? tile_rows * words : tile_rows, step = is_packed ? tile_rows : term->k_stride;
   for (long unit = part->unit_begin; unit < part->unit_end; unit++) {
     long n0 = unit * ck_unit_columns, last = n0 + ck_unit_columns < n ? n0 + ck_unit_columns : n;
     if (term->transposed) pack_transposed(pairs, &term->right, n0, k0, k, panels);
@@ -135,9 +164,13 @@ INLINE void add_chunk(
                  : (prefetch_range){0};
     for (long first = n0; first < last; first += panel_columns) {
       long columns = last - first < panel_columns ? last - first : panel_columns;
-      (pairs ? pair_panel_times_tiles : panel_times_tiles)(
-        left, left_tile, step, words, panels + (first - n0) * words, rows, columns, c + part->row_begin * ldc + first,
-        ldc, accumulate, &upcoming);
+      const float *panel = panels + (first - n0) * words;
+      float *out = c + part->row_begin * ldc + first;
+      if (term->row_stride > 1)
+        panel_times_rows(left, term->row_stride, words, panel, rows, columns, out, ldc, accumulate, &upcoming);
+      else
+        (pairs ? pair_panel_times_tiles : panel_times_tiles)(
+          left, left_tile, step, words, panel, rows, columns, out, ldc, accumulate, &upcoming);
     }
   }
 }

@@ -91,6 +91,16 @@ INLINE void transpose8(v8 r[8]) {
 
 long CK(ck_tile_rows)(void) { return tile_rows; }
 
+// Other targets gain nothing, or need the elements of a tile side by side. Rows whole pages of 4 KB apart displace each
+// other from the caches.
+bool CK(ck_reads_rows)(long stride) {
+#ifdef CK_AVX512
+  return stride > 1 && stride % 1024 != 0;
+#else
+  return false;
+#endif
+}
+
 INLINE long padded_rows(long m) { return (m + tile_rows - 1) / tile_rows * tile_rows; }
 
 long CK(ck_packed_count)(long m, long k, bool pairs) { return padded_rows(m) * words_of(k, pairs && has_pairs); }

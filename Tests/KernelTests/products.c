@@ -23,7 +23,8 @@ static double *to_doubles(const float *x, long count, bool to_bfloat16) {
   return out;
 }
 
-static void product(ck_format format, long m, long n, long k, bool left_transposed, bool transposed, bool pairs) {
+static void product(
+  ck_format format, long m, long n, long k, bool left_transposed, bool packs, bool transposed, bool pairs) {
   stored_matrix right = random_matrix(format, transposed ? n : k, transposed ? k : n, (uint64_t)(m + 1000 * n + k));
   float *a = random_floats(m * k, (uint64_t)m);
   double *exact_a = to_doubles(a, m * k, pairs), *exact_b = doubles(n * k);
@@ -32,9 +33,10 @@ static void product(ck_format format, long m, long n, long k, bool left_transpos
   double *expected = reference(exact_a, left_transposed, exact_b, transposed, m, n, k);
   float *packed = NULL;
   ck_term term = {.k = k, .right = right.matrix, .transposed = transposed, .pairs = pairs};
-  if (left_transposed && !pairs) {
+  if (!pairs && (left_transposed || !packs)) {
     term.left = a;
-    term.left_stride = m;
+    term.row_stride = left_transposed ? 1 : k;
+    term.k_stride = left_transposed ? m : 1;
   } else {
     packed = floats(ck_packed_count(m, k, pairs));
     long tiles = (m + ck_tile_rows() - 1) / ck_tile_rows();
@@ -47,8 +49,8 @@ static void product(ck_format format, long m, long n, long k, bool left_transpos
   // What is rounded to bfloat16 is a kernel's own float, a bit off here and there: a few values fall to the other side.
   double allowed = pairs && format != ck_float32 ? 2e-4 : tolerance;
   expect_close(
-    c, expected, m * n, allowed, "%s product m %ld n %ld k %ld, left transposed %d, transposed %d, pairs %d",
-    format_name(format), m, n, k, left_transposed, transposed, pairs);
+    c, expected, m * n, allowed, "%s product m %ld n %ld k %ld, left transposed %d, packed %d, transposed %d, pairs %d",
+    format_name(format), m, n, k, left_transposed, packs, transposed, pairs);
   ck_sum_of_products(&term, 1, m, n, c, n, true, &part);
   for (long i = 0; i < m * n; i++) expected[i] *= 2;
   expect_close(c, expected, m * n, allowed, "%s product added to itself", format_name(format));
@@ -67,15 +69,16 @@ void test_products(void) {
   static const long rows[] = {1, 5, 6, 7, 13, 64};
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
-      for (int flags = 0; flags < 8; flags++)
+      for (int flags = 0; flags < 16; flags++)
         product(
-          ck_float32, rows[r], sizes[s][0], sizes[s][1], flags & 1, flags & 2, (flags & 4) && ck_multiplies_bfloat16());
+          ck_float32, rows[r], sizes[s][0], sizes[s][1], flags & 1, flags & 8, flags & 2,
+          (flags & 4) && ck_multiplies_bfloat16());
   for (int f = 0; f < format_count; f++)
     for (int flags = 0; flags < 4; flags++) {
       long length = block_length(all_formats[f]), k = flags & 1 ? (length == 1 ? 135 : length == 32 ? 64 : 256) : 40;
       long n = flags & 1 ? 40 : (length == 1 ? 70 : length == 32 ? 64 : 256);
       for (long m = 5; m < 40; m += 28)
-        product(all_formats[f], m, n, k, false, flags & 1, (flags & 2) && ck_multiplies_bfloat16());
+        product(all_formats[f], m, n, k, false, m < 33, flags & 1, (flags & 2) && ck_multiplies_bfloat16());
     }
 }
 

@@ -129,12 +129,15 @@ long ck_tile_rows(void);
 // Whether the target multiplies pairs of bfloat16 and accumulates in float32, at twice the rate of float32.
 bool ck_multiplies_bfloat16(void);
 
+// Whether products read a left operand with rows `stride` floats apart as fast as a packed one.
+bool ck_reads_rows(long stride);
+
 // One term of a sum of products: left [m, k] times right, [n, k] if `transposed`, else [k, n]. The left operand is
-// packed by ck_pack_left (left_stride 0), or is the transpose of an unpacked matrix with rows left_stride apart. With
-// `pairs` (packed operands, and targets that support it) both sides are rounded to bfloat16.
+// packed by ck_pack_left (strides 0), or its element [i, p] is at i * row_stride + p * k_stride, where one of the
+// strides is 1. With `pairs` (packed operands, and targets that support it) both sides are rounded to bfloat16.
 typedef struct {
   const float *left;
-  long left_stride, k;
+  long row_stride, k_stride, k;
   ck_matrix right;
   bool transposed, pairs;
 } ck_term;

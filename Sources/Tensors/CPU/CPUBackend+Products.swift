@@ -7,8 +7,7 @@ extension CPUBackend {
   /// Operands with fewer rows are never rounded to bfloat16: it would save no time.
   private static let leastRoundedRows = 5
 
-  /// Packs the operand into tiles, unless the product will use GEMV, or a transposed float32 operand that has the
-  /// tiles' layout already.
+  /// Packs the operand into tiles, unless the product will use GEMV or reads the operand's rows or columns as they are.
   public func leftOperand(
     _ source: Columns, transposed: Bool, precision: Precision, groups: RowGroups?
   ) -> LeftOperand {
@@ -25,8 +24,7 @@ extension CPUBackend {
     var operands = sources.enumerated().map { index, source in
       let rows = transposed ? source.count : source.rows
       let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows >= Self.leastRoundedRows
-      // A transposed matrix already has the elements of a float32 tile side by side; GEMV reads its operand unpacked.
-      let isRead = !isRounded && (transposed || rows <= Self.maxGEMVRows)
+      let isRead = !isRounded && (Self.isReadable(source, transposed) || rows <= Self.maxGEMVRows)
       if !isRead { packing.append((index, PackedSource(source, transposed: transposed, pairs: isRounded))) }
       return LeftOperand(
         rows: rows, depth: transposed ? source.rows : source.count, source: source, isTransposed: transposed,
@@ -36,6 +34,11 @@ extension CPUBackend {
       operands[index].packed = packed
     }
     return operands
+  }
+
+  /// Whether products read a float32 operand as it is. A transposed one has the elements of a tile side by side already.
+  private static func isReadable(_ source: Columns, _ isTransposed: Bool) -> Bool {
+    isTransposed || ck_reads_rows(source.stride)
   }
 
   /// An operand, or the rows of a group of it, to be packed.
@@ -89,13 +92,31 @@ extension CPUBackend {
     computeGEMV(products.filter(isGEMV))
     let work = products.filter { !isGEMV($0) }.map(prepare)
     // Every part of every product is a task, so several small products share one region of the pool.
-    var firstTask = [0]
-    for item in work { firstTask.append(firstTask[firstTask.count - 1] + item.taskCount) }
-    pool.run(firstTask[work.count]) { task in
-      var index = 0
-      while firstTask[index + 1] <= task { index += 1 }
-      work[index].run(task - firstTask[index])
+    let tasks = tasks(of: work)
+    pool.run(tasks.count) { work[tasks[$0].product].run(tasks[$0].part) }
+  }
+
+  /// All parts of all products, in an order that gives each thread a share of each product, and large parts before small
+  /// ones. So threads end at about the same time, and the last parts to be stolen are small.
+  private func tasks(of work: [Work]) -> [(product: Int, part: Int)] {
+    if work.count == 1 { return (0..<work[0].partCount).map { (0, $0) } }
+    let order = work.indices.sorted { (work[$0].partSize, $1) > (work[$1].partSize, $0) }
+    let count = work.reduce(0) { $0 + $1.partCount }
+    let lanes = min(count, threadCount)
+    var tasks: [(product: Int, part: Int)] = []
+    tasks.reserveCapacity(count)
+    for lane in 0..<lanes {
+      // Shares that are not whole are rounded so that those of all products so far are even.
+      var before = 0
+      for product in order {
+        let (parts, rest) = (work[product].partCount, before % lanes)
+        for part in (parts * lane + rest) / lanes..<(parts * (lane + 1) + rest) / lanes {
+          tasks.append((product, part))
+        }
+        before += parts
+      }
     }
+    return tasks
   }
 
   /// The products of the groups that have rows. Sums of the others are zero.
@@ -133,7 +154,9 @@ extension CPUBackend {
   }
 
   private struct Work {
-    let taskCount: Int
+    let partCount: Int
+    /// The multiply-adds of a part.
+    let partSize: Int
     let run: (Int) -> Void
   }
 
@@ -146,21 +169,25 @@ extension CPUBackend {
     let terms = product.terms.compactMap { term -> ck_term? in
       guard let right = term.right.matrix else { return nil }
       let source = term.left.source
-      if term.left.isTransposed, term.left.packed == nil {
+      let isTransposed = term.left.isTransposed
+      if term.left.packed == nil, Self.isReadable(source, isTransposed) {
         return ck_term(
-          left: source.pointer, left_stride: source.stride, k: term.left.depth, right: right,
-          transposed: term.transposed, pairs: false)
+          left: source.pointer, row_stride: isTransposed ? 1 : source.stride,
+          k_stride: isTransposed ? source.stride : 1, k: term.left.depth, right: right, transposed: term.transposed,
+          pairs: false)
       }
       let packed = term.left.packed ?? pack([PackedSource(source)])[0]
       packedOperands.append(packed)
       return ck_term(
-        left: packed.pointer(), left_stride: 0, k: term.left.depth, right: right, transposed: term.transposed,
+        left: packed.pointer(), row_stride: 0, k_stride: 0, k: term.left.depth, right: right,
+        transposed: term.transposed,
         pairs: term.left.precision == .bfloat16)
     }
     precondition(terms.count == product.terms.count, "the right operands must have types that kernels can read")
     let parts = parts(m: m, n: n, terms)
     let accumulate = product.accumulate
-    return Work(taskCount: parts.count) { [packedOperands] index in
+    let depth = terms.reduce(0) { $0 + $1.k }
+    return Work(partCount: parts.count, partSize: m * n * depth / max(1, parts.count)) { [packedOperands] index in
       withExtendedLifetime(packedOperands) {
         withUnsafePointer(to: parts[index]) {
           ck_sum_of_products(terms, terms.count, m, n, out, stride, accumulate, $0)
