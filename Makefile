@@ -1,12 +1,6 @@
 # Every target first installs what is missing (Scripts/prepare).
 
 PREFIX ?= /usr/local
-# These tests share one GPU device, which serves one thread at a time, so they run one after the other.
-DEVICE_TESTS := GPU|TensorsTests
-# CommandTests signal programs in the middle of their work, so they don't run beside tests that occupy every thread.
-
-# Tests start a few at a time: if all start at once, those that wait for a server or a program starve.
-export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH := 4
 
 .PHONY: help demo test build mpi install uninstall dist lint format bench clean prepare
 
@@ -50,9 +44,7 @@ test: lint
 	@Scripts/prepare --tests
 	Scripts/build --build-tests
 	@Scripts/obtain-base-model >/dev/null || echo "The tests that need the real model will be skipped." >&2
-	swift test -c release --skip-build --skip '$(DEVICE_TESTS)|CommandTests'
-	swift test -c release --skip-build --filter CommandTests
-	swift test -c release --skip-build --no-parallel --filter '$(DEVICE_TESTS)'
+	@Scripts/test
 
 bench: build
 	.build/release/swiftlet bench
