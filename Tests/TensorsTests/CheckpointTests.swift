@@ -1,3 +1,4 @@
+import TensorReferences
 import Tensors
 import Testing
 

@@ -1,5 +1,6 @@
 import Diagnostics
 import Foundation
+import TensorReferences
 import Tensors
 import Testing
 

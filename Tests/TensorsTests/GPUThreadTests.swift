@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TensorReferences
 import Tensors
 import Testing
 

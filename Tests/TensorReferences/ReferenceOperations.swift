@@ -2,41 +2,41 @@ import Foundation
 import Tensors
 
 /// A matrix of reference scalars.
-struct ReferenceMatrix {
-  typealias Node = ReferenceGraph.Node
-  let graph: ReferenceGraph
-  var rows: [[Node]]
+package struct ReferenceMatrix {
+  package typealias Node = ReferenceGraph.Node
+  package let graph: ReferenceGraph
+  package var rows: [[Node]]
 
-  init(_ graph: ReferenceGraph, _ rows: [[Node]]) {
+  package init(_ graph: ReferenceGraph, _ rows: [[Node]]) {
     self.graph = graph
     self.rows = rows
   }
 
-  init(_ graph: ReferenceGraph, _ values: [Float], columns: Int) {
+  package init(_ graph: ReferenceGraph, _ values: [Float], columns: Int) {
     self.graph = graph
     let nodes = graph.inputs(values)
     rows = stride(from: 0, to: nodes.count, by: columns).map { Array(nodes[$0..<$0 + columns]) }
   }
 
-  var flat: [Node] { rows.flatMap { $0 } }
+  package var flat: [Node] { rows.flatMap { $0 } }
 
   private func mapRows(_ body: ([Node]) -> [Node]) -> ReferenceMatrix { ReferenceMatrix(graph, rows.map(body)) }
 
   /// self · otherᵀ
-  func timesTransposed(_ other: ReferenceMatrix) -> ReferenceMatrix {
+  package func timesTransposed(_ other: ReferenceMatrix) -> ReferenceMatrix {
     mapRows { row in other.rows.map { graph.dot(row, $0) } }
   }
 
-  func plus(_ other: ReferenceMatrix) -> ReferenceMatrix {
+  package func plus(_ other: ReferenceMatrix) -> ReferenceMatrix {
     ReferenceMatrix(graph, zip(rows, other.rows).map { zip($0, $1).map { graph.add($0, $1) } })
   }
 
-  func plus(row bias: [Node]) -> ReferenceMatrix { mapRows { zip($0, bias).map { graph.add($0, $1) } } }
+  package func plus(row bias: [Node]) -> ReferenceMatrix { mapRows { zip($0, bias).map { graph.add($0, $1) } } }
 
-  func scaled(_ factor: Double) -> ReferenceMatrix { mapRows { $0.map { graph.scale($0, factor) } } }
+  package func scaled(_ factor: Double) -> ReferenceMatrix { mapRows { $0.map { graph.scale($0, factor) } } }
 
   /// Each element times its factor.
-  func masked(_ factors: [Double]) -> ReferenceMatrix {
+  package func masked(_ factors: [Double]) -> ReferenceMatrix {
     let columns = rows[0].count
     return ReferenceMatrix(
       graph,
@@ -45,11 +45,11 @@ struct ReferenceMatrix {
       })
   }
 
-  func beside(_ other: ReferenceMatrix) -> ReferenceMatrix {
+  package func beside(_ other: ReferenceMatrix) -> ReferenceMatrix {
     ReferenceMatrix(graph, zip(rows, other.rows).map { $0 + $1 })
   }
 
-  func normed(_ weight: [Node], offset: Double, epsilon: Double) -> ReferenceMatrix {
+  package func normed(_ weight: [Node], offset: Double, epsilon: Double) -> ReferenceMatrix {
     mapRows { Self.normed(graph, $0, weight, offset: offset, epsilon: epsilon) }
   }
 
@@ -66,7 +66,7 @@ struct ReferenceMatrix {
   }
 
   /// Head norms and rotation of columns `start ..< start + heads · size`.
-  func rotaryEmbedding(
+  package func rotaryEmbedding(
     from start: Int, heads: Int, size: Int, norm: (weight: [Node], offset: Double, epsilon: Double)?,
     cosines: [[Double]], sines: [[Double]]
   ) -> ReferenceMatrix {
@@ -89,7 +89,7 @@ struct ReferenceMatrix {
     return result
   }
 
-  func attention(starts: [Int], shape: AttentionShape, sinks: [Node] = []) -> ReferenceMatrix {
+  package func attention(starts: [Int], shape: AttentionShape, sinks: [Node] = []) -> ReferenceMatrix {
     let size = shape.headDim
     var result: [[Node]] = []
     for (start, end) in zip(starts, starts.dropFirst()) {
@@ -123,7 +123,7 @@ struct ReferenceMatrix {
     return ReferenceMatrix(graph, result)
   }
 
-  func gated(_ activation: Activation) -> ReferenceMatrix {
+  package func gated(_ activation: Activation) -> ReferenceMatrix {
     mapRows { row in
       let half = row.count / 2
       return (0..<half).map { j in
@@ -157,7 +157,7 @@ struct ReferenceMatrix {
   }
 
   /// −log softmax(row)[target] of each row, after the softcap.
-  func crossEntropy(_ targets: [Int32], softcap: Double) -> [Node] {
+  package func crossEntropy(_ targets: [Int32], softcap: Double) -> [Node] {
     zip(rows, targets).map { row, target in
       var logits = row
       if softcap > 0 {

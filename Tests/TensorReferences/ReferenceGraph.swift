@@ -2,9 +2,9 @@ import Foundation
 
 /// Scalars in double precision with reverse-mode gradients: the reference for operations. It operates on
 /// single numbers, so none of the engine's layouts, tilings or gradient formulas can be repeated here.
-final class ReferenceGraph {
+package final class ReferenceGraph {
   /// One number of the graph.
-  struct Node {
+  package struct Node {
     fileprivate let index: Int
   }
 
@@ -14,11 +14,13 @@ final class ReferenceGraph {
   private var edgeSlopes: [Double] = []
   private var gradients: [Double] = []
 
-  subscript(node: Node) -> Double { values[node.index] }
+  package init() {}
 
-  func input(_ value: Double) -> Node { close(value) }
+  package subscript(node: Node) -> Double { values[node.index] }
 
-  func inputs(_ values: [Float]) -> [Node] { values.map { input(Double($0)) } }
+  package func input(_ value: Double) -> Node { close(value) }
+
+  package func inputs(_ values: [Float]) -> [Node] { values.map { input(Double($0)) } }
 
   private func edge(_ node: Node, _ slope: Double) {
     edgeInputs.append(Int32(node.index))
@@ -32,19 +34,19 @@ final class ReferenceGraph {
   }
 
   /// f(x), whose derivative at x is `slope`.
-  func apply(_ x: Node, _ value: Double, slope: Double) -> Node {
+  package func apply(_ x: Node, _ value: Double, slope: Double) -> Node {
     edge(x, slope)
     return close(value)
   }
 
-  func times(_ a: Node, _ b: Node) -> Node {
+  package func times(_ a: Node, _ b: Node) -> Node {
     edge(a, self[b])
     edge(b, self[a])
     return close(self[a] * self[b])
   }
 
   /// Sum of factor · node.
-  func sum(_ terms: [(Double, Node)]) -> Node {
+  package func sum(_ terms: [(Double, Node)]) -> Node {
     var total = 0.0
     for (factor, node) in terms {
       edge(node, factor)
@@ -53,11 +55,11 @@ final class ReferenceGraph {
     return close(total)
   }
 
-  func add(_ a: Node, _ b: Node) -> Node { sum([(1, a), (1, b)]) }
-  func scale(_ a: Node, _ factor: Double) -> Node { sum([(factor, a)]) }
+  package func add(_ a: Node, _ b: Node) -> Node { sum([(1, a), (1, b)]) }
+  package func scale(_ a: Node, _ factor: Double) -> Node { sum([(factor, a)]) }
 
   /// Sum of a[i] · b[i].
-  func dot(_ a: some RandomAccessCollection<Node>, _ b: some RandomAccessCollection<Node>) -> Node {
+  package func dot(_ a: some RandomAccessCollection<Node>, _ b: some RandomAccessCollection<Node>) -> Node {
     var total = 0.0
     for (x, y) in zip(a, b) {
       edge(x, self[y])
@@ -68,7 +70,7 @@ final class ReferenceGraph {
   }
 
   /// log sum exp.
-  func logSumExp(_ x: [Node]) -> Node {
+  package func logSumExp(_ x: [Node]) -> Node {
     let largest = x.map { self[$0] }.max() ?? 0
     let total = x.reduce(0) { $0 + exp(self[$1] - largest) }
     for node in x { edge(node, exp(self[node] - largest) / total) }
@@ -76,7 +78,7 @@ final class ReferenceGraph {
   }
 
   /// Sets the gradients of everything upstream of `outputs`, whose own are `seeds`.
-  func backward(_ outputs: [Node], _ seeds: [Double]) {
+  package func backward(_ outputs: [Node], _ seeds: [Double]) {
     gradients = [Double](repeating: 0, count: values.count)
     for (output, seed) in zip(outputs, seeds) { gradients[output.index] += seed }
     for node in values.indices.reversed() where gradients[node] != 0 {
@@ -86,5 +88,5 @@ final class ReferenceGraph {
     }
   }
 
-  func gradient(_ node: Node) -> Double { gradients[node.index] }
+  package func gradient(_ node: Node) -> Double { gradients[node.index] }
 }
