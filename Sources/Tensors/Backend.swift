@@ -267,9 +267,11 @@ public protocol Backend: Sendable {
 
   /// Whether products in `Precision.bfloat16` are faster than in float32.
   var multipliesBFloat16: Bool { get }
-  /// Packs `source`, `[rows, depth]` or its transpose, as the left operand of products.
+  /// Prepares `source`, `[rows, depth]` or its transpose, as the left operand of products.
   /// - Parameter groups: the groups of the rows of `source`, if those of the products have some.
   func leftOperand(_ source: Columns, transposed: Bool, precision: Precision, groups: RowGroups?) -> LeftOperand
+  /// Whether `leftOperand` may copy a matrix with so many columns.
+  func copiesLeftOperand(columns: Int) -> Bool
   /// Computes several products, which must not depend on each other. Right operands of groups without rows are not read.
   func compute(_ products: [Product])
 

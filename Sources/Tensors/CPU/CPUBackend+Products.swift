@@ -36,6 +36,9 @@ extension CPUBackend {
     return operands
   }
 
+  /// False if the kernels read rows of this length as they are.
+  public func copiesLeftOperand(columns: Int) -> Bool { !ck_reads_rows(columns) }
+
   /// Whether products read a float32 operand as it is. A transposed one has the elements of a tile side by side already.
   private static func isReadable(_ source: Columns, _ isTransposed: Bool) -> Bool {
     isTransposed || ck_reads_rows(source.stride)
@@ -180,8 +183,7 @@ extension CPUBackend {
       packedOperands.append(packed)
       return ck_term(
         left: packed.pointer(), row_stride: 0, k_stride: 0, k: term.left.depth, right: right,
-        transposed: term.transposed,
-        pairs: term.left.precision == .bfloat16)
+        transposed: term.transposed, pairs: term.left.precision == .bfloat16)
     }
     precondition(terms.count == product.terms.count, "the right operands must have types that kernels can read")
     let parts = parts(m: m, n: n, terms)

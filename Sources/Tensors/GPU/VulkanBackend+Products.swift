@@ -16,6 +16,9 @@ extension VulkanBackend {
     }
   }
 
+  /// Matrix units take a copy in float16.
+  public func copiesLeftOperand(columns: Int) -> Bool { true }
+
   /// Products with up to this many rows read the right operand once, on the shader cores.
   static let gemvRows = 4
 

@@ -50,10 +50,11 @@ package struct ActivationMemory {
       ranks + expertRanks + unscaled + Self.keptFloats(configuration, layer: $0)
     }
     checkpointedFloats = 2 * hidden + perLayer
-    // The gradients of the gated unit's output and inputs; or those of its inputs, also in packed form, with the
-    // MLP's input and its gradient. The gradient of the hidden states exists all the time.
-    workingFloats = max(3 * intermediate, 2 * intermediate + 3 * inputs) + 2 * hidden
     backend = transformer.backend
+    // The gradients of the gated unit's output and inputs; or those of its inputs with the MLP's input, possibly also a copy
+    // of it, and its gradient. The gradient of the hidden states exists all the time.
+    let copies = backend.copiesLeftOperand(columns: hidden) ? 1 : 0
+    workingFloats = max(3 * intermediate, 2 * intermediate + (2 + copies) * inputs) + 2 * hidden
     delta =
       configuration.layers.lazy.compactMap { layer -> (shape: DeltaShape, workingFloats: Int)? in
         guard case .gatedDelta(let shape, _) = layer.mixer else { return nil }
@@ -140,10 +141,11 @@ package struct ActivationMemory {
     min(targets, Tape.logitChunkRows(vocabulary: vocabulary, of: targets))
   }
 
-  /// The bytes of the head: a chunk of logits, a packed copy, and the chunk's hidden states with their gradient.
+  /// The bytes of the head: a chunk of logits, possibly a copy, and the chunk's hidden states with their gradient.
   package func head(targets: Int) -> Int {
     let rows = logitRows(targets: targets)
-    return 4 * rows * (2 * vocabulary + 4 * hiddenSize)
+    let copies = backend.copiesLeftOperand(columns: vocabulary) ? 1 : 0
+    return 4 * rows * ((1 + copies) * vocabulary + 4 * hiddenSize)
   }
 
   /// The peak of a batch: at the head, where all activations exist, or in a layer's backward pass.
