@@ -1,4 +1,5 @@
 import Foundation
+import TensorReferences
 import Tensors
 import Testing
 
