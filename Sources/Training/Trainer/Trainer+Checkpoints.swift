@@ -148,9 +148,10 @@ extension Trainer {
       let file = folder.appendingPathComponent("adapter_model.safetensors")
       return try adapter.restore(from: SafetensorsCheckpoint(contentsOf: file), folder: folder.path)
     }
-    let weights = try SafetensorsCheckpoint(contentsOf: folder)
+    // Files may have other names than modules, and experts in stacks.
+    let files = try ModelFiles(opening: folder)
     for parameter in parameters {
-      guard let tensor = weights.tensor(named: parameter.name), tensor.count == parameter.value.count,
+      guard let tensor = try files.tensor(named: parameter.name), tensor.count == parameter.value.count,
         tensor.type == .float32
       else {
         throw SwiftletError.training(
