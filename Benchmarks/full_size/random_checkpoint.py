@@ -167,8 +167,12 @@ def main():
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     # One block of random numbers, begun anywhere: random enough, and quickly made.
-    block = bfloat16(numpy.random.default_rng(0).normal(0, 0.02, 1 << 24))
+    random = numpy.random.default_rng(0)
+    block = bfloat16(random.normal(0, 0.02, 1 << 24))
+    # Not the bytes of bfloat16 numbers, which are much alike: all tokens would go to the same experts.
+    codes = random.integers(0, 1 << 16, 1 << 24, numpy.uint16)
     ones = bfloat16(numpy.ones(1 << 14))
+    sixteenths = bfloat16(numpy.full(1 << 14, 1 / 16))
     start = 0
     with open(os.path.join(folder, "model.safetensors"), "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
@@ -178,10 +182,13 @@ def main():
                 file.write(b"\x78" * (2 * count))
                 continue
             if "norm" in tensor or "scalar" in tensor:
-                file.write(ones[:count].tobytes())
+                # Gemma 4 leaves the scale of attention scores to this norm. With ones, attention would be nearly one-hot, and
+                # every layer would amplify rounding.
+                scales_scores = config["model_type"] == "gemma4_text" and "q_norm" in tensor
+                file.write((sixteenths if scales_scores else ones)[:count].tobytes())
                 continue
             while count > 0:
-                part = block[start:start + count]
+                part = (codes if tensor.endswith("_blocks") else block)[start:start + count]
                 file.write(part.tobytes())
                 count -= len(part)
                 start = (start + len(part) + 7919) % (1 << 23)

@@ -52,6 +52,7 @@ public final class Transformer {
     }
     self.layers = layers
     sequenceHead = try reader.sequenceHead()
+    for table in lookupTables { table.value.expectScatteredReads() }
   }
 
   /// The linear layers but the head, in order: those that LoRA updates can be added to.

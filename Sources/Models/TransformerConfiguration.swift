@@ -162,6 +162,11 @@ public struct TransformerConfiguration: Sendable, Hashable, Codable {
   /// The experts of the first layer that has some; `nil` if the model is no mixture of experts.
   package var experts: Experts? { layers.lazy.compactMap(\.experts).first }
 
+  /// The shortest sliding window; `nil` if no sequence is longer than one.
+  var shortestWindow: Int? {
+    layers.map(\.window).filter { $0 > 0 }.min().flatMap { $0 < maxPositions ? $0 : nil }
+  }
+
   /// How the model's experts are stored; `nil` if it has none.
   var expertStorage: Experts.Storage? { experts?.storage }
 

@@ -24,7 +24,8 @@ struct Export: AsyncParsableCommand {
       base model, which adapter_config.json or --base names.
 
       With --format mlx, the model or adapter is a folder for mlx-lm and mlx-swift-lm. mlx-lm reads an adapter that was \
-      trained on any version of the base model, also on a quantized one.
+      trained on any version of the base model, also on a quantized one. It ignores the sliding windows of some models, \
+      which a note says.
       """)
 
   /// The programs to write for.
@@ -194,7 +195,7 @@ struct Export: AsyncParsableCommand {
     let (opened, attached) = try await ModelOptions.open(model: model, adapter: adapter)
     let stored = type.flatMap(MLXType.init(rawValue:)) ?? .fourBit
     var bar = ProgressBar("exporting", total: 0, quantity: .bytes)
-    try opened.writeMLX(
+    let notes = try opened.writeMLX(
       to: file, format: stored.bits.map { AffineFormat(bits: $0, groupSize: groupSize) },
       type: stored.floatType(of: opened)
     ) { done, total in
@@ -203,6 +204,7 @@ struct Export: AsyncParsableCommand {
     bar.finish()
     try opened.writeTokenizer(to: file)
     Printing.note("Saved the model to \(output). Use it with: mlx_lm.generate --model \(Shell.quoted(output))")
+    for note in notes { Printing.remark("Note: \(note).", indent: 0) }
     let record = try WrittenModel.copyRecord(of: adapter ?? model, to: file)
     if verify { try await WrittenModel.verify(file, against: record, opened, attached) }
     printResult()

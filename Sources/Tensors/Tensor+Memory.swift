@@ -110,6 +110,18 @@ extension Tensor {
     )
   }
 
+  /// Tells the system that only some rows of the tensor will be read from a memory-mapped file, here and there: it then reads
+  /// and maps what is around them, not huge pages. Does nothing for tensors in other memory.
+  package func expectScatteredReads() {
+    #if os(Linux)
+      guard storage.isMappedFile, byteCount > 0 else { return }
+      let pageSize = UInt(sysconf(Int32(_SC_PAGESIZE)))
+      let first = UInt(bitPattern: storage.base + byteOffset)
+      let start = first / pageSize * pageSize
+      madvise(UnsafeMutableRawPointer(bitPattern: start), Int(first - start) + byteCount, MADV_NOHUGEPAGE)
+    #endif
+  }
+
   /// Tells the system that it can drop the tensor's pages of a memory-mapped file; later accesses read the file again.
   /// Does nothing for tensors in other memory.
   public func releasePages() {

@@ -237,6 +237,27 @@ import Testing
     #expect(try TinyModel.model("phi3").transformer.lookupTables.map(\.name) == ["model.embed_tokens.weight"])
   }
 
+  #if os(Linux)
+    /// A huge page around each row would take 30 times the planned memory.
+    @Test(.enabled(if: FileManager.default.fileExists(atPath: "/sys/kernel/mm/transparent_hugepage")))
+    func tablesAreNotMappedInHugePages() throws {
+      let table = try #require(TinyModel.model("phi3").transformer.lookupTables.first).value
+      try #require(table.storage.isMappedFile)
+      let address = UInt(bitPattern: table.storage.base + table.byteOffset)
+      let file = try #require(FileHandle(forReadingAtPath: "/proc/self/smaps"))
+      var text = Data()
+      // Each read ends at a page.
+      while let data = try file.read(upToCount: 1 << 16), !data.isEmpty { text += data }
+      var (isInside, flags) = (false, "")
+      for line in String(decoding: text, as: UTF8.self).split(separator: "\n") {
+        let bounds = line.prefix { $0 != " " }.split(separator: "-").compactMap { UInt($0, radix: 16) }
+        if bounds.count == 2 { isInside = bounds[0] <= address && address < bounds[1] }
+        if isInside, line.hasPrefix("VmFlags:") { flags = String(line) }
+      }
+      #expect(flags.split(separator: " ").contains("nh"), "\(flags)")
+    }
+  #endif
+
   /// A head that scores whole sequences has no logits of tokens.
   @Test func noTargetsNeedNoLogits() throws {
     let planned = ActivationMemory(try TinyModel.model().transformer)

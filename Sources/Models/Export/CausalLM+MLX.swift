@@ -14,10 +14,12 @@ extension CausalLM {
   ///     MXFP4 keep their codes.
   ///   - type: the float type of everything else, and of scales and biases.
   ///   - progress: called with the number of bytes written so far and the total.
+  /// - Returns: notes on when mlx-lm's answers will differ, one sentence each.
   /// - Throws: `SwiftletError` if mlx-lm has no such model, a weight can't be quantized or the folder can't be written.
+  @discardableResult
   public func writeMLX(
     to folder: URL, format: AffineFormat?, type: ElementType, progress: @escaping (Int, Int) -> Void = { _, _ in }
-  ) throws {
+  ) throws -> [String] {
     if transformer.sequenceHead != nil {
       throw SwiftletError.model(
         "a model with a classification head can't be written for MLX; use merge to save it for transformers",
@@ -51,6 +53,20 @@ extension CausalLM {
       }
       return TensorSource.mlx(name: name, quantized)
     }
+    return mlxNotes
+  }
+
+  private var mlxNotes: [String] {
+    let configuration = transformer.configuration
+    var notes: [String] = []
+    if case .longrope(_, _, let original, _) = configuration.globalRotary?.scaling {
+      notes.append(
+        "mlx-lm uses the long RoPE factors for texts of any length; its answers differ up to \(original) tokens")
+    }
+    if !configuration.family.mlxAppliesWindows, let window = configuration.shortestWindow {
+      notes.append("mlx-lm has no sliding window for this model; its answers differ beyond \(window) tokens")
+    }
+    return notes
   }
 
   /// The matrices whose rows are whole groups of a format.
@@ -61,19 +77,32 @@ extension CausalLM {
     }
   }
 
-  /// What mlx-lm looks for in config.json where transformers 5 has other names, as far as it is missing.
+  /// What mlx-lm looks for in config.json where transformers 5 has other names or places, as far as it is missing.
   private var formerEntries: [(String, JSONValue)] {
     let json = files.configurationJSON
+    guard var text = json["text_config"]?.object else { return formerEntries(of: json) }
+    for (key, value) in formerEntries(of: .object(text)) { text[key] = value }
+    text["tie_word_embeddings"] = .bool(transformer.head === transformer.embedding)
+    return [("text_config", .object(text))]
+  }
+
+  private func formerEntries(of json: JSONValue) -> [(String, JSONValue)] {
+    let layers = transformer.configuration.layers
     var entries: [(String, JSONValue)] = []
     func add(_ key: String, _ value: JSONValue?) {
       if let value, json[key] == nil || json[key]?.isNull == true { entries.append((key, value)) }
     }
-    if let experts = transformer.configuration.layers.lazy.compactMap(\.experts).first {
+    if let experts = layers.lazy.compactMap(\.experts).first {
       add("num_experts", .integer(experts.count))
     }
     if let own = json["per_layer_config"]?.object?.members.first?.value {
       add("global_head_dim", own["head_dim"])
       add("num_global_key_value_heads", own["num_key_value_heads"])
+    }
+    if layers.contains(where: { if case .gatedDelta = $0.mixer { true } else { false } }),
+      let first = layers.firstIndex(where: { $0.mixer == .attention })
+    {
+      add("full_attention_interval", .integer(first + 1))
     }
     guard let parameters = json["rope_parameters"] else { return entries }
     let global = parameters["full_attention"] ?? parameters

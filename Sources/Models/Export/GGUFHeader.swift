@@ -84,9 +84,7 @@ package struct GGUFHeader {
   }
 
   private mutating func noteWindows(_ transformer: TransformerConfiguration) {
-    guard !architecture.appliesWindows, let window = transformer.layers.map(\.window).filter({ $0 > 0 }).min(),
-      window < transformer.maxPositions
-    else { return }
+    guard !architecture.appliesWindows, let window = transformer.shortestWindow else { return }
     notes.append(
       "llama.cpp has no sliding window for this architecture; its answers differ beyond \(window) tokens")
   }

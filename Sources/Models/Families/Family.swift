@@ -21,6 +21,8 @@ public struct Family: Sendable {
   var defaultLoRATargets = ["q_proj", "v_proj"]
   /// Whether and under which name transformers has a sequence classifier of the family.
   var classifier = Classifier.regular
+  /// Whether mlx-lm applies sliding windows. If not, exports get a note.
+  var mlxAppliesWindows = false
   /// How llama.cpp stores the family; `nil` if it doesn't support it.
   var gguf: GGUFArchitecture?
   /// Sets the family's switches, starting from what all families read the same way.

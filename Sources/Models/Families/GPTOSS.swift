@@ -12,7 +12,8 @@ extension Family {
       "num_attention_heads": 64, "num_key_value_heads": 8, "sliding_window": 128, "max_position_embeddings": 131_072,
       "rms_norm_eps": 1e-5, "rope_theta": 150_000,
     ],
-    className: "GptOssForCausalLM", endOfTurnTokens: ["<|return|>", "<|call|>"], gguf: .gptOSS
+    className: "GptOssForCausalLM", endOfTurnTokens: ["<|return|>", "<|call|>"], mlxAppliesWindows: true,
+    gguf: .gptOSS
   ) { transformer, config throws(SwiftletError) in
     transformer.hasAttentionInputBias = try config.optionalBool("attention_bias") ?? true
     transformer.hasAttentionOutputBias = transformer.hasAttentionInputBias

@@ -12,7 +12,8 @@ extension Family {
       "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
       "max_position_embeddings": 131_072,
     ],
-    className: "Gemma3ForCausalLM", endOfTurnTokens: ["<end_of_turn>"], classifier: .textOnly, gguf: .gemma3
+    className: "Gemma3ForCausalLM", endOfTurnTokens: ["<end_of_turn>"], classifier: .textOnly,
+    mlxAppliesWindows: true, gguf: .gemma3
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGemma(config)
     transformer.hasQueryKeyNorms = true

@@ -10,7 +10,8 @@ extension Family {
     defaults: gemma4Defaults.merging([
       ("max_position_embeddings", 131_072), ("sliding_window", 512), ("hidden_size_per_layer_input", 256),
     ]),
-    className: "Gemma4ForCausalLM", endOfTurnTokens: ["<turn|>"], classifier: .missing, gguf: .gemma4
+    className: "Gemma4ForCausalLM", endOfTurnTokens: ["<turn|>"], classifier: .missing,
+    mlxAppliesWindows: true, gguf: .gemma4
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGemma4(config)
   }
@@ -19,7 +20,8 @@ extension Family {
   static let gemma4Unified = Family(
     modelTypes: ["gemma4_unified_text"], wrapperTypes: ["gemma4_unified"],
     defaults: gemma4Defaults.merging([("max_position_embeddings", 262_144), ("sliding_window", 1024)]),
-    className: "Gemma4UnifiedForCausalLM", endOfTurnTokens: ["<turn|>"], classifier: .missing, gguf: .gemma4
+    className: "Gemma4UnifiedForCausalLM", endOfTurnTokens: ["<turn|>"], classifier: .missing,
+    mlxAppliesWindows: true, gguf: .gemma4
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGemma4(config)
   }

@@ -15,7 +15,7 @@ extension Family {
   /// OLMo 3: OLMo 2 with a sliding window in three of four layers; only the others scale their positions.
   static let olmo3 = Family(
     modelTypes: ["olmo3"], defaults: ["rms_norm_eps": 1e-5], className: "Olmo3ForCausalLM",
-    endOfTurnTokens: ["<|endoftext|>", "<|im_end|>"], gguf: .olmo2
+    endOfTurnTokens: ["<|endoftext|>", "<|im_end|>"], mlxAppliesWindows: true, gguf: .olmo2
   ) { transformer, config throws(SwiftletError) in
     try transformer.readOLMo(config)
     let window = try config.optionalSize("sliding_window") ?? 4096
