@@ -75,28 +75,54 @@ INLINE void store_result(const gemv_input f, long i, long row, float value) {
   }
 #define FLOAT_ROWS(name) ROWS(name, float_dot_##name)
 #ifdef CK_VNNI
-// Rows of activations in groups, so that their digits stay in the L1 cache while the rows of the matrix pass.
-#define INTEGER_ROWS_OF(name, inputs)                                            \
-  for (long row = row_begin; row < row_end; row++) {                             \
-    float sums[inputs];                                                          \
-    integer_dots_##name(inputs, prepared, count, row_of(&matrix, row), k, sums); \
-    for (long j = 0; j < inputs; j++) store_result(f, i + j, row, sums[j]);      \
-  }                                                                              \
-  i += inputs;
-#define INTEGER_ROWS(name)                                                                      \
-  static void rows_##name(const gemv_input f, ck_matrix matrix, long row_begin, long row_end) { \
-    matrix.format = ck_##name;                                                                  \
-    long k = matrix.columns, count = CK(ck_gemv_prepared_count)(ck_##name, k);                  \
-    for (long i = 0; i < f.m;) {                                                                \
-      const float *prepared = f.prepared + i * count;                                           \
-      if (f.m - i >= 4) {                                                                       \
-        INTEGER_ROWS_OF(name, 4)                                                                \
-      } else if (f.m - i >= 2) {                                                                \
-        INTEGER_ROWS_OF(name, 2)                                                                \
-      } else {                                                                                  \
-        INTEGER_ROWS_OF(name, 1)                                                                \
-      }                                                                                         \
-    }                                                                                           \
+// The rows of a matrix that has fewer than 16, and zeros.
+static const uint8_t *whole_tile(const ck_matrix *matrix, long stride) {
+  uint8_t *rows = (uint8_t *)scratch(0, (size_t)(matrix_rows_512 * stride + 3) / 4);
+  memcpy(rows, matrix->data, (size_t)(matrix->rows * stride));
+  memset(rows + matrix->rows * stride, 0, (size_t)((matrix_rows_512 - matrix->rows) * stride));
+  return rows;
+}
+
+// Stores those of the sums for the rows of the matrix from `first` on that belong to rows [row, row_end).
+INLINE void store_results(
+  const gemv_input f, long i, const int inputs, long first, const lanes *sums, long row, long row_end) {
+  const __mmask16 mask = (__mmask16)(((1u << (row_end - row)) - 1) << (row - first));
+  for (int j = 0; j < inputs; j++) {
+    float *out = f.y + (i + j) * f.ldy + first;
+    __m512 sum = (__m512)sums[j];
+    if (f.accumulate) sum += _mm512_maskz_loadu_ps(mask, out);
+    _mm512_mask_storeu_ps(out, mask, sum);
+  }
+}
+
+// Rows of activations in groups, so that their digits stay in the caches while the rows of the matrix pass, 16 at a
+// time: the last ones together with some before them.
+#define INTEGER_ROWS_OF(name, inputs)                                                   \
+  for (long row = row_begin; row < row_end; row += matrix_rows_512) {                   \
+    const long first = last < 0 ? 0 : row < last ? row : last;                          \
+    const long end = row_end - row < matrix_rows_512 ? row_end : row + matrix_rows_512; \
+    lanes sums[inputs];                                                                 \
+    integer_dots_##name(inputs, x, data + first * stride, stride, k, sums);             \
+    store_results(f, i, inputs, first, sums, row, end);                                 \
+  }                                                                                     \
+  i += inputs;                                                                          \
+  x += inputs * (k / group);
+#define INTEGER_ROWS(name)                                                                                 \
+  static void rows_##name(const gemv_input f, ck_matrix matrix, long row_begin, long row_end) {            \
+    const long k = matrix.columns, stride = row_bytes(ck_##name, k), last = matrix.rows - matrix_rows_512; \
+    const uint8_t *data = last < 0 ? whole_tile(&matrix, stride) : matrix.data;                            \
+    const x_group *x = (const x_group *)f.prepared;                                                        \
+    for (long i = 0; i < f.m;) {                                                                           \
+      if (f.m - i >= dot_inputs_512) {                                                                     \
+        INTEGER_ROWS_OF(name, dot_inputs_512)                                                              \
+      } else if (f.m - i >= 4) {                                                                           \
+        INTEGER_ROWS_OF(name, 4)                                                                           \
+      } else if (f.m - i >= 2) {                                                                           \
+        INTEGER_ROWS_OF(name, 2)                                                                           \
+      } else {                                                                                             \
+        INTEGER_ROWS_OF(name, 1)                                                                           \
+      }                                                                                                    \
+    }                                                                                                      \
   }
 #else
 #define INTEGER_ROWS(name) ROWS(name, integer_dot_##name)

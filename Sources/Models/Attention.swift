@@ -105,10 +105,9 @@ struct Attention: TokenMixer {
     case .batch(let parts):
       return tape.attention(qkv, parts: parts.map { ($0.rows, $0.starts) }, shape: shape, sinks: sinks)
     case .cache(let sequences, let layer):
-      let (place, shape, sinks) = (sharedLayer ?? layer, shape, sinks?.value)
       // The keys and values of another layer are in its cache already; they are written there again.
-      return Variable(
-        sequences.map(qkv.value, on: tape.backend) { $1.attend($0, layer: place, shape: shape, sinks: sinks) })
+      let caches = sequences.parts.map { $0.cache.keys(ofLayer: sharedLayer ?? layer, rows: $0.rows) }
+      return Variable(tape.backend.cachedAttention(qkv.value, caches, shape: shape, sinks: sinks?.value))
     }
   }
 }

@@ -83,12 +83,12 @@ public final class KeyValueCache {
     capacity = larger
   }
 
-  /// Adds the keys and values of `qkv` to layer `index`, and computes the attention of its queries over all keys.
-  func attend(_ qkv: Tensor, layer index: Int, shape: AttentionShape, sinks: Tensor?) -> Tensor {
+  /// What layer `index` keeps, for new rows of this sequence among those of several.
+  func keys(ofLayer index: Int, rows: Range<Int>) -> CachedKeys {
     guard case .attention(let keys, let values) = layers[index] else {
       preconditionFailure("only attention layers keep keys and values")
     }
-    return backend.cachedAttention(qkv, keys: keys, values: values, before: count, shape: shape, sinks: sinks)
+    return CachedKeys(rows: rows, keys: keys, values: values, before: count)
   }
 
   /// A cache of its own with the first `count` tokens of this one. Only layers of attention can go back to them.

@@ -157,6 +157,21 @@ public struct AttentionShape: Sendable {
   public var keyColumns: Int { keyValueHeads * headDim }
 }
 
+/// The new rows of a sequence among those of several, and the caches of its keys and values.
+public struct CachedKeys {
+  /// Its rows.
+  public let rows: Range<Int>
+  /// The caches, `[key/value heads, capacity, padded head dim]`.
+  public let keys, values: Tensor
+  /// The number of cached tokens.
+  public let before: Int
+
+  /// Creates a description of a sequence.
+  public init(rows: Range<Int>, keys: Tensor, values: Tensor, before: Int) {
+    (self.rows, self.keys, self.values, self.before) = (rows, keys, values, before)
+  }
+}
+
 /// The activation of a gated MLP.
 public enum Activation: String, Sendable, Hashable, Codable {
   /// SiLU: x · sigmoid(x).
@@ -398,6 +413,8 @@ public protocol Backend: Sendable {
   func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape, sinks: Tensor?
   ) -> Tensor
+  /// The same for several sequences, whose rows follow one another: the results of each by itself, with equal bits.
+  func cachedAttention(_ qkv: Tensor, _ sequences: [CachedKeys], shape: AttentionShape, sinks: Tensor?) -> Tensor
   /// Each head of `x`, `[rows, heads · head dim]`, times the sigmoid of its gate in `gates`, `[rows, heads]`.
   func gatedHeads(_ x: Tensor, by gates: Tensor) -> Tensor
   /// The gradient of the gates, given that of the result of `gatedHeads`.
@@ -462,6 +479,20 @@ public protocol Backend: Sendable {
 }
 
 extension Backend {
+  /// One sequence after the other.
+  public func cachedAttention(
+    _ qkv: Tensor, _ sequences: [CachedKeys], shape: AttentionShape, sinks: Tensor?
+  ) -> Tensor {
+    let out = empty([qkv.rows, shape.queryColumns], .float32)
+    for sequence in sequences {
+      let part = cachedAttention(
+        qkv.rows(sequence.rows), keys: sequence.keys, values: sequence.values, before: sequence.before, shape: shape,
+        sinks: sinks)
+      copyRows(Columns(part), 0, to: Columns(out), sequence.rows.lowerBound, count: part.rows)
+    }
+    return out
+  }
+
   /// `nil`: elements in host memory are read as they are.
   public func largest(_ row: Tensor, count: Int) -> [(column: Int, value: Float)]? { nil }
 

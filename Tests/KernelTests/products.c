@@ -117,6 +117,19 @@ static void gemv(ck_format format, bool prepares, long m, long n, long k, float 
     expect_close(
       y, expected, m * n, tolerance, "%s gemv prepared %d m %ld n %ld k %ld outlier %g", format_name(format), prepares,
       m, n, k, (double)outlier);
+  // A row's bits depend neither on the other rows nor on how the matrix is cut.
+  for (long i = 0; prepares && i < m; i++) {
+    float *alone = floats(n), *all = floats(m * n);
+    const float *own = prepared + i * ck_gemv_prepared_count(format, k);
+    ck_gemv(x, k + 3, prepared, m, &right.matrix, all, n, false, 0, n);
+    for (long row = 0; row < n; row += 3)
+      ck_gemv(x + i * (k + 3), k + 3, own, 1, &right.matrix, alone, n, false, row, row + 3 < n ? row + 3 : n);
+    expect_equal(
+      alone, all + i * n, n * (long)sizeof(float), "%s gemv of row %ld of %ld, n %ld, k %ld", format_name(format), i, m,
+      n, k);
+    free(alone);
+    free(all);
+  }
   free_matrix(&right);
   free(x);
   free(prepared);
@@ -189,6 +202,8 @@ void test_gemv(void) {
         // Several chunks of k.
         gemv(format, prepares, m, 33, prepares ? 1024 : 2560, 0);
       }
+    // More rows than are multiplied at once.
+    if (length > 1) gemv(format, true, 35, 17, 512, 0);
     for (int fill = 0; fill < 256; fill += 51)
       for (int sign = -1; sign <= 1; sign += 2) gemv_extremes(format, (uint8_t)fill, (float)sign);
     gemv_extremes(format, 128, 1);

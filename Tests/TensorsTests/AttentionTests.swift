@@ -114,6 +114,42 @@ struct AttentionTests {
     }
   }
 
+  /// Several sequences at once, with one new row and with more, have the bits of each by itself.
+  @Test(arguments: [16, 20], [false, true]) func severalCachedSequences(headDim: Int, hasSinks: Bool) {
+    let shape = AttentionShape(attentionHeads: 6, keyValueHeads: 2, headDim: headDim, scale: 0.25)
+    let cached = [0, 90, 1, 64, 7]
+    let added = [3, 1, 1, 40, 1]
+    let columns = shape.queryColumns + 2 * shape.keyColumns
+    let logits = Operand([6], seed: 5, range: 3)
+    for (target, values) in Backends.results({ backend in
+      let sinks = hasSinks ? backend.tensor(logits.values, [6]) : nil
+      let new = Operand([added.reduce(0, +), columns], seed: 4, range: 2)
+      let qkv = backend.tensor(new.values, new.shape)
+      func sequences() -> [CachedKeys] {
+        var first = 0
+        return zip(cached, added).enumerated().map { index, counts in
+          let caches = [0, 1].map { _ in backend.empty([2, 150, shape.paddedHeadDim], .float32) }
+          let old = Operand([counts.0, columns], seed: 6 + index, range: 2)
+          if counts.0 > 0 {
+            _ = backend.cachedAttention(
+              backend.tensor(old.values, old.shape), keys: caches[0], values: caches[1], before: 0, shape: shape,
+              sinks: nil)
+          }
+          defer { first += counts.1 }
+          return CachedKeys(rows: first..<first + counts.1, keys: caches[0], values: caches[1], before: counts.0)
+        }
+      }
+      let alone = sequences().flatMap {
+        backend.floats(
+          backend.cachedAttention(
+            qkv.rows($0.rows), keys: $0.keys, values: $0.values, before: $0.before, shape: shape, sinks: sinks))
+      }
+      return [alone, backend.floats(backend.cachedAttention(qkv, sequences(), shape: shape, sinks: sinks))]
+    }) {
+      #expect(values[0] == values[1], "\(target)")
+    }
+  }
+
   /// A sink is a key with a score of its own and without a value: the same as one more key that is orthogonal to all queries.
   @Test(arguments: [(0, 8), (5, 12)]) func sinks(window: Int, headDim: Int) {
     let shape = AttentionShape(attentionHeads: 4, keyValueHeads: 2, headDim: headDim, window: window, scale: 0.25)

@@ -63,74 +63,95 @@ extension CPUBackend {
     return dQKV
   }
 
-  /// Appends the new keys and values to the caches, then computes blocks of queries in parallel, or for a single query
-  /// parts of the keys.
+  /// A single sequence.
   public func cachedAttention(
     _ qkv: Tensor, keys: Tensor, values: Tensor, before: Int, shape: AttentionShape, sinks: Tensor?
   ) -> Tensor {
+    let sequence = CachedKeys(rows: 0..<qkv.rows, keys: keys, values: values, before: before)
+    return cachedAttention(qkv, [sequence], shape: shape, sinks: sinks)
+  }
+
+  /// Appends the new keys and values to the caches, then computes blocks of queries in parallel, or for a single query
+  /// parts of the keys, of all sequences at once.
+  public func cachedAttention(
+    _ qkv: Tensor, _ sequences: [CachedKeys], shape: AttentionShape, sinks: Tensor?
+  ) -> Tensor {
     if let padded = PaddedHeads(shape) {
       let out = cachedAttention(
-        padded.pad(qkv, padded.allHeads, on: self), keys: keys, values: values, before: before, shape: padded.shape,
-        sinks: sinks)
+        padded.pad(qkv, padded.allHeads, on: self), sequences, shape: padded.shape, sinks: sinks)
       return padded.unpad(out, shape.attentionHeads, on: self)
     }
-    let rows = qkv.rows
     let source = QKVMatrix(qkv, shape)
-    let (keys, values) = (KeyValueMatrix(keys, shape), KeyValueMatrix(values, shape))
-    precondition(before + rows <= keys.capacity, "the cache has no room for the new rows")
-    for head in 0..<shape.keyValueHeads {
-      for row in 0..<rows {
-        keys.pointer(before + row, head: head).update(from: source.key(row, head: head), count: shape.headDim)
-        values.pointer(before + row, head: head).update(from: source.value(row, head: head), count: shape.headDim)
+    let out = empty([qkv.rows, shape.queryColumns])
+    let target = HeadMatrix(out, shape)
+    let lse = sinks.map { _ in empty([qkv.rows, shape.attentionHeads]) }
+    let statistics = lse.map { HeadMatrix($0, shape) }
+    var tasks: [CachedAttentionTask] = []
+    var decodes: [DecodeParts] = []
+    var partCount = 0
+    for sequence in sequences {
+      let (rows, before) = (sequence.rows, sequence.before)
+      let (keys, values) = (KeyValueMatrix(sequence.keys, shape), KeyValueMatrix(sequence.values, shape))
+      precondition(before + rows.count <= keys.capacity, "the cache has no room for the new rows")
+      for head in 0..<shape.keyValueHeads {
+        for (place, row) in rows.enumerated() {
+          keys.pointer(before + place, head: head).update(from: source.key(row, head: head), count: shape.headDim)
+          values.pointer(before + place, head: head).update(from: source.value(row, head: head), count: shape.headDim)
+        }
+        let attention = ck_attention(
+          q: source.queries(rows.lowerBound, head: head), k: keys.pointer(0, head: head),
+          v: values.pointer(0, head: head), shared_k: nil, shared_v: nil, ldq: source.stride, ldk: shape.headDim,
+          ldv: shape.headDim, query_count: rows.count, key_count: before + rows.count, shared_count: 0,
+          group: shape.groupSize, head_dim: shape.headDim, window: shape.window, scale: shape.scale,
+          softcap: shape.softcap)
+        guard rows.count == 1 else {
+          let blocks = (rows.count + Int(ck_query_block) - 1) / Int(ck_query_block)
+          tasks += (0..<blocks).map {
+            CachedAttentionTask(attention: attention, head: head, row: rows.lowerBound, part: .queries(block: $0))
+          }
+          continue
+        }
+        let parts = decodeParts(keyCount: before + 1, shape)
+        tasks += (0..<parts).map {
+          CachedAttentionTask(
+            attention: attention, head: head, row: rows.lowerBound,
+            part: .keys(part: $0, of: parts, place: partCount + $0))
+        }
+        decodes.append(DecodeParts(row: rows.lowerBound, head: head, parts: parts, place: partCount))
+        partCount += parts
       }
     }
-    func attention(_ head: Int) -> ck_attention {
-      ck_attention(
-        q: source.queries(0, head: head), k: keys.pointer(0, head: head), v: values.pointer(0, head: head),
-        shared_k: nil, shared_v: nil, ldq: source.stride, ldk: shape.headDim, ldv: shape.headDim, query_count: rows,
-        key_count: before + rows, shared_count: 0, group: shape.groupSize, head_dim: shape.headDim,
-        window: shape.window, scale: shape.scale, softcap: shape.softcap)
+    let partialCount = ck_attention_part_count(shape.groupSize, shape.headDim)
+    let partials = empty([max(1, partCount), partialCount])
+    let first: UnsafeMutablePointer<Float> = partials.pointer()
+    tasks.withUnsafeBufferPointer { tasks in
+      pool.run(tasks.count) { number in
+        let task = tasks[number]
+        var attention = task.attention
+        switch task.part {
+        case .queries(let block):
+          ck_attention_forward(
+            &attention, target.pointer(task.row, head: task.head), target.stride,
+            statistics?.pointer(task.row, head: task.head), shape.attentionHeads, block)
+        case .keys(let part, let parts, let place):
+          ck_attention_part(&attention, part, parts, first + place * partialCount)
+        }
+      }
     }
-    let out = empty([rows, shape.queryColumns])
-    let target = HeadMatrix(out, shape)
-    let lse = sinks.map { _ in empty([rows, shape.attentionHeads]) }
-    let statistics = lse.map { HeadMatrix($0, shape) }
-    defer { if let sinks, let lse { applySinks(sinks, out: out, lse: lse, shape: shape) } }
-    if rows == 1 {
-      decodeAttention(attention, keyCount: before + 1, shape, into: target, statistics)
-      return out
+    for decode in decodes {
+      ck_attention_join(
+        first + decode.place * partialCount, decode.parts, shape.groupSize, shape.headDim,
+        target.pointer(decode.row, head: decode.head), statistics?.pointer(decode.row, head: decode.head))
     }
-    let blocks = (rows + Int(ck_query_block) - 1) / Int(ck_query_block)
-    pool.run(blocks * shape.keyValueHeads) { task in
-      let head = task % shape.keyValueHeads
-      var attention = attention(head)
-      ck_attention_forward(
-        &attention, target.pointer(0, head: head), target.stride, statistics?.pointer(0, head: head),
-        shape.attentionHeads, task / shape.keyValueHeads)
-    }
+    if let sinks, let lse { applySinks(sinks, out: out, lse: lse, shape: shape) }
     return out
   }
 
-  /// Attention of a single query, split along the keys: there are often fewer heads than threads. The number of parts
-  /// depends on the number of keys alone, so results don't depend on the number of threads.
-  private func decodeAttention(
-    _ attention: (_ head: Int) -> ck_attention, keyCount: Int, _ shape: AttentionShape, into target: HeadMatrix,
-    _ statistics: HeadMatrix?
-  ) {
+  /// Attention of a single query is split along the keys: there are often fewer heads than threads. The number of parts
+  /// depends on the number of keys alone, so results depend neither on the number of threads nor on other sequences.
+  private func decodeParts(keyCount: Int, _ shape: AttentionShape) -> Int {
     let visible = shape.window > 0 ? min(keyCount, shape.window) : keyCount
-    let parts = min(4, 1 + visible / 64)
-    let count = ck_attention_part_count(shape.groupSize, shape.headDim)
-    let partials = empty([shape.keyValueHeads * parts, count])
-    let first: UnsafeMutablePointer<Float> = partials.pointer()
-    pool.run(shape.keyValueHeads * parts) { task in
-      var attention = attention(task / parts)
-      ck_attention_part(&attention, task % parts, parts, first + task * count)
-    }
-    for head in 0..<shape.keyValueHeads {
-      ck_attention_join(
-        first + head * parts * count, parts, shape.groupSize, shape.headDim, target.pointer(0, head: head),
-        statistics?.pointer(0, head: head))
-    }
+    return min(4, 1 + visible / 64)
   }
 
   private func headRows(_ x: Tensor, _ gates: Tensor) -> Tensor {
@@ -190,6 +211,30 @@ extension CPUBackend {
       gradient[head] += Float(total)
     }
   }
+}
+
+/// What one task computes of the attention of new rows: one key/value head of a sequence.
+private struct CachedAttentionTask {
+  let attention: ck_attention
+  let head: Int
+  /// The sequence's first row.
+  let row: Int
+  let part: Part
+
+  enum Part {
+    /// A block of several queries.
+    case queries(block: Int)
+    /// A part of the keys of a single query, and where its partial result belongs.
+    case keys(part: Int, of: Int, place: Int)
+  }
+}
+
+/// The partial results of a single query and one key/value head.
+private struct DecodeParts {
+  let row: Int
+  let head: Int
+  let parts: Int
+  let place: Int
 }
 
 /// The operands and results of one backward pass of attention.

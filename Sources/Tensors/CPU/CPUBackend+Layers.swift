@@ -194,6 +194,12 @@ extension CPUBackend {
     }
   }
 
+  /// Finds the largest element where it is; for more of them, sorting a copy costs no more.
+  public func largest(_ row: Tensor, count: Int) -> [(column: Int, value: Float)]? {
+    guard count == 1, row.type == .float32 else { return nil }
+    return LogitScan.firstLargest(UnsafeBufferPointer(start: row.pointer(), count: row.count)).map { [$0] }
+  }
+
   /// Adds the sums of the tensors in order.
   public func sumOfSquares(_ tensors: [Tensor]) -> Double { tensors.reduce(0) { $0 + sumOfSquares($1) } }
 

@@ -11,8 +11,14 @@ package enum LogitScan {
 
   /// The first token with the largest logit; 0 if none is a number.
   package static func argmax(_ logits: [Float]) -> Int32 {
-    let largest = largest(logits)
-    return logits.withUnsafeBufferPointer { Int32($0.firstIndex(of: largest) ?? 0) }
+    logits.withUnsafeBufferPointer { Int32(firstLargest($0)?.column ?? 0) }
+  }
+
+  /// The first of the largest elements; `nil` if none is a number.
+  static func firstLargest(_ elements: UnsafeBufferPointer<Float>) -> (column: Int, value: Float)? {
+    guard let base = elements.baseAddress else { return nil }
+    let largest = ck_largest(base, elements.count)
+    return elements.firstIndex(of: largest).map { ($0, largest) }
   }
 
   /// The sum of e^(logit / temperature - highest) over all tokens.
