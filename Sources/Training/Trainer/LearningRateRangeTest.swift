@@ -27,8 +27,8 @@ public struct LearningRateRangeTest: Sendable, Hashable {
   private let runSteps: Int
 
   /// How far below the rate with the lowest loss, which is the last one before the loss rises, a run should stay. Short
-  /// runs can't: they would end before they have learned. The more steps, the smaller each may be, by the square root.
-  private var safety: Double { min(4, max(1.5, (Double(runSteps) / 25).squareRoot())) }
+  /// runs can't: they would end before they have learned. The more steps, the smaller each may be.
+  private var safety: Double { min(4, max(1.5, Double(runSteps) / 45)) }
 
   /// The rate to train with, to one significant digit; `nil` if no rate lowered the loss by a percent.
   public var suggestion: Double? {
