@@ -143,41 +143,22 @@ INLINE void add_fifth_bits(__m512i bits, decoded_block *out) {
 
 // Each of these decodes two blocks of 32, or one of 256.
 
-INLINE void decode_q4_0(const __m512i *words, decoded_block *out) {
+// q4_0 and its relatives: scale, minimum and fifth bits as far as the format has them, then the nibbles.
+INLINE void decode_nibble_blocks(
+  const __m512i *words, const bool has_minimum, const bool has_fifth, decoded_block *out) {
+  const int fifth = has_minimum ? 4 : 2, codes = fifth + (has_fifth ? 4 : 0), size = codes + 16;
 #pragma clang loop unroll(full)
   for (int b = 0; b < 2; b++) {
-    out[b].scales = half_at(words, 18 * b);
-    decode_nibbles(words, 18 * b + 2, out + b);
+    out[b].scales = half_at(words, size * b);
+    if (has_minimum) out[b].second = half_at(words, size * b + 2);
+    decode_nibbles(words, size * b + codes, out + b);
+    if (has_fifth) add_fifth_bits(bytes_at(words, size * b + fifth), out + b);
   }
 }
-
-INLINE void decode_q4_1(const __m512i *words, decoded_block *out) {
-#pragma clang loop unroll(full)
-  for (int b = 0; b < 2; b++) {
-    out[b].scales = half_at(words, 20 * b);
-    out[b].second = half_at(words, 20 * b + 2);
-    decode_nibbles(words, 20 * b + 4, out + b);
-  }
-}
-
-INLINE void decode_q5_0(const __m512i *words, decoded_block *out) {
-#pragma clang loop unroll(full)
-  for (int b = 0; b < 2; b++) {
-    out[b].scales = half_at(words, 22 * b);
-    decode_nibbles(words, 22 * b + 6, out + b);
-    add_fifth_bits(bytes_at(words, 22 * b + 2), out + b);
-  }
-}
-
-INLINE void decode_q5_1(const __m512i *words, decoded_block *out) {
-#pragma clang loop unroll(full)
-  for (int b = 0; b < 2; b++) {
-    out[b].scales = half_at(words, 24 * b);
-    out[b].second = half_at(words, 24 * b + 2);
-    decode_nibbles(words, 24 * b + 8, out + b);
-    add_fifth_bits(words[6 * b + 1], out + b);
-  }
-}
+INLINE void decode_q4_0(const __m512i *words, decoded_block *out) { decode_nibble_blocks(words, false, false, out); }
+INLINE void decode_q4_1(const __m512i *words, decoded_block *out) { decode_nibble_blocks(words, true, false, out); }
+INLINE void decode_q5_0(const __m512i *words, decoded_block *out) { decode_nibble_blocks(words, false, true, out); }
+INLINE void decode_q5_1(const __m512i *words, decoded_block *out) { decode_nibble_blocks(words, true, true, out); }
 
 INLINE void decode_q8_0(const __m512i *words, decoded_block *out) {
 #pragma clang loop unroll(full)
