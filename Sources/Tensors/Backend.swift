@@ -483,11 +483,14 @@ extension Backend {
   public func cachedAttention(
     _ qkv: Tensor, _ sequences: [CachedKeys], shape: AttentionShape, sinks: Tensor?
   ) -> Tensor {
+    func attention(_ qkv: Tensor, _ sequence: CachedKeys) -> Tensor {
+      cachedAttention(
+        qkv, keys: sequence.keys, values: sequence.values, before: sequence.before, shape: shape, sinks: sinks)
+    }
+    if sequences.count == 1 { return attention(qkv, sequences[0]) }
     let out = empty([qkv.rows, shape.queryColumns], .float32)
     for sequence in sequences {
-      let part = cachedAttention(
-        qkv.rows(sequence.rows), keys: sequence.keys, values: sequence.values, before: sequence.before, shape: shape,
-        sinks: sinks)
+      let part = attention(qkv.rows(sequence.rows), sequence)
       copyRows(Columns(part), 0, to: Columns(out), sequence.rows.lowerBound, count: part.rows)
     }
     return out
