@@ -47,8 +47,8 @@ struct AuditCommand: AsyncParsableCommand {
     let settings = try Settings(&words)
     var recipe = try Recipe(commandLine: words.words)
     for note in recipe.notes { Printing.note("Note: \(note)") }
-    recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    recipe = try await recipe.locatingTemplate(progress: DownloadProgress().report)
+    recipe.data = try await DownloadProgress.show { try await DatasetLocation.find(recipe, progress: $0) }
+    recipe = try await DownloadProgress.show { try await recipe.locatingTemplate(progress: $0) }
     let tokenizers = try await tokenizer(of: recipe).map { try recipe.tokenizers(of: $0) }
     let rows = try RecipeRows(recipe, tokenizer: tokenizers?.rows)
     let kind = recipe.training.rowKind

@@ -53,7 +53,7 @@ struct Bench: AsyncParsableCommand {
     let backend = try device.backend()
     var opened: CausalLM?
     if let model {
-      let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+      let url = try await DownloadProgress.show { try await ModelLocation.find(model, progress: $0) }
       opened = try quantization.load(ModelFiles(opening: url), on: backend)
     }
     let parts = only.isEmpty ? Part.allCases : only

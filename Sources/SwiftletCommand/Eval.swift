@@ -50,7 +50,7 @@ struct Eval: AsyncParsableCommand {
       return try RecipeRows.validationRows(source, for: recipe, tokenizer: tokenizer)
     }
     var located = recipe
-    located.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
+    located.data = try await DownloadProgress.show { try await DatasetLocation.find(recipe, progress: $0) }
     guard let rows = try RecipeRows(located, tokenizer: tokenizer).evaluation else {
       throw ValidationError("the recipe has no validation rows; add --data")
     }
@@ -79,7 +79,7 @@ struct Eval: AsyncParsableCommand {
       model.tokenizer, renderer: model.chatRenderer, eosToken: model.endOfSequence?.text,
       marksAssistant: options.assistantOnlyLoss)
     if let recipe {
-      var recipe = try await recipe.locatingTemplate(progress: DownloadProgress().report)
+      var recipe = try await DownloadProgress.show { try await recipe.locatingTemplate(progress: $0) }
       recipe.training.preparation.assistantOnlyLoss = options.assistantOnlyLoss
       let tokens = try recipe.tokens(of: model.tokenizer)
       tokenizer = try RowTokenizer(model.tokenizer, template: tokens.template, tokens.training)

@@ -167,7 +167,7 @@ struct Export: AsyncParsableCommand {
     let place = try base ?? LoRAExport.base(of: folder)
     let url: URL
     do {
-      url = try await ModelLocation.description(of: place, progress: DownloadProgress().report)
+      url = try await DownloadProgress.show { try await ModelLocation.description(of: place, progress: $0) }
     } catch  where base == nil {
       throw SwiftletError.model(
         "\(folder.path): adapter_config.json names the base model \(place), which is not available (\(error)); name it with --base"

@@ -68,7 +68,7 @@ struct Inspect: AsyncParsableCommand {
 
   func run() async throws {
     if template { return try await showTemplate() }
-    let url = try await ModelLocation.description(of: model, progress: DownloadProgress().report)
+    let url = try await DownloadProgress.show { try await ModelLocation.description(of: model, progress: $0) }
     let folder = adapterFolder.map { URL(fileURLWithPath: $0.expandingTilde) }
     let files = try ModelFiles(opening: url).extended(by: folder)
     let shown = quantization == nil ? files : files.shapeOnly

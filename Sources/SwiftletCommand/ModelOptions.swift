@@ -40,7 +40,7 @@ struct ModelOptions: ParsableArguments {
   private static func open(
     model: String, adapter: String?, load: (_ files: ModelFiles, _ chatTemplate: String?) throws -> CausalLM
   ) async throws -> (model: CausalLM, adapter: Adapter?) {
-    let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+    let url = try await DownloadProgress.show { try await ModelLocation.find(model, progress: $0) }
     let folder = adapter.map { URL(fileURLWithPath: $0.expandingTilde) }
     let files = try ModelFiles(opening: url).extended(by: folder)
     let template = try folder.flatMap { try ChatRenderer.templateSource(in: $0) }
@@ -211,8 +211,7 @@ enum Thinking: String, ExpressibleByArgument {
   var isOn: Bool { self == .on }
 }
 
-/// A progress bar for a download. Any thread may report. It ends when the last reference to `report` is gone, so that
-/// what is printed next starts a line of its own.
+/// A progress bar for downloads. Any thread may report.
 final class DownloadProgress: Sendable {
   private struct State {
     var bar = ProgressBar("downloading", total: 0, quantity: .bytes)
@@ -221,17 +220,28 @@ final class DownloadProgress: Sendable {
 
   private let state = Guarded(State())
 
-  var report: @Sendable (HubProgress) -> Void {
-    { progress in
-      guard progress.totalSize > 0 else { return }
-      self.state.change { state in
-        state.last = progress
-        state.bar.update(progress.totalReceived, total: progress.totalSize)
-      }
+  private init() {}
+
+  /// Shows the progress that `body` reports. The bar has ended when this returns, so that what is printed next starts a
+  /// line of its own.
+  static func show<Result>(
+    isolation: isolated (any Actor)? = #isolation,
+    _ body: (_ report: @escaping @Sendable (HubProgress) -> Void) async throws -> Result
+  ) async rethrows -> Result {
+    let progress = DownloadProgress()
+    defer { progress.end() }
+    return try await body(progress.report)
+  }
+
+  private func report(_ progress: HubProgress) {
+    guard progress.totalSize > 0 else { return }
+    state.change { state in
+      state.last = progress
+      state.bar.update(progress.totalReceived, total: progress.totalSize)
     }
   }
 
-  deinit {
+  private func end() {
     state.change { state in
       guard let last = state.last else { return }
       if last.totalReceived < last.totalSize { state.bar.clear() } else { state.bar.finish() }

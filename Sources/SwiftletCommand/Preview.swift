@@ -32,8 +32,8 @@ struct Preview: AsyncParsableCommand {
     let json = words.take(flag: "--json")
     var recipe = try Recipe(commandLine: words.words)
     try recipe.checkComplete()
-    recipe.data = try await DatasetLocation.find(recipe, progress: DownloadProgress().report)
-    recipe = try await recipe.locatingTemplate(progress: DownloadProgress().report)
+    recipe.data = try await DownloadProgress.show { try await DatasetLocation.find(recipe, progress: $0) }
+    recipe = try await DownloadProgress.show { try await recipe.locatingTemplate(progress: $0) }
     let (tokenizer, rowTokenizer) = try await recipe.tokenizers(
       of: Tokenize.tokenizer(recipe.locate(recipe.model.name)))
     let rows = try RecipeRows(recipe, tokenizer: rowTokenizer).train

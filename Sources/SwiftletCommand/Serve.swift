@@ -67,7 +67,7 @@ struct Serve: AsyncParsableCommand {
   }
 
   private func sources() async throws -> [ModelSource] {
-    let url = try await ModelLocation.find(model, progress: DownloadProgress().report)
+    let url = try await DownloadProgress.show { try await ModelLocation.find(model, progress: $0) }
     let quantization = quantization.configuration
     var sources = [
       ModelSource(id: name ?? url.deletingPathExtension().lastPathComponent, url: url, quantization: quantization)

@@ -36,18 +36,21 @@ struct TrainingSession {
 
   /// The run, with the model loaded and the rows prepared.
   func prepared() async throws -> TrainingRun {
-    let (modelURL, teacherURL, data, located) = try await ranks.inTurn {
-      var teacher: URL?
-      if let distillation = recipe.training.distillation {
-        teacher = try await ModelLocation.find(
-          recipe.locate(distillation.teacher), revision: distillation.teacherRevision, progress: downloading())
+    let (modelURL, teacherURL, data, located) = try await DownloadProgress.show { report in
+      let progress = ranks.leads ? report : nil
+      return try await ranks.inTurn {
+        var teacher: URL?
+        if let distillation = recipe.training.distillation {
+          teacher = try await ModelLocation.find(
+            recipe.locate(distillation.teacher), revision: distillation.teacherRevision, progress: progress)
+        }
+        return (
+          try await ModelLocation.find(
+            recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: progress),
+          teacher, try await DatasetLocation.find(recipe, progress: progress),
+          try await recipe.locatingTemplate(progress: progress)
+        )
       }
-      return (
-        try await ModelLocation.find(
-          recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: downloading()),
-        teacher, try await DatasetLocation.find(recipe, progress: downloading()),
-        try await recipe.locatingTemplate(progress: downloading())
-      )
     }
     let (loading, preparing) = (QuantizationProgress(), PreparationProgress())
     defer { loading.finish() }
@@ -57,8 +60,6 @@ struct TrainingSession {
       collective: ranks.collective, loading: ranks.leads ? loading.report : { _, _ in },
       preparing: ranks.leads ? preparing.update : { _, _ in })
   }
-
-  private func downloading() -> (@Sendable (HubProgress) -> Void)? { ranks.leads ? DownloadProgress().report : nil }
 
   /// - Parameter questions: asked before and after, instead of the recipe's.
   /// - Throws: `PausedRun` if a signal ended the training; one-sentence errors of the modules involved.
@@ -181,8 +182,8 @@ struct TrainingSession {
   private func verify(_ run: TrainingRun) async throws {
     Printing.heading("Verification")
     let base = recipe.lora == nil ? nil : recipe.locate(recipe.model.name)
-    let opened = try await VerifiedModel.open(
-      run.output.path, base: base, on: run.model.transformer.backend, progress: DownloadProgress().report)
+    let opened = try await DownloadProgress.show { try await VerifiedModel.open(
+      run.output.path, base: base, on: run.model.transformer.backend, progress: $0) }
     try VerificationReport.check(opened, recipe.training.outputDir)
   }
 
