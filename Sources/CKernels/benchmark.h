@@ -22,7 +22,7 @@ float CK(ck_read_all)(const float *x, long count) {
   v8 sums[8];
   for (int i = 0; i < 8; i++) sums[i] = splat8(0);
   for (long p = 0; p + 64 <= count; p += 64) {
-    for (int line = 0; ck_prefetches_floats && line < 4; line++) __builtin_prefetch(x + p + 1024 + 16 * line);
+    for (int line = 0; ck_is_intel && line < 4; line++) __builtin_prefetch(x + p + 1024 + 16 * line);
     for (int i = 0; i < 8; i++) sums[i] += load8(x + p + 8 * i);
   }
   float total = 0;

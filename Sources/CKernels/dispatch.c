@@ -2,6 +2,7 @@
 #ifdef __linux__
 #define _GNU_SOURCE
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 #include <stdatomic.h>
 #include <string.h>
@@ -42,7 +43,7 @@ long ck_processors(void) { return ck_processor_numbers(NULL, 0); }
 
 // The targets of this architecture, from the one that every processor has to the fastest.
 #if defined(__x86_64__)
-#define TARGETS(DO) DO(portable) DO(avx2) DO(avxvnni) DO(avx512) DO(avx512bf16)
+#define TARGETS(DO) DO(portable) DO(avx2) DO(avxvnni) DO(avx512) DO(avx512bf16) DO(amx)
 #elif defined(__aarch64__)
 #define TARGETS(DO) DO(neon) DO(dotprod) DO(bf16)
 #else
@@ -60,6 +61,18 @@ static bool has_avx_vnni(void) {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
+// Linux keeps the tiles of processes that have asked for them.
+static bool has_amx(void) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  enum { request_permission = 0x1023, tile_data = 18 };
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) && (d >> 24 & 1)
+    && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+
 static bool has(target requested) {
   bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
@@ -71,18 +84,21 @@ static bool has(target requested) {
     case target_avx512: return has_avx512;
     case target_avx512bf16:
       return has_avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    case target_amx: return has(target_avx512bf16) && has_amx();
     default: return false;
   }
 }
 
 void ck_pause(void) { _mm_pause(); }
 
+// AMX has functions of its own for products alone.
 #define CALL(name, arguments)                           \
-  t == target_avx512bf16  ? name##_avx512bf16 arguments \
+  t >= target_avx512bf16  ? name##_avx512bf16 arguments \
     : t == target_avx512  ? name##_avx512 arguments     \
     : t == target_avxvnni ? name##_avxvnni arguments    \
     : t == target_avx2    ? name##_avx2 arguments       \
                           : name##_portable arguments
+#define PRODUCT_CALL(name, arguments) t == target_amx ? name##_amx arguments : CALL(name, arguments)
 #elif defined(__aarch64__)
 #if defined(__APPLE__)
 static bool has_feature(const char *name) {
@@ -119,13 +135,16 @@ static bool has(target requested) { return requested == target_portable; }
 void ck_pause(void) {}
 #define CALL(name, arguments) name##_portable arguments
 #endif
+#ifndef PRODUCT_CALL
+#define PRODUCT_CALL CALL
+#endif
 
-bool ck_prefetches_floats;
+bool ck_is_intel;
 
 #if defined(__x86_64__)
 __attribute__((constructor)) static void find_vendor(void) {
   __builtin_cpu_init();
-  ck_prefetches_floats = __builtin_cpu_is("intel");
+  ck_is_intel = __builtin_cpu_is("intel");
 }
 #endif
 
@@ -170,6 +189,9 @@ bool ck_select_usual_target(const char *name) {
   type name##_avxvnni parameters;       \
   type name##_avx512 parameters;        \
   type name##_avx512bf16 parameters;
+#define DECLARE_PRODUCT(type, name, parameters) \
+  DECLARE(type, name, parameters)               \
+  type name##_amx parameters;
 #elif defined(__aarch64__)
 #define DECLARE(type, name, parameters) \
   type name##_neon parameters;          \
@@ -178,12 +200,22 @@ bool ck_select_usual_target(const char *name) {
 #else
 #define DECLARE(type, name, parameters) type name##_portable parameters;
 #endif
+#ifndef DECLARE_PRODUCT
+#define DECLARE_PRODUCT DECLARE
+#endif
 #define DISPATCH(type, name, parameters, arguments) \
   DECLARE(type, name, parameters)                   \
   type name parameters {                            \
     target t = used();                              \
     (void)t;                                        \
     return CALL(name, arguments);                   \
+  }
+#define PRODUCT_DISPATCH(type, name, parameters, arguments) \
+  DECLARE_PRODUCT(type, name, parameters)                   \
+  type name parameters {                                    \
+    target t = used();                                      \
+    (void)t;                                                \
+    return PRODUCT_CALL(name, arguments);                   \
   }
 
 DISPATCH(
@@ -206,16 +238,16 @@ DISPATCH(
   (const float *x, long bits, long group_size, uint8_t *codes, float *scales, float *biases, long group_begin,
    long group_end),
   (x, bits, group_size, codes, scales, biases, group_begin, group_end))
-DISPATCH(bool, ck_multiplies_bfloat16, (void), ())
-DISPATCH(long, ck_packed_count, (long m, long k, bool pairs), (m, k, pairs))
-DISPATCH(
+PRODUCT_DISPATCH(bool, ck_multiplies_bfloat16, (void), ())
+PRODUCT_DISPATCH(long, ck_packed_count, (long m, long k, bool pairs), (m, k, pairs))
+PRODUCT_DISPATCH(
   void, ck_pack_left,
   (float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long tile_begin,
    long tile_end),
   (packed, a, lda, transposed, pairs, m, k, tile_begin, tile_end))
-DISPATCH(long, ck_tile_rows, (void), ())
-DISPATCH(bool, ck_reads_rows, (long stride), (stride))
-DISPATCH(
+PRODUCT_DISPATCH(long, ck_tile_rows, (void), ())
+PRODUCT_DISPATCH(bool, ck_reads_rows, (long stride), (stride))
+PRODUCT_DISPATCH(
   void, ck_sum_of_products,
   (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part),
   (terms, term_count, m, n, c, ldc, accumulate, part))

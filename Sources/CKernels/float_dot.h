@@ -98,7 +98,7 @@ DOT32(q4_K) {
 // Formats that take some arithmetic outrun the hardware prefetcher, hence the explicit prefetch; Intel's does not keep
 // up with floats either. Rows are contiguous, so the row's end prefetches the next row's start.
 INLINE void prefetch_elements(stored_row row, ck_format format, long i) {
-  if (format < ck_q4_0 && !ck_prefetches_floats) return;
+  if (format < ck_q4_0 && !ck_is_intel) return;
   const uint8_t *p = row.bytes + row_bytes(format, i) + prefetch_distance;
   __builtin_prefetch(p);
   if (format == ck_float32) __builtin_prefetch(p + 64);

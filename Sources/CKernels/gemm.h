@@ -182,11 +182,68 @@ static void add_floats(
 
 static void add_pairs(
   const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
+#ifdef CK_AMX
+  return add_tiles(term, k0, k, m, n, c, ldc, accumulate, part);
+#endif
   add_chunk(has_pairs, term, k0, k, m, n, c, ldc, accumulate, part);
+}
+
+#ifdef CK_AMX
+enum { part_rows = 48 };  // whole tiles of either kind
+#else
+enum { part_rows = tile_rows };
+
+static void configure_tiles(void) {}
+static void release_tiles(void) {}
+#endif
+
+long CK(ck_tile_rows)(void) { return part_rows; }
+
+bool CK(ck_multiplies_bfloat16)(void) { return has_pairs; }
+
+// Other targets gain nothing, or need the elements of a tile side by side. Rows whole pages of 4 KB apart displace each
+// other from the caches. Intel's processors lose a tenth.
+bool CK(ck_reads_rows)(long stride) {
+#ifdef CK_AVX512
+  return !ck_is_intel && stride > 1 && stride % 1024 != 0;
+#else
+  return false;
+#endif
+}
+
+long CK(ck_packed_count)(long m, long k, bool pairs) {
+#ifdef CK_AMX
+  if (pairs) return (m + 15) / 16 * steps_of(k) * tile_words;
+#endif
+  return padded_rows(m) * words_of(k, pairs && has_pairs);
+}
+
+void CK(ck_pack_left)(
+  float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long tile_begin,
+  long tile_end) {
+  pairs = pairs && has_pairs;
+#ifdef CK_AMX
+  if (pairs)
+    return pack_tiles(packed, a, lda, transposed, m, k, tile_begin * part_rows / 16, tile_end * part_rows / 16);
+#endif
+  long chunk = chunk_length(k, pairs), rows = padded_rows(m), end = tile_end * part_rows / tile_rows;
+  for (long t = tile_begin * part_rows / tile_rows; t < end && t * tile_rows < m; t++) {
+    long first = t * tile_rows, present = m - first < tile_rows ? m - first : tile_rows;
+    for (long k0 = 0; k0 < k; k0 += chunk) {
+      long length = k - k0 < chunk ? k - k0 : chunk;
+      float *out = packed + words_of(k0, pairs) * rows + first * words_of(length, pairs);
+      const float *from = transposed ? a + k0 * lda + first : a + first * lda + k0;
+      if (transposed && present == tile_rows) pack_transposed_tile(out, from, lda, tile_rows, length);
+      else if (transposed) pack_transposed_tile(out, from, lda, present, length);
+      else if (pairs) pack_tile(true, out, from, lda, present, length);
+      else pack_tile(false, out, from, lda, present, length);
+    }
+  }
 }
 
 void CK(ck_sum_of_products)(
   const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
+  configure_tiles();
   for (long i = 0; i < term_count; i++) {
     bool pairs = terms[i].pairs && has_pairs;
     long chunk = chunk_length(terms[i].k, pairs), k0 = 0;
@@ -197,4 +254,5 @@ void CK(ck_sum_of_products)(
       accumulate = true;
     } while (k0 < terms[i].k);
   }
+  release_tiles();
 }

@@ -55,8 +55,6 @@ INLINE v8 pair_across(v8 first, v8 second) { return first; }
 INLINE lanes add_products(const bool pairs, lanes sum, lanes x, lanes y) { return sum + x * y; }
 #endif
 
-bool CK(ck_multiplies_bfloat16)(void) { return has_pairs; }
-
 INLINE float word_of(bool pairs, float first, float second) {
   return pairs ? pair_across(splat8(first), splat8(second))[0] : first;
 }
@@ -89,21 +87,7 @@ INLINE void transpose8(v8 r[8]) {
   }
 }
 
-long CK(ck_tile_rows)(void) { return tile_rows; }
-
-// Other targets gain nothing, or need the elements of a tile side by side. Rows whole pages of 4 KB apart displace each
-// other from the caches.
-bool CK(ck_reads_rows)(long stride) {
-#ifdef CK_AVX512
-  return stride > 1 && stride % 1024 != 0;
-#else
-  return false;
-#endif
-}
-
 INLINE long padded_rows(long m) { return (m + tile_rows - 1) / tile_rows * tile_rows; }
-
-long CK(ck_packed_count)(long m, long k, bool pairs) { return padded_rows(m) * words_of(k, pairs && has_pairs); }
 
 // Packs `rows` rows into consecutive words of `out`, tile_rows words per step of k. Rows from `present` on are zero.
 INLINE void pack_rows(const int rows, const bool pairs, float *out, const float *a, long lda, long present, long k) {
@@ -148,25 +132,6 @@ static void pack_transposed_tile(float *out, const float *a, long lda, long rows
     v8 low = pair_across(x[0][0], x[1][0]), high = pair_across(x[0][1], x[1][1]);
     memcpy(out, &low, (tile_rows < 8 ? tile_rows : 8) * sizeof(float));
     if (tile_rows > 8) memcpy(out + 8, &high, (tile_rows - 8) * sizeof(float));
-  }
-}
-
-void CK(ck_pack_left)(
-  float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long tile_begin,
-  long tile_end) {
-  pairs = pairs && has_pairs;
-  long chunk = chunk_length(k, pairs), rows = padded_rows(m);
-  for (long t = tile_begin; t < tile_end; t++) {
-    long first = t * tile_rows, present = m - first < tile_rows ? m - first : tile_rows;
-    for (long k0 = 0; k0 < k; k0 += chunk) {
-      long length = k - k0 < chunk ? k - k0 : chunk;
-      float *out = packed + words_of(k0, pairs) * rows + first * words_of(length, pairs);
-      const float *from = transposed ? a + k0 * lda + first : a + first * lda + k0;
-      if (transposed && present == tile_rows) pack_transposed_tile(out, from, lda, tile_rows, length);
-      else if (transposed) pack_transposed_tile(out, from, lda, present, length);
-      else if (pairs) pack_tile(true, out, from, lda, present, length);
-      else pack_tile(false, out, from, lda, present, length);
-    }
   }
 }
 

@@ -238,7 +238,7 @@ extension RecipeKey {
     .honored(
       "bf16", .optimization, \.training.bf16,
       "Round the inputs of matrix products in training to bfloat16 if the processor multiplies it faster than float32 "
-        + "(AVX-512 BF16), or to float16 on a GPU with matrix units. Accumulation and everything else stay float32. On "
+        + "(AMX, AVX-512 BF16), or to float16 on a GPU with matrix units. Accumulation and everything else stay float32. On "
         + "other devices it changes nothing."),
     .honored(
       "gradient_checkpointing", .optimization, \.training.checkpointing,

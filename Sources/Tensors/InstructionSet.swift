@@ -2,6 +2,8 @@ import CKernels
 
 /// An instruction set that the kernels are compiled for. The best one is selected at run time.
 package enum InstructionSet: String, CaseIterable, Sendable {
+  /// x86-64 with AVX-512 (F, BW, DQ, VL), its bfloat16 and integer dot products (BF16, VNNI), and AMX.
+  case amx
   /// x86-64 with AVX-512 (F, BW, DQ, VL) and its bfloat16 and integer dot products (BF16, VNNI).
   case avx512bf16
   /// x86-64 with AVX-512 (F, BW, DQ, VL).

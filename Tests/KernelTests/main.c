@@ -7,8 +7,8 @@
 
 #include "check.h"
 
-static const char *const targets[] = {"portable", "avx2",    "avxvnni", "avx512", "avx512bf16",
-                                      "neon",     "dotprod", "i8mm",    "bf16"};
+static const char *const targets[] = {"portable", "avx2", "avxvnni", "avx512", "avx512bf16",
+                                      "amx",      "neon", "dotprod", "i8mm",   "bf16"};
 static long checks, failures;
 static double worst;
 static uint64_t digest;

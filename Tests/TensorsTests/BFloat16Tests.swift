@@ -5,6 +5,9 @@ import Testing
 /// Products whose operands are rounded to bfloat16 if the processor multiplies it, or to float16 on a GPU's matrix
 /// units; otherwise they are float32 products.
 struct BFloat16Tests {
+  /// The processors that round operands to bfloat16.
+  private static let rounding: [ComputeTarget] = [.processor(.amx), .processor(.avx512bf16)]
+
   /// Rounds to the nearest bfloat16, ties to even.
   private func rounded(_ x: Float) -> Float {
     let bits = x.bitPattern
@@ -36,7 +39,7 @@ struct BFloat16Tests {
       let expected = (isRounded && target != .gpu ? coarse : exact).map { $0 + 1 }
       #expect(worstError(values[0], expected) < (isRounded && target == .gpu ? 2e-3 : 2e-6), "\(target), \(name)")
       let hasUnits =
-        target == .gpu ? Backends.gpu?.information.hasMatrixUnits == true : target == .processor(.avx512bf16)
+        target == .gpu ? Backends.gpu?.information.hasMatrixUnits == true : Self.rounding.contains(target)
       #expect((values[1] == [1]) == hasUnits)
     }
   }
@@ -91,7 +94,7 @@ struct BFloat16Tests {
       backend.compute([Product(terms, into: Columns(into))])
       return [backend.floats(into)]
     }) {
-      let rounds = target == .processor(.avx512bf16)
+      let rounds = Self.rounding.contains(target)
       var expected = referenceProduct(
         rounds ? a[0].values.map(rounded) : a[0].values, rounds ? b[0].values.map(rounded) : b[0].values, m: m, n: n,
         k: 200, transposed: true)

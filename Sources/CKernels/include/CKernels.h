@@ -74,8 +74,9 @@ bool ck_select_target(const char *name);
 // The same, also for threads that have not used kernels yet.
 bool ck_select_usual_target(const char *name);
 
-// Whether reading floats in order is faster with prefetching, as on Intel's processors. Set when the program starts.
-extern bool ck_prefetches_floats;
+// Whether the processor is one of Intel's, for which reading floats in order is faster with prefetching, and products
+// are with packed operands. Set when the program starts.
+extern bool ck_is_intel;
 
 // The processors in this process's affinity mask.
 long ck_processors(void);

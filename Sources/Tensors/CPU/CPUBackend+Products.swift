@@ -1,7 +1,7 @@
 import CKernels
 
 extension CPUBackend {
-  /// Whether the selected kernels have a bfloat16 dot product (AVX512-BF16).
+  /// Whether the selected kernels have a bfloat16 dot product (AMX, AVX-512 BF16).
   public var multipliesBFloat16: Bool { ck_multiplies_bfloat16() }
 
   /// Operands with fewer rows are never rounded to bfloat16: it would save no time.
