@@ -45,6 +45,11 @@ extension CausalLM {
     experts: ((ExpertParameter) -> [TensorSource])? = nil, quantized: (Parameter, Linear?) throws -> [TensorSource]?
   ) throws {
     try transformer.checkMergeable(files.url.path)
+    if format != "mlx", transformer.configuration.hasMLXModules {
+      throw SwiftletError.model(
+        "the model has mlx-lm's layers, which transformers doesn't have; start from the original model, or export with "
+          + "--format mlx", in: files.url.path)
+    }
     let linearLayers = Dictionary(uniqueKeysWithValues: transformer.linearLayers.map { ($0.weight.name, $0) })
     let merging = transformer.merging
     let backend = transformer.backend

@@ -64,6 +64,7 @@ public struct ModelFiles: Sendable {
       if StackedExperts.areSwitched(checkpoint?.tensorNames ?? []) {
         configuration.separateExpertInputs()
       }
+      configuration.adoptMLXModules(of: checkpoint?.tensorNames ?? [])
       normShift = Self.hasShiftedNorms(checkpoint, configuration) ? configuration.normOffset : 0
       configuration.normOffset -= normShift
       self.configuration = configuration

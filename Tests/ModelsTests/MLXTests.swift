@@ -1,4 +1,5 @@
 import Checkpoints
+import Diagnostics
 import Foundation
 import Models
 import OrderedJSON
@@ -112,6 +113,43 @@ import Tokenizers
     if name == "qwen3_5" { #expect(config["full_attention_interval"] == 3) }
     if let base = original["rope_parameters"]?["rope_theta"] { #expect(config["rope_theta"] == base) }
     if original["per_layer_config"] != nil { #expect(config["global_head_dim"]?.integer != nil) }
+    #expect(notes.contains { $0.contains("no models of type") } == (name == "lfm3"), "\(notes)")
+    if name == "lfm2" {
+      #expect(config["block_dim"] == config["hidden_size"] && config["block_auto_adjust_ff_dim"] == false)
+    }
+  }
+
+  /// mlx-lm has the fused layer of Granite 4's MLP in two.
+  @Test(arguments: [nil, AffineFormat(bits: 8, groupSize: 32)]) func partsOfAFusedLayerAreApart(
+    format: AffineFormat?
+  ) throws {
+    let model = try Self.model("models/granite4")
+    let ids: [Int32] = [5, 9, 100, 30, 7]
+    var configuration = LoRAConfiguration.lora(rank: 4)
+    configuration.initialization = .gaussian
+    let adapter = try Adapter(configuration, on: model.transformer, seed: 1)
+    let backend = model.transformer.backend
+    for parameter in adapter.parameters where parameter.name.contains("lora_B") {
+      let values = (0..<parameter.value.count).map { Float($0 % 13 - 6) / 100 }
+      backend.copy(backend.tensor(values, parameter.value.shape), to: parameter.value)
+    }
+    let expected = AdapterTests.logits(model.transformer, ids)
+    let files = try Self.written(model, format, .float32)
+    #expect(files.configurationJSON["layer_types"]?.array?.allSatisfy { $0.string == "attention" } == true)
+    let tokenizer = try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
+    let read = try CausalLM(files, tokenizer: tokenizer)
+    let paths = read.transformer.linearLayers.map(\.path)
+    #expect(paths.contains { $0.hasSuffix("layers.0.mlp.gate_proj") } && !paths.contains { $0.contains("shared_mlp") })
+    #expect(relativeError(AdapterTests.logits(read.transformer, ids), expected) < (format == nil ? 2e-6 : 2e-2))
+    // transformers has no such layers, and mlx-lm none for an adapter on the fused one.
+    let folder = try AdapterTests.scratch()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    #expect(throws: SwiftletError.self) { try read.write(to: folder, type: .float32) }
+    try adapter.write(to: folder, base: "org/granite4")
+    #expect(throws: SwiftletError.self) {
+      try MLXAdapterExport.write(
+        folder, base: model.transformer.configuration, to: folder.appendingPathComponent("mlx"))
+    }
   }
 
   /// Experts in floats, and in codes made of these; then what was read from the folder, written for transformers.

@@ -40,25 +40,55 @@ extension CausalLM {
     try write(
       to: folder, type: type, format: "mlx", entries: entries + formerEntries, progress, experts: experts.sources
     ) { parameter, linear in
-      guard let format, coded.contains(ObjectIdentifier(parameter)) else { return nil }
-      let name = files.fileName(of: parameter.name)
+      let names = mlxNames(of: parameter)
+      guard let format, coded.contains(ObjectIdentifier(parameter)) else {
+        return names.map { parts($0, of: parameter, linear, type) }
+      }
       let merged = linear?.mergedWeight(on: backend)
-      if merged == nil, parameter.value.affineFormat == format { return TensorSource.mlx(name: name, parameter.value) }
+      if merged == nil, names == nil, parameter.value.affineFormat == format {
+        return TensorSource.mlx(name: files.fileName(of: parameter.name), parameter.value)
+      }
       // Rounded first, as by mlx-lm; not what was merged in float32.
       let value = merged ?? backend.converted(parameter.value, to: type)
-      guard let quantized = backend.quantized(value, to: format, scaleType: type) else {
-        throw SwiftletError.model(
-          "\(parameter.name) can't be quantized: it has a value that is not finite; check the adapter or download the file "
-            + "again", in: files.url.path)
+      return try (names ?? [files.fileName(of: parameter.name)]).parts(of: value).flatMap { name, rows in
+        guard let quantized = backend.quantized(rows, to: format, scaleType: type) else {
+          throw SwiftletError.model(
+            "\(parameter.name) can't be quantized: it has a value that is not finite; check the adapter or download the "
+              + "file again", in: files.url.path)
+        }
+        return TensorSource.mlx(name: name, quantized)
       }
-      return TensorSource.mlx(name: name, quantized)
     }
     return mlxNotes
+  }
+
+  /// The names of the tensors that mlx-lm has instead of a parameter, whose rows they share out; `nil` if it has the same.
+  private func mlxNames(of parameter: Parameter) -> [String]? {
+    let name = files.fileName(of: parameter.name)
+    return transformer.configuration.family.mlxModules.first { name.contains(".\($0.key).") }.map { module, parts in
+      parts.map { name.replacing(".\(module).", with: ".\($0).") }
+    }
+  }
+
+  private func parts(
+    _ names: [String], of parameter: Parameter, _ linear: Linear?, _ type: ElementType
+  ) -> [TensorSource] {
+    let backend = transformer.backend
+    let shape = [parameter.value.shape[0] / names.count] + parameter.value.shape.dropFirst()
+    return names.indices.map { index in
+      TensorSource(name: names[index], type: type, shape: shape) {
+        let value = backend.converted(linear?.mergedWeight(on: backend) ?? parameter.value, to: type)
+        return names.parts(of: value)[index].rows
+      }
+    }
   }
 
   private var mlxNotes: [String] {
     let configuration = transformer.configuration
     var notes: [String] = []
+    if !configuration.family.mlxHasFamily {
+      notes.append("mlx-lm 0.32 has no models of type \(configuration.modelType) yet")
+    }
     if case .longrope(_, _, let original, _) = configuration.globalRotary?.scaling {
       notes.append(
         "mlx-lm uses the long RoPE factors for texts of any length; its answers differ up to \(original) tokens")
@@ -88,7 +118,7 @@ extension CausalLM {
 
   private func formerEntries(of json: JSONValue) -> [(String, JSONValue)] {
     let layers = transformer.configuration.layers
-    var entries: [(String, JSONValue)] = []
+    var entries = transformer.configuration.family.mlxEntries(transformer.configuration, json)
     func add(_ key: String, _ value: JSONValue?) {
       if let value, json[key] == nil || json[key]?.isNull == true { entries.append((key, value)) }
     }
@@ -118,5 +148,13 @@ extension CausalLM {
       add("rope_scaling", .object(scaling))
     }
     return entries
+  }
+}
+
+extension [String] {
+  /// Equal shares of a tensor's rows under these names.
+  fileprivate func parts(of tensor: Tensor) -> [(name: String, rows: Tensor)] {
+    let rows = tensor.shape[0] / count
+    return enumerated().map { ($1, tensor.rows($0 * rows..<($0 + 1) * rows)) }
   }
 }

@@ -23,6 +23,12 @@ public struct Family: Sendable {
   var classifier = Classifier.regular
   /// Whether mlx-lm applies sliding windows. If not, exports get a note.
   var mlxAppliesWindows = false
+  /// Whether mlx-lm has the family. If not, exports get a note.
+  var mlxHasFamily = true
+  /// The modules that mlx-lm has instead of one, whose rows they share out.
+  var mlxModules: [String: [String]] = [:]
+  /// What mlx-lm needs in the family's config.json, given as it is, besides what all families share.
+  var mlxEntries: @Sendable (TransformerConfiguration, JSONValue) -> [(String, JSONValue)] = { _, _ in [] }
   /// How llama.cpp stores the family; `nil` if it doesn't support it.
   var gguf: GGUFArchitecture?
   /// Sets the family's switches, starting from what all families read the same way.
@@ -111,6 +117,22 @@ extension TransformerConfiguration {
     case .gelu: try config.checkActivation("hidden_activation", isOneOf: ["gelu_pytorch_tanh", "gelu_new"])
     case .sigmoid, .clampedSwiGLU, .clampedSwiGLUOfHalves: break
     }
+  }
+
+  /// Takes the modules that mlx-lm has instead of the family's, if these tensors have them.
+  mutating func adoptMLXModules(of tensorNames: some Sequence<String>) {
+    let modules = family.mlxModules
+    guard !modules.isEmpty,
+      tensorNames.contains(where: { name in modules.values.joined().contains { name.contains(".\($0).") } })
+    else { return }
+    moduleNames = moduleNames.filter { modules[$0.value] == nil }
+    mlpInputs = ["gate_proj", "up_proj"]
+  }
+
+  /// Whether it has modules of mlx-lm's that transformers doesn't have.
+  var hasMLXModules: Bool {
+    let modules = family.mlxModules
+    return !modules.isEmpty && !moduleNames.values.contains { modules[$0] != nil }
   }
 
   /// The model's family.

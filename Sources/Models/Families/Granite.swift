@@ -15,7 +15,19 @@ extension Family {
   /// Granite 4.0 without experts and Mamba layers: the same with a fused layer for gate and up, under other names.
   static let granite4 = Family(
     modelTypes: ["granitemoehybrid"], className: "GraniteMoeHybridForCausalLM",
-    endOfTurnTokens: ["<|end_of_text|>"], classifier: .missing
+    endOfTurnTokens: ["<|end_of_text|>"], classifier: .missing,
+    mlxModules: [
+      "shared_mlp.input_linear": ["mlp.gate_proj", "mlp.up_proj"], "shared_mlp.output_linear": ["mlp.down_proj"],
+    ],
+    mlxEntries: { transformer, json in
+      let types: [JSONValue] = transformer.layers.map { _ in "attention" }
+      // Without positions mlx-lm rotates, and transformers doesn't.
+      let positions = json["position_embedding_type"]?.string ?? "nope"
+      return [
+        ("layer_types", .array(types)), ("position_embedding_type", .string(positions)),
+        ("intermediate_size", .integer(transformer.intermediateSize)),
+      ]
+    }
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGranite(config)
     transformer.mlpInputs = ["gate_up_proj"]

@@ -10,7 +10,15 @@ extension Family {
       "num_key_value_heads": 8, "max_position_embeddings": 128_000, "norm_eps": 1e-5,
       "rope_theta": 1_000_000,
     ],
-    className: "Lfm2ForCausalLM", endOfTurnTokens: ["<|im_end|>"], classifier: .missing, gguf: .lfm2
+    className: "Lfm2ForCausalLM", endOfTurnTokens: ["<|im_end|>"], classifier: .missing,
+    mlxEntries: { transformer, json in
+      // Published files have these; transformers 5 leaves them out.
+      guard json["block_dim"] == nil else { return [] }
+      return [
+        ("block_dim", .integer(transformer.hiddenSize)), ("block_ff_dim", .integer(transformer.intermediateSize)),
+        ("block_auto_adjust_ff_dim", false), ("block_multiple_of", 256), ("block_ffn_dim_multiplier", 1.0),
+      ]
+    }, gguf: .lfm2
   ) { transformer, config throws(SwiftletError) in
     transformer.moduleNames = [
       "norm": "embedding_norm", "input_layernorm": "operator_norm",

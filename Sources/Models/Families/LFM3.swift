@@ -11,7 +11,7 @@ extension Family {
       "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 128, "max_position_embeddings": 128_000,
       "tie_word_embeddings": true,
     ],
-    className: "Lfm3ForCausalLM", endOfTurnTokens: ["<|im_end|>"], classifier: .missing
+    className: "Lfm3ForCausalLM", endOfTurnTokens: ["<|im_end|>"], classifier: .missing, mlxHasFamily: false
   ) { transformer, config throws(SwiftletError) in
     transformer.hasQueryKeyNorms = true
     transformer.hasHeadGates = try config.optionalBool("use_attention_gate") ?? true
