@@ -113,7 +113,9 @@ extension CausalLM {
     guard var text = json["text_config"]?.object else { return formerEntries(of: json) }
     for (key, value) in formerEntries(of: .object(text)) { text[key] = value }
     text["tie_word_embeddings"] = .bool(transformer.head === transformer.embedding)
-    return [("text_config", .object(text))]
+    // mlx-lm takes that of Gemma 3 from outside.
+    let size = JSONValue.integer(transformer.configuration.vocabularySize)
+    return [("text_config", .object(text)), ("vocab_size", size)]
   }
 
   private func formerEntries(of json: JSONValue) -> [(String, JSONValue)] {
