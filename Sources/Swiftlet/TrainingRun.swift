@@ -226,7 +226,7 @@ public final class TrainingRun {
         model, adapter: adapter, configuration: trainer.configuration, trainingSet: rows.training.set,
         measured: (rows.validation ?? rows.training).set,
         activationBudget: estimator.checkpointing(trainer.configuration).budget, runSteps: trainer.state.maxSteps,
-        progress: progress)
+        runEpochs: trainer.state.numTrainEpochs, progress: progress)
     }
   }
 

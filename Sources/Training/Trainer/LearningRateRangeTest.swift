@@ -23,12 +23,13 @@ public struct LearningRateRangeTest: Sendable, Hashable {
 
   /// The number of steps.
   package static let stepCount = 15
-  /// The number of steps of the run that the rate is for.
-  private let runSteps: Int
+  /// The steps of the run that the rate is for, and its passes over the rows.
+  private let (runSteps, runEpochs): (Int, Int)
 
   /// How far below the rate with the lowest loss, which is the last one before the loss rises, a run should stay. Short
-  /// runs can't: they would end before they have learned. The more steps, the smaller each may be.
-  private var safety: Double { min(4, max(1.5, Double(runSteps) / 45)) }
+  /// runs can't: they would end before they have learned. The more steps, the smaller each may be. And who sees a row more
+  /// than three times memorizes it, so all passes together should go no further than three do.
+  private var safety: Double { min(4, max(1.5, Double(runSteps) / 45)) * max(1, Double(runEpochs) / 3) }
 
   /// The rate to train with, to one significant digit; `nil` if no rate lowered the loss by a percent.
   public var suggestion: Double? {
@@ -68,14 +69,15 @@ extension LearningRateRangeTest {
   ///   - measured: the rows to measure the loss on, of which a few suffice.
   ///   - activationBudget: as in `Trainer`.
   ///   - runSteps: the number of steps of the run that the rate is for.
+  ///   - runEpochs: its number of epochs.
   ///   - progress: called with the number of steps taken and of all.
   /// - Throws: `SwiftletError` for a configuration that cannot be honored.
   package init(
     _ model: CausalLM, adapter: Adapter?, configuration: TrainingConfiguration, trainingSet: TrainingSet,
-    measured: TrainingSet, activationBudget: Int?, runSteps: Int, progress: (Int, Int) -> Void
+    measured: TrainingSet, activationBudget: Int?, runSteps: Int, runEpochs: Int,
+    progress: (Int, Int) -> Void
   ) throws {
     let rates = Self.rates(trainsAdapter: adapter != nil, configuration.optimizer.kind)
-    self.runSteps = runSteps
     var settings = configuration
     settings.maxSteps = rates.count
     settings.evalStrategy = .no
@@ -86,6 +88,7 @@ extension LearningRateRangeTest {
     let trainer = try Trainer(
       model, adapter: adapter, configuration: settings, trainingSet: trainingSet, activationBudget: activationBudget,
       components: Trainer.Components(schedule: RateList(rates: rates)))
+    (self.runSteps, self.runEpochs) = (runSteps, runEpochs)
     let items = Self.items(measured)
     initialLoss = Self.loss(measured, items, model)
     var points: [Point] = []
