@@ -25,8 +25,10 @@ struct LossAuditing {
 
   /// The findings of both models.
   func findings() async throws -> [Finding] {
-    let url = try await DownloadProgress.show { try await ModelLocation.find(
-      recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: $0) }
+    let url = try await DownloadProgress.show {
+      try await ModelLocation.find(
+        recipe.locate(recipe.model.name), revision: recipe.model.revision, progress: $0)
+    }
     let device = try recipe.model.device.open(
       kernelCache: DeviceSelection.kernelCache(environment: ProcessInfo.processInfo.environment))
     let folder = adapterFolder.map { URL(fileURLWithPath: $0.expandingTilde) }

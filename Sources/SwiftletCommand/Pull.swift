@@ -31,9 +31,11 @@ struct Pull: AsyncParsableCommand {
 
   func run() async throws {
     let hub = try Hub(environment: ProcessInfo.processInfo.environment)
-    let folder = try await DownloadProgress.show { try await hub.snapshot(
-      of: RepositoryID(name), revision: revision, kind: dataset ? .dataset : .model,
-      files: dataset ? .dataset : .model(gguf: gguf), progress: $0) }
+    let folder = try await DownloadProgress.show {
+      try await hub.snapshot(
+        of: RepositoryID(name), revision: revision, kind: dataset ? .dataset : .model,
+        files: dataset ? .dataset : .model(gguf: gguf), progress: $0)
+    }
     var path = dataset ? folder.path : ModelLocation.file(in: folder).path
     if let gguf, let names = try? FileManager.default.contentsOfDirectory(atPath: folder.path),
       let name = FileSelection.preferredGGUF(of: names.filter { $0.lowercased().contains(gguf.lowercased()) })

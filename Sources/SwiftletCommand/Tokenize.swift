@@ -63,8 +63,10 @@ struct Tokenize: AsyncParsableCommand {
 
   /// The tokenizer alone, without the model's weights.
   static func tokenizer(_ name: String) async throws -> Tokenizer {
-    let url = try await DownloadProgress.show { try await ModelLocation.find(
-      name, files: .modelDescription, progress: $0) }
+    let url = try await DownloadProgress.show {
+      try await ModelLocation.find(
+        name, files: .modelDescription, progress: $0)
+    }
     return FileManager.default.isFolder(url.path)
       ? try Tokenizer(directory: url) : try ModelFiles(opening: url).tokenizer()
   }

@@ -182,8 +182,10 @@ struct TrainingSession {
   private func verify(_ run: TrainingRun) async throws {
     Printing.heading("Verification")
     let base = recipe.lora == nil ? nil : recipe.locate(recipe.model.name)
-    let opened = try await DownloadProgress.show { try await VerifiedModel.open(
-      run.output.path, base: base, on: run.model.transformer.backend, progress: $0) }
+    let opened = try await DownloadProgress.show {
+      try await VerifiedModel.open(
+        run.output.path, base: base, on: run.model.transformer.backend, progress: $0)
+    }
     try VerificationReport.check(opened, recipe.training.outputDir)
   }
 

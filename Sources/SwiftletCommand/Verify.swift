@@ -30,8 +30,10 @@ struct Verify: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    let opened = try await DownloadProgress.show { try await VerifiedModel.open(
-      path, base: model, record: record, on: try device.backend(), progress: $0) }
+    let opened = try await DownloadProgress.show {
+      try await VerifiedModel.open(
+        path, base: model, record: record, on: try device.backend(), progress: $0)
+    }
     let verification = try VerificationReport.verification(opened)
     if json { Printing.json(verification.json) } else { VerificationReport.show(verification) }
     guard !verification.problems.isEmpty else { return }
