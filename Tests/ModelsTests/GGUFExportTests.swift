@@ -68,7 +68,7 @@ import Tokenizers
 
   /// What GGUF files are not written of.
   static let refused = [
-    "qwen3_5", "qwen3_moe_mixed", "granite4", "gemma4", "lfm3",
+    "qwen3_5", "qwen3_moe_mixed", "gemma4", "lfm3",
   ]
   static let names = FamilyTests.names.filter { !refused.contains($0) }
 

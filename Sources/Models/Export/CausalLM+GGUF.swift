@@ -53,9 +53,11 @@ extension CausalLM {
     let experts = GGUFExperts(architecture: header.architecture, merging: merging, backend: transformer.backend)
     let entries = experts.entries(of: transformer.expertParameters)
     let parameters = transformer.parametersOutsideExperts + transformer.constants
-    let names = parameters.compactMap { header.architecture.tensorName(of: $0.name) } + entries.map(\.name)
+    let names =
+      parameters.flatMap { configuration.separateNames(of: $0.name) }
+      .compactMap { header.architecture.tensorName(of: $0) } + entries.map(\.name)
     let mixture = type.map { GGUFMixture($0, names: names) }
-    for parameter in parameters { tensors.append(try source(of: parameter, header.architecture, mixture, merging)) }
+    for parameter in parameters { tensors += try sources(of: parameter, header.architecture, mixture, merging) }
     tensors += entries.map { experts.source(of: $0, mixture) }
     try GGUFWriter.write(metadata: metadata, tensors: counted(tensors, progress), to: url)
     return notes
@@ -69,17 +71,41 @@ extension CausalLM {
 
   // MARK: Tensors
 
-  /// A weight as llama.cpp expects it: merged, with its rows reordered and the norm offset added.
-  private func source(
+  /// A weight as llama.cpp expects it: merged, with its rows reordered and the norm offset added. What it has in several
+  /// tensors is shared out among them.
+  private func sources(
     of parameter: Parameter, _ architecture: GGUFArchitecture, _ mixture: GGUFMixture?,
     _ merging: [String: () -> Tensor?]
-  ) throws -> TensorSource {
-    guard let name = architecture.tensorName(of: parameter.name) else {
-      throw SwiftletError.model(
-        "llama.cpp's \(architecture.name) has no tensor for \(parameter.name)", in: files.url.path)
+  ) throws -> [TensorSource] {
+    let names = transformer.configuration.separateNames(of: parameter.name)
+    if names == [parameter.name] {
+      return [try source(of: parameter, architecture, mixture, merged: merging[parameter.name])]
     }
+    let rows = parameter.value.rows / names.count
     let backend = transformer.backend
-    let merged = merging[parameter.name]
+    return try names.enumerated().map { index, name in
+      guard let ggufName = architecture.tensorName(of: name) else { throw missing(name, architecture) }
+      let shape = [rows, parameter.value.columns]
+      let merged = merging[parameter.name]
+      let stored =
+        mixture?.type(of: ggufName, shape: shape) ?? parameter.value.type.keptInGGUF(isChanged: merged != nil)
+      return TensorSource(ggufName, stored, shape: shape, on: backend) {
+        var tensor = merged?() ?? parameter.value
+        if tensor.type.hasScales { tensor = backend.converted(tensor, to: .float32) }
+        return tensor.rows(index * rows..<(index + 1) * rows)
+      }
+    }
+  }
+
+  private func missing(_ name: String, _ architecture: GGUFArchitecture) -> SwiftletError {
+    SwiftletError.model("llama.cpp's \(architecture.name) has no tensor for \(name)", in: files.url.path)
+  }
+
+  private func source(
+    of parameter: Parameter, _ architecture: GGUFArchitecture, _ mixture: GGUFMixture?, merged: (() -> Tensor?)?
+  ) throws -> TensorSource {
+    guard let name = architecture.tensorName(of: parameter.name) else { throw missing(parameter.name, architecture) }
+    let backend = transformer.backend
     let shape = parameter.value.shape
     let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
@@ -137,7 +163,7 @@ extension CausalLM {
       }
       for parameter in transformer.parametersOutsideExperts
       where parameter.isTrainable || parameter.isReplaced || merging[parameter.name] != nil {
-        let source = try source(of: parameter, architecture, mixture, merging)
+        let source = try source(of: parameter, architecture, mixture, merged: merging[parameter.name])
         sources[source.name] = source
       }
     }

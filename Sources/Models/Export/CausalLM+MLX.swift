@@ -65,9 +65,8 @@ extension CausalLM {
   /// The names of the tensors that mlx-lm has instead of a parameter, whose rows they share out; `nil` if it has the same.
   private func mlxNames(of parameter: Parameter) -> [String]? {
     let name = files.fileName(of: parameter.name)
-    return transformer.configuration.family.mlxModules.first { name.contains(".\($0.key).") }.map { module, parts in
-      parts.map { name.replacing(".\(module).", with: ".\($0).") }
-    }
+    let names = transformer.configuration.separateNames(of: name)
+    return names == [name] ? nil : names
   }
 
   private func parts(

@@ -44,8 +44,8 @@ public enum LoRAExport {
         "adapters of model_type \"\(base.modelType)\" can't be exported as GGUF", in: folder.path)
     }
     let experts = try file.expertFactors(of: base)
-    var tensors = try file.tensors.filter { !experts.names.contains($0.name) }.map {
-      try source($0.name, $0.tensor, configuration, base, architecture, type, folder)
+    var tensors = try file.tensors.filter { !experts.names.contains($0.name) }.flatMap {
+      try sources($0.name, $0.tensor, configuration, base, architecture, type, folder)
     }
     for factors in experts.factors {
       tensors += try sources(factors, alpha: Float(configuration.alpha), architecture, type, folder)
@@ -53,13 +53,15 @@ public enum LoRAExport {
     try GGUFWriter.write(metadata: header(architecture, configuration, name), tensors: tensors, to: url)
   }
 
-  /// A or B of one layer under llama.cpp's name, with B's rows reordered and rescaled as needed.
-  private static func source(
+  /// A or B of one layer under llama.cpp's name, with B's rows reordered and rescaled as needed. What it has in several
+  /// layers has the same A in each, and B's rows are shared out.
+  private static func sources(
     _ name: String, _ tensor: Tensor, _ configuration: LoRAConfiguration, _ base: TransformerConfiguration,
     _ architecture: GGUFArchitecture, _ type: GGUFType, _ folder: URL
-  ) throws(SwiftletError) -> TensorSource {
+  ) throws(SwiftletError) -> [TensorSource] {
     let (path, factor) = try parts(of: name, folder)
-    guard let ggufName = architecture.tensorName(of: path + ".weight"), tensor.shape.count == 2 else {
+    let names = base.separateNames(of: path + ".weight").compactMap(architecture.tensorName)
+    guard !names.isEmpty, tensor.shape.count == 2 else {
       throw SwiftletError.model(
         "\(name.escapedLine(limit: 200)) matches no layer of \(base.modelType); use the adapter's own base model",
         in: folder.path)
@@ -69,16 +71,21 @@ public enum LoRAExport {
         "llama.cpp applies no adapter to \(layer); use --model to export the merged model", in: folder.path)
     }
     let backend = CPUBackend.shared
-    let stored = GGUFMixture(type, names: []).type(of: ggufName, shape: tensor.shape)
-    if factor == "A" {
-      return TensorSource(ggufName + ".lora_a", stored, shape: tensor.shape, on: backend) { tensor }
-    }
+    let mixture = GGUFMixture(type, names: [])
+    let rows = tensor.rows / names.count
     let order = architecture.rowOrder(of: path + ".weight", rows: tensor.rows, base, .toGGUF)
     let ratio = configuration.scale(of: path) * Float(tensor.columns) / Float(configuration.alpha)
-    return TensorSource(ggufName + ".lora_b", stored, shape: tensor.shape, on: backend) {
-      var b = abs(ratio - 1) > 1e-6 ? backend.scaled(backend.converted(tensor, to: .float32), ratio) : tensor
-      if let order { b = backend.permutedRows(b, order) }
-      return b
+    return names.enumerated().map { index, name in
+      if factor == "A" {
+        let stored = mixture.type(of: name, shape: tensor.shape)
+        return TensorSource(name + ".lora_a", stored, shape: tensor.shape, on: backend) { tensor }
+      }
+      let shape = [rows, tensor.columns]
+      return TensorSource(name + ".lora_b", mixture.type(of: name, shape: shape), shape: shape, on: backend) {
+        var b = abs(ratio - 1) > 1e-6 ? backend.scaled(backend.converted(tensor, to: .float32), ratio) : tensor
+        if let order { b = backend.permutedRows(b, order) }
+        return b.rows(index * rows..<(index + 1) * rows)
+      }
     }
   }
 

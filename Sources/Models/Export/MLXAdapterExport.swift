@@ -119,7 +119,7 @@ public enum MLXAdapterExport {
           "adapter_model.safetensors has \(stored.escapedLine(limit: 200)), which is not a LoRA update of a layer; use "
             + "--model to export the merged model", in: folder.path)
       }
-      guard base.family.mlxModules[inModel[3]] == nil || !base.moduleNames.values.contains(inModel[3]) else {
+      guard base.family.separateModules[inModel[3]] == nil || !base.moduleNames.values.contains(inModel[3]) else {
         throw SwiftletError.model(
           "mlx-lm has other layers than \(inModel[3]) in this model; use --model to export the merged model",
           in: folder.path)

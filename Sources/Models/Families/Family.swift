@@ -25,8 +25,8 @@ public struct Family: Sendable {
   var mlxAppliesWindows = false
   /// Whether mlx-lm has the family. If not, exports get a note.
   var mlxHasFamily = true
-  /// The modules that mlx-lm has instead of one, whose rows they share out.
-  var mlxModules: [String: [String]] = [:]
+  /// The modules that mlx-lm and llama.cpp have instead of one, whose rows they share out.
+  var separateModules: [String: [String]] = [:]
   /// What mlx-lm needs in the family's config.json, given as it is, besides what all families share.
   var mlxEntries: @Sendable (TransformerConfiguration, JSONValue) -> [(String, JSONValue)] = { _, _ in [] }
   /// How llama.cpp stores the family; `nil` if it doesn't support it.
@@ -119,9 +119,17 @@ extension TransformerConfiguration {
     }
   }
 
+  /// The names that mlx-lm and llama.cpp, in transformers' words, have for a tensor, whose rows they share out.
+  func separateNames(of name: String) -> [String] {
+    for (module, parts) in family.separateModules where name.contains(".\(module).") {
+      return parts.map { name.replacing(".\(module).", with: ".\($0).") }
+    }
+    return [name]
+  }
+
   /// Takes the modules that mlx-lm has instead of the family's, if these tensors have them.
   mutating func adoptMLXModules(of tensorNames: some Sequence<String>) {
-    let modules = family.mlxModules
+    let modules = family.separateModules
     guard !modules.isEmpty,
       tensorNames.contains(where: { name in modules.values.joined().contains { name.contains(".\($0).") } })
     else { return }
@@ -131,7 +139,7 @@ extension TransformerConfiguration {
 
   /// Whether it has modules of mlx-lm's that transformers doesn't have.
   var hasMLXModules: Bool {
-    let modules = family.mlxModules
+    let modules = family.separateModules
     return !modules.isEmpty && !moduleNames.values.contains { modules[$0] != nil }
   }
 

@@ -16,7 +16,7 @@ extension Family {
   static let granite4 = Family(
     modelTypes: ["granitemoehybrid"], className: "GraniteMoeHybridForCausalLM",
     endOfTurnTokens: ["<|end_of_text|>"], classifier: .missing,
-    mlxModules: [
+    separateModules: [
       "shared_mlp.input_linear": ["mlp.gate_proj", "mlp.up_proj"], "shared_mlp.output_linear": ["mlp.down_proj"],
     ],
     mlxEntries: { transformer, json in
@@ -27,7 +27,7 @@ extension Family {
         ("layer_types", .array(types)), ("position_embedding_type", .string(positions)),
         ("intermediate_size", .integer(transformer.intermediateSize)),
       ]
-    }
+    }, gguf: .granite4
   ) { transformer, config throws(SwiftletError) in
     try transformer.readGranite(config)
     transformer.mlpInputs = ["gate_up_proj"]
@@ -69,6 +69,17 @@ extension TransformerConfiguration {
 
 extension GGUFArchitecture {
   fileprivate static let granite = granite("granite")
+
+  /// llama.cpp has Granite 4 without experts and Mamba layers as Granite 3.
+  fileprivate static var granite4: GGUFArchitecture {
+    var architecture = granite("granite")
+    architecture.check = { transformer, refusal throws(SwiftletError) in
+      if transformer.layers.contains(where: { $0.rotary == nil }) {
+        throw refusal("position_embedding_type other than rope")
+      }
+    }
+    return architecture
+  }
 
   /// Granite's scalars under the keys of an architecture.
   static func granite(

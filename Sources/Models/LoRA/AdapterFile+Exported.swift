@@ -36,11 +36,19 @@ extension AdapterFile {
     }
     var known = Set<String>()
     let layers = try transformer.linearLayers.compactMap { layer -> Factors? in
-      guard let name = architecture.tensorName(of: layer.path + ".weight") else { return nil }
-      known.formUnion(["\(name).lora_a", "\(name).lora_b"])
-      guard let a = file.tensor(named: name + ".lora_a"), var b = file.tensor(named: name + ".lora_b") else {
-        return nil
+      let names = base.separateNames(of: layer.path + ".weight").compactMap(architecture.tensorName)
+      known.formUnion(names.flatMap { ["\($0).lora_a", "\($0).lora_b"] })
+      let parts = names.compactMap { name in
+        file.tensor(named: name + ".lora_a").flatMap { a in file.tensor(named: name + ".lora_b").map { (a: a, b: $0) } }
       }
+      guard let a = parts.first?.a else { return nil }
+      let bytes = a.withBytes { Array($0) }
+      guard parts.count == names.count, parts.allSatisfy({ $0.a.withBytes { Array($0) } == bytes }) else {
+        throw SwiftletError.model(
+          "\(names.joined(separator: " and ")) must have the same lora_a, because this base model has one layer for them; "
+            + "use the merged model", in: url.path)
+      }
+      var b = Self.joined(parts.map(\.b))
       try Self.check(a, b, layer, url)
       if let order = architecture.rowOrder(of: layer.path + ".weight", rows: b.rows, base, .fromGGUF) {
         b = CPUBackend.shared.permutedRows(b, order)
@@ -92,6 +100,16 @@ extension AdapterFile {
     self.init(
       folder, fileName: MLXAdapterExport.fileName, json: json, configuration,
       (layers + experts.map(\.factors)).flatMap(\.tensors))
+  }
+
+  /// Matrices with as many columns, one after the other.
+  private static func joined(_ matrices: [Tensor]) -> Tensor {
+    let backend = CPUBackend.shared
+    guard matrices.count > 1, matrices.allSatisfy({ $0.shape.count == 2 && $0.columns == matrices[0].columns }) else {
+      return matrices[0]
+    }
+    return backend.tensor(
+      matrices.flatMap(backend.floats), [matrices.reduce(0) { $0 + $1.rows }, matrices[0].columns])
   }
 
   private static func check(_ a: Tensor, _ b: Tensor, _ layer: Linear, _ url: URL) throws(SwiftletError) {
