@@ -14,7 +14,7 @@ typedef struct {
   uint8_t rows[16];
 } tile_configuration;
 
-// All eight tiles have 16 rows of 64 bytes, until they are released.
+// All eight tiles have 16 rows of 64 bytes.
 static void configure_tiles(void) {
   tile_configuration configuration = {.palette = 1};
   for (int i = 0; i < 8; i++) {
@@ -23,8 +23,6 @@ static void configure_tiles(void) {
   }
   _tile_loadconfig(&configuration);
 }
-
-static void release_tiles(void) { _tile_release(); }
 
 INLINE long steps_of(long k) { return (k + tile_depth - 1) / tile_depth; }
 
@@ -138,6 +136,7 @@ static void add_tiles(
   memset(
     panels + words_of(k, true) * ck_unit_columns, 0,
     (16 * steps - words_of(k, true)) * ck_unit_columns * sizeof(float));
+  configure_tiles();
   const float *left = term->left + steps_of(k0) * ((m + 15) / 16) * tile_words + part->row_begin / 16 * next;
   for (long unit = part->unit_begin; unit < part->unit_end; unit++) {
     const long n0 = unit * ck_unit_columns, columns = n - n0 < ck_unit_columns ? n - n0 : ck_unit_columns;
@@ -152,5 +151,6 @@ static void add_tiles(
       else edge_tiles(steps, a, next, panels, out, ldc, rows, columns, accumulate);
     }
   }
+  _tile_release();
 }
 #endif

@@ -203,20 +203,15 @@ bool ck_select_usual_target(const char *name) {
 #ifndef DECLARE_PRODUCT
 #define DECLARE_PRODUCT DECLARE
 #endif
-#define DISPATCH(type, name, parameters, arguments) \
-  DECLARE(type, name, parameters)                   \
-  type name parameters {                            \
-    target t = used();                              \
-    (void)t;                                        \
-    return CALL(name, arguments);                   \
+#define FORWARD(declare, call, type, name, parameters, arguments) \
+  declare(type, name, parameters) type name parameters {          \
+    target t = used();                                            \
+    (void)t;                                                      \
+    return call(name, arguments);                                 \
   }
+#define DISPATCH(type, name, parameters, arguments) FORWARD(DECLARE, CALL, type, name, parameters, arguments)
 #define PRODUCT_DISPATCH(type, name, parameters, arguments) \
-  DECLARE_PRODUCT(type, name, parameters)                   \
-  type name parameters {                                    \
-    target t = used();                                      \
-    (void)t;                                                \
-    return PRODUCT_CALL(name, arguments);                   \
-  }
+  FORWARD(DECLARE_PRODUCT, PRODUCT_CALL, type, name, parameters, arguments)
 
 DISPATCH(
   void, ck_dequantize, (const ck_matrix *matrix, long row, long column, long count, float *out),

@@ -183,18 +183,16 @@ static void add_floats(
 static void add_pairs(
   const ck_term *term, long k0, long k, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
 #ifdef CK_AMX
-  return add_tiles(term, k0, k, m, n, c, ldc, accumulate, part);
-#endif
+  add_tiles(term, k0, k, m, n, c, ldc, accumulate, part);
+#else
   add_chunk(has_pairs, term, k0, k, m, n, c, ldc, accumulate, part);
+#endif
 }
 
 #ifdef CK_AMX
 enum { part_rows = 48 };  // whole tiles of either kind
 #else
 enum { part_rows = tile_rows };
-
-static void configure_tiles(void) {}
-static void release_tiles(void) {}
 #endif
 
 long CK(ck_tile_rows)(void) { return part_rows; }
@@ -243,7 +241,6 @@ void CK(ck_pack_left)(
 
 void CK(ck_sum_of_products)(
   const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part) {
-  configure_tiles();
   for (long i = 0; i < term_count; i++) {
     bool pairs = terms[i].pairs && has_pairs;
     long chunk = chunk_length(terms[i].k, pairs), k0 = 0;
@@ -254,5 +251,4 @@ void CK(ck_sum_of_products)(
       accumulate = true;
     } while (k0 < terms[i].k);
   }
-  release_tiles();
 }
