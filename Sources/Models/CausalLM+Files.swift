@@ -19,6 +19,11 @@ extension CausalLM {
     to folder: URL, type: ElementType, quantization: QuantizationConfiguration? = nil,
     progress: @escaping (Int, Int) -> Void = { _, _ in }
   ) throws {
+    if transformer.configuration.hasMLXModules {
+      throw SwiftletError.model(
+        "the model has mlx-lm's layers, which transformers doesn't have; start from the original model, or export with "
+          + "--format mlx", in: files.url.path)
+    }
     let backend = transformer.backend
     let quantization = quantization.map { files.quantization ?? $0 }
     let entries = quantization.map {
@@ -45,11 +50,6 @@ extension CausalLM {
     experts: ((ExpertParameter) -> [TensorSource])? = nil, quantized: (Parameter, Linear?) throws -> [TensorSource]?
   ) throws {
     try transformer.checkMergeable(files.url.path)
-    if format != "mlx", transformer.configuration.hasMLXModules {
-      throw SwiftletError.model(
-        "the model has mlx-lm's layers, which transformers doesn't have; start from the original model, or export with "
-          + "--format mlx", in: files.url.path)
-    }
     let linearLayers = Dictionary(uniqueKeysWithValues: transformer.linearLayers.map { ($0.weight.name, $0) })
     let merging = transformer.merging
     let backend = transformer.backend

@@ -94,6 +94,12 @@ extension Tensor {
       type: type, shape: [range.count, columns], storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes)
   }
 
+  /// One of `count` equal shares of the rows of a matrix. Shares the storage. Not for types with scales apart.
+  package func rowShare(_ index: Int, of count: Int) -> Tensor {
+    let size = rows / count
+    return rows(index * size..<(index + 1) * size)
+  }
+
   /// One of the matrices of a stack `[count, rows, columns]`. Shares the storage. Scales must be those of blocks in a row.
   package func matrix(_ index: Int) -> Tensor {
     precondition(shape.count == 3 && !type.isFourBitCode && type != .float8, "a stack whose matrices are apart")

@@ -28,6 +28,19 @@ import Tokenizers
     return try CausalLM(files(name), tokenizer: tokenizer)
   }
 
+  /// An adapter whose updates are not zero.
+  private static func adapter(_ configuration: LoRAConfiguration, on transformer: Transformer) throws -> Adapter {
+    var configuration = configuration
+    configuration.initialization = .gaussian
+    let adapter = try Adapter(configuration, on: transformer, seed: 1)
+    let backend = transformer.backend
+    for parameter in adapter.parameters where parameter.name.contains("lora_B") {
+      let values = (0..<parameter.value.count).map { Float($0 % 13 - 6) / 100 }
+      backend.copy(backend.tensor(values, parameter.value.shape), to: parameter.value)
+    }
+    return adapter
+  }
+
   private static func written(_ model: CausalLM, _ format: AffineFormat?, _ type: ElementType) throws -> ModelFiles {
     let folder = try AdapterTests.scratch()
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -125,14 +138,7 @@ import Tokenizers
   ) throws {
     let model = try Self.model("models/granite4")
     let ids: [Int32] = [5, 9, 100, 30, 7]
-    var configuration = LoRAConfiguration.lora(rank: 4)
-    configuration.initialization = .gaussian
-    let adapter = try Adapter(configuration, on: model.transformer, seed: 1)
-    let backend = model.transformer.backend
-    for parameter in adapter.parameters where parameter.name.contains("lora_B") {
-      let values = (0..<parameter.value.count).map { Float($0 % 13 - 6) / 100 }
-      backend.copy(backend.tensor(values, parameter.value.shape), to: parameter.value)
-    }
+    let adapter = try Self.adapter(.lora(rank: 4), on: model.transformer)
     let expected = AdapterTests.logits(model.transformer, ids)
     let files = try Self.written(model, format, .float32)
     #expect(files.configurationJSON["layer_types"]?.array?.allSatisfy { $0.string == "attention" } == true)
@@ -183,14 +189,7 @@ import Tokenizers
     throws
   {
     let model = try Self.model("mlx/\(name)")
-    var configuration = ExpertAdapterTests.configuration()
-    configuration.initialization = .gaussian
-    let adapter = try Adapter(configuration, on: model.transformer, seed: 1)
-    let backend = model.transformer.backend
-    for parameter in adapter.parameters where parameter.name.contains("lora_B") {
-      let values = (0..<parameter.value.count).map { Float($0 % 13 - 6) / 100 }
-      backend.copy(backend.tensor(values, parameter.value.shape), to: parameter.value)
-    }
+    let adapter = try Self.adapter(ExpertAdapterTests.configuration(), on: model.transformer)
     let ids: [Int32] = [5, 9, 100, 30, 7]
     let expected = AdapterTests.logits(model.transformer, ids)
     let folder = try AdapterTests.scratch()

@@ -92,7 +92,7 @@ extension CausalLM {
       return TensorSource(ggufName, stored, shape: shape, on: backend) {
         var tensor = merged?() ?? parameter.value
         if tensor.type.hasScales { tensor = backend.converted(tensor, to: .float32) }
-        return tensor.rows(index * rows..<(index + 1) * rows)
+        return tensor.rowShare(index, of: names.count)
       }
     }
   }

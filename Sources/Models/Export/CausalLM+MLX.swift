@@ -50,7 +50,9 @@ extension CausalLM {
       }
       // Rounded first, as by mlx-lm; not what was merged in float32.
       let value = merged ?? backend.converted(parameter.value, to: type)
-      return try (names ?? [files.fileName(of: parameter.name)]).parts(of: value).flatMap { name, rows in
+      let shares = names ?? [files.fileName(of: parameter.name)]
+      return try shares.enumerated().flatMap { index, name in
+        let rows = value.rowShare(index, of: shares.count)
         guard let quantized = backend.quantized(rows, to: format, scaleType: type) else {
           throw SwiftletError.model(
             "\(parameter.name) can't be quantized: it has a value that is not finite; check the adapter or download the "
@@ -77,7 +79,7 @@ extension CausalLM {
     return names.indices.map { index in
       TensorSource(name: names[index], type: type, shape: shape) {
         let value = backend.converted(linear?.mergedWeight(on: backend) ?? parameter.value, to: type)
-        return names.parts(of: value)[index].rows
+        return value.rowShare(index, of: names.count)
       }
     }
   }
@@ -149,13 +151,5 @@ extension CausalLM {
       add("rope_scaling", .object(scaling))
     }
     return entries
-  }
-}
-
-extension [String] {
-  /// Equal shares of a tensor's rows under these names.
-  fileprivate func parts(of tensor: Tensor) -> [(name: String, rows: Tensor)] {
-    let rows = tensor.shape[0] / count
-    return enumerated().map { ($1, tensor.rows($0 * rows..<($0 + 1) * rows)) }
   }
 }

@@ -84,7 +84,7 @@ public enum LoRAExport {
       return TensorSource(name + ".lora_b", mixture.type(of: name, shape: shape), shape: shape, on: backend) {
         var b = abs(ratio - 1) > 1e-6 ? backend.scaled(backend.converted(tensor, to: .float32), ratio) : tensor
         if let order { b = backend.permutedRows(b, order) }
-        return b.rows(index * rows..<(index + 1) * rows)
+        return b.rowShare(index, of: names.count)
       }
     }
   }
