@@ -72,7 +72,9 @@ extension CausalLM {
         TensorSource(name: files.fileName(of: parameter.name), type: type, shape: parameter.value.shape) {
           let merged = merging[parameter.name]?()
           guard shifted.contains(ObjectIdentifier(parameter)) else {
-            return backend.converted(merged ?? parameter.value, to: type)
+            let stored = parameter.value
+            let value = merged ?? linearLayers[parameter.name]?.inInputOrder(stored, on: backend) ?? stored
+            return backend.converted(value, to: type)
           }
           let values = backend.floats(parameter.value).map { $0 - shift }
           return backend.converted(backend.tensor(values, parameter.value.shape), to: type)
@@ -209,7 +211,13 @@ extension Linear {
     return merged
   }
 
-  /// W + scale · B A in float32, with its rows brought to their magnitudes by DoRA; `nil` without a LoRA update.
+  /// A weight of this layer with its columns in the order of the input.
+  func inInputOrder(_ weight: Tensor, on backend: any Backend) -> Tensor {
+    columnOrder.map { backend.reorderedColumns(weight, $0.inverse) } ?? weight
+  }
+
+  /// W + scale · B A in float32, with its rows brought to their magnitudes by DoRA and its columns in the order of the
+  /// input; `nil` without a LoRA update.
   func mergedWeight(on backend: any Backend) -> Tensor? {
     guard let lora else { return nil }
     let merged = backend.converted(weight.value, to: .float32)
@@ -222,7 +230,7 @@ extension Linear {
     if let magnitude = lora.magnitude {
       backend.scaleRows(merged, by: magnitude.rowScales(lora, weight: weight.value, on: backend))
     }
-    return merged
+    return inInputOrder(merged, on: backend)
   }
 
   /// The merged weight in 4 bits: in its current format, or in that of `quantization`; `nil` if it isn't quantized.
@@ -233,7 +241,10 @@ extension Linear {
       return nil
     }
     if lora == nil, weight.value.type.isFourBitCode { return weight.value }
-    guard let quantized = backend.quantized(mergedWeight(on: backend) ?? weight.value, to: format) else {
+    guard
+      let quantized = backend.quantized(
+        mergedWeight(on: backend) ?? inInputOrder(weight.value, on: backend), to: format)
+    else {
       throw SwiftletError.model(
         "the merged weight \(weight.name) has a value that is not finite; check the adapter")
     }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Diagnostics
+import Essentials
 import OrderedJSON
 import Tensors
 
@@ -115,8 +116,9 @@ struct GGUFModel: Sendable {
 
   // MARK: Tensors
 
-  /// The tensor that transformers calls `name`, or `nil`.
-  func tensor(named name: String, configuration: TransformerConfiguration) -> Tensor? {
+  /// The tensor that transformers calls `name`, or `nil`. Its columns have the order that `columnOrder(of:)` returns.
+  /// - Throws: `SwiftletError` for values that can't be what they stand for.
+  func tensor(named name: String, configuration: TransformerConfiguration) throws(SwiftletError) -> Tensor? {
     if let (ggufName, expert) = architecture.expertTensorName(of: name) {
       guard let all = file.tensor(named: ggufName), expert < all.shape[0] else { return nil }
       if all.shape.count == 2, all.type.blockLength == 1 {  // biases
@@ -126,12 +128,36 @@ struct GGUFModel: Sendable {
       let rows = all.shape[1]
       return all.reshaped([all.shape[0] * rows, all.shape[2]]).rows(expert * rows..<(expert + 1) * rows)
     }
-    guard let ggufName = architecture.tensorName(of: name), let tensor = file.tensor(named: ggufName) else {
+    guard let ggufName = architecture.tensorName(of: name), var tensor = file.tensor(named: ggufName) else {
       return nil
+    }
+    if architecture.holdsNegatedExponential(of: name) { tensor = try logarithms(of: tensor, ggufName) }
+    if let order = architecture.columnOrder(of: name, columns: tensor.columns, configuration, .fromGGUF),
+      order.keepsBlocks(of: tensor.type)
+    {
+      return CPUBackend.shared.reorderedColumns(tensor, order)
     }
     let rows = tensor.shape.first ?? 0
     guard let order = architecture.rowOrder(of: name, rows: rows, configuration, .fromGGUF) else { return tensor }
     let matrix = tensor.shape.count == 1 ? tensor.reshaped([rows, 1]) : tensor
     return CPUBackend.shared.permutedRows(matrix, order).reshaped(tensor.shape)
+  }
+
+  /// For each run of columns of a tensor whose blocks would have to be cut to reorder it, that in transformers' order.
+  func columnOrder(of name: String, configuration: TransformerConfiguration) -> ColumnOrder? {
+    guard let ggufName = architecture.tensorName(of: name), let tensor = file.tensor(named: ggufName),
+      let order = architecture.columnOrder(of: name, columns: tensor.columns, configuration, .toGGUF),
+      !order.keepsBlocks(of: tensor.type)
+    else { return nil }
+    return order
+  }
+
+  /// x of −exp(x).
+  private func logarithms(of tensor: Tensor, _ name: String) throws(SwiftletError) -> Tensor {
+    let values = CPUBackend.shared.floats(tensor)
+    guard values.allSatisfy({ $0 < 0 && $0.isFinite }) else {
+      throw SwiftletError.model("\(name) has a value that is not negative; download the file again", in: path)
+    }
+    return CPUBackend.shared.tensor(values.map { Float(log(-Double($0))) }, tensor.shape)
   }
 }

@@ -140,8 +140,14 @@ public struct ModelFiles: Sendable {
       } else {
         try checkpoint?.weight(named: fileName(of: name), columns: columns)
       }
-    case .gguf(let model): model.tensor(named: name, configuration: configuration)
+    case .gguf(let model): try model.tensor(named: name, configuration: configuration)
     }
+  }
+
+  /// The order in which the tensor `name` has the columns that transformers has, if they couldn't be reordered without
+  /// cutting blocks.
+  func columnOrder(of name: String) -> ColumnOrder? {
+    if case .gguf(let model) = source { model.columnOrder(of: name, configuration: configuration) } else { nil }
   }
 
   /// The experts of a model whose folders hold them in stacks; `nil` if they are apart, or there are none.

@@ -18,12 +18,17 @@ struct WeightReader {
   /// A matrix in its storage format, or in float32 if all weights are.
   /// - Parameter addedRows: by how many rows `shape` is larger than in the file; negative if it is smaller.
   func matrix(_ name: String, _ shape: [Int], addedRows: Int = 0) throws(SwiftletError) -> Parameter {
-    let tensor = try tensor(name, shape, addedRows: addedRows)
+    var tensor = try tensor(name, shape, addedRows: addedRows)
     let isReadable = tensor.type.isQuantized || [.float32, .float16, .bfloat16].contains(tensor.type)
     let isKept = isReadable && !inFloat32
-    defer { if !isKept { tensor.releasePages() } }
-    let parameter = Parameter(
-      name: name, value: isKept ? backend.resident(tensor) : backend.converted(tensor, to: .float32))
+    if isKept {
+      tensor = backend.resident(tensor)
+    } else {
+      let converted = backend.converted(tensor, to: .float32)
+      tensor.releasePages()
+      tensor = files.columnOrder(of: name).map { backend.reorderedColumns(converted, $0.inverse) } ?? converted
+    }
+    let parameter = Parameter(name: name, value: tensor)
     parameter.isReplaced = addedRows != 0
     return parameter
   }
@@ -38,9 +43,10 @@ struct WeightReader {
   }
 
   func linear(_ path: String, _ outputs: Int, _ inputs: Int, bias: Bool) throws(SwiftletError) -> Linear {
-    Linear(
-      path: path, weight: try linearWeight(path, [outputs, inputs]),
-      bias: bias ? try vector("\(path).bias", outputs) : nil)
+    let weight = try linearWeight(path, [outputs, inputs])
+    return Linear(
+      path: path, weight: weight, bias: bias ? try vector("\(path).bias", outputs) : nil,
+      columnOrder: weight.value.type.isFloat ? nil : files.columnOrder(of: weight.name))
   }
 
   /// The matrix of the linear layer at `path`, quantized on loading if the configuration says so.

@@ -6,14 +6,21 @@ public final class Linear {
   public let weight: Parameter
   /// The bias, `[out]`, float32; `nil` for a layer without one.
   public let bias: Parameter?
+  /// Where the weight has the columns of the input in another order, because its blocks would have to be cut to reorder
+  /// it: for each run of columns, that of the input. A has the weight's order too.
+  public let columnOrder: ColumnOrder?
   /// The LoRA update that is added to the output; `nil` without an adapter.
   public var lora: LoRAUpdate?
 
   /// Creates a layer; the weight's shape gives its sizes.
-  public init(path: String = "", weight: Parameter, bias: Parameter? = nil, lora: LoRAUpdate? = nil) {
+  public init(
+    path: String = "", weight: Parameter, bias: Parameter? = nil, columnOrder: ColumnOrder? = nil,
+    lora: LoRAUpdate? = nil
+  ) {
     self.path = path
     self.weight = weight
     self.bias = bias
+    self.columnOrder = columnOrder
     self.lora = lora
   }
 

@@ -10,7 +10,8 @@ import Tokenizers
   static let names =
     [
       "lora", "lora_patterns", "fused", "all_linear", "dora", "pattern", "gemma3_vision", "mistral3", "ministral3",
-      "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_moe", "granite4",
+      "granite", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2", "qwen3_5", "qwen3_5_gguf",
+      "qwen3_moe", "granite4",
       "gemma4_embeddings",
       "gemma4_keys", "gpt_oss", "granitemoe", "lfm3", "lora_tied_head", "lora_tied_embedding", "lora_tokens",
       "lora_tied_tokens", "pissa", "bias", "tokens_apart",
@@ -103,7 +104,7 @@ import Tokenizers
     } catch {
       // These programs can't apply every adapter.
       let isSupported =
-        (["lora", "fused", "all_linear"] + Self.expertNames).contains(name) || name == "dora" && !asGGUF
+        (["lora", "fused", "all_linear", "qwen3_5_gguf"] + Self.expertNames).contains(name) || name == "dora" && !asGGUF
       #expect(!isSupported, "\(error)")
       return
     }
@@ -147,7 +148,7 @@ import Tokenizers
   }
 
   /// What llama.cpp's convert_lora_to_gguf.py wrote.
-  @Test(arguments: ["lora", "fused"]) func adaptersForLlamaCppEqualPEFT(_ name: String) throws {
+  @Test(arguments: ["lora", "fused", "qwen3_5_gguf"]) func adaptersForLlamaCppEqualPEFT(_ name: String) throws {
     let golden = try Goldens.json("peft/\(name).json")
     let file = Goldens.folder.appendingPathComponent("gguf_export/\(name).gguf")
     let (transformer, adapter) = try Self.open(golden, adapter: file)
@@ -183,7 +184,9 @@ import Tokenizers
     // The folder is a complete model with the same logits as the base model with the adapter.
     let ids = try #require(golden["ids"]?.ids)
     let reopened = try Transformer(written)
-    #expect(relativeError(Self.logits(reopened, ids), Self.logits(model.transformer, ids)) < 2e-6)
+    // Merging in PEFT changes this model's logits by more than others'.
+    let tolerance = name == "qwen3_5_gguf" ? 1e-5 : 2e-6
+    #expect(relativeError(Self.logits(reopened, ids), Self.logits(model.transformer, ids)) < tolerance)
   }
 
   @Test(arguments: names) func adaptersRoundTrip(_ name: String) throws {

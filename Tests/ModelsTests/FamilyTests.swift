@@ -10,7 +10,7 @@ import Testing
     "llama", "llama_tied", "llama_bf16", "llama_f16", "llama_linear", "llama_dynamic", "llama_llama3", "mistral",
     "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_text", "gemma3_six_layers", "smollm3",
     "gemma3_vision", "mistral3", "ministral3", "granite", "phi4", "phi4_mini", "olmo2", "olmo3", "gemma2", "lfm2",
-    "qwen3_5", "qwen3_moe",
+    "qwen3_5", "qwen3_5_gguf", "qwen3_moe",
     "qwen3_moe_mixed", "granite4", "gemma4", "gemma4_gguf", "gemma4_keys", "gpt_oss", "granitemoe", "lfm3",
   ]
   /// The names with a golden of gradient projections (Tests/Goldens/generators/gradients.py).

@@ -107,7 +107,12 @@ extension CausalLM {
     guard let name = architecture.tensorName(of: parameter.name) else { throw missing(parameter.name, architecture) }
     let backend = transformer.backend
     let shape = parameter.value.shape
-    let offset = name.hasSuffix("_norm.weight") ? transformer.configuration.normOffset : 0
+    let hasOffset = transformer.offsetNorms.contains { $0 === parameter }
+    let offset = hasOffset ? transformer.configuration.normOffset : 0
+    let columnOrder =
+      shape.count == 2
+      ? architecture.columnOrder(of: parameter.name, columns: shape[1], transformer.configuration, .toGGUF) : nil
+    let isNegatedExponential = architecture.holdsNegatedExponential(of: parameter.name)
     let order = architecture.rowOrder(of: parameter.name, rows: shape.first ?? 0, transformer.configuration, .toGGUF)
     let kept = GGUFMixture.isRouter(name) ? .float32 : parameter.value.type.keptInGGUF(isChanged: merged != nil)
     let stored = mixture?.type(of: name, shape: shape) ?? kept
@@ -116,11 +121,15 @@ extension CausalLM {
     return TensorSource(name, stored, shape: storedShape, on: backend) {
       var tensor = merged?() ?? parameter.value
       if offset != 0 { tensor = backend.tensor(backend.floats(tensor).map { $0 + offset }, shape) }
+      if isNegatedExponential {
+        tensor = backend.tensor(backend.floats(tensor).map { Float(-exp(Double($0))) }, shape)
+      }
+      if let columnOrder { tensor = backend.reorderedColumns(tensor, columnOrder) }
       guard let order else { return tensor.reshaped(storedShape) }
       // GGUF can't hold codes with scales apart anyway.
       if tensor.type.hasScales { tensor = backend.converted(tensor, to: .float32) }
       let matrix = shape.count == 1 ? tensor.reshaped([tensor.count, 1]) : tensor
-      return backend.permutedRows(matrix, order).reshaped(shape)
+      return backend.permutedRows(matrix, order).reshaped(storedShape)
     }
   }
 

@@ -49,7 +49,8 @@ extension CausalLM {
         return TensorSource.mlx(name: files.fileName(of: parameter.name), parameter.value)
       }
       // Rounded first, as by mlx-lm; not what was merged in float32.
-      let value = merged ?? backend.converted(parameter.value, to: type)
+      let value =
+        merged ?? backend.converted(linear?.inInputOrder(parameter.value, on: backend) ?? parameter.value, to: type)
       let shares = names ?? [files.fileName(of: parameter.name)]
       return try shares.enumerated().flatMap { index, name in
         let rows = value.rowShare(index, of: shares.count)

@@ -77,7 +77,9 @@ package struct GGUFMixture {
   /// 32, or float16. So has the projection to per-layer embeddings, which is never quantized.
   package func type(of name: String, shape: [Int]) -> ElementType {
     // Convolutions are tiny, and llama.cpp leaves them alone.
-    guard shape.count > 1, !name.hasSuffix("_norm.weight"), !name.contains("conv.conv."), !Self.isRouter(name) else {
+    guard shape.count > 1, !name.hasSuffix("_norm.weight"), !name.contains("conv.conv."),
+      !name.contains("ssm_conv1d."), !Self.isRouter(name)
+    else {
       return .float32
     }
     let columns = shape.last ?? 0

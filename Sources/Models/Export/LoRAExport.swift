@@ -53,8 +53,8 @@ public enum LoRAExport {
     try GGUFWriter.write(metadata: header(architecture, configuration, name), tensors: tensors, to: url)
   }
 
-  /// A or B of one layer under llama.cpp's name, with B's rows reordered and rescaled as needed. What it has in several
-  /// layers has the same A in each, and B's rows are shared out.
+  /// A or B of one layer under llama.cpp's name, with A's columns and B's rows reordered and B rescaled as needed. What
+  /// it has in several layers has the same A in each, and B's rows are shared out.
   private static func sources(
     _ name: String, _ tensor: Tensor, _ configuration: LoRAConfiguration, _ base: TransformerConfiguration,
     _ architecture: GGUFArchitecture, _ type: GGUFType, _ folder: URL
@@ -74,11 +74,14 @@ public enum LoRAExport {
     let mixture = GGUFMixture(type, names: [])
     let rows = tensor.rows / names.count
     let order = architecture.rowOrder(of: path + ".weight", rows: tensor.rows, base, .toGGUF)
+    let columnOrder = architecture.columnOrder(of: path + ".weight", columns: tensor.columns, base, .toGGUF)
     let ratio = configuration.scale(of: path) * Float(tensor.columns) / Float(configuration.alpha)
     return names.enumerated().map { index, name in
       if factor == "A" {
         let stored = mixture.type(of: name, shape: tensor.shape)
-        return TensorSource(name + ".lora_a", stored, shape: tensor.shape, on: backend) { tensor }
+        return TensorSource(name + ".lora_a", stored, shape: tensor.shape, on: backend) {
+          columnOrder.map { backend.reorderedColumns(tensor, $0) } ?? tensor
+        }
       }
       let shape = [rows, tensor.columns]
       return TensorSource(name + ".lora_b", mixture.type(of: name, shape: shape), shape: shape, on: backend) {

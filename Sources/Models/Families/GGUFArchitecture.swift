@@ -1,6 +1,7 @@
 import Checkpoints
 import Diagnostics
 import OrderedJSON
+import Tensors
 
 /// How llama.cpp stores a family: its architecture's name, tensors, row order and header keys. The defaults are those
 /// of most architectures.
@@ -10,8 +11,14 @@ struct GGUFArchitecture: Sendable {
   /// Whether the converter reorders the rows of q and k. llama.cpp then rotates neighbors (2i, 2i + 1), where
   /// transformers rotates halves (i, i + d/2).
   var permutesQueryKeyRows = false
+  /// Heads of a tensor, as transformers calls it, that the converter reorders; `nil` if it keeps their order.
+  var headOrder: @Sendable (String, TransformerConfiguration) -> HeadOrder? = { _, _ in nil }
   /// Names of layer parts that differ from `partNames`.
   var renamedParts: [String: String] = [:]
+  /// Names of tensors of a layer that aren't the name of their part with the same end.
+  var renamedTensors: [String: String] = [:]
+  /// The tensors of layers that it holds as −exp(x), by transformers' names.
+  var negatedExponentials: Set<String> = []
   /// Whether the converter writes `vocab_size`.
   var writesVocabularySize = false
   /// Whether the converter writes `rope.dimension_count`.
@@ -74,6 +81,7 @@ struct GGUFArchitecture: Sendable {
     else { return nil }
     // A tensor of the layer itself.
     if parts.count == 4 { return renamedParts[String(kind)].map { "blk.\(layer).\($0).weight" } }
+    if let tensor = renamedTensors[parts[3...].joined(separator: ".")] { return "blk.\(layer).\(tensor)" }
     let part = parts[3..<parts.count - 1].joined(separator: ".")
     if part == "self_attn", kind == "sinks" { return "blk.\(layer).attn_sinks.weight" }
     return (renamedParts[part] ?? Self.partNames[part]).map { "blk.\(layer).\($0).\(kind)" }
@@ -97,16 +105,57 @@ struct GGUFArchitecture: Sendable {
     return ("blk.\(layer).\(part)_exps.\(parts[7])", expert)
   }
 
-  // MARK: Row order
+  /// Whether it holds the tensor that transformers calls `name` as −exp(x).
+  func holdsNegatedExponential(of name: String) -> Bool { negatedExponentials.contains(ModuleNames.inLayer(name)) }
 
-  /// A conversion between the two row orders.
+  // MARK: Order of rows and columns
+
+  /// A conversion between the two orders.
   enum Direction { case toGGUF, fromGGUF }
+
+  /// Heads that files have in another order than transformers, as rows or as columns of a tensor.
+  struct HeadOrder: Sendable {
+    enum Axis { case rows, columns }
+
+    let axis: Axis
+    /// The number of rows or columns before the first of these heads.
+    var first = 0
+    let headDim: Int
+    /// For each head in the file, that in transformers.
+    let heads: [Int]
+
+    /// The number of all rows or columns.
+    var count: Int { first + heads.count * headDim }
+
+    /// For each head after the conversion, the one to take.
+    func columns(_ direction: Direction) -> ColumnOrder {
+      let order = ColumnOrder(runs: heads, length: headDim)
+      return direction == .toGGUF ? order : order.inverse
+    }
+
+    /// For each row after the conversion, the one to take.
+    func rows(_ direction: Direction) -> [Int] {
+      Array(0..<first) + columns(direction).runs.flatMap { head in (0..<headDim).map { first + head * headDim + $0 } }
+    }
+  }
+
+  /// For each run of columns of the result, the one to copy; `nil` if the columns of tensor `name` (as transformers
+  /// calls it) keep their order.
+  func columnOrder(
+    of name: String, columns: Int, _ configuration: TransformerConfiguration, _ direction: Direction
+  ) -> ColumnOrder? {
+    guard let order = headOrder(name, configuration), order.axis == .columns, order.count == columns else { return nil }
+    return order.columns(direction)
+  }
 
   /// For each row of the result, the row to copy; `nil` if the rows of tensor `name` (as transformers calls it) keep
   /// their order.
   func rowOrder(
     of name: String, rows: Int, _ configuration: TransformerConfiguration, _ direction: Direction
   ) -> [Int]? {
+    if let order = headOrder(name, configuration), order.axis == .rows, order.count == rows {
+      return order.rows(direction)
+    }
     guard permutesQueryKeyRows else { return nil }
     let heads: Int
     if name.contains(".q_proj.") {

@@ -12,7 +12,7 @@ extension Family {
       "max_position_embeddings": 32768, "partial_rotary_factor": 0.25,
     ],
     className: "Qwen3_5ForCausalLM", endOfTurnTokens: ["<|im_end|>", "<|endoftext|>"],
-    classifier: .textOnly
+    classifier: .textOnly, gguf: .qwen35
   ) { transformer, config throws(SwiftletError) in
     transformer.normOffset = 1
     transformer.hasQueryKeyNorms = true

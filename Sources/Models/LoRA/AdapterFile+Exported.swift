@@ -41,7 +41,7 @@ extension AdapterFile {
       let parts = names.compactMap { name in
         file.tensor(named: name + ".lora_a").flatMap { a in file.tensor(named: name + ".lora_b").map { (a: a, b: $0) } }
       }
-      guard let a = parts.first?.a else { return nil }
+      guard var a = parts.first?.a else { return nil }
       let bytes = a.withBytes { Array($0) }
       guard parts.count == names.count, parts.allSatisfy({ $0.a.withBytes { Array($0) } == bytes }) else {
         throw SwiftletError.model(
@@ -52,6 +52,9 @@ extension AdapterFile {
       try Self.check(a, b, layer, url)
       if let order = architecture.rowOrder(of: layer.path + ".weight", rows: b.rows, base, .fromGGUF) {
         b = CPUBackend.shared.permutedRows(b, order)
+      }
+      if let order = architecture.columnOrder(of: layer.path + ".weight", columns: a.columns, base, .fromGGUF) {
+        a = CPUBackend.shared.reorderedColumns(a, order)
       }
       return Factors(path: layer.path, a: a, b: b)
     }

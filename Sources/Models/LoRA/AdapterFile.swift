@@ -114,7 +114,8 @@ struct AdapterFile {
     var updates: [LoRAUpdate] = []
     for layer in layers {
       let rank = configuration.rank(of: layer.path)
-      let a = try tensor(Self.name(layer.path, "A"), [rank, layer.inputSize], on: backend)
+      var a = try tensor(Self.name(layer.path, "A"), [rank, layer.inputSize], on: backend)
+      if let order = layer.columnOrder { a = backend.reorderedColumns(a, order) }
       let b = try tensor(Self.name(layer.path, "B"), [layer.outputSize, rank], on: backend)
       let magnitudes =
         configuration.usesDoRA ? try tensor(Self.magnitudeName(layer), [layer.outputSize], on: backend) : nil

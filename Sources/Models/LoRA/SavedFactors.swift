@@ -101,14 +101,29 @@ struct JoinedFactor: SavedFactor {
   }
 }
 
+/// A of a layer whose weight has the columns of its input in another order.
+struct ReorderedFactor: SavedFactor {
+  let shape: [Int]
+  let order: ColumnOrder
+  let backend: any Backend
+
+  func saved(_ value: Tensor) -> Tensor { backend.reorderedColumns(value, order.inverse) }
+  func trained(_ saved: Tensor) -> Tensor { backend.reorderedColumns(saved, order) }
+  func restoreInitial(from saved: Tensor) {}
+}
+
 extension Adapter {
   /// The factors whose saved form differs, by the name of the parameter.
   private var savedFactors: [String: any SavedFactor] {
     var factors: [String: any SavedFactor] = [:]
-    for update in updates {
-      guard let initial = update.initial else { continue }
-      factors[update.a.name] = JoinedFactor(side: .a, initial: initial.a, backend: backend)
-      factors[update.b.name] = JoinedFactor(side: .b, initial: initial.b, backend: backend)
+    for (layer, update) in zip(layers, updates) {
+      if let initial = update.initial {
+        factors[update.a.name] = JoinedFactor(side: .a, initial: initial.a, backend: backend)
+        factors[update.b.name] = JoinedFactor(side: .b, initial: initial.b, backend: backend)
+      } else if let order = layer.columnOrder {
+        // Only weights with blocks have one, which can't be initial factors' base.
+        factors[update.a.name] = ReorderedFactor(shape: update.a.value.shape, order: order, backend: backend)
+      }
     }
     for update in expertUpdates { factors[update.b.name] = update.savedB }
     return factors

@@ -3,8 +3,12 @@ extension Tape {
   /// `[rows, sum of out]`.
   ///
   /// The input is packed once for all layers. Each LoRA update is one more term of its layer's product, and the
-  /// gradient of the input is a single sum of products over all layers.
-  public func linear(_ x: Variable, _ layers: [Linear]) -> Variable { linear(x, [layers], groups: nil) }
+  /// gradient of the input is a single sum of products over all layers. If one has an order of columns, all have it.
+  public func linear(_ x: Variable, _ layers: [Linear]) -> Variable {
+    let order = layers.first?.columnOrder
+    precondition(layers.allSatisfy { $0.columnOrder == order }, "layers with one input have its columns in one order")
+    return linear(order.map { reorderedColumns(x, $0) } ?? x, [layers], groups: nil)
+  }
 
   /// The same for rows in groups, such as the tokens of each expert.
   ///

@@ -17,7 +17,20 @@ from safetensors.numpy import save_file
 ADAPTERS = {
     "lora": ("models/llama", "training/lora/adapter"),
     "fused": ("models/phi3", "peft/fused"),
+    "qwen3_5_gguf": ("models/qwen3_5_gguf", "peft/qwen3_5_gguf"),
 }
+
+
+# The tiny models have no blocks that predict further tokens, of which the converter expects some in Qwen3.5.
+CONVERT = """
+import runpy, sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+from conversion import ModelBase
+ModelBase.no_mtp = True
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def blocks():
@@ -61,6 +74,6 @@ def make(folder, arguments):
             copy = Path(scratch) / name
             shutil.copytree(goldens / adapter, copy)
             subprocess.run([
-                sys.executable, arguments.llama_cpp / "convert_lora_to_gguf.py", copy, "--base", goldens / base,
+                sys.executable, "-c", CONVERT, arguments.llama_cpp / "convert_lora_to_gguf.py", copy, "--base", goldens / base,
                 "--outtype", "f32", "--outfile", folder / f"{name}.gguf",
             ], check=True)

@@ -20,7 +20,7 @@ from .values import write
 NAMES = [
     "llama_tied", "llama_llama3", "qwen2", "qwen3", "phi3", "phi3_longrope", "gemma3_six_layers", "granite", "olmo2",
     "gemma2", "phi4_mini", "olmo3", "ministral3", "lfm2", "qwen3_moe", "gpt_oss", "granitemoe", "gemma4_gguf",
-    "gemma4_keys",
+    "gemma4_keys", "qwen3_5_gguf",
 ]
 READ_BY_TRANSFORMERS = {"llama_tied", "qwen2", "qwen3", "phi3", "gemma3_six_layers"}
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -82,6 +82,7 @@ def convert(folder, tokenizer, output, llama_cpp):
 
         class Converter(original):
             model_arch = original.model_arch
+            no_mtp = True  # the tiny models have no blocks that predict further tokens
 
             def set_vocab(self):
                 self._set_vocab_gpt2()

@@ -42,6 +42,36 @@ VISION = {
     "patch_size": 14,
 }
 
+# Qwen3.5: linear attention in all layers but the last one; the vision tower is in `model.visual.`.
+QWEN35 = {
+    "text_config": WITHIN
+    | {
+        "num_hidden_layers": 3,
+        "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+        "head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 16,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.25,
+            "mrope_section": [1, 1, 0],
+        },
+    },
+    "vision_config": {
+        "hidden_size": 16,
+        "out_hidden_size": 32,
+        "intermediate_size": 24,
+        "depth": 1,
+        "num_heads": 2,
+        "patch_size": 2,
+        "num_position_embeddings": 16,
+    },
+    "tie_word_embeddings": True,
+}
+
 ROPE_BASE = {"rope_theta": 10000.0}
 # name -> (model_type, configuration, lengths of the two sequences)
 GEMMA4 = SMALL | {
@@ -323,38 +353,21 @@ FAMILIES = {
         },
         (9, 14),
     ),
-    # Linear attention in all layers but every third one; the vision tower is in `model.visual.`.
-    "qwen3_5": (
+    "qwen3_5": ("qwen3_5", QWEN35, (9, 40)),
+    # What a GGUF can say of Qwen3.5: heads of linear attention have one size. Three value heads share a key head.
+    "qwen3_5_gguf": (
         "qwen3_5",
-        {
-            "text_config": WITHIN
+        QWEN35
+        | {
+            "text_config": QWEN35["text_config"]
             | {
-                "num_hidden_layers": 3,
-                "layer_types": ["linear_attention", "linear_attention", "full_attention"],
-                "head_dim": 16,
-                "linear_num_key_heads": 2,
-                "linear_num_value_heads": 4,
-                "linear_key_head_dim": 8,
-                "linear_value_head_dim": 16,
-                "rope_parameters": {
-                    "rope_type": "default",
-                    "rope_theta": 10000.0,
-                    "partial_rotary_factor": 0.25,
-                    "mrope_section": [1, 1, 0],
-                },
+                "num_hidden_layers": 4,
+                "layer_types": 3 * ["linear_attention"] + ["full_attention"],
+                "linear_num_value_heads": 6,
+                "linear_value_head_dim": 8,
             },
-            "vision_config": {
-                "hidden_size": 16,
-                "out_hidden_size": 32,
-                "intermediate_size": 24,
-                "depth": 1,
-                "num_heads": 2,
-                "patch_size": 2,
-                "num_position_embeddings": 16,
-            },
-            "tie_word_embeddings": True,
         },
-        (9, 40),
+        (9, 14),
     ),
     "granitemoe": (
         "granitemoe",

@@ -19,6 +19,7 @@ FROM_TRAINING = [
 ]
 EXPERTS = ["experts.gate_up_proj", "experts.down_proj"]
 WITHIN = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+WITHIN_QWEN35 = r".*language_model\.layers.*\.(\w+_proj(_\w+)?)"
 # name -> (base, LoRA configuration)
 ADAPTERS = {
     "fused": ("phi3", {"r": 4, "lora_alpha": 8, "target_modules": ["qkv_proj", "gate_up_proj", "down_proj", "o_proj"]}),
@@ -37,10 +38,8 @@ ADAPTERS = {
     "olmo3": ("olmo3", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     "gemma2": ("gemma2", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
     "lfm2": ("lfm2", {"r": 2, "lora_alpha": 4, "target_modules": "all-linear"}),
-    "qwen3_5": (
-        "qwen3_5",
-        {"r": 2, "lora_alpha": 4, "target_modules": r".*language_model\.layers.*\.(\w+_proj(_\w+)?)"},
-    ),
+    "qwen3_5": ("qwen3_5", {"r": 2, "lora_alpha": 4, "target_modules": WITHIN_QWEN35}),
+    "qwen3_5_gguf": ("qwen3_5_gguf", {"r": 2, "lora_alpha": 4, "target_modules": WITHIN_QWEN35}),
     "qwen3_moe": (
         "qwen3_moe", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
     ),
