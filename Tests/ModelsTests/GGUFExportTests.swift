@@ -238,7 +238,10 @@ import Tokenizers
   // MARK: Adapters merged in
 
   @Test(
-    arguments: ["lora", "lora_patterns", "fused", "all_linear", "lora_tied_head", "lora_tied_embedding"], [false, true])
+    arguments: [
+      "lora", "lora_patterns", "fused", "all_linear", "lora_tied_head", "lora_tied_embedding", "mistral3",
+      "qwen3_5_gguf",
+    ], [false, true])
   func mergedFilesEqualTheAdaptedModel(_ name: String, fromGGUF: Bool) throws {
     try Self.inScratch { folder in
       let golden = try Goldens.json("peft/\(name).json")

@@ -1,4 +1,5 @@
 import Diagnostics
+import Foundation
 import Models
 import OrderedJSON
 import Tensors
@@ -38,6 +39,22 @@ import Testing
 
   @Test(arguments: names) func gradientsEqualTheReference(_ name: String) throws {
     try FamilyTests.checkGradients(name, checkpointed: false, on: Self.gpu())
+  }
+
+  /// A layer whose weight has its columns in an order of its own.
+  @Test func columnsInTheFilesOrderMeanTheSame() throws {
+    let gpu = try Self.gpu()
+    try Qwen35GGUFTests.withBlocks { file, folder in
+      let (read, written) = (try Qwen35GGUFTests.model(file, on: gpu), try Qwen35GGUFTests.model(folder))
+      #expect(relativeError(Qwen35GGUFTests.logits(read), Qwen35GGUFTests.logits(written)) < 1e-5)
+      let again = file.deletingLastPathComponent().appendingPathComponent("again")
+      try FileManager.default.createDirectory(at: again, withIntermediateDirectories: true)
+      try read.write(to: again, type: .float32)
+      let name = "model.safetensors"
+      #expect(
+        try Data(contentsOf: again.appendingPathComponent(name))
+          == Data(contentsOf: folder.appendingPathComponent(name)))
+    }
   }
 
   /// Mixtures of experts, whose layers choose the same experts when they are recomputed.

@@ -17,10 +17,10 @@ import Tokenizers
     try body(folder)
   }
 
-  private static func model(_ url: URL) throws -> CausalLM {
-    if url.pathExtension == "gguf" { return try CausalLM(opening: url) }
+  static func model(_ url: URL, on backend: any Backend = CPUBackend.shared) throws -> CausalLM {
+    if url.pathExtension == "gguf" { return try CausalLM(opening: url, on: backend) }
     let tokenizer = try Tokenizer(directory: Goldens.folder.appendingPathComponent("models/tokenizer"))
-    return try CausalLM(ModelFiles(opening: url), tokenizer: tokenizer)
+    return try CausalLM(ModelFiles(opening: url), tokenizer: tokenizer, on: backend)
   }
 
   /// A text-only model with four value heads of 32 for each of two key heads: a block of 256 spans all of them.
@@ -50,7 +50,7 @@ import Tokenizers
   }
 
   /// A GGUF file with blocks of 256, and the folder that it becomes.
-  private static func withBlocks(_ body: (_ file: URL, _ folder: URL) throws -> Void) throws {
+  static func withBlocks(_ body: (_ file: URL, _ folder: URL) throws -> Void) throws {
     try inScratch { scratch in
       let (file, folder) = (scratch.appendingPathComponent("a.gguf"), scratch.appendingPathComponent("a"))
       try writeModel(to: scratch)
@@ -66,7 +66,7 @@ import Tokenizers
     try #require(model.transformer.linearLayers.first { $0.name == "out_proj" })
   }
 
-  private static func logits(_ model: CausalLM) -> [Float] { AdapterTests.logits(model.transformer, ids) }
+  static func logits(_ model: CausalLM) -> [Float] { AdapterTests.logits(model.transformer, ids) }
 
   // MARK: Blocks that span heads
 
@@ -164,6 +164,25 @@ import Tokenizers
         for (name, gradient) in try gradients(file, checkpointed: checkpointed) {
           #expect(relativeError(gradient, try #require(theirs[name])) < 1e-4, "\(name)")
         }
+      }
+    }
+  }
+
+  /// An adapter trained on the class with a vision tower names layers as that does, also in a regular expression.
+  @Test func adaptersOfTheWholeModelFitTheFile() throws {
+    let golden = try Goldens.json("peft/qwen3_5_gguf.json")
+    let ids = try #require(golden["ids"]?.ids)
+    let expected = try #require(golden["logits"]?.array).flatMap(\.floats)
+    let model = try Self.model(Self.golden.appendingPathComponent("model.gguf"))
+    let adapter = try Adapter(
+      reading: Goldens.folder.appendingPathComponent("peft/qwen3_5_gguf"), onto: model.transformer)
+    #expect(relativeError(AdapterTests.logits(model.transformer, ids), expected) < 1e-5)
+    try Self.inScratch { scratch in
+      try adapter.write(to: scratch, base: "a")
+      for url in [Self.golden, Self.golden.appendingPathComponent("model.gguf")] {
+        let other = try Self.model(url)
+        _ = try Adapter(reading: scratch, onto: other.transformer)
+        #expect(relativeError(AdapterTests.logits(other.transformer, ids), expected) < 1e-5)
       }
     }
   }

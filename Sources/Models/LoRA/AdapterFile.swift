@@ -35,8 +35,27 @@ struct AdapterFile {
     switch AdapterFormat(of: url) {
     case .gguf: try self.init(gguf: url, for: transformer)
     case .mlx: try self.init(mlx: url, for: transformer)
-    case .peft, nil: try self.init(url)
+    case .peft, nil:
+      let file = try AdapterFile(url)
+      self = transformer.configuration.modulePrefix == "model." ? file.forTextOnlyClass : file
     }
+  }
+
+  /// The same adapter for the text-only class, which GGUF files hold, of the model with a vision tower that it was
+  /// trained on.
+  private var forTextOnlyClass: AdapterFile {
+    let renamed = tensors.map { (name: Self.textOnly($0.name), tensor: $0.tensor) }
+    guard renamed.map(\.name) != tensors.map(\.name) else { return self }
+    var configuration = configuration
+    // Names of layers select the same ones, but a regular expression matches whole paths. Their ends fit both classes.
+    if case .pattern? = configuration.targetModules {
+      let (start, end) = (Self.prefix + "model.", ".lora_A.weight")
+      let names = renamed.map(\.name).filter { $0.hasPrefix(start) && $0.hasSuffix(end) }
+      configuration.targetModules = .names(
+        names.map { String($0.dropFirst(start.count).dropLast(end.count)) }.sorted())
+      configuration.excludeModules = nil
+    }
+    return AdapterFile(url, fileName: fileName, json: json, configuration, renamed)
   }
 
   /// Opens a folder of PEFT.
