@@ -232,12 +232,23 @@ void CK(ck_attention_backward_q)(
       memcpy(dq + (r.first_query + i) * lddq + g * d, result + (g * r.queries + i) * d, d * sizeof(float));
 }
 
+// Adds a tile of [heads * queries][d] to the rows of its queries.
+static void add_share(const float *share, block_range r, long heads, long d, float *dq, long lddq, bool accumulate) {
+  for (long g = 0; g < heads; g++)
+    for (long i = 0; i < r.queries; i++)
+      for (long j = 0; j < d; j += 8) {
+        float *to = dq + (r.first_query + i) * lddq + g * d + j;
+        v8 more = load8(share + (g * r.queries + i) * d + j);
+        store8(to, accumulate ? load8(to) + more : more);
+      }
+}
+
 void CK(ck_attention_backward_kv)(
-  const ck_attention *a, const ck_attention_upstream *upstream, float *dk, float *dv, long ldd, long key, long keys,
-  bool accumulate) {
+  const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, float *dk, float *dv, long ldd,
+  long key, long keys, bool accumulate) {
   long d = a->head_dim, past = a->key_count - a->query_count;
   long longest = ck_query_block * a->group;
-  float *operands = scratch(3, 2 * longest * d), *sums = scratch(4, 2 * ck_key_block * d);
+  float *operands = scratch(3, 3 * longest * d), *sums = scratch(4, 2 * ck_key_block * d);
   float *squares = scratch(5, 2 * longest * ck_key_block), *both = scratch(6, 2 * ck_key_block * d);
   float *k = both, *v = both + ck_key_block * d, *sum_k = sums, *sum_v = sums + ck_key_block * d;
   gather_keys(a, key, keys, k);
@@ -249,17 +260,23 @@ void CK(ck_attention_backward_kv)(
     block_range r = range_of_queries(a, q_block);
     if (r.first_key >= key + keys) break;
     long rows = r.queries * a->group;
-    float *q = operands, *d_sum = operands + rows * d, *scores = squares, *d_p = squares + rows * ck_key_block;
+    float *q = operands, *scaled_q = operands + 2 * rows * d, *d_sum = operands + rows * d;
+    float *scores = squares, *d_p = squares + rows * ck_key_block;
     gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, 1, q);
+    gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, a->scale, scaled_q);
     gather_heads(upstream->d_out + r.first_query * upstream->ldo, upstream->ldo, r.queries, a->group, d, 1, d_sum);
-    small_product(q, d, false, k, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
-    for (long i = 0; i < rows * ck_key_block; i += 8) store8(scores + i, load8(scores + i) * a->scale);
+    small_product(scaled_q, d, false, k, d, true, scores, ck_key_block, rows, ck_key_block, d, false);
     cap_scores(a, scores, rows * ck_key_block);
     small_product(d_sum, d, false, v, d, true, d_p, ck_key_block, rows, ck_key_block, d, false);
     mask_scores(a, r, key, keys, scores, -INFINITY);
     tile_gradients(a, upstream, r, scores, d_p);
     small_product(scores, ck_key_block, true, d_sum, d, false, sum_v, d, ck_key_block, d, rows, true);
     small_product(d_p, ck_key_block, true, q, d, false, sum_k, d, ck_key_block, d, rows, true);
+    if (dq) {
+      float *share = scratch(7, longest * d);
+      small_product(d_p, ck_key_block, false, k, d, false, share, d, rows, d, ck_key_block, false);
+      add_share(share, r, a->group, d, dq, lddq, key > 0);
+    }
   }
   for (long i = 0; i < keys; i++)
     for (long j = 0; j < d; j += 8) {

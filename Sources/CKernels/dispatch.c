@@ -276,9 +276,9 @@ DISPATCH(
   (a, upstream, dq, lddq, block))
 DISPATCH(
   void, ck_attention_backward_kv,
-  (const ck_attention *a, const ck_attention_upstream *upstream, float *dk, float *dv, long ldd, long first_key,
-   long keys, bool accumulate),
-  (a, upstream, dk, dv, ldd, first_key, keys, accumulate))
+  (const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, float *dk, float *dv, long ldd,
+   long first_key, long keys, bool accumulate),
+  (a, upstream, dq, lddq, dk, dv, ldd, first_key, keys, accumulate))
 DISPATCH(
   void, ck_rms_norm,
   (const float *x, const float *residual, float *sum, const float *weight, float offset, float epsilon, float *out,

@@ -144,6 +144,9 @@ import Testing
     case "lora_bias": 5e-5
     // Most gradients are near zero, where AdamW's step depends on rounding.
     case "full_smoothing": 9e-6
+    // One element of an expert's B has a gradient near zero: TRL's own result moves by 4.2e-6 with one thread instead of two,
+    // and by 5.1e-6 with transformers' batched_mm instead of grouped_mm for the experts.
+    case "lora_experts": 1e-5
     // The first steps divide gradients near zero by their own means: 2.2e-6 between two instruction sets.
     case "lora_adafactor_from_zero": 2e-5
     // Vulkan's divisions and roots may be off by 2.5 ulp, differently in each driver, and if a gradient is near zero,

@@ -224,9 +224,11 @@ void ck_attention_backward_q(
   const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, long block);
 
 // Gradients of keys and values [first_key, first_key + keys), at most one block; dk and dv point to these keys' rows.
+// If dq is not NULL, adds these keys' share to the gradients of all queries, or stores it if first_key is 0: in the
+// order of the keys, if all queries see the first key, that is what ck_attention_backward_q computes, to the bit.
 void ck_attention_backward_kv(
-  const ck_attention *a, const ck_attention_upstream *upstream, float *dk, float *dv, long ldd, long first_key,
-  long keys, bool accumulate);
+  const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, float *dk, float *dv, long ldd,
+  long first_key, long keys, bool accumulate);
 
 // ---- layers.h -------------------------------------------------------------------------------------------------------
 

@@ -28,8 +28,8 @@ extension CPUBackend {
     return (out, lse)
   }
 
-  /// Recomputes the scores tile by tile. Each task computes the gradients of a block of queries, or of a block of keys
-  /// and values.
+  /// Recomputes the scores tile by tile. Each task computes all gradients of a sequence and key/value head, whose scores are
+  /// then recomputed once, or if that would be too few tasks, those of a block of queries, or of a block of keys and values.
   public func attentionBackward(
     _ qkv: Tensor, out: Tensor, dOut: Tensor, lse: Tensor, starts: [Int], shape: AttentionShape
   ) -> Tensor {
@@ -50,6 +50,14 @@ extension CPUBackend {
       source: QKVMatrix(qkv, shape), gradient: QKVMatrix(dQKV, shape), dOut: HeadMatrix(dOut, shape),
       lse: HeadMatrix(lse, shape), delta: HeadMatrix(delta, shape), sequences: AttentionSequence.all(starts))
     let heads = shape.keyValueHeads
+    let divides = heads % threadCount == 0 || backward.sequences.count * heads >= 4 * threadCount
+    if divides, backward.canJoinBlocks(shape) {
+      let longestFirst = backward.sequences.sorted { $0.rows.count > $1.rows.count }
+      pool.run(longestFirst.count * heads) { task in
+        backward.gradients(longestFirst[task / heads], head: task % heads)
+      }
+      return dQKV
+    }
     let queryBlocks = AttentionBlock.all(of: backward.sequences, heads: heads, size: Int(ck_query_block))
     let keyBlocks = AttentionBlock.all(of: backward.sequences, heads: heads, size: Int(ck_key_block))
     // Key blocks come first: those of a shared prefix take the longest, because all sequences contribute to them.
@@ -246,6 +254,26 @@ private struct AttentionBackward {
   let delta: HeadMatrix
   let sequences: [AttentionSequence]
 
+  /// Whether one task can compute the gradients of a sequence and head with the same result as one for each block: if the
+  /// sequence shares no keys with others, and all its queries see its first key, so that sums have the same order.
+  func canJoinBlocks(_ shape: AttentionShape) -> Bool {
+    sequences.allSatisfy {
+      !$0.isSharedPrefix && $0.prefix == 0 && (shape.window == 0 || $0.rows.count <= shape.window)
+    }
+  }
+
+  /// Computes dq, dk and dv of a sequence and key/value head.
+  func gradients(_ sequence: AttentionSequence, head: Int) {
+    var attention = source.attention(sequence, head: head)
+    var upstream = upstream(sequence, head: head)
+    let (row, count) = (sequence.rows.lowerBound, sequence.rows.count)
+    for key in stride(from: 0, to: count, by: Int(ck_key_block)) {
+      ck_attention_backward_kv(
+        &attention, &upstream, gradient.queries(row, head: head), gradient.stride, gradient.key(row + key, head: head),
+        gradient.value(row + key, head: head), gradient.stride, key, min(Int(ck_key_block), count - key), false)
+    }
+  }
+
   /// Computes dq for a block of queries.
   func queryGradients(_ block: AttentionBlock) {
     var attention = source.attention(block.sequence, head: block.head)
@@ -264,7 +292,7 @@ private struct AttentionBackward {
       var attention = source.attention(sequence, head: block.head)
       var upstream = upstream(sequence, head: block.head)
       ck_attention_backward_kv(
-        &attention, &upstream, gradient.key(row, head: block.head), gradient.value(row, head: block.head),
+        &attention, &upstream, nil, 0, gradient.key(row, head: block.head), gradient.value(row, head: block.head),
         gradient.stride, block.sequence.prefix + first, min(Int(ck_key_block), rows.count - first), number > 0)
     }
   }
