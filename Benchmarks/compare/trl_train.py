@@ -1,6 +1,9 @@
 """Trains with TRL on rows of any kind that it takes, and prints one JSON object: tokens a second after the first step, peak memory.
 
 trl_train.py MODEL ROWS.jsonl --method lora|qlora|full|dpo --batch 4 --steps 4 [--accumulation 1] [--threads 2] [--bf16]
+             [--unsloth]
+
+With --unsloth, Unsloth loads the model and adds the adapter (method lora), on the processor if there is no GPU.
 """
 
 import argparse
@@ -8,12 +11,6 @@ import json
 import resource
 import tempfile
 import time
-
-import torch
-from datasets import load_dataset
-from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 parser = argparse.ArgumentParser()
 parser.add_argument("model")
@@ -24,7 +21,17 @@ parser.add_argument("--accumulation", type=int, default=1)
 parser.add_argument("--steps", type=int, default=4)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16, TRL's default")
+parser.add_argument("--unsloth", action="store_true")
 call = parser.parse_args()
+if call.unsloth:
+    from unsloth import FastLanguageModel  # before what it changes
+
+import torch
+from datasets import load_dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
 torch.set_num_threads(call.threads)
 
 
@@ -49,14 +56,21 @@ with tempfile.TemporaryDirectory() as folder:
         max_steps=call.steps, learning_rate=1e-4, logging_steps=1, save_strategy="no", report_to="none", use_cpu=True,
         bf16=call.bf16, gradient_checkpointing=call.method == "qlora", max_length=None, disable_tqdm=True,
     )
+    tokenizer = AutoTokenizer.from_pretrained(call.model)
+    adapter = LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, task_type="CAUSAL_LM")
+    if call.unsloth:
+        model, _ = FastLanguageModel.from_pretrained(call.model, dtype=torch.float32, load_in_4bit=False)
+        model = FastLanguageModel.get_peft_model(
+            model, r=16, lora_alpha=32, target_modules=LINEARS, lora_dropout=0, use_gradient_checkpointing=False)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(
+            call.model, dtype=torch.float32, quantization_config=QUANTIZATION if call.method == "qlora" else None)
     trainer = trainer_class(
-        model=AutoModelForCausalLM.from_pretrained(
-            call.model, dtype=torch.float32, quantization_config=QUANTIZATION if call.method == "qlora" else None),
+        model=model,
         args=arguments,
         train_dataset=load_dataset("json", data_files=call.rows, split="train"),
-        processing_class=AutoTokenizer.from_pretrained(call.model),
-        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules=LINEARS, task_type="CAUSAL_LM")
-        if call.method != "full" else None,
+        processing_class=tokenizer,
+        peft_config=None if call.unsloth or call.method == "full" else adapter,
         callbacks=[Clock()],
     )
     trainer.train()
