@@ -27,6 +27,8 @@ public struct ModelFiles: Sendable {
   var addedRows = 0
   private var source: Source
   private let names: ModuleNames
+  /// Whether the experts of a folder are in mlx-lm's layout. Found once: there are thousands of names.
+  private var hasSwitchedExperts = false
 
   private enum Source: Sendable {
     case folder(SafetensorsCheckpoint?)
@@ -61,9 +63,8 @@ public struct ModelFiles: Sendable {
         configuration.tiesEmbeddings = false
       }
       if Self.isSequenceClassifier(configurationJSON) { configuration.tiesEmbeddings = true }
-      if StackedExperts.areSwitched(checkpoint?.tensorNames ?? []) {
-        configuration.separateExpertInputs()
-      }
+      hasSwitchedExperts = StackedExperts.areSwitched(checkpoint?.tensorNames ?? [])
+      if hasSwitchedExperts { configuration.separateExpertInputs() }
       configuration.adoptMLXModules(of: checkpoint?.tensorNames ?? [])
       normShift = Self.hasShiftedNorms(checkpoint, configuration) ? configuration.normOffset : 0
       configuration.normOffset -= normShift
@@ -87,6 +88,7 @@ public struct ModelFiles: Sendable {
   public var shapeOnly: ModelFiles {
     var files = self
     files.source = .folder(nil)
+    files.hasSwitchedExperts = false
     return files
   }
 
@@ -154,9 +156,8 @@ public struct ModelFiles: Sendable {
   var stackedExperts: StackedExperts? {
     guard let storage = configuration.expertStorage else { return nil }
     let checkpoint: SafetensorsCheckpoint? = if case .folder(let checkpoint) = source { checkpoint } else { nil }
-    let isMLX = StackedExperts.areSwitched(checkpoint?.tensorNames ?? [])
-    guard storage != .apart || isMLX else { return nil }
-    return StackedExperts(checkpoint: checkpoint, storage: storage, isMLX: isMLX, fileName: fileName)
+    guard storage != .apart || hasSwitchedExperts else { return nil }
+    return StackedExperts(checkpoint: checkpoint, storage: storage, isMLX: hasSwitchedExperts, fileName: fileName)
   }
 
   /// The name that the files have for the tensor `name` of a module.
