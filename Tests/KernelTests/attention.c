@@ -81,6 +81,7 @@ static void check_case(const attention_case *c) {
   float *found = floats(out_count), *found_lse = floats(c->queries * c->group);
   float *found_delta = floats(c->queries * c->group), *found_dq = floats(out_count);
   float *found_dk = floats(c->keys * d), *found_dv = floats(c->keys * d), *packed_d_out = floats(out_count);
+  float *joined_dq = floats(out_count);
   for (long i = 0; i < c->queries; i++)
     memcpy(packed_d_out + i * c->group * d, d_out + i * ldq, (size_t)(c->group * d) * sizeof(float));
   long ldo = c->group * d, blocks = (c->queries + ck_query_block - 1) / ck_query_block;
@@ -107,14 +108,18 @@ static void check_case(const attention_case *c) {
   for (int pass = 0; pass < 2; pass++) {
     for (long key = 0; key < c->keys; key += ck_key_block) {
       long keys = c->keys - key < ck_key_block ? c->keys - key : ck_key_block;
-      ck_attention_backward_kv(&a, &upstream, found_dk + key * d, found_dv + key * d, d, key, keys, pass > 0);
+      ck_attention_backward_kv(
+        &a, &upstream, pass == 0 ? joined_dq : NULL, ldo, found_dk + key * d, found_dv + key * d, d, key, keys,
+        pass > 0);
     }
+    if (c->window == 0)
+      expect_equal(joined_dq, found_dq, out_count * (long)sizeof(float), "%s: dq with dk and dv", name);
     expect_close(found_dk, dk, c->keys * d, 1e-5, "%s: dk, pass %d", name, pass);
     expect_close(found_dv, dv, c->keys * d, 1e-5, "%s: dv, pass %d", name, pass);
     for (long i = 0; i < c->keys * d; i++) dk[i] *= 2, dv[i] *= 2;
   }
-  void *all[] = {q,  d_out, k,  v, shared_k, shared_v,  own_k,       own_v,    out,      lse,      delta,
-                 dq, dk,    dv, p, found,    found_lse, found_delta, found_dq, found_dk, found_dv, packed_d_out};
+  void *all[] = {q,  d_out, k, v,     shared_k,  shared_v,    own_k,    own_v,    out,      lse,          delta,    dq,
+                 dk, dv,    p, found, found_lse, found_delta, found_dq, found_dk, found_dv, packed_d_out, joined_dq};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
