@@ -8,6 +8,7 @@ With --unsloth, Unsloth loads the model and adds the adapter (method lora), on t
 
 import argparse
 import json
+import os
 import resource
 import tempfile
 import time
@@ -24,6 +25,9 @@ parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16, T
 parser.add_argument("--unsloth", action="store_true")
 call = parser.parse_args()
 if call.unsloth:
+    # It would write the code that it compiles to the working directory.
+    compiled = tempfile.TemporaryDirectory()
+    os.environ["UNSLOTH_COMPILE_LOCATION"] = compiled.name
     from unsloth import FastLanguageModel  # before what it changes
 
 import torch
