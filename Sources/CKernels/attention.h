@@ -205,6 +205,22 @@ static void tile_gradients(
     }
 }
 
+// Stores rows of d floats, or adds them.
+static void put_rows(const float *x, long rows, long d, float *out, long ldo, bool accumulate) {
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < d; j += 8) {
+      float *to = out + i * ldo + j;
+      v8 value = load8(x + i * d + j);
+      store8(to, accumulate ? load8(to) + value : value);
+    }
+}
+
+// The opposite of gather_heads: puts [heads * queries][d] into the rows of a block's queries.
+static void put_heads(const float *x, block_range r, long heads, long d, float *out, long ldo, bool accumulate) {
+  for (long g = 0; g < heads; g++)
+    put_rows(x + g * r.queries * d, r.queries, d, out + r.first_query * ldo + g * d, ldo, accumulate);
+}
+
 void CK(ck_attention_backward_q)(
   const ck_attention *a, const ck_attention_upstream *upstream, float *dq, long lddq, long block) {
   block_range r = range_of_queries(a, block);
@@ -227,20 +243,7 @@ void CK(ck_attention_backward_q)(
     tile_gradients(a, upstream, r, scores, d_p);
     small_product(d_p, ck_key_block, false, keys_block, d, false, result, d, rows, d, ck_key_block, true);
   }
-  for (long g = 0; g < a->group; g++)
-    for (long i = 0; i < r.queries; i++)
-      memcpy(dq + (r.first_query + i) * lddq + g * d, result + (g * r.queries + i) * d, d * sizeof(float));
-}
-
-// Adds a tile of [heads * queries][d] to the rows of its queries.
-static void add_share(const float *share, block_range r, long heads, long d, float *dq, long lddq, bool accumulate) {
-  for (long g = 0; g < heads; g++)
-    for (long i = 0; i < r.queries; i++)
-      for (long j = 0; j < d; j += 8) {
-        float *to = dq + (r.first_query + i) * lddq + g * d + j;
-        v8 more = load8(share + (g * r.queries + i) * d + j);
-        store8(to, accumulate ? load8(to) + more : more);
-      }
+  put_heads(result, r, a->group, d, dq, lddq, false);
 }
 
 void CK(ck_attention_backward_kv)(
@@ -260,7 +263,7 @@ void CK(ck_attention_backward_kv)(
     block_range r = range_of_queries(a, q_block);
     if (r.first_key >= key + keys) break;
     long rows = r.queries * a->group;
-    float *q = operands, *scaled_q = operands + 2 * rows * d, *d_sum = operands + rows * d;
+    float *q = operands, *scaled_q = q + rows * d, *d_sum = scaled_q + rows * d;
     float *scores = squares, *d_p = squares + rows * ck_key_block;
     gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, 1, q);
     gather_heads(a->q + r.first_query * a->ldq, a->ldq, r.queries, a->group, d, a->scale, scaled_q);
@@ -275,14 +278,9 @@ void CK(ck_attention_backward_kv)(
     if (dq) {
       float *share = scratch(7, longest * d);
       small_product(d_p, ck_key_block, false, k, d, false, share, d, rows, d, ck_key_block, false);
-      add_share(share, r, a->group, d, dq, lddq, key > 0);
+      put_heads(share, r, a->group, d, dq, lddq, key > 0);
     }
   }
-  for (long i = 0; i < keys; i++)
-    for (long j = 0; j < d; j += 8) {
-      float *to_k = dk + i * ldd + j, *to_v = dv + i * ldd + j;
-      v8 more_k = load8(sum_k + i * d + j), more_v = load8(sum_v + i * d + j);
-      store8(to_k, accumulate ? load8(to_k) + more_k : more_k);
-      store8(to_v, accumulate ? load8(to_v) + more_v : more_v);
-    }
+  put_rows(sum_k, keys, d, dk, ldd, accumulate);
+  put_rows(sum_v, keys, d, dv, ldd, accumulate);
 }

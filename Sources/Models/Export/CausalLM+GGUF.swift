@@ -107,8 +107,8 @@ extension CausalLM {
     guard let name = architecture.tensorName(of: parameter.name) else { throw missing(parameter.name, architecture) }
     let backend = transformer.backend
     let shape = parameter.value.shape
-    let hasOffset = transformer.offsetNorms.contains { $0 === parameter }
-    let offset = hasOffset ? transformer.configuration.normOffset : 0
+    let normOffset = transformer.configuration.normOffset
+    let offset = normOffset != 0 && transformer.offsetNorms.contains { $0 === parameter } ? normOffset : 0
     let columnOrder =
       shape.count == 2
       ? architecture.columnOrder(of: parameter.name, columns: shape[1], transformer.configuration, .toGGUF) : nil
