@@ -1,6 +1,6 @@
 """Training by llama.cpp over random text: tokens a second of an epoch, as one JSON object.
 
-llama_finetune.py MODEL-f32.gguf [--llama-finetune llama-finetune] [--tokens 512] [--batches 1] [--threads 2] [--lora]
+llama_finetune.py MODEL-f32.gguf [--llama-finetune llama-finetune] [--tokens 512] [--batches 6] [--threads 2] [--lora]
 
 With --lora, --llama-finetune is llama-finetune-lora of qvac-fabric-llm.cpp, which trains adapters over quantized files, too.
 """
@@ -17,7 +17,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("model")
 parser.add_argument("--llama-finetune", default="llama-finetune")
 parser.add_argument("--tokens", type=int, default=512, help="of a batch, which is one sequence")
-parser.add_argument("--batches", type=int, default=1)
+parser.add_argument("--batches", type=int, default=6)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--lora", action="store_true")
 call = parser.parse_args()
