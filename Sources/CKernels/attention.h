@@ -45,14 +45,13 @@ static void small_product(
       long length = k - k0 < chunk ? k - k0 : chunk;
       gather_panel(b, ldb, b_transposed, n0, columns, k0, length, panel);
       if (a_transposed)
-        panel_times_tiles(
-          a + k0 * lda, tile_rows, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
+        panel_times_columns(a + k0 * lda, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
       else if (reads_rows)
         panel_times_rows(a + k0, lda, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0, NULL);
       else
         panel_times_tiles(
-          left + k0 * padded_rows(m), tile_rows * length, tile_rows, length, panel, m, columns, c + n0, ldc,
-          accumulate || k0 > 0, NULL);
+          left + k0 * padded_rows(m), tile_rows * length, length, panel, m, columns, c + n0, ldc, accumulate || k0 > 0,
+          NULL);
     }
   }
 }
