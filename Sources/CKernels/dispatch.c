@@ -242,6 +242,7 @@ PRODUCT_DISPATCH(
   (packed, a, lda, transposed, pairs, m, k, tile_begin, tile_end))
 PRODUCT_DISPATCH(long, ck_tile_rows, (void), ())
 PRODUCT_DISPATCH(bool, ck_reads_rows, (long stride), (stride))
+PRODUCT_DISPATCH(bool, ck_reads_columns, (long stride), (stride))
 PRODUCT_DISPATCH(
   void, ck_sum_of_products,
   (const ck_term *terms, long term_count, long m, long n, float *c, long ldc, bool accumulate, const ck_part *part),

@@ -227,6 +227,16 @@ bool CK(ck_reads_rows)(long stride) {
 #endif
 }
 
+// A tile takes a part of a cache line from each of up to 192 rows of k. Those displace each other, and the panel, if
+// they are whole pages apart, and with 32 KB in the L1 cache in any case.
+bool CK(ck_reads_columns)(long stride) {
+#ifdef CK_AVX512
+  return stride % 1024 != 0;
+#else
+  return false;
+#endif
+}
+
 long CK(ck_packed_count)(long m, long k, bool pairs) {
 #ifdef CK_AMX
   if (pairs) return (m + 15) / 16 * steps_of(k) * tile_words;
@@ -249,8 +259,9 @@ void CK(ck_pack_left)(
       long length = k - k0 < chunk ? k - k0 : chunk;
       float *out = packed + words_of(k0, pairs) * rows + first * words_of(length, pairs);
       const float *from = transposed ? a + k0 * lda + first : a + first * lda + k0;
-      if (transposed && present == tile_rows) pack_transposed_tile(out, from, lda, tile_rows, length);
-      else if (transposed) pack_transposed_tile(out, from, lda, present, length);
+      if (transposed && pairs) pack_column_pairs(out, from, lda, present, length);
+      else if (transposed && present == tile_rows) pack_columns(out, from, lda, tile_rows, length);
+      else if (transposed) pack_columns(out, from, lda, present, length);
       else if (pairs) pack_tile(true, out, from, lda, present, length);
       else pack_tile(false, out, from, lda, present, length);
     }

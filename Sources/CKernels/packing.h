@@ -120,8 +120,16 @@ INLINE void pack_tile(const bool pairs, float *out, const float *a, long lda, lo
   else pack_rows(rest, pairs, out + first, a + first * lda, lda, rows - first, k);
 }
 
-// Packs pairs from `rows` columns of a matrix whose rows run along k.
-static void pack_transposed_tile(float *out, const float *a, long lda, long rows, long k) {
+// Packs `present` columns of a matrix whose rows run along k.
+INLINE void pack_columns(float *out, const float *a, long lda, const long present, long k) {
+  for (long p = 0; p < k; p++, a += lda, out += tile_rows) {
+    memcpy(out, a, present * sizeof(float));
+    if (present < tile_rows) memset(out + present, 0, (tile_rows - present) * sizeof(float));
+  }
+}
+
+// The same as pairs.
+static void pack_column_pairs(float *out, const float *a, long lda, long rows, long k) {
   const size_t first = (rows < 8 ? rows : 8) * sizeof(float), rest = rows > 8 ? (rows - 8) * sizeof(float) : 0;
   for (long p = 0; p < k; p += 2, a += 2 * lda, out += tile_rows) {
     v8 x[2][2] = {};

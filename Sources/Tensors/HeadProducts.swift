@@ -32,6 +32,8 @@ package struct HeadProducts {
       let left = backend.leftOperand(Columns(own), transposed: true, precision: precision)
       products.append(rows.gradientProduct([ProductTerm(left, states, transposed: false)], on: backend))
     }
+    // Before the other product, so that there is one packed copy of the logits' gradients at a time.
+    backend.compute(products)
     let dStates = needsStates ? backend.empty(states.shape, .float32) : nil
     if let dStates {
       let left = backend.leftOperand(Columns(dLogits), transposed: false, precision: precision)
@@ -41,9 +43,8 @@ package struct HeadProducts {
           ProductTerm(
             backend.leftOperand(Columns(own), transposed: false, precision: precision), rows.value, transposed: false))
       }
-      products.append(Product(terms, into: Columns(dStates)))
+      backend.compute([Product(terms, into: Columns(dStates))])
     }
-    backend.compute(products)
     return dStates
   }
 }

@@ -33,7 +33,7 @@ static void product(
   double *expected = reference(exact_a, left_transposed, exact_b, transposed, m, n, k);
   float *packed = NULL;
   ck_term term = {.k = k, .right = right.matrix, .transposed = transposed, .pairs = pairs};
-  if (!pairs && (left_transposed || !packs)) {
+  if (!pairs && !packs) {
     term.left = a;
     term.row_stride = left_transposed ? 1 : k;
     term.k_stride = left_transposed ? m : 1;

@@ -133,6 +133,9 @@ bool ck_multiplies_bfloat16(void);
 // Whether products read a left operand with rows `stride` floats apart as fast as a packed one.
 bool ck_reads_rows(long stride);
 
+// Whether wide products read the columns of a left operand, in rows `stride` floats apart, as fast as a packed one.
+bool ck_reads_columns(long stride);
+
 // One term of a sum of products: left [m, k] times right, [n, k] if `transposed`, else [k, n]. The left operand is
 // packed by ck_pack_left (strides 0), or its element [i, p] is at i * row_stride + p * k_stride, where one of the
 // strides is 1. With `pairs` (packed operands, and targets that support it) both sides are rounded to bfloat16.
@@ -146,7 +149,7 @@ typedef struct {
 // Size of a packed left operand in floats.
 long ck_packed_count(long m, long k, bool pairs);
 
-// Packs tiles [tile_begin, tile_end) of a left operand [m, k], or of the transpose of a [k, m] (pairs only). Layout:
+// Packs tiles [tile_begin, tile_end) of a left operand [m, k], or of the transpose of a [k, m]. Layout:
 // chunk of k, tile, k, row. Rows past m are zero.
 void ck_pack_left(
   float *packed, const float *a, long lda, bool transposed, bool pairs, long m, long k, long tile_begin, long tile_end);

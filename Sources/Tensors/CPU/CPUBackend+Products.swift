@@ -6,6 +6,8 @@ extension CPUBackend {
 
   /// Operands with fewer rows are never rounded to bfloat16: it would save no time.
   private static let leastRoundedRows = 5
+  /// Products with fewer columns read the columns of a transposed operand as they are.
+  private static let leastPackedColumns = 128
 
   /// Packs the operand into tiles, unless the product will use GEMV or reads the operand's rows or columns as they are.
   public func leftOperand(
@@ -42,6 +44,14 @@ extension CPUBackend {
   /// Whether products read a float32 operand as it is. A transposed one has the elements of a tile side by side already.
   private static func isReadable(_ source: Columns, _ isTransposed: Bool) -> Bool {
     isTransposed || ck_reads_rows(source.stride)
+  }
+
+  /// Whether a product with `columns` columns reads an operand that isn't packed yet as it is. To be packed, columns must
+  /// be read and written once; narrow products, such as those of LoRA's factors, read them only a few times.
+  private func reads(_ term: ProductTerm, columns: Int) -> Bool {
+    let source = term.left.source
+    guard term.left.isTransposed else { return ck_reads_rows(source.stride) }
+    return columns < Self.leastPackedColumns || ck_reads_columns(source.stride)
   }
 
   /// An operand, or the rows of a group of it, to be packed.
@@ -173,13 +183,13 @@ extension CPUBackend {
       guard let right = term.right.matrix else { return nil }
       let source = term.left.source
       let isTransposed = term.left.isTransposed
-      if term.left.packed == nil, Self.isReadable(source, isTransposed) {
+      if term.left.packed == nil, reads(term, columns: n) {
         return ck_term(
           left: source.pointer, row_stride: isTransposed ? 1 : source.stride,
           k_stride: isTransposed ? source.stride : 1, k: term.left.depth, right: right, transposed: term.transposed,
           pairs: false)
       }
-      let packed = term.left.packed ?? pack([PackedSource(source)])[0]
+      let packed = term.left.packed ?? pack([PackedSource(source, transposed: isTransposed)])[0]
       packedOperands.append(packed)
       return ck_term(
         left: packed.pointer(), row_stride: 0, k_stride: 0, k: term.left.depth, right: right,
