@@ -11,7 +11,7 @@ typedef struct {
 
 // Steps of k per round of the microkernel's loop. One has 12 multiply-adds among 20 instructions with 256-bit vectors,
 // and the loop's own instructions add to those: 4 to 10% of the time where another thread shares the core.
-#if LANES == 8 && defined(__x86_64__)
+#ifdef CK_AVX2
 #define STEPS_PER_ROUND 4
 #else
 #define STEPS_PER_ROUND 1

@@ -9,7 +9,8 @@ extension CPUBackend {
   /// Products with fewer columns read the columns of a transposed operand as they are.
   private static let leastPackedColumns = 128
 
-  /// Packs the operand into tiles, unless the product will use GEMV or reads the operand's rows or columns as they are.
+  /// Packs the operand into tiles, unless the product will use GEMV, reads the operand's rows as they are, or decides itself
+  /// because the operand is transposed.
   public func leftOperand(
     _ source: Columns, transposed: Bool, precision: Precision, groups: RowGroups?
   ) -> LeftOperand {
@@ -41,7 +42,7 @@ extension CPUBackend {
   /// False if the kernels read rows of this length as they are.
   public func copiesLeftOperand(columns: Int) -> Bool { !ck_reads_rows(columns) }
 
-  /// Whether products read a float32 operand as it is. A transposed one has the elements of a tile side by side already.
+  /// Whether a float32 operand is left as it is. Whether a transposed one is packed depends on the product.
   private static func isReadable(_ source: Columns, _ isTransposed: Bool) -> Bool {
     isTransposed || ck_reads_rows(source.stride)
   }
