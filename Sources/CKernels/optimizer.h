@@ -5,11 +5,15 @@ INLINE void adamw_elements(
   float *weight, const float *gradient, float *m, float *v, const ck_adamw_step *s, long begin, long end) {
   float step = s->learning_rate / s->correction1, root = sqrtf(s->correction2);
   float keep = 1 - s->learning_rate * s->weight_decay;
-  for (long i = begin; i < end; i++) {
-    float g = gradient[i] * s->gradient_scale;
-    m[i] = m[i] + s->rest1 * (g - m[i]);
-    v[i] = v[i] * s->beta2 + s->rest2 * g * g;
-    weight[i] = weight[i] * keep - step * m[i] / (sqrtf(v[i]) / root + s->epsilon);
+  for (long i = begin; i < end; i += 8) {
+    v8 g = load_part(gradient + i, end - i) * s->gradient_scale;
+    v8 first = load_part(m + i, end - i), second = load_part(v + i, end - i), w = load_part(weight + i, end - i);
+    first = first + s->rest1 * (g - first);
+    second = second * s->beta2 + s->rest2 * g * g;
+    w = w * keep - step * first / (sqrt8(second) / root + s->epsilon);
+    store_part(m + i, first, end - i);
+    store_part(v + i, second, end - i);
+    store_part(weight + i, w, end - i);
   }
 }
 
@@ -125,10 +129,11 @@ void CK(ck_adafactor_columns)(
 
 void CK(ck_adafactor_vector)(
   float *gradient, float *squares, float scale, float epsilon, float decay, long begin, long end) {
-  for (long i = begin; i < end; i++) {
-    float g = gradient[i] * scale;
-    squares[i] = squares[i] * decay + (1 - decay) * (g * g + epsilon);
-    gradient[i] = g / sqrtf(squares[i]);
+  for (long i = begin; i < end; i += 8) {
+    v8 g = load_part(gradient + i, end - i) * scale;
+    v8 square = load_part(squares + i, end - i) * decay + (1 - decay) * (g * g + epsilon);
+    store_part(squares + i, square, end - i);
+    store_part(gradient + i, g / sqrt8(square), end - i);
   }
 }
 
@@ -139,6 +144,9 @@ void CK(ck_adafactor_divide)(
   for (long row = begin; row < end; row++) {
     float factor = scale / sqrtf(row_means[row] / mean);
     float *g = gradient + row * columns;
-    for (long j = 0; j < columns; j++) g[j] = g[j] * factor / sqrtf(column_means[j]);
+    for (long j = 0; j < columns; j += 8) {
+      v8 root = sqrt8(load_part(column_means + j, columns - j));
+      store_part(g + j, load_part(g + j, columns - j) * factor / root, columns - j);
+    }
   }
 }

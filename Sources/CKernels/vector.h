@@ -18,6 +18,8 @@ INLINE v8 splat8(float x) { return (v8){x, x, x, x, x, x, x, x}; }
 INLINE v8 select8(i32x8 mask, v8 yes, v8 no) { return (v8)((mask & (i32x8)yes) | (~mask & (i32x8)no)); }
 INLINE v8 max8(v8 a, v8 b) { return select8(a > b, a, b); }
 INLINE v8 min8(v8 a, v8 b) { return select8(a < b, a, b); }
+// sqrtf could set errno, so the compiler would leave a loop around it scalar.
+INLINE v8 sqrt8(v8 x) { return __builtin_elementwise_sqrt(x); }
 
 // The target's full register width, for GEMM tiles.
 typedef float lanes __attribute__((vector_size(4 * LANES)));
