@@ -71,7 +71,16 @@ public final class Parameter {
 /// An intermediate result of a forward pass: a value, and during the backward pass its gradient.
 public final class Variable {
   /// The result of the forward pass.
-  public let value: Tensor
+  public var value: Tensor {
+    switch content {
+    case .computed(let value): return value
+    case .deferred(let compute):
+      let value = compute()
+      content = .computed(value)
+      return value
+    }
+  }
+  private var content: Content
   /// Accumulates the gradient. Backward closures capture the slot, not the variable, so a value that no gradient needs
   /// is released immediately.
   let slot: GradientSlot
@@ -82,9 +91,26 @@ public final class Variable {
   ///
   /// - Parameter recomputed: recomputes the value with the same bits, so that the backward pass needn't keep it.
   public init(_ value: Tensor, requiresGradient: Bool = false, recomputed: (() -> Tensor)? = nil) {
-    self.value = value
+    content = .computed(value)
     self.recomputed = recomputed
     slot = GradientSlot(requiresGradient: requiresGradient)
+  }
+
+  /// Creates a variable whose value `compute` computes when something reads it first.
+  init(requiresGradient: Bool, deferred compute: @escaping () -> Tensor) {
+    content = .deferred(compute)
+    recomputed = nil
+    slot = GradientSlot(requiresGradient: requiresGradient)
+  }
+
+  private enum Content {
+    case computed(Tensor)
+    case deferred(() -> Tensor)
+  }
+
+  /// Whether there is a value already; if not, reading it computes it.
+  package var isComputed: Bool {
+    if case .computed = content { true } else { false }
   }
 
   /// Returns the value in the backward pass: recomputed if possible, otherwise kept.
@@ -129,7 +155,8 @@ public final class Tape {
   private var dropoutKey: UInt64
   /// Whether dropout applies: in training, including the unrecorded forward pass of a checkpointed layer.
   var appliesDropout: Bool
-  /// Whether this tape computes again what another one has computed: a checkpointed layer in the backward pass.
+  /// Whether this tape computes again what another one has computed: a checkpointed layer in the backward pass. Linear
+  /// layers then compute their outputs when these are read: nothing reads those of a layer's last ones.
   var isRecomputing = false
 
   /// Creates an empty tape. All dropout masks derive from `dropoutSeed`; there are none if `appliesDropout` is false.

@@ -102,6 +102,29 @@ struct CheckpointTests {
     #expect(gradients[0].allSatisfy { $0.count == 4 })
   }
 
+  /// A layer's last product, and what scales it, is not computed again: only the next layer reads it.
+  @Test func outputsThatNothingReadsStayDeferred() {
+    let backend = Backends.single
+    func parameter(_ values: [Float]) -> Parameter {
+      Parameter(name: "w", value: backend.tensor(values, [2, 2]), isTrainable: true)
+    }
+    let (first, last) = (parameter([1, 2, 3, 4]), parameter([4, 3, 2, 1]))
+    var again: [Variable] = []
+    let tape = Tape(on: backend, isRecording: true)
+    let x = Variable(backend.tensor([1, 2, 3, 4], [2, 2]), requiresGradient: true)
+    let outputs = tape.checkpoint([x]) { tape, inputs in
+      let gated = tape.gatedMLP(tape.linear(inputs[0], [Linear(weight: first), Linear(weight: first)]), .silu)
+      let down = tape.linear(gated, [Linear(weight: last)])
+      again = [gated, down, tape.scaled(down, by: 2)]
+      return [again[2]]
+    }
+    #expect(again.map(\.isComputed) == [true, true, true])
+    outputs[0].gradient = backend.tensor([1, 0, 2, 1], [2, 2])
+    tape.backward()
+    #expect(again.map(\.isComputed) == [true, false, false])
+    #expect(x.gradient != nil && first.gradient != nil && last.gradient != nil)
+  }
+
   @Test func nothingIsRecordedWithoutRecording() {
     let backend = CPUBackend(threads: 1)
     let layer = DecoderLayer(on: backend, trainsWeights: true)

@@ -1,6 +1,7 @@
 extension Tape {
   /// Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174): runs `body` without keeping its activations, and runs
-  /// it again in the backward pass to recompute them. `body` must compute the same both times.
+  /// it again in the backward pass to recompute them, but not outputs that only the next layer reads. `body` must compute
+  /// the same both times.
   public func checkpoint(_ inputs: [Variable], _ body: @escaping (Tape, [Variable]) -> [Variable]) -> [Variable] {
     guard isRecording else { return body(self, inputs) }
     let dropoutBefore = dropoutState
@@ -16,8 +17,9 @@ extension Tape {
       again.dropoutState = dropoutBefore
       again.isRecomputing = true
       let freshInputs = inputs.map { Variable($0.value, requiresGradient: $0.requiresGradient) }
-      let freshOutputs = body(again, freshInputs)
-      for (fresh, output) in zip(freshOutputs, slots) { fresh.gradient = output.take() }
+      // Only the slots are kept, so that operands of outputs that nothing reads are released.
+      let freshSlots = body(again, freshInputs).map(\.slot)
+      for (fresh, output) in zip(freshSlots, slots) { fresh.gradient = output.take() }
       again.backward()
       for (fresh, input) in zip(freshInputs, inputs) {
         if let gradient = fresh.slot.take() { accumulate(gradient, into: input.slot) }

@@ -20,14 +20,47 @@ extension Tape {
   }
 
   private func linear(_ x: Variable, _ layers: [[Linear]], groups: RowGroups?) -> Variable {
-    let slices = slices(of: layers, groups, rows: x.value.rows)
-    let output = backend.empty([x.value.rows, slices.last?.columns.upperBound ?? 0], .float32)
-    let left = backend.leftOperand(Columns(x.value), transposed: false, precision: precision, groups: groups)
-    computeDown(slices.flatMap(\.branches), x.value, left, groups)
+    let input = x.value
+    let slices = slices(of: layers, groups, rows: input.rows)
+    let operand = { [backend, precision] in
+      backend.leftOperand(Columns(input), transposed: false, precision: precision, groups: groups)
+    }
+    let branches = slices.flatMap(\.branches)
+    let left = branches.isEmpty ? nil : operand()
+    if let left { computeDown(branches, input, left, groups) }
     // The outputs of layers with magnitudes before these are applied.
     let directions = slices.map { slice in
-      slice.magnitude == nil ? nil : backend.empty([x.value.rows, slice.layer.outputSize], .float32)
+      slice.magnitude == nil ? nil : backend.empty([input.rows, slice.layer.outputSize], .float32)
     }
+    let compute = { [unowned self] in output(slices, directions, left ?? operand(), groups) }
+
+    let needsGradient = isRecording && (x.requiresGradient || layers.joined().contains(where: \.isTrainable))
+    // The backward pass reads the directions.
+    let isDeferred = isRecomputing && directions.allSatisfy { $0 == nil }
+    let result =
+      isDeferred
+      ? Variable(requiresGradient: needsGradient, deferred: compute)
+      : Variable(compute(), requiresGradient: needsGradient)
+    if needsGradient {
+      let (slot, source) = (result.slot, x.slot)
+      // A frozen layer without an update doesn't need its input for the backward pass.
+      let needsInput = layers.joined().contains { $0.weight.isTrainable || $0.lora?.a.isTrainable == true }
+      let recompute = needsInput ? x.recompute : nil
+      record { [unowned self] in
+        guard let upstream = slot.take() else { return }
+        linearBackward(slices, directions, input: recompute?(), source: source, upstream)
+      }
+    }
+    return result
+  }
+
+  // MARK: Forward
+
+  /// The outputs side by side: y = x Wᵀ + down Bᵀ, times the magnitude and plus the biases if there are any.
+  private func output(
+    _ slices: [Slice], _ directions: [Tensor?], _ left: LeftOperand, _ groups: RowGroups?
+  ) -> Tensor {
+    let output = backend.empty([left.rows, slices.last?.columns.upperBound ?? 0], .float32)
     backend.compute(
       zip(slices, directions).map { slice, direction in
         var terms = [ProductTerm(left, rights: slice.weight, transposed: true)]
@@ -50,23 +83,8 @@ extension Tape {
         backend.addBias(backend.scaled(bias.value, lora.scale), to: Columns(output, slice.columns))
       }
     }
-
-    let needsGradient = isRecording && (x.requiresGradient || layers.joined().contains(where: \.isTrainable))
-    let result = Variable(output, requiresGradient: needsGradient)
-    if needsGradient {
-      let (slot, source) = (result.slot, x.slot)
-      // A frozen layer without an update doesn't need its input for the backward pass.
-      let needsInput = layers.joined().contains { $0.weight.isTrainable || $0.lora?.a.isTrainable == true }
-      let recompute = needsInput ? x.recompute : nil
-      record { [unowned self] in
-        guard let upstream = slot.take() else { return }
-        linearBackward(slices, directions, input: recompute?(), source: source, upstream)
-      }
-    }
-    return result
+    return output
   }
-
-  // MARK: Forward
 
   /// One layer of a call to `linear`, or one of each group: its columns of the joint output, and its low-rank branches.
   private struct Slice {

@@ -17,10 +17,12 @@ extension Tape {
   /// x · factor; x itself if the factor is 1.
   public func scaled(_ x: Variable, by factor: Float) -> Variable {
     guard factor != 1 else { return x }
-    let (recompute, backend) = (x.recompute, backend)
-    let output = Variable(backend.scaled(x.value, factor), requiresGradient: x.requiresGradient) {
-      backend.scaled(recompute(), factor)
-    }
+    let output =
+      isRecomputing
+      ? Variable(requiresGradient: x.requiresGradient) { [backend] in backend.scaled(x.value, factor) }
+      : Variable(
+        backend.scaled(x.value, factor), requiresGradient: x.requiresGradient,
+        recomputed: { [backend, recompute = x.recompute] in backend.scaled(recompute(), factor) })
     if output.requiresGradient {
       let (slot, source) = (output.slot, x.slot)
       record { [unowned self] in
