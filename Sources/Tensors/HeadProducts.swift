@@ -22,18 +22,9 @@ package struct HeadProducts {
 
   /// Adds the gradient of the head, and returns that of the hidden states if it is needed. May change `dLogits`.
   func backward(_ dLogits: Tensor, _ states: Tensor, addsHead: Bool, needsStates: Bool) -> Tensor? {
-    var products: [Product] = []
     let own = head.replacement.map { $0.takeGradient(dLogits, on: backend) }
-    if addsHead, head.isTrainable {
-      let left = backend.leftOperand(Columns(dLogits), transposed: true, precision: precision)
-      products.append(head.gradientProduct([ProductTerm(left, states, transposed: false)], on: backend))
-    }
-    if addsHead, let own, let rows = head.replacement?.parameter, rows.isTrainable {
-      let left = backend.leftOperand(Columns(own), transposed: true, precision: precision)
-      products.append(rows.gradientProduct([ProductTerm(left, states, transposed: false)], on: backend))
-    }
     // Before the other product, so that there is one packed copy of the logits' gradients at a time.
-    backend.compute(products)
+    if addsHead { addGradient(dLogits, ofReplacedRows: own, states) }
     let dStates = needsStates ? backend.empty(states.shape, .float32) : nil
     if let dStates {
       let left = backend.leftOperand(Columns(dLogits), transposed: false, precision: precision)
@@ -46,5 +37,14 @@ package struct HeadProducts {
       backend.compute([Product(terms, into: Columns(dStates))])
     }
     return dStates
+  }
+
+  private func addGradient(_ dLogits: Tensor, ofReplacedRows own: Tensor?, _ states: Tensor) {
+    let sources = [(head, dLogits)] + (head.replacement.flatMap { rows in own.map { [(rows.parameter, $0)] } } ?? [])
+    let products = sources.filter { $0.0.isTrainable }.map { parameter, gradient in
+      let left = backend.leftOperand(Columns(gradient), transposed: true, precision: precision)
+      return parameter.gradientProduct([ProductTerm(left, states, transposed: false)], on: backend)
+    }
+    if !products.isEmpty { backend.compute(products) }
   }
 }

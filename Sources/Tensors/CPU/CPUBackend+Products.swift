@@ -27,7 +27,8 @@ extension CPUBackend {
     var operands = sources.enumerated().map { index, source in
       let rows = transposed ? source.count : source.rows
       let isRounded = precision == .bfloat16 && multipliesBFloat16 && rows >= Self.leastRoundedRows
-      let isRead = !isRounded && (Self.isReadable(source, transposed) || rows <= Self.maxGEMVRows)
+      // Whether a transposed operand is packed depends on the product.
+      let isRead = !isRounded && (transposed || ck_reads_rows(source.stride) || rows <= Self.maxGEMVRows)
       if !isRead { packing.append((index, PackedSource(source, transposed: transposed, pairs: isRounded))) }
       return LeftOperand(
         rows: rows, depth: transposed ? source.rows : source.count, source: source, isTransposed: transposed,
@@ -41,11 +42,6 @@ extension CPUBackend {
 
   /// False if the kernels read rows of this length as they are.
   public func copiesLeftOperand(columns: Int) -> Bool { !ck_reads_rows(columns) }
-
-  /// Whether a float32 operand is left as it is. Whether a transposed one is packed depends on the product.
-  private static func isReadable(_ source: Columns, _ isTransposed: Bool) -> Bool {
-    isTransposed || ck_reads_rows(source.stride)
-  }
 
   /// Whether a product with `columns` columns reads an operand that isn't packed yet as it is. To be packed, columns must
   /// be read and written once; narrow products, such as those of LoRA's factors, read them only a few times.
