@@ -148,6 +148,21 @@ INLINE float *panel_column8(float *panels, long words, long eighth) {
   return panels + 8 * eighth / panel_columns * words * panel_columns + 8 * eighth % panel_columns;
 }
 
+// How many rows ahead of the one being packed blocks are prefetched.
+enum { packed_ahead = 32 };
+
+// Prefetches elements [begin, begin + count) of a row of blocks, if there is one. Their rows are too short for the
+// processor to see what is read next.
+INLINE void prefetch_blocks(const ck_matrix *matrix, long row, long begin, long count) {
+  if (row >= matrix->rows || matrix->format <= ck_bfloat16) return;
+  long bytes = row_bytes(matrix->format, matrix->columns);
+  const uint8_t *first = (const uint8_t *)matrix->data + row * bytes, *last = first;
+  first += bytes ? row_bytes(matrix->format, begin) : (row * matrix->columns + begin) / 2;
+  last += bytes ? row_bytes(matrix->format, begin + count) : (row * matrix->columns + begin + count) / 2;
+  for (; first < last; first += 64) __builtin_prefetch(first);
+  __builtin_prefetch(last - 1);
+}
+
 // Packs columns [k0, k0 + k) of rows [n0, n0 + 32) of a right operand [n, k] into panels [words][panel_columns].
 INLINE void pack_transposed(const bool pairs, const ck_matrix *right, long n0, long k0, long k, float *panels) {
   const ck_matrix matrix = *right;  // a copy: writes to the panels cannot alias it
@@ -157,6 +172,7 @@ INLINE void pack_transposed(const bool pairs, const ck_matrix *right, long n0, l
     float *out = panel_column8(panels, words, eighth);
     long first = n0 + 8 * eighth;
     long present = matrix.rows - first;
+    for (int r = 8; r < 16; r++) prefetch_blocks(&matrix, first + r, k0, k);  // the last ones are the next unit's
     if (present >= 8) {
       stored_row rows[8];
       for (int r = 0; r < 8; r++) rows[r] = row_of(&matrix, first + r);
@@ -214,6 +230,8 @@ INLINE void pack_rows_of_k(const bool pairs, const ck_matrix *right, long n0, lo
 #define X(format)                                                                         \
   for (long p = 0; p < k; p += per_word) {                                                \
     v8 x[4], next[4] = {};                                                                \
+    for (long row = p; ck_##format > ck_bfloat16 && row < p + per_word; row++)            \
+      prefetch_blocks(&matrix, k0 + row + packed_ahead, n0, 32);                          \
     dequantize32_##format(row_of(&matrix, k0 + p), n0, x);                                \
     if (pairs && p + 1 < k) dequantize32_##format(row_of(&matrix, k0 + p + 1), n0, next); \
     store_words(pairs, out, p / per_word, x, next);                                       \
