@@ -4,8 +4,9 @@ import Tensors
 /// The floating-point operations that training needs; a multiply-add counts as two. Products that training skips don't
 /// count.
 struct WorkEstimate {
-  /// Per token: forward and backward.
+  /// Per token: forward, what recomputing a layer doesn't repeat of it, and backward.
   private let forward: Double
+  private let unrepeated: Double
   private let backward: Double
   /// Per predicted token: the head, forward and backward.
   private let head: Double
@@ -46,6 +47,7 @@ struct WorkEstimate {
     // Backward: always the input's gradient, and the weight's gradient if it is trained.
     forward = 2 * (weights + experts + updates)
     backward = 2 * (weights + experts) * (trainsWeights ? 2 : 1) + 4 * updates
+    unrepeated = layers.reduce(0) { $0 + Self.unrepeated(transformer, layer: $1) }
     head = 2 * Double(transformer.activeHead.value.count) * (trainsWeights ? 3 : 2)
     layerCount = layers.count
     // Half of the scores are masked. Forward: scores and their sum of values; backward: the scores once more in each of
@@ -58,10 +60,20 @@ struct WorkEstimate {
     attentionBackward = 7 * columns
   }
 
+  /// The operations per token of a layer's last product, if its backward pass doesn't need the result.
+  private static func unrepeated(_ transformer: Transformer, layer: Int) -> Double {
+    let configuration = transformer.configuration
+    guard !configuration.hasOutputNorms, configuration.perLayerInputSize == 0,
+      configuration.layers[layer].experts == nil, let last = transformer.linearLayers(ofLayer: layer).last,
+      last.lora?.magnitude == nil
+    else { return 0 }
+    return 2 * Double(last.weight.value.count + (last.lora?.keptRanks ?? 0) * last.outputSize)
+  }
+
   /// The operations for batches of this size.
   func operations(_ size: Workload.Size, checkpointedLayers: Int) -> Double {
     let again = Double(checkpointedLayers) / Double(max(1, layerCount))
-    return Double(size.tokens) * (forward * (1 + again) + backward) + Double(size.targets) * head
+    return Double(size.tokens) * (forward + again * (forward - unrepeated) + backward) + Double(size.targets) * head
       + size.squares * (attentionForward * (1 + again) + attentionBackward)
   }
 }
