@@ -106,26 +106,33 @@ INLINE key_range keys_of_tile(long key, long end) {
   return (key_range){key, keys, (keys + whole - 1) / whole * whole};
 }
 
-// Rows [key, key + rows) of keys or values, [k, d] or transposed, as a right operand. Those past `present` may be any
-// that exist, or zeros.
-static right_operand pack_keys(
-  const ck_attention *a, const float *shared, const float *own, long ld, long key, long present, long rows,
-  bool transposed, float *panels) {
-  long d = a->head_dim, shared_count = a->shared_count;
+// A tile's rows of keys or values as a right operand: [keys, d], or transposed [d, columns]. Columns past the last key
+// may be any that exist, or zeros.
+static right_operand pack_rows_of_tile(
+  const ck_attention *a, const float *shared, const float *own, long ld, key_range tile, bool transposed,
+  float *panels) {
+  long d = a->head_dim, key = tile.key, shared_count = a->shared_count, rows = transposed ? tile.columns : tile.keys;
   right_operand right = transposed ? (right_operand){panels, d, rows} : (right_operand){panels, rows, d};
   const float *first = key < shared_count ? shared + key * ld : own + (key - shared_count) * ld;
-  if (key + rows <= (key < shared_count ? shared_count : a->key_count)) {
-    pack_right(right, 0, first, ld, transposed, right.k);
-    return right;
+  long ldb = ld;
+  if (key + rows > (key < shared_count ? shared_count : a->key_count)) {
+    float *block = scratch(6, ck_key_block * d);
+    for (long i = 0; i < tile.keys; i++) {
+      long n = key + i;
+      memcpy(block + i * d, n < shared_count ? shared + n * ld : own + (n - shared_count) * ld, d * sizeof(float));
+    }
+    memset(block + tile.keys * d, 0, (rows - tile.keys) * d * sizeof(float));
+    first = block;
+    ldb = d;
   }
-  float *block = scratch(6, ck_key_block * d);
-  for (long i = 0; i < present; i++) {
-    long n = key + i;
-    memcpy(block + i * d, n < shared_count ? shared + n * ld : own + (n - shared_count) * ld, d * sizeof(float));
-  }
-  memset(block + present * d, 0, (rows - present) * d * sizeof(float));
-  pack_right(right, 0, block, d, transposed, right.k);
+  pack_right(right, 0, first, ldb, transposed, right.k);
   return right;
+}
+static right_operand pack_keys(const ck_attention *a, key_range tile, bool transposed, float *panels) {
+  return pack_rows_of_tile(a, a->shared_k, a->k, a->ldk, tile, transposed, panels);
+}
+static right_operand pack_values(const ck_attention *a, key_range tile, bool transposed, float *panels) {
+  return pack_rows_of_tile(a, a->shared_v, a->v, a->ldv, tile, transposed, panels);
 }
 
 // Caps a tile of scores, if the model does.
@@ -197,12 +204,12 @@ void CK(ck_attention_forward)(const ck_attention *a, float *out, long ldo, float
 
   for (long key = r.first_key; key < r.last_key; key += ck_key_block) {
     key_range tile = keys_of_tile(key, r.last_key);
-    right_operand k = pack_keys(a, a->shared_k, a->k, a->ldk, key, tile.keys, tile.columns, true, panels);
+    right_operand k = pack_keys(a, tile, true, panels);
     small_product(q, k, scores, ck_key_block, false);
     cap_scores(a, scores, rows * ck_key_block);
     mask_scores(a, r, tile, scores);
     weigh_scores(scores, rows, tile.columns, largest, total, sum, d);
-    right_operand v = pack_keys(a, a->shared_v, a->v, a->ldv, key, tile.keys, tile.keys, false, value_panels);
+    right_operand v = pack_values(a, tile, false, value_panels);
     small_product(rows_operand(score_tiles, scores, ck_key_block, rows, tile.keys), v, sum, d, true);
   }
 
@@ -282,14 +289,14 @@ void CK(ck_attention_backward_q)(
   memset(result, 0, rows * d * sizeof(float));
   for (long key = r.first_key; key < r.last_key; key += ck_key_block) {
     key_range tile = keys_of_tile(key, r.last_key);
-    right_operand v = pack_keys(a, a->shared_v, a->v, a->ldv, key, tile.keys, tile.columns, true, panels);
+    right_operand v = pack_values(a, tile, true, panels);
     small_product(d_sum, v, d_p, ck_key_block, false);
-    right_operand k = pack_keys(a, a->shared_k, a->k, a->ldk, key, tile.keys, tile.columns, true, panels);
+    right_operand k = pack_keys(a, tile, true, panels);
     small_product(q, k, scores, ck_key_block, false);
     cap_scores(a, scores, rows * ck_key_block);
     mask_scores(a, r, tile, scores);
     tile_gradients(a, upstream, r, tile.columns, scores, d_p);
-    right_operand keys = pack_keys(a, a->shared_k, a->k, a->ldk, key, tile.keys, tile.keys, false, key_panels);
+    right_operand keys = pack_keys(a, tile, false, key_panels);
     small_product(
       rows_operand(tiles + 2 * tiles_count(rows, d), d_p, ck_key_block, rows, tile.keys), keys, result, d, true);
   }
@@ -311,10 +318,10 @@ void CK(ck_attention_backward_kv)(
   float *query_panels = key_panels + panels_count(ck_key_block, d);
   // All keys, though only the last queries may see them: of each tile, the panels of those that are seen come first.
   key_range all = keys_of_tile(key, key + keys);
-  right_operand k = pack_keys(a, a->shared_k, a->k, a->ldk, key, keys, all.columns, true, panels);
-  right_operand v = pack_keys(a, a->shared_v, a->v, a->ldv, key, keys, all.columns, true, value_panels);
+  right_operand k = pack_keys(a, all, true, panels);
+  right_operand v = pack_values(a, all, true, value_panels);
   right_operand keys_by_row = {0};
-  if (dq) keys_by_row = pack_keys(a, a->shared_k, a->k, a->ldk, key, keys, keys, false, key_panels);
+  if (dq) keys_by_row = pack_keys(a, all, false, key_panels);
   memset(sums, 0, 2 * ck_key_block * d * sizeof(float));
   long blocks = (a->query_count + ck_query_block - 1) / ck_query_block;
   long first_block = key - past > 0 ? (key - past) / ck_query_block : 0;

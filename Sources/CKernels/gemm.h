@@ -86,8 +86,8 @@ typedef struct {
   long bytes, row_step, rows, offset;
 } prefetch_range;
 
-// Columns [n0, n0 + ck_unit_columns) of the result, one chunk of k. Float formats only: packing quantized blocks is
-// bound by dequantizing them.
+// Columns [n0, n0 + ck_unit_columns) of the result, one chunk of k. Float formats only: the loops that pack blocks
+// prefetch for themselves.
 INLINE prefetch_range next_operand(const ck_term *term, long n, long n0, long k0, long k) {
   const ck_matrix *right = &term->right;
   if (right->format > ck_bfloat16) return (prefetch_range){0};
